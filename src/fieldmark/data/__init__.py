@@ -1,0 +1,1 @@
+"""Files to batches: manifests, checks, splits, sampling, and the synthetic aviary."""

@@ -1,0 +1,349 @@
+"""Every error a caller may catch, drawn as a tree; each builds its own message from plain values."""
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import ClassVar
+
+
+def first(names: Sequence[object], *, limit: int = 5) -> str:
+    """The first few names as text, with the count of those left out."""
+    shown = ", ".join(str(name) for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """A hint at the nearest valid name, or nothing."""
+    close = get_close_matches(name, list(allowed), n=1)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class FieldmarkError(Exception):
+    """The root of the tree; `kind` is the short name that faces print."""
+
+    kind: ClassVar[str] = "error"
+
+
+# ---------------------------------------------------------------- one bad file: counted, listed, passed over
+
+
+class MediaError(FieldmarkError, ValueError):
+    """One file or text that cannot be used; a run counts it and goes on."""
+
+    kind = "unreadable"
+
+
+class MissingFileError(MediaError, FileNotFoundError):
+    """A path that names no file."""
+
+    kind = "missing_file"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(f"There is no file at '{path}'. Give a path to an existing file, or mend the row.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class UnreadableMediaError(MediaError):
+    """A file that starts as its medium and cannot be decoded."""
+
+    kind = "unreadable"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(f"'{path}' cannot be decoded: {reason}. Replace the file or drop it.")
+
+
+class EmptyMediaError(MediaError):
+    """A file of zero bytes, or one with nothing in it."""
+
+    kind = "empty"
+
+    def __init__(self, *, path: Path | str, reason: str = "it holds nothing") -> None:
+        super().__init__(f"'{path}' is empty: {reason}. Replace the file or drop it.")
+
+
+class UnknownMediumError(MediaError):
+    """A file whose content is none of the four media."""
+
+    kind = "unreadable"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(
+            f"The content of '{path}' is neither an image, a text, a video nor a sound that can be read. "
+            "Give a picture, UTF-8 text, or a file that FFmpeg decodes."
+        )
+
+
+class MediumMismatchError(MediaError):
+    """A file whose content is of another medium than its row says."""
+
+    kind = "medium_mismatch"
+
+    def __init__(self, *, path: Path | str, got: str, expected: str) -> None:
+        super().__init__(f"'{path}' holds {got}, but its row says {expected}. Correct the row's medium or the path.")
+
+
+class TooLargeError(MediaError):
+    """A file beyond a limit on bytes, pixels, seconds, frames or characters."""
+
+    kind = "too_long"
+
+    def __init__(self, *, path: Path | str, quantity: str, got: float, allowed: float) -> None:
+        super().__init__(
+            f"'{path}' has {got:,.10g} {quantity}; the limit is {allowed:,.10g}. "
+            f"Cut or shrink the file, or raise 'limits.max_{quantity.replace(' ', '_')}'."
+        )
+
+
+class TooManyFailuresError(FieldmarkError):
+    """More items failed than a run may pass over."""
+
+    kind = "too_many_failures"
+
+    def __init__(self, *, failed: int, total: int, allowed_share: float, examples: Sequence[str]) -> None:
+        super().__init__(
+            f"{failed} of {total} items could not be used; at most {allowed_share:.0%} may fail. "
+            f"First: {first(examples, limit=3)}. "
+            "Run `fieldmark data check`, mend the manifest, or raise 'limits.failure_share'."
+        )
+
+
+# ---------------------------------------------------------------- manifests
+
+
+class ManifestError(FieldmarkError, ValueError):
+    """A manifest that cannot be used."""
+
+    kind = "manifest"
+
+
+class BadRowsError(ManifestError):
+    """Rows that are not valid; all of them, reported at once."""
+
+    kind = "bad_row"
+
+    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        listed = "\n".join(f"  {problem}" for problem in problems[:20])
+        rest = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
+        super().__init__(f"'{path}' has {len(problems)} bad rows. Mend them:\n{listed}{rest}")
+
+
+class ManifestColumnsError(ManifestError):
+    """A manifest without the columns it needs."""
+
+    def __init__(self, *, path: Path | str, got: Sequence[str], missing: Sequence[str]) -> None:
+        super().__init__(
+            f"'{path}' has the columns {first(got, limit=12)}; missing: {', '.join(missing)}. "
+            "A manifest needs 'medium', and 'path' or 'text'. Add the columns to the header."
+        )
+
+
+class ManifestFormatError(ManifestError):
+    """A file that is no manifest."""
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"'{path}' cannot be read as a manifest: {reason}. Give a UTF-8 CSV with a header, or Parquet."
+        )
+
+
+class NoItemsError(ManifestError):
+    """A selection that leaves nothing to work on."""
+
+    kind = "no_items"
+
+    def __init__(self, *, path: Path | str, wanted: str, present: str) -> None:
+        super().__init__(f"'{path}' holds no {wanted}; it holds {present}. Choose what it holds, or add items.")
+
+
+# ---------------------------------------------------------------- configuration and parts
+
+
+class ConfigError(FieldmarkError, ValueError):
+    """A configuration that is not valid."""
+
+    kind = "config"
+
+    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
+        listed = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(f"The configuration '{path}' is not valid:\n{listed}")
+
+
+class MissingExtraError(FieldmarkError, ImportError):
+    """A command that needs an optional part of the installation."""
+
+    kind = "missing_extra"
+
+    def __init__(self, *, package: str, extra: str, need: str) -> None:
+        super().__init__(
+            f"{need} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'fieldmark[{extra}]'"
+        )
+
+
+class EncoderFilesError(FieldmarkError, FileNotFoundError):
+    """A pretrained encoder whose files are not where the configuration says."""
+
+    kind = "encoder_files"
+
+    def __init__(self, *, name: str, reason: str, key: str) -> None:
+        super().__init__(
+            f"The encoder '{name}' cannot be loaded: {reason}. "
+            f"Give a local folder or file, or, when online, a model hub name, in '{key}'."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MediumNotSupportedError(FieldmarkError, ValueError):
+    """A medium that the model has no way in for."""
+
+    kind = "medium_not_supported"
+
+    def __init__(self, *, medium: str, supported: Sequence[str]) -> None:
+        super().__init__(
+            f"The model takes no {medium}; it takes {', '.join(supported)}. "
+            f"Train with an encoder for {medium}, or leave {medium} items out."
+        )
+
+
+# ---------------------------------------------------------------- training and checkpoints
+
+
+class TrainingError(FieldmarkError, RuntimeError):
+    """A training run that cannot go on."""
+
+    kind = "training"
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss that is not a number."""
+
+    kind = "non_finite_loss"
+
+    def __init__(self, *, step: int, parts: str, item_ids: Sequence[str], checkpoint: Path | None) -> None:
+        last = f"The last good checkpoint is '{checkpoint}'" if checkpoint else "No checkpoint was saved yet"
+        super().__init__(
+            f"The loss is not finite at step {step} ({parts}); items: {first(item_ids, limit=8)}. {last}. "
+            "Lower 'train.lr', or look at these items with `fieldmark data check`."
+        )
+
+
+class RunExistsError(TrainingError):
+    """A run folder that already holds a run."""
+
+    kind = "run_exists"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(f"'{path}' already holds a run. Go on with it by --resume, or choose another --out.")
+
+
+class RunChangedError(TrainingError):
+    """A run resumed with other data or another configuration than it was started with."""
+
+    kind = "run_changed"
+
+    def __init__(self, *, path: Path | str, what: str) -> None:
+        super().__init__(
+            f"The run in '{path}' was started with another {what}. "
+            "Resume with what it was started with, or start a new run in another --out."
+        )
+
+
+class CheckpointError(FieldmarkError, ValueError):
+    """A checkpoint that cannot be used."""
+
+    kind = "checkpoint"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The checkpoint '{path}' cannot be used: {reason}. Give a run or checkpoint made by `fieldmark train`."
+        )
+
+
+# ---------------------------------------------------------------- embeddings, evaluation, galleries
+
+
+class EmbeddingsError(FieldmarkError, ValueError):
+    """An embeddings folder that cannot be used."""
+
+    kind = "embeddings"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(f"The embeddings in '{path}' cannot be used: {reason}.")
+
+
+class CutoffError(FieldmarkError, ValueError):
+    """A cut-off outside the ranking."""
+
+    kind = "cutoff"
+
+    def __init__(self, *, got: int, largest: int) -> None:
+        super().__init__(
+            f"The cut-off is {got}; allowed is 1 to {largest}, the gallery's size. Choose k in that range."
+        )
+
+
+class NonFiniteEmbeddingError(FieldmarkError, ValueError):
+    """Embeddings with NaN, infinity or zero length."""
+
+    kind = "non_finite_embedding"
+
+    def __init__(self, *, item_ids: Sequence[str]) -> None:
+        super().__init__(
+            f"{len(item_ids)} items have an embedding that is not finite or of zero length: {first(item_ids)}. "
+            "Look at these items with `fieldmark data check`, and embed again."
+        )
+
+
+class GalleryError(FieldmarkError, RuntimeError):
+    """A gallery that cannot be used."""
+
+    kind = "gallery"
+
+
+class MissingGalleryError(GalleryError):
+    """A path that holds no gallery."""
+
+    kind = "missing_gallery"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(
+            f"There is no gallery at '{path}'. Build one with `fieldmark index SOURCE --gallery '{path}'`."
+        )
+
+
+class DamagedGalleryError(GalleryError):
+    """A gallery with a part missing or broken."""
+
+    kind = "damaged_gallery"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(f"The gallery '{path}' is damaged: {reason}. Build it again with `fieldmark index`.")
+
+
+class EncoderMismatchError(GalleryError, ValueError):
+    """Embeddings of one encoder for a gallery built with another."""
+
+    kind = "encoder_mismatch"
+
+    def __init__(self, *, got: str, expected: str, gallery: Path | str) -> None:
+        super().__init__(
+            f"The encoder's fingerprint is {got[:12]}, but gallery '{gallery}' was built with {expected[:12]}. "
+            "Use the checkpoint the gallery was built with, or build a new gallery."
+        )
+
+
+class DimensionMismatchError(GalleryError, ValueError):
+    """Embeddings of another dimension than the gallery's."""
+
+    kind = "dimension_mismatch"
+
+    def __init__(self, *, got: int, expected: int, gallery: Path | str) -> None:
+        super().__init__(
+            f"Embeddings have dimension {got}, but gallery '{gallery}' holds dimension {expected}. "
+            "Embed with the checkpoint the gallery was built with, or build a new gallery."
+        )

@@ -1,0 +1,1 @@
+"""Rankings to numbers: metrics, and the protocols that say what is ranked."""

@@ -1,0 +1,1 @@
+"""Embeddings to hits: the store's contract and its implementations."""

@@ -1,0 +1,1 @@
+"""Embeddings and labels to a scalar: one file for each constraint."""

@@ -1,0 +1,239 @@
+"""The nouns that cross a folder's wall: medium, item, segment, batch, embeddings, hit."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float, Float32, Int, UInt8
+from torch import Tensor
+
+
+class Medium(StrEnum):
+    """One of the four media; the order is that of the paper's tables."""
+
+    IMAGE = "image"
+    TEXT = "text"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
+MEDIA = tuple(Medium)
+"""The media in their fixed order; a row's medium code is its place in this tuple."""
+
+
+class Split(StrEnum):
+    """Which part of a benchmark an item belongs to."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file of one medium, or one text: a row of a manifest.
+
+    Args:
+        path: Where the file lies, ready to open; None for a text that stands in the manifest itself.
+        text: The text itself; None where `path` names a file.
+        start_seconds: Where the item begins in its file; None for the file's beginning.
+        end_seconds: Where it ends; None for the file's end.
+        group: What the item shares its origin with (one recording, one page, one video).
+        extra: Unknown manifest columns, kept as (column, value) in file order.
+    """
+
+    item_id: str
+    medium: Medium
+    path: Path | None = None
+    text: str | None = None
+    class_name: str | None = None
+    split: Split | None = None
+    group: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    source: str | None = None
+    license: str | None = None
+    caption_of: str | None = None
+    extra: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContent:
+    """A decoded picture in RGB, orientation applied."""
+
+    pixels: UInt8[Tensor, "channel height width"]
+
+
+@dataclass(frozen=True, slots=True)
+class TextContent:
+    """A decoded text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoContent:
+    """The frames chosen from one segment of a video, in RGB."""
+
+    frames: UInt8[Tensor, "frame channel height width"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioContent:
+    """One segment of sound, mono, in [-1, 1]."""
+
+    waveform: Float32[Tensor, " time"]
+    sample_rate_hz: int
+
+
+Content = ImageContent | TextContent | VideoContent | AudioContent
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A decoded part of an item.
+
+    Args:
+        start_seconds: Where the part begins in the file; None for an image or a text.
+        end_seconds: Where it ends.
+    """
+
+    content: Content
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How one encoder wants its medium decoded and cut.
+
+    Args:
+        side_pixels: Shortest side of a decoded picture or frame; None keeps the size of the file.
+        sample_rate_hz: Rate to which sound is resampled.
+        segment_seconds: Length of a segment of audio or video; None makes the whole item one segment.
+        hop_seconds: From one segment's start to the next; None for segments that touch.
+        frames_per_segment: Frames taken from each video segment, equally spaced.
+        max_segments: Above this many segments of one item, as many are taken, equally spaced; None takes all.
+    """
+
+    side_pixels: int | None = None
+    sample_rate_hz: int = 22_050
+    segment_seconds: float | None = None
+    hop_seconds: float | None = None
+    frames_per_segment: int = 1
+    max_segments: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MediaLimits:
+    """What one untrusted file may cost before it is refused.
+
+    Args:
+        max_segment_seconds: Longest sound held in memory at once, where the whole item is one segment.
+    """
+
+    max_bytes: int = 4 * 1024**3
+    max_pixels: int = 100_000_000
+    max_seconds: float = 48 * 3600.0
+    max_segment_seconds: float = 600.0
+    max_frames: int = 10_000_000
+    max_characters: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One item that could not be used, and why.
+
+    Args:
+        kind: The short name of the error, as `data check` prints it.
+    """
+
+    item_id: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class MediumBatch:
+    """The rows of one medium in a training step."""
+
+    medium: Medium
+    inputs: Tensor
+    label: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one training step reads: rows of every medium present, never told apart by position."""
+
+    parts: tuple[MediumBatch, ...]
+    item_ids: tuple[str, ...]
+    failures: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """What a network makes of a batch; each row carries its label and its medium.
+
+    Args:
+        embedding: Rows of length 1.
+        logits: Class scores before softmax.
+        medium: Medium codes, places in `MEDIA`.
+    """
+
+    embedding: Float[Tensor, "batch dim"]
+    logits: Float[Tensor, "batch class"]
+    label: Int[Tensor, " batch"]
+    medium: Int[Tensor, " batch"]
+
+
+@dataclass(frozen=True, slots=True)
+class Embeddings:
+    """One row for each segment: its vector, its logits, and the item it belongs to.
+
+    Args:
+        items: Row by row; rows of one item stand together and share the object.
+        start_seconds: NaN where the medium has no time.
+        logits: None where the model has no classifier.
+    """
+
+    items: tuple[Item, ...]
+    start_seconds: Float[np.ndarray, " row"]
+    end_seconds: Float[np.ndarray, " row"]
+    embedding: Float32[np.ndarray, "row dim"]
+    logits: Float32[np.ndarray, "row class"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One result of a search.
+
+    Args:
+        rank: Counted from 1.
+        score: Cosine similarity; larger is nearer.
+        text: The text of a text item, where the gallery holds it.
+    """
+
+    rank: int
+    score: float
+    item_id: str
+    medium: Medium
+    class_name: str | None
+    path: str | None
+    start_seconds: float | None
+    end_seconds: float | None
+    text: str | None = None
+    source: str | None = None
+    license: str | None = None
+
+
+class Reporter(Protocol):
+    """Where long work tells how far it is; the faces implement it."""
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        """Tells that `done` of `total` parts of `task` are finished."""
+
+    def say(self, message: str) -> None:
+        """Passes one line on to the person who waits."""

@@ -1,0 +1,1 @@
+"""The verbs, one file each; the command line and the API call them."""
