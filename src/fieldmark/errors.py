@@ -89,7 +89,7 @@ class TooLargeError(MediaError):
 
     kind = "too_long"
 
-    def __init__(self, *, path: Path | str, quantity: str, got: float, allowed: float) -> None:
+    def __init__(self, *, path: Path | str, quantity: str, got: float | int, allowed: float | int) -> None:
         super().__init__(
             f"'{path}' has {got:,.10g} {quantity}; the limit is {allowed:,.10g}. "
             f"Cut or shrink the file, or raise 'limits.max_{quantity.replace(' ', '_')}'."
@@ -158,7 +158,28 @@ class NoItemsError(ManifestError):
         super().__init__(f"'{path}' holds no {wanted}; it holds {present}. Choose what it holds, or add items.")
 
 
+class ManifestExistsError(ManifestError, FileExistsError):
+    """A folder where new data would overwrite a manifest."""
+
+    kind = "manifest_exists"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(f"There is a manifest at '{path}' already. Choose another folder, or delete it first.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 # ---------------------------------------------------------------- configuration and parts
+
+
+class OutOfRangeError(FieldmarkError, ValueError):
+    """A number outside its range."""
+
+    kind = "out_of_range"
+
+    def __init__(self, *, name: str, got: int | float, smallest: int | float, largest: int | float) -> None:
+        super().__init__(f"'{name}' is {got}; allowed is {smallest} to {largest}. Choose a value in that range.")
 
 
 class ConfigError(FieldmarkError, ValueError):
@@ -169,6 +190,18 @@ class ConfigError(FieldmarkError, ValueError):
     def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
         listed = "\n".join(f"  {problem}" for problem in problems)
         super().__init__(f"The configuration '{path}' is not valid:\n{listed}")
+
+
+class CropSizeError(FieldmarkError, ValueError):
+    """A crop larger than the picture it is cut from."""
+
+    kind = "config"
+
+    def __init__(self, *, crop_pixels: int, resize_pixels: int) -> None:
+        super().__init__(
+            f"'crop_pixels' is {crop_pixels}; allowed is at most 'resize_pixels', {resize_pixels}. "
+            "Lower the one or raise the other."
+        )
 
 
 class MissingExtraError(FieldmarkError, ImportError):
@@ -198,6 +231,53 @@ class EncoderFilesError(FieldmarkError, FileNotFoundError):
         return str(self.args[0])
 
 
+class FeatureStoreError(FieldmarkError, OSError):
+    """A feature store that cannot be opened, read or written."""
+
+    kind = "feature_store"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The feature store '{path}' cannot be used: {reason}. "
+            "Give a folder on a local disk that has space and may be written to, or let the other run finish."
+        )
+
+
+class EncoderChangedError(FieldmarkError, ValueError):
+    """A pretrained encoder that is not the one a network was trained with."""
+
+    kind = "encoder_changed"
+
+    def __init__(self, *, medium: str, got: str, expected: str) -> None:
+        super().__init__(
+            f"The {medium} encoder has the fingerprint {got[:12]}, but the network was trained with {expected[:12]}: "
+            "its weights or settings have changed. Put back the encoder's files, or train again."
+        )
+
+
+class DeviceError(FieldmarkError, ValueError):
+    """A torch device that is not here."""
+
+    kind = "device"
+
+    def __init__(self, *, name: str, reason: str) -> None:
+        super().__init__(
+            f"The device '{name}' cannot be used: {reason}. Set FIELDMARK_DEVICE to 'cpu' or 'cuda', or leave it unset."
+        )
+
+
+class EncodersNotJoinableError(FieldmarkError, ValueError):
+    """Encoders whose features cannot stand side by side."""
+
+    kind = "config"
+
+    def __init__(self, *, got: str, allowed: str) -> None:
+        super().__init__(
+            f"The encoders cannot be joined: met {got}; allowed is {allowed}. "
+            "Give encoders of one medium that ask for the same sizes, rates and segments."
+        )
+
+
 class MediumNotSupportedError(FieldmarkError, ValueError):
     """A medium that the model has no way in for."""
 
@@ -208,6 +288,18 @@ class MediumNotSupportedError(FieldmarkError, ValueError):
             f"The model takes no {medium}; it takes {', '.join(supported)}. "
             f"Train with an encoder for {medium}, or leave {medium} items out."
         )
+
+
+class DemoFolderError(FieldmarkError, FileExistsError):
+    """A folder where the demo would delete what it did not make."""
+
+    kind = "demo_folder"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(f"'{path}' holds files that no demo made. Choose a new or empty folder with --out.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 # ---------------------------------------------------------------- training and checkpoints
@@ -253,6 +345,31 @@ class RunChangedError(TrainingError):
         )
 
 
+class TrainingMemoryError(TrainingError):
+    """A training step that does not fit into memory."""
+
+    kind = "out_of_memory"
+
+    def __init__(self, *, step: int, row_count: int, reason: str) -> None:
+        super().__init__(
+            f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
+            "Lower 'data.classes_per_batch' or 'data.items_per_class', or a size of the model "
+            "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
+        )
+
+
+class RunWriteError(TrainingError, OSError):
+    """A file of a run that cannot be written."""
+
+    kind = "run_write"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"'{path}' cannot be written: {reason}. What was saved before is as it was. "
+            "Look at the free disk space and the rights of the folder, and go on with --resume."
+        )
+
+
 class CheckpointError(FieldmarkError, ValueError):
     """A checkpoint that cannot be used."""
 
@@ -276,6 +393,13 @@ class EmbeddingsError(FieldmarkError, ValueError):
         super().__init__(f"The embeddings in '{path}' cannot be used: {reason}.")
 
 
+class CannotEvaluateError(EmbeddingsError):
+    """Embeddings from which the wanted numbers cannot be computed."""
+
+    def __init__(self, *, reason: str, remedy: str) -> None:
+        FieldmarkError.__init__(self, f"The embeddings cannot be evaluated: {reason}. {remedy}.")
+
+
 class CutoffError(FieldmarkError, ValueError):
     """A cut-off outside the ranking."""
 
@@ -288,13 +412,13 @@ class CutoffError(FieldmarkError, ValueError):
 
 
 class NonFiniteEmbeddingError(FieldmarkError, ValueError):
-    """Embeddings with NaN, infinity or zero length."""
+    """Embeddings with NaN or infinity, or not of length 1."""
 
     kind = "non_finite_embedding"
 
     def __init__(self, *, item_ids: Sequence[str]) -> None:
         super().__init__(
-            f"{len(item_ids)} items have an embedding that is not finite or of zero length: {first(item_ids)}. "
+            f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {first(item_ids)}. "
             "Look at these items with `fieldmark data check`, and embed again."
         )
 
@@ -323,6 +447,51 @@ class DamagedGalleryError(GalleryError):
 
     def __init__(self, *, path: Path | str, reason: str) -> None:
         super().__init__(f"The gallery '{path}' is damaged: {reason}. Build it again with `fieldmark index`.")
+
+
+class GalleryExistsError(GalleryError):
+    """A path where a new gallery would overwrite another."""
+
+    kind = "gallery_exists"
+
+    def __init__(self, *, path: Path | str) -> None:
+        super().__init__(f"There is a gallery at '{path}' already. Add to it, or choose another path.")
+
+
+class GalleryBusyError(GalleryError):
+    """A gallery that another process is writing."""
+
+    kind = "gallery_busy"
+
+    def __init__(self, *, path: Path | str, waited_seconds: float) -> None:
+        super().__init__(
+            f"Another process is writing the gallery '{path}'; it was waited for {waited_seconds:g} seconds. "
+            "Let it end, and run the same command again."
+        )
+
+
+class GalleryWriteError(GalleryError):
+    """A gallery that cannot be written."""
+
+    kind = "gallery_write"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The gallery '{path}' cannot be written: {reason}. It is as it was before. "
+            "Look at the free disk space and the rights of the folder, and run the same command again."
+        )
+
+
+class UnknownItemError(GalleryError, KeyError):
+    """An item that a gallery does not hold."""
+
+    kind = "unknown_item"
+
+    def __init__(self, *, item_id: str, gallery: Path | str) -> None:
+        super().__init__(f"The gallery '{gallery}' has no item '{item_id}'. Give the id of an item it holds.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class EncoderMismatchError(GalleryError, ValueError):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
@@ -229,6 +229,7 @@ class Hit:
     license: str | None = None
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Where long work tells how far it is; the faces implement it."""
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from fieldmark.types import Decoding, Medium, Segment
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """One medium's way into the network: segments in, one tensor for each out; nothing in it is trained.
 

@@ -1,0 +1,310 @@
+"""Config to objects: the only place where a name becomes a class."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import assert_never, final
+
+import torch
+from torch import nn
+
+from fieldmark.config import (
+    BirdNetConfig,
+    CenterConfig,
+    ClassificationConfig,
+    Config,
+    FGCrossNetConfig,
+    LexicalTextConfig,
+    LossConfig,
+    ModelConfig,
+    OnnxImageConfig,
+    RankingConfig,
+    ReleasedRankingConfig,
+    SharedSpaceConfig,
+    TrainConfig,
+    TransformersImageConfig,
+    TransformersTextConfig,
+    parse_config,
+)
+from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
+from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
+from fieldmark.models.birdnet import BirdNetEncoder
+from fieldmark.models.encoder import Encoder, Network
+from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
+from fieldmark.models.joined import ConcatenatedEncoder
+from fieldmark.models.lexical import LexicalTextEncoder
+from fieldmark.models.onnx import OnnxImageEncoder
+from fieldmark.models.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
+from fieldmark.models.preprocessing import read_preprocessing
+from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
+from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.step import WeightedLoss
+from fieldmark.types import MEDIA, MediaLimits, Medium
+
+PartConfig = OnnxImageConfig | TransformersImageConfig | TransformersTextConfig | LexicalTextConfig | BirdNetConfig
+
+
+@final
+class Model:
+    """A network and the encoders that lead into it; an encoder is loaded when an item of its medium is first met.
+
+    Args:
+        encoder_fingerprints: What the encoders were when the network was trained; None for a network to be trained.
+        fingerprint: Of all that shapes an embedding; "" for a network to be trained.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        class_names: tuple[str, ...],
+        network: Network,
+        encoder_fingerprints: Mapping[Medium, str] | None = None,
+        fingerprint: str = "",
+    ) -> None:
+        self.config = config
+        self.class_names = class_names
+        self.network = network
+        self.fingerprint = fingerprint
+        self.limits = MediaLimits(**config.limits.model_dump(exclude={"failure_share"}))
+        self._expected = encoder_fingerprints
+        self._encoders: dict[Medium, Encoder] = {}
+
+    @property
+    def media(self) -> tuple[Medium, ...]:
+        """The media it takes: those it has an encoder for and, once trained, was trained on."""
+        supported = supported_media(self.config.model)
+        return supported if self._expected is None else tuple(each for each in supported if each in self._expected)
+
+    def encoder(self, medium: Medium) -> Encoder:
+        """The encoder of a medium.
+
+        Raises:
+            MediumNotSupportedError: The model does not take this medium.
+            MissingExtraError: The encoder needs a package that is not installed.
+            EncoderFilesError: Its weights are not where the configuration says.
+            EncoderChangedError: It is not the encoder that the network was trained with.
+        """
+        if medium not in self.media:
+            raise MediumNotSupportedError(medium=medium.value, supported=[each.value for each in self.media])
+        if medium not in self._encoders:
+            encoder = build_encoder(self.config.model, medium)
+            if self._expected is not None and self._expected[medium] != encoder.fingerprint:
+                raise EncoderChangedError(medium=medium.value, got=encoder.fingerprint, expected=self._expected[medium])
+            self._encoders[medium] = encoder
+        return self._encoders[medium]
+
+
+def new_model(
+    config: Config, *, class_names: tuple[str, ...], media: Collection[Medium], device: torch.device
+) -> Model:
+    """A model to be trained, its weights drawn by the configuration's seed.
+
+    Args:
+        media: Those of the training items; encoders of others are not loaded.
+
+    Raises:
+        MissingExtraError: An encoder needs a package that is not installed.
+        EncoderFilesError: An encoder's weights are not where the configuration says.
+    """
+    encoders = {
+        medium: build_encoder(config.model, medium) for medium in supported_media(config.model) if medium in media
+    }
+    input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = _build_network(config.model, class_count=len(class_names), input_dims=input_dims)
+    return Model(config, class_names=class_names, network=network.to(device))
+
+
+def load_model(path: Path | str, *, device: torch.device) -> Model:
+    """The model of a run's best checkpoint, or of one checkpoint file.
+
+    Raises:
+        CheckpointError: The file is missing, damaged, or of another network.
+        ConfigError: Its configuration is not one of this version.
+    """
+    checkpoint = load_checkpoint(path)
+    provenance = checkpoint.provenance
+    config = parse_config(provenance.config_json, path=path)
+    input_dims = SharedSpace.read_input_dims(checkpoint.network)
+    network = _build_network(config.model, class_count=len(provenance.class_names), input_dims=input_dims)
+    restore_state(network, checkpoint.network, path=path)
+    return Model(
+        config,
+        class_names=provenance.class_names,
+        network=network.to(device).eval(),
+        encoder_fingerprints=provenance.encoder_fingerprints,
+        fingerprint=fingerprint(checkpoint, model_json=_embedding_json(config.model)),
+    )
+
+
+def _embedding_json(config: ModelConfig) -> str:
+    """What of the configuration shapes embeddings beside weights and encoders: not where the encoders lie."""
+    encoders = {"image", "text", "video", "audio"} if isinstance(config, SharedSpaceConfig) else set()
+    return json.dumps(config.model_dump(mode="json", exclude=encoders), sort_keys=True)
+
+
+def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int]) -> Network:
+    match config:
+        case FGCrossNetConfig():
+            return FGCrossNet(
+                class_count=class_count,
+                trunk=TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride),
+                text=TextStem(conv_width=config.text_width),
+                embedding=Space(config.embedding),
+                statistics_per_medium=config.statistics_per_medium,
+            )
+        case SharedSpaceConfig():
+            size = SharedSpaceSize(
+                dim=config.dim,
+                hidden_dim=config.hidden_dim,
+                component_count=config.component_count,
+                input_dropout=config.input_dropout,
+                dropout=config.dropout,
+                posterior_weight=config.posterior_weight,
+                scale=config.scale,
+            )
+            return SharedSpace(input_dims=input_dims, class_count=class_count, size=size)
+    assert_never(config)
+
+
+def supported_media(config: ModelConfig) -> tuple[Medium, ...]:
+    """The media a model has an encoder for."""
+    match config:
+        case FGCrossNetConfig():
+            return MEDIA
+        case SharedSpaceConfig():
+            return tuple(medium for medium in MEDIA if _parts(config, medium))
+    assert_never(config)
+
+
+def needs_features(config: ModelConfig) -> bool:
+    """Whether the network reads features, to be computed once before training, and not files."""
+    return isinstance(config, SharedSpaceConfig)
+
+
+def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
+    """The encoder of one medium, its weights loaded.
+
+    Raises:
+        MediumNotSupportedError: The model has none for this medium.
+        MissingExtraError: It needs a package that is not installed.
+        EncoderFilesError: Its weights are not where the configuration says.
+    """
+    match config:
+        case FGCrossNetConfig():
+            return _build_light_encoder(config, medium)
+        case SharedSpaceConfig():
+            parts = _parts(config, medium)
+            if not parts:
+                supported = [each.value for each in supported_media(config)]
+                raise MediumNotSupportedError(medium=medium.value, supported=supported)
+            return _join([_build_part(part) for part in parts])
+    assert_never(config)
+
+
+def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
+    match medium:
+        case Medium.IMAGE | Medium.VIDEO:
+            return PixelEncoder(
+                medium,
+                resize_pixels=config.resize_pixels,
+                crop_pixels=config.crop_pixels,
+                frame_seconds=config.frame_seconds,
+                max_frames=config.max_frames,
+            )
+        case Medium.AUDIO:
+            return SpectrogramEncoder(side_pixels=config.crop_pixels, segment_seconds=config.sound_seconds)
+        case Medium.TEXT:
+            return CharacterEncoder(text_length=config.text_length, released=config.released_text)
+    assert_never(medium)
+
+
+def _parts(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+    match medium:
+        case Medium.IMAGE:
+            return config.image
+        case Medium.TEXT:
+            return config.text
+        case Medium.VIDEO:
+            return config.video
+        case Medium.AUDIO:
+            return config.audio
+    assert_never(medium)
+
+
+def _build_part(config: PartConfig) -> Encoder:
+    match config:
+        case OnnxImageConfig():
+            file = config.preprocessor
+            return OnnxImageEncoder(
+                config.path,
+                output=config.output,
+                preprocessing=None if file is None else read_preprocessing(file, key="preprocessor"),
+                segment_seconds=config.frames.segment_seconds,
+                frames_per_segment=config.frames.frames_per_segment,
+            )
+        case TransformersImageConfig():
+            return TransformersImageEncoder(
+                config.name,
+                allow_download=config.allow_download,
+                segment_seconds=config.frames.segment_seconds,
+                frames_per_segment=config.frames.frames_per_segment,
+            )
+        case TransformersTextConfig():
+            return TransformersTextEncoder(config.name, allow_download=config.allow_download)
+        case LexicalTextConfig():
+            return LexicalTextEncoder(dim=config.dim, character_count=config.character_count)
+        case BirdNetConfig():
+            return BirdNetEncoder(hop_seconds=config.hop_seconds, has_species_scores=config.has_species_scores)
+    assert_never(config)
+
+
+def _join(encoders: Sequence[Encoder]) -> Encoder:
+    return encoders[0] if len(encoders) == 1 else ConcatenatedEncoder(encoders)
+
+
+def build_losses(configs: Sequence[LossConfig], *, network: Network) -> dict[str, WeightedLoss]:
+    """The losses with their weights, by the names under which they are reported."""
+    return {config.kind: WeightedLoss(_build_loss(config, network=network), config.weight) for config in configs}
+
+
+def _build_loss(config: LossConfig, *, network: Network) -> nn.Module:
+    match config:
+        case ClassificationConfig():
+            return ClassificationLoss(label_smoothing=config.label_smoothing)
+        case CenterConfig():
+            dim = network.dim if config.space == "embedding" else network.class_count
+            return CenterLoss(class_count=network.class_count, dim=dim, rate=config.rate, space=config.space)
+        case RankingConfig():
+            return RankingLoss(margin=config.margin, second_margin=config.second_margin)
+        case ReleasedRankingConfig():
+            return ReleasedRankingLoss(margin=config.margin, second_margin=config.second_margin)
+    assert_never(config)
+
+
+def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:
+    """The choices of the optimizer."""
+    return OptimizerOptions(
+        kind=OptimizerKind(config.optimizer),
+        lr=config.lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
+
+
+def build_schedule(config: TrainConfig) -> Schedule:
+    """The learning-rate schedule."""
+    return Schedule(
+        kind=ScheduleKind(config.schedule),
+        warmup_epochs=config.warmup_epochs,
+        step_epochs=config.step_epochs,
+        step_factor=config.step_factor,
+    )

@@ -1,0 +1,361 @@
+"""What a user may choose: the only reader of config files; every default stands here once."""
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import tomli_w
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+
+from fieldmark.errors import ConfigError, nearest
+
+DEFAULT_PRESET = "fieldmark"
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _resolve_path(path: Path, info: ValidationInfo) -> Path:
+    folder: Path = (info.context or {}).get("folder", Path.cwd())
+    return (folder / path).resolve()
+
+
+def _resolve_name(name: str, info: ValidationInfo) -> str:
+    """A local folder becomes absolute; a hub name or `package:` name stays as it is."""
+    folder: Path = (info.context or {}).get("folder", Path.cwd())
+    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).is_dir())
+    return str((folder / name).resolve()) if is_local else name
+
+
+LocalPath = Annotated[Path, AfterValidator(_resolve_path)]
+WeightsName = Annotated[str, AfterValidator(_resolve_name)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+# ---------------------------------------------------------------- encoders of the shared space
+
+
+class FrameSampling(Section):
+    """How an encoder of pictures reads a video."""
+
+    segment_seconds: Positive = Field(4.0, description="length of a video segment, seconds")
+    frames_per_segment: Count = Field(4, description="frames averaged in a segment")
+
+
+class OnnxImageConfig(Section):
+    """A picture encoder in an ONNX file; its `preprocessor_config.json` is read where one is named."""
+
+    kind: Literal["onnx_image"]
+    path: LocalPath
+    preprocessor: LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
+    output: str = Field("features", description="name of the output to read")
+    frames: FrameSampling = FrameSampling()
+
+
+class TransformersImageConfig(Section):
+    """A picture encoder of the `transformers` library."""
+
+    kind: Literal["transformers_image"]
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    allow_download: bool = False
+    frames: FrameSampling = FrameSampling()
+
+
+class TransformersTextConfig(Section):
+    """A text encoder of the `transformers` library."""
+
+    kind: Literal["transformers_text"]
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    allow_download: bool = False
+
+
+class LexicalTextConfig(Section):
+    """Hashed words and word pairs: field marks are words."""
+
+    kind: Literal["lexical_text"]
+    dim: Count = Field(4096, description="buckets")
+    character_count: Annotated[int, Field(ge=0)] = Field(
+        0, description="length of pieces of words; 0: whole words only"
+    )
+
+
+class BirdNetConfig(Section):
+    """BirdNET 2.4; its weights are for non-commercial use (CC BY-NC-SA 4.0)."""
+
+    kind: Literal["birdnet"]
+    hop_seconds: Positive = Field(1.0, description="from one window of 3 seconds to the next, seconds")
+    has_species_scores: bool = Field(default=True, description="whether BirdNET's own scores follow its embedding")
+
+
+ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
+TextEncoderConfig = Annotated[TransformersTextConfig | LexicalTextConfig, Field(discriminator="kind")]
+AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
+
+
+# ---------------------------------------------------------------- models
+
+
+class SharedSpaceConfig(Section):
+    """The default model: pretrained encoders for each medium, one shared space."""
+
+    kind: Literal["shared_space"]
+    image: tuple[ImageEncoderConfig, ...] = Field((), description="encoders joined along their features")
+    text: tuple[TextEncoderConfig, ...] = ()
+    video: tuple[ImageEncoderConfig, ...] = ()
+    audio: tuple[AudioEncoderConfig, ...] = ()
+    dim: Count = Field(256, description="dimension of the embedding")
+    hidden_dim: Count = 512
+    component_count: Count = Field(512, description="principal directions kept of a medium's features")
+    input_dropout: Share = 0.3
+    dropout: Share = 0.3
+    posterior_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="of the classes' share in the embedding")
+    scale: Positive = Field(16.0, description="of cosines on the way to logits, at the start")
+
+
+class FGCrossNetConfig(Section):
+    """The paper's network (He et al., ACM MM 2019); the defaults are those of the released code, repaired."""
+
+    kind: Literal["fgcrossnet"]
+    depth: Literal[10, 18, 34, 50, 101, 152] = Field(50, description="layers of the trunk; 10 is for tests")
+    base_width: Count = Field(64, description="channels of the trunk's first stage")
+    resize_pixels: Count = 512
+    crop_pixels: Count = 448
+    sound_seconds: Positive | None = Field(None, description="length of a sound segment; None: the whole sound")
+    text_length: Count = Field(448, description="characters read of a text")
+    text_width: Count = Field(448, description="height of the picture made of a text")
+    frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
+    max_frames: Count = Field(25, description="frames of one video")
+    stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
+    statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    embedding: Literal["features", "logits"] = "features"
+    released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
+
+
+ModelConfig = Annotated[SharedSpaceConfig | FGCrossNetConfig, Field(discriminator="kind")]
+
+
+# ---------------------------------------------------------------- losses
+
+
+class ClassificationConfig(Section):
+    """Cross-entropy, summed over the media."""
+
+    kind: Literal["classification"]
+    weight: float = 1.0
+    label_smoothing: Share = 0.0
+
+
+class CenterConfig(Section):
+    """Distance to the center of the class, one center for all media."""
+
+    kind: Literal["center"]
+    weight: float = Field(0.001, description="He et al. 2019, released code")
+    rate: Share = Field(0.5, description="share of the way to its rows that a center goes in one step")
+    space: Literal["embedding", "logits"] = Field(
+        "embedding", description="where distances are taken; released: logits"
+    )
+
+
+class RankingConfig(Section):
+    """Quadruplets: an item is nearer to its class than to others."""
+
+    kind: Literal["ranking"]
+    weight: float = Field(0.1, description="He et al. 2019, released code")
+    margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
+    second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
+
+
+class ReleasedRankingConfig(Section):
+    """Quadruplets as in the released code: one hinge over both terms, on Euclidean distances of raw logits."""
+
+    kind: Literal["released_ranking"]
+    weight: float = Field(0.1, description="He et al. 2019, released code")
+    margin: Positive = Field(1.0, description="He et al. 2019, released code")
+    second_margin: Positive = Field(0.5, description="He et al. 2019, released code")
+
+
+LossConfig = Annotated[
+    ClassificationConfig | CenterConfig | RankingConfig | ReleasedRankingConfig, Field(discriminator="kind")
+]
+
+
+# ---------------------------------------------------------------- the rest
+
+
+class DataConfig(Section):
+    """How batches are made."""
+
+    validation_share: Share = Field(0.15, description="share of train taken for validation, by group")
+    classes_per_batch: Count = 16
+    items_per_class: Count = Field(2, description="of every medium")
+    workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that decode; 0: the training process")
+    memory_megabytes: Annotated[int, Field(ge=0)] = Field(1024, description="decoded inputs kept in memory")
+
+
+class TrainConfig(Section):
+    """The loop."""
+
+    epochs: Count = 30
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: Positive = 1e-3
+    momentum: Share = 0.9
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    schedule: Literal["cosine", "constant", "step"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
+    step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
+    clip_norm: Positive | None = Field(None, description="largest gradient norm")
+    patience_epochs: Count | None = Field(None, description="stop after so many epochs without a better validation")
+    max_steps: Count | None = Field(None, description="stop after so many steps; None runs all epochs")
+    checkpoint_seconds: Positive = Field(300.0, description="longest work that a crash may cost, seconds")
+
+
+class LimitsConfig(Section):
+    """What one untrusted file may cost, and how many may fail."""
+
+    max_bytes: Count = 4 * 1024**3
+    max_pixels: Count = 100_000_000
+    max_seconds: Positive = 48 * 3600.0
+    max_segment_seconds: Positive = 600.0
+    max_frames: Count = 10_000_000
+    max_characters: Count = 1_000_000
+    failure_share: Share = Field(0.05, description="share of the items that may be passed over")
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    seed: int = 0
+    model: ModelConfig
+    losses: tuple[LossConfig, ...] = Field(min_length=1)
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    limits: LimitsConfig = LimitsConfig()
+
+    def to_json(self) -> str:
+        """The effective configuration as one line of JSON; `parse_config` reads it back."""
+        return self.model_dump_json(exclude_none=True)
+
+    def to_toml(self) -> str:
+        """The effective configuration as TOML."""
+        return tomli_w.dumps(json.loads(self.to_json()))
+
+
+def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:
+    """The configuration in a TOML file or a preset, with some keys replaced.
+
+    Args:
+        path: A file, or the name of a preset in `configs/`; None for the default preset.
+        overrides: `key=value` with dots for sections and numbers for places in a list; the value is TOML or bare text.
+
+    Raises:
+        ConfigError: The file is missing or not TOML, a key is unknown, or a value is not allowed.
+    """
+    file = _find_config(DEFAULT_PRESET if path is None else path)
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(path=file, problems=[f"it is not TOML in UTF-8: {error}"]) from error
+    for override in overrides:
+        _override(values, override, path=file)
+    return _validate(values, path=file, folder=file.resolve().parent)
+
+
+def parse_config(text: str, *, path: Path | str) -> Config:
+    """The configuration that a checkpoint keeps as JSON text; its paths are absolute.
+
+    Raises:
+        ConfigError: The text is not a configuration of this version.
+    """
+    return _validate(json.loads(text), path=path, folder=Path.cwd())
+
+
+def preset_folder() -> Path:
+    """Where the presets lie: inside the installed package, or in the checkout it runs from."""
+    package = Path(__file__).resolve().parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parents[1] / "configs"
+
+
+def _find_config(path: Path | str) -> Path:
+    if Path(path).is_file():
+        return Path(path)
+    presets = {file.stem: file for file in sorted(preset_folder().glob("*.toml"))}
+    if str(path) in presets:
+        return presets[str(path)]
+    hint = nearest(str(path), presets)
+    raise ConfigError(path=path, problems=[f"no such file, and no preset of this name ({', '.join(presets)}).{hint}"])
+
+
+def _validate(values: Mapping[str, Any], *, path: Path | str, folder: Path) -> Config:
+    try:
+        return Config.model_validate(values, context={"folder": folder})
+    except ValidationError as error:
+        raise ConfigError(path=path, problems=[_explain(problem) for problem in error.errors()]) from error
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    """One pydantic finding as: the key, what was met, what is allowed."""
+    place = [str(part) for part in problem["loc"]]
+    key = ".".join(part for part in place if part not in _kinds())  # pydantic names the member of a union it tried
+    if problem["type"] == "extra_forbidden":
+        return f"unknown key '{key}'.{nearest(place[-1], _keys())}"
+    if problem["type"] == "missing":
+        return f"'{key}' is missing; it must be given"
+    met = "" if isinstance(problem["input"], dict) else f", met {problem['input']!r}"
+    return f"'{key}': {problem['msg'].lower()}{met}"
+
+
+def _keys() -> set[str]:
+    """Every key that the configuration knows, for the hint at the nearest."""
+    return {key for section in Section.__subclasses__() for key in section.model_fields}
+
+
+def _kinds() -> set[str]:
+    """Every value of a `kind` key."""
+    fields = [section.model_fields["kind"] for section in Section.__subclasses__() if "kind" in section.model_fields]
+    return {kind for field in fields for kind in get_args(field.annotation)}
+
+
+def _override(values: dict[str, Any], override: str, *, path: Path) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise ConfigError(path=path, problems=[f"--set takes key=value, met '{override}'"])
+    target: Any = values
+    *parents, last = key.split(".")
+    for parent in parents:
+        target = _child(target, parent, key=key, path=path)
+    if isinstance(target, list):
+        target[_place(target, last, key=key, path=path)] = _value(text)
+    else:
+        target[last] = _value(text)
+
+
+def _child(target: Any, name: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML values have any type
+    if isinstance(target, list):
+        return target[_place(target, name, key=key, path=path)]
+    child = target.setdefault(name, {})
+    if not isinstance(child, dict | list):
+        raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is a value and has no keys"])
+    return child
+
+
+def _place(target: list[Any], name: str, *, key: str, path: Path) -> int:
+    if name.isdigit() and int(name) < len(target):
+        return int(name)
+    raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
+
+
+def _value(text: str) -> Any:  # noqa: ANN401 - TOML values have any type
+    """A TOML value, or bare text; a path that exists is taken from the current folder, as the shell completes it."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return str(Path(text).resolve()) if "/" in text and Path(text).exists() else text

@@ -1,0 +1,131 @@
+"""The contract: a store of segments that answers a query embedding with hits."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.types import Embeddings, Hit, Medium
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which items may become hits: those that meet every condition given.
+
+    A condition that is None lets all items pass; one that is an empty set lets none. An item without a
+    class or a group never meets a condition on it.
+
+    Args:
+        exclude_item_ids: Items never returned, such as the query itself in a search for more like it.
+    """
+
+    media: frozenset[Medium] | None = None
+    class_names: frozenset[str] | None = None
+    groups: frozenset[str] | None = None
+    exclude_item_ids: frozenset[str] = frozenset()
+
+
+class SegmentIndex(Protocol):
+    """A durable store of the segments of many items, searched by cosine similarity.
+
+    An item's segments come, change and go together: no reader ever sees a part of an item. What `add` and
+    `remove` have done when they return outlives the death of the process, and every later call of any
+    process sees it. Several processes may read and write at once.
+    """
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of what made the embeddings; given once, when the store is made."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the embeddings; given once, when the store is made."""
+        ...
+
+    def add(self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> None:
+        """Stores items, all of the call or none; an item already there is replaced with all its segments.
+
+        The logits are not kept.
+
+        Args:
+            content_hash_by_item_id: What tells an item's content from a changed one; every item of the call has one.
+
+        Raises:
+            DimensionMismatchError: The embeddings have another dimension than the store.
+            NonFiniteEmbeddingError: A row is not finite or not of length 1; the error names the items.
+            GalleryBusyError: Another process has been writing for too long.
+            GalleryWriteError: The store could not be written; it is as it was before the call.
+        """
+        ...
+
+    def remove(self, item_ids: Collection[str]) -> int:
+        """Drops items; ids that are not there are passed over. Gives the number of items dropped.
+
+        Raises:
+            GalleryBusyError: Another process has been writing for too long.
+            GalleryWriteError: The store could not be written.
+        """
+        ...
+
+    def get(self, item_id: str) -> Embeddings:
+        """One item as it was added, without logits, its segments in the order in which they were added.
+
+        Raises:
+            UnknownItemError: The store has no such item.
+        """
+        ...
+
+    def search(
+        self,
+        query: Float[np.ndarray, " dim"],
+        *,
+        k: int,
+        where: Filter | None = None,
+        by_segment: bool = False,
+    ) -> tuple[Hit, ...]:
+        """The k nearest items, best first, each with its best segment; fewer only where fewer items match.
+
+        Equal scores are ordered by item id, code point by code point, then by the segments' order.
+
+        Args:
+            query: Finite and not zero; its length does not count.
+            k: From 1; may exceed the number of items.
+            where: Which items may become hits; None for all.
+            by_segment: Whether every segment may be a hit, so that an item may come more than once.
+
+        Raises:
+            CutoffError: k is below 1.
+            DimensionMismatchError: The query has another dimension than the store.
+            NonFiniteEmbeddingError: The query is not finite or is zero.
+        """
+        ...
+
+    def content_hashes(self) -> dict[str, str]:
+        """The content hash of every item, by item id: what a later indexing run may skip."""
+        ...
+
+    def item_count(self) -> int:
+        """Number of items."""
+        ...
+
+    def segment_count(self) -> int:
+        """Number of segments of all items."""
+        ...
+
+    def count_by_medium(self) -> dict[Medium, int]:
+        """Number of items of each medium, all four media in their fixed order."""
+        ...
+
+    def optimize(self) -> None:
+        """Gives back the disk space of what was replaced and removed; changes no answer.
+
+        Writing does this by itself now and then; worth calling at the end of a long run.
+
+        Raises:
+            GalleryBusyError: Another process has been writing for too long.
+            GalleryWriteError: The store could not be written.
+        """
+        ...

@@ -1,0 +1,47 @@
+"""What every loader asks of an untrusted file: that it exists, holds something, and fails with a clear error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fieldmark.errors import EmptyMediaError, MediaError, MissingFileError, TooLargeError, UnreadableMediaError
+
+
+def check_file(path: Path, *, max_bytes: int | None = None) -> None:
+    """Checks what can be known of a file without reading it.
+
+    Raises:
+        MissingFileError: Nothing is there, or a folder, a pipe or a device.
+        EmptyMediaError: The file has zero bytes.
+        TooLargeError: The file has more than `max_bytes`.
+        UnreadableMediaError: The file may not be looked at.
+    """
+    with unreadable(path):
+        if not path.is_file():
+            raise MissingFileError(path=path)
+        size = path.stat().st_size
+    if size == 0:
+        raise EmptyMediaError(path=path, reason="it has zero bytes")
+    if max_bytes is not None and size > max_bytes:
+        raise TooLargeError(path=path, quantity="bytes", got=size, allowed=max_bytes)
+
+
+@contextmanager
+def unreadable(path: Path) -> Iterator[None]:
+    """Turns whatever a decoder raises inside the block into `UnreadableMediaError`.
+
+    Decoders state no list of what they raise on damaged bytes (`struct.error`, `IndexError`, `SyntaxError` have all
+    been met), so the block must hold calls of the decoder and nothing else.
+    """
+    try:
+        yield
+    except MediaError:
+        raise
+    except Exception as error:
+        raise UnreadableMediaError(path=path, reason=_reason(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """One line of an error's own words, without the path that the message names already."""
+    words = (error.strerror if isinstance(error, OSError) else getattr(error, "strerror", None)) or str(error)
+    return words.strip().partition("\n")[0].rstrip(".") or type(error).__name__

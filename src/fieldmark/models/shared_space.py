@@ -1,0 +1,191 @@
+"""The default network: a small head for each medium's features, into one space with one set of classes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from fieldmark.errors import MediumNotSupportedError
+from fieldmark.models.encoder import Network
+from fieldmark.types import Medium
+
+MAX_FITTED_ROWS = 4096
+"""Rows the principal directions are found from: the time grows with their cube."""
+POWER_FLOOR = 1e-6
+"""Directions with less than this share of the first one's variance are noise, and left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSpaceSize:
+    """Sizes of the shared space and of the way into it.
+
+    Args:
+        dim: Of the embedding.
+        hidden_dim: Of the layer between features and embedding.
+        component_count: Principal directions of a medium's features that are kept.
+        input_dropout: Share of the features left out in a training step.
+        dropout: Share of the hidden units left out in a training step.
+        posterior_weight: What the classes' share in the embedding weighs against the item's own; 0 leaves it out.
+        scale: Of cosines on the way to logits, at the start of training.
+    """
+
+    dim: int = 256
+    hidden_dim: int = 512
+    component_count: int = 512
+    input_dropout: float = 0.3
+    dropout: float = 0.3
+    posterior_weight: float = 1.0
+    scale: float = 16.0
+
+
+@final
+class SharedSpace(Network):
+    """Pretrained features of each medium, through a head of its own, into one space; one classifier for all media.
+
+        v         = normalize(head_m(features))                 where the item lies
+        logits    = scale * v @ prototypes                      prototypes of length 1, one for each class
+        embedding = normalize(v + w * softmax(logits) @ prototypes)
+
+    Heads of different media err in different ways, while prototypes are common to all: to move an item towards what it
+    may be, by how likely that is, brings media together, and an item of no known class keeps a place of its own.
+    Nothing but the item itself is used.
+
+    In training the embedding is v. Constraints put upon the mixture would make the posterior surer than it may be: mean
+    MAP on validation rows .59 instead of .63 (fgbirds, six directions, 2026-11-23).
+
+    Args:
+        input_dims: Dimension of the features of each medium.
+
+    Example:
+        >>> network = SharedSpace(input_dims={Medium.TEXT: 8}, class_count=3).eval()
+        >>> embedding, logits = network(torch.randn(2, 8), Medium.TEXT)
+        >>> embedding.shape, logits.shape
+        (torch.Size([2, 256]), torch.Size([2, 3]))
+    """
+
+    def __init__(
+        self, *, input_dims: Mapping[Medium, int], class_count: int, size: SharedSpaceSize | None = None
+    ) -> None:
+        super().__init__()
+        self._size = size or SharedSpaceSize()
+        self._heads = nn.ModuleDict({medium: Head(dim, size=self._size) for medium, dim in input_dims.items()})
+        self._prototypes = nn.Parameter(torch.randn(class_count, self._size.dim))
+        self._log_scale = nn.Parameter(torch.tensor(self._size.scale).log())
+
+    @staticmethod
+    def read_input_dims(state: Mapping[str, Tensor]) -> dict[Medium, int]:
+        """The `input_dims` of the network that a state dict was taken from."""
+        names = {medium: f"_heads.{medium}.standardization.mean" for medium in Medium}
+        return {medium: len(state[name]) for medium, name in names.items() if name in state}
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the embedding."""
+        return self._size.dim
+
+    @property
+    def class_count(self) -> int:
+        """Number of classes the logits score."""
+        return len(self._prototypes)
+
+    def fit_statistics(self, medium: Medium, features: Float[Tensor, "row feature"]) -> None:
+        """Takes over how the features of a medium are distributed, from those to be trained on; done once, before.
+
+        Raises:
+            MediumNotSupportedError: There is no head for this medium.
+        """
+        self._head(medium).standardization.fit(features)
+
+    def forward(
+        self, inputs: Float[Tensor, "batch feature"], medium: Medium
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """Embeddings of length 1 and logits of the rows of one medium.
+
+        Raises:
+            MediumNotSupportedError: There is no head for this medium.
+        """
+        own = normalize(self._head(medium)(inputs), dim=1)
+        prototypes = normalize(self._prototypes, dim=1)
+        logits = self._log_scale.exp() * own @ prototypes.T
+        if self.training:
+            return own, logits
+        likely = logits.softmax(dim=1) @ prototypes
+        return normalize(own + self._size.posterior_weight * likely, dim=1), logits
+
+    def _head(self, medium: Medium) -> "Head":
+        if medium not in self._heads:
+            raise MediumNotSupportedError(medium=medium, supported=list(self._heads))
+        head = self._heads[medium]
+        assert isinstance(head, Head)  # noqa: S101 - a ModuleDict forgets the class
+        return head
+
+
+@final
+class Head(nn.Module):
+    """One medium's way into the shared space: standardized features through one hidden layer."""
+
+    def __init__(self, input_dim: int, *, size: SharedSpaceSize) -> None:
+        super().__init__()
+        component_count = min(input_dim, size.component_count)
+        self.standardization = Standardization(input_dim, component_count=component_count)
+        self.layers = nn.Sequential(
+            nn.Dropout(size.input_dropout),
+            nn.Linear(component_count, size.hidden_dim),
+            nn.GELU(),
+            nn.Dropout(size.dropout),
+            nn.Linear(size.hidden_dim, size.dim),
+        )
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch dim"]:
+        """Places in the shared space, of any length."""
+        place: Tensor = self.layers(self.standardization(features))
+        return place
+
+
+@final
+class Standardization(nn.Module):
+    """Features minus their mean, over their deviation, along their principal directions, at a mean square of 1.
+
+    The deviation of a feature is sqrt(variance + mean variance of all): features that hardly vary, such as rare words,
+    are not blown up. Leaving all but a few hundred directions out costs nothing where items are few, and makes training
+    on thousands of features several times faster. Until fitted, directions are random.
+    """
+
+    mean: Tensor
+    directions: Tensor
+
+    def __init__(self, input_dim: int, *, component_count: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(input_dim))
+        self.register_buffer("directions", nn.init.orthogonal_(torch.empty(input_dim, component_count)))
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch component"]:
+        """Standardized features."""
+        return (features - self.mean) @ self.directions
+
+    @torch.no_grad()
+    def fit(self, features: Float[Tensor, "row feature"]) -> None:
+        """Takes mean, deviation and directions from some features; of very many, from equally spaced rows."""
+        step = -(-len(features) // MAX_FITTED_ROWS)
+        rows = features[::step].to(self.mean)
+        variance, mean = torch.var_mean(rows, dim=0, correction=0)
+        deviation = (variance + variance.mean()).sqrt().clamp(min=torch.finfo(rows.dtype).tiny)
+        directions = _principal_directions((rows - mean) / deviation, count=self.directions.shape[1])
+        self.mean.copy_(mean)
+        self.directions.zero_()
+        self.directions[:, : directions.shape[1]] = directions / deviation[:, None]
+
+
+def _principal_directions(rows: Float[Tensor, "row feature"], *, count: int) -> Float[Tensor, "feature component"]:
+    """Directions of the largest variance, fewer where rows are few; the rows' components have a mean square of 1."""
+    is_wide = len(rows) < rows.shape[1]
+    power, vectors = torch.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
+    power, vectors = power.flip(0)[:count], vectors.flip(1)[:, :count]
+    is_kept = power > POWER_FLOOR * power[0]
+    directions = normalize(rows.T @ vectors, dim=0)[:, is_kept] if is_wide else vectors[:, is_kept]
+    components = rows @ directions
+    return directions / components.square().mean().sqrt().clamp(min=torch.finfo(rows.dtype).tiny)

@@ -1,0 +1,264 @@
+"""Pretrained image and text encoders of the `transformers` library, from a local folder or the model hub."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from fieldmark.errors import EncoderFilesError, MissingExtraError, first
+from fieldmark.models.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
+from fieldmark.models.reading import PACKAGE_PREFIX, contents_of, fingerprint_of, in_batches, locate_in_package
+from fieldmark.types import Decoding, Segment, TextContent
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+KEY = "name"
+BATCH_SIZE = 16
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
+"""What is read of a model's folder, and downloaded: weights as plain tensors, settings, vocabularies. Never code."""
+
+
+@final
+class TransformersImageEncoder:
+    """The pooled output of a vision model as the features of images, and, averaged over frames, of video segments.
+
+    A model with two towers (CLIP, SigLIP) gives its projected image features. Where a checkpoint lacks the pooling
+    layer's weights, the first token is read instead.
+
+    Args:
+        name: A folder in the layout of `transformers`, `package:NAME/FOLDER`, or a name on the model hub.
+        allow_download: Whether a hub name that is not in the local cache may be downloaded.
+        segment_seconds: Length of a segment of a video; images ignore it.
+        frames_per_segment: Frames averaged in each.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        EncoderFilesError: The files are missing, or are no vision model with safetensors weights.
+    """
+
+    is_costly: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        allow_download: bool = False,
+        segment_seconds: float = 4.0,
+        frames_per_segment: int = 4,
+    ) -> None:
+        folder = _locate(name, allow_download=allow_download)
+        self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=KEY)
+        self._model, self._has_pooler = _load_model(name, folder)
+        self._dim = self._try_out(name)
+        self.decoding = self._preprocessing.decoding(
+            segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
+        )
+        self.fingerprint = fingerprint_of(
+            {"kind": "transformers_image", "preprocessing": self._preprocessing, "decoding": self.decoding},
+            files=_files_of(folder),
+        )
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Dimension of the features."""
+        return (self._dim,)
+
+    def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
+        """The features of some segments.
+
+        Raises:
+            MediumMismatchError: A segment holds neither an image nor frames.
+        """
+        return encode_pictures(
+            segments, self._infer, preprocessing=self._preprocessing, dim=self._dim, batch_size=BATCH_SIZE
+        )
+
+    @torch.inference_mode()
+    def _infer(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
+        if _has_two_towers(self._model):
+            output = self._model.get_image_features(pixel_values=pixels)
+        else:
+            output = self._model(pixel_values=pixels)
+        features: Tensor = output.pooler_output if self._has_pooler else output.last_hidden_state[:, 0]
+        return features.flatten(1).float().clone()
+
+    def _try_out(self, name: str) -> int:
+        """The dimension of the features of a black picture: configurations name it in many ways."""
+        try:
+            return self._infer(torch.zeros(1, 3, *self._preprocessing.crop_pixels)).shape[1]
+        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+            reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
+            raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+
+
+@final
+class TransformersTextEncoder:
+    """The mean over a text's tokens of a language model's last hidden states.
+
+    A text of more tokens than the model takes at once is read in windows, and the mean goes over the tokens of all of
+    them: nothing is cut off.
+
+    Args:
+        name: A folder in the layout of `transformers`, `package:NAME/FOLDER`, or a name on the model hub.
+        allow_download: Whether a hub name that is not in the local cache may be downloaded.
+        window_tokens: Tokens read at once; the model's own limit, where that is lower.
+        is_normalized: Whether features get length 1.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        EncoderFilesError: The files are missing, or are no language model with a tokenizer and safetensors weights.
+    """
+
+    is_costly: ClassVar[bool] = True
+
+    def __init__(
+        self, name: str, *, allow_download: bool = False, window_tokens: int = 256, is_normalized: bool = True
+    ) -> None:
+        folder = _locate(name, allow_download=allow_download)
+        self._tokenizer = _load_tokenizer(name, folder)
+        self._model, _ = _load_model(name, folder)
+        self._window_tokens = min(window_tokens, self._tokenizer.model_max_length)
+        self._is_normalized = is_normalized
+        self.decoding = Decoding()
+        self._dim = self._try_out(name)
+        self.fingerprint = fingerprint_of(
+            {"kind": "transformers_text", "window_tokens": self._window_tokens, "is_normalized": is_normalized},
+            files=_files_of(folder),
+        )
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Dimension of the features."""
+        return (self._dim,)
+
+    def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
+        """The features of some texts.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium.
+        """
+        texts = [content.text for content in contents_of(segments, TextContent)]
+        features = [self._infer(batch) for batch in in_batches(texts, batch_size=BATCH_SIZE)]
+        return torch.cat([torch.empty(0, self._dim), *features])
+
+    @torch.inference_mode()
+    def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
+        windows = self._tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=self._window_tokens,
+            return_overflowing_tokens=True,  # a text's further windows become rows of their own
+            padding=True,
+            return_tensors="pt",
+        )
+        owner: Int[Tensor, " window"] = windows.pop("overflow_to_sample_mapping")
+        parts = in_batches(range(len(owner)), batch_size=BATCH_SIZE)
+        sums = torch.cat(
+            [self._sum_tokens({key: values[list(part)] for key, values in windows.items()}) for part in parts]
+        )
+        total = sums.new_zeros(len(texts), sums.shape[1]).index_add_(0, owner, sums)
+        features = total[:, :-1] / total[:, -1:]
+        return (torch.nn.functional.normalize(features, dim=1) if self._is_normalized else features).clone()
+
+    def _sum_tokens(self, windows: dict[str, Tensor]) -> Float[Tensor, "window dim_and_count"]:
+        """For each window the sum of its tokens' hidden states, and, last, the number of tokens."""
+        hidden = self._model(**windows).last_hidden_state.float()
+        mask = windows["attention_mask"].unsqueeze(2)
+        return torch.cat([(hidden * mask).sum(dim=1), mask.sum(dim=1)], dim=1)
+
+    def _try_out(self, name: str) -> int:
+        try:
+            return self._infer(["a bird"]).shape[1]
+        except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
+            reason = f"it does not read a text: {_first_line(error)}"
+            raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+
+
+def _locate(name: str, *, allow_download: bool) -> Path:
+    """The local folder a name means; a hub name is looked up in the local cache, and downloaded where allowed."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
+    if name.startswith(PACKAGE_PREFIX):
+        return locate_in_package(name, key=KEY)
+    if Path(name).is_dir():
+        return Path(name)
+    if Path(name).is_absolute() or name.startswith("."):
+        raise EncoderFilesError(name=name, reason="there is no such folder", key=KEY)
+    try:
+        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not allow_download))
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = "there is no such folder, and downloading failed: " + _first_line(error)
+        if not allow_download:
+            reason = "there is no such folder, nor a downloaded model, and 'allow_download' is false"
+        raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+
+
+def _files_of(folder: Path) -> list[Path]:
+    return sorted(file for pattern in FILES for file in folder.glob(pattern))
+
+
+def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":
+    """The model, ready for use, and whether the checkpoint had the weights of its pooling layer."""
+    try:
+        from transformers import AutoModel
+    except ImportError as error:
+        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
+    try:
+        with _quiet():
+            model, loading = AutoModel.from_pretrained(
+                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise EncoderFilesError(name=name, reason=_first_line(error), key=KEY) from error
+    missing = sorted(loading["missing_keys"])
+    lacking = [key for key in missing if not key.startswith("pooler.")]
+    if lacking:  # the library would fill them with random numbers
+        raise EncoderFilesError(name=name, reason=f"its weights lack {first(lacking)}", key=KEY)
+    return model.eval().requires_grad_(requires_grad=False), not missing
+
+
+def _load_tokenizer(name: str, folder: Path) -> "PreTrainedTokenizerBase":
+    try:
+        from transformers import AutoTokenizer
+    except ImportError as error:
+        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        raise EncoderFilesError(name=name, reason=_first_line(error), key=KEY) from error
+    if not tokenizer.is_fast:  # only these cut a text into windows
+        raise EncoderFilesError(name=name, reason="it has no 'tokenizer.json'", key=KEY)
+    return tokenizer
+
+
+def _has_two_towers(model: "PreTrainedModel") -> bool:
+    return hasattr(model.config, "vision_config") and hasattr(model.config, "text_config")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back the library's progress bar and its table of weights that are not used."""
+    from transformers.utils import logging
+
+    level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if had_bar:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -1,0 +1,127 @@
+"""Optimizers and learning-rate schedules, and the optimizer's state as tensors."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, assert_never
+
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+
+class OptimizerKind(StrEnum):
+    """How weights follow their gradients."""
+
+    ADAMW = "adamw"
+    SGD = "sgd"
+
+
+class ScheduleKind(StrEnum):
+    """How the learning rate changes over a run."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    STEP = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerOptions:
+    """The choices of an optimizer.
+
+    Args:
+        lr: The rate at which the schedule's factor is 1.
+        momentum: For SGD; AdamW takes its usual averages.
+        weight_decay: For weight matrices and kernels of the network; biases, scales and losses are left alone.
+        clip_norm: Largest norm of the network's gradient; None for no limit.
+    """
+
+    kind: OptimizerKind
+    lr: float
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The factor on the learning rate, a function of the step alone.
+
+    Args:
+        warmup_epochs: The rate climbs in a line over these; the rest of the schedule begins after them.
+        step_epochs: For "step": epochs between two cuts.
+        step_factor: For "step": the factor of a cut.
+    """
+
+    kind: ScheduleKind
+    warmup_epochs: float = 0.0
+    step_epochs: int = 1
+    step_factor: float = 1.0
+
+    def factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
+        """The factor for one step of a run.
+
+        Args:
+            step: Counted from 0 over the whole run.
+            step_count: Steps of the whole run; "cosine" comes near 0 at its end.
+        """
+        warmup_steps = round(self.warmup_epochs * steps_per_epoch)
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        step, step_count = step - warmup_steps, step_count - warmup_steps
+        match self.kind:
+            case ScheduleKind.CONSTANT:
+                return 1.0
+            case ScheduleKind.COSINE:
+                return 0.5 * (1.0 + math.cos(math.pi * step / step_count))
+            case ScheduleKind.STEP:
+                return self.step_factor ** (step // (self.step_epochs * steps_per_epoch))
+        assert_never(self.kind)
+
+
+def build_optimizer(
+    network: nn.Module, *, losses: Iterable[tuple[nn.Module, float]], options: OptimizerOptions
+) -> Optimizer:
+    """An optimizer of all that can be trained.
+
+    Args:
+        losses: Losses and the factor on the rate of their parameters.
+    """
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in trained if each.ndim >= 2], "lr_scale": 1.0},
+        {"params": [each for each in trained if each.ndim < 2], "lr_scale": 1.0, "weight_decay": 0.0},
+    ]
+    groups += [
+        {"params": list(module.parameters()), "lr_scale": lr_scale, "weight_decay": 0.0} for module, lr_scale in losses
+    ]
+    filled = [group for group in groups if group["params"]]
+    match options.kind:
+        case OptimizerKind.ADAMW:
+            return AdamW(filled, lr=options.lr, weight_decay=options.weight_decay)
+        case OptimizerKind.SGD:
+            return SGD(filled, lr=options.lr, momentum=options.momentum, weight_decay=options.weight_decay)
+    assert_never(options.kind)
+
+
+def set_lr(optimizer: Optimizer, lr: float) -> None:
+    """Sets the rate of the network; losses follow by their own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["lr_scale"]
+
+
+def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
+    """The state tensors of an optimizer, named by parameter and role (`3.exp_avg`)."""
+    state = optimizer.state_dict()["state"]
+    return {f"{place}.{role}": tensor for place, roles in state.items() for role, tensor in roles.items()}
+
+
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Gives an optimizer the state that `optimizer_state` took from one built the same way."""
+    state: dict[int, dict[str, Tensor]] = defaultdict(dict)
+    for name, tensor in tensors.items():
+        place, _, role = name.partition(".")
+        state[int(place)][role] = tensor
+    # The groups hold only what the options and the schedule give anew.
+    optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})

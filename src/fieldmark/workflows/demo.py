@@ -1,0 +1,179 @@
+"""The verb `demo`: the main job on a small synthetic set, from nothing to ranked results."""
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from fieldmark.config import load_config
+from fieldmark.data.aviary import synthesize
+from fieldmark.data.manifest import read_manifest
+from fieldmark.errors import DemoFolderError
+from fieldmark.evaluation.protocol import Evaluation, format_table
+from fieldmark.types import MEDIA, Hit, Item, Split
+from fieldmark.workflows.check import CheckReport, check
+from fieldmark.workflows.contact_sheet import Tile, draw_sheet
+from fieldmark.workflows.embed import embed
+from fieldmark.workflows.encode import Host
+from fieldmark.workflows.evaluate import evaluate
+from fieldmark.workflows.index import index
+from fieldmark.workflows.search import Gallery
+from fieldmark.workflows.train import TrainReport, train
+
+CLASS_COUNT = 20
+ITEMS_PER_MEDIUM = 30
+DIFFICULTY = 0.4
+CONFIG = "tiny"
+SHOWN_HITS = 2
+"""Of each medium, for each query."""
+MARKER_NAME = "fieldmark-demo.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoQuery:
+    """One search of the demo: an item of the test split against all the others."""
+
+    item: Item
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """What the demo did, and where everything lies."""
+
+    folder: Path
+    check: CheckReport
+    training: TrainReport
+    evaluation: Evaluation
+    queries: tuple[DemoQuery, ...]
+    seconds: float
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "folder": str(self.folder),
+            "seconds": round(self.seconds, 1),
+            "check": self.check.to_json(),
+            "training": self.training.to_json(),
+            "evaluation": self.evaluation.to_json(),
+            "searches": [
+                {"item_id": query.item.item_id, "hits": [hit.item_id for hit in query.hits]} for query in self.queries
+            ],
+        }
+
+    def to_text(self) -> str:
+        """The table, the searches, and what to try next."""
+        lines = [format_table(self.evaluation), "", "Searches, the query itself left out:"]
+        for query in self.queries:
+            lines.append(f"  {query.item.medium} of {query.item.class_name}")
+            lines += [
+                f"    {hit.score:.3f}  {hit.medium:<5}  {hit.class_name}"
+                + ("  same species" if hit.class_name == query.item.class_name else "")
+                for hit in query.hits
+            ]
+        gallery, photo = self.folder / "gallery", self.queries[0].item.path
+        return "\n".join(
+            [
+                *lines,
+                "",
+                f"Done in {self.seconds:.0f} s. Everything is in {self.folder}:",
+                "  aviary/manifest.csv   the data: drawn birds and clips, synthesized songs, written descriptions",
+                "  run/                  configuration, checkpoints, metrics.csv, receipt.json",
+                "  embeddings/           of the test split",
+                "  gallery/              what is searched",
+                "  results.png           the searches above, as a picture",
+                "",
+                "Try:",
+                f"  fieldmark search {photo} --gallery {gallery}",
+                f'  fieldmark search "a bird with a red cap and a trilling song" --gallery {gallery} --medium image,audio',
+            ]
+        )
+
+
+def run_demo(out: Path | str, *, seed: int = 0, host: Host | None = None) -> DemoReport:
+    """Makes a synthetic four-media set, checks it, trains FGCrossNet on it, evaluates, indexes and searches.
+
+    Args:
+        out: A folder that is new, empty, or of an earlier demo, which it replaces.
+
+    Raises:
+        DemoFolderError: The folder holds something else.
+    """
+    folder, host = Path(out), host or Host.from_environment()
+    started = time.monotonic()
+    _clear(folder)
+    say = host.reporter.say
+    say(f"1/6 make {CLASS_COUNT} invented species with {ITEMS_PER_MEDIUM} items in each of four media")
+    manifest = synthesize(
+        folder / "aviary",
+        class_count=CLASS_COUNT,
+        items_per_medium=ITEMS_PER_MEDIUM,
+        seed=seed,
+        difficulty=DIFFICULTY,
+        report=host.reporter,
+    )
+    say("2/6 check: decode every file, look for duplicates and leaks")
+    checked = check(manifest, reporter=host.reporter)
+    say(checked.to_text())
+    say(f"3/6 train FGCrossNet, preset {CONFIG}")
+    config = load_config(CONFIG, overrides=[f"seed={seed}"])
+    training = train(manifest, out=folder / "run", config=config, host=host)
+    say("4/6 embed and evaluate the test split")
+    embed(manifest, checkpoint=folder / "run", out=folder / "embeddings", host=host)
+    evaluation = evaluate(folder / "embeddings")
+    say("5/6 index it")
+    index(folder / "embeddings", checkpoint=folder / "run", gallery=folder / "gallery", host=host)
+    say("6/6 search with a photo, a text, a clip and a song")
+    queries = _search(folder / "gallery", read_manifest(manifest), host)
+    _draw(queries, read_manifest(manifest)).save(folder / "results.png", optimize=True)
+    return DemoReport(folder, checked, training, evaluation, queries, time.monotonic() - started)
+
+
+def _clear(folder: Path) -> None:
+    """Makes room, but never deletes what no demo made."""
+    marker = folder / MARKER_NAME
+    if folder.exists():
+        if any(folder.iterdir()) and not marker.is_file():
+            raise DemoFolderError(path=folder)
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    marker.write_text("Made by `fieldmark demo`, which replaces this folder when it is run again.\n", encoding="utf-8")
+
+
+def _search(folder: Path, items: tuple[Item, ...], host: Host) -> tuple[DemoQuery, ...]:
+    """One search of each medium, each for another species."""
+    gallery = Gallery.open(folder, host=host)
+    class_names = sorted({item.class_name for item in items if item.class_name})
+    queries = []
+    for place, medium in enumerate(MEDIA):
+        class_name = class_names[(place * len(class_names)) // len(MEDIA)]
+        item = next(i for i in items if (i.medium, i.class_name, i.split) == (medium, class_name, Split.TEST))
+        hits: list[Hit] = []
+        for wanted in MEDIA:
+            found = gallery.search(item, k=SHOWN_HITS + 1, media=[wanted]).hits
+            hits += [hit for hit in found if hit.item_id != item.item_id][:SHOWN_HITS]
+        queries.append(DemoQuery(item, tuple(sorted(hits, key=lambda hit: -hit.score))))
+    return tuple(queries)
+
+
+def _draw(queries: tuple[DemoQuery, ...], items: tuple[Item, ...]) -> Image.Image:
+    """The query and the best hit of each medium, row by row."""
+    item_by_id = {item.item_id: item for item in items}
+    rows = []
+    for query in queries:
+        best = [next(hit for hit in query.hits if hit.medium is medium) for medium in MEDIA]
+        hits = [
+            Tile(
+                item_by_id[hit.item_id],
+                caption=hit.class_name or "",
+                note=f"{hit.medium}, score {hit.score:.2f}",
+                is_marked=hit.class_name == query.item.class_name,
+            )
+            for hit in best
+        ]
+        rows.append(
+            [Tile(query.item, query.item.class_name or "", f"query: {query.item.medium}", is_marked=False), *hits]
+        )
+    return draw_sheet(rows, title="Ask with any medium: the nearest item of each (green: same species)")

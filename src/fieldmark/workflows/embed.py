@@ -1,0 +1,110 @@
+"""The verb `embed`: a manifest and a checkpoint to an embeddings folder."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fieldmark.build import load_model
+from fieldmark.data.manifest import read_manifest
+from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
+from fieldmark.errors import MediaError, NoItemsError
+from fieldmark.media.loaders import hash_content
+from fieldmark.types import Item, Split
+from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
+
+SplitName = Literal["train", "validation", "test", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedReport:
+    """What an embeddings folder holds now.
+
+    Args:
+        kept_count: Items that were there already.
+    """
+
+    folder: Path
+    info: EmbeddingsInfo
+    kept_count: int
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "folder": str(self.folder),
+            "item_count": self.info.item_count,
+            "kept_count": self.kept_count,
+            "dim": self.info.dim,
+            "counts": {medium: dict(splits) for medium, splits in self.info.counts.items()},
+            "straddling_groups": list(self.info.straddling_groups),
+            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in self.info.failures],
+        }
+
+    def to_text(self) -> str:
+        """How many items, of which media, and where."""
+        counts = ", ".join(f"{sum(splits.values()):,} {medium}" for medium, splits in self.info.counts.items())
+        lines = [f"{self.info.item_count:,} items ({counts}), dimension {self.info.dim}: {self.folder}"]
+        if self.kept_count:
+            lines.append(f"{self.kept_count:,} of them were there already")
+        if self.info.failures:
+            lines.append(f"passed over {len(self.info.failures)} items; embeddings.json lists them")
+        return "\n".join(lines)
+
+
+def embed(
+    manifest: Path | str,
+    *,
+    checkpoint: Path | str,
+    out: Path | str,
+    split: SplitName = "test",
+    host: Host | None = None,
+) -> EmbedReport:
+    """Computes the embedding of every segment; a folder begun before is completed.
+
+    Raises:
+        ManifestError: The manifest cannot be read or has no item of the split.
+        CheckpointError: There is no usable checkpoint.
+        EmbeddingsError: The folder holds embeddings of another model, or cannot be written.
+        TooManyFailuresError: More items than allowed cannot be used.
+    """
+    manifest, out, host = Path(manifest), Path(out), host or Host.from_environment()
+    all_items = read_manifest(manifest)
+    items = all_items if split == "all" else tuple(item for item in all_items if item.split == split)
+    if not items:
+        present = ", ".join(f"{count} {name or 'without a split'}" for name, count in _count_splits(all_items).items())
+        raise NoItemsError(path=manifest, wanted=f"items of the split '{split}'", present=present)
+    model = load_model(checkpoint, device=host.torch_device())
+    wanted = keep_supported(items, model=model, reporter=host.reporter)
+    writer = EmbeddingsWriter(out, fingerprint=model.fingerprint)
+    fresh = [item for item in wanted if not _is_done(item, writer)]
+    failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
+    for embeddings, content_hashes in embed_items(fresh, model=model, host=host, failures=failures):
+        writer.add(embeddings, content_hash_by_item_id=content_hashes)
+        writer.flush()
+    info = writer.finish(
+        class_names=model.class_names,
+        failures=failures.failures,
+        straddling_groups=_straddling_groups(items, all_items),
+        facts={"checkpoint": str(checkpoint), "manifest": str(manifest), "split": split},
+    )
+    return EmbedReport(out, info, kept_count=len(wanted) - len(fresh))
+
+
+def _is_done(item: Item, writer: EmbeddingsWriter) -> bool:
+    if not writer.done_count:
+        return False
+    try:
+        return writer.is_done(item, content_hash=hash_content(item))
+    except MediaError:
+        return False  # met again, and counted, when it is encoded
+
+
+def _straddling_groups(items: Sequence[Item], all_items: Sequence[Item]) -> set[str]:
+    """Groups of the items that also stand in train or validation, where these are not what is embedded."""
+    trained = {item.group for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION) and item.group}
+    return {item.group for item in items if item.split is Split.TEST and item.group} & trained
+
+
+def _count_splits(items: Sequence[Item]) -> Counter[str | None]:
+    return Counter(item.split for item in items)

@@ -1,0 +1,369 @@
+"""The road every verb shares: items to encoded segments to embeddings; costly features are computed once."""
+
+import logging
+import os
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor, nn
+
+from fieldmark.build import Model
+from fieldmark.data.features import FeatureStore, StoredFeatures
+from fieldmark.errors import DeviceError, MediaError, TooManyFailuresError
+from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.models.encoder import Encoder
+from fieldmark.types import Embeddings, Failure, Item, MediaLimits, Medium, Reporter, Segment
+
+logger = logging.getLogger(__name__)
+
+BLOCK_ITEMS = 64
+"""Items between two writes of the feature cache: the most work that a crash costs."""
+CHUNK_SEGMENTS = 32
+"""Segments encoded in one call; twice as many may wait, so a recording of any length fits in memory."""
+
+
+@final
+class SilentReporter:
+    """Tells nobody; lines go to the log."""
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        """Does nothing."""
+
+    def say(self, message: str) -> None:
+        """Logs the line."""
+        logger.info(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What the machine offers a verb.
+
+    Args:
+        device: A torch device; None takes the GPU where there is one, else the CPU.
+        cache: Folder for computed features; None keeps none.
+    """
+
+    reporter: Reporter = field(default_factory=SilentReporter)
+    cache: Path | None = None
+    device: str | None = None
+
+    @classmethod
+    def from_environment(cls, reporter: Reporter | None = None) -> Self:
+        """The host as FIELDMARK_CACHE and FIELDMARK_DEVICE describe it."""
+        cache = Path(os.environ.get("FIELDMARK_CACHE", "~/.cache/fieldmark")).expanduser()
+        return cls(reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE"))
+
+    def torch_device(self) -> torch.device:
+        """Where networks run.
+
+        Raises:
+            DeviceError: There is no such device here.
+        """
+        if self.device is None:
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:
+            raise DeviceError(name=self.device, reason=str(error).splitlines()[0]) from error
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedItem:
+    """What a network reads of one item, segment by segment.
+
+    Args:
+        start_seconds: NaN where the medium has no time.
+    """
+
+    item: Item
+    content_hash: str
+    inputs: Tensor
+    start_seconds: Float[np.ndarray, " segment"]
+    end_seconds: Float[np.ndarray, " segment"]
+
+
+@final
+class FailureLog:
+    """Items passed over so far; each is said once, and too many stop the run.
+
+    Args:
+        total: Items that the run is to go through.
+    """
+
+    def __init__(self, *, total: int, allowed_share: float, reporter: Reporter) -> None:
+        self._listed: list[Failure] = []
+        self._counted: list[Failure] = []
+        self._total = total
+        self._allowed_share = allowed_share
+        self._reporter = reporter
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """All that was passed over."""
+        return (*self._listed, *self._counted)
+
+    def list_only(self, failures: Sequence[Failure]) -> None:
+        """Lists what is no failure of the run, such as files in a folder that are of no medium."""
+        self._listed += failures
+        for failure in failures:
+            self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
+
+    def add(self, failure: Failure) -> None:
+        """Counts one failure.
+
+        Raises:
+            TooManyFailuresError: More than the allowed share, and more than one, have failed.
+        """
+        self._counted.append(failure)
+        self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
+        if len(self._counted) > max(1, int(self._allowed_share * self._total)):
+            raise TooManyFailuresError(
+                failed=len(self._counted),
+                total=self._total,
+                allowed_share=self._allowed_share,
+                examples=[f"{each.item_id}: {each.message}" for each in self._counted],
+            )
+
+
+def keep_supported(items: Sequence[Item], *, model: Model, reporter: Reporter) -> tuple[Item, ...]:
+    """The items whose medium the model takes; how many others there are is said."""
+    left_out = Counter(item.medium for item in items if item.medium not in model.media)
+    for medium, count in left_out.items():
+        supported = ", ".join(model.media)
+        reporter.say(f"passed over {count:,} {medium} items: this model takes {supported} only")
+    return tuple(item for item in items if item.medium in model.media)
+
+
+def encode_item(item: Item, *, model: Model) -> Tensor:
+    """What the network reads of all segments of one item, stacked on axis 0; no cache.
+
+    Raises:
+        MediaError: The item cannot be used.
+        MediumNotSupportedError: The model takes no item of this medium.
+    """
+    encoder = model.encoder(item.medium)
+    [pieces] = _encode_fresh([item], encoder, model.limits)
+    if pieces.error is not None:
+        raise pieces.error
+    return torch.stack(pieces.inputs)
+
+
+def encode_items(
+    items: Sequence[Item],
+    *,
+    model: Model,
+    host: Host,
+    task: str,
+) -> Iterator[EncodedItem | Failure]:
+    """What the network reads of each item, in the items' order; a file that cannot be used gives its failure.
+
+    Features of costly encoders are looked up in the host's cache, and written to it after every block of items.
+    """
+    store = FeatureStore(host.cache) if host.cache is not None else None
+    done = 0
+    for start in range(0, len(items), BLOCK_ITEMS):
+        block = items[start : start + BLOCK_ITEMS]
+        results: dict[int, EncodedItem | Failure] = {}
+        for medium in dict.fromkeys(item.medium for item in block):
+            places = [place for place, item in enumerate(block) if item.medium is medium]
+            encoded = _encode_medium([block[place] for place in places], model.encoder(medium), store, model.limits)
+            for place, result in zip(places, encoded, strict=True):
+                results[place] = result
+                done += 1
+                host.reporter.step(task, done=done, total=len(items), note=medium.value)
+        yield from (results[place] for place in range(len(block)))
+
+
+def embed_items(
+    items: Sequence[Item], *, model: Model, host: Host, failures: FailureLog
+) -> Iterator[tuple[Embeddings, dict[str, str]]]:
+    """Embeddings of items in blocks, in their order, each block with its content hashes by item id.
+
+    Raises:
+        TooManyFailuresError: More items than allowed cannot be used.
+    """
+    block: list[EncodedItem] = []
+    for encoded in encode_items(items, model=model, host=host, task="embed"):
+        if isinstance(encoded, Failure):
+            failures.add(encoded)
+            continue
+        block.append(encoded)
+        if len(block) == BLOCK_ITEMS:
+            yield _embed_block(block, model.network)
+            block = []
+    if block:
+        yield _embed_block(block, model.network)
+
+
+def _embed_block(block: Sequence[EncodedItem], network: nn.Module) -> tuple[Embeddings, dict[str, str]]:
+    projected = [project(each.inputs, medium=each.item.medium, network=network) for each in block]
+    embeddings = Embeddings(
+        items=tuple(each.item for each in block for _ in each.inputs),
+        start_seconds=np.concatenate([each.start_seconds for each in block]),
+        end_seconds=np.concatenate([each.end_seconds for each in block]),
+        embedding=np.concatenate([embedding for embedding, _ in projected]),
+        logits=np.concatenate([logits for _, logits in projected]),
+    )
+    return embeddings, {each.item.item_id: each.content_hash for each in block}
+
+
+def project(
+    inputs: Tensor, *, medium: Medium, network: nn.Module
+) -> tuple[Float32[np.ndarray, "row dim"], Float32[np.ndarray, "row class"]]:
+    """Embeddings and logits of encoded segments, in chunks, without gradients."""
+    device = next(network.parameters()).device
+    was_training = network.training
+    network.eval()
+    embeddings, logits = [], []
+    with torch.inference_mode():
+        for chunk in torch.split(inputs, CHUNK_SEGMENTS):
+            embedding, scores = network(chunk.to(device), medium)
+            embeddings.append(embedding.float().cpu().numpy())
+            logits.append(scores.float().cpu().numpy())
+    network.train(was_training)
+    return np.concatenate(embeddings), np.concatenate(logits)
+
+
+def _encode_medium(
+    items: Sequence[Item], encoder: Encoder, store: FeatureStore | None, limits: MediaLimits
+) -> list[EncodedItem | Failure]:
+    """The items of one block and medium: hashed, looked up, and encoded where they are new."""
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        hashes = list(pool.map(_hash, items))
+    results: dict[int, EncodedItem | Failure] = {
+        place: each for place, each in enumerate(hashes) if isinstance(each, Failure)
+    }
+    wanted = {place: each for place, each in enumerate(hashes) if isinstance(each, str)}
+    keeps = store if encoder.is_costly else None
+    known = keeps.get_many(encoder.fingerprint, sorted(set(wanted.values()))) if keeps else {}
+    for place, content_hash in wanted.items():
+        if content_hash in known:
+            results[place] = _restore(items[place], content_hash, known[content_hash])
+    fresh = [place for place in wanted if place not in results]
+    for place, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
+        results[place] = _name(result, items[place], wanted[place])
+    if keeps:
+        keeps.put_many(
+            encoder.fingerprint,
+            {
+                each.content_hash: StoredFeatures(each.inputs.numpy(), each.start_seconds, each.end_seconds)
+                for each in (results[place] for place in fresh)
+                if isinstance(each, EncodedItem)
+            },
+        )
+    return [results[place] for place in range(len(items))]
+
+
+def _hash(item: Item) -> str | Failure:
+    try:
+        return hash_content(item)
+    except MediaError as error:
+        return Failure(item.item_id, error.kind, str(error))
+
+
+def _restore(item: Item, content_hash: str, stored: StoredFeatures) -> EncodedItem:
+    inputs = torch.from_numpy(np.array(stored.values))
+    return EncodedItem(item, content_hash, inputs, stored.start_seconds, stored.end_seconds)
+
+
+@dataclass(slots=True)
+class _Pieces:
+    """What has been encoded of one item so far."""
+
+    inputs: list[Tensor]
+    start_seconds: list[float]
+    end_seconds: list[float]
+    error: MediaError | None = None
+
+
+def _name(pieces: _Pieces, item: Item, content_hash: str) -> EncodedItem | Failure:
+    if pieces.error is not None:
+        return Failure(item.item_id, pieces.error.kind, str(pieces.error))
+    return EncodedItem(
+        item, content_hash, torch.stack(pieces.inputs), np.array(pieces.start_seconds), np.array(pieces.end_seconds)
+    )
+
+
+def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> list[_Pieces]:
+    """Segments of several items go through the encoder together; decoding runs ahead in a thread."""
+    pieces = [_Pieces([], [], []) for _ in items]
+    waiting: list[tuple[int, Segment]] = []
+
+    def flush() -> None:
+        if not waiting:
+            return
+        encoded = encoder.encode([segment for _, segment in waiting])
+        for (place, segment), tensor in zip(waiting, encoded, strict=True):
+            pieces[place].inputs.append(tensor)
+            pieces[place].start_seconds.append(np.nan if segment.start_seconds is None else segment.start_seconds)
+            pieces[place].end_seconds.append(np.nan if segment.end_seconds is None else segment.end_seconds)
+        waiting.clear()
+
+    for place, result in _DecodeAhead(items, encoder, limits):
+        if isinstance(result, MediaError):
+            pieces[place].error = result
+            continue
+        waiting.append((place, result))
+        if len(waiting) == CHUNK_SEGMENTS:
+            flush()
+    flush()
+    return pieces
+
+
+@final
+class _DecodeAhead:
+    """Segments of items in order, decoded in a thread while the caller encodes; few wait at a time."""
+
+    def __init__(self, items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> None:
+        self._items = items
+        self._decoding = encoder.decoding
+        self._limits = limits
+        self._decoded: queue.Queue[tuple[int, Segment | MediaError] | BaseException | None]
+        self._decoded = queue.Queue(2 * CHUNK_SEGMENTS)
+        self._abandoned = threading.Event()
+
+    def __iter__(self) -> Iterator[tuple[int, Segment | MediaError]]:
+        worker = threading.Thread(target=self._work, name="decode", daemon=True)
+        worker.start()
+        try:
+            while (value := self._decoded.get()) is not None:
+                if isinstance(value, BaseException):
+                    raise value
+                yield value
+        finally:
+            self._abandoned.set()
+            worker.join()
+
+    def _work(self) -> None:
+        try:
+            for place, item in enumerate(self._items):
+                self._decode(place, item)
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            self._put(error)
+        self._put(None)
+
+    def _decode(self, place: int, item: Item) -> None:
+        try:
+            for segment in load_segments(item, decoding=self._decoding, limits=self._limits):
+                self._put((place, segment))
+                if self._abandoned.is_set():
+                    return
+        except MediaError as error:
+            self._put((place, error))
+
+    def _put(self, value: tuple[int, Segment | MediaError] | BaseException | None) -> None:
+        while not self._abandoned.is_set():
+            try:
+                self._decoded.put(value, timeout=0.2)
+            except queue.Full:
+                continue
+            return

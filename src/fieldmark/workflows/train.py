@@ -1,0 +1,300 @@
+"""The verb `train`: a manifest and a configuration to a run folder."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fieldmark import __version__
+from fieldmark.build import Model, build_losses, build_optimizer_options, build_schedule, needs_features, new_model
+from fieldmark.config import Config, load_config
+from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
+from fieldmark.data.manifest import read_manifest
+from fieldmark.data.sampler import CrossMediaSampler
+from fieldmark.data.split import split_validation
+from fieldmark.errors import MediaError, NoItemsError, RunChangedError
+from fieldmark.evaluation.protocol import STRICT, evaluate
+from fieldmark.models.shared_space import SharedSpace
+from fieldmark.training.checkpoint import Provenance, write_durably
+from fieldmark.training.loop import TrainingOptions, TrainingResult, TrainingTask
+from fieldmark.training.loop import train as run_loop
+from fieldmark.types import Embeddings, Failure, Item, Medium, Split
+from fieldmark.workflows.encode import FailureLog, Host, encode_item, encode_items, keep_supported, project
+
+CONFIG_NAME = "config.toml"
+RECEIPT_NAME = "receipt.json"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """What a run came to.
+
+    Args:
+        counts: Items by split and medium, after validation was taken.
+        failures: Items that could not be used.
+    """
+
+    run: Path
+    result: TrainingResult
+    class_count: int
+    counts: Mapping[str, Mapping[str, int]]
+    failures: tuple[Failure, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "run": str(self.run),
+            "checkpoint": str(self.result.best_path),
+            "best_epoch": self.result.best_epoch,
+            "validation_map": self.result.best_score,
+            "epochs": self.result.epochs,
+            "steps": self.result.steps,
+            "seconds": self.result.seconds,
+            "class_count": self.class_count,
+            "counts": {split: dict(media) for split, media in self.counts.items()},
+            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in self.failures],
+        }
+
+    def to_text(self) -> str:
+        """What was trained on, how good it is on validation, and where it lies."""
+        result = self.result
+        score = "" if result.best_score is None else f", validation MAP {result.best_score:.3f}"
+        counts = "; ".join(
+            f"{split} " + ", ".join(f"{count:,} {medium}" for medium, count in media.items())
+            for split, media in self.counts.items()
+        )
+        lines = [
+            f"{self.class_count} classes; {counts}",
+            f"{result.epochs} epochs, {result.steps:,} steps in {result.seconds:.0f} s",
+            f"best epoch {result.best_epoch}{score}",
+        ]
+        if self.failures:
+            lines.append(f"passed over {len(self.failures)} items; {self.run / RECEIPT_NAME} lists them")
+        return "\n".join([*lines, f"checkpoint: {result.best_path}"])
+
+
+def train(
+    manifest: Path | str,
+    *,
+    out: Path | str,
+    config: Config | None = None,
+    resume: bool = False,
+    host: Host | None = None,
+) -> TrainReport:
+    """Trains on the train split of a manifest and keeps the run in a folder.
+
+    Items without a split count as train. Where the manifest names no validation items, they are taken from train, by
+    group. Files that cannot be used are passed over and listed, up to `limits.failure_share`.
+
+    Args:
+        config: None takes that of the run to resume, or else the default preset.
+        resume: Goes on with the run in `out`.
+
+    Raises:
+        ManifestError: The manifest cannot be read or has nothing to train on.
+        TrainingError: The run exists, was changed, or cannot go on.
+        TooManyFailuresError: More items than allowed cannot be used.
+    """
+    manifest, out, host = Path(manifest), Path(out), host or Host.from_environment()
+    config = config or choose_config(None, out=out, resume=resume)
+    items = _training_items(manifest, config)
+    class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
+    model = new_model(
+        config, class_names=class_names, media={item.medium for item in items}, device=host.torch_device()
+    )
+    items = keep_supported(items, model=model, reporter=host.reporter)
+    failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=host.reporter)
+    rows = _read_rows(items, model=model, failures=failures, host=host)
+    train_rows, validation_rows = rows[Split.TRAIN], rows[Split.VALIDATION]
+    receipt = _Receipt(manifest, model=model, rows=rows)
+    receipt.check(out, resume=resume)
+    write_durably(out / CONFIG_NAME, config.to_toml().encode())
+    receipt.write(out, failures=failures.failures, result=None)
+    result = run_loop(
+        TrainingTask(
+            network=model.network,
+            losses=build_losses(config.losses, network=model.network),
+            batches=_batches(train_rows, config),
+            item_count=sum(len(each.items) for each in train_rows.values()),
+            validate=partial(_validate, rows=validation_rows) if _can_validate(validation_rows) else None,
+        ),
+        options=_options(config),
+        provenance=receipt.provenance,
+        folder=out,
+        resume=resume,
+        reporter=host.reporter,
+    )
+    receipt.write(out, failures=failures.failures, result=result)
+    return TrainReport(out, result, len(class_names), receipt.counts, tuple(failures.failures))
+
+
+def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that was asked for; a resumed run without one keeps its own."""
+    own = out / CONFIG_NAME
+    return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
+
+
+def _training_items(manifest: Path, config: Config) -> tuple[Item, ...]:
+    """The labelled items of train and validation."""
+    items = read_manifest(manifest)
+    usable = tuple(item for item in items if item.class_name is not None and item.split is not Split.TEST)
+    if len({item.class_name for item in usable}) < 2:
+        present = f"{len(items):,} items, {len(usable):,} of them labelled and not in the test split"
+        raise NoItemsError(path=manifest, wanted="training items of two classes or more", present=present)
+    if any(item.split is Split.VALIDATION for item in usable):
+        return usable
+    generator = np.random.default_rng(config.seed)
+    return split_validation(usable, share=config.data.validation_share, generator=generator)
+
+
+Rows = dict[Medium, MediumRows]
+
+
+def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, host: Host) -> dict[Split, Rows]:
+    """The rows of train and validation by medium; features are computed here where the network reads features."""
+    label_by_name = {name: label for label, name in enumerate(model.class_names)}
+    features: dict[str, Tensor] = {}
+    if needs_features(model.config.model):
+        for encoded in encode_items(items, model=model, host=host, task="features"):
+            if isinstance(encoded, Failure):
+                failures.add(encoded)
+            else:
+                features[encoded.item.item_id] = encoded.inputs
+        items = [item for item in items if item.item_id in features]
+    splits: dict[Split, Rows] = {Split.TRAIN: {}, Split.VALIDATION: {}}
+    memory_bytes = model.config.data.memory_megabytes * 1_000_000
+    for split, rows in splits.items():
+        chosen = [item for item in items if (item.split is Split.VALIDATION) == (split is Split.VALIDATION)]
+        for medium in dict.fromkeys(item.medium for item in chosen):
+            own = [item for item in chosen if item.medium is medium]
+            share = len(own) / len(items)
+            reader: Reader = (
+                FeatureReader([features[item.item_id] for item in own])
+                if features
+                else MediaReader(own, partial(encode_item, model=model), memory_bytes=int(memory_bytes * share))
+            )
+            label = np.array([label_by_name[item.class_name or ""] for item in own])
+            rows[medium] = MediumRows(items=own, label=label, reader=reader)
+    if isinstance(model.network, SharedSpace):
+        for medium, each in splits[Split.TRAIN].items():
+            model.network.fit_statistics(medium, torch.cat([features[item.item_id] for item in each.items]))
+    return splits
+
+
+def _batches(rows: Rows, config: Config) -> BatchStream:
+    sampler = CrossMediaSampler(
+        {medium: each.label for medium, each in rows.items()},
+        classes_per_batch=config.data.classes_per_batch,
+        items_per_class=config.data.items_per_class,
+        seed=config.seed,
+    )
+    return BatchStream(CrossMediaDataset(rows), sampler, workers=config.data.workers)
+
+
+def _validate(network: nn.Module, *, rows: Rows) -> float:
+    """Mean MAP of the directions between media, strict protocol; of one medium alone where there is only one."""
+    items: list[Item] = []
+    vectors: list[np.ndarray] = []
+    for medium, each in rows.items():
+        for row, item in enumerate(each.items):
+            try:
+                inputs = each.reader.read(row)
+            except MediaError:
+                continue  # counted when it was met in training, or listed by the check
+            embedding, _ = project(inputs, medium=medium, network=network)
+            items += [item] * len(embedding)
+            vectors.append(embedding)
+    nowhere = np.full(len(items), np.nan)
+    found = evaluate(Embeddings(tuple(items), nowhere, nowhere, np.concatenate(vectors)), protocol=STRICT, split=None)
+    if found.bi_modality is not None:
+        return found.bi_modality
+    return float(np.mean([each.mean_average_precision for each in found.same_medium]))
+
+
+def _can_validate(rows: Rows) -> bool:
+    """Whether some class has two validation items, so that one can find the other."""
+    labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.label for each in rows.values())])
+    return bool((np.bincount(labels) > 1).any()) if len(labels) else False
+
+
+def _options(config: Config) -> TrainingOptions:
+    return TrainingOptions(
+        epochs=config.train.epochs,
+        optimizer=build_optimizer_options(config.train),
+        schedule=build_schedule(config.train),
+        patience_epochs=config.train.patience_epochs,
+        max_steps=config.train.max_steps,
+        checkpoint_seconds=config.train.checkpoint_seconds,
+        failure_share=config.limits.failure_share,
+    )
+
+
+def _count(rows: Mapping[Split, Rows]) -> dict[str, dict[str, int]]:
+    return {
+        split.value: {medium.value: len(each.items) for medium, each in by_medium.items()}
+        for split, by_medium in rows.items()
+    }
+
+
+class _Receipt:
+    """What a run was made from and came to: `receipt.json`, written at the start and at the end."""
+
+    def __init__(self, manifest: Path, *, model: Model, rows: Mapping[Split, Rows]) -> None:
+        self._model = model
+        self.counts = _count(rows)
+        items = [(split, item) for split, media in rows.items() for each in media.values() for item in each.items]
+        facts = sorted([item.item_id, item.medium, item.class_name or "", split] for split, item in items)
+        self._items_hash = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+        self._manifest_hash = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        self.provenance = Provenance(
+            config_json=model.config.to_json(),
+            class_names=model.class_names,
+            seed=model.config.seed,
+            code_version=__version__,
+            encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in _media(rows)},
+        )
+
+    def check(self, run: Path, *, resume: bool) -> None:
+        """Refuses to go on with a run that was started on other items.
+
+        Raises:
+            RunChangedError: The run's receipt names other items.
+        """
+        path = run / RECEIPT_NAME
+        if resume and path.is_file() and json.loads(path.read_text("utf-8")).get("items_sha256") != self._items_hash:
+            raise RunChangedError(path=run, what="set of items")
+
+    def write(self, run: Path, *, failures: Sequence[Failure], result: TrainingResult | None) -> None:
+        """Writes the receipt; before training ends it has no result."""
+        facts = {
+            "fieldmark": __version__,
+            "torch": torch.__version__,
+            "seed": self._model.config.seed,
+            "config": json.loads(self._model.config.to_json()),
+            "class_count": len(self._model.class_names),
+            "counts": self.counts,
+            "manifest_sha256": self._manifest_hash,
+            "items_sha256": self._items_hash,
+            "encoders": {medium.value: text for medium, text in self.provenance.encoder_fingerprints.items()},
+            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in failures],
+            "result": None
+            if result is None
+            else {
+                "best_epoch": result.best_epoch,
+                "validation_map": result.best_score,
+                "epochs": result.epochs,
+                "steps": result.steps,
+                "seconds": round(result.seconds, 1),
+            },
+        }
+        write_durably(run / RECEIPT_NAME, json.dumps(facts, indent=2).encode() + b"\n")
+
+
+def _media(rows: Mapping[Split, Rows]) -> list[Medium]:
+    return list(dict.fromkeys(medium for by_medium in rows.values() for medium in by_medium))

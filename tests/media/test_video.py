@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
+from fieldmark.media import video
+from fieldmark.types import Decoding, MediaLimits
+
+
+def load(path, *, limits=None, start_seconds=None, end_seconds=None, **decoding):
+    decoding, limits = Decoding(**decoding), limits or MediaLimits()
+    return list(
+        video.load(path, decoding=decoding, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
+    )
+
+
+def times(segments):
+    return [(round(segment.start_seconds, 3), round(segment.end_seconds, 3)) for segment in segments]
+
+
+def numbers(segment):
+    """Which frames of `write_video` a segment holds, told from their brightness."""
+    return [round(float(frame.float().mean()) / 8) for frame in segment.content.frames]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.MOV", "a.mkv", "a.webm", "a.avi", "a.ts", "a.flv", "a.wmv"])
+def test_load_reads_the_format(name, write_video):
+    segments = load(write_video(name), segment_seconds=1.0, frames_per_segment=2)
+    assert times(segments) == [(0, 1), (1, 2), (2, 3)]
+    assert [numbers(segment) for segment in segments] == [[2, 7], [12, 17], [22, 27]]
+    assert segments[0].content.frames.shape == (2, 3, 48, 64)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.webm", "a.avi", "a.ts"])
+def test_load_begins_where_it_is_asked_to(name, write_video):
+    segments = load(write_video(name), start_seconds=1.5, end_seconds=2.75, segment_seconds=1.0, frames_per_segment=2)
+    assert times(segments) == [(1.5, 2.5), (2.5, 2.75)]
+    assert numbers(segments[0])[0] in {17, 18}
+    assert numbers(segments[0])[1] == 22
+
+
+def test_load_takes_the_whole_video_as_one_segment(write_video):
+    [segment] = load(write_video("a.mp4"), frames_per_segment=3)
+    assert times([segment]) == [(0, 3)]
+    assert numbers(segment) == [5, 15, 25]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_load_takes_all_frames_where_there_are_fewer_than_asked(count, write_video):
+    [segment] = load(write_video("a.mp4", frames=count), frames_per_segment=25)
+    assert numbers(segment) == list(range(count))
+
+
+def test_load_takes_each_frame_once_where_as_many_are_asked(write_video):
+    [segment] = load(write_video("a.mp4"), frames_per_segment=30)
+    assert numbers(segment) == list(range(30))
+
+
+def test_load_keeps_a_short_last_segment(write_video):
+    segments = load(write_video("a.mp4", frames=25), segment_seconds=1.0, frames_per_segment=5)
+    assert times(segments) == [(0, 1), (1, 2), (2, 2.5)]
+    assert numbers(segments[-1]) == [20, 21, 22, 23, 24]
+
+
+def test_load_leaves_out_a_rest_in_which_no_frame_begins(write_video):
+    segments = load(write_video("a.mp4", frames=30), segment_seconds=2.95)
+    assert times(segments) == [(0, 2.95)]
+
+
+def test_load_spaces_frames_in_time_where_the_rate_changes(write_video):
+    path = write_video("a.mkv", frames=6, times=[0, 0.1, 0.2, 4.0, 7.0, 8.0])
+    [segment] = load(path, end_seconds=8.0, frames_per_segment=4)
+    assert numbers(segment) == [2, 3]  # on the screen at 1, 3, 5 and 7 - a moment before frame 4 - seconds
+
+
+def test_load_shows_a_frame_until_the_next_one(write_video):
+    path = write_video("a.mkv", frames=3, times=[0, 25.0, 30.0])
+    segments = load(path, segment_seconds=10.0, frames_per_segment=2)
+    assert [numbers(segment) for segment in segments[:3]] == [[0], [0], [0, 1]]
+    assert numbers(load(path, start_seconds=10.0, end_seconds=20.0)[0]) == [0]
+
+
+def test_load_shares_frames_between_overlapping_segments(write_video):
+    segments = load(write_video("a.mp4"), segment_seconds=2.0, hop_seconds=0.5, frames_per_segment=2)
+    assert times(segments) == [(0, 2), (0.5, 2.5), (1, 3)]
+    assert [numbers(segment) for segment in segments] == [[5, 15], [10, 20], [15, 25]]
+
+
+def test_load_leaves_gaps_where_the_hop_is_longer(write_video):
+    segments = load(write_video("a.mp4"), segment_seconds=0.5, hop_seconds=1.25)
+    assert times(segments) == [(0, 0.5), (1.25, 1.75), (2.5, 3)]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts"])
+def test_load_takes_segments_equally_spaced_from_a_long_video(name, write_video):
+    frames = [np.full((32, 32, 3), 2 * (index // 10), np.uint8) for index in range(1_200)]
+    segments = load(write_video(name, frames=frames), segment_seconds=2.0, max_segments=3)
+    assert times(segments) == [(20, 22), (60, 62), (100, 102)]
+    got = [float(segment.content.frames.float().mean()) / 2 for segment in segments]
+    assert got == pytest.approx([21, 61, 101], abs=1)
+
+
+def test_load_scales_the_shortest_side(write_video):
+    [segment] = load(write_video("a.mp4"), side_pixels=24)
+    assert segment.content.frames.shape == (1, 3, 24, 32)
+
+
+@pytest.mark.parametrize("turned", [0, 90, -90, 180])
+def test_load_turns_frames_upright(turned, write_video):
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = [255, 0, 0]
+    expected = np.rot90(stored, turned // 90)
+    [segment] = load(write_video("a.mp4", frames=[stored] * 3, turned=turned))
+    got = segment.content.frames[0].permute(1, 2, 0).numpy()
+    assert got.shape == expected.shape
+    assert np.abs(got.astype(int) - expected).mean() < 8
+
+
+def test_load_gives_frames_in_red_green_blue(write_video):
+    frame = np.full((48, 64, 3), [200, 100, 20], np.uint8)
+    [segment] = load(write_video("a.mp4", frames=[frame] * 3))
+    np.testing.assert_allclose(segment.content.frames[0].float().mean(dim=(1, 2)), [200, 100, 20], atol=4)
+
+
+def test_load_reads_an_animated_gif(write_video):
+    assert len(load(write_video("a.gif"), segment_seconds=1.0)) == 3
+
+
+def test_load_tells_a_file_without_pictures(write_audio):
+    for name in ("a.m4a", "a.wav"):
+        with pytest.raises(EmptyMediaError, match="no moving picture"):
+            load(write_audio(name))
+
+
+def test_load_tells_a_part_with_nothing_in_it(write_video):
+    path = write_video("a.mp4")
+    for start, end in ((5.0, 6.0), (1.0, 1.0), (2.0, 1.0)):
+        with pytest.raises(EmptyMediaError, match="between the two times"):
+            load(path, start_seconds=start, end_seconds=end)
+
+
+def test_load_refuses_what_is_beyond_a_limit(write_video):
+    path = write_video("a.mp4")
+    for limits, words in (
+        (MediaLimits(max_frames=29), r"frames; the limit is 29\..*limits\.max_frames"),
+        (MediaLimits(max_seconds=2.0), r"3 seconds; the limit is 2\..*limits\.max_seconds"),
+        (MediaLimits(max_pixels=3_000), r"3,072 pixels; the limit is 3,000.*limits\.max_pixels"),
+        (MediaLimits(max_bytes=100), r"bytes; the limit is 100\..*limits\.max_bytes"),
+    ):
+        with pytest.raises(TooLargeError, match=words):
+            load(path, limits=limits)
+    with pytest.raises(TooLargeError, match="pixels"):
+        load(path, limits=MediaLimits(max_pixels=4_000), side_pixels=480)
+
+
+def test_load_counts_the_part_it_reads_against_the_limits(write_video):
+    limits = MediaLimits(max_seconds=1.5, max_frames=15)
+    assert times(load(write_video("a.mp4"), limits=limits, start_seconds=1.0, end_seconds=2.0)) == [(1, 2)]
+
+
+def test_load_tells_missing_empty_and_damaged_files(tmp_path, write_video):
+    with pytest.raises(MissingFileError):
+        load(tmp_path / "none.mp4")
+    (tmp_path / "empty.mp4").touch()
+    with pytest.raises(EmptyMediaError):
+        load(tmp_path / "empty.mp4")
+    data = write_video("a.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UnreadableMediaError):
+        load(tmp_path / "cut.mp4")

