@@ -1,3 +1,68 @@
 """Fine-grained cross-media retrieval: photos, texts, videos and sounds of the same species, ranked together."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fieldmark.config import Config, load_config
+    from fieldmark.data.aviary import synthesize
+    from fieldmark.data.manifest import read_manifest, write_manifest
+    from fieldmark.errors import FieldmarkError
+    from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
+    from fieldmark.workflows.check import check
+    from fieldmark.workflows.demo import run_demo
+    from fieldmark.workflows.embed import embed
+    from fieldmark.workflows.encode import Host
+    from fieldmark.workflows.evaluate import evaluate
+    from fieldmark.workflows.index import index
+    from fieldmark.workflows.search import Gallery
+    from fieldmark.workflows.train import train
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Config",
+    "Embeddings",
+    "FieldmarkError",
+    "Gallery",
+    "Hit",
+    "Host",
+    "Item",
+    "Medium",
+    "Segment",
+    "Split",
+    "check",
+    "embed",
+    "evaluate",
+    "index",
+    "load_config",
+    "read_manifest",
+    "run_demo",
+    "synthesize",
+    "train",
+    "write_manifest",
+]
+
+_HOMES = {
+    "config": ("Config", "load_config"),
+    "data.aviary": ("synthesize",),
+    "data.manifest": ("read_manifest", "write_manifest"),
+    "errors": ("FieldmarkError",),
+    "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
+    "workflows.check": ("check",),
+    "workflows.demo": ("run_demo",),
+    "workflows.embed": ("embed",),
+    "workflows.encode": ("Host",),
+    "workflows.evaluate": ("evaluate",),
+    "workflows.index": ("index",),
+    "workflows.search": ("Gallery",),
+    "workflows.train": ("train",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a public name when it is first asked for, so that importing the package costs nothing."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
+    return getattr(import_module(f"fieldmark.{_HOME_OF[name]}"), name)

@@ -256,11 +256,10 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
-    from fieldmark.evaluation.protocol import format_table
     from fieldmark.workflows.evaluate import evaluate
 
     result = evaluate(folder, protocol=protocol)
-    _print_result(result.to_json(), format_table(result), as_json=as_json)
+    _print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()

@@ -193,6 +193,14 @@ def test_an_item_added_again_replaces_the_first(tmp_path, rows_per_shard):
     assert EmbeddingsWriter(tmp_path, fingerprint="model 1").is_done(mended, content_hash="hash of bare")
 
 
+def test_an_item_that_is_no_longer_wanted_goes(tmp_path):
+    write(tmp_path, embeddings_of(FULL, BARE, TEXT))
+    info = write(tmp_path, item_ids=["bare"])
+    got, _ = read_embeddings(tmp_path)
+    assert {item.item_id for item in got.items} == {"bare"}
+    assert info.item_count == 1
+
+
 def test_a_shard_of_which_all_is_replaced_goes_away(tmp_path):
     write(tmp_path, embeddings_of(BARE))
     (old,) = shards_of(tmp_path)

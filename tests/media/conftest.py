@@ -18,7 +18,6 @@ WriteAudio = Callable[..., Path]
 
 _VIDEO_CODECS = {
     ".wmv": "wmv2",
-    ".mpg": "mpeg2video",
     ".flv": "flv1",
     ".webm": "libvpx",
     ".avi": "mpeg4",

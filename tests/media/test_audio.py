@@ -50,12 +50,12 @@ def test_load_reads_the_format(name, write_audio):
     assert strength(waveform[11_000:33_000], 440, 22_050) == pytest.approx(0.5, abs=0.05)
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "IMA_ADPCM"])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"])
 def test_load_scales_every_kind_of_sample_to_one(subtype, write_audio):
     [segment] = load(write_audio("a.wav", rate=RATE, subtype=subtype))
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     got = segment.content.waveform.numpy()[:RATE]
-    assert np.abs(got - expected[: len(got)]).max() < {"ULAW": 0.02, "IMA_ADPCM": 0.1}.get(subtype, 0.009)
+    assert np.abs(got - expected[: len(got)]).max() < (0.02 if subtype == "ULAW" else 0.009)
 
 
 def test_load_leaves_sound_of_the_same_rate_as_it_is(write_audio):
@@ -76,15 +76,9 @@ def test_load_keeps_sound_within_one(write_audio):
     assert segment.content.waveform.tolist() == [0, 1, -1, 0.5]
 
 
-@pytest.mark.parametrize(
-    ("name", "tolerance"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.03), ("a.mp3", 0.03), ("a.mka", 1e-4)]
-)
-def test_load_begins_where_it_is_asked_to(name, tolerance, write_audio, tmp_path):
-    if name == "a.mka":
-        pytest.importorskip("av")
-        path = write_audio("a.flac", seconds=6.0)
-    else:
-        path = write_audio(name, seconds=6.0)
+@pytest.mark.parametrize(("name", "tolerance"), [("a.wav", 1e-4), ("a.flac", 1e-4), ("a.ogg", 0.03), ("a.mp3", 0.03)])
+def test_load_begins_where_it_is_asked_to(name, tolerance, write_audio):
+    path = write_audio(name, seconds=6.0)
     [whole] = load(path, sample_rate_hz=48_000)
     [part] = load(path, start_seconds=3.25, end_seconds=4.5, sample_rate_hz=48_000)
     assert times([part]) == [(3.25, 4.5)]

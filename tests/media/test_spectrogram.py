@@ -36,7 +36,8 @@ def test_mel_filters_are_those_of_librosa(rate, n_fft, count):
 
 def test_log_mel_is_that_of_librosa(waveform):
     librosa = pytest.importorskip("librosa")
-    mel = librosa.feature.melspectrogram(y=waveform.numpy(), sr=22_050, n_fft=2048, hop_length=512, n_mels=96)
+    power = np.abs(librosa.stft(waveform.numpy(), n_fft=2048, hop_length=512)) ** 2
+    mel = librosa.filters.mel(sr=22_050, n_fft=2048, n_mels=96) @ power
     expected = librosa.power_to_db(mel, ref=np.max, top_db=60.0)
     got = log_mel(waveform, sample_rate_hz=22_050, n_fft=2048, hop_length=512, mel_count=96, floor_db=60.0)
     np.testing.assert_allclose(got.numpy(), expected, atol=2e-3)

@@ -69,7 +69,7 @@ def test_load_leaves_out_a_rest_in_which_no_frame_begins(write_video):
 def test_load_spaces_frames_in_time_where_the_rate_changes(write_video):
     path = write_video("a.mkv", frames=6, times=[0, 0.1, 0.2, 4.0, 7.0, 8.0])
     [segment] = load(path, end_seconds=8.0, frames_per_segment=4)
-    assert numbers(segment) == [2, 3]  # on the screen at 1, 3, 5 and 7 - a moment before frame 4 - seconds
+    assert numbers(segment) == [2, 3, 4]  # on the screen at 1 and 3, at 5, and at 7 seconds
 
 
 def test_load_shows_a_frame_until_the_next_one(write_video):

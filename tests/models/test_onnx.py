@@ -1,7 +1,5 @@
 """The image encoder in an ONNX file."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -102,5 +100,5 @@ def test_onnx_image_encoder_has_golden_features(shared_folder):
     ramp = torch.arange(256, dtype=torch.uint8)
     pixels = torch.stack([ramp.expand(256, 256), ramp.view(-1, 1).expand(256, 256), ramp.flip(0).expand(256, 256)])
     features = encoder.encode([Segment(ImageContent(pixels))])[0]
-    golden = json.loads("GOLDEN")
-    torch.testing.assert_close(features[:5], torch.tensor(golden), rtol=1e-3, atol=1e-4)
+    golden = torch.tensor([2.2192, 1.6062, 1.5380, 1.5223])
+    torch.testing.assert_close(features[[963, 305, 1107, 85]], golden, rtol=1e-3, atol=1e-3)

@@ -141,6 +141,16 @@ def test_load_checkpoint_refuses_pickles_unread(tmp_path: Path) -> None:
     assert not sprung.exists()
 
 
+def test_load_checkpoint_takes_no_length_for_a_pickle(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    starts = set()
+    for extra in range(0, 256, 8):
+        path = tmp_path / f"{extra}.safetensors"
+        save_checkpoint(path, replace(checkpoint, created="x" * extra))
+        starts.add(path.read_bytes()[0])
+        assert load_checkpoint(path).created == "x" * extra
+    assert 0x80 in starts  # the first byte of most pickles
+
+
 @contextmanager
 def largest_file(size_bytes: int) -> Iterator[None]:
     """Lets no file grow beyond a size, as a full disk would."""

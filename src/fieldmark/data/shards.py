@@ -5,7 +5,7 @@ import os
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,7 @@ INFO_NAME = "embeddings.json"
 NO_SPLIT = "none"
 """Under which the counts list items without a split."""
 
-ROWS_PER_SHARD = 4096
+ROWS_PER_SHARD = 1024
 """Rows gathered before they are written; what a crash may cost."""
 
 _SHARD_NAME = re.compile(r"shard-(\d{6})-[\w-]+\.parquet")
@@ -158,6 +158,7 @@ class EmbeddingsWriter:
     def finish(
         self,
         *,
+        item_ids: Collection[str] | None = None,
         class_names: Sequence[str] = (),
         failures: Iterable[Failure] = (),
         straddling_groups: Iterable[str] = (),
@@ -166,6 +167,7 @@ class EmbeddingsWriter:
         """Flushes, drops what was replaced, and writes `embeddings.json`, from which on the folder is complete.
 
         Args:
+            item_ids: The items that stay, so that one dropped from the manifest goes; None keeps all.
             class_names: What the logits score, in their order.
             failures: Items that could not be embedded.
             straddling_groups: Groups of the embedded items that also stand in train.
@@ -175,7 +177,7 @@ class EmbeddingsWriter:
             EmbeddingsError: There is no embedding at all, the class names do not fit the logits, or the disk fails.
         """
         self.flush()
-        shards = _drop_replaced(self._folder, fingerprint=self._fingerprint)
+        shards = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
         if not shards:
             raise EmbeddingsError(path=self._folder, reason="not one item was embedded; look at the failures")
         facts_only = _concatenate(list(shards.values()), folder=self._folder)
@@ -310,13 +312,22 @@ def _read_listed(path: Path, info: EmbeddingsInfo, *, columns: Sequence[str] | N
     return table
 
 
-def _drop_replaced(folder: Path, *, fingerprint: str) -> dict[str, pa.Table]:
-    """Takes items out of all shards but the last they stand in; gives the columns of facts that remain, by shard."""
+def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] | None) -> dict[str, pa.Table]:
+    """Takes items out of all shards but the last they stand in, and those not wanted out of all.
+
+    Gives the columns of facts that remain, by shard.
+    """
+    wanted = None if item_ids is None else set(item_ids)
     shards = {path: _read_shard(path, fingerprint=fingerprint, columns=_FACT_COLUMNS) for path in _shards_in(folder)}
-    home = {item_id: path for path, table in shards.items() for item_id in table["item_id"].to_pylist()}
+    home = {
+        item_id: path
+        for path, table in shards.items()
+        for item_id in table["item_id"].to_pylist()
+        if wanted is None or item_id in wanted
+    }
     remaining: dict[str, pa.Table] = {}
     for path, table in shards.items():
-        is_home = pa.array([home[item_id] == path for item_id in table["item_id"].to_pylist()], pa.bool_())
+        is_home = pa.array([home.get(item_id) == path for item_id in table["item_id"].to_pylist()], pa.bool_())
         kept = table.filter(is_home)
         if len(kept) == 0:
             path.unlink()

@@ -41,6 +41,8 @@ def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContaine
     with unreadable(path):
         container = av.open(f"file:{path.absolute()}", mode="r", options=options, metadata_errors="replace")
     with container:
+        if len(container.streams) == 0:
+            raise UnreadableMediaError(path=path, reason="no track of it can be read")
         yield container
 
 

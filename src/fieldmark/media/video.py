@@ -30,6 +30,7 @@ from fieldmark.media.image import check_pixels, scaled_size
 from fieldmark.types import Decoding, MediaLimits, Segment, VideoContent
 
 _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is shown this much earlier than one before
+_GRAIN_SECONDS = 1e-3  # Matroska rounds its time stamps to this
 _WORTH_A_SEEK_SECONDS = 20.0  # about two groups of pictures: below, decoding on is as fast
 
 
@@ -103,16 +104,16 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
         stream = _picture_stream(container, path=path)
         check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
         for frame_start, frame_end in packet_times(container, stream, path=path, from_seconds=start):
-            if frame_start >= stop + _REORDERING_SECONDS:
+            end = max(end, min(frame_end, stop))
+            if frame_start < stop:
+                first, last = min(first, frame_start), max(last, frame_start)
+                count += frame_end > start
+            elif frame_start >= stop + _REORDERING_SECONDS:
                 break
-            if frame_start >= stop:
-                continue
-            first, last, end = min(first, frame_start), max(last, frame_start), max(end, frame_end)
-            count += frame_end > start
             if count > limits.max_frames:
                 raise TooLargeError(path=path, quantity="frames", got=count, allowed=limits.max_frames)
-    start, end = max(first, 0.0) if start_seconds is None else start_seconds, min(end, stop)
-    if end <= start:
+    start = max(first, 0.0) if start_seconds is None else start_seconds
+    if end <= start or first == math.inf:
         raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
     if end - start > limits.max_seconds:
         raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
@@ -127,8 +128,10 @@ def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:
         return [extent.span]
     hop = length if decoding.hop_seconds is None else decoding.hop_seconds
     spans = [_Span(start, min(start + length, end))]
-    while spans[-1].end_seconds < end and start + len(spans) * hop <= extent.last_frame_seconds:
+    while end - spans[-1].end_seconds > _GRAIN_SECONDS:
         following = start + len(spans) * hop
+        if following > extent.last_frame_seconds + _GRAIN_SECONDS:
+            break
         spans.append(_Span(following, min(following + length, end)))
     return spans
 

@@ -74,12 +74,3 @@ class ConcatenatedEncoder:
         shapes = [encoder.shape for encoder in self._encoders]
         if any(len(shape) != 1 for shape in shapes):
             raise EncodersNotJoinableError(got=f"tensors of the shapes {shapes}", allowed="vectors")
-
-
-def join_encoders(encoders: Sequence[Encoder]) -> Encoder:
-    """One encoder for a medium: the only one as it is, several side by side.
-
-    Raises:
-        EncodersNotJoinableError: There is none, or their features cannot stand side by side.
-    """
-    return encoders[0] if len(encoders) == 1 else ConcatenatedEncoder(encoders)

@@ -29,7 +29,7 @@ class LexicalTextEncoder:
 
     Args:
         dim: Number of buckets.
-        character_count: Length of the pieces of words that count as terms beside ("crow", "rown" of "crown"); 0 for none.
+        character_count: Length of the pieces of words that count as terms too ("crow" and "rown" of "crown"); 0: none do.
 
     Example:
         >>> from fieldmark.types import Segment, TextContent

@@ -147,8 +147,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     file = best_path(Path(path)) if Path(path).is_dir() else Path(path)
     try:
         with file.open("rb") as opened:
-            start = opened.read(4)
-        if start.startswith(_PICKLE_STARTS):
+            start = opened.read(9)
+        # A safetensors file begins with any eight bytes (a length) and then a brace.
+        if start.startswith(_PICKLE_STARTS) and not start.endswith(b"{"):
             raise CheckpointError(path=file, reason="it is a pickle, which may run code when read, so it was not read")
         with safe_open(file, framework="pt") as opened:
             header = _parse_header((opened.metadata() or {}).get(_HEADER_KEY), path=file)

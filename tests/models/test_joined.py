@@ -1,0 +1,47 @@
+"""Encoders joined along their features."""
+
+import pytest
+import torch
+
+from fieldmark.errors import EncodersNotJoinableError
+from fieldmark.models.joined import ConcatenatedEncoder
+from fieldmark.models.lexical import LexicalTextEncoder
+from fieldmark.models.pixels import PixelEncoder, SpectrogramEncoder
+from fieldmark.types import Medium
+
+
+def test_concatenated_encoder_puts_scaled_features_side_by_side(segments):
+    first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
+    joined = ConcatenatedEncoder([first, second], scales=[1.0, 0.5])
+    texts = segments[Medium.TEXT]
+    expected = torch.cat([first.encode(texts), 0.5 * second.encode(texts)], dim=1)
+    torch.testing.assert_close(joined.encode(texts), expected)
+
+
+def test_concatenated_encoder_is_costly_where_one_of_them_is(make_text_folder, tmp_path):
+    pytest.importorskip("transformers")
+    from fieldmark.models.transformer import TransformersTextEncoder
+
+    costly = TransformersTextEncoder(str(make_text_folder(tmp_path)))
+    assert not ConcatenatedEncoder([LexicalTextEncoder()]).is_costly
+    assert ConcatenatedEncoder([LexicalTextEncoder(), costly]).is_costly
+
+
+def test_concatenated_encoder_fingerprint_knows_the_order():
+    first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
+    there, back = ConcatenatedEncoder([first, second]), ConcatenatedEncoder([second, first])
+    assert there.fingerprint != back.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("encoders", "scales", "reason"),
+    [
+        ([], None, "0 scales for 0 encoders"),
+        ([LexicalTextEncoder()], [1.0, 2.0], "2 scales for 1 encoders"),
+        ([LexicalTextEncoder(), SpectrogramEncoder(sample_rate_hz=8000)], None, "sample_rate_hz=8000"),
+        ([PixelEncoder(Medium.IMAGE)], None, r"\(3, 448, 448\)"),
+    ],
+)
+def test_concatenated_encoder_refuses_what_cannot_stand_side_by_side(encoders, scales, reason):
+    with pytest.raises(EncodersNotJoinableError, match=reason):
+        ConcatenatedEncoder(encoders, scales=scales)

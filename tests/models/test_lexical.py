@@ -1,0 +1,63 @@
+"""Hashed words and word pairs."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fieldmark.models.lexical import LexicalTextEncoder
+from fieldmark.types import Segment, TextContent
+
+
+def encode(*texts, **parameters):
+    encoder = LexicalTextEncoder(**parameters)
+    return encoder.encode([Segment(TextContent(text)) for text in texts])
+
+
+def test_lexical_text_encoder_is_the_same_on_every_machine():
+    features = encode("A red crown.", dim=16, character_count=0)[0]
+    torch.testing.assert_close(
+        features,
+        torch.tensor([0.3333, -0.6667, 0.0, 0.0, 0.0, 0.0, -0.6667, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+def test_lexical_text_encoder_ignores_case_and_punctuation():
+    first, second = encode("Red crown, white BELLY!", "red crown white belly")
+    torch.testing.assert_close(first, second)
+
+
+def test_lexical_text_encoder_tells_the_order_of_words():
+    first, second = encode("red crown black wings", "black crown red wings", character_count=0)
+    assert 0.5 < first @ second < 0.9
+
+
+def test_lexical_text_encoder_grows_with_the_logarithm_of_a_count():
+    many, once = encode("red " * 5, "red", dim=4096, character_count=0)
+    word = once.abs().argmax()
+    pair = (many.abs() * (torch.arange(4096) != word)).argmax()
+    ratio = (1 + math.log(5)) / (1 + math.log(4))  # five words, four pairs of them
+    torch.testing.assert_close(many[word].abs() / many[pair].abs(), torch.tensor(ratio))
+
+
+def test_lexical_text_encoder_brings_words_with_common_pieces_together():
+    without = [float(first @ second) for first, second in pairwise(encode("spotted", "spots", character_count=0))]
+    with_pieces = [float(first @ second) for first, second in pairwise(encode("spotted", "spots", character_count=3))]
+    assert without == [0.0]
+    assert with_pieces[0] > 0.2
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "\n"])
+def test_lexical_text_encoder_gives_zeros_for_a_text_without_words(text):
+    assert not encode(text).any()
+
+
+@given(st.text(max_size=60))
+def test_lexical_text_encoder_gives_length_one_or_zero_whatever_the_text(text):
+    length = float(encode(text, dim=64).norm())
+    assert length == 0 or length == pytest.approx(1, abs=1e-5)

