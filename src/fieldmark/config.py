@@ -4,10 +4,10 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
 
 from fieldmark.errors import ConfigError, nearest
 
@@ -137,6 +137,17 @@ class FGCrossNetConfig(Section):
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        if self.crop_pixels > self.resize_pixels:
+            raise ValueError(f"crop_pixels ({self.crop_pixels}) must not exceed resize_pixels ({self.resize_pixels})")
+        if not self.statistics_per_medium and not (self.crop_pixels == self.text_width == self.text_length):
+            raise ValueError(
+                "common statistics need pictures of one size: set crop_pixels, text_width and text_length to one "
+                "number, or statistics_per_medium = true"
+            )
+        return self
+
 
 ModelConfig = Annotated[SharedSpaceConfig | FGCrossNetConfig, Field(discriminator="kind")]
 
@@ -232,7 +243,7 @@ class LimitsConfig(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     model: ModelConfig
     losses: tuple[LossConfig, ...] = Field(min_length=1)
     data: DataConfig = DataConfig()

@@ -51,7 +51,9 @@ class Raising(nn.Module):
 
 def make_stepper(losses: Mapping[str, WeightedLoss], *, options: OptimizerOptions = SGD) -> Stepper:
     network = ToyNetwork().eval()  # without dropout, so that a step can be computed by hand
-    return Stepper(network, losses=losses, options=options, last_good=Path("last.safetensors"))
+    return Stepper(
+        network, forward=network.forward_together, losses=losses, options=options, last_good=Path("last.safetensors")
+    )
 
 
 def changes(stepper: Stepper, batch: Batch, *, lr: float) -> Tensor:
@@ -65,7 +67,7 @@ def test_forward_batch_rows_carry_label_and_medium() -> None:
     batch = make_batch(seed=0)
     batch = replace(batch, parts=batch.parts[::-1])
     network = ToyNetwork().eval()
-    outputs = forward_batch(network, batch, device=torch.device("cpu"))
+    outputs = forward_batch(network.forward_together, batch, device=torch.device("cpu"))
     text, image = batch.parts
     assert outputs.medium.tolist() == [MEDIA.index(Medium.TEXT)] * 6 + [MEDIA.index(Medium.IMAGE)] * 6
     assert torch.equal(outputs.label, torch.cat([text.label, image.label]))
@@ -83,7 +85,7 @@ def test_stepper_total_is_the_weighted_sum() -> None:
 def test_stepper_moves_against_the_gradient_by_the_rate() -> None:
     batch = make_batch(seed=0)
     stepper = make_stepper({"a": WeightedLoss(LogitsLoss(), weight=3.0)})
-    outputs = forward_batch(stepper.network, batch, device=torch.device("cpu"))
+    outputs = forward_batch(stepper.network.forward_together, batch, device=torch.device("cpu"))
     (gradient,) = torch.autograd.grad(3.0 * LogitsLoss()(outputs), [stepper.network.classifier.weight])
     torch.testing.assert_close(changes(stepper, batch, lr=0.25), -0.25 * gradient)
 
@@ -115,7 +117,13 @@ def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_p
             last.touch()
         network = ToyNetwork()
         before = [parameter.detach().clone() for parameter in network.parameters()]
-        stepper = Stepper(network, losses={"odd": WeightedLoss(module)}, options=SGD, last_good=last)
+        stepper = Stepper(
+            network,
+            forward=network.forward_together,
+            losses={"odd": WeightedLoss(module)},
+            options=SGD,
+            last_good=last,
+        )
         with pytest.raises(NonFiniteLossError) as caught:
             stepper.take(batch, lr=0.1, step=17)
         message = str(caught.value)

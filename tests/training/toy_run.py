@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,6 +47,10 @@ class ToyNetwork(nn.Module):
     def forward(self, inputs: Tensor, medium: Medium) -> tuple[Tensor, Tensor]:
         features = self.dropout(self.norm(self.lines[medium.value](inputs)))
         return F.normalize(features, dim=1), self.classifier(features)
+
+    def forward_together(self, parts: Sequence[MediumBatch]) -> tuple[Tensor, Tensor]:
+        results = [self(part.inputs, part.medium) for part in parts]
+        return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
 
 
 class LogitsLoss(nn.Module):
@@ -139,7 +143,15 @@ def make_task(**changes: object) -> TrainingTask:
         "classification": WeightedLoss(LogitsLoss()),
         "center": WeightedLoss(PullLoss(), weight=0.1, lr_scale=5.0),
     }
-    task = TrainingTask(network=ToyNetwork(), losses=losses, batches=ToyBatches(), item_count=48, validate=score)
+    network = changes.pop("network", None) or ToyNetwork()
+    task = TrainingTask(
+        network=network,
+        forward=network.forward_together,
+        losses=losses,
+        batches=ToyBatches(),
+        item_count=48,
+        validate=score,
+    )
     return replace(task, **changes)
 
 

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fieldmark.types import Decoding, Medium, Segment
+from fieldmark.types import Decoding, Medium, MediumBatch, Segment
 
 
 @runtime_checkable
@@ -64,3 +64,9 @@ class Network(nn.Module, ABC):
         self, inputs: Tensor, medium: Medium
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
         """Embeddings of length 1 and logits of the rows of one medium."""
+
+    @abstractmethod
+    def forward_together(
+        self, parts: Sequence[MediumBatch]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """The same for the rows of a training step, part after part; a network may let them share statistics."""

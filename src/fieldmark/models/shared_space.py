@@ -1,6 +1,6 @@
 """The default network: a small head for each medium's features, into one space with one set of classes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from fieldmark.errors import MediumNotSupportedError
 from fieldmark.models.encoder import Network
-from fieldmark.types import Medium
+from fieldmark.types import Medium, MediumBatch
 
 MAX_FITTED_ROWS = 4096
 """Rows the principal directions are found from: the time grows with their cube."""
@@ -115,6 +115,13 @@ class SharedSpace(Network):
             return own, logits
         likely = logits.softmax(dim=1) @ prototypes
         return normalize(own + self._size.posterior_weight * likely, dim=1), logits
+
+    def forward_together(
+        self, parts: Sequence[MediumBatch]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """Embeddings and logits of all rows, part after part; each goes its own way."""
+        results = [self(part.inputs, part.medium) for part in parts]
+        return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
 
     def _head(self, medium: Medium) -> "Head":
         if medium not in self._heads:

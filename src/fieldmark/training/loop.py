@@ -24,7 +24,7 @@ from fieldmark.training.checkpoint import (
 )
 from fieldmark.training.optimizer import OptimizerOptions, Schedule, optimizer_state, restore_optimizer
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
-from fieldmark.training.step import Stepper, WeightedLoss, interrupts_after, seed_step
+from fieldmark.training.step import Forward, Stepper, WeightedLoss, interrupts_after, seed_step
 from fieldmark.types import Batch, Reporter
 
 logger = logging.getLogger(__name__)
@@ -46,12 +46,14 @@ class TrainingTask:
     """What is trained, towards what, on what.
 
     Args:
-        network: Takes the inputs of one medium and the medium, gives embedding and logits.
+        network: Whose weights are trained and kept.
+        forward: What it makes of a batch's parts: embeddings of length 1 and logits.
         item_count: Items that the batches draw from.
         validate: Gives the validation MAP of the network, which is in evaluation mode; None for no validation.
     """
 
     network: nn.Module
+    forward: Forward
     losses: Mapping[str, WeightedLoss]
     batches: BatchSource
     item_count: int
@@ -151,7 +153,11 @@ class _Trainer:
         self._folder = folder
         self._reporter = reporter
         self._stepper = Stepper(
-            task.network, losses=task.losses, options=options.optimizer, last_good=last_path(folder)
+            task.network,
+            forward=task.forward,
+            losses=task.losses,
+            options=options.optimizer,
+            last_good=last_path(folder),
         )
         self._progress = Progress(steps_per_epoch=len(task.batches))
         all_steps = options.epochs * len(task.batches)

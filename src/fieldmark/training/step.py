@@ -3,20 +3,24 @@
 import math
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
 from fieldmark.training.optimizer import OptimizerOptions, build_optimizer, set_lr
 from fieldmark.training.progress import LossParts
-from fieldmark.types import MEDIA, Batch, Outputs
+from fieldmark.types import MEDIA, Batch, MediumBatch, Outputs
+
+
+Forward = Callable[[Sequence[MediumBatch]], tuple[Tensor, Tensor]]
+"""Embeddings of length 1 and logits of the rows of a step, part after part (`Network.forward_together`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,8 @@ class Stepper:
     """A network, its losses and its optimizer.
 
     Args:
-        network: Takes the inputs of one medium and the medium, gives embedding and logits.
+        network: Whose weights are moved.
+        forward: What it makes of a batch.
         last_good: Where the last checkpoint lies once there is one, for messages.
     """
 
@@ -46,11 +51,13 @@ class Stepper:
         self,
         network: nn.Module,
         *,
+        forward: Forward,
         losses: Mapping[str, WeightedLoss],
         options: OptimizerOptions,
         last_good: Path,
     ) -> None:
         self.network = network
+        self._forward = forward
         self.losses = nn.ModuleDict({name: each.module for name, each in losses.items()})
         self.optimizer = build_optimizer(
             network, losses=[(each.module, each.lr_scale) for each in losses.values()], options=options
@@ -81,7 +88,7 @@ class Stepper:
     def _descend(self, batch: Batch, *, lr: float, step: int) -> LossParts:
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad()
-        outputs = forward_batch(self.network, batch, device=self.device)
+        outputs = forward_batch(self._forward, batch, device=self.device)
         losses = [each.module(outputs) for each in self._weighted.values()]
         weights = [each.weight for each in self._weighted.values()]
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
@@ -101,13 +108,14 @@ class Stepper:
         return loss
 
 
-def forward_batch(network: nn.Module, batch: Batch, *, device: torch.device) -> Outputs:
+def forward_batch(forward: Forward, batch: Batch, *, device: torch.device) -> Outputs:
     """What the network makes of all rows of a batch, each with its label and medium."""
-    results = [network(part.inputs.to(device, non_blocking=True), part.medium) for part in batch.parts]
+    parts = [replace(part, inputs=part.inputs.to(device, non_blocking=True)) for part in batch.parts]
     codes = [torch.full_like(part.label, MEDIA.index(part.medium)) for part in batch.parts]
+    embedding, logits = forward(parts)
     return Outputs(
-        embedding=torch.cat([embedding for embedding, _ in results]),
-        logits=torch.cat([logits for _, logits in results]),
+        embedding=embedding,
+        logits=logits,
         label=torch.cat([part.label for part in batch.parts]).to(device),
         medium=torch.cat(codes).to(device),
     )

@@ -119,6 +119,7 @@ def train(
     result = run_loop(
         TrainingTask(
             network=model.network,
+            forward=model.network.forward_together,
             losses=build_losses(config.losses, network=model.network),
             batches=_batches(train_rows, config),
             item_count=sum(len(each.items) for each in train_rows.values()),
