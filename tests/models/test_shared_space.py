@@ -111,8 +111,8 @@ def test_shared_space_overfits_eight_items_of_two_media(network):
     label = torch.arange(8) % 4
     for medium, features in rows.items():
         network.fit_statistics(medium, features)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=3e-3)
-    for _ in range(150):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
+    for _ in range(40):
         logits = [network.train()(features, medium)[1] for medium, features in rows.items()]
         loss = sum(torch.nn.functional.cross_entropy(each, label) for each in logits)
         optimizer.zero_grad()

@@ -177,6 +177,14 @@ def test_transformers_text_encoder_refuses_a_model_of_pictures(make_vision_folde
         TransformersTextEncoder(str(tmp_path))
 
 
+def test_transformers_text_encoder_refuses_windows_longer_than_the_model_takes(make_text_folder, tmp_path):
+    folder = make_text_folder(tmp_path)
+    file = folder / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": 512}))
+    with pytest.raises(EncoderFilesError, match="does not read a text"):
+        TransformersTextEncoder(str(folder), window_tokens=40)
+
+
 @pytest.mark.shared
 def test_transformers_image_encoder_has_golden_features(shared_folder):
     encoder = TransformersImageEncoder(str(shared_folder / "models" / "inat_bird_mobilenet_v2"))

@@ -7,15 +7,15 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, count
 from pathlib import Path, PurePath
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldmark.durable import replacing
 from fieldmark.errors import (
     BadRowsError,
     ManifestColumnsError,
@@ -103,7 +103,7 @@ def read_rows(path: Path) -> ManifestRows:
         ManifestColumnsError: `medium` is missing, or both `path` and `text` are.
     """
     table = _read_table(path)
-    folder = path.parent.absolute()
+    folder = path.parent.resolve()
     items: list[Item] = []
     problems: list[str] = []
     place_by_item_id: dict[str, str] = {}
@@ -305,10 +305,10 @@ def write_manifest(items: Iterable[Item], path: Path) -> None:
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
     known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
     _check_names([*known, *(_known(name) for name in extras)], path)
-    folder = path.parent.absolute()
+    folder = path.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[*(_written(item, name, folder) for name in known), *_extra_cells(item, extras)] for item in items]
-    with _replacing(path) as file:
+    with replacing(path) as file:
         if path.suffix.lower() == ".parquet":
             kinds = [pa.float64() if name.endswith("_seconds") and name in known else pa.string() for name in known]
             fields = [*zip(known, kinds, strict=True), *((name, pa.string()) for name in extras)]
@@ -344,20 +344,6 @@ def _relative(path: Path, folder: Path) -> str:
     return PurePath(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the place of `path` once it is whole and on disk."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 # ---------------------------------------------------------------- a bare folder
 
 
@@ -372,7 +358,7 @@ def list_folder(folder: Path) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
     """
     if not folder.is_dir():
         raise MissingFileError(path=folder)
-    folder = folder.absolute()
+    folder = folder.resolve()
     items: list[Item] = []
     failures: list[Failure] = []
     for path in _visible_files(folder, failures):

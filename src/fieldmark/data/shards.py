@@ -1,7 +1,6 @@
 """Embeddings on disk: Parquet shards, each written whole or not at all, and one file that tells what they are."""
 
 import json
-import os
 import platform
 import re
 import secrets
@@ -18,6 +17,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
+from fieldmark.durable import replacing
 from fieldmark.errors import EmbeddingsError
 from fieldmark.types import MEDIA, Embeddings, Failure, Item, Medium, Split
 
@@ -345,20 +345,10 @@ def _write_shard(path: Path, table: pa.Table) -> None:
 
 def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file that is on disk, whole, or not there at all."""
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise EmbeddingsError(
             path=path.parent, reason=f"'{path.name}' could not be written ({error}); make room or mend the rights"
         ) from error

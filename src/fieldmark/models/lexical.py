@@ -1,4 +1,4 @@
-"""Words and word pairs of a text as hashed features: field marks are words."""
+"""Words, word pairs and pieces of words as hashed features: field marks are words."""
 
 import hashlib
 import math
@@ -21,7 +21,7 @@ WORD = re.compile(r"[^\W_]+")
 
 @final
 class LexicalTextEncoder:
-    """How often each word and each pair of neighboring words stands in a text, hashed into `dim` buckets.
+    """How often each word, pair of neighboring words, and piece of a word stands in a text, hashed into buckets.
 
     A term found n times adds sign * (1 + ln n) to its bucket; bucket and sign come from a hash of the term alone, so
     that terms which share a bucket cancel on average (Weinberger et al., ICML 2009). The vector then has length 1; that
@@ -29,7 +29,7 @@ class LexicalTextEncoder:
 
     Args:
         dim: Number of buckets.
-        character_count: Length of the pieces of words that count as terms too ("crow" and "rown" of "crown"); 0: none do.
+        character_count: Length of the pieces of words that are terms too, "crow" and "rown" of "crown"; 0 for none.
 
     Example:
         >>> from fieldmark.types import Segment, TextContent

@@ -78,14 +78,14 @@ class TransformersImageEncoder:
             segments, self._infer, preprocessing=self._preprocessing, dim=self._dim, batch_size=BATCH_SIZE
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _infer(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
         if _has_two_towers(self._model):
             output = self._model.get_image_features(pixel_values=pixels)
         else:
             output = self._model(pixel_values=pixels)
         features: Tensor = output.pooler_output if self._has_pooler else output.last_hidden_state[:, 0]
-        return features.flatten(1).float().clone()
+        return features.flatten(1).float()
 
     def _try_out(self, name: str) -> int:
         """The dimension of the features of a black picture: configurations name it in many ways."""
@@ -146,7 +146,7 @@ class TransformersTextEncoder:
         features = [self._infer(batch) for batch in in_batches(texts, batch_size=BATCH_SIZE)]
         return torch.cat([torch.empty(0, self._dim), *features])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
         windows = self._tokenizer(
             list(texts),
@@ -163,7 +163,7 @@ class TransformersTextEncoder:
         )
         total = sums.new_zeros(len(texts), sums.shape[1]).index_add_(0, owner, sums)
         features = total[:, :-1] / total[:, -1:]
-        return (torch.nn.functional.normalize(features, dim=1) if self._is_normalized else features).clone()
+        return torch.nn.functional.normalize(features, dim=1) if self._is_normalized else features
 
     def _sum_tokens(self, windows: dict[str, Tensor]) -> Float[Tensor, "window dim_and_count"]:
         """For each window the sum of its tokens' hidden states, and, last, the number of tokens."""
@@ -172,8 +172,9 @@ class TransformersTextEncoder:
         return torch.cat([(hidden * mask).sum(dim=1), mask.sum(dim=1)], dim=1)
 
     def _try_out(self, name: str) -> int:
+        """The dimension of the features of a text that fills a window: so long ones will not fail later."""
         try:
-            return self._infer(["a bird"]).shape[1]
+            return self._infer(["bird " * self._window_tokens]).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             reason = f"it does not read a text: {_first_line(error)}"
             raise EncoderFilesError(name=name, reason=reason, key=KEY) from error

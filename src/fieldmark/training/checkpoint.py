@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from fieldmark.durable import replacing
 from fieldmark.errors import CheckpointError, RunWriteError, first
 from fieldmark.types import Medium
 
@@ -221,31 +221,12 @@ def write_durably(path: Path, payload: bytes) -> None:
     Raises:
         RunWriteError: The disk is full, or the folder may not be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with partial.open("wb") as file:
-                file.write(payload)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        with replacing(path) as file:
+            file.write(payload)
     except OSError as error:
         raise RunWriteError(path=path, reason=error.strerror or str(error)) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable; only POSIX systems can, and need it."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _parse_header(text: str | None, *, path: Path) -> _Header:

@@ -18,7 +18,6 @@ from fieldmark.training.optimizer import OptimizerOptions, build_optimizer, set_
 from fieldmark.training.progress import LossParts
 from fieldmark.types import MEDIA, Batch, MediumBatch, Outputs
 
-
 Forward = Callable[[Sequence[MediumBatch]], tuple[Tensor, Tensor]]
 """Embeddings of length 1 and logits of the rows of a step, part after part (`Network.forward_together`)."""
 

@@ -1,0 +1,48 @@
+"""What encoders read, and the fingerprint of it."""
+
+import pytest
+
+from fieldmark.errors import EncoderFilesError, MediumMismatchError
+from fieldmark.models.preprocessing import ImagePreprocessing
+from fieldmark.models.reading import contents_of, fingerprint_of, in_batches, locate_in_package
+from fieldmark.types import Medium, TextContent
+
+
+def test_contents_of_names_the_segment_and_both_media(segments):
+    mixed = [segments[Medium.TEXT][0], segments[Medium.AUDIO][0]]
+    assert contents_of(mixed[:1], TextContent) == [mixed[0].content]
+    with pytest.raises(MediumMismatchError, match=r"segment 1.*holds audio.*text"):
+        contents_of(mixed, TextContent)
+
+
+def test_in_batches_leaves_nothing_out():
+    assert list(in_batches(range(5), batch_size=2)) == [range(2), range(2, 4), range(4, 5)]
+    assert list(in_batches([], batch_size=2)) == []
+
+
+def test_fingerprint_of_depends_on_values_and_bytes_but_not_on_places(tmp_path):
+    first, copy, other = (tmp_path / name for name in ("first", "copy", "other"))
+    first.write_bytes(b"weights")
+    copy.write_bytes(b"weights")
+    other.write_bytes(b"others")
+    base = fingerprint_of({"dim": 1, "kind": "x"}, files=[first])
+    assert fingerprint_of({"kind": "x", "dim": 1}, files=[copy]) == base
+    assert len({base, fingerprint_of({"dim": 2, "kind": "x"}, files=[first])}) == 2
+    assert len({base, fingerprint_of({"dim": 1, "kind": "x"}, files=[other])}) == 2
+    assert len({base, fingerprint_of({"dim": 1, "kind": "x"}, files=[first, copy])}) == 2
+
+
+def test_fingerprint_of_sees_inside_dataclasses():
+    pair = [fingerprint_of({"preprocessing": ImagePreprocessing(resize_pixels=side)}) for side in (224, 256)]
+    assert pair[0] != pair[1]
+
+
+def test_locate_in_package_finds_a_file_without_importing(tmp_path, monkeypatch):
+    folder = tmp_path / "carrier_of_files"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
+    (folder / "weights.bin").write_bytes(b"1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert locate_in_package("package:carrier_of_files/weights.bin", key="name") == folder / "weights.bin"
+    with pytest.raises(EncoderFilesError, match=r"carries no 'absent\.bin'.*'name'"):
+        locate_in_package("package:carrier_of_files/absent.bin", key="name")
