@@ -54,6 +54,7 @@ class Model:
     """A network and the encoders that lead into it; an encoder is loaded when an item of its medium is first met.
 
     Args:
+        encoders: Those that are loaded already.
         encoder_fingerprints: What the encoders were when the network was trained; None for a network to be trained.
         fingerprint: Of all that shapes an embedding; "" for a network to be trained.
     """
@@ -64,6 +65,7 @@ class Model:
         *,
         class_names: tuple[str, ...],
         network: Network,
+        encoders: Mapping[Medium, Encoder] | None = None,
         encoder_fingerprints: Mapping[Medium, str] | None = None,
         fingerprint: str = "",
     ) -> None:
@@ -73,7 +75,7 @@ class Model:
         self.fingerprint = fingerprint
         self.limits = MediaLimits(**config.limits.model_dump(exclude={"failure_share"}))
         self._expected = encoder_fingerprints
-        self._encoders: dict[Medium, Encoder] = {}
+        self._encoders = dict(encoders or {})
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -119,7 +121,7 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _build_network(config.model, class_count=len(class_names), input_dims=input_dims)
-    return Model(config, class_names=class_names, network=network.to(device))
+    return Model(config, class_names=class_names, network=network.to(device), encoders=encoders)
 
 
 def load_model(path: Path | str, *, device: torch.device) -> Model:

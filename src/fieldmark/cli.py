@@ -5,7 +5,7 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, final
+from typing import Annotated, Any, Literal, final
 
 import typer
 from rich.console import Console
@@ -72,7 +72,8 @@ class TerminalReporter:
         if now - self._last_line >= 10 or (done == total and now - started >= 1):
             self._last_line = now
             left = (now - started) * (total - done) / max(done, 1)
-            self._console.print(f"{task} {done}/{total}, {left:.0f} s left {note}", soft_wrap=True, markup=False)
+            line = f"{task} {done}/{total}, {left:.0f} s left {note}".rstrip()
+            self._console.print(line, soft_wrap=True, markup=False)
         if done == total:
             del self._started[task]
 
@@ -82,7 +83,7 @@ class TerminalReporter:
             console = self._progress.console if self._progress is not None else self._console
             console.print(message, soft_wrap=True, markup=False)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "TerminalReporter":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,10 +114,11 @@ def _parse_media(text: str | None) -> tuple[str, ...]:
     return chosen
 
 
-def _show_version(*, value: bool) -> None:
+def _show_version(*, value: bool) -> bool:
     if value:
         _print(f"fieldmark {__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()
@@ -296,21 +298,22 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Rank the gallery's items by how near they are to a photo, a text, a video or a sound."""
+    media_names = _parse_media(medium)  # before the libraries load, so that a wrong name is told at once
     from fieldmark.types import Medium
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.search import Gallery
 
-    media = tuple(Medium(name) for name in _parse_media(medium))
+    media = tuple(Medium(name) for name in media_names)
     result = Gallery.open(gallery, host=Host.from_environment()).search(query, k=k, media=media)
     _print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 def main() -> None:
-    """Runs the command line; a fieldmark error is one message and exit 1, wrong usage exit 2."""
+    """Runs the command line; an error of fieldmark or of the file system is one message and exit 1, wrong usage 2."""
     debug = "--debug" in sys.argv
     try:
         app(prog_name="fieldmark")
-    except FieldmarkError as error:
+    except (FieldmarkError, OSError) as error:
         if debug:
             raise
         sys.stderr.write(f"fieldmark: {error}\n")

@@ -4,10 +4,10 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Protocol, get_args, runtime_checkable
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldmark.errors import ConfigError, nearest
 
@@ -20,14 +20,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def _resolve_path(path: Path, info: ValidationInfo) -> Path:
-    folder: Path = (info.context or {}).get("folder", Path.cwd())
-    return (folder / path).resolve()
+@runtime_checkable
+class Validation(Protocol):
+    """What is used of pydantic's `ValidationInfo`, which is no type that can be checked at run time."""
+
+    @property
+    def context(self) -> dict[str, Path] | None:
+        """`folder`: what relative paths start from."""
 
 
-def _resolve_name(name: str, info: ValidationInfo) -> str:
+def _resolve_path(path: Path, info: Validation) -> Path:
+    return (_folder(info) / path).resolve()
+
+
+def _folder(info: Validation) -> Path:
+    return (info.context or {}).get("folder", Path.cwd())
+
+
+def _resolve_name(name: str, info: Validation) -> str:
     """A local folder becomes absolute; a hub name or `package:` name stays as it is."""
-    folder: Path = (info.context or {}).get("folder", Path.cwd())
+    folder = _folder(info)
     is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).is_dir())
     return str((folder / name).resolve()) if is_local else name
 
@@ -90,7 +102,7 @@ class BirdNetConfig(Section):
     """BirdNET 2.4; its weights are for non-commercial use (CC BY-NC-SA 4.0)."""
 
     kind: Literal["birdnet"]
-    hop_seconds: Positive = Field(1.0, description="from one window of 3 seconds to the next, seconds")
+    hop_seconds: Positive = Field(0.5, description="from one window of 3 seconds to the next, seconds")
     has_species_scores: bool = Field(default=True, description="whether BirdNET's own scores follow its embedding")
 
 
@@ -138,7 +150,7 @@ class FGCrossNetConfig(Section):
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
     @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
+    def _check_sizes(self) -> "FGCrossNetConfig":
         if self.crop_pixels > self.resize_pixels:
             raise ValueError(f"crop_pixels ({self.crop_pixels}) must not exceed resize_pixels ({self.resize_pixels})")
         if not self.statistics_per_medium and not (self.crop_pixels == self.text_width == self.text_length):
@@ -250,6 +262,14 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     limits: LimitsConfig = LimitsConfig()
 
+    @model_validator(mode="after")
+    def _check_losses(self) -> "Config":
+        kinds = [loss.kind for loss in self.losses]
+        repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
+        if repeated:
+            raise ValueError(f"losses of the kind {', '.join(repeated)} stand twice; give each kind once")
+        return self
+
     def to_json(self) -> str:
         """The effective configuration as one line of JSON; `parse_config` reads it back."""
         return self.model_dump_json(exclude_none=True)
@@ -285,7 +305,13 @@ def parse_config(text: str, *, path: Path | str) -> Config:
     Raises:
         ConfigError: The text is not a configuration of this version.
     """
-    return _validate(json.loads(text), path=path, folder=Path.cwd())
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(path=path, problems=[f"it is not JSON: {error}"]) from error
+    if not isinstance(values, dict):
+        raise ConfigError(path=path, problems=[f"it is no object of keys and values, but {type(values).__name__}"])
+    return _validate(values, path=path, folder=Path.cwd())
 
 
 def preset_folder() -> Path:
@@ -320,6 +346,8 @@ def _explain(problem: Mapping[str, Any]) -> str:
         return f"unknown key '{key}'.{nearest(place[-1], _keys())}"
     if problem["type"] == "missing":
         return f"'{key}' is missing; it must be given"
+    if problem["type"] == "value_error":  # a rule of several keys, in its own words
+        return f"{key}: {problem['ctx']['error']}" if key else str(problem["ctx"]["error"])
     met = "" if isinstance(problem["input"], dict) else f", met {problem['input']!r}"
     return f"'{key}': {problem['msg'].lower()}{met}"
 
@@ -359,7 +387,7 @@ def _child(target: Any, name: str, *, key: str, path: Path) -> Any:  # noqa: ANN
 
 
 def _place(target: list[Any], name: str, *, key: str, path: Path) -> int:
-    if name.isdigit() and int(name) < len(target):
+    if name.isdecimal() and int(name) < len(target):
         return int(name)
     raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
 

@@ -3,13 +3,8 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from fieldmark.types import Item, Medium, Split
-
-# A time limit for each example would make the outcome depend on how busy the machine is.
-settings.register_profile("without_deadline", deadline=None)
-settings.load_profile("without_deadline")
 
 
 class ItemMaker:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from fieldmark.errors import MediaError
 from fieldmark.types import Batch, Failure, Item, Medium, MediumBatch
 
 
+@runtime_checkable
 class Reader(Protocol):
     """Where a row's tensors come from: features computed before, or files decoded now."""
 
@@ -27,6 +28,7 @@ class Reader(Protocol):
         ...
 
 
+@runtime_checkable
 class SegmentSource(Protocol):
     """Turns one item into what a network reads of its segments."""
 

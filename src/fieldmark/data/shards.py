@@ -83,7 +83,7 @@ class EmbeddingsWriter:
         name: Of this writer, in letters, digits and `-`.
 
     Raises:
-        EmbeddingsError: The folder holds embeddings of another model, or a damaged shard.
+        EmbeddingsError: The folder cannot be made, or holds embeddings of another model or a damaged shard.
 
     Example:
         >>> writer = EmbeddingsWriter(folder, fingerprint=fingerprint)  # doctest: +SKIP
@@ -94,7 +94,11 @@ class EmbeddingsWriter:
     def __init__(
         self, folder: Path, *, fingerprint: str, name: str = "0", rows_per_shard: int = ROWS_PER_SHARD
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"the folder cannot be made ({error.strerror}); choose another --out"
+            raise EmbeddingsError(path=folder, reason=reason) from error
         for partial in folder.glob(f".shard-*-{name}-*.partial"):
             partial.unlink(missing_ok=True)
         self._folder = folder

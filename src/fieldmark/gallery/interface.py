@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -27,6 +27,7 @@ class Filter:
     exclude_item_ids: frozenset[str] = frozenset()
 
 
+@runtime_checkable
 class SegmentIndex(Protocol):
     """A durable store of the segments of many items, searched by cosine similarity.
 

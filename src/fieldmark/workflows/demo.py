@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +24,14 @@ from fieldmark.workflows.search import Gallery
 from fieldmark.workflows.train import TrainReport, train
 
 CLASS_COUNT = 20
-ITEMS_PER_MEDIUM = 30
-DIFFICULTY = 0.4
+ITEMS_PER_MEDIUM = 40
+DIFFICULTY = 0.3
 CONFIG = "tiny"
 SHOWN_HITS = 2
 """Of each medium, for each query."""
 MARKER_NAME = "fieldmark-demo.txt"
+MADE_NAMES = ("aviary", "run", "embeddings", "gallery", "results.png")
+"""What a demo makes in its folder, and a later one replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +95,20 @@ class DemoReport:
         )
 
 
-def run_demo(out: Path | str, *, seed: int = 0, host: Host | None = None) -> DemoReport:
+def run_demo(
+    out: Path | str,
+    *,
+    seed: int = 0,
+    class_count: int = CLASS_COUNT,
+    items_per_medium: int = ITEMS_PER_MEDIUM,
+    overrides: Sequence[str] = (),
+    host: Host | None = None,
+) -> DemoReport:
     """Makes a synthetic four-media set, checks it, trains FGCrossNet on it, evaluates, indexes and searches.
 
     Args:
-        out: A folder that is new, empty, or of an earlier demo, which it replaces.
+        out: A folder that is new, empty, or of an earlier demo, whose files are replaced.
+        overrides: `key=value` for the configuration, as in `load_config`.
 
     Raises:
         DemoFolderError: The folder holds something else.
@@ -105,11 +117,11 @@ def run_demo(out: Path | str, *, seed: int = 0, host: Host | None = None) -> Dem
     started = time.monotonic()
     _clear(folder)
     say = host.reporter.say
-    say(f"1/6 make {CLASS_COUNT} invented species with {ITEMS_PER_MEDIUM} items in each of four media")
+    say(f"1/6 make {class_count} invented species with {items_per_medium} items in each of four media")
     manifest = synthesize(
         folder / "aviary",
-        class_count=CLASS_COUNT,
-        items_per_medium=ITEMS_PER_MEDIUM,
+        class_count=class_count,
+        items_per_medium=items_per_medium,
         seed=seed,
         difficulty=DIFFICULTY,
         report=host.reporter,
@@ -118,7 +130,7 @@ def run_demo(out: Path | str, *, seed: int = 0, host: Host | None = None) -> Dem
     checked = check(manifest, reporter=host.reporter)
     say(checked.to_text())
     say(f"3/6 train FGCrossNet, preset {CONFIG}")
-    config = load_config(CONFIG, overrides=[f"seed={seed}"])
+    config = load_config(CONFIG, overrides=[f"seed={seed}", *overrides])
     training = train(manifest, out=folder / "run", config=config, host=host)
     say("4/6 embed and evaluate the test split")
     embed(manifest, checkpoint=folder / "run", out=folder / "embeddings", host=host)
@@ -134,12 +146,17 @@ def run_demo(out: Path | str, *, seed: int = 0, host: Host | None = None) -> Dem
 def _clear(folder: Path) -> None:
     """Makes room, but never deletes what no demo made."""
     marker = folder / MARKER_NAME
-    if folder.exists():
-        if any(folder.iterdir()) and not marker.is_file():
-            raise DemoFolderError(path=folder)
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
-    marker.write_text("Made by `fieldmark demo`, which replaces this folder when it is run again.\n", encoding="utf-8")
+    if folder.exists() and not marker.is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DemoFolderError(path=folder)
+    for made in (folder / name for name in MADE_NAMES):
+        if made.is_dir() and not made.is_symlink():
+            shutil.rmtree(made)
+        else:
+            made.unlink(missing_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    marker.write_text(
+        "Made by `fieldmark demo`, which replaces its own files here when it is run again.\n", encoding="utf-8"
+    )
 
 
 def _search(folder: Path, items: tuple[Item, ...], host: Host) -> tuple[DemoQuery, ...]:

@@ -75,7 +75,10 @@ def embed(
         present = ", ".join(f"{count} {name or 'without a split'}" for name, count in _count_splits(all_items).items())
         raise NoItemsError(path=manifest, wanted=f"items of the split '{split}'", present=present)
     model = load_model(checkpoint, device=host.torch_device())
-    wanted = keep_supported(items, model=model, reporter=host.reporter)
+    wanted = keep_supported(items, media=model.media, reporter=host.reporter)
+    if not wanted:
+        taken = ", ".join(model.media)
+        raise NoItemsError(path=manifest, wanted=f"{taken} items of the split '{split}'", present="other media only")
     writer = EmbeddingsWriter(out, fingerprint=model.fingerprint)
     fresh = [item for item in wanted if not _is_done(item, writer)]
     failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=host.reporter)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self, final
+from typing import final
 
 import numpy as np
 import torch
@@ -57,10 +57,13 @@ class Host:
     device: str | None = None
 
     @classmethod
-    def from_environment(cls, reporter: Reporter | None = None) -> Self:
+    def from_environment(cls, reporter: Reporter | None = None) -> "Host":
         """The host as FIELDMARK_CACHE and FIELDMARK_DEVICE describe it."""
-        cache = Path(os.environ.get("FIELDMARK_CACHE", "~/.cache/fieldmark")).expanduser()
-        return cls(reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE"))
+        # An empty variable counts as unset.
+        cache = Path(os.environ.get("FIELDMARK_CACHE") or "~/.cache/fieldmark").expanduser()
+        return cls(
+            reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
+        )
 
     def torch_device(self) -> torch.device:
         """Where networks run.
@@ -100,47 +103,52 @@ class FailureLog:
     """
 
     def __init__(self, *, total: int, allowed_share: float, reporter: Reporter) -> None:
-        self._listed: list[Failure] = []
-        self._counted: list[Failure] = []
+        self._listed: dict[str, Failure] = {}
+        self._counted: dict[str, Failure] = {}
         self._total = total
         self._allowed_share = allowed_share
         self._reporter = reporter
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """All that was passed over."""
-        return (*self._listed, *self._counted)
+        """All that was passed over, each item once."""
+        return tuple({**self._listed, **self._counted}.values())
 
     def list_only(self, failures: Sequence[Failure]) -> None:
         """Lists what is no failure of the run, such as files in a folder that are of no medium."""
-        self._listed += failures
         for failure in failures:
+            self.list_quietly(failure)
             self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
 
+    def list_quietly(self, failure: Failure) -> None:
+        """Lists a failure that another part of the run counts and says."""
+        self._listed.setdefault(failure.item_id, failure)
+
     def add(self, failure: Failure) -> None:
-        """Counts one failure.
+        """Counts one failure; that of an item counted before changes nothing.
 
         Raises:
             TooManyFailuresError: More than the allowed share, and more than one, have failed.
         """
-        self._counted.append(failure)
+        if failure.item_id in self._counted:
+            return
+        self._counted[failure.item_id] = failure
         self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
         if len(self._counted) > max(1, int(self._allowed_share * self._total)):
             raise TooManyFailuresError(
                 failed=len(self._counted),
                 total=self._total,
                 allowed_share=self._allowed_share,
-                examples=[f"{each.item_id}: {each.message}" for each in self._counted],
+                examples=[f"{each.item_id}: {each.message}" for each in self._counted.values()],
             )
 
 
-def keep_supported(items: Sequence[Item], *, model: Model, reporter: Reporter) -> tuple[Item, ...]:
-    """The items whose medium the model takes; how many others there are is said."""
-    left_out = Counter(item.medium for item in items if item.medium not in model.media)
+def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: Reporter) -> tuple[Item, ...]:
+    """The items of the media that a model takes; how many others there are is said."""
+    left_out = Counter(item.medium for item in items if item.medium not in media)
     for medium, count in left_out.items():
-        supported = ", ".join(model.media)
-        reporter.say(f"passed over {count:,} {medium} items: this model takes {supported} only")
-    return tuple(item for item in items if item.medium in model.media)
+        reporter.say(f"passed over {count:,} {medium} items: this model takes {', '.join(media)} only")
+    return tuple(item for item in items if item.medium in media)
 
 
 def encode_item(item: Item, *, model: Model) -> Tensor:

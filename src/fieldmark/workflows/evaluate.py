@@ -15,7 +15,7 @@ def evaluate(
     """Measures the 12 + 4 tasks on the embeddings in a folder.
 
     Args:
-        split: Which items of the folder; None takes all that were embedded.
+        split: Which items of the folder; None takes those of the test split, or all where there are none.
         seed: Of the bootstrap.
 
     Raises:
@@ -24,6 +24,8 @@ def evaluate(
         NonFiniteEmbeddingError: Items without a usable vector.
     """
     embeddings, info = read_embeddings(Path(folder))
+    if split is None and any(item.split is Split.TEST for item in embeddings.items):
+        split = Split.TEST
     return measure(
         embeddings, protocol=PROTOCOLS[protocol], split=split, straddling_groups=info.straddling_groups, seed=seed
     )

@@ -31,12 +31,15 @@ class IndexReport:
     """What `index` did, and what the gallery holds now.
 
     Args:
+        added_count: Items that are new or replaced.
+        replaced_count: Those of them that were there with other content or other facts.
         unchanged_count: Items that were there already.
         counts: Items of the gallery by medium.
     """
 
     gallery: Path
     added_count: int
+    replaced_count: int
     unchanged_count: int
     segment_count: int
     counts: Mapping[str, int]
@@ -47,6 +50,7 @@ class IndexReport:
         return {
             "gallery": str(self.gallery),
             "added_count": self.added_count,
+            "replaced_count": self.replaced_count,
             "unchanged_count": self.unchanged_count,
             "item_count": sum(self.counts.values()),
             "segment_count": self.segment_count,
@@ -57,7 +61,8 @@ class IndexReport:
     def to_text(self) -> str:
         """What was added, passed over, and is there."""
         counts = ", ".join(f"{count:,} {medium}" for medium, count in self.counts.items())
-        lines = [f"added {self.added_count:,} items, {self.unchanged_count:,} were there unchanged"]
+        replaced = f", {self.replaced_count:,} of them in place of an older state" if self.replaced_count else ""
+        lines = [f"added {self.added_count:,} items{replaced}; {self.unchanged_count:,} were there unchanged"]
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
             lines.append(f"passed over {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
@@ -91,14 +96,16 @@ def index(
         blocks, log, unchanged = _from_embeddings(source, known=known, model=model, host=host)
     else:
         blocks, log, unchanged = _from_items(source, known=known, model=model, host=host)
-    added = 0
+    added = replaced = 0
     for embeddings, states in blocks:
         store.add(embeddings, content_hash_by_item_id=states)
         added += len(states)
+        replaced += len(states.keys() & known.keys())
     store.optimize()
     return IndexReport(
         gallery=folder,
         added_count=added,
+        replaced_count=replaced,
         unchanged_count=unchanged,
         segment_count=store.segment_count(),
         counts={medium.value: count for medium, count in store.count_by_medium().items()},
@@ -115,13 +122,17 @@ def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Mode
         checkpoint = own
     source = Path(checkpoint)
     model = load_model(source, device=host.torch_device())
-    if not own.is_file():
-        write_durably(own, (best_path(source) if source.is_dir() else source).read_bytes())
+    content = (best_path(source) if source.is_dir() else source).read_bytes()
     segments = folder / SEGMENTS_NAME
     try:
-        return model, LanceIndex.open(segments, fingerprint=model.fingerprint)
+        store = LanceIndex.open(segments, fingerprint=model.fingerprint)
     except MissingGalleryError:
+        # A gallery that was only begun may hold the checkpoint of another model.
+        write_durably(own, content)
         return model, LanceIndex.create(segments, fingerprint=model.fingerprint, dim=model.network.dim)
+    if not own.is_file():
+        write_durably(own, content)
+    return model, store
 
 
 Blocks = Iterator[tuple[Embeddings, dict[str, str]]]
@@ -130,9 +141,11 @@ Blocks = Iterator[tuple[Embeddings, dict[str, str]]]
 def _from_items(source: Path, *, known: Mapping[str, str], model: Model, host: Host) -> tuple[Blocks, FailureLog, int]:
     """Blocks of a manifest or a folder, embedded as they are asked for."""
     items, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
-    items = keep_supported(items, model=model, reporter=host.reporter)
+    listed_count = len(items) + len(not_media)
+    items = keep_supported(items, media=model.media, reporter=host.reporter)
     if not items:
-        raise NoItemsError(path=source, wanted="items that the model takes", present=f"{len(not_media)} other files")
+        wanted = f"items that the model takes ({', '.join(model.media)})"
+        raise NoItemsError(path=source, wanted=wanted, present=f"{listed_count} others")
     fresh = [item for item in items if not _is_known(item, known)]
     log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
     log.list_only(not_media)

@@ -5,12 +5,12 @@ import textwrap
 from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self, final
+from typing import final
 
 import numpy as np
 
 from fieldmark.build import Model, load_model
-from fieldmark.errors import MissingFileError, MissingGalleryError
+from fieldmark.errors import DamagedGalleryError, MissingFileError, MissingGalleryError
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.media.loaders import detect_medium
@@ -61,7 +61,7 @@ class Gallery:
         self.model = model
 
     @classmethod
-    def open(cls, folder: Path | str, *, host: Host | None = None) -> Self:
+    def open(cls, folder: Path | str, *, host: Host | None = None) -> "Gallery":
         """The gallery in a folder.
 
         Raises:
@@ -70,10 +70,16 @@ class Gallery:
             EncoderMismatchError: Its checkpoint is not the one it was built with.
         """
         folder, host = Path(folder), host or Host.from_environment()
-        if not (folder / CHECKPOINT_NAME).is_file():
+        if not (folder / SEGMENTS_NAME).is_dir():
             raise MissingGalleryError(path=folder)
+        if not (folder / CHECKPOINT_NAME).is_file():
+            raise DamagedGalleryError(path=folder, reason=f"'{CHECKPOINT_NAME}' is missing")
         model = load_model(folder / CHECKPOINT_NAME, device=host.torch_device())
-        return cls(folder, index=LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=model.fingerprint), model=model)
+        try:
+            index = LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=model.fingerprint)
+        except MissingGalleryError as error:
+            raise MissingGalleryError(path=folder) from error
+        return cls(folder, index=index, model=model)
 
     def search(self, query: Path | str | Item, *, k: int = 10, media: Collection[Medium] = ()) -> SearchResult:
         """The `k` items nearest to a file of any medium or to a text, each with its best segment.

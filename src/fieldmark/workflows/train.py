@@ -2,29 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fieldmark import __version__
-from fieldmark.build import Model, build_losses, build_optimizer_options, build_schedule, needs_features, new_model
+from fieldmark.build import (
+    Model,
+    build_losses,
+    build_optimizer_options,
+    build_schedule,
+    needs_features,
+    new_model,
+    supported_media,
+)
 from fieldmark.config import Config, load_config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.sampler import CrossMediaSampler
 from fieldmark.data.split import split_validation
-from fieldmark.errors import MediaError, NoItemsError, RunChangedError
+from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
 from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.shared_space import SharedSpace
-from fieldmark.training.checkpoint import Provenance, write_durably
-from fieldmark.training.loop import TrainingOptions, TrainingResult, TrainingTask
+from fieldmark.training.checkpoint import Provenance, last_path, write_durably
+from fieldmark.training.loop import BatchSource, TrainingOptions, TrainingResult, TrainingTask
 from fieldmark.training.loop import train as run_loop
-from fieldmark.types import Embeddings, Failure, Item, Medium, Split
+from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, Split
 from fieldmark.workflows.encode import FailureLog, Host, encode_item, encode_items, keep_supported, project
 
 CONFIG_NAME = "config.toml"
@@ -102,28 +111,35 @@ def train(
         TooManyFailuresError: More items than allowed cannot be used.
     """
     manifest, out, host = Path(manifest), Path(out), host or Host.from_environment()
+    has_run = last_path(out).is_file()
+    if has_run and not resume:
+        raise RunExistsError(path=out)
     config = config or choose_config(None, out=out, resume=resume)
-    items = _training_items(manifest, config)
+    items = keep_supported(
+        _training_items(manifest, config), media=supported_media(config.model), reporter=host.reporter
+    )
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
     model = new_model(
         config, class_names=class_names, media={item.medium for item in items}, device=host.torch_device()
     )
-    items = keep_supported(items, model=model, reporter=host.reporter)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=host.reporter)
     rows = _read_rows(items, model=model, failures=failures, host=host)
     train_rows, validation_rows = rows[Split.TRAIN], rows[Split.VALIDATION]
     receipt = _Receipt(manifest, model=model, rows=rows)
     receipt.check(out, resume=resume)
-    write_durably(out / CONFIG_NAME, config.to_toml().encode())
-    receipt.write(out, failures=failures.failures, result=None)
+    if not has_run:  # what an older run was made from stands until this one has been let in by its checkpoint
+        write_durably(out / CONFIG_NAME, config.to_toml().encode())
+        receipt.write(out, failures=failures.failures, result=None)
     result = run_loop(
         TrainingTask(
             network=model.network,
             forward=model.network.forward_together,
             losses=build_losses(config.losses, network=model.network),
-            batches=_batches(train_rows, config),
+            batches=_ListedBatches(_batches(train_rows, config), failures),
             item_count=sum(len(each.items) for each in train_rows.values()),
-            validate=partial(_validate, rows=validation_rows) if _can_validate(validation_rows) else None,
+            validate=partial(_validate, rows=validation_rows, failures=failures)
+            if _can_validate(validation_rows)
+            else None,
         ),
         options=_options(config),
         provenance=receipt.provenance,
@@ -142,12 +158,19 @@ def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrid
 
 
 def _training_items(manifest: Path, config: Config) -> tuple[Item, ...]:
-    """The labelled items of train and validation."""
+    """The labelled items of train and validation; those without a split are train."""
     items = read_manifest(manifest)
-    usable = tuple(item for item in items if item.class_name is not None and item.split is not Split.TEST)
-    if len({item.class_name for item in usable}) < 2:
-        present = f"{len(items):,} items, {len(usable):,} of them labelled and not in the test split"
-        raise NoItemsError(path=manifest, wanted="training items of two classes or more", present=present)
+    media = supported_media(config.model)
+    usable = tuple(
+        replace(item, split=item.split or Split.TRAIN)
+        for item in items
+        if item.class_name is not None and item.split is not Split.TEST
+    )
+    to_train = [item for item in usable if item.split is Split.TRAIN and item.medium in media]
+    if len({item.class_name for item in to_train}) < 2:
+        present = f"{len(items):,} items, {len(to_train):,} of them labelled, of these media and in the train split"
+        wanted = f"training items of two classes or more ({', '.join(media)})"
+        raise NoItemsError(path=manifest, wanted=wanted, present=present)
     if any(item.split is Split.VALIDATION for item in usable):
         return usable
     generator = np.random.default_rng(config.seed)
@@ -198,7 +221,25 @@ def _batches(rows: Rows, config: Config) -> BatchStream:
     return BatchStream(CrossMediaDataset(rows), sampler, workers=config.data.workers)
 
 
-def _validate(network: nn.Module, *, rows: Rows) -> float:
+@final
+class _ListedBatches(BatchSource):
+    """Batches whose failures are put down for the receipt; the loop counts and says them."""
+
+    def __init__(self, batches: BatchSource, failures: FailureLog) -> None:
+        self._batches = batches
+        self._failures = failures
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        for batch in self._batches(epoch, first_step):
+            for failure in batch.failures:
+                self._failures.list_quietly(failure)
+            yield batch
+
+
+def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
     """Mean MAP of the directions between media, strict protocol; of one medium alone where there is only one."""
     items: list[Item] = []
     vectors: list[np.ndarray] = []
@@ -206,13 +247,20 @@ def _validate(network: nn.Module, *, rows: Rows) -> float:
         for row, item in enumerate(each.items):
             try:
                 inputs = each.reader.read(row)
-            except MediaError:
-                continue  # counted when it was met in training, or listed by the check
+            except MediaError as error:
+                failures.add(Failure(item.item_id, error.kind, str(error)))
+                continue
             embedding, _ = project(inputs, medium=medium, network=network)
             items += [item] * len(embedding)
             vectors.append(embedding)
+    if not items:
+        return 0.0
     nowhere = np.full(len(items), np.nan)
-    found = evaluate(Embeddings(tuple(items), nowhere, nowhere, np.concatenate(vectors)), protocol=STRICT, split=None)
+    embeddings = Embeddings(tuple(items), nowhere, nowhere, np.concatenate(vectors))
+    try:
+        found = evaluate(embeddings, protocol=STRICT, split=None)
+    except CannotEvaluateError:
+        return 0.0  # the files that cannot be read have left no two items of a class
     if found.bi_modality is not None:
         return found.bi_modality
     return float(np.mean([each.mean_average_precision for each in found.same_medium]))

@@ -1,0 +1,199 @@
+"""Config to objects: the same seed gives the same weights, and a model refuses encoders it was not trained with."""
+
+import shutil
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fieldmark import Medium, load_config
+from fieldmark.build import (
+    build_encoder,
+    build_losses,
+    build_optimizer_options,
+    build_schedule,
+    load_model,
+    needs_features,
+    new_model,
+    supported_media,
+)
+from fieldmark.errors import (
+    CheckpointError,
+    ConfigError,
+    EncoderChangedError,
+    EncoderFilesError,
+    MediumNotSupportedError,
+)
+from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
+from fieldmark.training.checkpoint import Checkpoint, Provenance, best_path, load_checkpoint, save_checkpoint
+from fieldmark.types import Segment, TextContent
+
+CPU = torch.device("cpu")
+
+LEXICAL = """
+[model]
+kind = "shared_space"
+dim = 8
+hidden_dim = 8
+text = [{kind = "lexical_text", dim = %d}]
+[[losses]]
+kind = "classification"
+"""
+
+
+@pytest.fixture
+def lexical_config(tmp_path):
+    def make(dim=64, **model):
+        (tmp_path / "config.toml").write_text(LEXICAL % dim)
+        return load_config(tmp_path / "config.toml", overrides=[f"model.{key}={value}" for key, value in model.items()])
+
+    return make
+
+
+@pytest.fixture
+def save(tmp_path):
+    """Keeps a model as a checkpoint."""
+
+    def save_model(model, **changes):
+        provenance = Provenance(
+            config_json=model.config.to_json(),
+            class_names=model.class_names,
+            seed=0,
+            code_version="0",
+            encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in model.media},
+        )
+        path = tmp_path / "model.safetensors"
+        state = {"network": model.network.state_dict(), "losses": {}, "epoch": 1, "validation_map": None}
+        save_checkpoint(path, Checkpoint(provenance=replace(provenance, **changes), created="", **state))
+        return path
+
+    return save_model
+
+
+def test_new_model_is_drawn_by_the_seed_alone(toy_config):
+    torch.manual_seed(1)
+    first = new_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
+    before = torch.random.get_rng_state()
+    second = new_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
+    other = new_model(
+        toy_config.model_copy(update={"seed": 1}), class_names=("a", "b"), media=list(Medium), device=CPU
+    ).network.state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_model_loads_an_encoder_once(lexical_config):
+    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    assert model.encoder(Medium.TEXT) is model.encoder(Medium.TEXT)
+
+
+def test_model_names_the_media_it_takes(lexical_config, toy_config):
+    config = lexical_config()
+    assert supported_media(config.model) == (Medium.TEXT,)
+    assert needs_features(config.model)
+    assert not needs_features(toy_config.model)
+    with pytest.raises(MediumNotSupportedError, match="takes no audio; it takes text"):
+        build_encoder(config.model, Medium.AUDIO)
+    model = new_model(config, class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    with pytest.raises(MediumNotSupportedError, match="takes no image"):
+        model.encoder(Medium.IMAGE)
+
+
+def test_encoders_of_one_medium_stand_side_by_side(lexical_config):
+    config = lexical_config(text="[{kind='lexical_text', dim=16}, {kind='lexical_text', dim=24, character_count=3}]")
+    encoder = build_encoder(config.model, Medium.TEXT)
+    assert encoder.shape == (40,)
+    assert encoder.encode([Segment(TextContent("a red cap"))]).shape == (1, 40)
+
+
+def test_encoder_files_that_are_missing(tmp_path, lexical_config):
+    pytest.importorskip("onnxruntime")
+    config = lexical_config(image="[{kind='onnx_image', path='nowhere.onnx'}]")
+    with pytest.raises(EncoderFilesError, match=r"nowhere\.onnx"):
+        new_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
+
+
+def test_load_model_gives_the_same_embeddings(toy_run, tmp_path):
+    shutil.copy(best_path(toy_run), tmp_path / "moved.safetensors")
+    first, second = load_model(toy_run, device=CPU), load_model(tmp_path / "moved.safetensors", device=CPU)
+    assert first.fingerprint == second.fingerprint != ""
+    assert not first.network.training
+    inputs = torch.randint(256, (2, *first.encoder(Medium.IMAGE).shape), dtype=torch.uint8)
+    assert torch.equal(first.network(inputs, Medium.IMAGE)[0], second.network(inputs, Medium.IMAGE)[0])
+
+
+def test_fingerprint_changes_with_what_shapes_embeddings(lexical_config, save):
+    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    first = load_model(save(model), device=CPU).fingerprint
+    assert load_model(save(model, code_version="9", seed=3), device=CPU).fingerprint == first
+    weighed = lexical_config(posterior_weight=0.5).to_json()
+    assert load_model(save(model, config_json=weighed), device=CPU).fingerprint != first
+    encoders = {Medium.TEXT: "another"}
+    assert load_model(save(model, encoder_fingerprints=encoders), device=CPU).fingerprint != first
+    with torch.no_grad():
+        next(model.network.parameters()).add_(1e-3)
+    assert load_model(save(model), device=CPU).fingerprint != first
+
+
+def test_model_refuses_an_encoder_it_was_not_trained_with(lexical_config, save):
+    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    loaded = load_model(save(model, encoder_fingerprints={Medium.TEXT: "f" * 64}), device=CPU)
+    with pytest.raises(EncoderChangedError, match=r"text encoder .* train again"):
+        loaded.encoder(Medium.TEXT)
+
+
+def test_load_model_of_another_network(lexical_config, toy_config, save):
+    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    with pytest.raises(CheckpointError, match="another network"):
+        load_model(save(model, config_json=toy_config.to_json()), device=CPU)
+    with pytest.raises(CheckpointError, match="another network"):
+        load_model(save(model, class_names=("a", "b", "c")), device=CPU)
+
+
+@pytest.mark.parametrize("config_json", ["", "{}", '{"seed": "x"}'])
+def test_load_model_with_a_configuration_that_is_none(config_json, lexical_config, save):
+    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    with pytest.raises(ConfigError, match=r"model\.safetensors"):
+        load_model(save(model, config_json=config_json), device=CPU)
+
+
+def test_losses_are_built_with_their_weights():
+    kinds = [
+        "{kind='classification', weight=2}",
+        "{kind='center', weight=0.5, space='logits'}",
+        "{kind='ranking'}",
+        "{kind='released_ranking'}",
+    ]
+    config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
+    network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
+    built = build_losses(config.losses, network=network)
+    assert list(built) == ["classification", "center", "ranking", "released_ranking"]
+    assert [built[name].weight for name in ("classification", "center")] == [2.0, 0.5]
+    assert isinstance(built["center"].module, CenterLoss)
+    assert isinstance(built["ranking"].module, RankingLoss)
+    assert isinstance(built["released_ranking"].module, ReleasedRankingLoss)
+
+
+def test_optimizer_and_schedule_are_built_as_configured():
+    config = load_config("tiny", overrides=["train.optimizer=sgd", "train.lr=0.25", "train.schedule=step"]).train
+    options, schedule = build_optimizer_options(config), build_schedule(config)
+    assert (options.kind.value, options.lr) == ("sgd", 0.25)
+    assert (schedule.kind.value, schedule.step_epochs) == ("step", config.step_epochs)
+
+
+def test_encoder_that_moved_keeps_the_fingerprint(shared_space_files, save, tmp_path):
+    config = load_config(shared_space_files / "config.toml")
+    model = new_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
+    only = {Medium.IMAGE: model.encoder(Medium.IMAGE).fingerprint}
+    first = load_model(save(model, encoder_fingerprints=only), device=CPU)
+    shutil.copytree(shared_space_files, tmp_path / "moved")
+    moved = load_config(tmp_path / "moved" / "config.toml")
+    second = load_model(save(model, encoder_fingerprints=only, config_json=moved.to_json()), device=CPU)
+    assert first.fingerprint == second.fingerprint
+    assert second.encoder(Medium.IMAGE).fingerprint == only[Medium.IMAGE]
+
+
+def test_best_checkpoint_is_what_a_run_s_folder_means(toy_run):
+    assert load_checkpoint(toy_run).epoch == load_checkpoint(best_path(toy_run)).epoch

@@ -1,0 +1,335 @@
+"""The command line: help as committed, exit codes, the keys of its JSON, and what its start loads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fieldmark import Medium, Split, read_manifest, write_manifest
+from fieldmark.cli import TerminalReporter, app, main
+
+HELP_FOLDER = Path(__file__).with_name("help")
+"""What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
+
+COMMANDS = ["", "demo", "data", "data check", "data synthesize", "train", "embed", "evaluate", "index", "search"]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FIELDMARK_DEVICE", "cpu")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Runs the whole command line in this process: exit code, stdout, stderr."""
+
+    def run_main(*arguments) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fieldmark", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        return int(caught.value.code or 0), captured.out, captured.err
+
+    return run_main
+
+
+def run_process(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    code = "from fieldmark.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(  # noqa: S603
+        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **(environment or {})}
+    )
+
+
+# ---------------------------------------------------------------- help and start
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_as_committed(command):
+    result = CliRunner().invoke(app, [*command.split(), "--help"], terminal_width=100, prog_name="fieldmark")
+    file = HELP_FOLDER / f"{command.replace(' ', '-') or 'fieldmark'}.txt"
+    if os.environ.get("FIELDMARK_WRITE_HELP"):
+        file.write_text(result.stdout, encoding="utf-8")
+    assert result.exit_code == 0
+    assert result.stdout == file.read_text(encoding="utf-8")
+
+
+def test_help_names_both_variables_of_the_environment():
+    text = (HELP_FOLDER / "fieldmark.txt").read_text(encoding="utf-8")
+    assert "FIELDMARK_CACHE" in text
+    assert "FIELDMARK_DEVICE" in text
+
+
+def test_help_loads_no_heavy_library():
+    code = (
+        "import sys\nimport fieldmark.cli\nsys.argv = ['fieldmark', 'train', '--help']\n"
+        "try:\n    fieldmark.cli.main()\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'numpy', 'pyarrow', 'lancedb', 'transformers', 'PIL', 'av'}\n"
+        "print('loaded:', sorted(heavy & set(sys.modules)))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert result.stdout.splitlines()[-1] == "loaded: []"
+
+
+def test_version(run):
+    from fieldmark import __version__
+
+    assert run("--version") == (0, f"fieldmark {__version__}\n", "")
+
+
+# ---------------------------------------------------------------- wrong usage and errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["search", "x", "--gallery", "g", "--medium", "picture"], "met 'picture'; allowed are image, text"),
+        (["search", "x", "--gallery", "g", "--medium", ","], "joined by commas"),
+        (["search", "x", "--gallery", "g", "-k", "0"], "-k"),
+        (["search", "x"], "--gallery"),
+        (["evaluate", "e", "--protocol", "loose"], "'loose'"),
+        (["embed", "m", "--checkpoint", "c", "--out", "o", "--split", "dev"], "'dev'"),
+        (["train", "m"], "--out"),
+        (["data", "synthesize", "--out", "o", "--classes", "1"], "--classes"),
+        (["serch", "x"], "serch"),
+        (["search", "x", "--gallery", "g", "--modality", "image"], "--modality"),
+    ],
+)
+def test_wrong_usage_exits_2(arguments, expected, run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments)
+    assert code == 2
+    assert expected in err
+    assert out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_command_is_needed(run):
+    code, out, err = run()
+    assert code == 2
+    assert "Usage: fieldmark" in out + err
+
+
+def test_an_error_is_one_message_and_exit_1(run, tmp_path):
+    code, out, err = run("search", "a red cap", "--gallery", tmp_path / "nowhere")
+    assert (code, out) == (1, "")
+    assert err.startswith("fieldmark: There is no gallery at")
+    assert len(err.splitlines()) == 1
+
+
+def test_an_error_in_a_process_shows_a_traceback_only_when_asked(tmp_path):
+    arguments = ("evaluate", str(tmp_path / "nowhere"))
+    plain, debug = run_process(*arguments), run_process("--debug", *arguments)
+    assert plain.returncode == debug.returncode == 1
+    assert plain.stdout == ""
+    assert plain.stderr.startswith("fieldmark: The embeddings in")
+    assert "Traceback" not in plain.stderr
+    assert "Traceback" in debug.stderr
+    assert "EmbeddingsError" in debug.stderr
+
+
+def test_an_error_of_the_file_system_is_one_message(run, tmp_path):
+    (tmp_path / "taken").touch()
+    code, _, err = run("data", "synthesize", "--out", tmp_path / "taken" / "under", "--classes", 2, "--quiet")
+    assert code == 1
+    assert err.startswith("fieldmark: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--config", "tinny"], "Did you mean 'tiny'?"),
+        (["--config", "tiny", "--set", "train.epoch=3"], "unknown key 'train.epoch'. Did you mean 'epochs'?"),
+        (["--config", "tiny", "--set", "train.lr=fast"], "'train.lr': input should be a valid number"),
+        (["--config", "tiny", "--set", "train.lr"], "--set takes key=value"),
+        (["--config", "tiny", "--set", "model.kind=resnet"], "'shared_space', 'fgcrossnet'"),
+    ],
+)
+def test_a_wrong_configuration_exits_1_with_a_hint(options, expected, run, toy_manifest, tmp_path):
+    code, _, err = run("train", toy_manifest, "--out", tmp_path / "run", *options)
+    assert code == 1
+    assert expected in err
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------- results
+
+
+def test_data_check_of_a_sound_set_exits_0(run, toy_manifest):
+    code, out, err = run("data", "check", toy_manifest, "--workers", 1, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert err.startswith("check 1/72, ")
+    assert result.keys() >= {"item_count", "problems", "counts"}
+    assert result["item_count"] == 72
+    assert result["counts"].keys() == set(Medium)
+    assert result["counts"]["image"].keys() == {"train", "test"}
+
+
+def test_data_check_with_errors_exits_1(run, toy_manifest, tmp_path):
+    items = read_manifest(toy_manifest)[:4]
+    write_manifest(items, tmp_path / "broken.csv")
+    with (tmp_path / "broken.csv").open("a") as file:
+        file.write("x,nowhere.jpg,image\n")
+    code, out, _ = run("data", "check", tmp_path / "broken.csv", "--workers", 1, "--json")
+    result = json.loads(out)
+    assert code == 1
+    assert result["item_count"] == 4
+    [problem] = [problem for problem in result["problems"] if problem["severity"] == "error"]
+    assert problem.keys() >= {"kind", "severity", "item_ids", "detail"}
+    assert problem["kind"] == "bad_row"
+    code, out, _ = run("data", "check", tmp_path / "broken.csv", "--workers", 1, "--quiet")
+    assert code == 1
+    assert "error: bad_row, 1" in out
+
+
+def test_data_synthesize_prints_the_manifest(run, tmp_path):
+    code, out, _ = run("data", "synthesize", "--classes", 2, "--items-per-medium", 4, "--out", tmp_path, "--quiet")
+    assert code == 0
+    assert len(read_manifest(Path(out.strip()))) == 2 * 4 * 4
+
+
+def test_train_to_search_through_the_command_line(run, toy_manifest, toy_overrides, tmp_path):
+    settings = [part for override in toy_overrides for part in ("--set", override)]
+    run_folder, gallery = tmp_path / "run", tmp_path / "gallery"
+    code, out, _ = run("train", toy_manifest, "--out", run_folder, "--config", "tiny", *settings, "--json")
+    trained = json.loads(out)
+    assert code == 0
+    assert Path(trained["checkpoint"]).is_file()
+    code, out, err = run("train", toy_manifest, "--out", run_folder, "--config", "tiny", *settings)
+    assert (code, out) == (1, "")
+    assert "--resume" in err
+    code, out, _ = run("train", toy_manifest, "--out", run_folder, "--resume", "--json")
+    assert json.loads(out)["validation_map"] == trained["validation_map"]
+
+    code, out, _ = run(
+        "embed", toy_manifest, "--checkpoint", run_folder, "--out", tmp_path / "e", "--split", "test", "--json"
+    )
+    tested = [item for item in read_manifest(toy_manifest) if item.split is Split.TEST]
+    assert json.loads(out)["item_count"] == len(tested)
+
+    code, out, _ = run("index", tmp_path / "e", "--checkpoint", run_folder, "--gallery", gallery, "--json")
+    assert json.loads(out)["added_count"] == len(tested)
+    code, out, _ = run("index", toy_manifest, "--gallery", gallery)
+    assert f"{len(tested)} were there unchanged" in out
+    code, out, _ = run("search", "a red cap", "--gallery", gallery, "--medium", "Image, audio", "-k", 5)
+    assert len(out.splitlines()) == 5
+
+
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_evaluate_json_has_the_keys_of_the_contract(protocol, run, toy_embeddings):
+    code, out, _ = run("evaluate", toy_embeddings, "--protocol", protocol, "--json")
+    result = json.loads(out, parse_constant=pytest.fail)
+    assert code == 0
+    assert result.keys() >= {
+        "protocol", "split", "counts", "class_count", "map", "map_average", "chance", "interval_95",
+    }  # fmt: skip
+    assert (result["protocol"], result["split"], result["class_count"]) == (protocol, "test", 3)
+    assert result["counts"].keys() == set(Medium)
+    tasks = {f"{one}_to_{other}" for one in Medium for other in [*Medium, "all"] if one != other}
+    assert result["map"].keys() == result["chance"].keys() == result["interval_95"].keys() == tasks
+    assert result["map_average"].keys() == {"bi_modality", "multi_modality"}
+    assert all(low <= high for low, high in result["interval_95"].values())
+
+
+def test_evaluate_prints_the_table(run, toy_embeddings):
+    code, out, _ = run("evaluate", toy_embeddings)
+    assert code == 0
+    assert "Protocol strict, split test, 3 classes" in out
+    assert out.count("→") >= 16
+
+
+@pytest.mark.parametrize("medium", Medium)
+def test_search_json_has_the_keys_of_the_contract(medium, run, toy_gallery, toy_manifest):
+    query = next(item.path for item in read_manifest(toy_manifest) if item.medium is medium and item.path)
+    code, out, err = run("search", query, "--gallery", toy_gallery, "--medium", "video,audio", "-k", 3, "--json")
+    result = json.loads(out)
+    assert (code, err) == (0, "")
+    assert result["query"]["medium"] == medium
+    assert [hit["rank"] for hit in result["hits"]] == [1, 2, 3]
+    for hit in result["hits"]:
+        assert hit.keys() >= {
+            "rank", "score", "item_id", "medium", "class_name", "path", "start_seconds", "end_seconds",
+        }  # fmt: skip
+        assert hit["medium"] in ("video", "audio")
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_progress_goes_to_stderr(run, toy_manifest, toy_run, tmp_path):
+    code, out, err = run("index", toy_manifest, "--checkpoint", toy_run, "--gallery", tmp_path / "gallery")
+    assert code == 0
+    assert "embed 1/72" in err
+    assert " s left" in err
+    assert "embed" not in out
+
+
+def test_progress_is_a_bar_in_a_terminal(run, monkeypatch, toy_manifest, toy_run, tmp_path):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    code, out, err = run("index", toy_manifest, "--checkpoint", toy_run, "--gallery", tmp_path / "gallery", "--json")
+    assert code == 0
+    assert json.loads(out)["added_count"] == 72
+    assert "72/72" in err
+
+
+def test_quiet_progress_says_nothing(capsys):
+    with TerminalReporter(quiet=True) as reporter:
+        reporter.step("embed", done=1, total=1)
+        reporter.say("a line")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_prints_text_as_it_is(capsys):
+    with TerminalReporter(quiet=False) as reporter:
+        reporter.say("passed over [red]/x[/y].jpg: " + "long " * 40)
+    assert "[red]/x[/y].jpg" in capsys.readouterr().err
+    with TerminalReporter(quiet=False) as reporter:
+        for done in (1, 1, 2, 2):
+            reporter.step("two files", done=done, total=2, note="[image]")
+    assert "two files 1/2" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_data_check_finds_what_is_known_of_real_data(run, shared_folder):
+    manifest = shared_folder / "data/fgbirds/manifest_core.csv"
+    code, out, _ = run("data", "check", manifest, "--json", "--quiet")
+    result = json.loads(out)
+    kinds = [problem["kind"] for problem in result["problems"]]
+    assert code == 1
+    assert result["item_count"] == 2_788
+    assert {medium: list(splits.values()) for medium, splits in result["counts"].items()} == {
+        "image": [604, 454],
+        "text": [560, 363],
+        "video": [152, 100],
+        "audio": [386, 169],
+    }
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        "duplicate_across_splits": 4,
+        "duplicate": 1,
+        "class_without_medium": 1,
+    }
+
+
+@pytest.mark.shared
+def test_data_check_finds_the_pages_that_stand_in_both_splits(run, shared_folder, tmp_path):
+    items = [item for item in read_manifest(shared_folder / "data/fgbirds/manifest.csv") if item.group]
+    splits = {}
+    for item in items:
+        splits.setdefault(item.group, set()).add(item.split)
+    straddling = {group for group, present in splits.items() if len(present) > 1}
+    chosen = [item for item in items if item.group in straddling and item.medium is Medium.TEXT]
+    write_manifest(chosen, tmp_path / "pages.csv")
+    code, out, _ = run("data", "check", tmp_path / "pages.csv", "--workers", 1, "--json", "--quiet")
+    found = [problem for problem in json.loads(out)["problems"] if problem["kind"] == "group_straddles_splits"]
+    assert code == 1
+    assert len(found) == len({item.group for item in chosen}) > 0

@@ -1,0 +1,198 @@
+"""Indexing: every kind of source, again, changed, moved, killed."""
+
+import csv
+import shutil
+from dataclasses import replace
+
+import pytest
+
+from fieldmark import Embeddings, Gallery, Host, Item, Medium, Split, embed, index, train, write_manifest
+from fieldmark.errors import (
+    CheckpointError,
+    EncoderMismatchError,
+    ManifestError,
+    MissingGalleryError,
+    NoItemsError,
+    TooManyFailuresError,
+)
+from fieldmark.gallery.lance import LanceIndex
+
+
+def content_of(gallery):
+    store = LanceIndex.open(gallery / "segments")
+    return store.content_hashes(), store.segment_count()
+
+
+def test_index_of_a_manifest_holds_every_item(toy_gallery, toy_items):
+    store = LanceIndex.open(toy_gallery / "segments")
+    assert store.content_hashes().keys() == {item.item_id for item in toy_items}
+    assert store.count_by_medium() == dict.fromkeys(Medium, 18)
+    assert store.segment_count() >= store.item_count()
+
+
+def test_index_again_adds_nothing(toy_gallery, toy_manifest, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    shutil.copytree(toy_gallery, gallery)
+    before = content_of(gallery)
+    report = index(toy_manifest, gallery=gallery, host=toy_host)
+    assert (report.added_count, report.replaced_count, report.unchanged_count) == (0, 0, 72)
+    assert content_of(gallery) == before
+
+
+def test_index_takes_over_a_changed_label_and_a_changed_file(toy_items, toy_run, toy_host, tmp_path):
+    chosen = [item for item in toy_items if item.medium is Medium.IMAGE][:3]
+    copies = [replace(item, path=shutil.copy(item.path, tmp_path / f"{n}.png")) for n, item in enumerate(chosen)]
+    copies = [replace(item, path=tmp_path / f"{n}.png") for n, item in enumerate(copies)]
+    write_manifest(copies, tmp_path / "some.csv")
+    index(tmp_path / "some.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    other = next(item for item in toy_items if item.medium is Medium.IMAGE and item not in chosen)
+    shutil.copy(other.path, tmp_path / "1.png")
+    write_manifest([replace(copies[0], class_name="Corrected"), *copies[1:]], tmp_path / "some.csv")
+    report = index(tmp_path / "some.csv", gallery=tmp_path / "gallery", host=toy_host)
+    assert (report.added_count, report.replaced_count, report.unchanged_count) == (2, 2, 1)
+    assert "2 of them in place of an older state" in report.to_text()
+    gallery = Gallery.open(tmp_path / "gallery", host=toy_host)
+    assert gallery.index.get(copies[0].item_id).items[0].class_name == "Corrected"
+    assert gallery.search(other.path, k=1).hits[0].item_id == copies[1].item_id
+    assert gallery.index.item_count() == 3
+
+
+def test_index_of_embeddings_is_that_of_the_manifest(
+    toy_manifest, toy_embeddings, toy_gallery, toy_run, toy_host, tmp_path
+):
+    first = index(toy_embeddings, checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    again = index(toy_embeddings, gallery=tmp_path / "gallery", host=toy_host)
+    assert (again.added_count, again.unchanged_count) == (0, first.added_count)
+    rest = index(toy_manifest, gallery=tmp_path / "gallery", host=toy_host)
+    assert (rest.added_count, rest.replaced_count, rest.unchanged_count) == (
+        72 - first.added_count,
+        0,
+        first.added_count,
+    )
+    assert content_of(tmp_path / "gallery") == content_of(toy_gallery)
+
+
+def test_index_of_a_bare_folder(toy_items, toy_run, toy_host, tmp_path):
+    folder = tmp_path / "mine"
+    for medium in Medium:
+        path = next(item.path for item in toy_items if item.medium is medium and item.path is not None)
+        (folder / "trip").mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "trip" / f"{medium}{path.suffix.upper()}")
+    (folder / "program.bin").write_bytes(bytes(range(256)) * 8)
+    (folder / ".hidden").write_text("not to be found")
+    report = index(folder, checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    assert report.counts == dict.fromkeys(["image", "text", "video", "audio"], 1)
+    assert [failure.item_id for failure in report.failures] == ["program.bin"]
+    assert "passed over 1" in report.to_text()
+    hits = Gallery.open(tmp_path / "gallery", host=toy_host).search("a red cap").hits
+    assert {hit.medium for hit in hits} == set(Medium)
+    assert {hit.class_name for hit in hits} == {None}
+
+
+def test_index_with_another_checkpoint(toy_gallery, toy_manifest, toy_embeddings, toy_config, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    shutil.copytree(toy_gallery, gallery)
+    before = (gallery / "checkpoint.safetensors").read_bytes()
+    run = train(toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), host=toy_host).run
+    with pytest.raises(EncoderMismatchError, match="Use the checkpoint the gallery was built with"):
+        index(toy_manifest, checkpoint=run, gallery=gallery, host=toy_host)
+    with pytest.raises(EncoderMismatchError):
+        index(toy_embeddings, checkpoint=run, gallery=tmp_path / "new", host=toy_host)
+    assert (gallery / "checkpoint.safetensors").read_bytes() == before
+
+
+def test_index_begun_with_another_checkpoint_is_made_anew(toy_run, toy_items, toy_config, toy_host, tmp_path):
+    write_manifest(toy_items[:4], tmp_path / "few.csv")
+    (tmp_path / "gallery").mkdir()
+    (tmp_path / "gallery" / "checkpoint.safetensors").write_bytes(b"of another model, and cut off")
+    index(tmp_path / "few.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    assert Gallery.open(tmp_path / "gallery", host=toy_host).index.item_count() == 4
+
+
+def test_index_puts_a_lost_checkpoint_back(toy_gallery, toy_run, toy_manifest, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    shutil.copytree(toy_gallery, gallery)
+    (gallery / "checkpoint.safetensors").unlink()
+    index(toy_manifest, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    assert Gallery.open(gallery, host=toy_host).search("a red cap").hits
+
+
+def test_index_without_gallery_or_checkpoint(toy_manifest, toy_host, tmp_path):
+    with pytest.raises(MissingGalleryError):
+        index(toy_manifest, gallery=tmp_path / "gallery", host=toy_host)
+    with pytest.raises(CheckpointError, match="there is no such file"):
+        index(toy_manifest, gallery=tmp_path / "gallery", checkpoint=tmp_path / "nowhere", host=toy_host)
+    assert not (tmp_path / "gallery").exists()
+
+
+def test_index_of_a_source_that_holds_nothing(toy_run, toy_host, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(NoItemsError, match="image, text, video, audio"):
+        index(tmp_path / "empty", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    with pytest.raises(ManifestError, match="there is no such file"):
+        index(tmp_path / "nowhere.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+
+
+def test_index_lists_files_that_cannot_be_used(toy_items, toy_run, toy_host, broken, tmp_path):
+    good = [replace(item, item_id=f"{place}") for place, item in enumerate([*toy_items, *toy_items])]
+    write_manifest([*broken.make(Split.TEST), *good], tmp_path / "broken.csv")
+    report = index(tmp_path / "broken.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    assert report.added_count == len(good)
+    assert {failure.item_id.split("/")[1]: failure.kind for failure in report.failures} == broken.kinds
+
+
+def test_index_stops_above_the_failure_share(toy_items, toy_run, toy_host, broken, tmp_path):
+    write_manifest([*toy_items, *broken.make(Split.TEST)], tmp_path / "broken.csv")
+    with pytest.raises(TooManyFailuresError):
+        index(tmp_path / "broken.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    assert Gallery.open(tmp_path / "gallery", host=toy_host).index.item_count() == 64
+
+
+def test_index_killed_is_completed_by_the_same_command(
+    toy_manifest, toy_gallery, toy_run, toy_host, run_killed, tmp_path
+):
+    gallery = tmp_path / "gallery"
+    run_killed("index", str(toy_manifest), str(toy_run), str(gallery), at=("embed", 70))
+    assert LanceIndex.open(gallery / "segments").item_count() == 64
+    report = index(toy_manifest, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    assert (report.added_count, report.unchanged_count) == (8, 64)
+    assert content_of(gallery) == content_of(toy_gallery)
+
+
+def test_index_of_many_rows_keeps_items_whole(toy_run, toy_host, tmp_path):
+    """An embeddings folder of more rows than are added at once."""
+    import numpy as np
+
+    from fieldmark.build import load_model
+    from fieldmark.data.shards import EmbeddingsWriter
+    from fieldmark.workflows.index import BLOCK_ROWS
+
+    model = load_model(toy_run, device=toy_host.torch_device())
+    count = BLOCK_ROWS // 2
+    items = tuple(Item(f"song/{place:05d}", Medium.AUDIO, path=tmp_path / "song.wav") for place in range(count))
+    rows = tuple(item for item in items for _ in range(3))
+    vectors = np.random.default_rng(0).standard_normal((len(rows), model.network.dim)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    start = np.tile(np.arange(3.0), count)
+    writer = EmbeddingsWriter(tmp_path / "embeddings", fingerprint=model.fingerprint)
+    writer.add(Embeddings(rows, start, start + 1, vectors), content_hash_by_item_id={i.item_id: "0" for i in items})
+    writer.finish()
+    report = index(tmp_path / "embeddings", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    assert (report.added_count, report.segment_count) == (count, 3 * count)
+    stored = LanceIndex.open(tmp_path / "gallery" / "segments").get("song/01365")
+    assert stored.embedding == pytest.approx(vectors[3 * 1365 : 3 * 1366], abs=1e-6)
+
+
+def test_index_shared_space_uses_cached_features(toy_manifest, toy_items, shared_space_config, make_reporter, tmp_path):
+    from fieldmark.data.features import FeatureStore
+
+    host = Host(cache=tmp_path / "cache", device="cpu", reporter=make_reporter())
+    train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=host)
+    embed(toy_manifest, checkpoint=tmp_path / "run", out=tmp_path / "embeddings", host=host)
+    pictures = sum(item.medium in (Medium.IMAGE, Medium.VIDEO) for item in toy_items)
+    assert FeatureStore(tmp_path / "cache").size().item_count == pictures
+    report = index(toy_manifest, checkpoint=tmp_path / "run", gallery=tmp_path / "gallery", host=host)
+    assert report.counts == {"image": 18, "text": 18, "video": 18, "audio": 0}
+    assert FeatureStore(tmp_path / "cache").size().item_count == pictures
+    with (toy_manifest).open() as file:
+        assert len(list(csv.DictReader(file))) == 72

@@ -1,0 +1,308 @@
+"""Training: what it is made from, what stops it, what it passes over, and that a killed run goes on exactly."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fieldmark import Embeddings, Host, Item, Medium, Split, load_config, train, write_manifest
+from fieldmark.errors import (
+    BadRowsError,
+    NoItemsError,
+    RunChangedError,
+    RunExistsError,
+    TooManyFailuresError,
+)
+from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint
+from fieldmark.workflows.embed import embed
+from fieldmark.workflows.train import choose_config
+
+
+def short(toy_overrides, *more):
+    return load_config("tiny", overrides=[*toy_overrides, "train.epochs=1", *more])
+
+
+def test_train_makes_a_run_folder(toy_run, toy_config):
+    receipt = json.loads((toy_run / "receipt.json").read_text())
+    assert load_config(toy_run / "config.toml") == toy_config
+    assert receipt["result"]["epochs"] == 2
+    assert receipt["class_count"] == 3
+    assert receipt["failures"] == []
+    assert len((toy_run / "metrics.csv").read_text().splitlines()) == 3
+    assert load_checkpoint(toy_run).provenance.class_names == load_checkpoint(last_path(toy_run)).provenance.class_names
+
+
+def test_train_takes_validation_from_train_by_group(toy_run, toy_items):
+    counts = json.loads((toy_run / "receipt.json").read_text())["counts"]
+    trained = [item for item in toy_items if item.split is Split.TRAIN]
+    assert sum(counts["train"].values()) + sum(counts["validation"].values()) == len(trained)
+    assert sum(counts["validation"].values()) > 0
+
+
+def test_train_reads_items_without_a_split_as_train(toy_items, toy_overrides, toy_host, tmp_path):
+    write_manifest([replace(item, split=None) for item in toy_items], tmp_path / "all.csv")
+    report = train(tmp_path / "all.csv", out=tmp_path / "run", config=short(toy_overrides), host=toy_host)
+    assert sum(sum(media.values()) for media in report.counts.values()) == len(toy_items)
+    assert sum(report.counts["validation"].values()) > 0
+
+
+def test_train_leaves_an_existing_run_as_it_was(toy_run, toy_manifest, toy_overrides, toy_host, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with pytest.raises(RunExistsError):
+        train(toy_manifest, out=run, config=short(toy_overrides), host=toy_host)
+    with pytest.raises(RunChangedError, match="another configuration"):
+        train(toy_manifest, out=run, config=short(toy_overrides), resume=True, host=toy_host)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_train_refuses_to_go_on_with_other_items(toy_run, toy_items, toy_host, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(toy_run, run)
+    write_manifest([item for item in toy_items if item.split is Split.TRAIN][1:], tmp_path / "fewer.csv")
+    with pytest.raises(RunChangedError, match="set of items"):
+        train(tmp_path / "fewer.csv", out=run, resume=True, host=toy_host)
+
+
+def test_train_resumed_when_finished_changes_nothing(toy_run, toy_manifest, toy_host, tmp_path, have_same_tensors):
+    run = tmp_path / "moved" / "run"
+    shutil.copytree(toy_run, run)
+    report = train(toy_manifest, out=run, resume=True, host=toy_host)
+    assert report.result.epochs == 2
+    assert have_same_tensors(load_checkpoint(run).network, load_checkpoint(toy_run).network)
+
+
+def test_choose_config_keeps_the_run_s_own(toy_run, toy_config, tmp_path):
+    assert choose_config(None, out=toy_run, resume=True) == toy_config
+    assert choose_config("tiny", out=toy_run, resume=True) == load_config("tiny")
+    assert choose_config("tiny", out=tmp_path, resume=True, overrides=["seed=3"]).seed == 3
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda item: item.class_name is None,
+        lambda item: item.split is Split.TEST,
+        lambda item: item.class_name.startswith("Dagger"),
+    ],
+)
+def test_train_needs_two_classes(keep, toy_items, toy_config, toy_host, tmp_path):
+    write_manifest([item for item in toy_items if keep(item)], tmp_path / "few.csv")
+    with pytest.raises(NoItemsError, match="two classes or more"):
+        train(tmp_path / "few.csv", out=tmp_path / "run", config=toy_config, host=toy_host)
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_needs_items_beside_validation(toy_items, toy_config, toy_host, tmp_path):
+    write_manifest([replace(item, split=Split.VALIDATION) for item in toy_items], tmp_path / "validation.csv")
+    with pytest.raises(NoItemsError, match="two classes or more"):
+        train(tmp_path / "validation.csv", out=tmp_path / "run", config=toy_config, host=toy_host)
+
+
+def test_train_lists_all_bad_rows(tmp_path, toy_config, toy_host):
+    (tmp_path / "bad.csv").write_text("path,medium,split\na.jpg,image,train\nb.jpg,painting,train\nc.jpg,image,exam\n")
+    with pytest.raises(BadRowsError) as caught:
+        train(tmp_path / "bad.csv", out=tmp_path / "run", config=toy_config, host=toy_host)
+    assert len(caught.value.problems) == 2
+
+
+def test_train_with_a_class_that_lacks_media(toy_items, toy_overrides, toy_host, tmp_path):
+    lacking = toy_items[0].class_name
+    kept = [item for item in toy_items if item.class_name != lacking or item.medium is Medium.TEXT]
+    write_manifest(kept, tmp_path / "lacking.csv")
+    report = train(tmp_path / "lacking.csv", out=tmp_path / "run", config=short(toy_overrides), host=toy_host)
+    assert report.class_count == 3
+    assert report.result.best_path.is_file()
+
+
+@pytest.mark.parametrize("media", [(Medium.TEXT,), (Medium.TEXT, Medium.IMAGE)])
+def test_train_with_few_media(media, toy_items, toy_overrides, toy_host, tmp_path):
+    write_manifest([item for item in toy_items if item.medium in media], tmp_path / "few.csv")
+    config = short(toy_overrides, "data.validation_share=0.5")
+    report = train(tmp_path / "few.csv", out=tmp_path / "run", config=config, host=toy_host)
+    assert report.result.best_score is not None
+
+
+def test_train_validates_where_no_class_stands_in_two_media(toy_items, toy_overrides, toy_host, tmp_path):
+    first, second, _ = sorted({item.class_name for item in toy_items})
+    validation = {(first, Medium.IMAGE), (second, Medium.TEXT)}
+    items = [
+        replace(item, split=Split.VALIDATION) if (item.class_name, item.medium) in validation else item
+        for item in toy_items
+    ]
+    write_manifest(items, tmp_path / "parted.csv")
+    report = train(tmp_path / "parted.csv", out=tmp_path / "run", config=short(toy_overrides), host=toy_host)
+    assert report.result.best_score is not None
+    assert np.isfinite(report.result.best_score)
+
+
+def test_train_without_validation_keeps_the_last_epoch(toy_items, toy_overrides, toy_manifest, toy_host, tmp_path):
+    config = short(toy_overrides, "data.validation_share=0", "train.epochs=2")
+    report = train(toy_manifest, out=tmp_path / "run", config=config, host=toy_host)
+    assert report.result.best_score is None
+    assert report.result.best_epoch == 2
+
+
+@pytest.mark.parametrize(("split", "workers"), [(Split.TRAIN, 0), (Split.TRAIN, 1), (Split.VALIDATION, 0)])
+def test_train_passes_over_and_lists_files_that_cannot_be_used(  # noqa: PLR0917 - two of them are parameters
+    split, workers, toy_items, toy_overrides, broken, toy_host, tmp_path
+):
+    items = [item for item in toy_items if item.split is Split.TRAIN]
+    if split is Split.VALIDATION:
+        items = [replace(item, split=split) if place % 4 == 0 else item for place, item in enumerate(items)]
+    write_manifest([*items, *broken.make(split)], tmp_path / "broken.csv")
+    config = short(toy_overrides, "limits.failure_share=0.2", f"data.workers={workers}")
+    report = train(tmp_path / "broken.csv", out=tmp_path / "run", config=config, host=toy_host)
+    listed = json.loads((tmp_path / "run" / "receipt.json").read_text())["failures"]
+    assert {failure["item_id"].split("/")[1]: failure["kind"] for failure in listed} == broken.kinds
+    assert {failure.item_id for failure in report.failures} == {failure["item_id"] for failure in listed}
+    assert "passed over 5 items" in report.to_text()
+
+
+@pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])
+def test_train_stops_above_the_failure_share(split, toy_items, toy_overrides, broken, toy_host, tmp_path):
+    items = [item for item in toy_items if item.split is Split.TRAIN]
+    if split is Split.VALIDATION:
+        items = [replace(item, split=split) if place % 4 == 0 else item for place, item in enumerate(items)]
+    write_manifest([*items, *broken.make(split)], tmp_path / "broken.csv")
+    config = short(toy_overrides, "limits.failure_share=0.05")
+    with pytest.raises(TooManyFailuresError, match=r"data check"):
+        train(tmp_path / "broken.csv", out=tmp_path / "run", config=config, host=toy_host)
+
+
+def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides, toy_host, tmp_path):
+    train_items = [item for item in toy_items if item.split is Split.TRAIN]
+    lost = [
+        Item(f"lost/{place}", Medium.IMAGE, path=tmp_path / f"{place}.jpg", class_name=toy_items[0].class_name,
+             split=Split.VALIDATION)
+        for place in range(2)
+    ]  # fmt: skip
+    write_manifest([*train_items, *lost], tmp_path / "lost.csv")
+    report = train(tmp_path / "lost.csv", out=tmp_path / "run", config=short(toy_overrides), host=toy_host)
+    assert report.result.best_score == 0
+    assert {failure.kind for failure in report.failures} == {"missing_file"}
+
+
+def test_train_killed_at_any_moment_ends_as_if_it_had_not_been(
+    toy_manifest, toy_overrides, toy_host, run_killed, have_same_tensors, tmp_path
+):
+    overrides = ["data.items_per_class=1", "train.checkpoint_seconds=1e-6", "train.epochs=3"]
+    config = load_config("tiny", overrides=[*toy_overrides, *overrides])
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    whole, run = tmp_path / "whole", tmp_path / "killed"
+    train(toy_manifest, out=whole, config=config, host=toy_host)
+    arguments = (str(toy_manifest), str(tmp_path / "config.toml"), str(run))
+    run_killed("train", *arguments, at=("train", 1))  # before there is any checkpoint
+    assert not last_path(run).exists()
+    run_killed("train", *arguments, once_there=last_path(run))  # about when it writes the next one
+    run_killed("train", *arguments, at=("train", 11))  # within the last epoch
+    assert load_checkpoint(last_path(run)).epoch == 2
+    train(toy_manifest, out=run, config=config, resume=True, host=toy_host)
+    for path in (best_path, last_path):
+        resumed, expected = load_checkpoint(path(run)), load_checkpoint(path(whole))
+        assert have_same_tensors(resumed.network, expected.network)
+        assert have_same_tensors(resumed.losses, expected.losses)
+        assert resumed.epoch == expected.epoch
+    assert have_same_tensors(resumed.resume.optimizer, expected.resume.optimizer)
+
+
+# ---------------------------------------------------------------- the default model
+
+
+def test_train_shared_space_computes_features_once(
+    toy_manifest, shared_space_config, make_reporter, have_same_tensors, tmp_path
+):
+    from fieldmark.data.features import FeatureStore
+
+    reporter = make_reporter()
+    host = Host(reporter=reporter, cache=tmp_path / "cache", device="cpu")
+    report = train(toy_manifest, out=tmp_path / "first", config=shared_space_config, host=host)
+    pictures = sum(report.counts[split][medium] for split in report.counts for medium in ("image", "video"))
+    assert FeatureStore(tmp_path / "cache").size().item_count == pictures
+    assert any("audio" in line for line in reporter.lines)
+    stored = (tmp_path / "cache" / "features-1.sqlite").read_bytes()
+    train(toy_manifest, out=tmp_path / "second", config=shared_space_config, host=host)
+    assert (tmp_path / "cache" / "features-1.sqlite").read_bytes() == stored
+    assert have_same_tensors(load_checkpoint(tmp_path / "first").network, load_checkpoint(tmp_path / "second").network)
+
+
+def test_train_shared_space_survives_a_corrupt_cache(
+    toy_manifest, shared_space_config, have_same_tensors, tmp_path, caplog
+):
+    host = Host(cache=tmp_path / "cache", device="cpu")
+    train(toy_manifest, out=tmp_path / "first", config=shared_space_config, host=host)
+    (tmp_path / "cache" / "features-1.sqlite").write_bytes(b"not a database" * 500)
+    train(toy_manifest, out=tmp_path / "second", config=shared_space_config, host=host)
+    assert "damaged" in caplog.text
+    assert have_same_tensors(load_checkpoint(tmp_path / "first").network, load_checkpoint(tmp_path / "second").network)
+
+
+def test_train_shared_space_interrupted_ends_as_if_it_had_not_been(
+    toy_manifest, shared_space_config, toy_host, make_reporter, have_same_tensors, tmp_path
+):
+    train(toy_manifest, out=tmp_path / "whole", config=shared_space_config, host=toy_host)
+    stopping = replace(toy_host, reporter=make_reporter(stop_at=("train", 6)))
+    with pytest.raises(KeyboardInterrupt):
+        train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=stopping)
+    train(toy_manifest, out=tmp_path / "run", resume=True, host=toy_host)
+    for path in (best_path, last_path):
+        resumed, expected = load_checkpoint(path(tmp_path / "run")), load_checkpoint(path(tmp_path / "whole"))
+        assert have_same_tensors(resumed.network, expected.network)
+        assert have_same_tensors(resumed.losses, expected.losses)
+
+
+def test_train_shared_space_lists_files_that_cannot_be_used(toy_items, shared_space_config, broken, toy_host, tmp_path):
+    items = [item for item in toy_items if item.split is Split.TRAIN]
+    write_manifest([*items, *broken.make(Split.TRAIN)], tmp_path / "broken.csv")
+    limits = shared_space_config.limits.model_copy(update={"failure_share": 0.2})
+    config = shared_space_config.model_copy(update={"limits": limits})
+    report = train(tmp_path / "broken.csv", out=tmp_path / "run", config=config, host=toy_host)
+    expected = {name: kind for name, kind in broken.kinds.items() if name != "missing-song"}
+    assert {failure.item_id.split("/")[1]: failure.kind for failure in report.failures} == expected
+    with pytest.raises(TooManyFailuresError):
+        train(tmp_path / "broken.csv", out=tmp_path / "other", config=shared_space_config, host=toy_host)
+
+
+def test_train_shared_space_needs_items_it_takes(toy_items, shared_space_config, toy_host, tmp_path):
+    write_manifest([item for item in toy_items if item.medium is Medium.AUDIO], tmp_path / "songs.csv")
+    with pytest.raises(NoItemsError, match="image, text, video"):
+        train(tmp_path / "songs.csv", out=tmp_path / "run", config=shared_space_config, host=toy_host)
+
+
+# ---------------------------------------------------------------- real media
+
+
+@pytest.mark.shared
+def test_train_learns_from_real_media_of_every_medium(shared_folder, toy_host, tmp_path):
+    from fieldmark import read_manifest
+    from fieldmark.data.shards import read_embeddings
+
+    items = [i for i in read_manifest(shared_folder / "data/fgbirds/manifest_core.csv") if i.split is Split.TRAIN]
+    media = {}
+    for item in items:
+        media.setdefault(item.class_name, set()).add(item.medium)
+    class_names = [name for name, own in sorted(media.items()) if len(own) == 4][:2]
+    chosen: list[Item] = []
+    for name in class_names:
+        for medium in Medium:
+            chosen += [item for item in items if (item.class_name, item.medium) == (name, medium)][:2]
+    write_manifest(chosen, tmp_path / "few.csv")
+    overrides = [
+        "model.base_width=8", "model.resize_pixels=32", "model.crop_pixels=32", "model.text_length=64",
+        "model.text_width=32", "model.max_frames=2", "model.sound_seconds=5", "data.validation_share=0",
+        "data.items_per_class=2", "train.epochs=12", "train.lr=3e-3", "train.schedule=constant",
+        "limits.failure_share=0.5",
+    ]  # fmt: skip
+    report = train(tmp_path / "few.csv", out=tmp_path / "run", config=load_config("tiny", overrides=overrides),
+                   host=toy_host)  # fmt: skip
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    total = [float(row.split(",")[rows[0].split(",").index("total")]) for row in rows[1:]]
+    assert set(report.counts["train"]) == set(Medium)
+    assert total[-1] < 0.7 * total[0]
+    embed(tmp_path / "few.csv", checkpoint=tmp_path / "run", out=tmp_path / "embeddings", split="train", host=toy_host)
+    embeddings, _ = read_embeddings(tmp_path / "embeddings")
+    assert isinstance(embeddings, Embeddings)
+    assert {item.medium for item in embeddings.items} == set(Medium)
