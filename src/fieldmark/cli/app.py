@@ -1,17 +1,25 @@
-"""The command line: arguments to a workflow to text; results on stdout, progress on stderr."""
+"""The commands, and how a run of the command line begins and ends."""
 
-import json
 import logging
 import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from fieldmark import __version__
+from fieldmark.cli.data import data_app
+from fieldmark.cli.terminal import (
+    CheckpointPath,
+    GalleryPath,
+    Json,
+    Manifest,
+    Quiet,
+    TerminalReporter,
+    parse_media,
+    print_line,
+    print_result,
+)
 from fieldmark.errors import FieldmarkError
 
 EPILOG = (
@@ -28,95 +36,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Make and check manifests.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data")
-
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
-Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists the items", show_default=False)]
-CheckpointPath = Annotated[
-    Path, typer.Option("--checkpoint", help="run folder, or one checkpoint file", show_default=False)
-]
-GalleryPath = Annotated[Path, typer.Option("--gallery", help="gallery folder", show_default=False)]
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-
-
-def _print_result(value: dict[str, Any], text: str, *, as_json: bool) -> None:
-    _print(json.dumps(value, ensure_ascii=False) if as_json else text)
-
-
-@final
-class TerminalReporter:
-    """Progress with the time left on stderr: a bar in a terminal, now and then a line elsewhere."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._console = Console(stderr=True, highlight=False)
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
-        self._last_line = 0.0
-
-    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        """Moves the bar of `task`, or prints a line every ten seconds."""
-        if self._quiet:
-            return
-        if self._console.is_terminal:
-            self._move_bar(task, done=done, total=total, note=note)
-            return
-        now = time.monotonic()
-        started = self._started.setdefault(task, now)
-        if now - self._last_line >= 10 or (done == total and now - started >= 1):
-            self._last_line = now
-            left = (now - started) * (total - done) / max(done, 1)
-            line = f"{task} {done}/{total}, {left:.0f} s left {note}".rstrip()
-            self._console.print(line, soft_wrap=True, markup=False)
-        if done == total:
-            del self._started[task]
-
-    def say(self, message: str) -> None:
-        """Prints a line above the bars."""
-        if not self._quiet:
-            console = self._progress.console if self._progress is not None else self._console
-            console.print(message, soft_wrap=True, markup=False)
-
-    def __enter__(self) -> "TerminalReporter":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
-
-    def _move_bar(self, task: str, *, done: int, total: int, note: str) -> None:
-        if self._progress is None:
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=self._console)
-            self._progress.start()
-        if task not in self._tasks:
-            self._tasks[task] = self._progress.add_task(task, total=total, note=note)
-        self._progress.update(self._tasks[task], completed=done, total=total, note=note)
-        if done == total:
-            self._progress.stop_task(self._tasks.pop(task))
-
-
-def _parse_media(text: str | None) -> tuple[str, ...]:
-    if text is None:
-        return ()
-    chosen = tuple(part.strip().lower() for part in text.split(",") if part.strip())
-    allowed = ("image", "text", "video", "audio")
-    wrong = [name for name in chosen if name not in allowed]
-    if wrong or not chosen:
-        raise typer.BadParameter(f"met '{text}'; allowed are {', '.join(allowed)}, joined by commas")
-    return chosen
 
 
 def _show_version(*, value: bool) -> bool:
     if value:
-        _print(f"fieldmark {__version__}")
+        print_line(f"fieldmark {__version__}")
         raise typer.Exit
     return value
 
@@ -154,44 +79,7 @@ def demo(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = run_demo(out, seed=seed, host=Host.from_environment(reporter))
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
-
-
-@data_app.command("check")
-def data_check(
-    manifest: Manifest,
-    *,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that decode")] = 2,
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Decode every item and list what is broken, duplicated or stands in both splits; exit 1 if there are errors."""
-    from fieldmark.workflows.check import check
-
-    with TerminalReporter(quiet=quiet) as reporter:
-        report = check(manifest, workers=workers, reporter=reporter)
-    _print_result(report.to_json(), report.to_text(), as_json=as_json)
-    if report.has_errors:
-        raise typer.Exit(1)
-
-
-@data_app.command("synthesize")
-def data_synthesize(
-    *,
-    out: Annotated[Path, typer.Option("--out", help="folder to make", show_default=False)],
-    classes: Annotated[int, typer.Option("--classes", min=2, help="species")] = 20,
-    items_per_medium: Annotated[
-        int, typer.Option("--items-per-medium", min=4, help="items of each species and medium")
-    ] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="the same seed makes the same birds")] = 0,
-    quiet: Quiet = False,
-) -> None:
-    """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, and their manifest."""
-    from fieldmark.data.aviary import synthesize
-
-    with TerminalReporter(quiet=quiet) as reporter:
-        manifest = synthesize(out, class_count=classes, items_per_medium=items_per_medium, seed=seed, report=reporter)
-    _print(str(manifest))
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -222,7 +110,7 @@ def train(
             resume=resume,
             host=Host.from_environment(reporter),
         )
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -245,7 +133,7 @@ def embed(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = embed(manifest, checkpoint=checkpoint, out=out, split=split, host=Host.from_environment(reporter))
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -261,7 +149,7 @@ def evaluate(
     from fieldmark.workflows.evaluate import evaluate
 
     result = evaluate(folder, protocol=protocol)
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -283,7 +171,7 @@ def index(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = index(source, checkpoint=checkpoint, gallery=gallery, host=Host.from_environment(reporter))
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -298,14 +186,14 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Rank the gallery's items by how near they are to a photo, a text, a video or a sound."""
-    media_names = _parse_media(medium)  # before the libraries load, so that a wrong name is told at once
+    media_names = parse_media(medium)  # before the libraries load, so that a wrong name is told at once
     from fieldmark.types import Medium
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.search import Gallery
 
     media = tuple(Medium(name) for name in media_names)
     result = Gallery.open(gallery, host=Host.from_environment()).search(query, k=k, media=media)
-    _print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 def main() -> None:

@@ -10,7 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fieldmark import Medium, Split, read_manifest, write_manifest
-from fieldmark.cli import TerminalReporter, app, main
+from fieldmark.cli.app import app, main
+from fieldmark.cli.terminal import TerminalReporter
 
 HELP_FOLDER = Path(__file__).with_name("help")
 """What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
@@ -41,7 +42,7 @@ def run(monkeypatch, capsys):
 
 
 def run_process(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    code = "from fieldmark.cli import main; main()"
+    code = "from fieldmark.cli.app import main; main()"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(  # noqa: S603
         command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, **(environment or {})}
@@ -69,8 +70,8 @@ def test_help_names_both_variables_of_the_environment():
 
 def test_help_loads_no_heavy_library():
     code = (
-        "import sys\nimport fieldmark.cli\nsys.argv = ['fieldmark', 'train', '--help']\n"
-        "try:\n    fieldmark.cli.main()\nexcept SystemExit:\n    pass\n"
+        "import sys\nimport fieldmark.cli.app\nsys.argv = ['fieldmark', 'train', '--help']\n"
+        "try:\n    fieldmark.cli.app.main()\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'numpy', 'pyarrow', 'lancedb', 'transformers', 'PIL', 'av'}\n"
         "print('loaded:', sorted(heavy & set(sys.modules)))"
     )

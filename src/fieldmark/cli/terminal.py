@@ -1,0 +1,96 @@
+"""What the commands share: common options, printed results, and progress in a terminal."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
+Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists the items", show_default=False)]
+CheckpointPath = Annotated[
+    Path, typer.Option("--checkpoint", help="run folder, or one checkpoint file", show_default=False)
+]
+GalleryPath = Annotated[Path, typer.Option("--gallery", help="gallery folder", show_default=False)]
+
+
+def print_line(text: str) -> None:
+    """Prints a line of a result on stdout."""
+    sys.stdout.write(text + "\n")
+
+
+def print_result(value: dict[str, Any], text: str, *, as_json: bool) -> None:
+    """Prints a result for machines, as one JSON object, or for people."""
+    print_line(json.dumps(value, ensure_ascii=False) if as_json else text)
+
+
+@final
+class TerminalReporter:
+    """Progress with the time left on stderr: a bar in a terminal, now and then a line elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._console = Console(stderr=True, highlight=False)
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+        self._last_line = 0.0
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        """Moves the bar of `task`, or prints a line every ten seconds."""
+        if self._quiet:
+            return
+        if self._console.is_terminal:
+            self._move_bar(task, done=done, total=total, note=note)
+            return
+        now = time.monotonic()
+        started = self._started.setdefault(task, now)
+        if now - self._last_line >= 10 or (done == total and now - started >= 1):
+            self._last_line = now
+            left = (now - started) * (total - done) / max(done, 1)
+            line = f"{task} {done}/{total}, {left:.0f} s left {note}".rstrip()
+            self._console.print(line, soft_wrap=True, markup=False)
+        if done == total:
+            del self._started[task]
+
+    def say(self, message: str) -> None:
+        """Prints a line above the bars."""
+        if not self._quiet:
+            console = self._progress.console if self._progress is not None else self._console
+            console.print(message, soft_wrap=True, markup=False)
+
+    def __enter__(self) -> "TerminalReporter":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _move_bar(self, task: str, *, done: int, total: int, note: str) -> None:
+        if self._progress is None:
+            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._progress = Progress(*columns, TextColumn("{task.fields[note]}"), console=self._console)
+            self._progress.start()
+        if task not in self._tasks:
+            self._tasks[task] = self._progress.add_task(task, total=total, note=note)
+        self._progress.update(self._tasks[task], completed=done, total=total, note=note)
+        if done == total:
+            self._progress.stop_task(self._tasks.pop(task))
+
+
+def parse_media(text: str | None) -> tuple[str, ...]:
+    """The media of a list such as `image,audio`; none for None."""
+    if text is None:
+        return ()
+    chosen = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    allowed = ("image", "text", "video", "audio")
+    wrong = [name for name in chosen if name not in allowed]
+    if wrong or not chosen:
+        raise typer.BadParameter(f"met '{text}'; allowed are {', '.join(allowed)}, joined by commas")
+    return chosen
