@@ -1,7 +1,7 @@
 """Pictures of any size to the normalized pixels that pretrained image encoders read."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -151,7 +151,9 @@ def _cut_center(pixels: UInt8[Tensor, "3 height width"], height: int, width: int
     return padded[:, first_row : first_row + height, first_column : first_column + width]
 
 
-def _parse(values: Mapping[str, object]) -> ImagePreprocessing:
+def _parse(values: object) -> ImagePreprocessing:
+    if not isinstance(values, dict):
+        raise TypeError(f"it holds no object of keys and values, but {type(values).__name__}")
     for name in UNSUPPORTED_KEYS:
         if values.get(name):
             raise ValueError(f"'{name}' is not supported")
