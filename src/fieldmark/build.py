@@ -26,21 +26,22 @@ from fieldmark.config import (
     TransformersTextConfig,
     parse_config,
 )
+from fieldmark.encoders.birdnet import BirdNetEncoder
+from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.joined import ConcatenatedEncoder
+from fieldmark.encoders.lexical import LexicalTextEncoder
+from fieldmark.encoders.onnx import OnnxImageEncoder
+from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
+from fieldmark.encoders.preprocessing import read_preprocessing
+from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.models.birdnet import BirdNetEncoder
-from fieldmark.models.encoder import Encoder, Network
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
-from fieldmark.models.joined import ConcatenatedEncoder
-from fieldmark.models.lexical import LexicalTextEncoder
-from fieldmark.models.onnx import OnnxImageEncoder
-from fieldmark.models.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
-from fieldmark.models.preprocessing import read_preprocessing
+from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
-from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import WeightedLoss

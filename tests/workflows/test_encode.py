@@ -10,8 +10,8 @@ import torch
 from fieldmark import Host, Item, Medium, Split, load_config
 from fieldmark.build import Model, new_model
 from fieldmark.data.features import FeatureStore
+from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
-from fieldmark.models.encoder import Encoder
 from fieldmark.types import Decoding, Failure
 from fieldmark.workflows.encode import (
     BLOCK_ITEMS,

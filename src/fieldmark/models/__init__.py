@@ -1,1 +1,1 @@
-"""Tensors to embeddings: encoders for each medium, and the networks that are trained."""
+"""Tensors to embeddings: the networks that are trained."""

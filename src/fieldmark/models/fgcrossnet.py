@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from fieldmark.models.encoder import Network
+from fieldmark.models.network import Network
 from fieldmark.models.resnet import MediumNorm, Planes, Stage, TrunkSize, initialize_convolutions
 from fieldmark.types import Medium, MediumBatch
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fieldmark.errors import MediumNotSupportedError
-from fieldmark.models.encoder import Network
+from fieldmark.models.network import Network
 from fieldmark.types import Medium, MediumBatch
 
 MAX_FITTED_ROWS = 4096

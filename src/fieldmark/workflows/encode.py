@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from fieldmark.build import Model
 from fieldmark.data.features import FeatureStore, StoredFeatures
+from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.models.encoder import Encoder
 from fieldmark.types import Embeddings, Failure, Item, MediaLimits, Medium, Reporter, Segment
 
 logger = logging.getLogger(__name__)

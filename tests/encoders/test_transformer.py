@@ -6,8 +6,8 @@ import socket
 import pytest
 import torch
 
+from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import EncoderFilesError
-from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.types import ImageContent, Medium, Segment, TextContent, VideoContent
 
 transformers = pytest.importorskip("transformers")

@@ -2,9 +2,9 @@
 
 import pytest
 
+from fieldmark.encoders.preprocessing import ImagePreprocessing
+from fieldmark.encoders.reading import contents_of, fingerprint_of, in_batches, locate_in_package
 from fieldmark.errors import EncoderFilesError, MediumMismatchError
-from fieldmark.models.preprocessing import ImagePreprocessing
-from fieldmark.models.reading import contents_of, fingerprint_of, in_batches, locate_in_package
 from fieldmark.types import Medium, TextContent
 
 

@@ -12,8 +12,8 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
+from fieldmark.encoders.reading import mismatch
 from fieldmark.errors import EncoderFilesError
-from fieldmark.models.reading import mismatch
 from fieldmark.types import Decoding, ImageContent, Medium, Segment, VideoContent
 
 PREPROCESSOR_FILE = "preprocessor_config.json"

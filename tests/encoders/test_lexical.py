@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.models.lexical import LexicalTextEncoder
+from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.types import Segment, TextContent
 
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
+from fieldmark.encoders.joined import ConcatenatedEncoder
+from fieldmark.encoders.lexical import LexicalTextEncoder
+from fieldmark.encoders.pixels import PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import EncodersNotJoinableError
-from fieldmark.models.joined import ConcatenatedEncoder
-from fieldmark.models.lexical import LexicalTextEncoder
-from fieldmark.models.pixels import PixelEncoder, SpectrogramEncoder
 from fieldmark.types import Medium
 
 
@@ -20,7 +20,7 @@ def test_concatenated_encoder_puts_scaled_features_side_by_side(segments):
 
 def test_concatenated_encoder_is_costly_where_one_of_them_is(make_text_folder, tmp_path):
     pytest.importorskip("transformers")
-    from fieldmark.models.transformer import TransformersTextEncoder
+    from fieldmark.encoders.transformer import TransformersTextEncoder
 
     costly = TransformersTextEncoder(str(make_text_folder(tmp_path)))
     assert not ConcatenatedEncoder([LexicalTextEncoder()]).is_costly

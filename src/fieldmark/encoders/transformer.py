@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
+from fieldmark.encoders.reading import PACKAGE_PREFIX, contents_of, fingerprint_of, in_batches, locate_in_package
 from fieldmark.errors import EncoderFilesError, MissingExtraError, first
-from fieldmark.models.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.models.reading import PACKAGE_PREFIX, contents_of, fingerprint_of, in_batches, locate_in_package
 from fieldmark.types import Decoding, Segment, TextContent
 
 if TYPE_CHECKING:

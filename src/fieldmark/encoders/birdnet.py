@@ -11,8 +11,8 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fieldmark.encoders.reading import contents_of, fingerprint_of
 from fieldmark.errors import EncoderFilesError, MissingExtraError
-from fieldmark.models.reading import contents_of, fingerprint_of
 from fieldmark.types import AudioContent, Decoding, Segment
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
+from fieldmark.encoders.reading import fingerprint_of
 from fieldmark.errors import EncoderFilesError, MissingExtraError, nearest
-from fieldmark.models.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.models.reading import fingerprint_of
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import CropSizeError, MediumMismatchError
-from fieldmark.models.encoder import Encoder
 from fieldmark.models.fgcrossnet import TextStem
-from fieldmark.models.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.types import AudioContent, ImageContent, Medium, Segment, TextContent, VideoContent
 
 RATE_HZ = 22_050

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from fieldmark.encoders.onnx import OnnxImageEncoder
+from fieldmark.encoders.preprocessing import ImagePreprocessing, read_preprocessing
 from fieldmark.errors import EncoderFilesError
-from fieldmark.models.onnx import OnnxImageEncoder
-from fieldmark.models.preprocessing import ImagePreprocessing, read_preprocessing
 from fieldmark.types import Decoding, ImageContent, Medium, Segment, VideoContent
 
 pytest.importorskip("onnxruntime")

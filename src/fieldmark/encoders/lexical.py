@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.models.reading import contents_of, fingerprint_of
+from fieldmark.encoders.reading import contents_of, fingerprint_of
 from fieldmark.types import Decoding, Segment, TextContent
 
 WORD = re.compile(r"[^\W_]+")

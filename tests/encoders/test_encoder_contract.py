@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from fieldmark.encoders.birdnet import BirdNetEncoder
+from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.joined import ConcatenatedEncoder
+from fieldmark.encoders.lexical import LexicalTextEncoder
+from fieldmark.encoders.onnx import OnnxImageEncoder
+from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
+from fieldmark.encoders.preprocessing import ImagePreprocessing
+from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import MediumMismatchError, MissingExtraError
-from fieldmark.models.birdnet import BirdNetEncoder
-from fieldmark.models.encoder import Encoder
-from fieldmark.models.joined import ConcatenatedEncoder
-from fieldmark.models.lexical import LexicalTextEncoder
-from fieldmark.models.onnx import OnnxImageEncoder
-from fieldmark.models.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
-from fieldmark.models.preprocessing import ImagePreprocessing
-from fieldmark.models.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.types import Decoding, Medium, Segment
 
 PICTURES = (Medium.IMAGE, Medium.VIDEO)

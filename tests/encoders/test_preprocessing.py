@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
+from fieldmark.encoders.preprocessing import ImagePreprocessing, read_preprocessing
 from fieldmark.errors import EncoderFilesError
-from fieldmark.models.preprocessing import ImagePreprocessing, read_preprocessing
 from fieldmark.types import Decoding
 
 PLAIN = {"mean": (0.0,) * 3, "std": (1.0,) * 3, "scale": 1.0}

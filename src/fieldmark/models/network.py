@@ -1,0 +1,35 @@
+"""The contract: a network takes what the encoders of all media give to embeddings and class scores."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fieldmark.types import Medium, MediumBatch
+
+
+class Network(nn.Module, ABC):
+    """The trained part: what the encoders of all media give, to one shared space."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Dimension of the embedding."""
+
+    @property
+    @abstractmethod
+    def class_count(self) -> int:
+        """Number of classes the logits score."""
+
+    @abstractmethod
+    def forward(
+        self, inputs: Tensor, medium: Medium
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """Embeddings of length 1 and logits of the rows of one medium."""
+
+    @abstractmethod
+    def forward_together(
+        self, parts: Sequence[MediumBatch]
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """The same for the rows of a training step, part after part; a network may let them share statistics."""
