@@ -171,6 +171,9 @@ def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping
                 input_dropout=config.input_dropout,
                 dropout=config.dropout,
                 posterior_weight=config.posterior_weight,
+                head_weight=config.head_weight,
+                linear_weight=config.linear_weight,
+                named_weight=config.named_weight,
                 scale=config.scale,
             )
             return SharedSpace(input_dims=input_dims, class_count=class_count, size=size)

@@ -48,6 +48,7 @@ LocalPath = Annotated[Path, AfterValidator(_resolve_path)]
 WeightsName = Annotated[str, AfterValidator(_resolve_name)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -127,7 +128,10 @@ class SharedSpaceConfig(Section):
     component_count: Count = Field(512, description="principal directions kept of a medium's features")
     input_dropout: Share = 0.3
     dropout: Share = 0.3
-    posterior_weight: Annotated[float, Field(ge=0.0)] = Field(1.0, description="of the classes' share in the embedding")
+    posterior_weight: NotNegative = Field(3.0, description="of the classes' share in the embedding")
+    head_weight: NotNegative = Field(0.5, description="of the head's logits in the classes' share")
+    linear_weight: NotNegative = Field(0.7, description="of a linear classifier's logits in the classes' share")
+    named_weight: Share = Field(1.0, description="of an encoder's scores of classes it knows by name")
     scale: Positive = Field(16.0, description="of cosines on the way to logits, at the start")
 
 
@@ -229,9 +233,9 @@ class TrainConfig(Section):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Positive = 1e-3
     momentum: Share = 0.9
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.01
+    weight_decay: NotNegative = 0.01
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    warmup_epochs: Annotated[float, Field(ge=0.0)] = 0.0
+    warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
     clip_norm: Positive | None = Field(None, description="largest gradient norm")

@@ -51,6 +51,13 @@ def test_birdnet_encoder_puts_species_scores_after_the_embedding(encoder):
     assert ((both[1024:] >= 0) & (both[1024:] <= 1)).all()
 
 
+def test_birdnet_encoder_names_its_scores(encoder):
+    names = encoder.named_scores
+    assert names["Blue Jay"] == names["Cyanocitta cristata"]
+    assert set(names.values()) == set(range(1024, 7546))
+    assert BirdNetEncoder(has_species_scores=False).named_scores == {}
+
+
 def test_birdnet_encoder_pads_a_short_sound_with_silence(encoder):
     short = whistle(1.0)
     silence = torch.zeros(2 * RATE_HZ)

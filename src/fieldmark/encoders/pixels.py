@@ -3,8 +3,9 @@
 import hashlib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import MappingProxyType
 from typing import ClassVar, Literal, TypeVar, final
 
 import torch
@@ -53,6 +54,7 @@ class PixelEncoder:
     """
 
     is_costly: ClassVar[bool] = False
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -118,6 +120,7 @@ class SpectrogramEncoder:
     """
 
     is_costly: ClassVar[bool] = False
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -177,6 +180,7 @@ class CharacterEncoder:
     """
 
     is_costly: ClassVar[bool] = False
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(self, *, text_length: int = 448, released: bool = False) -> None:
         self._text_length = text_length

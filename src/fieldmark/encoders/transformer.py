@@ -1,8 +1,9 @@
 """Pretrained image and text encoders of the `transformers` library, from a local folder or the model hub."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -42,6 +43,7 @@ class TransformersImageEncoder:
     """
 
     is_costly: ClassVar[bool] = True
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
         self,
@@ -115,6 +117,7 @@ class TransformersTextEncoder:
     """
 
     is_costly: ClassVar[bool] = True
+    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
         self, name: str, *, allow_download: bool = False, window_tokens: int = 256, is_normalized: bool = True

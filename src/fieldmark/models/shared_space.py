@@ -5,16 +5,17 @@ from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fieldmark.errors import MediumNotSupportedError
+from fieldmark.models.evidence import LinearClassifier, NamedScores
 from fieldmark.models.network import Network
 from fieldmark.types import Medium, MediumBatch
 
 MAX_FITTED_ROWS = 4096
-"""Rows the principal directions are found from: the time grows with their cube."""
+"""Rows that a head is fitted on: the time grows with their cube."""
 POWER_FLOOR = 1e-6
 """Directions with less than this share of the first one's variance are noise, and left out."""
 
@@ -30,6 +31,9 @@ class SharedSpaceSize:
         input_dropout: Share of the features left out in a training step.
         dropout: Share of the hidden units left out in a training step.
         posterior_weight: What the classes' share in the embedding weighs against the item's own; 0 leaves it out.
+        head_weight: Of the head's logits in what the classes' share is computed from.
+        linear_weight: Of the linear classifier's, likewise.
+        named_weight: Of the encoder's own scores of classes it knows by name, against both.
         scale: Of cosines on the way to logits, at the start of training.
     """
 
@@ -38,7 +42,10 @@ class SharedSpaceSize:
     component_count: int = 512
     input_dropout: float = 0.3
     dropout: float = 0.3
-    posterior_weight: float = 1.0
+    posterior_weight: float = 3.0
+    head_weight: float = 0.5
+    linear_weight: float = 0.7
+    named_weight: float = 1.0
     scale: float = 16.0
 
 
@@ -48,14 +55,18 @@ class SharedSpace(Network):
 
         v         = normalize(head_m(features))                 where the item lies
         logits    = scale * v @ prototypes                      prototypes of length 1, one for each class
-        embedding = normalize(v + w * softmax(logits) @ prototypes)
+        evidence  = (1 - s) * (a * logits + b * linear_m(features)) + s * named_m(features)
+        embedding = normalize(v + w * softmax(evidence) @ prototypes)
 
     Heads of different media err in different ways, while prototypes are common to all: to move an item towards what it
     may be, by how likely that is, brings media together, and an item of no known class keeps a place of its own.
-    Nothing but the item itself is used.
+    Nothing but the item itself is used. How likely a class is says, beside the head, a linear classifier of the
+    features; and where the encoder knows classes by name, as BirdNET does, its own scores, the more (s) the more of the
+    names it knows. a, b, w are `head_weight`, `linear_weight`, `posterior_weight`.
 
-    In training the embedding is v. Constraints put upon the mixture would make the posterior surer than it may be: mean
-    MAP on validation rows .59 instead of .63 (fgbirds, six directions, 2026-11-23).
+    In training the embedding is v and the logits are the head's. Constraints put upon the mixture would make the
+    posterior surer than it may be: mean MAP on validation rows .59 instead of .63 (fgbirds, six directions,
+    2026-11-23).
 
     Args:
         input_dims: Dimension of the features of each medium.
@@ -72,7 +83,9 @@ class SharedSpace(Network):
     ) -> None:
         super().__init__()
         self._size = size or SharedSpaceSize()
-        self._heads = nn.ModuleDict({medium: Head(dim, size=self._size) for medium, dim in input_dims.items()})
+        self._heads = nn.ModuleDict(
+            {medium: Head(dim, class_count=class_count, size=self._size) for medium, dim in input_dims.items()}
+        )
         self._prototypes = nn.Parameter(torch.randn(class_count, self._size.dim))
         self._log_scale = nn.Parameter(torch.tensor(self._size.scale).log())
 
@@ -92,13 +105,25 @@ class SharedSpace(Network):
         """Number of classes the logits score."""
         return len(self._prototypes)
 
-    def fit_statistics(self, medium: Medium, features: Float[Tensor, "row feature"]) -> None:
-        """Takes over how the features of a medium are distributed, from those to be trained on; done once, before.
+    def fit(
+        self,
+        medium: Medium,
+        features: Float[Tensor, "row feature"],
+        label: Int[Tensor, " row"],
+        *,
+        named_column: Int[Tensor, " class"] | None = None,
+    ) -> None:
+        """Takes over what the features of a medium tell at once, from those to be trained on; done once, before.
+
+        That is how they are distributed, the linear classifier, and which scores of the encoder are of which class.
+
+        Args:
+            named_column: Of each class, as `match_names` finds it; None for an encoder that names no classes.
 
         Raises:
             MediumNotSupportedError: There is no head for this medium.
         """
-        self._head(medium).standardization.fit(features)
+        self._head(medium).fit(features, label, named_column=named_column)
 
     def forward(
         self, inputs: Float[Tensor, "batch feature"], medium: Medium
@@ -108,13 +133,18 @@ class SharedSpace(Network):
         Raises:
             MediumNotSupportedError: There is no head for this medium.
         """
-        own = normalize(self._head(medium)(inputs), dim=1)
+        head = self._head(medium)
+        components = head.standardization(inputs)
+        own = normalize(head(components), dim=1)
         prototypes = normalize(self._prototypes, dim=1)
         logits = self._log_scale.exp() * own @ prototypes.T
         if self.training:
             return own, logits
-        likely = logits.softmax(dim=1) @ prototypes
-        return normalize(own + self._size.posterior_weight * likely, dim=1), logits
+        evidence = self._size.head_weight * logits + self._size.linear_weight * head.linear(components)
+        share = self._size.named_weight * head.named.share
+        evidence = (1 - share) * evidence + share * head.named(inputs)
+        likely = evidence.softmax(dim=1) @ prototypes
+        return normalize(own + self._size.posterior_weight * likely, dim=1), evidence
 
     def forward_together(
         self, parts: Sequence[MediumBatch]
@@ -133,9 +163,9 @@ class SharedSpace(Network):
 
 @final
 class Head(nn.Module):
-    """One medium's way into the shared space: standardized features through one hidden layer."""
+    """One medium's way into the shared space: standardized features through one hidden layer; and class evidence."""
 
-    def __init__(self, input_dim: int, *, size: SharedSpaceSize) -> None:
+    def __init__(self, input_dim: int, *, class_count: int, size: SharedSpaceSize) -> None:
         super().__init__()
         component_count = min(input_dim, size.component_count)
         self.standardization = Standardization(input_dim, component_count=component_count)
@@ -146,20 +176,39 @@ class Head(nn.Module):
             nn.Dropout(size.dropout),
             nn.Linear(size.hidden_dim, size.dim),
         )
+        self.linear = LinearClassifier(component_count, class_count=class_count)
+        self.named = NamedScores(class_count)
 
-    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch dim"]:
-        """Places in the shared space, of any length."""
-        place: Tensor = self.layers(self.standardization(features))
+    def forward(self, components: Float[Tensor, "batch component"]) -> Float[Tensor, "batch dim"]:
+        """Places in the shared space, of any length, from standardized features."""
+        place: Tensor = self.layers(components)
         return place
+
+    def fit(
+        self,
+        features: Float[Tensor, "row feature"],
+        label: Int[Tensor, " row"],
+        *,
+        named_column: Int[Tensor, " class"] | None,
+    ) -> None:
+        """Fits all that is not trained by steps; of very many rows, on equally spaced ones."""
+        step = -(-len(features) // MAX_FITTED_ROWS)
+        rows, label = features[::step].to(self.standardization.mean), label[::step]
+        self.standardization.fit(rows)
+        self.linear.fit(self.standardization(rows), label)
+        if named_column is not None:
+            self.named.fit(rows, label, column=named_column)
 
 
 @final
 class Standardization(nn.Module):
     """Features minus their mean, along their principal directions, at a mean square of 1.
 
-    Features keep their deviations: to bring all to one blows up rare words and rare species (mean MAP on validation
-    rows .63 instead of .66; fgbirds, 2026-11-23). All but a few hundred directions can be left out where items are few,
-    and training on thousands of features is then several times faster. Until fitted, directions are random.
+    A feature that is zero in most rows, as that of a rare word is, weighs more: 1 + ln((1 + n) / (1 + rows with it)),
+    the inverse document frequency; one that is never zero keeps its weight. Otherwise features keep their deviations:
+    to bring all to one blows up rare words and rare species (mean MAP on validation rows .63 instead of .66; fgbirds,
+    2026-11-23). All but a few hundred directions can be left out where items are few, and training on thousands of
+    features is then several times faster. Until fitted, directions are random.
     """
 
     mean: Tensor
@@ -176,13 +225,12 @@ class Standardization(nn.Module):
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "row feature"]) -> None:
-        """Takes mean and directions from some features; of very many, from equally spaced rows."""
-        step = -(-len(features) // MAX_FITTED_ROWS)
-        rows = features[::step].to(self.mean)
-        self.mean.copy_(rows.mean(dim=0))
-        directions = _principal_directions(rows - self.mean, count=self.directions.shape[1])
+        """Takes mean, weights and directions from some features."""
+        self.mean.copy_(features.mean(dim=0))
+        weight = 1 + torch.log((1 + len(features)) / (1 + (features != 0).sum(dim=0)))
+        directions = _principal_directions((features - self.mean) * weight, count=self.directions.shape[1])
         self.directions.zero_()
-        self.directions[:, : directions.shape[1]] = directions
+        self.directions[:, : directions.shape[1]] = weight[:, None] * directions
 
 
 def _principal_directions(rows: Float[Tensor, "row feature"], *, count: int) -> Float[Tensor, "feature component"]:

@@ -29,6 +29,7 @@ from fieldmark.data.sampler import CrossMediaSampler
 from fieldmark.data.split import split_validation
 from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
 from fieldmark.evaluation.protocol import STRICT, evaluate
+from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.training.checkpoint import Provenance, last_path, write_durably
 from fieldmark.training.loop import BatchSource, TrainingOptions, TrainingResult, TrainingTask
@@ -207,8 +208,22 @@ def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, hos
             rows[medium] = MediumRows(items=own, label=label, reader=reader)
     if isinstance(model.network, SharedSpace):
         for medium, each in splits[Split.TRAIN].items():
-            model.network.fit_statistics(medium, torch.cat([features[item.item_id] for item in each.items]))
+            _fit_head(model.network, medium, each, features=features, model=model)
     return splits
+
+
+def _fit_head(
+    network: SharedSpace, medium: Medium, rows: MediumRows, *, features: Mapping[str, Tensor], model: Model
+) -> None:
+    """Fits what a medium's features tell at once, before training."""
+    own = [features[item.item_id] for item in rows.items]
+    named = model.encoder(medium).named_scores
+    network.fit(
+        medium,
+        torch.cat(own),
+        torch.from_numpy(rows.label).repeat_interleave(torch.tensor([len(each) for each in own])),
+        named_column=match_names(model.class_names, named) if named else None,
+    )
 
 
 def _batches(rows: Rows, config: Config) -> BatchStream:
