@@ -1,5 +1,6 @@
 """The road from items to embeddings: order, the cache, failures, and what the machine offers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,10 @@ class CountingEncoder(Encoder):
     @property
     def is_costly(self) -> bool:
         return self._is_costly
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        return {}
 
     def encode(self, segments) -> torch.Tensor:
         self.calls.append(len(segments))
