@@ -16,7 +16,19 @@ from fieldmark.cli.terminal import TerminalReporter
 HELP_FOLDER = Path(__file__).with_name("help")
 """What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
 
-COMMANDS = ["", "demo", "data", "data check", "data synthesize", "train", "embed", "evaluate", "index", "search"]
+COMMANDS = [
+    "",
+    "demo",
+    "data",
+    "data check",
+    "data synthesize",
+    "train",
+    "embed",
+    "evaluate",
+    "verify",
+    "index",
+    "search",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -12,16 +12,12 @@ from hypothesis import strategies as st
 
 from fieldmark.errors import CutoffError, NonFiniteEmbeddingError
 from fieldmark.evaluation.metrics import (
-    SCORE_STEP,
-    LabeledRows,
-    Ties,
     average_precision,
     bootstrap_means,
     chance_average_precision,
     hit_rate_at_k,
-    rank_relevant,
-    relevant_count,
 )
+from fieldmark.evaluation.ranking import SCORE_STEP, Compute, LabeledRows, Ties, rank_relevant, relevant_count
 
 
 def rows_of(embedding, label, *, first_code=0) -> LabeledRows:
@@ -108,7 +104,9 @@ def small_problems(draw):
 @settings(deadline=None)
 def test_average_precision_equals_the_definition(problem, ties, exclude_self, chunk_bytes):
     query, gallery = problem
-    got = average_precision(query, gallery, ties=ties, exclude_self=exclude_self, chunk_bytes=chunk_bytes)
+    got = average_precision(
+        query, gallery, ties=ties, exclude_self=exclude_self, compute=Compute(chunk_bytes=chunk_bytes)
+    )
     expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=slow_average_precision)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
@@ -202,7 +200,7 @@ def test_average_precision_does_not_depend_on_the_chunk_size(ties):
     rows = crowded(300, seed=5)
     whole = average_precision(rows, rows, ties=ties, exclude_self=True)
     for chunk_bytes in (1, 30_000, 100_001):
-        parts = average_precision(rows, rows, ties=ties, exclude_self=True, chunk_bytes=chunk_bytes)
+        parts = average_precision(rows, rows, ties=ties, exclude_self=True, compute=Compute(chunk_bytes=chunk_bytes))
         np.testing.assert_array_equal(parts, whole)
 
 
@@ -243,7 +241,7 @@ def test_rank_relevant_stays_within_its_memory():
     for class_count in (1, 50):
         rows = random_rows(2000, seed=9, dim=8, class_count=class_count)
         tracemalloc.start()
-        average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True, chunk_bytes=8_000_000)
+        average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True, compute=Compute(chunk_bytes=8_000_000))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 9_000_000

@@ -1,0 +1,85 @@
+"""The commands that measure: `evaluate`, `compare`, `verify`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fieldmark.cli.terminal import Json, print_result
+
+evaluation_app = typer.Typer()
+
+EmbeddingsPath = Annotated[
+    Path,
+    typer.Argument(
+        help="embeddings folder, made by `fieldmark embed`, or a run folder that holds one", show_default=False
+    ),
+]
+RunPath = Annotated[
+    Path, typer.Argument(help="run folder with embeddings in it, or embeddings folder", show_default=False)
+]
+Protocol = Annotated[
+    Literal["strict", "paper"], typer.Option("--protocol", help="paper: only for comparison with published numbers")
+]
+Seed = Annotated[int, typer.Option("--seed", help="of the bootstrap")]
+
+
+@evaluation_app.command()
+def evaluate(
+    folder: EmbeddingsPath,
+    *,
+    protocol: Protocol = "strict",
+    taxonomy: Annotated[
+        Path | None,
+        typer.Option("--taxonomy", help="CSV with class_name, genus, family, order: MAP at genus and family rank too"),
+    ] = None,
+    seed: Seed = 0,
+    receipt: Annotated[
+        Path | None, typer.Option("--receipt", help="write what `fieldmark verify` needs to this JSON file")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
+    from fieldmark.workflows.evaluate import Settings, measure_folder, read_ranks
+    from fieldmark.workflows.receipt import write_receipt
+
+    measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed, ranks=read_ranks(taxonomy)))
+    if receipt is not None:
+        write_receipt(measured, receipt)
+    print_result(measured.evaluation.to_json(), measured.evaluation.to_text(), as_json=as_json)
+
+
+@evaluation_app.command()
+def compare(
+    first_run: RunPath,
+    second_run: RunPath,
+    *,
+    protocol: Protocol = "strict",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Test direction by direction whether one of two runs is better on the same items."""
+    from fieldmark.workflows.compare import compare
+
+    report = compare(first_run, second_run, protocol=protocol, seed=seed)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+
+
+@evaluation_app.command()
+def verify(
+    receipt: Annotated[
+        Path, typer.Argument(help="JSON file, made by `fieldmark evaluate --receipt`", show_default=False)
+    ],
+    *,
+    embeddings: Annotated[
+        Path | None, typer.Option("--embeddings", help="embeddings folder; default: where the receipt says")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compute a receipt's numbers again from the embeddings and say what differs; exit 1 if anything does."""
+    from fieldmark.workflows.verify import verify
+
+    report = verify(receipt, embeddings=embeddings)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    if not report.is_verified:
+        raise typer.Exit(1)
