@@ -73,7 +73,7 @@ def test_compare_of_a_run_with_itself_finds_nothing(tmp_path):
     report = compare(one, one)
     assert {each.difference for each in (*report.directions, *report.averages)} == {0.0}
     assert {each.p_value for each in report.directions} == {1.0}
-    assert "better" not in report.to_text().replace("the better run is named", "")
+    assert not any(verdict in report.to_text() for verdict in ("A better", "B better"))
 
 
 def test_compare_seldom_finds_a_difference_between_equals(tmp_path):

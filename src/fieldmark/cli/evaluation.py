@@ -37,16 +37,33 @@ def evaluate(
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help="write what `fieldmark verify` needs to this JSON file")
     ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", help="write all figures, also by class, to this file")] = None,
+    latex: Annotated[Path | None, typer.Option("--latex", help="write the table of a paper to this file")] = None,
+    beside: Annotated[
+        Literal["published"] | None, typer.Option("--beside", help="show the published results, with their caveats")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
+    from fieldmark.durable import write_text
+    from fieldmark.evaluation.published import format_beside, read_published
+    from fieldmark.report.tables import format_csv, format_latex
     from fieldmark.workflows.evaluate import Settings, measure_folder, read_ranks
     from fieldmark.workflows.receipt import write_receipt
 
     measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed, ranks=read_ranks(taxonomy)))
     if receipt is not None:
         write_receipt(measured, receipt)
-    print_result(measured.evaluation.to_json(), measured.evaluation.to_text(), as_json=as_json)
+    found, published = measured.evaluation, read_published() if beside else None
+    if csv is not None:
+        write_text(csv, format_csv(found))
+    if latex is not None:
+        write_text(latex, format_latex(found, published))
+    values, text = found.to_json(), found.to_text()
+    if published is not None:
+        values |= {"published": published.to_json()}
+        text += "\n\n" + format_beside(found, published)
+    print_result(values, text, as_json=as_json)
 
 
 @evaluation_app.command()

@@ -13,7 +13,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 import fieldmark.evaluation
 from fieldmark import __version__
 from fieldmark.data.shards import read_content_hashes
-from fieldmark.durable import replacing
+from fieldmark.durable import write_text
 from fieldmark.errors import ReceiptError, ReceiptVersionError
 from fieldmark.types import Split
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings
@@ -109,8 +109,7 @@ def make_receipt(measured: MeasuredFolder, *, path: Path) -> Receipt:
 def write_receipt(measured: MeasuredFolder, path: Path) -> Receipt:
     """Writes the receipt of an evaluation, whole or not at all."""
     receipt = make_receipt(measured, path=path)
-    with replacing(path) as file:
-        file.write(json.dumps(asdict(receipt), indent=1, ensure_ascii=False).encode() + b"\n")
+    write_text(path, json.dumps(asdict(receipt), indent=1, ensure_ascii=False) + "\n")
     return receipt
 
 
