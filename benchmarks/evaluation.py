@@ -3,7 +3,7 @@
     python benchmarks/evaluation.py                 # 5,794 / 4,000 / 5,684 / 6,000 items, 200-d, 200 classes
     python benchmarks/evaluation.py --large         # then 100,000 x 100,000 items, one direction
 
-All figures of a line are of one process, measured in turns; each ratio is taken within one turn. The products are the
+All figures are of one process, measured in turns; each ratio is taken within one turn. The products are the
 float64 scores of every pair of items once, in the same chunks; the loop ranks, for a share of the queries, every
 gallery of the 16 tasks and walks down the ranking. Both give the same numbers as fieldmark, which is checked.
 """
@@ -123,18 +123,27 @@ def benchmark_tasks(arguments: argparse.Namespace) -> None:
     ratio = statistics.median(mine / double for double, mine, _ in rounds)
     mine = statistics.median(mine for _, mine, _ in rounds)
     count = len(measured.table.items)
-    print(
-        f"{count:,} items, {arguments.dim}-d, {arguments.classes} classes, protocol {protocol.name}, seed {arguments.seed}"
-    )
+    setting = f"{arguments.dim}-d, {arguments.classes} classes, protocol {protocol.name}, seed {arguments.seed}"
+    print(f"{count:,} items, {setting}")
     print(f"16 tasks with intervals, hit rates, curves, classes: median {mine:.2f} s, {ratio:.2f} x the products")
     print(f"peak memory {after:.2f} GB, of which {before:.2f} GB before the first measurement")
-    queries = np.random.default_rng(1).choice(count, size=arguments.loop_queries, replace=False).tolist()
     if protocol.exclude_self:
-        expected: list[list[float]] = []
-        looped = seconds(lambda: expected.extend(loop_over_rankings(measured, queries)))
-        whole = looped * count / len(queries)
-        print(f"Python loop: {looped:.2f} s for {len(queries)} of {count:,} queries ({len(queries) / count:.1%}), "
-              f"{whole:.0f} s for all: {whole / mine:.0f} x ours; numbers differ by {largest_gap(measured, queries, expected):.1e} at most")  # fmt: skip
+        benchmark_loop(measured, arguments.loop_queries, ours=ours)
+
+
+def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[], Measurement]) -> None:
+    """Times the Python loop on some of the queries, in turn with ours on all."""
+    count = len(measured.table.items)
+    queries = np.random.default_rng(1).choice(count, size=query_count, replace=False).tolist()
+    expected: list[list[float]] = []
+    looped = seconds(lambda: expected.extend(loop_over_rankings(measured, queries)))
+    mine = seconds(ours)
+    whole = looped * count / query_count
+    gap = largest_gap(measured, queries, expected)
+    print(
+        f"Python loop {looped:.2f} s for {query_count} of {count:,} queries ({query_count / count:.1%}), so {whole:.0f} s "
+        f"for all: {whole / mine:.0f} x ours, {mine:.2f} s; numbers differ by {gap:.1e} at most"
+    )
 
 
 def benchmark_large(arguments: argparse.Namespace) -> None:
@@ -154,8 +163,10 @@ def benchmark_large(arguments: argparse.Namespace) -> None:
             float(average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False, compute=Compute()).mean())
         )
     )
-    print(f"{count:,} x {count:,} items: MAP {found[0]:.4f} in {took:.0f} s; peak memory {peak_gigabytes():.2f} GB, "
-          f"of which {before:.2f} GB for the vectors and what came before")  # fmt: skip
+    print(
+        f"{count:,} x {count:,} items: MAP {found[0]:.4f} in {took:.0f} s; peak memory {peak_gigabytes():.2f} GB, "
+        f"of which {before:.2f} GB for the vectors and what came before"
+    )
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fieldmark.cli.terminal import Json, print_result
+from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
 
 evaluation_app = typer.Typer()
 
@@ -37,12 +37,16 @@ def evaluate(
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help="write what `fieldmark verify` needs to this JSON file")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="write a page with charts, map and examples to this HTML file")
+    ] = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="write all figures, also by class, to this file")] = None,
     latex: Annotated[Path | None, typer.Option("--latex", help="write the table of a paper to this file")] = None,
     beside: Annotated[
         Literal["published"] | None, typer.Option("--beside", help="show the published results, with their caveats")
     ] = None,
     as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
     from fieldmark.durable import write_text
@@ -50,11 +54,15 @@ def evaluate(
     from fieldmark.report.tables import format_csv, format_latex
     from fieldmark.workflows.evaluate import Settings, measure_folder, read_ranks
     from fieldmark.workflows.receipt import write_receipt
+    from fieldmark.workflows.report import write_report
 
     measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed, ranks=read_ranks(taxonomy)))
     if receipt is not None:
         write_receipt(measured, receipt)
     found, published = measured.evaluation, read_published() if beside else None
+    if report is not None:
+        with TerminalReporter(quiet=quiet) as reporter:
+            write_report(measured, report, reporter=reporter)
     if csv is not None:
         write_text(csv, format_csv(found))
     if latex is not None:
