@@ -141,8 +141,8 @@ def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[]
     whole = looped * count / query_count
     gap = largest_gap(measured, queries, expected)
     print(
-        f"Python loop {looped:.2f} s for {query_count} of {count:,} queries ({query_count / count:.1%}), so {whole:.0f} s "
-        f"for all: {whole / mine:.0f} x ours, {mine:.2f} s; numbers differ by {gap:.1e} at most"
+        f"Python loop {looped:.2f} s for {query_count} of {count:,} queries ({query_count / count:.1%}), so "
+        f"{whole:.0f} s for all: {whole / mine:.0f} x ours, {mine:.2f} s; numbers differ by {gap:.1e} at most"
     )
 
 

@@ -19,7 +19,7 @@ MEDIUM_COLORS = {
 """Told apart by the color-blind as well; None is the gallery of all media."""
 
 WIDTH = 360
-ROW = 22
+ROW = 22.0
 FONT = 'font-size="12"'
 
 
@@ -43,7 +43,7 @@ class _Frame:
 
 def draw_directions(directions: Sequence[Direction]) -> str:
     """MAP with its interval, and chance as a tick, one row for each direction."""
-    frame = _Frame(left=58, top=24, width=WIDTH - 58 - 44, height=ROW * len(directions))
+    frame = _Frame(left=58.0, top=24.0, width=WIDTH - 102.0, height=ROW * len(directions))
     parts = [_vertical_grid(frame)]
     for place, direction in enumerate(directions):
         y = frame.top + ROW * (place + 0.5)
@@ -65,7 +65,7 @@ def draw_directions(directions: Sequence[Direction]) -> str:
 
 def draw_curves(directions: Sequence[Direction]) -> str:
     """Precision at each recall, a line for each gallery of one query medium."""
-    frame = _Frame(left=34, top=10, width=WIDTH - 34 - 56, height=190)
+    frame = _Frame(left=34.0, top=10.0, width=WIDTH - 90.0, height=190.0)
     parts = [_vertical_grid(frame, labels_below=True), _horizontal_grid(frame)]
     ends: list[tuple[float, Direction]] = []
     for direction in directions:
@@ -82,7 +82,7 @@ def draw_curves(directions: Sequence[Direction]) -> str:
             f"<title>{direction.name}</title></polyline>"
         )
         ends.append((frame.y(direction.precision_at_recall[-1]), direction))
-    for y, direction in _spread(ends, least=14, lowest=frame.top + frame.height):
+    for y, direction in _spread(ends, least=14.0, lowest=frame.top + frame.height):
         color = MEDIUM_COLORS[direction.gallery_medium]
         x = frame.left + frame.width + 6
         parts.append(f'<text x="{x}" y="{y + 4}" fill="{color}" {FONT}>{symbol(direction.name)}</text>')
@@ -92,11 +92,11 @@ def draw_curves(directions: Sequence[Direction]) -> str:
 
 def draw_calibration(calibrations: Sequence[tuple[str, Medium, Calibration]]) -> str:
     """Share of right best hits at each score; on the diagonal a score is a probability."""
-    frame = _Frame(left=34, top=10, width=WIDTH - 34 - 14, height=230)
+    frame = _Frame(left=34.0, top=10.0, width=WIDTH - 48.0, height=230.0)
     parts = [
         _vertical_grid(frame, labels_below=True),
         _horizontal_grid(frame),
-        f'<line x1="{frame.x(0)}" y1="{frame.y(0)}" x2="{frame.x(1)}" y2="{frame.y(1)}" stroke="#8b929c"/>',
+        f'<line x1="{frame.x(0.0)}" y1="{frame.y(0.0)}" x2="{frame.x(1.0)}" y2="{frame.y(1.0)}" stroke="#8b929c"/>',
     ]
     for name, medium, calibration in calibrations:
         points = " ".join(f"{frame.x(b.stated)},{frame.y(b.true_share)}" for b in calibration.bins)

@@ -15,7 +15,7 @@ PRINCIPAL = "principal components"
 
 def choose_rows(
     medium: Int[np.ndarray, " row"], *, limit: int, generator: np.random.Generator
-) -> Int[np.ndarray, " row"]:
+) -> Int[np.ndarray, " item"]:
     """At most `limit` rows, drawn from each medium by its share, in their order."""
     if len(medium) <= limit:
         return np.arange(len(medium))

@@ -90,6 +90,7 @@ def tasks(evaluation: Evaluation, published: Published) -> str:
         '<section id="tasks"><h2>The 16 tasks</h2>'
         "<p>MAP, beside chance and beside what others published on "
         f"{escape(published.benchmark)}. I image, T text, V video, A audio; I→T: an image asks, texts are ranked.</p>"
+        '<p class="hint">Tables scroll sideways.</p>'
         f"{table(heads, rows, average_rows=2)}<p><b>Before setting one beside the other:</b></p>{notes(remarks)}"
         f"{_details(evaluation)}</section>"
     )
