@@ -11,6 +11,9 @@ from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, T
 RECALL_LEVELS = tuple(step / 20 for step in range(21))
 """Where precision-recall curves are read."""
 
+RESAMPLES_AT_ONCE = 50
+"""Resamples in one matrix product: one by one they take ten times as long."""
+
 
 def average_precision(
     query: LabeledRows, gallery: LabeledRows, *, ties: Ties, exclude_self: bool, compute: Compute | None = None
@@ -140,11 +143,17 @@ def bootstrap_means(
     group_count, metric_count = total.shape
     sums = np.concatenate([total, count], axis=1)
     means: Float64[np.ndarray, "resample metric"] = np.empty((resample_count, metric_count))
-    for resample in range(resample_count):
-        drawn = generator.integers(group_count, size=group_count)
-        drawn_sums = np.bincount(drawn, minlength=group_count) @ sums
+    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
+        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+        drawn = np.stack(
+            [
+                np.bincount(generator.integers(group_count, size=group_count), minlength=group_count)
+                for _ in range(block)
+            ]
+        )
+        drawn_sums = drawn.astype(np.float64) @ sums
         with np.errstate(invalid="ignore"):
-            means[resample] = drawn_sums[:metric_count] / drawn_sums[metric_count:]
+            means[start : start + block] = drawn_sums[:, :metric_count] / drawn_sums[:, metric_count:]
     return means
 
 
@@ -164,9 +173,10 @@ def sign_flip_p_values(
     """
     observed = np.abs(difference.sum(axis=0))
     at_least = np.zeros(difference.shape[1])
-    for _ in range(resample_count):
-        signs = generator.integers(2, size=len(difference)) * 2.0 - 1.0
-        at_least += np.abs(signs @ difference) >= observed * (1 - 1e-12)
+    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
+        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+        signs = generator.integers(2, size=(block, len(difference))) * 2.0 - 1.0
+        at_least += (np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum(axis=0)
     p_values: Float64[np.ndarray, " metric"] = (1 + at_least) / (1 + resample_count)
     return p_values
 

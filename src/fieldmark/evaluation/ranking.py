@@ -20,7 +20,7 @@ ENTRY_STEP = 2.0**-26
 SCORE_STEP = 2.0**-30
 """Grid of the scores: two scores that round to the same multiple are tied."""
 
-CHUNK_BYTES = 64 * 1024**2
+CHUNK_BYTES = 128 * 1024**2
 CPU = torch.device("cpu")
 
 # Bytes held for each query: by gallery row of the part at hand, by gallery row, by relevant row.
