@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from fieldmark.errors import FieldmarkError
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
     from fieldmark.workflows.check import check
+    from fieldmark.workflows.compare import compare
     from fieldmark.workflows.demo import run_demo
     from fieldmark.workflows.embed import embed
     from fieldmark.workflows.encode import Host
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fieldmark.workflows.index import index
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
+    from fieldmark.workflows.verify import verify
 
 __version__ = "0.1.0"
 
@@ -32,6 +34,7 @@ __all__ = [
     "Segment",
     "Split",
     "check",
+    "compare",
     "embed",
     "evaluate",
     "index",
@@ -40,6 +43,7 @@ __all__ = [
     "run_demo",
     "synthesize",
     "train",
+    "verify",
     "write_manifest",
 ]
 
@@ -50,6 +54,7 @@ _HOMES = {
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
     "workflows.check": ("check",),
+    "workflows.compare": ("compare",),
     "workflows.demo": ("run_demo",),
     "workflows.embed": ("embed",),
     "workflows.encode": ("Host",),
@@ -57,6 +62,7 @@ _HOMES = {
     "workflows.index": ("index",),
     "workflows.search": ("Gallery",),
     "workflows.train": ("train",),
+    "workflows.verify": ("verify",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

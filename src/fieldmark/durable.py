@@ -27,6 +27,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text as UTF-8, whole or not at all.
+
+    Raises:
+        OSError: The disk is full, or the folder may not be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
 def _sync_folder(folder: Path) -> None:
     """Makes a rename durable; only POSIX systems can, and need it."""
     if os.name != "posix":

@@ -170,6 +170,18 @@ class ManifestExistsError(ManifestError, FileExistsError):
         return str(self.args[0])
 
 
+class TaxonomyError(ManifestError):
+    """A taxonomy that cannot be used."""
+
+    kind = "taxonomy"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"'{path}' cannot be used as a taxonomy: {reason}. "
+            "Give a UTF-8 CSV with the columns class_name, genus, family and order, one row for each class."
+        )
+
+
 # ---------------------------------------------------------------- configuration and parts
 
 
@@ -420,6 +432,42 @@ class NonFiniteEmbeddingError(FieldmarkError, ValueError):
         super().__init__(
             f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {first(item_ids)}. "
             "Look at these items with `fieldmark data check`, and embed again."
+        )
+
+
+class CannotCompareError(FieldmarkError, ValueError):
+    """Two runs that were not measured on the same items."""
+
+    kind = "cannot_compare"
+
+    def __init__(self, *, first_path: Path | str, second_path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"'{first_path}' and '{second_path}' cannot be compared: {reason}. "
+            "Embed the same split of the same manifest with both checkpoints."
+        )
+
+
+class ReceiptError(FieldmarkError, ValueError):
+    """A receipt that cannot be read."""
+
+    kind = "receipt"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The receipt '{path}' cannot be used: {reason}. Give a file made by `fieldmark evaluate --receipt`."
+        )
+
+
+class ReceiptVersionError(ReceiptError):
+    """A receipt in the form of another version."""
+
+    kind = "receipt_version"
+
+    def __init__(self, *, path: Path | str, got: str, expected: int, made_by: str) -> None:
+        FieldmarkError.__init__(
+            self,
+            f"The receipt '{path}' has the form of version {got}, made by fieldmark {made_by}; this fieldmark reads "
+            f"version {expected}. Install the fieldmark that made it, or evaluate again for a new receipt.",
         )
 
 

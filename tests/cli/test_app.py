@@ -12,11 +12,24 @@ from typer.testing import CliRunner
 from fieldmark import Medium, Split, read_manifest, write_manifest
 from fieldmark.cli.app import app, main
 from fieldmark.cli.terminal import TerminalReporter
+from fieldmark.data.shards import read_embeddings
 
 HELP_FOLDER = Path(__file__).with_name("help")
 """What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
 
-COMMANDS = ["", "demo", "data", "data check", "data synthesize", "train", "embed", "evaluate", "index", "search"]
+COMMANDS = [
+    "",
+    "demo",
+    "data",
+    "data check",
+    "data synthesize",
+    "train",
+    "embed",
+    "evaluate",
+    "verify",
+    "index",
+    "search",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -246,6 +259,50 @@ def test_evaluate_prints_the_table(run, toy_embeddings):
     assert code == 0
     assert "Protocol strict, split test, 3 classes" in out
     assert out.count("→") >= 16
+
+
+def test_evaluate_writes_every_file_that_was_asked_for_and_verify_reads_the_receipt(run, toy_embeddings, tmp_path):
+    files = {name: tmp_path / f"out.{name}" for name in ("receipt", "report", "csv", "latex")}
+    taxonomy = tmp_path / "taxonomy.csv"
+    class_names = sorted({item.class_name for item in read_embeddings(toy_embeddings)[0].items})
+    rows = "".join(f"{name},Genus,Family,Order\n" for name in class_names)
+    taxonomy.write_text("class_name,genus,family,order\n" + rows)
+    options = [part for name, file in files.items() for part in (f"--{name}", file)]
+    code, out, err = run(
+        "evaluate", toy_embeddings, *options, "--taxonomy", taxonomy, "--beside", "published", "--json", "--quiet"
+    )
+    result = json.loads(out)
+    assert (code, err) == (0, "")
+    assert result["map_by_rank"]["image_to_text"]["genus"]["map"] == 1.0
+    assert len(result["published"]["methods"]) == 12
+    assert result["space"]["hubness"].keys() >= {"image_to_text"}
+    assert all(file.stat().st_size > 1000 for file in files.values())
+    code, out, _ = run("verify", files["receipt"], "--json")
+    assert code == 0
+    assert json.loads(out)["differences"] == []
+    files["receipt"].write_text(files["receipt"].read_text().replace('"seed": 0', '"seed": 5', 1))
+    code, out, _ = run("verify", files["receipt"])
+    assert code == 1
+    assert out.startswith("not verified: ")
+
+
+def test_evaluate_beside_published_shows_the_caveats(run, toy_embeddings):
+    code, out, _ = run("evaluate", toy_embeddings, "--beside", "published")
+    assert code == 0
+    assert "almost surely exchanged" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_compare_json_has_both_runs_and_the_test(run, toy_embeddings):
+    code, out, _ = run("compare", toy_embeddings, toy_embeddings, "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert len(result["directions"]) == 16
+    keys = {"first", "second", "difference", "interval_95", "p_value", "p_value_adjusted"}
+    assert result["directions"]["image_to_text"].keys() >= keys
+    assert result["test"]["adjustment"] == "Holm"
+    code, out, _ = run("compare", toy_embeddings, toy_embeddings)
+    assert out.count("→") == 16
 
 
 @pytest.mark.parametrize("medium", Medium)

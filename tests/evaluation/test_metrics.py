@@ -3,7 +3,6 @@
 import itertools
 import math
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,16 +11,17 @@ from hypothesis import strategies as st
 
 from fieldmark.errors import CutoffError, NonFiniteEmbeddingError
 from fieldmark.evaluation.metrics import (
-    SCORE_STEP,
-    LabeledRows,
-    Ties,
+    RECALL_LEVELS,
     average_precision,
     bootstrap_means,
     chance_average_precision,
     hit_rate_at_k,
-    rank_relevant,
-    relevant_count,
+    hits_at_k,
+    holm_adjusted,
+    interpolated_precision,
+    sign_flip_p_values,
 )
+from fieldmark.evaluation.ranking import SCORE_STEP, Compute, LabeledRows, Ties, rank_relevant, relevant_count
 
 
 def rows_of(embedding, label, *, first_code=0) -> LabeledRows:
@@ -108,7 +108,9 @@ def small_problems(draw):
 @settings(deadline=None)
 def test_average_precision_equals_the_definition(problem, ties, exclude_self, chunk_bytes):
     query, gallery = problem
-    got = average_precision(query, gallery, ties=ties, exclude_self=exclude_self, chunk_bytes=chunk_bytes)
+    got = average_precision(
+        query, gallery, ties=ties, exclude_self=exclude_self, compute=Compute(chunk_bytes=chunk_bytes)
+    )
     expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=slow_average_precision)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
@@ -131,13 +133,34 @@ def test_average_precision_equals_the_definition_on_longer_untied_rankings(ties)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.slow
-def test_average_precision_equals_an_independent_library():
+def library_average_precision(relevant_in_order) -> float:
+    """The independent library's value for a ranking, its scores made so that they fall strictly."""
     library = pytest.importorskip("sklearn.metrics")
-    query, gallery = random_rows(20, seed=3), random_rows(80, seed=4, first_code=20)
+    if not any(relevant_in_order):
+        return 0.0
+    return library.average_precision_score(relevant_in_order, -np.arange(len(relevant_in_order), dtype=float))
+
+
+@given(problem=small_problems(), ties=st.sampled_from(Ties), exclude_self=st.booleans())
+@settings(max_examples=40)
+def test_average_precision_equals_an_independent_library_over_all_orders_of_ties(problem, ties, exclude_self):
+    query, gallery = problem
+    got = average_precision(query, gallery, ties=ties, exclude_self=exclude_self)
+    expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=library_average_precision)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
+
+
+@given(seed=st.integers(0, 10**6), class_count=st.integers(1, 6), is_adverse=st.booleans())
+@settings(max_examples=40)
+def test_average_precision_equals_an_independent_library(seed, class_count, is_adverse):
+    query, gallery = random_rows(5, seed=seed, class_count=class_count), random_rows(60, seed=seed + 1, first_code=5)
+    if is_adverse:  # what is relevant points away from the query
+        query = LabeledRows(-gallery.embedding[:5], gallery.label[:5], query.item_code)
     got = average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
     for i, scores in enumerate(slow_scores(query, gallery)):
-        assert got[i] == pytest.approx(library.average_precision_score(gallery.label == query.label[i], scores))
+        order = np.argsort(-np.array(scores), kind="stable")
+        expected = library_average_precision((gallery.label == query.label[i])[order])
+        assert got[i] == pytest.approx(expected, abs=1e-12)
 
 
 def test_average_precision_divides_by_all_relevant_items():
@@ -202,7 +225,7 @@ def test_average_precision_does_not_depend_on_the_chunk_size(ties):
     rows = crowded(300, seed=5)
     whole = average_precision(rows, rows, ties=ties, exclude_self=True)
     for chunk_bytes in (1, 30_000, 100_001):
-        parts = average_precision(rows, rows, ties=ties, exclude_self=True, chunk_bytes=chunk_bytes)
+        parts = average_precision(rows, rows, ties=ties, exclude_self=True, compute=Compute(chunk_bytes=chunk_bytes))
         np.testing.assert_array_equal(parts, whole)
 
 
@@ -237,16 +260,6 @@ def test_rank_relevant_counts_scaled_copies_as_tied():
     assert len(vectors) == 12
     for blocks in rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=False):
         assert set(blocks.item_count) <= set(copies)
-
-
-def test_rank_relevant_stays_within_its_memory():
-    for class_count in (1, 50):
-        rows = random_rows(2000, seed=9, dim=8, class_count=class_count)
-        tracemalloc.start()
-        average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True, chunk_bytes=8_000_000)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 9_000_000
 
 
 def test_average_precision_of_3000_by_3000_items_takes_about_a_second():
@@ -309,3 +322,68 @@ def test_bootstrap_means_of_a_resample_without_queries_is_nan():
     means = bootstrap_means(total, count, resample_count=50, generator=np.random.default_rng(14))
     assert set(means[~np.isnan(means)]) == {0.5}
     assert np.isnan(means).any()
+
+
+# ---------------------------------------------------------------- curves and tests
+
+
+def slow_interpolated_precision(relevant_in_order) -> list[float]:
+    relevant = sum(relevant_in_order)
+    points = [
+        (sum(relevant_in_order[:rank]) / relevant, sum(relevant_in_order[:rank]) / rank)
+        for rank in range(1, len(relevant_in_order) + 1)
+        if relevant_in_order[rank - 1]
+    ]
+    return [max(precision for recall, precision in points if recall >= level - 1e-12) for level in RECALL_LEVELS]
+
+
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 30))
+@settings(max_examples=40)
+def test_interpolated_precision_equals_the_definition(seed, count):
+    query, gallery = random_rows(3, seed=seed), random_rows(count, seed=seed + 1, first_code=3)
+    [blocks] = rank_relevant(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    got = interpolated_precision(blocks, start=0, query_count=3)
+    for i, scores in enumerate(slow_scores(query, gallery)):
+        relevant = (gallery.label == query.label[i])[np.argsort(-np.array(scores), kind="stable")]
+        expected = slow_interpolated_precision(relevant.tolist()) if relevant.any() else [0.0] * len(RECALL_LEVELS)
+        np.testing.assert_allclose(got[i], expected, atol=1e-12)
+
+
+def test_interpolated_precision_spreads_tied_items_evenly():
+    # Three tied items, one of them relevant: its expected place is the second.
+    gallery = rows_of(np.ones((3, 2)), [1, 0, 0])
+    [blocks] = rank_relevant(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    assert set(interpolated_precision(blocks, start=0, query_count=1)[0]) == {0.5}
+
+
+def test_hits_at_k_of_chunks_are_put_in_their_rows():
+    rows = crowded(40, seed=12)
+    whole = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True))
+    parts = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True, compute=Compute(chunk_bytes=1)))
+    assert len(parts) == 40
+    expected = hits_at_k(whole[0], k=3, start=0, query_count=40)
+    assert [hits_at_k(part, k=3, start=i, query_count=1)[0] for i, part in enumerate(parts)] == expected.tolist()
+
+
+def test_sign_flip_p_values_equal_the_count_over_all_signs():
+    difference = np.array([[0.9], [0.5], [-0.2], [0.4], [0.3]])
+    sums = [
+        abs(sum(s * d for s, d in zip(signs, difference[:, 0], strict=True)))
+        for signs in itertools.product((-1, 1), repeat=5)
+    ]
+    exact = sum(each >= 1.9 - 1e-12 for each in sums) / len(sums)
+    [got] = sign_flip_p_values(difference, resample_count=20_000, generator=np.random.default_rng(0))
+    assert got == pytest.approx(exact, abs=0.01)
+
+
+def test_sign_flip_p_values_are_even_where_there_is_no_difference():
+    generator = np.random.default_rng(1)
+    p_values = sign_flip_p_values(generator.normal(size=(40, 400)), resample_count=500, generator=generator)
+    assert np.mean(p_values < 0.05) == pytest.approx(0.05, abs=0.03)
+    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
+    assert sign_flip_p_values(np.zeros((3, 1)), resample_count=10, generator=generator).tolist() == [1.0]
+
+
+def test_holm_adjusted_follows_the_step_down():
+    assert holm_adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert holm_adjusted([0.9, 0.8]) == (1.0, 1.0)

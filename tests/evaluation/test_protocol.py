@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
-from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT, evaluate, format_table
+from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT, evaluate
+from fieldmark.evaluation.ranking import Compute
+from fieldmark.evaluation.result import format_table
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 
@@ -209,7 +211,7 @@ def test_evaluate_under_strict_does_not_depend_on_the_order_of_items(make_embedd
         embeddings.end_seconds[order],
         embeddings.embedding[order],
     )
-    for name, direction in by_name(evaluate(shuffled, protocol=STRICT, chunk_bytes=5000)).items():
+    for name, direction in by_name(evaluate(shuffled, protocol=STRICT, compute=Compute(chunk_bytes=5000))).items():
         assert direction.mean_average_precision == pytest.approx(first[name].mean_average_precision, abs=1e-15)
 
 

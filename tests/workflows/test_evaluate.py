@@ -2,11 +2,14 @@
 
 import json
 import math
+import re
+import shutil
 
 import pytest
 
 from fieldmark import Split, embed, evaluate
-from fieldmark.errors import CannotEvaluateError, EmbeddingsError
+from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
+from fieldmark.errors import CannotEvaluateError, EmbeddingsError, NonFiniteEmbeddingError
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
@@ -37,3 +40,36 @@ def test_evaluate_a_folder_without_test_items(toy_manifest, toy_run, toy_host, t
 def test_evaluate_without_a_complete_folder(tmp_path):
     with pytest.raises(EmbeddingsError, match="fieldmark embed"):
         evaluate(tmp_path / "nowhere")
+
+
+def test_evaluate_refuses_embeddings_of_two_models(toy_embeddings, tmp_path):
+    mixed = tmp_path / "mixed"
+    shutil.copytree(toy_embeddings, mixed)
+    embeddings, info = read_embeddings(toy_embeddings)
+    other = EmbeddingsWriter(tmp_path / "other", fingerprint="another model")
+    other.add(embeddings, content_hash_by_item_id=read_content_hashes(toy_embeddings))
+    other.finish(class_names=info.class_names)
+    [shard], [stranger] = mixed.glob("*.parquet"), (tmp_path / "other").glob("*.parquet")
+    shutil.copy(stranger, shard)
+    with pytest.raises(EmbeddingsError, match=re.escape(str(shard.name))):
+        evaluate(mixed)
+
+
+def test_evaluate_names_items_whose_embedding_is_zero(toy_embeddings, tmp_path):
+    embeddings, info = read_embeddings(toy_embeddings)
+    embeddings.embedding[3] = 0.0
+    writer = EmbeddingsWriter(tmp_path / "zero", fingerprint=info.fingerprint)
+    writer.add(embeddings, content_hash_by_item_id=read_content_hashes(toy_embeddings))
+    writer.finish(class_names=info.class_names)
+    with pytest.raises(NonFiniteEmbeddingError, match=embeddings.items[3].item_id):
+        evaluate(tmp_path / "zero")
+
+
+def test_evaluate_takes_a_run_folder_that_holds_embeddings(toy_embeddings, tmp_path):
+    shutil.copytree(toy_embeddings, tmp_path / "run/birds")
+    assert evaluate(tmp_path / "run") == evaluate(toy_embeddings)
+    shutil.copytree(toy_embeddings, tmp_path / "run/other")
+    with pytest.raises(EmbeddingsError):
+        evaluate(tmp_path / "run")
+    shutil.copytree(toy_embeddings, tmp_path / "run/test")
+    assert evaluate(tmp_path / "run") == evaluate(toy_embeddings)

@@ -9,6 +9,7 @@ import typer
 
 from fieldmark import __version__
 from fieldmark.cli.data import data_app
+from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
     GalleryPath,
@@ -37,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(evaluation_app)
 
 
 def _show_version(*, value: bool) -> bool:
@@ -133,22 +135,6 @@ def embed(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = embed(manifest, checkpoint=checkpoint, out=out, split=split, host=Host.from_environment(reporter))
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
-
-
-@app.command()
-def evaluate(
-    folder: Annotated[Path, typer.Argument(help="embeddings folder, made by `fieldmark embed`", show_default=False)],
-    *,
-    protocol: Annotated[
-        Literal["strict", "paper"], typer.Option("--protocol", help="paper: only for comparison with published numbers")
-    ] = "strict",
-    as_json: Json = False,
-) -> None:
-    """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
-    from fieldmark.workflows.evaluate import evaluate
-
-    result = evaluate(folder, protocol=protocol)
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
-from fieldmark.evaluation.metrics import LabeledRows, find_degenerate
+from fieldmark.evaluation.ranking import LabeledRows, find_degenerate
 from fieldmark.types import MEDIA, Embeddings, Item, Split
 
 
@@ -26,6 +26,7 @@ class ItemTable:
     """The items to evaluate, in the order they were embedded.
 
     Args:
+        items: What each row is of.
         rows: Vectors and labels; an item's code is its row.
         medium: Medium codes, places in `MEDIA`.
         group: What each item is resampled with; an item without group is its own.
@@ -35,6 +36,7 @@ class ItemTable:
         straddling_count: Items of the split left out because their group also stands in train.
     """
 
+    items: tuple[Item, ...]
     rows: LabeledRows
     medium: Int[np.ndarray, " row"]
     group: Int[np.ndarray, " row"]
@@ -42,10 +44,6 @@ class ItemTable:
     split: Split | None
     without_class_count: int
     straddling_count: int
-
-    def select(self, is_chosen: Bool[np.ndarray, " row"]) -> LabeledRows:
-        """The rows of a query set or a gallery."""
-        return LabeledRows(self.rows.embedding[is_chosen], self.rows.label[is_chosen], self.rows.item_code[is_chosen])
 
 
 def select_items(
@@ -73,6 +71,7 @@ def select_items(
     kept = [item for item, keep in zip(items, is_kept, strict=True) if keep]
     class_names, label = np.unique([str(item.class_name) for item in kept], return_inverse=True)
     return ItemTable(
+        items=tuple(kept),
         rows=LabeledRows(vectors, label, np.arange(len(kept))),
         medium=np.array([MEDIA.index(item.medium) for item in kept]),
         group=_group_codes(kept),
@@ -96,9 +95,9 @@ def _first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
 
 
 def _group_codes(items: list[Item]) -> Int[np.ndarray, " row"]:
-    """Groups numbered by first appearance."""
+    """Groups numbered by name, so that the order of the items does not tell in the bootstrap."""
     names = [("item", item.item_id) if item.group is None else ("group", item.group) for item in items]
-    code = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    code = {name: place for place, name in enumerate(sorted(set(names)))}
     return np.array([code[name] for name in names])
 
 

@@ -1,127 +1,22 @@
-"""Rankings -> numbers: exact rank metrics that never hold the whole score matrix."""
+"""Rankings -> numbers: exact rank metrics, their chance level, and how sure they are."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import assert_never
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 
-from fieldmark.errors import CutoffError, NonFiniteEmbeddingError
+from fieldmark.errors import CutoffError
+from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, Ties, rank_relevant, relevant_count
 
-ENTRY_STEP = 2.0**-26
-"""Grid of the entries of unit vectors: products are multiples of 2^-52; float64 holds their sums below 2 exactly."""
+RECALL_LEVELS = tuple(step / 20 for step in range(21))
+"""Where precision-recall curves are read."""
 
-SCORE_STEP = 2.0**-30
-"""Grid of the scores: two scores that round to the same multiple are tied."""
-
-CHUNK_BYTES = 64 * 1024**2
-
-# A score takes 32 bits of a key: steps of -2^30 to 2^30, and LAST behind them all.
-_FIRST, _LAST, _KEYS_PER_POSITION = -(2**31), 2**31 - 1, 2**32
-
-# Bytes held for each gallery row, and besides for each relevant row, of one query; measured with NumPy 2.3.
-_ROW_BYTES, _RELEVANT_BYTES = 20, 140
-
-
-class Ties(StrEnum):
-    """How items of equal score are ordered: by the mean over all their orders, or as they stand in the gallery."""
-
-    EXPECTED = "expected"
-    GALLERY_ORDER = "gallery_order"
-
-
-@dataclass(frozen=True, slots=True)
-class LabeledRows:
-    """Vectors to rank, one row for each item.
-
-    Args:
-        embedding: Of any length but zero; directions are compared.
-        item_code: Who the row is: a query leaves itself out of a gallery by it. No two rows share one.
-    """
-
-    embedding: Float[np.ndarray, "row dim"]
-    label: Int[np.ndarray, " row"]
-    item_code: Int[np.ndarray, " row"]
-
-
-@dataclass(frozen=True, slots=True)
-class RelevantBlocks:
-    """Where relevant items stand in the rankings of some queries: one entry for each block of tied items with any.
-
-    Args:
-        query: Row of the query; entries of a query stand together, best block first.
-        better_count: Items ranked before the block.
-        item_count: Items in the block; 1 where nothing is tied.
-        better_relevant_count: Relevant items ranked before the block.
-        relevant_count: Relevant items in the block.
-    """
-
-    query: Int[np.ndarray, " block"]
-    better_count: Int[np.ndarray, " block"]
-    item_count: Int[np.ndarray, " block"]
-    better_relevant_count: Int[np.ndarray, " block"]
-    relevant_count: Int[np.ndarray, " block"]
-
-
-def find_degenerate(embedding: Float[np.ndarray, "row dim"]) -> Bool[np.ndarray, " row"]:
-    """Which rows have no direction: with NaN or infinity, or with all entries below 1e-6."""
-    is_usable = np.isfinite(embedding).all(axis=1) & (np.abs(embedding).max(axis=1, initial=0.0) >= 1e-6)
-    is_degenerate: Bool[np.ndarray, " row"] = ~is_usable
-    return is_degenerate
-
-
-def relevant_count(query: LabeledRows, gallery: LabeledRows, *, exclude_self: bool) -> Int[np.ndarray, " query"]:
-    """Number of relevant gallery items of each query.
-
-    Args:
-        exclude_self: Whether a query that stands in the gallery itself is left out there.
-    """
-    label = np.sort(gallery.label)
-    count: Int[np.ndarray, " query"] = np.searchsorted(label, query.label, side="right")
-    count -= np.searchsorted(label, query.label, side="left")
-    if exclude_self:
-        count -= _own_row(query, gallery) >= 0
-    return count
-
-
-def rank_relevant(
-    query: LabeledRows, gallery: LabeledRows, *, ties: Ties, exclude_self: bool, chunk_bytes: int = CHUNK_BYTES
-) -> Iterator[RelevantBlocks]:
-    """Ranks the gallery for every query by cosine and gives, chunk after chunk, where the relevant items stand.
-
-    Entries of the unit vectors are rounded to `ENTRY_STEP`, which makes each score a sum without any rounding:
-    it does not depend on the order of summation, so neither on the chunk size, the threads nor the BLAS.
-    Scores are then rounded to `SCORE_STEP`; what falls on one multiple is tied.
-
-    Args:
-        exclude_self: Whether a query that stands in the gallery itself is left out there.
-        chunk_bytes: Memory for the rankings held at once, beside one float64 copy of the gallery;
-            one query is the least.
-
-    Raises:
-        NonFiniteEmbeddingError: A row has no direction.
-    """
-    gallery_units = _grid_units(gallery.embedding)
-    own_row = _own_row(query, gallery) if exclude_self else np.full(len(query.label), -1)
-    most_relevant = int(relevant_count(query, gallery, exclude_self=False).max(initial=0))
-    query_bytes = max(1, _ROW_BYTES * len(gallery.label) + _RELEVANT_BYTES * most_relevant)
-    position_count = _position_count(ties, gallery_count=len(gallery.label))
-    chunk = max(1, min(chunk_bytes // query_bytes, (2**63 - 1) // (_KEYS_PER_POSITION * position_count)))
-    for start in range(0, len(query.label), chunk):
-        rows = slice(start, start + chunk)
-        steps = _negated_steps(_grid_units(query.embedding[rows]), gallery_units)
-        is_relevant = query.label[rows, None] == gallery.label
-        own = np.flatnonzero(own_row[rows] >= 0)
-        steps[own, own_row[rows][own]] = _LAST
-        is_relevant[own, own_row[rows][own]] = False
-        yield _blocks(steps, is_relevant, position_count=position_count, first_query=start)
-        del steps, is_relevant  # not to be held beside the next chunk's
+RESAMPLES_AT_ONCE = 50
+"""Resamples in one matrix product: one by one they take ten times as long."""
 
 
 def average_precision(
-    query: LabeledRows, gallery: LabeledRows, *, ties: Ties, exclude_self: bool, chunk_bytes: int = CHUNK_BYTES
+    query: LabeledRows, gallery: LabeledRows, *, ties: Ties, exclude_self: bool, compute: Compute | None = None
 ) -> Float64[np.ndarray, " query"]:
     """Average precision of each query over its full ranking, divided by R, all its relevant items of the gallery.
 
@@ -136,17 +31,20 @@ def average_precision(
         NonFiniteEmbeddingError: A row has no direction.
     """
     total: Float64[np.ndarray, " query"] = np.zeros(len(query.label))
-    harmonic = _harmonic_numbers(len(gallery.label))
-    for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, chunk_bytes=chunk_bytes):
-        if len(blocks.query):
-            first, last = int(blocks.query[0]), int(blocks.query[-1])
-            total[first : last + 1] = np.bincount(blocks.query - first, weights=_precision_sum(blocks, harmonic))
+    for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, compute=compute):
+        total += precision_sums(blocks, start=0, query_count=len(total), gallery_count=len(gallery.label))
     total /= np.maximum(relevant_count(query, gallery, exclude_self=exclude_self), 1)
     return total
 
 
 def hit_rate_at_k(
-    query: LabeledRows, gallery: LabeledRows, *, k: int, ties: Ties, exclude_self: bool, chunk_bytes: int = CHUNK_BYTES
+    query: LabeledRows,
+    gallery: LabeledRows,
+    *,
+    k: int,
+    ties: Ties,
+    exclude_self: bool,
+    compute: Compute | None = None,
 ) -> float:
     """Share of queries with a relevant item among the first k; papers print it as Recall@k.
 
@@ -163,17 +61,53 @@ def hit_rate_at_k(
     if not 1 <= k <= len(gallery.label):
         raise CutoffError(got=k, largest=len(gallery.label))
     total = 0.0
-    for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, chunk_bytes=chunk_bytes):
-        is_best = blocks.better_relevant_count == 0
-        before, size = blocks.better_count[is_best], blocks.item_count[is_best]
-        other = size - blocks.relevant_count[is_best]
-        # All k - N0 places go to other items: the product of (other - i) / (size - i).
-        missed = np.ones(len(before))
-        for place in range(int(np.clip(k - before, 0, other + 1).max(initial=0))):
-            is_open = (before + place < k) & (place < size)
-            missed[is_open] *= (np.maximum(other - place, 0) / np.maximum(size - place, 1))[is_open]
-        total += float((1.0 - missed).sum())
+    for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, compute=compute):
+        total += float(hits_at_k(blocks, k=k, start=0, query_count=len(query.label)).sum())
     return total / max(len(query.label), 1)
+
+
+def precision_sums(
+    blocks: RelevantBlocks, *, start: int, query_count: int, gallery_count: int
+) -> Float64[np.ndarray, " query"]:
+    """The sum of the precisions at the relevant items of each query, from row `start` on."""
+    weights = _precision_sum(blocks, _harmonic_numbers(gallery_count))
+    return _sum_by_query(blocks.query - start, weights, query_count=query_count)
+
+
+def hits_at_k(blocks: RelevantBlocks, *, k: int, start: int, query_count: int) -> Float64[np.ndarray, " query"]:
+    """How likely each query, from row `start` on, has a relevant item among the first k: 0 or 1 without ties."""
+    is_best = (blocks.better_relevant_count == 0) & (blocks.better_count < k)
+    before, size = blocks.better_count[is_best], blocks.item_count[is_best]
+    other = size - blocks.relevant_count[is_best]
+    # All k - N0 places go to other items: the product of (other - i) / (size - i).
+    missed = np.ones(len(before))
+    for place in range(int(np.clip(k - before, 0, other + 1).max(initial=0))):
+        is_open = (before + place < k) & (place < size)
+        missed[is_open] *= (np.maximum(other - place, 0) / np.maximum(size - place, 1))[is_open]
+    return _sum_by_query(blocks.query[is_best] - start, 1.0 - missed, query_count=query_count)
+
+
+def interpolated_precision(
+    blocks: RelevantBlocks, *, start: int, query_count: int
+) -> Float64[np.ndarray, "query level"]:
+    """The highest precision at each of `RECALL_LEVELS` or beyond it, for each query from row `start` on.
+
+    The i-th of r relevant items in a block of n tied ones counts at its expected place, i (n + 1) / (r + 1). A query
+    without relevant items gets 0.
+    """
+    found = np.bincount(blocks.query - start, weights=blocks.relevant_count, minlength=query_count).astype(np.int64)
+    block = np.repeat(np.arange(len(blocks.query)), blocks.relevant_count)
+    first = np.cumsum(blocks.relevant_count) - blocks.relevant_count
+    within = np.arange(len(block)) - first[block] + 1
+    place = blocks.better_count[block] + within * ((blocks.item_count + 1) / (blocks.relevant_count + 1))[block]
+    rank = blocks.better_relevant_count[block] + within
+    precision = np.zeros((query_count, int(found.max(initial=0)) + 1))
+    precision[blocks.query[block] - start, rank - 1] = rank / place
+    best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    # Recall level l is first reached by relevant item ceil(l R); 1e-9 keeps 0.15 * 20 at 3.
+    wanted = np.ceil(np.outer(found, RECALL_LEVELS) - 1e-9).astype(np.int64)
+    curves: Float64[np.ndarray, "query level"] = np.take_along_axis(best, np.maximum(wanted - 1, 0), axis=1)
+    return curves
 
 
 def chance_average_precision(
@@ -209,95 +143,60 @@ def bootstrap_means(
     group_count, metric_count = total.shape
     sums = np.concatenate([total, count], axis=1)
     means: Float64[np.ndarray, "resample metric"] = np.empty((resample_count, metric_count))
-    for resample in range(resample_count):
-        drawn = generator.integers(group_count, size=group_count)
-        drawn_sums = np.bincount(drawn, minlength=group_count) @ sums
+    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
+        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+        drawn = np.stack(
+            [
+                np.bincount(generator.integers(group_count, size=group_count), minlength=group_count)
+                for _ in range(block)
+            ]
+        )
+        drawn_sums = drawn.astype(np.float64) @ sums
         with np.errstate(invalid="ignore"):
-            means[resample] = drawn_sums[:metric_count] / drawn_sums[metric_count:]
+            means[start : start + block] = drawn_sums[:, :metric_count] / drawn_sums[:, metric_count:]
     return means
 
 
-def _grid_units(embedding: Float[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:
-    """Rows of length 1, each entry a multiple of `ENTRY_STEP`."""
-    bad = np.flatnonzero(find_degenerate(embedding))
-    if len(bad):
-        raise NonFiniteEmbeddingError(item_ids=[f"row {row}" for row in bad])
-    units: Float64[np.ndarray, "row dim"] = embedding.astype(np.float64, order="C")
-    units /= np.sqrt(np.square(units).sum(axis=1, keepdims=True)) * ENTRY_STEP
-    np.rint(units, out=units)
-    units *= ENTRY_STEP
-    return units
-
-
-def _own_row(query: LabeledRows, gallery: LabeledRows) -> Int[np.ndarray, " query"]:
-    """The gallery row that is the query itself; -1 where it is not there."""
-    order = np.argsort(gallery.item_code)
-    place = np.searchsorted(gallery.item_code, query.item_code, side="left", sorter=order)
-    is_there = np.searchsorted(gallery.item_code, query.item_code, side="right", sorter=order) > place
-    own: Int[np.ndarray, " query"] = np.full(len(query.item_code), -1)
-    own[is_there] = order[place[is_there]]
-    return own
-
-
-def _position_count(ties: Ties, *, gallery_count: int) -> int:
-    """Keys between one score and the next: one, or one for each place in the gallery."""
-    match ties:
-        case Ties.EXPECTED:
-            return 1
-        case Ties.GALLERY_ORDER:
-            return max(1, gallery_count)
-        case _:
-            assert_never(ties)
-
-
-def _negated_steps(
-    query_units: Float64[np.ndarray, "query dim"], gallery_units: Float64[np.ndarray, "gallery dim"]
-) -> Int[np.ndarray, "query gallery"]:
-    """Scores as whole multiples of `SCORE_STEP`, negated so that the best is the smallest."""
-    scores = (query_units * (-1.0 / SCORE_STEP)) @ gallery_units.T
-    np.rint(scores, out=scores)
-    steps: Int[np.ndarray, "query gallery"] = scores.astype(np.int64)
-    return steps
-
-
-def _blocks(
-    steps: Int[np.ndarray, "query gallery"],
-    is_relevant: Bool[np.ndarray, "query gallery"],
+def sign_flip_p_values(
+    difference: Float[np.ndarray, "group metric"],
     *,
-    position_count: int,
-    first_query: int,
-) -> RelevantBlocks:
-    """The blocks of one chunk of rankings; overwrites `steps`.
+    resample_count: int,
+    generator: np.random.Generator,
+) -> Float64[np.ndarray, " metric"]:
+    """Two-sided p-values of a paired randomization test: how often chance alone gives a sum as far from 0.
 
-    Query row, score and, for ties by gallery order, the place in the gallery are put into one integer:
-    sorting then needs no second array, and one binary search finds every block in the chunk.
+    Where two systems are equally good, their values of a group may be exchanged: the group's difference changes its
+    sign. p = (1 + number of resamples at least as far) / (1 + resamples), so it is never 0.
+
+    Args:
+        difference: Sum of the differences over the queries of each group.
     """
-    query_count, gallery_count = steps.shape
-    keys = steps
-    keys -= _FIRST
-    if position_count > 1:
-        keys *= position_count
-        keys += np.arange(gallery_count)
-    keys_per_query = _KEYS_PER_POSITION * position_count
-    keys += np.arange(query_count)[:, None] * keys_per_query
-    relevant_keys = keys[is_relevant]
-    relevant_keys.sort()
-    keys.sort(axis=1)
+    observed = np.abs(difference.sum(axis=0))
+    at_least = np.zeros(difference.shape[1])
+    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
+        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+        signs = generator.integers(2, size=(block, len(difference))) * 2.0 - 1.0
+        at_least += (np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum(axis=0)
+    p_values: Float64[np.ndarray, " metric"] = (1 + at_least) / (1 + resample_count)
+    return p_values
 
-    is_first = np.diff(relevant_keys, prepend=-1) != 0
-    first = np.flatnonzero(is_first)
-    block_key = relevant_keys[first]
-    query = block_key // keys_per_query
-    start = np.searchsorted(keys.ravel(), block_key, side="left")
-    end = np.searchsorted(keys.ravel(), block_key, side="right")
-    relevant_before_query = np.concatenate([[0], np.cumsum(is_relevant.sum(axis=1))])
-    return RelevantBlocks(
-        query=query + first_query,
-        better_count=start - query * gallery_count,
-        item_count=end - start,
-        better_relevant_count=first - relevant_before_query[query],
-        relevant_count=np.diff(first, append=len(relevant_keys)),
-    )
+
+def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjustment for asking several questions: any below 0.05 keeps the chance of one false finding below it."""
+    order = np.argsort(p_values, kind="stable")
+    factors = len(p_values) - np.arange(len(p_values))
+    adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1.0)
+    result = np.empty(len(p_values))
+    result[order] = adjusted
+    return tuple(result.tolist())
+
+
+def _sum_by_query(
+    query: Int[np.ndarray, " block"], value: Float[np.ndarray, " block"], *, query_count: int
+) -> Float64[np.ndarray, " query"]:
+    # Where there is nothing to sum, NumPy counts in whole numbers.
+    total: Float64[np.ndarray, " query"] = np.bincount(query, weights=value, minlength=query_count).astype(np.float64)
+    return total
 
 
 def _harmonic_numbers(largest: int) -> Float64[np.ndarray, " number"]:

@@ -1,8 +1,8 @@
 """Embeddings -> the 12 + 4 tasks, in the protocol of the published tables or in ours."""
 
-import textwrap
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -10,40 +10,36 @@ from jaxtyping import Bool, Float, Float64, Int
 from fieldmark.errors import CannotEvaluateError
 from fieldmark.evaluation.item_table import ItemTable, ItemVector, select_items
 from fieldmark.evaluation.metrics import (
-    CHUNK_BYTES,
-    LabeledRows,
-    Ties,
-    average_precision,
+    RECALL_LEVELS,
     bootstrap_means,
     chance_average_precision,
-    relevant_count,
+    hits_at_k,
+    interpolated_precision,
+    precision_sums,
 )
-from fieldmark.types import MEDIA, Embeddings, Medium, Split
-
-RESAMPLE_COUNT = 1000
-"""Bootstrap resamples behind an interval."""
-
-ALL = "all"
-"""The gallery of every medium together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """The rules of an evaluation.
-
-    Args:
-        exclude_self: Whether a query is taken out of a gallery it stands in.
-        drop_straddling: Whether items are left out whose group also stands in train.
-        skip_without_relevant: Whether a query without relevant items is left out of the mean, rather than counted as 0.
-    """
-
-    name: str
-    vector: ItemVector
-    ties: Ties
-    exclude_self: bool
-    drop_straddling: bool
-    skip_without_relevant: bool
-
+from fieldmark.evaluation.ranking import Compute, Neighbors, RankedChunk, Ranking, Relevance, Ties
+from fieldmark.evaluation.result import (
+    CUTOFFS,
+    RESAMPLE_COUNT,
+    SEEN,
+    UNSEEN,
+    Direction,
+    Evaluation,
+    Protocol,
+    RankMean,
+    Slice,
+    SliceMean,
+    direction_name,
+)
+from fieldmark.evaluation.space import (
+    NEIGHBOR_COUNT,
+    Space,
+    calibrate,
+    find_confusions,
+    measure_hubness,
+    measure_media_gap,
+)
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 PAPER = Protocol(
     name="paper",
@@ -67,99 +63,74 @@ STRICT = Protocol(
 
 PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (PAPER, STRICT)}
 
+_PART_COUNT = len(MEDIA)
+"""The gallery's parts are the media; the whole gallery comes behind them."""
+
 
 @dataclass(frozen=True, slots=True)
-class Direction:
-    """One task: queries of a medium against a gallery of a medium, or of all.
+class Known:
+    """What is known of the items beside their embeddings.
+
+    Args:
+        split: The split to evaluate; None for all items.
+        straddling_groups: Groups that also stand in train.
+        seen_classes: Classes that the model was trained on; None where that is not known.
+        ranks: For each rank above the class, such as genus, the name there of each class.
+    """
+
+    split: Split | None = Split.TEST
+    straddling_groups: frozenset[str] = frozenset()
+    seen_classes: frozenset[str] | None = None
+    ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One direction query by query, before anything is averaged.
 
     Args:
         gallery_medium: None for the gallery of all media.
-        mean_average_precision: Mean over the counted queries.
-        class_mean_average_precision: Mean over classes of the mean over the counted queries of the class.
-        interval_95: Bootstrap interval of the mean, groups drawn anew.
-        chance: What a random ranking gives on average.
-        query_count: Queries counted in the mean.
+        row: Of each query, in the table of items.
         gallery_count: Items of the gallery, the query among them where it stands there.
-        without_relevant_count: Queries without a relevant item; the protocol says whether they are counted.
+        best_score: Of the best gallery item; NaN where there is none.
+        has_relevant: Whether the gallery has a relevant item for the query.
+        is_counted: Whether the protocol has the query in the mean.
+        hits: For each of `CUTOFFS`, how likely a relevant item is among the first k.
+        rank_average_precision: For each rank of the taxonomy; `rank_chance` beside it.
     """
 
     query_medium: Medium
     gallery_medium: Medium | None
-    mean_average_precision: float
-    class_mean_average_precision: float
-    interval_95: tuple[float, float]
-    chance: float
-    query_count: int
+    row: Int[np.ndarray, " query"]
     gallery_count: int
-    without_relevant_count: int
+    average_precision: Float64[np.ndarray, " query"]
+    chance: Float64[np.ndarray, " query"]
+    best_score: Float64[np.ndarray, " query"]
+    has_relevant: Bool[np.ndarray, " query"]
+    is_counted: Bool[np.ndarray, " query"]
+    hits: Float64[np.ndarray, "cutoff query"]
+    curve: Float64[np.ndarray, "query level"]
+    rank_average_precision: Float64[np.ndarray, "rank query"]
+    rank_chance: Float64[np.ndarray, "rank query"]
 
     @property
     def name(self) -> str:
-        """The direction in words, such as `image_to_text`."""
-        return _direction_name(self.query_medium, self.gallery_medium)
+        """The direction in words."""
+        return direction_name(self.query_medium, self.gallery_medium)
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """What an evaluation found, with everything needed to read it.
+class Measurement:
+    """An evaluation together with what it was averaged from.
 
     Args:
-        split: The split all items are of; None where they are of several, or of none.
-        item_count: Items evaluated, of each medium; 0 for a medium that is absent.
-        without_class_count: Items left out because they have no class.
-        straddling_count: Items left out because their group also stands in train.
-        directions: The tasks that could be measured, in the media's order.
-        same_medium: The same within one medium; not one of the 16 tasks.
-        absent: Names of the tasks without a query that counts: a medium, or a shared class, is missing.
-        seed: Of the bootstrap.
+        neighbors: The first items of every query, for each medium of the gallery; empty where they were not asked for.
     """
 
-    protocol: Protocol
-    split: Split | None
-    item_count: Mapping[Medium, int]
-    class_count: int
-    without_class_count: int
-    straddling_count: int
-    directions: tuple[Direction, ...]
-    same_medium: tuple[Direction, ...]
-    absent: tuple[str, ...]
-    seed: int
-
-    @property
-    def bi_modality(self) -> float | None:
-        """Mean MAP of the directions between two media; None where there is none."""
-        return _mean_map(d for d in self.directions if d.gallery_medium is not None)
-
-    @property
-    def multi_modality(self) -> float | None:
-        """Mean MAP of the directions to all media; None where there is none."""
-        return _mean_map(d for d in self.directions if d.gallery_medium is None)
-
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `fieldmark evaluate --json` prints."""
-        return {
-            "protocol": self.protocol.name,
-            "split": None if self.split is None else self.split.value,
-            "counts": {medium.value: count for medium, count in self.item_count.items()},
-            "class_count": self.class_count,
-            "map": {d.name: d.mean_average_precision for d in self.directions},
-            "map_average": {"bi_modality": self.bi_modality, "multi_modality": self.multi_modality},
-            "chance": {d.name: d.chance for d in self.directions},
-            "interval_95": {d.name: list(d.interval_95) for d in self.directions},
-            "map_class_average": {d.name: d.class_mean_average_precision for d in self.directions},
-            "map_same_medium": {d.name: d.mean_average_precision for d in self.same_medium},
-            "query_counts": {d.name: d.query_count for d in self.directions},
-            "gallery_counts": {d.name: d.gallery_count for d in self.directions},
-            "queries_without_relevant": {d.name: d.without_relevant_count for d in self.directions},
-            "absent": list(self.absent),
-            "left_out": {"without_class": self.without_class_count, "straddling_group": self.straddling_count},
-            "ties": self.protocol.ties.value,
-            "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
-        }
-
-    def to_text(self) -> str:
-        """The table that `fieldmark evaluate` prints."""
-        return format_table(self)
+    table: ItemTable
+    tasks: tuple[Task, ...]
+    neighbors: tuple[Neighbors, ...]
+    evaluation: Evaluation
 
 
 def evaluate(
@@ -169,7 +140,7 @@ def evaluate(
     split: Split | None = Split.TEST,
     straddling_groups: Iterable[str] = (),
     seed: int = 0,
-    chunk_bytes: int = CHUNK_BYTES,
+    compute: Compute | None = None,
 ) -> Evaluation:
     """Measures every direction for which there are items, under the rules of a protocol.
 
@@ -177,7 +148,6 @@ def evaluate(
         split: The split to evaluate; None for all items.
         straddling_groups: Groups that also stand in train.
         seed: Of the bootstrap.
-        chunk_bytes: Memory for the rankings held at once.
 
     Raises:
         CannotEvaluateError: No item is left to measure, no query has a relevant item, or the protocol needs
@@ -192,174 +162,277 @@ def evaluate(
         >>> evaluate(pair, protocol=STRICT, split=None).bi_modality
         1.0
     """
-    table = select_items(
-        embeddings,
-        vector=protocol.vector,
-        split=split,
-        straddling_groups=frozenset(straddling_groups if protocol.drop_straddling else ()),
+    known = Known(split=split, straddling_groups=frozenset(straddling_groups))
+    return measure(embeddings, protocol=protocol, known=known, seed=seed, compute=compute).evaluation
+
+
+def measure(
+    embeddings: Embeddings,
+    *,
+    protocol: Protocol,
+    known: Known,
+    seed: int = 0,
+    compute: Compute | None = None,
+    with_space: bool = False,
+) -> Measurement:
+    """The evaluation, its tasks query by query and, where asked for, the figures of the embedding space.
+
+    Raises:
+        CannotEvaluateError: As for `evaluate`.
+        NonFiniteEmbeddingError: Items without a usable vector; all are named.
+    """
+    groups = known.straddling_groups if protocol.drop_straddling else frozenset()
+    table = select_items(embeddings, vector=protocol.vector, split=known.split, straddling_groups=groups)
+    ranking = Ranking(
+        table.rows, part=table.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
     )
-    measured, absent = _measure(table, protocol=protocol, seed=seed, chunk_bytes=chunk_bytes)
-    return Evaluation(
+    tasks, absent = _split_into_tasks(table, _rank(table, ranking, protocol=protocol, known=known), protocol=protocol)
+    neighbors: tuple[Neighbors, ...] = ()
+    if with_space:
+        neighbors = ranking.nearest(table.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
+    intervals, average_intervals = _intervals(tasks, table.group, seed=seed)
+    directions = [
+        _summarize(task, table, interval, known=known) for task, interval in zip(tasks, intervals, strict=True)
+    ]
+    evaluation = Evaluation(
         protocol=protocol,
         split=table.split,
         item_count={medium: int((table.medium == code).sum()) for code, medium in enumerate(MEDIA)},
         class_count=len(table.class_names),
         without_class_count=table.without_class_count,
         straddling_count=table.straddling_count,
-        directions=tuple(d for d in measured if d.gallery_medium is not d.query_medium),
-        same_medium=tuple(d for d in measured if d.gallery_medium is d.query_medium),
+        directions=tuple(d for d in directions if not d.is_within_medium),
+        same_medium=tuple(d for d in directions if d.is_within_medium),
         absent=tuple(absent),
         seed=seed,
+        origin_count=_count_origins(table),
+        unseen_classes=_unseen(table, known),
+        without_rank=tuple(
+            name for name in table.class_names if any(name not in by_class for by_class in known.ranks.values())
+        ),
+        interval_95_average=average_intervals,
+        space=_describe(table, tasks, neighbors) if with_space else None,
     )
+    return Measurement(table, tuple(tasks), neighbors, evaluation)
 
 
-def format_table(evaluation: Evaluation) -> str:
-    """The 16 MAPs beside chance, with the protocol and all counts, as text of at most 80 columns."""
-    protocol, split = evaluation.protocol, evaluation.split
-    counts = ", ".join(f"{medium} {count:,}" for medium, count in evaluation.item_count.items())
-    lines = [
-        f"Protocol {protocol.name}, {'all items' if split is None else f'split {split}'}, "
-        f"{evaluation.class_count:,} classes",
-        f"Items: {counts}",
-    ]
-    if evaluation.without_class_count:
-        lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
-    if evaluation.straddling_count:
-        lines.append(f"Left out: {evaluation.straddling_count:,} whose group also stands in train")
-    header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
-    lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
-    for d in evaluation.directions:
-        low, high = d.interval_95
-        lines.append(
-            f"{_symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
-            f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
-            f"{d.without_relevant_count:9,}"
-        )
-    across = sum(d.gallery_medium is not None for d in evaluation.directions)
-    to_all = len(evaluation.directions) - across
-    lines += [
-        "",
-        f"Average of {across:>2} bi-modality tasks:    {_shown(evaluation.bi_modality)}",
-        f"Average of {to_all:>2} multi-modality tasks: {_shown(evaluation.multi_modality)}",
-    ]
-    if evaluation.absent:
-        names = ", ".join(_symbol(name) for name in evaluation.absent)
-        lines += textwrap.wrap(f"Not measured, for want of a medium or of a shared class: {names}", 80)
-    fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
-    lines.append(f"No match: queries without a relevant item in the gallery, {fate}.")
-    return "\n".join(lines)
+# ---------------------------------------------------------------- every query against every part of the gallery
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
-    """The raw numbers of one direction, query by query, before anything is averaged."""
+class _Ranked:
+    """Figures of every query for each relevance (class, then ranks) and each part of the gallery, the whole last."""
 
-    query_medium: Medium
-    gallery_medium: Medium | None
-    query: LabeledRows
-    gallery_count: int
-    average_precision: Float64[np.ndarray, " query"]
-    chance: Float64[np.ndarray, " query"]
-    has_relevant: Bool[np.ndarray, " query"]
-    is_counted: Bool[np.ndarray, " query"]
+    average_precision: Float64[np.ndarray, "relevance part query"]
+    relevant_count: Int[np.ndarray, "relevance part query"]
+    hits: Float64[np.ndarray, "cutoff part query"]
+    curve: Float64[np.ndarray, "part query level"]
+    best_score: Float64[np.ndarray, "part query"]
 
 
-def _measure(table: ItemTable, *, protocol: Protocol, seed: int, chunk_bytes: int) -> tuple[list[Direction], list[str]]:
+def _rank(table: ItemTable, ranking: Ranking, *, protocol: Protocol, known: Known) -> _Ranked:
+    labels = [table.rows.label, *(_rank_label(table, by_class) for by_class in known.ranks.values())]
+    count, part_count = len(table.items), _PART_COUNT + 1
+    ranked = _Ranked(
+        average_precision=np.zeros((len(labels), part_count, count)),
+        relevant_count=np.zeros((len(labels), part_count, count), dtype=np.int64),
+        hits=np.zeros((len(CUTOFFS), part_count, count)),
+        curve=np.zeros((part_count, count, len(RECALL_LEVELS))),
+        best_score=np.full((part_count, count), np.nan),
+    )
+    relevance = [Relevance(label, label) for label in labels]
+    for chunk in ranking.rank(table.rows, relevance=relevance, exclude_self=protocol.exclude_self):
+        _fill(ranked, chunk, gallery_count=count)
+    ranked.average_precision[:] /= np.maximum(ranked.relevant_count, 1)
+    return ranked
+
+
+def _fill(ranked: _Ranked, chunk: RankedChunk, *, gallery_count: int) -> None:
+    """Puts the figures of a chunk of queries into their places."""
+    start, query_count = chunk.start, chunk.query_count
+    rows = slice(start, start + query_count)
+    ranked.best_score[:, rows] = chunk.best_score
+    for place, parts in enumerate(chunk.blocks):
+        for part, blocks in enumerate(parts):
+            ranked.average_precision[place, part, rows] = precision_sums(
+                blocks, start=start, query_count=query_count, gallery_count=gallery_count
+            )
+            ranked.relevant_count[place, part, rows] = np.bincount(
+                blocks.query - start, weights=blocks.relevant_count, minlength=query_count
+            )
+            if place == 0:
+                ranked.curve[part, rows] = interpolated_precision(blocks, start=start, query_count=query_count)
+                for cutoff, k in enumerate(CUTOFFS):
+                    ranked.hits[cutoff, part, rows] = hits_at_k(blocks, k=k, start=start, query_count=query_count)
+
+
+def _split_into_tasks(table: ItemTable, ranked: _Ranked, *, protocol: Protocol) -> tuple[list[Task], list[str]]:
     """The directions that have a query to count, and the names of the tasks that have none."""
-    tasks: list[_Task] = []
+    tasks: list[Task] = []
     absent: list[str] = []
-    for query_medium in MEDIA:
-        for gallery_medium in (*MEDIA, None):
-            task = _rank(table, query_medium, gallery_medium, protocol=protocol, chunk_bytes=chunk_bytes)
+    for query_code, query_medium in enumerate(MEDIA):
+        row = np.flatnonzero(table.medium == query_code)
+        for part, gallery_medium in enumerate((*MEDIA, None)):
+            task = _task(table, ranked, row, part=part, protocol=protocol) if len(row) else None
             if task is not None and task.is_counted.any():
                 tasks.append(task)
             elif query_medium is not gallery_medium:
-                absent.append(_direction_name(query_medium, gallery_medium))
+                absent.append(direction_name(query_medium, gallery_medium))
     if not tasks:
         raise CannotEvaluateError(
             reason="no item has another of its class in the gallery",
             remedy="Embed more items of each class, or mend 'class_name' in the manifest",
         )
-    intervals = _intervals(tasks, table.group, seed=seed)
-    return [_summarize(task, interval) for task, interval in zip(tasks, intervals, strict=True)], absent
+    return tasks, absent
 
 
-def _rank(
-    table: ItemTable, query_medium: Medium, gallery_medium: Medium | None, *, protocol: Protocol, chunk_bytes: int
-) -> _Task | None:
-    """One direction; None where its queries or its gallery are missing."""
-    query = table.select(table.medium == MEDIA.index(query_medium))
-    is_gallery = np.ones(len(table.medium), dtype=bool)
-    if gallery_medium is not None:
-        is_gallery = table.medium == MEDIA.index(gallery_medium)
-    gallery = table.select(is_gallery)
-    if not len(query.label) or not len(gallery.label):
+def _task(
+    table: ItemTable, ranked: _Ranked, row: Int[np.ndarray, " query"], *, part: int, protocol: Protocol
+) -> Task | None:
+    """One direction; None where its gallery is empty."""
+    gallery_medium = None if part == _PART_COUNT else MEDIA[part]
+    query_medium = MEDIA[int(table.medium[row[0]])]
+    gallery_count = len(table.items) if gallery_medium is None else int((table.medium == part).sum())
+    if not gallery_count:
         return None
-    relevant = relevant_count(query, gallery, exclude_self=protocol.exclude_self)
+    relevant = ranked.relevant_count[:, part, row]
     is_own_left_out = protocol.exclude_self and gallery_medium in {query_medium, None}
-    return _Task(
+    chance = [
+        chance_average_precision(each, gallery_count=np.full(len(row), gallery_count - is_own_left_out))
+        for each in relevant
+    ]
+    has_relevant = relevant[0] > 0
+    return Task(
         query_medium=query_medium,
         gallery_medium=gallery_medium,
-        query=query,
-        gallery_count=len(gallery.label),
-        average_precision=average_precision(
-            query, gallery, ties=protocol.ties, exclude_self=protocol.exclude_self, chunk_bytes=chunk_bytes
-        ),
-        chance=chance_average_precision(
-            relevant, gallery_count=np.full(len(relevant), len(gallery.label) - is_own_left_out)
-        ),
-        has_relevant=relevant > 0,
-        is_counted=relevant > 0 if protocol.skip_without_relevant else np.ones(len(relevant), dtype=bool),
+        row=row,
+        gallery_count=gallery_count,
+        average_precision=ranked.average_precision[0, part, row],
+        chance=chance[0],
+        best_score=ranked.best_score[part, row],
+        has_relevant=has_relevant,
+        is_counted=has_relevant if protocol.skip_without_relevant else np.ones(len(row), dtype=bool),
+        hits=ranked.hits[:, part, row],
+        curve=ranked.curve[part, row],
+        rank_average_precision=ranked.average_precision[1:, part, row],
+        rank_chance=np.stack(chance)[1:],
     )
 
 
-def _intervals(tasks: list[_Task], group: Int[np.ndarray, " row"], *, seed: int) -> Float[np.ndarray, "task two"]:
-    """The 2.5 % and 97.5 % points of each task's mean when all groups are drawn anew, for all tasks together."""
+def _rank_label(table: ItemTable, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
+    """Labels at a rank; a class that has none there is alone in its own."""
+    names = [("named", by_class[name]) if name in by_class else ("class", name) for name in table.class_names]
+    code = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[table.rows.label]
+    return label
+
+
+# ---------------------------------------------------------------- means
+
+
+def _intervals(
+    tasks: Sequence[Task], group: Int[np.ndarray, " row"], *, seed: int
+) -> tuple[Float[np.ndarray, "task two"], dict[str, tuple[float, float]]]:
+    """The 2.5 % and 97.5 % points of each task's mean, and of their averages, when all groups are drawn anew."""
     group_count = int(group.max()) + 1
     total = np.zeros((group_count, len(tasks)))
     count = np.zeros((group_count, len(tasks)))
     for column, task in enumerate(tasks):
-        query_group = group[task.query.item_code]
         value = task.average_precision * task.is_counted
-        total[:, column] = np.bincount(query_group, weights=value, minlength=group_count)
-        count[:, column] = np.bincount(query_group, weights=task.is_counted, minlength=group_count)
+        total[:, column] = np.bincount(group[task.row], weights=value, minlength=group_count)
+        count[:, column] = np.bincount(group[task.row], weights=task.is_counted, minlength=group_count)
     generator = np.random.default_rng(seed)
     means = bootstrap_means(total, count, resample_count=RESAMPLE_COUNT, generator=generator)
     points: Float[np.ndarray, "task two"] = np.nanpercentile(means, [2.5, 97.5], axis=0).T
-    return points
+    across = [t.gallery_medium is not None and t.gallery_medium is not t.query_medium for t in tasks]
+    to_all = [t.gallery_medium is None for t in tasks]
+    averages = {}
+    for name, chosen in (("bi_modality", across), ("multi_modality", to_all)):
+        if any(chosen):
+            low, high = np.nanpercentile(means[:, chosen].mean(axis=1), [2.5, 97.5])
+            averages[name] = (float(low), float(high))
+    return points, averages
 
 
-def _summarize(task: _Task, interval: Float[np.ndarray, " two"]) -> Direction:
-    value, label = task.average_precision[task.is_counted], task.query.label[task.is_counted]
-    class_size = np.bincount(label)
-    class_mean = np.bincount(label, weights=value) / np.maximum(class_size, 1)
+def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"], *, known: Known) -> Direction:
+    counted = task.is_counted
+    value, row = task.average_precision[counted], task.row[counted]
+    class_of_query = [table.class_names[label] for label in table.rows.label[row]]
+    by_class = _means_by(class_of_query, value)
+    by_slice = {
+        Slice.CLASS: by_class,
+        Slice.ORIGIN: _means_by([_origin(table.items[each]) for each in row.tolist()], value),
+        Slice.TRAINING: {}
+        if known.seen_classes is None
+        else _means_by([SEEN if name in known.seen_classes else UNSEEN for name in class_of_query], value),
+    }
     return Direction(
         query_medium=task.query_medium,
         gallery_medium=task.gallery_medium,
         mean_average_precision=float(value.mean()),
-        class_mean_average_precision=float(class_mean[class_size > 0].mean()),
+        class_mean_average_precision=float(np.mean([each.mean_average_precision for each in by_class.values()])),
         interval_95=(float(interval[0]), float(interval[1])),
-        chance=float(task.chance[task.is_counted].mean()),
+        chance=float(task.chance[counted].mean()),
         query_count=len(value),
         gallery_count=task.gallery_count,
         without_relevant_count=int((~task.has_relevant).sum()),
+        hit_rate={k: float(hits[counted].mean()) for k, hits in zip(CUTOFFS, task.hits, strict=True)},
+        precision_at_recall=tuple(task.curve[counted].mean(axis=0).tolist()),
+        by_slice=by_slice,
+        by_rank={
+            rank: RankMean(float(precision[counted].mean()), float(chance[counted].mean()))
+            for rank, precision, chance in zip(known.ranks, task.rank_average_precision, task.rank_chance, strict=True)
+        },
     )
 
 
-def _direction_name(query_medium: Medium, gallery_medium: Medium | None) -> str:
-    return f"{query_medium}_to_{gallery_medium or ALL}"
+def _means_by(names: Sequence[str | None], value: Float64[np.ndarray, " query"]) -> dict[str, SliceMean]:
+    """The mean over the queries of each name, by name; queries without one are passed over."""
+    known = sorted({name for name in names if name is not None})
+    code = {name: place for place, name in enumerate(known)}
+    slot = np.array([-1 if name is None else code[name] for name in names])
+    count = np.bincount(slot[slot >= 0], minlength=len(known))
+    total = np.bincount(slot[slot >= 0], weights=value[slot >= 0], minlength=len(known))
+    return {name: SliceMean(float(total[place] / count[place]), int(count[place])) for name, place in code.items()}
 
 
-def _symbol(direction_name: str) -> str:
-    """Such as I→T or I→All."""
-    query, gallery = direction_name.split("_to_")
-    return f"{query[0].upper()}→{'All' if gallery == ALL else gallery[0].upper()}"
+def _origin(item: Item) -> str | None:
+    """What the manifest's column `origin` says of an item."""
+    return dict(item.extra).get("origin") or None
 
 
-def _mean_map(directions: Iterable[Direction]) -> float | None:
-    values = [direction.mean_average_precision for direction in directions]
-    return float(np.mean(values)) if values else None
+def _count_origins(table: ItemTable) -> dict[Medium, dict[str, int]]:
+    counts = {medium: Counter[str]() for medium in MEDIA}
+    for item in table.items:
+        origin = _origin(item)
+        if origin is not None:
+            counts[item.medium][origin] += 1
+    return {medium: dict(sorted(each.items())) for medium, each in counts.items() if each}
 
 
-def _shown(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _unseen(table: ItemTable, known: Known) -> tuple[str, ...] | None:
+    if known.seen_classes is None:
+        return None
+    return tuple(name for name in table.class_names if name not in known.seen_classes)
+
+
+def _describe(table: ItemTable, tasks: Sequence[Task], neighbors: Sequence[Neighbors]) -> Space:
+    """Calibration, media gap, hubs and confusions."""
+    hubness = {}
+    for code, gallery_medium in enumerate(MEDIA):
+        gallery = np.flatnonzero(table.medium == code)
+        for query_code, query_medium in enumerate(MEDIA):
+            each = neighbors[code]
+            chosen = table.medium[each.query] == query_code
+            if len(gallery) and chosen.any():
+                own = Neighbors(each.query[chosen], each.gallery[chosen], each.score[chosen], each.share[chosen])
+                hubness[direction_name(query_medium, gallery_medium)] = measure_hubness(own, gallery=gallery)
+    return Space(
+        calibration={
+            task.name: calibrate(np.clip(task.best_score[task.is_counted], 0.0, 1.0), task.hits[0][task.is_counted])
+            for task in tasks
+        },
+        media_gap=measure_media_gap(table),
+        hubness=hubness,
+        confusions=find_confusions(table, neighbors),
+    )

@@ -12,7 +12,7 @@ from fieldmark.config import load_config
 from fieldmark.data.aviary import synthesize
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import DemoFolderError
-from fieldmark.evaluation.protocol import Evaluation, format_table
+from fieldmark.evaluation.result import Evaluation, format_table
 from fieldmark.types import MEDIA, Hit, Item, Split
 from fieldmark.workflows.check import CheckReport, check
 from fieldmark.workflows.contact_sheet import Tile, draw_sheet

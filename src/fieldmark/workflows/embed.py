@@ -1,5 +1,7 @@
 """The verb `embed`: a manifest and a checkpoint to an embeddings folder."""
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,7 +92,13 @@ def embed(
         class_names=model.class_names,
         failures=failures.failures,
         straddling_groups=_straddling_groups(items, all_items),
-        facts={"checkpoint": str(checkpoint), "manifest": str(manifest), "split": split},
+        facts={
+            "checkpoint": str(checkpoint),
+            "manifest": str(manifest),
+            "manifest_sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+            "split": split,
+            "config": json.loads(model.config.to_json()),
+        },
     )
     return EmbedReport(out, info, kept_count=len(wanted) - len(fresh))
 

@@ -1,31 +1,130 @@
-"""The verb `evaluate`: an embeddings folder to the 16 MAPs."""
+"""The verb `evaluate`: an embeddings folder to the 16 MAPs and all that stands beside them."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from fieldmark.data.shards import read_embeddings
-from fieldmark.evaluation.protocol import PROTOCOLS, Evaluation
-from fieldmark.evaluation.protocol import evaluate as measure
-from fieldmark.types import Split
+from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
+from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
+from fieldmark.evaluation.ranking import Compute
+from fieldmark.evaluation.result import Evaluation
+from fieldmark.types import Embeddings, Split
+from fieldmark.workflows.encode import Host
+
+ProtocolName = Literal["strict", "paper"]
+
+MEASURED_RANKS = ("genus", "family")
+"""Of a taxonomy: at these a wrong hit may still be worth something."""
 
 
-def evaluate(
-    folder: Path | str, *, protocol: Literal["strict", "paper"] = "strict", split: Split | None = None, seed: int = 0
-) -> Evaluation:
-    """Measures the 12 + 4 tasks on the embeddings in a folder.
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an evaluation is asked for; a receipt keeps it.
 
     Args:
         split: Which items of the folder; None takes those of the test split, or all where there are none.
         seed: Of the bootstrap.
+        ranks: For genus and family, the name there of each class; empty without a taxonomy.
+    """
+
+    protocol: ProtocolName = "strict"
+    split: Split | None = None
+    seed: int = 0
+    ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredFolder:
+    """An embeddings folder, what it holds, and what was measured on it."""
+
+    folder: Path
+    settings: Settings
+    embeddings: Embeddings
+    info: EmbeddingsInfo
+    measurement: Measurement
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The numbers."""
+        return self.measurement.evaluation
+
+
+def evaluate(
+    folder: Path | str,
+    *,
+    protocol: ProtocolName = "strict",
+    split: Split | None = None,
+    seed: int = 0,
+    taxonomy: Path | str | None = None,
+    host: Host | None = None,
+) -> Evaluation:
+    """Measures the 12 + 4 tasks on the embeddings in a folder.
+
+    Args:
+        folder: Embeddings, or a run folder that holds one folder of them.
+        split: Which items of the folder; None takes those of the test split, or all where there are none.
+        seed: Of the bootstrap.
+        taxonomy: A CSV file that tells genus and family of the classes; None measures at class rank alone.
 
     Raises:
         EmbeddingsError: The folder is not complete or damaged.
         CannotEvaluateError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
+        TaxonomyError: The taxonomy cannot be read.
     """
-    embeddings, info = read_embeddings(Path(folder))
+    settings = Settings(protocol=protocol, split=split, seed=seed, ranks=read_ranks(taxonomy))
+    return measure_folder(folder, settings=settings, host=host).evaluation
+
+
+def read_ranks(taxonomy: Path | str | None) -> dict[str, dict[str, str]]:
+    """Genus and family of each class in a taxonomy file; nothing for None.
+
+    Raises:
+        TaxonomyError: The taxonomy cannot be read.
+    """
+    if taxonomy is None:
+        return {}
+    read = read_taxonomy(Path(taxonomy))
+    return {rank: read.names_at(rank) for rank in MEASURED_RANKS}
+
+
+def measure_folder(folder: Path | str, *, settings: Settings, host: Host | None = None) -> MeasuredFolder:
+    """Everything that was measured on a folder; the classes that its model scores are those seen in training.
+
+    Raises:
+        EmbeddingsError: As for `evaluate`.
+        CannotEvaluateError: As for `evaluate`.
+        NonFiniteEmbeddingError: As for `evaluate`.
+    """
+    folder = find_embeddings(Path(folder))
+    embeddings, info = read_embeddings(folder)
+    split = settings.split
     if split is None and any(item.split is Split.TEST for item in embeddings.items):
         split = Split.TEST
-    return measure(
-        embeddings, protocol=PROTOCOLS[protocol], split=split, straddling_groups=info.straddling_groups, seed=seed
+    known = Known(
+        split=split,
+        straddling_groups=frozenset(info.straddling_groups),
+        seen_classes=frozenset(info.class_names) if info.class_names else None,
+        ranks=settings.ranks,
     )
+    measurement = measure(
+        embeddings,
+        protocol=PROTOCOLS[settings.protocol],
+        known=known,
+        seed=settings.seed,
+        compute=Compute(device=(host or Host.from_environment()).torch_device()),
+        with_space=True,
+    )
+    return MeasuredFolder(folder, settings, embeddings, info, measurement)
+
+
+def find_embeddings(path: Path) -> Path:
+    """The embeddings folder at a path: itself, or the only one that a run folder holds, or its `test`."""
+    if (path / INFO_NAME).is_file():
+        return path
+    inside = sorted(file.parent for file in path.glob(f"*/{INFO_NAME}"))
+    if path / "test" in inside:
+        return path / "test"
+    return inside[0] if len(inside) == 1 else path

@@ -1,0 +1,191 @@
+"""The 16 tasks at the sizes of PKU FG-XMedia: time beside the bare matrix products and beside a Python loop; memory.
+
+    python benchmarks/evaluation.py                 # 5,794 / 4,000 / 5,684 / 6,000 items, 200-d, 200 classes
+    python benchmarks/evaluation.py --large         # then 100,000 x 100,000 items, one direction
+
+All figures are of one process, measured in turns; each ratio is taken within one turn. The products are the
+float64 scores of every pair of items once, in the same chunks; the loop ranks, for a share of the queries, every
+gallery of the 16 tasks and walks down the ranking. Both give the same numbers as fieldmark, which is checked.
+"""
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from fieldmark.evaluation.metrics import average_precision
+from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
+from fieldmark.evaluation.ranking import CHUNK_BYTES, Compute, LabeledRows, Ties
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+
+COUNTS = {Medium.IMAGE: 5_794, Medium.TEXT: 4_000, Medium.VIDEO: 5_684, Medium.AUDIO: 6_000}
+
+
+def make_embeddings(*, dim: int, class_count: int, seed: int) -> Embeddings:
+    """Noisy copies of the classes' centers, so that rankings are neither perfect nor chance."""
+    generator = np.random.default_rng(seed)
+    centers = generator.normal(size=(class_count, dim))
+    items = tuple(
+        Item(f"{medium}-{number}", medium, class_name=f"class {number % class_count}", split=Split.TEST)
+        for medium in MEDIA
+        for number in range(COUNTS[medium])
+    )
+    label = np.concatenate([np.arange(COUNTS[medium]) % class_count for medium in MEDIA])
+    rows = (centers[label] + 3.0 * generator.normal(size=(len(items), dim))).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    logits = (rows @ centers.T).astype(np.float32)
+    nowhere = np.full(len(items), np.nan)
+    return Embeddings(items, nowhere, nowhere, rows, logits)
+
+
+def multiply(rows: np.ndarray, dtype: torch.dtype) -> None:
+    """The scores of every pair once, in chunks, each overwritten by the next."""
+    units = torch.from_numpy(rows).to(dtype)
+    chunk = CHUNK_BYTES // (units.element_size() * len(units))
+    buffer = torch.empty(chunk, len(units), dtype=dtype)
+    for start in range(0, len(units), chunk):
+        part = units[start : start + chunk]
+        torch.mm(part, units.T, out=buffer[: len(part)])
+
+
+def loop_over_rankings(measured: Measurement, queries: list[int]) -> list[list[float]]:
+    """Average precision of some queries in the 16 tasks: scores by NumPy, then one step of Python for each rank."""
+    table = measured.table
+    units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
+    galleries = [np.flatnonzero(table.medium == code) for code in range(len(MEDIA))] + [np.arange(len(units))]
+    values = []
+    for query in queries:
+        found_of_query = []
+        for code, gallery in enumerate(galleries):
+            if code == table.medium[query]:
+                continue
+            scores = units[gallery] @ units[query]
+            relevant = table.rows.label[gallery] == table.rows.label[query]
+            found, rank, total = 0, 0, 0.0
+            for place in np.argsort(-scores, kind="stable").tolist():
+                if gallery[place] == query:
+                    continue
+                rank += 1
+                if relevant[place]:
+                    found += 1
+                    total += found / rank
+            found_of_query.append(total / found)
+        values.append(found_of_query)
+    return values
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def largest_gap(measured: Measurement, queries: list[int], expected: list[list[float]]) -> float:
+    """By how much the loop's numbers differ from ours at most."""
+    gap = 0.0
+    for query, values in zip(queries, expected, strict=True):
+        medium = MEDIA[measured.table.medium[query]]
+        tasks = [t for t in measured.tasks if t.query_medium is medium and t.gallery_medium is not medium]
+        ours = [t.average_precision[np.searchsorted(t.row, query)] for t in tasks]
+        gap = max(gap, float(np.abs(np.array(ours) - values).max()))
+    return gap
+
+
+def peak_gigabytes() -> float:
+    """The most memory this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+def benchmark_tasks(arguments: argparse.Namespace) -> None:
+    """Times the 16 tasks beside the products and the loop."""
+    embeddings = make_embeddings(dim=arguments.dim, class_count=arguments.classes, seed=arguments.seed)
+    protocol = PROTOCOLS[arguments.protocol]
+    before = peak_gigabytes()
+
+    def ours() -> Measurement:
+        return measure(embeddings, protocol=protocol, known=Known())
+
+    measured = ours()
+    after = peak_gigabytes()
+    multiply(embeddings.embedding, torch.float64)
+    rounds = []
+    for _ in range(arguments.rounds):
+        double = seconds(lambda: multiply(embeddings.embedding, torch.float64))
+        mine = seconds(ours)
+        single = seconds(lambda: multiply(embeddings.embedding, torch.float32))
+        rounds.append((double, mine, single))
+        print(f"products {double:.2f} s, float32 {single:.2f} s; all of `measure` {mine:.2f} s: {mine / double:.2f} x")
+    ratio = statistics.median(mine / double for double, mine, _ in rounds)
+    mine = statistics.median(mine for _, mine, _ in rounds)
+    count = len(measured.table.items)
+    setting = f"{arguments.dim}-d, {arguments.classes} classes, protocol {protocol.name}, seed {arguments.seed}"
+    print(f"{count:,} items, {setting}")
+    print(f"16 tasks with intervals, hit rates, curves, classes: median {mine:.2f} s, {ratio:.2f} x the products")
+    print(f"peak memory {after:.2f} GB, of which {before:.2f} GB before the first measurement")
+    if protocol.exclude_self:
+        benchmark_loop(measured, arguments.loop_queries, ours=ours)
+
+
+def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[], Measurement]) -> None:
+    """Times the Python loop on some of the queries, in turn with ours on all."""
+    count = len(measured.table.items)
+    queries = np.random.default_rng(1).choice(count, size=query_count, replace=False).tolist()
+    expected: list[list[float]] = []
+    looped = seconds(lambda: expected.extend(loop_over_rankings(measured, queries)))
+    mine = seconds(ours)
+    whole = looped * count / query_count
+    gap = largest_gap(measured, queries, expected)
+    print(
+        f"Python loop {looped:.2f} s for {query_count} of {count:,} queries ({query_count / count:.1%}), so "
+        f"{whole:.0f} s for all: {whole / mine:.0f} x ours, {mine:.2f} s; numbers differ by {gap:.1e} at most"
+    )
+
+
+def benchmark_large(arguments: argparse.Namespace) -> None:
+    """One direction of 100,000 x 100,000 items: that it ends, and in how much memory."""
+    count, dim = arguments.large_items, arguments.dim
+    generator = np.random.default_rng(arguments.seed)
+    centers = generator.normal(size=(count // 100, dim)).astype(np.float32)
+    label = np.arange(count) % len(centers)
+    query, gallery = (
+        LabeledRows(centers[label] + 3 * generator.standard_normal((count, dim), np.float32), label, codes)
+        for codes in (np.arange(count), np.arange(count, 2 * count))
+    )
+    before = peak_gigabytes()
+    found: list[float] = []
+    took = seconds(
+        lambda: found.append(
+            float(average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False, compute=Compute()).mean())
+        )
+    )
+    print(
+        f"{count:,} x {count:,} items: MAP {found[0]:.4f} in {took:.0f} s; peak memory {peak_gigabytes():.2f} GB, "
+        f"of which {before:.2f} GB for the vectors and what came before"
+    )
+
+
+def main() -> None:
+    """Runs what was asked for and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dim", type=int, default=200)
+    parser.add_argument("--classes", type=int, default=200)
+    parser.add_argument("--protocol", choices=list(PROTOCOLS), default="strict")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--loop-queries", type=int, default=107)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--large", action="store_true")
+    parser.add_argument("--large-items", type=int, default=100_000)
+    arguments = parser.parse_args()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    benchmark_tasks(arguments)
+    if arguments.large:
+        benchmark_large(arguments)
+
+
+if __name__ == "__main__":
+    main()

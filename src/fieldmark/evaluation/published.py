@@ -1,0 +1,144 @@
+"""The published results on PKU FG-XMedia, with what must be known before comparing with them."""
+
+import textwrap
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from fieldmark.evaluation.result import Evaluation, symbol
+from fieldmark.types import Medium
+
+SHOWN_METHODS = ("FGCrossNet", "DBFC-Net, cosine+", "SAFGCMHN", "GASA")
+"""In tables for people: the paper's own network and those that followed. `published.toml` has all."""
+
+SHORT_NAMES = {"DBFC-Net, cosine+": "DBFC-Net+"}
+OURS = "this run"
+
+
+@dataclass(frozen=True, slots=True)
+class Caveat:
+    """Something that a reader of the published numbers must know."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One row of the published tables.
+
+    Args:
+        map: By direction, as printed; directions that were not measured are missing.
+        average: As printed.
+        in_doubt: Directions whose columns were probably exchanged in print.
+    """
+
+    name: str
+    source: str
+    map: Mapping[str, float]
+    average: Mapping[str, float]
+    in_doubt: tuple[str, ...] = ()
+    year: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The published tables.
+
+    Args:
+        counts: Test items of each medium, as the benchmark's paper states them.
+        protocol: That all methods were measured with.
+    """
+
+    benchmark: str
+    class_count: int
+    counts: Mapping[Medium, int]
+    protocol: str
+    methods: tuple[Method, ...]
+    caveats: tuple[Caveat, ...] = field(default=())
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `fieldmark evaluate --beside published --json` adds."""
+        return {
+            "benchmark": self.benchmark,
+            "counts": {medium.value: count for medium, count in self.counts.items()},
+            "protocol": self.protocol,
+            "caveats": {caveat.kind: caveat.text for caveat in self.caveats},
+            "methods": [
+                {
+                    "name": method.name,
+                    "year": method.year,
+                    "source": method.source,
+                    "map": dict(method.map),
+                    "map_average": dict(method.average),
+                    "in_doubt": list(method.in_doubt),
+                }
+                for method in self.methods
+            ],
+        }
+
+
+def read_published() -> Published:
+    """The tables in the package."""
+    with Path(__file__).with_name("published.toml").open("rb") as file:
+        return TypeAdapter(Published).validate_python(tomllib.load(file))
+
+
+def differences_of_setting(evaluation: Evaluation, published: Published) -> tuple[str, ...]:
+    """Why an evaluation cannot be set against the published numbers as it is; empty where it can."""
+    reasons = []
+    if evaluation.item_count != published.counts or evaluation.class_count != published.class_count:
+        ours, theirs = (
+            ", ".join(f"{count:,} {medium}" for medium, count in counts.items())
+            for counts in (evaluation.item_count, published.counts)
+        )
+        reasons.append(
+            f"Other test items: {ours} of {evaluation.class_count:,} classes here; {theirs} of "
+            f"{published.class_count:,} classes of {published.benchmark} there. Fewer classes make every task easier, "
+            "so this run and the published methods are not in competition."
+        )
+    if evaluation.protocol.name != published.protocol:
+        reasons.append(
+            f"Other rules: protocol {evaluation.protocol.name} here, {published.protocol} there; "
+            f"--protocol {published.protocol} measures by theirs."
+        )
+    return tuple(reasons)
+
+
+def shown_methods(published: Published) -> tuple[Method, ...]:
+    """The methods that tables for people have, in their order."""
+    by_name = {method.name: method for method in published.methods}
+    return tuple(by_name[name] for name in SHOWN_METHODS)
+
+
+def format_beside(evaluation: Evaluation, published: Published) -> str:
+    """An evaluation beside the published methods, with every caveat, as text of at most 80 columns."""
+    methods = shown_methods(published)
+    names = [OURS, "chance", *(SHORT_NAMES.get(method.name, method.name) for method in methods)]
+    lines = [f"{'task':<6} " + " ".join(f"{name:>10}" for name in names)]
+    ours = {d.name: (d.mean_average_precision, d.chance) for d in evaluation.directions}
+    order = list(ours) + [name for name in methods[0].map if name not in ours]
+    for name in order:
+        own = [f"{value:.3f}" for value in ours[name]] if name in ours else ["-", "-"]
+        theirs = [format_published(method, name) for method in methods]
+        lines.append(f"{symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)))
+    averages = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
+    for name, value in averages.items():
+        cells = ["-" if value is None else f"{value:.3f}", "", *(f"{m.average[name]:.3f} " for m in methods)]
+        title = "bi" if name == "bi_modality" else "multi"
+        lines.append(f"{title:<6} " + " ".join(f"{cell:>10}" for cell in cells))
+    lines.append("bi, multi: averages of the 12 tasks between two media and of the 4 to all media.")
+    notes = (*differences_of_setting(evaluation, published), *(caveat.text for caveat in published.caveats))
+    for number, note in enumerate(notes, start=1):
+        lines += textwrap.wrap(f"{number}. {note}", 80, subsequent_indent="   ")
+    return "\n".join(lines)
+
+
+def format_published(method: Method, name: str) -> str:
+    """One published number; a star where it is in doubt, a blank in its place where not."""
+    if name not in method.map:
+        return "- "
+    return f"{method.map[name]:.3f}" + ("*" if name in method.in_doubt else " ")

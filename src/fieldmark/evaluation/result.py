@@ -1,0 +1,319 @@
+"""What an evaluation found, as plain values and as the table that people read."""
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from fieldmark.evaluation.item_table import ItemVector
+from fieldmark.evaluation.metrics import RECALL_LEVELS
+from fieldmark.evaluation.ranking import Ties
+from fieldmark.evaluation.space import Space
+from fieldmark.types import Medium, Split
+
+RESAMPLE_COUNT = 1000
+"""Bootstrap resamples behind an interval."""
+
+CUTOFFS = (1, 5, 10)
+"""Where hit rates are measured."""
+
+ALL = "all"
+"""The gallery of every medium together."""
+
+PSEUDO = "pseudo"
+"""How the `origin` of an item begins that imitates its medium, such as a pan over a photo among the videos."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The rules of an evaluation.
+
+    Args:
+        exclude_self: Whether a query is taken out of a gallery it stands in.
+        drop_straddling: Whether items are left out whose group also stands in train.
+        skip_without_relevant: Whether a query without relevant items is left out of the mean, rather than counted as 0.
+    """
+
+    name: str
+    vector: ItemVector
+    ties: Ties
+    exclude_self: bool
+    drop_straddling: bool
+    skip_without_relevant: bool
+
+
+class Slice(StrEnum):
+    """By what the queries of a direction are told apart."""
+
+    CLASS = "class"
+    ORIGIN = "origin"
+    TRAINING = "training"
+
+
+SEEN, UNSEEN = "seen", "unseen"
+"""The slices by training: of classes that the model was trained on, and of others."""
+
+
+@dataclass(frozen=True, slots=True)
+class SliceMean:
+    """MAP over some of a direction's queries."""
+
+    mean_average_precision: float
+    query_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class RankMean:
+    """MAP where every item of the query's genus or family is relevant, beside its chance level."""
+
+    mean_average_precision: float
+    chance: float
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """One task: queries of a medium against a gallery of a medium, or of all.
+
+    Args:
+        gallery_medium: None for the gallery of all media.
+        class_mean_average_precision: MAP averaged over classes instead of queries.
+        interval_95: Bootstrap over groups, of the MAP.
+        chance: MAP of random rankings of the same galleries.
+        query_count: Queries in the mean.
+        gallery_count: Items of the gallery, the query among them where it stands there.
+        without_relevant_count: Queries without a relevant item; the protocol says whether they are counted.
+        hit_rate: By cut-off.
+        precision_at_recall: At each of `RECALL_LEVELS`, interpolated, the mean over queries.
+        by_slice: MAP over the queries of each class, each origin, and of seen and unseen classes.
+        by_rank: By the name of the rank.
+    """
+
+    query_medium: Medium
+    gallery_medium: Medium | None
+    mean_average_precision: float
+    class_mean_average_precision: float
+    interval_95: tuple[float, float]
+    chance: float
+    query_count: int
+    gallery_count: int
+    without_relevant_count: int
+    hit_rate: Mapping[int, float]
+    precision_at_recall: tuple[float, ...]
+    by_slice: Mapping[Slice, Mapping[str, SliceMean]]
+    by_rank: Mapping[str, RankMean]
+
+    @property
+    def name(self) -> str:
+        """The direction in words, such as `image_to_text`."""
+        return direction_name(self.query_medium, self.gallery_medium)
+
+    @property
+    def is_within_medium(self) -> bool:
+        """Whether queries and gallery are of one medium; such a direction is not one of the 16 tasks."""
+        return self.query_medium is self.gallery_medium
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found, with everything needed to read it.
+
+    Args:
+        split: The split all items are of; None where they are of several, or of none.
+        item_count: Items evaluated, of each medium; 0 for a medium that is absent.
+        origin_count: The same by the column `origin` of the manifest, where it is given.
+        without_class_count: Items left out because they have no class.
+        straddling_count: Items left out because their group also stands in train.
+        unseen_classes: Classes that the model was not trained on; None where that is not known.
+        without_rank: Classes of which the taxonomy tells no genus or family; each is one of its own.
+        directions: The tasks that could be measured, in the media's order.
+        same_medium: The same within one medium; not one of the 16 tasks.
+        absent: Names of the tasks without a query that counts: a medium, or a shared class, is missing.
+        interval_95_average: Of the averages `bi_modality` and `multi_modality`, where there are any.
+        seed: Of the bootstrap.
+        space: What the vectors are like; None where it was not asked for.
+    """
+
+    protocol: Protocol
+    split: Split | None
+    item_count: Mapping[Medium, int]
+    class_count: int
+    without_class_count: int
+    straddling_count: int
+    directions: tuple[Direction, ...]
+    same_medium: tuple[Direction, ...]
+    absent: tuple[str, ...]
+    seed: int
+    origin_count: Mapping[Medium, Mapping[str, int]] = field(default_factory=dict)
+    unseen_classes: tuple[str, ...] | None = None
+    without_rank: tuple[str, ...] = ()
+    interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    space: Space | None = None
+
+    @property
+    def bi_modality(self) -> float | None:
+        """Mean MAP of the directions between two media; None where there is none."""
+        return _mean_map(d for d in self.directions if d.gallery_medium is not None)
+
+    @property
+    def multi_modality(self) -> float | None:
+        """Mean MAP of the directions to all media; None where there is none."""
+        return _mean_map(d for d in self.directions if d.gallery_medium is None)
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What must be said wherever the numbers are shown."""
+        lines = []
+        for medium, counts in self.origin_count.items():
+            for origin, count in counts.items():
+                if origin.startswith(PSEUDO):
+                    lines.append(
+                        f"{count:,} of {self.item_count[medium]:,} {medium} items are of origin '{origin}': they only "
+                        f"imitate {medium}, and results on them say nothing about real {medium}."
+                    )
+        if self.protocol.vector is ItemVector.POSTERIOR:
+            lines.append("Protocol paper keeps the query in the gallery of all media: for comparison only.")
+        return tuple(lines)
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `fieldmark evaluate --json` prints."""
+        every = (*self.directions, *self.same_medium)
+        return {
+            "protocol": self.protocol.name,
+            "split": None if self.split is None else self.split.value,
+            "counts": {medium.value: count for medium, count in self.item_count.items()},
+            "origin_counts": {medium.value: dict(counts) for medium, counts in self.origin_count.items()},
+            "cautions": list(self.cautions),
+            "class_count": self.class_count,
+            "map": {d.name: d.mean_average_precision for d in self.directions},
+            "map_average": {"bi_modality": self.bi_modality, "multi_modality": self.multi_modality},
+            "chance": {d.name: d.chance for d in self.directions},
+            "interval_95": {d.name: list(d.interval_95) for d in self.directions},
+            "interval_95_average": {name: list(points) for name, points in self.interval_95_average.items()},
+            "map_class_average": {d.name: d.class_mean_average_precision for d in self.directions},
+            "map_same_medium": {d.name: d.mean_average_precision for d in self.same_medium},
+            "query_counts": {d.name: d.query_count for d in self.directions},
+            "gallery_counts": {d.name: d.gallery_count for d in self.directions},
+            "queries_without_relevant": {d.name: d.without_relevant_count for d in self.directions},
+            "hit_rate": {d.name: {str(k): value for k, value in d.hit_rate.items()} for d in every},
+            "recall_levels": list(RECALL_LEVELS),
+            "precision_at_recall": {d.name: list(d.precision_at_recall) for d in every},
+            **{f"map_by_{each}": _sliced(every, each) for each in Slice},
+            "map_by_rank": {
+                d.name: {rank: {"map": m.mean_average_precision, "chance": m.chance} for rank, m in d.by_rank.items()}
+                for d in every
+                if d.by_rank
+            },
+            "classes_without_rank": list(self.without_rank),
+            "unseen_classes": None if self.unseen_classes is None else list(self.unseen_classes),
+            "absent": list(self.absent),
+            "left_out": {"without_class": self.without_class_count, "straddling_group": self.straddling_count},
+            "ties": self.protocol.ties.value,
+            "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
+            "space": None if self.space is None else self.space.to_json(),
+        }
+
+    def to_text(self) -> str:
+        """The table that `fieldmark evaluate` prints."""
+        return format_table(self)
+
+
+def format_table(evaluation: Evaluation) -> str:
+    """The 16 MAPs beside chance, with the protocol and all counts, as text of at most 80 columns."""
+    protocol = evaluation.protocol
+    lines = _heading(evaluation)
+    header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
+    lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
+    for d in evaluation.directions:
+        low, high = d.interval_95
+        lines.append(
+            f"{symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
+            f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
+            f"{d.without_relevant_count:9,}"
+        )
+    across = sum(d.gallery_medium is not None for d in evaluation.directions)
+    to_all = len(evaluation.directions) - across
+    lines += [
+        "",
+        f"Average of {across:>2} bi-modality tasks:    {_shown(evaluation.bi_modality)}",
+        f"Average of {to_all:>2} multi-modality tasks: {_shown(evaluation.multi_modality)}",
+    ]
+    lines += _averages_of_slices(evaluation)
+    if evaluation.absent:
+        names = ", ".join(symbol(name) for name in evaluation.absent)
+        lines += textwrap.wrap(f"Not measured, for want of a medium or of a shared class: {names}", 80)
+    fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
+    lines.append(f"No match: queries without a relevant item in the gallery, {fate}.")
+    for caution in evaluation.cautions:
+        lines += textwrap.wrap(caution, 80)
+    return "\n".join(lines)
+
+
+def direction_name(query_medium: Medium, gallery_medium: Medium | None) -> str:
+    """Such as `image_to_text` or `image_to_all`."""
+    return f"{query_medium}_to_{gallery_medium or ALL}"
+
+
+def symbol(name: str) -> str:
+    """A direction's name as tables print it, such as I→T or I→All."""
+    query, gallery = name.split("_to_")
+    return f"{query[0].upper()}→{'All' if gallery == ALL else gallery[0].upper()}"
+
+
+def average_by_class(evaluation: Evaluation) -> dict[str, float]:
+    """The mean MAP of each class over the directions between two media, the best class first."""
+    values: dict[str, list[float]] = {}
+    for direction in evaluation.directions:
+        if direction.gallery_medium is not None:
+            for name, mean in direction.by_slice[Slice.CLASS].items():
+                values.setdefault(name, []).append(mean.mean_average_precision)
+    means = {name: sum(each) / len(each) for name, each in values.items()}
+    return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _heading(evaluation: Evaluation) -> list[str]:
+    """The protocol and the counts."""
+    split = "all items" if evaluation.split is None else f"split {evaluation.split}"
+    counts = ", ".join(f"{medium} {count:,}" for medium, count in evaluation.item_count.items())
+    lines = [f"Protocol {evaluation.protocol.name}, {split}, {evaluation.class_count:,} classes", f"Items: {counts}"]
+    if evaluation.without_class_count:
+        lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
+    if evaluation.straddling_count:
+        lines.append(f"Left out: {evaluation.straddling_count:,} whose group also stands in train")
+    return lines
+
+
+def _averages_of_slices(evaluation: Evaluation) -> list[str]:
+    """The bi-modality average at genus and family rank, and of seen and unseen classes, where these are known."""
+    across = [d for d in evaluation.directions if d.gallery_medium is not None]
+    lines = []
+    for rank in across[0].by_rank if across else ():
+        means = [d.by_rank[rank] for d in across]
+        value = sum(m.mean_average_precision for m in means) / len(means)
+        chance = sum(m.chance for m in means) / len(means)
+        lines.append(f"  at {rank} rank, every item of the {rank} relevant: {value:.3f} (chance {chance:.3f})")
+    if evaluation.unseen_classes:
+        for name in (SEEN, UNSEEN):
+            means_of = [d.by_slice[Slice.TRAINING][name] for d in across if name in d.by_slice[Slice.TRAINING]]
+            if means_of:
+                value = sum(m.mean_average_precision for m in means_of) / len(means_of)
+                lines.append(f"  queries of classes {name} in training: {value:.3f}")
+    return lines
+
+
+def _sliced(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, dict[str, float]]]:
+    """MAP and query count by slice, then by direction."""
+    values: dict[str, dict[str, dict[str, float]]] = {}
+    for direction in directions:
+        for name, mean in direction.by_slice[by].items():
+            figures = {"map": mean.mean_average_precision, "query_count": mean.query_count}
+            values.setdefault(name, {})[direction.name] = figures
+    return values
+
+
+def _mean_map(directions: Iterable[Direction]) -> float | None:
+    values = [direction.mean_average_precision for direction in directions]
+    return sum(values) / len(values) if values else None
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -1,0 +1,123 @@
+"""Figures of the embedding space against their definitions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fieldmark.evaluation.protocol import STRICT, Known, measure
+from fieldmark.evaluation.ranking import Neighbors
+from fieldmark.evaluation.result import SEEN, UNSEEN, Slice, average_by_class
+from fieldmark.evaluation.space import calibrate, measure_hubness, measure_media_gap
+from fieldmark.types import MEDIA, Medium
+
+
+def test_calibrate_of_honest_probabilities_is_near_zero_and_of_others_their_gap():
+    generator = np.random.default_rng(0)
+    stated = generator.uniform(size=20_000)
+    honest = calibrate(stated, (generator.uniform(size=20_000) < stated).astype(float))
+    assert honest.error < 0.02
+    assert [b.count for b in honest.bins] == [2000] * 10
+    assert calibrate(np.full(50, 0.9), np.full(50, 0.4)).error == pytest.approx(0.5)
+    assert calibrate(np.array([0.3]), np.array([1.0])).error == pytest.approx(0.7)
+
+
+def test_calibrate_equals_the_definition():
+    stated, true = np.array([0.1, 0.9, 0.4, 0.6]), np.array([0.0, 1.0, 1.0, 0.0])
+    assert calibrate(stated, true, bin_count=2).error == pytest.approx((abs(0.25 - 0.5) + abs(0.75 - 0.5)) / 2)
+
+
+def test_media_gap_equals_the_means_over_all_pairs(make_embeddings):
+    table = measure(make_embeddings(), protocol=STRICT, known=Known()).table
+    units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
+    gaps = measure_media_gap(table)
+    assert len(gaps) == 6
+    for (one, other), gap in gaps.items():
+        a, b = (np.flatnonzero(table.medium == MEDIA.index(medium)) for medium in (one, other))
+        scores, same = units[a] @ units[b].T, table.rows.label[a][:, None] == table.rows.label[b]
+        assert gap.same_class == pytest.approx(scores[same].mean())
+        assert gap.other_class == pytest.approx(scores[~same].mean())
+        assert gap.centroid_distance == pytest.approx(np.linalg.norm(units[a].mean(axis=0) - units[b].mean(axis=0)))
+
+
+def test_hubness_is_high_where_one_item_is_found_by_all():
+    query = np.arange(100)
+    even = Neighbors(query, query, np.zeros(100), np.ones(100))
+    hub = Neighbors(query, np.zeros(100, dtype=np.int64), np.zeros(100), np.ones(100))
+    gallery = np.arange(100)
+    assert measure_hubness(even, gallery=gallery).skewness == 0.0
+    assert measure_hubness(even, gallery=gallery).never_share == 0.0
+    found = measure_hubness(hub, gallery=gallery)
+    assert found.skewness > 5
+    assert (found.never_share, found.top_share) == (0.99, 1.0)
+
+
+def test_confusions_name_the_classes_that_lie_together(make_embeddings):
+    embeddings = make_embeddings(items_per_class=12, segments=1, spread=0.1)
+    rows, names = embeddings.embedding.copy(), np.array([item.class_name for item in embeddings.items])
+    rows[names == "bird 3"] += rows[names == "bird 1"].mean(axis=0) - rows[names == "bird 3"].mean(axis=0)
+    twins = replace(embeddings, embedding=rows)
+    space = measure(twins, protocol=STRICT, known=Known(), with_space=True).evaluation.space
+    first = space.confusions[0]
+    assert (first.first, first.second) == ("bird 1", "bird 3")
+    assert 0.2 < first.share < 0.8
+    assert all(other.share < 0.2 for other in space.confusions[1:])
+
+
+# ---------------------------------------------------------------- slices and ranks
+
+
+def test_measure_at_wider_ranks_counts_every_item_of_the_rank(make_embeddings):
+    embeddings = make_embeddings()
+    genus = {"bird 0": "g", "bird 1": "g", "bird 2": "h"}
+    found = measure(embeddings, protocol=STRICT, known=Known(ranks={"genus": genus})).evaluation
+    assert found.without_rank == ("bird 3",)
+    renamed = tuple(replace(i, class_name=genus.get(i.class_name, i.class_name)) for i in embeddings.items)
+    wide = measure(replace(embeddings, items=renamed), protocol=STRICT, known=Known()).evaluation
+    for mine, other in zip(found.directions, wide.directions, strict=True):
+        assert mine.by_rank["genus"].mean_average_precision == pytest.approx(other.mean_average_precision)
+        assert mine.by_rank["genus"].chance == pytest.approx(other.chance)
+    assert "at genus rank" in found.to_text()
+
+
+def test_measure_tells_unseen_classes_apart(make_embeddings):
+    known = Known(seen_classes=frozenset({"bird 0", "bird 1", "bird 2"}))
+    found = measure(make_embeddings(), protocol=STRICT, known=known).evaluation
+    assert found.unseen_classes == ("bird 3",)
+    for direction in found.directions:
+        apart, by_class = direction.by_slice[Slice.TRAINING], direction.by_slice[Slice.CLASS]
+        assert apart[UNSEEN] == by_class["bird 3"]
+        counts = apart[SEEN].query_count, apart[UNSEEN].query_count
+        total = sum(n * apart[name].mean_average_precision for n, name in zip(counts, (SEEN, UNSEEN), strict=True))
+        assert total / sum(counts) == pytest.approx(direction.mean_average_precision)
+    assert "unseen in training" in found.to_text()
+
+
+def test_measure_by_class_and_origin_average_to_the_whole(make_embeddings):
+    embeddings = make_embeddings()
+    items = {
+        item.item_id: replace(item, extra=(("origin", "pseudo_clip" if int(item.item_id[-1]) % 2 else "film"),))
+        for item in embeddings.items
+        if item.medium is Medium.VIDEO
+    }
+    mixed = replace(embeddings, items=tuple(items.get(item.item_id, item) for item in embeddings.items))
+    found = measure(mixed, protocol=STRICT, known=Known()).evaluation
+    assert found.origin_count == {Medium.VIDEO: {"film": 6, "pseudo_clip": 6}}
+    assert ["6 of 12 video" in caution for caution in found.cautions] == [True]
+    assert "say nothing about" in found.to_text()
+    for direction in found.directions:
+        for by in (Slice.CLASS, Slice.ORIGIN):
+            means = direction.by_slice[by].values()
+            if means:
+                total = sum(mean.query_count * mean.mean_average_precision for mean in means)
+                assert total / direction.query_count == pytest.approx(direction.mean_average_precision)
+    means = average_by_class(found)
+    assert list(means.values()) == sorted(means.values(), reverse=True)
+
+
+def test_the_interval_of_an_average_holds_it(make_embeddings):
+    found = measure(make_embeddings(items_per_class=8), protocol=STRICT, known=Known()).evaluation
+    low, high = found.interval_95_average["bi_modality"]
+    assert low < found.bi_modality < high
+    widths = [d.interval_95[1] - d.interval_95[0] for d in found.directions if d.gallery_medium is not None]
+    assert high - low < np.mean(widths)

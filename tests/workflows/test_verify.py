@@ -1,0 +1,201 @@
+"""A receipt passes on what it was made from, and names what was changed since."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fieldmark import Embeddings, verify
+from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
+from fieldmark.errors import EmbeddingsError, ReceiptError, ReceiptVersionError
+from fieldmark.workflows.evaluate import Settings, measure_folder
+from fieldmark.workflows.receipt import write_receipt
+from fieldmark.workflows.verify import Cause
+
+
+@pytest.fixture
+def folder(toy_run, toy_embeddings, tmp_path) -> Path:
+    """A run, with its embeddings and a receipt of them; to be changed at will."""
+    shutil.copytree(toy_run, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(toy_embeddings, tmp_path / "run/test")
+    write_receipt(measure_folder(tmp_path / "run", settings=Settings(seed=3)), tmp_path / "run/evaluation.json")
+    return tmp_path / "run"
+
+
+def rewrite(folder: Path, *, change) -> None:
+    """Embeds again, as it were, with the items and vectors that `change` makes of the old ones."""
+    embeddings, info = read_embeddings(folder)
+    hashes = read_content_hashes(folder)
+    for file in folder.iterdir():
+        file.unlink()
+    writer = EmbeddingsWriter(folder, fingerprint=info.fingerprint)
+    writer.add(change(embeddings), content_hash_by_item_id=hashes)
+    writer.finish(class_names=info.class_names, straddling_groups=info.straddling_groups, facts=info.facts)
+
+
+def edit(path: Path, *keys, value) -> None:
+    """Replaces one value in a JSON file."""
+    content = json.loads(path.read_text())
+    inner = content
+    for key in keys[:-1]:
+        inner = inner[key]
+    assert inner[keys[-1]] != value
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(content))
+
+
+def pick(embeddings: Embeddings, rows: list[int]) -> Embeddings:
+    """Some rows, in an order of their own."""
+    arrays = ("start_seconds", "end_seconds", "embedding", "logits")
+    changed = {name: getattr(embeddings, name)[rows] for name in arrays}
+    return replace(embeddings, items=tuple(embeddings.items[row] for row in rows), **changed)
+
+
+def causes(report) -> set[Cause]:
+    return {difference.cause for difference in report.differences}
+
+
+def test_verify_passes_on_its_own_receipt(folder):
+    report = verify(folder / "evaluation.json")
+    assert report.is_verified
+    item_count = len({item.item_id for item in read_embeddings(folder / "test")[0].items})
+    assert (report.item_count, report.differences) == (item_count, ())
+    assert report.number_count > 200
+    assert report.to_text().startswith(f"verified: {item_count} items are unchanged")
+    assert json.loads(json.dumps(report.to_json()))["verified"] is True
+
+
+def test_verify_passes_on_embeddings_that_were_written_in_another_order(folder):
+    def turn(embeddings):
+        item_ids = [item.item_id for item in embeddings.items]
+        order = sorted(range(len(item_ids)), key=lambda row: (item_ids[row][::-1], row))
+        assert order != list(range(len(item_ids)))
+        return pick(embeddings, order)
+
+    rewrite(folder / "test", change=turn)
+    assert verify(folder / "evaluation.json").differences == ()
+
+
+def test_verify_names_an_embedding_that_was_changed(folder):
+    def nudge(embeddings):
+        embeddings.embedding[0, 0] += 0.5
+        return embeddings
+
+    name = read_embeddings(folder / "test")[0].items[0].item_id
+    rewrite(folder / "test", change=nudge)
+    report = verify(folder / "evaluation.json")
+    assert not report.is_verified
+    [embedding] = [d for d in report.differences if d.cause is Cause.EMBEDDING]
+    assert embedding.name.endswith(name)
+    assert f"{name}: " in report.to_text()
+    assert Cause.LABEL not in causes(report)
+
+
+def test_verify_names_a_label_that_was_changed(folder):
+    def relabel(embeddings):
+        first = embeddings.items[0]
+        other = next(item.class_name for item in embeddings.items if item.class_name != first.class_name)
+        items = tuple(replace(i, class_name=other) if i.item_id == first.item_id else i for i in embeddings.items)
+        return replace(embeddings, items=items)
+
+    before = read_embeddings(folder / "test")[0].items[0]
+    rewrite(folder / "test", change=relabel)
+    report = verify(folder / "evaluation.json")
+    [label] = [d for d in report.differences if d.cause is Cause.LABEL]
+    assert before.item_id in label.name
+    assert label.expected == before.class_name
+    assert label.found != before.class_name
+    assert Cause.EMBEDDING not in causes(report)
+    assert Cause.NUMBER in causes(report)
+
+
+def test_verify_names_an_item_that_is_gone(folder):
+    def drop(embeddings):
+        keep = [row for row, item in enumerate(embeddings.items) if item.item_id != embeddings.items[0].item_id]
+        return pick(embeddings, keep)
+
+    name = read_embeddings(folder / "test")[0].items[0].item_id
+    rewrite(folder / "test", change=drop)
+    gone = [d for d in verify(folder / "evaluation.json").differences if d.cause is Cause.ITEM]
+    assert [(d.found, d.name.endswith(name)) for d in gone] == [("gone", True)]
+
+
+@pytest.mark.parametrize("place", ["receipt", "embeddings", "run"])
+def test_verify_names_a_config_key_that_was_changed(place, folder):
+    if place == "receipt":
+        edit(folder / "evaluation.json", "config", "train", "lr", value=0.7)
+    elif place == "embeddings":
+        edit(folder / "test/embeddings.json", "facts", "config", "train", "lr", value=0.7)
+    else:
+        edit(folder / "test/embeddings.json", "facts", "checkpoint", value=str(folder))
+        write_receipt(measure_folder(folder, settings=Settings(seed=3)), folder / "evaluation.json")
+        assert verify(folder / "evaluation.json").is_verified
+        config = folder / "config.toml"
+        changed, count = re.subn(r"(?m)^lr = .*", "lr = 0.7", config.read_text())
+        assert count == 1
+        config.write_text(changed)
+    report = verify(folder / "evaluation.json")
+    [key] = [d for d in report.differences if d.cause is Cause.CONFIG]
+    assert key.name.startswith("train.lr")
+    assert 0.7 in (key.expected, key.found)
+    assert "train.lr" in report.to_text()
+    assert (Cause.RECEIPT in causes(report)) == (place == "receipt")
+
+
+def test_verify_names_a_number_that_was_changed(folder):
+    edit(folder / "evaluation.json", "results", "map", "image_to_text", value=0.99)
+    report = verify(folder / "evaluation.json")
+    assert causes(report) == {Cause.RECEIPT, Cause.NUMBER}
+    assert "map.image_to_text: 0.99 in the receipt" in report.to_text()
+
+
+def test_verify_of_another_seed_finds_other_intervals(folder):
+    edit(folder / "evaluation.json", "seed", value=4)
+    report = verify(folder / "evaluation.json")
+    assert Cause.RECEIPT in causes(report)
+    assert any(d.name.startswith("interval_95") for d in report.differences)
+
+
+def test_verify_finds_embeddings_that_were_moved(folder):
+    shutil.move(folder / "test", folder.parent / "elsewhere")
+    with pytest.raises(EmbeddingsError):
+        verify(folder / "evaluation.json")
+    assert verify(folder / "evaluation.json", embeddings=folder.parent / "elsewhere").is_verified
+
+
+def test_verify_of_embeddings_that_cannot_be_measured_any_more(folder):
+    def spoil(embeddings):
+        embeddings.embedding[0] = 0.0
+        return embeddings
+
+    name = read_embeddings(folder / "test")[0].items[0].item_id
+    rewrite(folder / "test", change=spoil)
+    report = verify(folder / "evaluation.json")
+    assert causes(report) == {Cause.EMBEDDING}
+    assert name in report.to_text()
+
+
+def test_verify_says_when_the_evaluation_code_is_another(folder):
+    edit(folder / "evaluation.json", "evaluator_sha256", value="0" * 64)
+    assert any("evaluation code" in note for note in verify(folder / "evaluation.json").notes)
+
+
+def test_verify_refuses_a_receipt_of_another_version(folder):
+    edit(folder / "evaluation.json", "receipt_version", value=7)
+    with pytest.raises(ReceiptVersionError, match=r"version 7, made by fieldmark .*; this fieldmark reads version 1"):
+        verify(folder / "evaluation.json")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"receipt_version": 1, "seed": "x"}'])
+def test_verify_refuses_what_is_no_receipt(content, tmp_path):
+    (tmp_path / "receipt.json").write_text(content)
+    with pytest.raises(ReceiptError, match=r"fieldmark evaluate --receipt"):
+        verify(tmp_path / "receipt.json")
+
+
+def test_verify_of_a_run_tells_a_training_receipt_apart(folder):
+    with pytest.raises(ReceiptError, match="no receipt of an evaluation"):
+        verify(folder / "receipt.json")
