@@ -19,7 +19,7 @@ def data_check(
     quiet: Quiet = False,
 ) -> None:
     """Decode every item and list what is broken, duplicated or stands in both splits; exit 1 if there are errors."""
-    from fieldmark.workflows.check import check
+    from fieldmark.curation.check import check
 
     with TerminalReporter(quiet=quiet) as reporter:
         report = check(manifest, workers=workers, reporter=reporter)
@@ -40,7 +40,7 @@ def data_synthesize(
     quiet: Quiet = False,
 ) -> None:
     """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, and their manifest."""
-    from fieldmark.data.aviary import synthesize
+    from fieldmark.aviary.synthesis import synthesize
 
     with TerminalReporter(quiet=quiet) as reporter:
         manifest = synthesize(out, class_count=classes, items_per_medium=items_per_medium, seed=seed, report=reporter)

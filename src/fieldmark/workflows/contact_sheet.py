@@ -9,7 +9,16 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.spectrogram import decibels, power_spectrogram
-from fieldmark.types import AudioContent, Decoding, ImageContent, Item, MediaLimits, TextContent, VideoContent
+from fieldmark.types import (
+    AudioContent,
+    Decoding,
+    ImageContent,
+    Item,
+    MediaLimits,
+    SpectrogramContent,
+    TextContent,
+    VideoContent,
+)
 
 TILE_PIXELS = 200
 GAP_PIXELS = 14
@@ -59,7 +68,7 @@ def _draw_item(item: Item) -> Image.Image:
     """A square picture of an item: the photo, a frame, the spectrogram, or the words."""
     segment = next(load_segments(item, decoding=Decoding(side_pixels=TILE_PIXELS), limits=MediaLimits()))
     match segment.content:
-        case ImageContent(pixels):
+        case ImageContent(pixels) | SpectrogramContent(pixels):
             return _crop(pixels.permute(1, 2, 0).numpy())
         case VideoContent(frames):
             return _draw_play_mark(_crop(frames[len(frames) // 2].permute(1, 2, 0).numpy()))

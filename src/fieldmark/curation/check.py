@@ -8,11 +8,18 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-from fieldmark.data.checks import Inspection, Problem, ProblemKind, Severity, count_items, find_problems, inspect_item
+from fieldmark.checks.findings import (
+    Inspection,
+    Problem,
+    ProblemKind,
+    Severity,
+    count_items,
+    find_problems,
+    inspect_item,
+)
 from fieldmark.data.manifest import read_rows
 from fieldmark.errors import first
-from fieldmark.types import Item, MediaLimits, Reporter
-from fieldmark.workflows.encode import SilentReporter
+from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
 
 CHUNK_ITEMS = 16
 """Items handed to a process at once."""

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fieldmark.data.aviary import (
+from fieldmark.aviary.media import RATE_HZ, Plumage, Song, draw_bird, draw_clip, sing
+from fieldmark.aviary.synthesis import (
     FRAME_PIXELS,
     PHOTO_PIXELS,
     PLUMAGE_VALUES,
@@ -23,7 +24,6 @@ from fieldmark.data.aviary import (
     invent_species,
     synthesize,
 )
-from fieldmark.data.aviary_media import RATE_HZ, Plumage, Song, draw_bird, draw_clip, sing
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import ManifestExistsError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split

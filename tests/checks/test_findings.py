@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from fieldmark.data.checks import (
+from fieldmark.checks.findings import (
     SEVERITIES,
     Inspection,
     ProblemKind,

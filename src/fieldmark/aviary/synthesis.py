@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Int
 from numpy.random import Generator
 
-from fieldmark.data.aviary_media import FRAMES_PER_SECOND, RATE_HZ, Frames, Plumage, Song, draw_bird, draw_clip, sing
+from fieldmark.aviary.media import FRAMES_PER_SECOND, RATE_HZ, Frames, Plumage, Song, draw_bird, draw_clip, sing
 from fieldmark.data.manifest import write_manifest
 from fieldmark.errors import ManifestExistsError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
