@@ -170,6 +170,37 @@ class ManifestExistsError(ManifestError, FileExistsError):
         return str(self.args[0])
 
 
+class TaxonomyError(ManifestError):
+    """A taxonomy that cannot be used."""
+
+    kind = "taxonomy"
+
+    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
+        listed = "\n".join(f"  {problem}" for problem in problems[:20])
+        super().__init__(f"The taxonomy '{path}' has {len(problems)} faults. Mend them:\n{listed}")
+
+
+class ImportSourceError(ManifestError):
+    """A folder or table that an importer finds nothing of its layout in."""
+
+    kind = "import_source"
+
+    def __init__(self, *, path: Path | str, met: str, wanted: str) -> None:
+        super().__init__(f"'{path}' cannot be imported: {met}. Give {wanted}.")
+
+
+class ColumnMappingError(ManifestError):
+    """A mapping of columns that names what is not there."""
+
+    kind = "column_mapping"
+
+    def __init__(self, *, got: str, allowed: Sequence[str], hint: str = "") -> None:
+        super().__init__(
+            f"The mapping '{got}' names no column there is; there are {first(allowed, limit=30)}.{hint} "
+            "Give COLUMN=NAME, or COLUMN='{NAME} {OTHER}' to join several."
+        )
+
+
 # ---------------------------------------------------------------- configuration and parts
 
 

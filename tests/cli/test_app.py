@@ -16,7 +16,22 @@ from fieldmark.cli.terminal import TerminalReporter
 HELP_FOLDER = Path(__file__).with_name("help")
 """What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
 
-COMMANDS = ["", "demo", "data", "data check", "data synthesize", "train", "embed", "evaluate", "index", "search"]
+COMMANDS = [
+    "",
+    "demo",
+    "data",
+    "data import",
+    "data import pku",
+    "data import folders",
+    "data import csv",
+    "data check",
+    "data synthesize",
+    "train",
+    "embed",
+    "evaluate",
+    "index",
+    "search",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -334,3 +349,26 @@ def test_data_check_finds_the_pages_that_stand_in_both_splits(run, shared_folder
     found = [problem for problem in json.loads(out)["problems"] if problem["kind"] == "group_straddles_splits"]
     assert code == 1
     assert len(found) == len({item.group for item in chosen}) > 0
+
+
+# ---------------------------------------------------------------- making manifests
+
+
+def test_data_import_prints_what_it_took_and_left(run, tmp_path):
+    (tmp_path / "list/image").mkdir(parents=True)
+    (tmp_path / "list/image/test.txt").write_text("image/001.Gull/a.jpg 0\nimage/001.Gull/b.jpg\n")
+    code, out, _ = run("data", "import", "pku", tmp_path, "--out", tmp_path / "m.csv", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["item_count"], result["counts"]) == (1, {"image": {"test": 1}})
+    assert result["left_counts"] == {"bad_line": 1, "missing_list": 7}
+    assert len(read_manifest(tmp_path / "m.csv")) == 1
+    code, out, _ = run("data", "import", "folders", tmp_path, "--out", tmp_path / "f.csv")
+    assert code == 0
+    assert "note: 1 of 1 files lie in no class's folder" not in out
+    (tmp_path / "t.csv").write_text("words,who\nA gull.,Gull\n")
+    columns = ("--column", "text=words", "--column", "class_name=who")
+    code, out, _ = run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "t2.csv", *columns)
+    assert code == 0
+    assert out.startswith("1 items of 1 classes")
+    assert run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "x.csv", "--column", "text")[0] == 2

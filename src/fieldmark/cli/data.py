@@ -5,9 +5,83 @@ from typing import Annotated
 
 import typer
 
-from fieldmark.cli.terminal import Json, Manifest, Quiet, TerminalReporter, print_line, print_result
+from fieldmark.cli.terminal import Json, Manifest, Quiet, TerminalReporter, parse_pairs, print_line, print_result
 
 data_app = typer.Typer(help="Make and check manifests.", no_args_is_help=True, rich_markup_mode=None)
+import_app = typer.Typer(help="Make a manifest of a known layout.", no_args_is_help=True, rich_markup_mode=None)
+data_app.add_typer(import_app, name="import")
+
+Out = Annotated[Path, typer.Option("--out", help="manifest to write, .csv or .parquet", show_default=False)]
+TaxonomyPath = Annotated[
+    Path | None, typer.Option("--taxonomy", help="CSV of classes whose other names are read as the class's own")
+]
+
+
+@import_app.command("pku")
+def import_pku(
+    source: Annotated[Path, typer.Argument(help="folder that holds list/ of PKU FG-XMedia", show_default=False)],
+    *,
+    out: Out,
+    media: Annotated[
+        Path | None, typer.Option("--media", help="folder that paths in the lists begin from; default SOURCE")
+    ] = None,
+    taxonomy: TaxonomyPath = None,
+    as_json: Json = False,
+) -> None:
+    """Read the list files of PKU FG-XMedia, with the media at hand or without."""
+    from fieldmark.curation.importing import import_lists
+
+    report = import_lists(source, out=out, media=media, taxonomy=taxonomy)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+
+
+@import_app.command("folders")
+def import_folders(
+    source: Annotated[
+        Path, typer.Argument(help="folder of medium/class/file, class/file, or files", show_default=False)
+    ],
+    *,
+    out: Out,
+    taxonomy: TaxonomyPath = None,
+    as_json: Json = False,
+) -> None:
+    """Read folders of media files: the medium by content, the class by folder."""
+    from fieldmark.curation.importing import import_folder
+
+    report = import_folder(source, out=out, taxonomy=taxonomy)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+
+
+@import_app.command("csv")
+def import_csv(
+    source: Annotated[Path, typer.Argument(help="table with a header: CSV, TSV or Parquet", show_default=False)],
+    *,
+    out: Out,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="COLUMN=NAME",
+            help="read a column of ours from one of the table, or join several: class_name='{genus} {species}', "
+            "path='{id}.*'; may be repeated",
+        ),
+    ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--value", metavar="COLUMN=TEXT", help="what every row has there, such as medium=audio"),
+    ] = None,
+    media: Annotated[
+        Path | None, typer.Option("--media", help="folder that paths begin from; default that of the table")
+    ] = None,
+    taxonomy: TaxonomyPath = None,
+    as_json: Json = False,
+) -> None:
+    """Read any table, such as an export of iNaturalist, xeno-canto or Macaulay."""
+    pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
+    from fieldmark.curation.importing import import_csv
+
+    report = import_csv(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
 @data_app.command("check")

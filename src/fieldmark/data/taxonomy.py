@@ -1,0 +1,121 @@
+"""Classes in their genera, families and orders, and the other names they go by."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fieldmark.data.table import read_table
+from fieldmark.durable import replacing
+from fieldmark.errors import TaxonomyError
+
+COLUMNS = ("class_name", "genus", "family", "order", "scientific_name", "synonyms")
+_SEPARATOR = ";"
+
+
+@dataclass(frozen=True, slots=True)
+class Taxon:
+    """One class, and where it stands; ranks that are not known are None."""
+
+    class_name: str
+    genus: str | None = None
+    family: str | None = None
+    order: str | None = None
+    scientific_name: str | None = None
+    synonyms: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """The classes of a collection. A name is found in any letter case, spacing and punctuation.
+
+    Example:
+        >>> jay = Taxon("Florida_Jay", genus="Aphelocoma", synonyms=("Florida Scrub-Jay",))
+        >>> Taxonomy((jay,)).class_named("florida_scrub_jay")
+        'Florida_Jay'
+    """
+
+    taxa: tuple[Taxon, ...]
+    _class_by_key: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = {name_key(name): taxon.class_name for taxon in self.taxa for name in _other_names(taxon)}
+        names.update({name_key(taxon.class_name): taxon.class_name for taxon in self.taxa})
+        object.__setattr__(self, "_class_by_key", names)
+
+    def class_named(self, name: str) -> str | None:
+        """The class that goes by a name, be it the class name, the scientific one or a synonym; None for no class."""
+        return self._class_by_key.get(name_key(name))
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one name have in common: letters and digits, without case or a class number before it."""
+    return re.sub(r"[\W_]+", "", re.sub(r"^\d+\.", "", name.strip())).casefold()
+
+
+def read_taxonomy(path: Path) -> Taxonomy:
+    """The taxonomy of a CSV or Parquet file; only `class_name` is required, synonyms are parted by semicolons.
+
+    Raises:
+        ManifestFormatError: The file is no table.
+        TaxonomyError: The column `class_name` is missing, a row has none, or one name stands for two classes.
+    """
+    table = read_table(path, known=COLUMNS)
+    if "class_name" not in table.names:
+        raise TaxonomyError(path=path, problems=[f"no column 'class_name', but {', '.join(table.names)}; add it"])
+    problems: list[str] = []
+    taxa: list[Taxon] = []
+    owner_by_key: dict[str, str] = {}
+    for place, values in table.rows:
+        cells = {name: value.strip() for name, value in zip(table.names, values, strict=False)}
+        if not cells.get("class_name"):
+            problems.append(f"{place}: no class_name; give one")
+            continue
+        taxon = _taxon(cells)
+        problems += [f"{place}: {fault}" for fault in _claim(taxon, owner_by_key)]
+        taxa.append(taxon)
+    if problems:
+        raise TaxonomyError(path=path, problems=problems)
+    return Taxonomy(tuple(taxa))
+
+
+def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
+    """Writes a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for taxon in taxonomy.taxa:
+            ranks = (taxon.genus, taxon.family, taxon.order, taxon.scientific_name)
+            writer.writerow([taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms)])
+        text.detach()
+
+
+def _taxon(cells: Mapping[str, str]) -> Taxon:
+    synonyms = (name.strip() for name in cells.get("synonyms", "").split(_SEPARATOR))
+    return Taxon(
+        class_name=cells["class_name"],
+        genus=cells.get("genus") or None,
+        family=cells.get("family") or None,
+        order=cells.get("order") or None,
+        scientific_name=cells.get("scientific_name") or None,
+        synonyms=tuple(name for name in synonyms if name),
+    )
+
+
+def _claim(taxon: Taxon, owner_by_key: dict[str, str]) -> list[str]:
+    """Notes whose the names of a class are; tells those that are another's already."""
+    faults = []
+    if taxon.class_name in owner_by_key.values():
+        faults.append(f"the class '{taxon.class_name}' stands there already; drop one row")
+    for name in (taxon.class_name, *_other_names(taxon)):
+        owner = owner_by_key.setdefault(name_key(name), taxon.class_name)
+        if owner != taxon.class_name:
+            faults.append(f"'{name}' is a name of '{owner}' already; leave it to one class")
+    return faults
+
+
+def _other_names(taxon: Taxon) -> Iterable[str]:
+    return (*((taxon.scientific_name,) if taxon.scientific_name else ()), *taxon.synonyms)

@@ -1,0 +1,46 @@
+"""The taxonomy file: read, written, and refused where one name stands for two classes."""
+
+import pytest
+
+from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
+from fieldmark.errors import TaxonomyError
+
+GULL = Taxon("Common_Gull", "Larus", "Laridae", "Charadriiformes", "Larus canus", ("Mew Gull", "Sea Mew"))
+TERN = Taxon("Tern")
+
+
+def test_taxonomy_comes_back_as_it_was_written(tmp_path):
+    write_taxonomy(Taxonomy((GULL, TERN)), tmp_path / "taxonomy.csv")
+    assert read_taxonomy(tmp_path / "taxonomy.csv") == Taxonomy((GULL, TERN))
+
+
+@pytest.mark.parametrize(
+    "name", ["Common_Gull", "common gull", "Larus canus", "mew-gull", "SEA MEW", "044.Common_Gull"]
+)
+def test_taxonomy_finds_a_class_by_each_of_its_names(name):
+    assert Taxonomy((GULL, TERN)).class_named(name) == "Common_Gull"
+
+
+def test_taxonomy_knows_no_other_names():
+    assert Taxonomy((GULL, TERN)).class_named("Herring Gull") is None
+    assert name_key("12.Black_footed Albatross") == name_key("black-footed albatross") == "blackfootedalbatross"
+
+
+def test_taxonomy_needs_only_class_names(tmp_path):
+    (tmp_path / "t.csv").write_text("Class_Name,note\nTern,x\n")
+    assert read_taxonomy(tmp_path / "t.csv").taxa == (TERN,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("genus\nLarus\n", "no column 'class_name'"),
+        ("class_name,genus\n,Larus\n", "line 2: no class_name"),
+        ("class_name,synonyms\nTern,\nGull,tern\n", "line 3: 'tern' is a name of 'Tern' already"),
+        ("class_name\nTern\nTern\n", "line 3: the class 'Tern' stands there already"),
+    ],
+)
+def test_taxonomy_refuses_what_is_not_clear(text, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(TaxonomyError, match=message):
+        read_taxonomy(tmp_path / "t.csv")
