@@ -269,7 +269,7 @@ class FeatureStoreError(FieldmarkError, OSError):
 
     def __init__(self, *, path: Path | str, reason: str) -> None:
         super().__init__(
-            f"The feature store '{path}' cannot be used: {reason}. "
+            f"The store '{path}' cannot be used: {reason}. "
             "Give a folder on a local disk that has space and may be written to, or let the other run finish."
         )
 

@@ -89,16 +89,32 @@ def data_check(
     manifest: Manifest,
     *,
     workers: Annotated[int, typer.Option("--workers", min=1, help="processes that decode")] = 2,
+    report: Annotated[Path | None, typer.Option("--report", help="write the findings as one HTML page")] = None,
+    clean: Annotated[
+        Path | None,
+        typer.Option("--write-clean", help="write a manifest without the faults, and what was changed beside it"),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode every item and list what is broken, duplicated or stands in both splits; exit 1 if there are errors."""
-    from fieldmark.curation.check import check
+    """Decode every item and list what is broken, repeated or stands in two splits; exit 1 if there are errors.
+
+    What was decoded is kept in the cache, so that a second check decodes only what is new.
+    """
+    from fieldmark.curation.check import check, write_clean
+    from fieldmark.curation.page import write_page
+    from fieldmark.workflows.encode import Host
 
     with TerminalReporter(quiet=quiet) as reporter:
-        report = check(manifest, workers=workers, reporter=reporter)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
-    if report.has_errors:
+        found = check(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
+        if report is not None:
+            write_page(found, report, title=manifest.name)
+            reporter.say(f"{report}: the findings as a page")
+        if clean is not None:
+            mended = write_clean(found, clean)
+            reporter.say(f"{clean}: {len(mended.items):,} items, {len(mended.changes):,} rows dropped or moved")
+    print_result(found.to_json(), found.to_text(), as_json=as_json)
+    if found.has_errors:
         raise typer.Exit(1)
 
 

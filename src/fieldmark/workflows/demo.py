@@ -11,11 +11,11 @@ from PIL import Image
 from fieldmark.aviary.synthesis import synthesize
 from fieldmark.config import load_config
 from fieldmark.curation.check import CheckReport, check
+from fieldmark.curation.contact_sheet import Tile, draw_sheet
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.protocol import Evaluation, format_table
 from fieldmark.types import MEDIA, Hit, Item, Split
-from fieldmark.workflows.contact_sheet import Tile, draw_sheet
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import evaluate

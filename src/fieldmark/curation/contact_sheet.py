@@ -26,6 +26,8 @@ CAPTION_PIXELS = 44
 PAPER, INK, FAINT, RIGHT = "#fbfaf7", "#22302b", "#6d7a74", "#2f7d4f"
 LOUDNESS_COLORS = np.array([(18, 24, 38), (42, 72, 110), (70, 140, 140), (190, 200, 120), (255, 244, 200)])
 FLOOR_DB = 60.0
+LONGEST_SECONDS = 10.0
+"""Of a sound or a video, so much from its beginning is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], *, title: str) -> Image.Image:
         top = 56 + number * (TILE_PIXELS + CAPTION_PIXELS + GAP_PIXELS)
         for place, tile in enumerate(row):
             left = GAP_PIXELS + place * (TILE_PIXELS + GAP_PIXELS) + (2 * GAP_PIXELS if place else 0)
-            sheet.paste(_draw_item(tile.item), (left, top))
+            sheet.paste(draw_item(tile.item), (left, top))
             if tile.is_marked:
                 pen.rectangle(
                     (left - 3, top - 3, left + TILE_PIXELS + 2, top + TILE_PIXELS + 2), outline=RIGHT, width=3
@@ -64,9 +66,10 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], *, title: str) -> Image.Image:
     return sheet
 
 
-def _draw_item(item: Item) -> Image.Image:
+def draw_item(item: Item) -> Image.Image:
     """A square picture of an item: the photo, a frame, the spectrogram, or the words."""
-    segment = next(load_segments(item, decoding=Decoding(side_pixels=TILE_PIXELS), limits=MediaLimits()))
+    decoding = Decoding(side_pixels=TILE_PIXELS, segment_seconds=LONGEST_SECONDS)
+    segment = next(load_segments(item, decoding=decoding, limits=MediaLimits()))
     match segment.content:
         case ImageContent(pixels) | SpectrogramContent(pixels):
             return _crop(pixels.permute(1, 2, 0).numpy())
