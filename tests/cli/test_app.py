@@ -25,6 +25,10 @@ COMMANDS = [
     "data import folders",
     "data import csv",
     "data check",
+    "data split",
+    "data describe",
+    "data split",
+    "data describe",
     "data synthesize",
     "train",
     "embed",
@@ -372,3 +376,20 @@ def test_data_import_prints_what_it_took_and_left(run, tmp_path):
     assert code == 0
     assert out.startswith("1 items of 1 classes")
     assert run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "x.csv", "--column", "text")[0] == 2
+
+
+def test_data_split_and_describe_print_their_counts(run, toy_manifest, tmp_path):
+    out = toy_manifest.with_name("split.csv")
+    code, text, _ = run("data", "split", toy_manifest, "--out", out, "--unseen-classes", 1, "--seed", 3, "--json")
+    result = json.loads(text)
+    assert code == 0
+    assert len(result["unseen_classes"]) == 1
+    assert sum(sum(splits.values()) for splits in result["counts"].values()) == 72
+    assert run("data", "split", toy_manifest, "--out", out, "--test", 0.9, "--validation", 0.2)[0] == 1
+    sheet = tmp_path / "sheet.md"
+    code, text, _ = run("data", "describe", out, "--datasheet", sheet, "--workers", 1, "--quiet", "--json")
+    assert code == 0
+    assert json.loads(text)["class_count"] == 3
+    assert "## Licenses" in sheet.read_text(encoding="utf-8")
+    code, text, _ = run("data", "describe", out, "--workers", 1, "--quiet")
+    assert text.startswith("72 items of 3 classes")

@@ -118,6 +118,46 @@ def data_check(
         raise typer.Exit(1)
 
 
+@data_app.command("split")
+def data_split(
+    manifest: Manifest,
+    *,
+    out: Out,
+    validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="share of the items")] = 0.1,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="share of the items")] = 0.3,
+    unseen_classes: Annotated[
+        int, typer.Option("--unseen-classes", min=0, help="classes, drawn by chance, only for testing")
+    ] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="the same seed makes the same splits")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Give every item a split, by class and medium, never through a group; what is not for testing is to train."""
+    from fieldmark.curation.splitting import split
+
+    report = split(manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed)
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+
+
+@data_app.command("describe")
+def data_describe(
+    manifest: Manifest,
+    *,
+    datasheet: Annotated[Path | None, typer.Option("--datasheet", help="write a datasheet in Markdown")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that decode")] = 2,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Count classes, media, splits, origins and licenses, and measure how long the items are."""
+    from fieldmark.curation.describe import describe, write_datasheet
+    from fieldmark.workflows.encode import Host
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        found = describe(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
+    if datasheet is not None:
+        write_datasheet(found, datasheet)
+    print_result(found.to_json(), found.to_text(), as_json=as_json)
+
+
 @data_app.command("synthesize")
 def data_synthesize(
     *,
