@@ -104,7 +104,7 @@ class Description:
             "_Why was the set made, by whom, and who paid for it?_",
             "## Composition",
             f"{self.item_count:,} items of {len(self.class_counts):,} classes. An origin is what items share: one "
-            "recording, one page, one video, or else their file. Lengths are seconds of video and audio, words of text.",
+            "recording, one page, one video, or else a file. Lengths are seconds of video and audio, words of text.",
             _markdown(self._media_rows()),
             f"{self.failure_count:,} items cannot be decoded."
             if self.failure_count
