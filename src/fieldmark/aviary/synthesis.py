@@ -1,292 +1,31 @@
-"""The synthetic aviary: invented species that differ in a few field marks, in four media."""
+"""The synthetic aviary on disk: files of four media, their manifest and their taxonomy."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import islice
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
 import numpy as np
 import soundfile
 from av.video.stream import VideoStream
-from jaxtyping import Int
 from numpy.random import Generator
 
-from fieldmark.aviary.media import FRAMES_PER_SECOND, RATE_HZ, Frames, Plumage, Song, draw_bird, draw_clip, sing
+from fieldmark.aviary.figure import Bird
+from fieldmark.aviary.scene import FRAMES_PER_SECOND, Frames, draw_bird, draw_clip, raise_bird
+from fieldmark.aviary.song import RATE_HZ, sing
+from fieldmark.aviary.species import Species, invent_species
+from fieldmark.aviary.wording import describe
 from fieldmark.data.manifest import write_manifest
+from fieldmark.data.taxonomy import Taxonomy, write_taxonomy
 from fieldmark.errors import ManifestExistsError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 
-LARGEST_CLASS_COUNT = 1_000
 PHOTO_PIXELS, FRAME_PIXELS = 176, 128
 TRAIN_SHARE = 0.6
-
-# ---------------------------------------------------------------- the field marks and their names
-
-_COLOR_WORDS = {
-    "black": ("black", "jet-black", "inky black"),
-    "white": ("white", "snow-white", "clean white"),
-    "rufous": ("rufous", "chestnut", "rusty"),
-    "yellow": ("yellow", "lemon-yellow", "golden"),
-    "red": ("red", "scarlet", "crimson"),
-    "blue": ("blue", "sky-blue", "azure"),
-    "brown": ("brown", "earth-brown", "umber"),
-    "gray": ("gray", "ash-gray", "lead-colored"),
-    "green": ("green", "moss-green", "leaf-green"),
-    "navy": ("dark blue", "navy", "indigo"),
-    "sandy": ("sandy", "pale tan", "sand-colored"),
-    "orange": ("orange", "apricot", "tangerine"),
-    "buff": ("buff", "fawn", "biscuit-colored"),
-    "rose": ("pink", "rose-pink", "rosy"),
-    "horn": ("pale gray", "horn-colored", "bone-gray"),
-}
-_COLORED_PARTS = {
-    "bill_color": (("black", "yellow", "red", "horn"), ("bill", "beak")),
-    "crown_color": (("black", "white", "rufous", "yellow", "red", "blue"), ("crown", "cap", "top of the head")),
-    "back_color": (("brown", "gray", "green", "navy", "sandy"), ("back", "mantle", "upper side")),
-    "breast_color": (("white", "yellow", "orange", "rose", "gray", "buff"), ("breast", "chest", "throat and breast")),
-    "belly_color": (("white", "yellow", "gray", "buff"), ("belly", "underside", "vent and belly")),
-    "leg_color": (("black", "yellow", "red", "rose"), ("legs", "feet")),
-}
-_SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
-    "bill_shape": {
-        "conical": ("a short, thick bill", "a stubby cone of a beak", "a heavy seed-cracking bill"),
-        "thin": ("a thin bill", "a fine needle of a beak", "a slight, slender bill"),
-        "hooked": ("a hooked bill", "a beak with a hooked tip", "a strong bill bent down at the tip"),
-        "curved": ("a long, downcurved bill", "a sickle-shaped beak", "a long bill that bends down"),
-        "dagger": ("a long, straight bill", "a dagger of a beak", "a spear-like bill"),
-    },
-    "crest": {
-        "none": ("no crest", "a smooth, round head", "a rounded head"),
-        "crested": ("a spiky crest", "a raised tuft on the head", "a ragged crest"),
-    },
-    "face": {
-        "plain": ("a plain face", "an unmarked face", "no stripe on the face"),
-        "masked": ("a black mask", "a dark stripe through the eye", "a black band across the face"),
-        "browed": ("a white eyebrow", "a pale stripe over the eye", "a bold white brow"),
-    },
-    "eye_ring": {
-        "none": ("no eye ring", "a dark eye without a ring", "a bare dark eye"),
-        "white": ("a white eye ring", "a pale ring around the eye", "white spectacles"),
-        "yellow": ("a yellow eye ring", "a golden ring around the eye", "yellow spectacles"),
-    },
-    "wing_bars": {
-        "none": ("plain wings", "no wing bars", "unbarred wings"),
-        "one": ("one white wing bar", "a single pale bar on the wing", "one bar across the wing"),
-        "two": ("two white wing bars", "a pair of pale bars on the wing", "double wing bars"),
-    },
-    "breast_pattern": {
-        "plain": ("an unmarked breast", "a breast without spots or streaks", "a clean breast"),
-        "streaked": ("dark streaks on the breast", "a streaky breast", "a breast lined with dark streaks"),
-        "spotted": ("dark spots on the breast", "a spotted breast", "a breast sprinkled with dark dots"),
-        "banded": ("a dark band across the breast", "a black breast band", "a dark bar on the chest"),
-    },
-    "tail_length": {
-        "short": ("a short tail", "a stumpy tail", "hardly any tail"),
-        "medium": ("a tail of middling length", "a medium tail", "a tail neither long nor short"),
-        "long": ("a long tail", "a very long tail", "a tail longer than the body"),
-    },
-}
-_SYLLABLES: dict[str, tuple[str, ...]] = {
-    "rising whistle": ("a rising whistle", "a whistle that climbs", "an upslurred whistle"),
-    "falling whistle": ("a falling whistle", "a whistle that drops", "a downslurred whistle"),
-    "level whistle": ("a level whistle", "a pure, even whistle", "a whistle on one note"),
-    "warble": ("a warble", "a wavering warble", "a liquid, wavering note"),
-    "trill": ("a trill", "a quick trill", "a silvery trill"),
-    "buzz": ("a buzz", "a dry buzz", "a buzzing, insect-like note"),
-    "chirps": ("three chirps", "a row of chirps", "sharp chirps"),
-    "rattle": ("a rattle", "a hard rattle", "a wooden, rattling noise"),
-}
-_VOICES: dict[str, dict[str, tuple[str, ...]]] = {
-    "opening": _SYLLABLES,
-    "ending": _SYLLABLES,
-    "pitch": {"low": ("low", "deep"), "middle": ("mid-pitched", "of middle pitch"), "high": ("high", "high-pitched")},
-    "tempo": {"slow": ("slow", "unhurried"), "steady": ("even-paced", "steady"), "fast": ("fast", "hurried")},
-    "phrases": {
-        "once": ("given once", "not repeated"),
-        "twice": ("given twice", "repeated once"),
-        "thrice": ("given three times", "repeated twice"),
-    },
-}
-PLUMAGE_VALUES: dict[str, tuple[str, ...]] = {
-    **{mark: values for mark, (values, _) in _COLORED_PARTS.items()},
-    **{mark: tuple(words) for mark, words in _SHAPES.items()},
-}
-"""Every value of every mark of a `Plumage`."""
-SONG_VALUES: dict[str, tuple[str, ...]] = {mark: tuple(words) for mark, words in _VOICES.items()}
-"""Every value of every mark of a `Song`."""
-
-
-# ---------------------------------------------------------------- species
-
-
-@dataclass(frozen=True, slots=True)
-class Species:
-    """An invented species: its name and the field marks that tell it.
-
-    Args:
-        genus: The last word of the class name; sister species share it, and most of their marks.
-    """
-
-    class_name: str
-    genus: str
-    plumage: Plumage
-    song: Song
-
-    @property
-    def field_marks(self) -> dict[str, str]:
-        """Every mark and its value, plumage first."""
-        return {**asdict(self.plumage), **asdict(self.song)}
-
-
-_COLOR_EPITHETS = {
-    "black": "Sooty", "white": "Snowy", "rufous": "Ruddy", "yellow": "Golden", "red": "Scarlet", "blue": "Azure",
-    "brown": "Umber", "gray": "Ashy", "green": "Mossy", "navy": "Indigo", "sandy": "Sandy", "orange": "Amber",
-    "buff": "Fawn", "rose": "Rosy", "horn": "Bone",
-}  # fmt: skip
-# Legs, eye rings and crests are left out: too small, or of too few values, to tell sister species by.
-_EPITHETS: dict[str, dict[str, str]] = {
-    **{
-        mark: {value: f"{_COLOR_EPITHETS[value]}_{part}" for value in PLUMAGE_VALUES[mark]}
-        for mark, part in (
-            ("bill_color", "billed"), ("crown_color", "capped"), ("back_color", "backed"),
-            ("breast_color", "breasted"), ("belly_color", "bellied"),
-        )
-    },
-    "bill_shape": {
-        "conical": "Stout_billed", "thin": "Needle_billed", "hooked": "Hook_billed", "curved": "Sickle_billed",
-        "dagger": "Dagger_billed",
-    },
-    "face": {"plain": "Plain_faced", "masked": "Masked", "browed": "Browed"},
-    "wing_bars": {"none": "Plain_winged", "one": "Single_barred", "two": "Double_barred"},
-    "breast_pattern": {"plain": "Clear", "streaked": "Streaked", "spotted": "Spotted", "banded": "Banded"},
-    "tail_length": {"short": "Stumpy", "medium": "Common", "long": "Trailing"},
-}  # fmt: skip
-_GENUS_HEADS = (
-    "Lint", "Thimble", "Cinder", "Dapple", "Larch", "Marl", "Nettle", "Pebble", "Rill", "Tarn", "Vetch", "Withy",
-    "Yarrow", "Bramble", "Clover", "Drizzle", "Ember", "Fathom", "Gorse", "Hasp", "Ivory", "Juniper", "Kettle",
-    "Lantern", "Mallow", "Nimble", "Orchard", "Puddle", "Quartz", "Russet", "Saddle", "Tinder",
-)  # fmt: skip
-_GENUS_TAILS = (
-    "wing", "lilt", "peep", "flit", "whit", "chirr", "hopper", "piper", "tuft", "crest", "quill", "perch", "dart",
-    "skip", "wisp", "plume",
-)  # fmt: skip
-
-
-def invent_species(class_count: int, *, seed: int) -> tuple[Species, ...]:
-    """Species in genera of two or three, the same for a seed; asking for more only adds to the end.
-
-    Sister species differ in one mark of plumage and one of song. Species of two genera differ in at least three marks
-    of plumage. No two species share a song.
-
-    Args:
-        class_count: 2 to `LARGEST_CLASS_COUNT`.
-
-    Raises:
-        OutOfRangeError: `class_count` lies outside its range.
-    """
-    if not 2 <= class_count <= LARGEST_CLASS_COUNT:
-        raise OutOfRangeError(name="class_count", got=class_count, smallest=2, largest=LARGEST_CLASS_COUNT)
-    return tuple(islice(_species(np.random.default_rng([seed, 0])), class_count))
-
-
-def _species(rng: Generator) -> Iterator[Species]:
-    looks, calls = list(PLUMAGE_VALUES), list(SONG_VALUES)
-    values = {**PLUMAGE_VALUES, **SONG_VALUES}
-    known = np.empty((0, len(values)), dtype=np.int64)
-    for genus in rng.permutation([head + tail for head in _GENUS_HEADS for tail in _GENUS_TAILS]).tolist():
-        look, sisters = _invent_genus(known, rng)
-        known = np.concatenate([known, sisters])
-        for codes in sisters.tolist():
-            marks = {mark: options[code] for (mark, options), code in zip(values.items(), codes, strict=True)}
-            yield Species(
-                class_name=f"{_EPITHETS[look][marks[look]]}_{genus}",
-                genus=genus,
-                plumage=Plumage(**{mark: marks[mark] for mark in looks}),
-                song=Song(**{mark: marks[mark] for mark in calls}),
-            )
-
-
-def _invent_genus(known: Int[np.ndarray, "class mark"], rng: Generator) -> tuple[str, Int[np.ndarray, "sister mark"]]:
-    """The plumage mark that tells the sisters of a new genus, and their marks as places in the lists of values."""
-    look_count, options = len(PLUMAGE_VALUES), [len(each) for each in (*PLUMAGE_VALUES.values(), *SONG_VALUES.values())]
-    while True:
-        look = rng.choice(list(_EPITHETS))
-        varied = (list(PLUMAGE_VALUES).index(look), int(rng.integers(look_count, len(options))))
-        sisters = np.tile(rng.integers(options), (int(rng.integers(2, 4)), 1))
-        for mark in varied:
-            sisters[:, mark] = rng.permutation(options[mark])[: len(sisters)]
-        differs = sisters[:, None] != known[None]
-        if (differs[..., :look_count].sum(-1) >= 3).all() and differs[..., look_count:].any(-1).all():
-            return look, sisters
-
-
-# ---------------------------------------------------------------- descriptions
-
-_OPENERS = ("This bird has", "Look for", "Note", "It shows", "In good light one sees", "The bird wears", "Told by")
-_ASIDES = (
-    "Seen at the edge of a wet wood.",
-    "It kept low and was hard to follow.",
-    "Two were about, one of them half hidden.",
-    "Common here in most years.",
-    "Watched from the hide for ten minutes.",
-    "Wary, and soon gone.",
-)
-
-
-def describe(species: Species, *, difficulty: float, rng: Generator) -> str:
-    """A text that names some of the field marks, in the words of a field guide or of a notebook, and never the species.
-
-    Args:
-        difficulty: 0 to 1; names 95 % of the marks at 0, half of them at 1, and adds asides.
-    """
-    share = 0.95 - 0.45 * difficulty
-    looks = [_phrase(mark, value, rng) for mark, value in asdict(species.plumage).items() if rng.random() < share]
-    looks = rng.permutation(looks).tolist() if looks else [_phrase("crown_color", species.plumage.crown_color, rng)]
-    calls = {m: rng.choice(_VOICES[m][value]) for m, value in asdict(species.song).items() if rng.random() < share}
-    is_notebook = rng.random() < 0.35
-    if is_notebook:
-        lines = ["; ".join(looks).capitalize() + "."]
-        lines += ["Voice: " + "; ".join(_song_clauses(calls, verbs=False)) + "."] if calls else []
-    else:
-        lines = []
-        while looks:
-            count = rng.integers(2, 5)
-            lines.append(f"{rng.choice(_OPENERS)} {_listed(looks[:count])}.")
-            looks = looks[count:]
-        subject = rng.choice(["The song", "Its song", "What it sings"])
-        lines += [f"{subject} {_listed(_song_clauses(calls, verbs=True))}."] if calls else []
-    if rng.random() < 0.3 + 0.5 * difficulty:
-        lines.insert(rng.integers(0, len(lines) + 1), str(rng.choice(_ASIDES)))
-    return " ".join(lines)
-
-
-def _phrase(mark: str, value: str, rng: Generator) -> str:
-    if mark in _SHAPES:
-        return str(rng.choice(_SHAPES[mark][value]))
-    color, part = rng.choice(_COLOR_WORDS[value]), rng.choice(_COLORED_PARTS[mark][1])
-    article = "" if mark == "leg_color" else "an " if color[0] in "aeiou" else "a "
-    return f"{article}{color} {part}"
-
-
-def _song_clauses(calls: dict[str, str], *, verbs: bool) -> list[str]:
-    adjectives = [calls[mark] for mark in ("tempo", "pitch") if mark in calls]
-    clauses = [("is " if verbs else "") + " and ".join(adjectives)] if adjectives else []
-    if "opening" in calls:
-        clauses.append(f"opens with {calls['opening']}" if verbs else f"first {calls['opening']}")
-    if "ending" in calls:
-        clauses.append(f"ends in {calls['ending']}" if verbs else f"then {calls['ending']}")
-    if "phrases" in calls:
-        clauses.append(("is " if verbs else "") + calls["phrases"])
-    return clauses
-
-
-def _listed(phrases: Sequence[str]) -> str:
-    return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
-
-
-# ---------------------------------------------------------------- items
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +34,7 @@ class _Origin:
 
     Args:
         first: The number of its first item within class and medium.
+        sex: Of the bird that is seen; empty where none is.
     """
 
     folder: Path
@@ -305,6 +45,7 @@ class _Origin:
     item_count: int
     seed: int
     difficulty: float
+    sex: str = ""
 
     def file(self, suffix: str, *, place: int = 0) -> Path:
         """Where the file of its item at a place goes."""
@@ -332,7 +73,10 @@ class _Origin:
             end_seconds=span[1],
             source=f"synthetic aviary, seed {self.seed}, difficulty {self.difficulty:g}",
             license="CC0-1.0",
-            extra=(("field_marks", "; ".join(f"{mark}={value}" for mark, value in self.species.field_marks.items())),),
+            extra=(
+                ("field_marks", "; ".join(f"{mark}={value}" for mark, value in self.species.field_marks.items())),
+                ("sex", self.sex),
+            ),
         )
 
 
@@ -351,9 +95,17 @@ def _plan(item_count: int, rng: Generator, *, is_shared: bool) -> list[tuple[int
     ]
 
 
+def _meet(origin: _Origin, rng: Generator) -> tuple[Bird, _Origin]:
+    """An individual, and the origin that knows its sex."""
+    is_female = bool(rng.random() < 0.5)
+    bird = raise_bird(origin.species.plumage, is_female=is_female, difficulty=origin.difficulty, rng=rng)
+    return bird, replace(origin, sex="female" if is_female else "male")
+
+
 def _photograph(origin: _Origin, rng: Generator) -> list[Item]:
     path = origin.file(".jpg")
-    photo = draw_bird(origin.species.plumage, side_pixels=PHOTO_PIXELS, difficulty=origin.difficulty, rng=rng)
+    bird, origin = _meet(origin, rng)
+    photo = draw_bird(bird, side_pixels=PHOTO_PIXELS, difficulty=origin.difficulty, rng=rng)
     photo.save(path, quality=int(rng.integers(80, 96)))
     return [origin.item(path=path)]
 
@@ -371,7 +123,8 @@ def _write_page(origin: _Origin, rng: Generator) -> list[Item]:
 
 def _film(origin: _Origin, rng: Generator) -> list[Item]:
     path = origin.file(".mp4")
-    write_clip(draw_clip(origin.species.plumage, side_pixels=FRAME_PIXELS, difficulty=origin.difficulty, rng=rng), path)
+    bird, origin = _meet(origin, rng)
+    write_clip(draw_clip(bird, side_pixels=FRAME_PIXELS, difficulty=origin.difficulty, rng=rng), path)
     return [origin.item(path=path)]
 
 
@@ -409,25 +162,29 @@ def write_clip(frames: Frames, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def synthesize(
+def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by itself
     folder: Path,
     *,
     class_count: int,
     items_per_medium: int,
     seed: int,
     difficulty: float = 0.5,
+    workers: int = 1,
     report: Reporter | None = None,
 ) -> Path:
     """Writes a four-media set of invented birds and gives the path of its manifest.
 
     Every photo, page, clip and recording is a group, and no group straddles the splits; a page gives one text or two, a
-    recording one item or two. The extra column `field_marks` tells the true marks. The same arguments give the same
-    manifest, and the same pixels, samples and words before encoding.
+    recording one item or two. The extra columns `field_marks` and `sex` tell the true marks; `taxonomy.csv` beside the
+    manifest tells genera, families and orders. The same arguments, `workers` aside, give the same manifest, and the
+    same pixels, samples and words before encoding.
 
     Args:
         class_count: Number of species, 2 to `LARGEST_CLASS_COUNT`.
         items_per_medium: Items of each species in each medium, over both splits; at least 2.
         difficulty: 0 to 1; how far individuals, light, sound and wording stray.
+        workers: Processes that draw and sing. More than 1 are spawned, so the calling script must not do its work on
+            import.
 
     Raises:
         OutOfRangeError: A number lies outside its range.
@@ -446,16 +203,39 @@ def synthesize(
     flock, manifest = invent_species(class_count, seed=seed), folder / "manifest.csv"
     if manifest.exists():
         raise ManifestExistsError(path=manifest)
+    make = partial(_make_class, folder, items_per_medium=items_per_medium, seed=seed, difficulty=difficulty)
     items: list[Item] = []
-    for label, species in enumerate(flock):
-        for code, medium in enumerate(MEDIA):
-            (folder / medium / species.class_name).mkdir(parents=True, exist_ok=True)
-            planner = np.random.default_rng([seed, 1, label, code])
-            for first, size, split in _plan(items_per_medium, planner, is_shared=medium in {Medium.TEXT, Medium.AUDIO}):
-                origin = _Origin(folder, species, medium, split, first, size, seed, difficulty)
-                items += _MAKERS[medium](origin, np.random.default_rng([seed, 2, label, code, first]))
-            if report:
-                total = class_count * len(MEDIA) * items_per_medium
-                report.step("synthesize", done=len(items), total=total, note=species.class_name)
+    for species, made in zip(flock, _each(make, list(enumerate(flock)), workers=workers), strict=True):
+        items += made
+        if report:
+            total = class_count * len(MEDIA) * items_per_medium
+            report.step("synthesize", done=len(items), total=total, note=species.class_name)
+    write_taxonomy(Taxonomy(tuple(species.taxon for species in flock)), folder / "taxonomy.csv")
     write_manifest(items, manifest)
     return manifest
+
+
+def _make_class(
+    folder: Path, numbered: tuple[int, Species], *, items_per_medium: int, seed: int, difficulty: float
+) -> list[Item]:
+    """The items of one species in all media; `numbered` has its label first."""
+    label, species = numbered
+    items: list[Item] = []
+    for code, medium in enumerate(MEDIA):
+        (folder / medium / species.class_name).mkdir(parents=True, exist_ok=True)
+        planner = np.random.default_rng([seed, 1, label, code])
+        for first, size, split in _plan(items_per_medium, planner, is_shared=medium in {Medium.TEXT, Medium.AUDIO}):
+            origin = _Origin(folder, species, medium, split, first, size, seed, difficulty)
+            items += _MAKERS[medium](origin, np.random.default_rng([seed, 2, label, code, first]))
+    return items
+
+
+def _each(
+    make: Callable[[tuple[int, Species]], list[Item]], flock: Sequence[tuple[int, Species]], *, workers: int
+) -> Iterator[list[Item]]:
+    """What is made of each species, in order."""
+    if workers == 1:
+        yield from map(make, flock)
+        return
+    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(make, flock)

@@ -167,11 +167,23 @@ def data_synthesize(
         int, typer.Option("--items-per-medium", min=4, help="items of each species and medium")
     ] = 20,
     seed: Annotated[int, typer.Option("--seed", help="the same seed makes the same birds")] = 0,
+    difficulty: Annotated[
+        float, typer.Option("--difficulty", min=0, max=1, help="how far birds, light, sound and wording stray")
+    ] = 0.5,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that draw and sing")] = 2,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, and their manifest."""
+    """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, manifest, taxonomy."""
     from fieldmark.aviary.synthesis import synthesize
 
     with TerminalReporter(quiet=quiet) as reporter:
-        manifest = synthesize(out, class_count=classes, items_per_medium=items_per_medium, seed=seed, report=reporter)
+        manifest = synthesize(
+            out,
+            class_count=classes,
+            items_per_medium=items_per_medium,
+            seed=seed,
+            difficulty=difficulty,
+            workers=workers,
+            report=reporter,
+        )
     print_line(str(manifest))
