@@ -27,8 +27,10 @@ COMMANDS = [
     "data check",
     "data split",
     "data describe",
+    "data build",
     "data split",
     "data describe",
+    "data build",
     "data synthesize",
     "train",
     "embed",
@@ -335,7 +337,9 @@ def test_data_check_finds_what_is_known_of_real_data(run, shared_folder):
     }
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "duplicate_across_splits": 4,
+        "near_duplicate_across_splits": 4,
         "duplicate": 1,
+        "near_duplicate": 5,
         "class_without_medium": 1,
     }
 
@@ -393,3 +397,15 @@ def test_data_split_and_describe_print_their_counts(run, toy_manifest, tmp_path)
     assert "## Licenses" in sheet.read_text(encoding="utf-8")
     code, text, _ = run("data", "describe", out, "--workers", 1, "--quiet")
     assert text.startswith("72 items of 3 classes")
+
+
+def test_data_build_prints_what_it_made(run, toy_manifest, tmp_path):
+    options = ("--frames", 4, "--longest-words", 500, "--quiet", "--json")
+    code, out, _ = run("data", "build", toy_manifest, "--out", tmp_path / "built", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert (result["source_count"], result["left"]) == (72, [])
+    assert len(read_manifest(tmp_path / "built/manifest.csv")) == 72
+    code, out, err = run("data", "build", toy_manifest, "--out", tmp_path / "built")
+    assert (code, out) == (1, "")
+    assert "Choose another folder" in err

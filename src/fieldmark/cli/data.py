@@ -158,6 +158,34 @@ def data_describe(
     print_result(found.to_json(), found.to_text(), as_json=as_json)
 
 
+@data_app.command("build")
+def data_build(
+    manifest: Manifest,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="folder to make", show_default=False)],
+    longest_seconds: Annotated[
+        float, typer.Option("--longest-seconds", help="longer recordings are cut, into at most this")
+    ] = 10.0,
+    longest_words: Annotated[int, typer.Option("--longest-words", help="longer texts are cut, into at most this")] = 80,
+    frames: Annotated[int, typer.Option("--frames", help="taken of each video, before noise is left out")] = 25,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Cut raw media into items: stretches of sound, frames of videos, passages; each keeps its group and its place."""
+    from fieldmark.curation.build import build_items
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        report = build_items(
+            manifest,
+            out=out,
+            longest_seconds=longest_seconds,
+            longest_words=longest_words,
+            frame_count=frames,
+            reporter=reporter,
+        )
+    print_result(report.to_json(), report.to_text(), as_json=as_json)
+
+
 @data_app.command("synthesize")
 def data_synthesize(
     *,

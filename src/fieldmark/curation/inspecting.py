@@ -32,7 +32,8 @@ def inspect_items(
     found = {item_id: replace(inspection, item_id=item_id) for item_id, inspection in known.items()}
     new = [item for item in items if item.item_id not in found]
     block: list[Inspection] = []
-    reporter.step("check", done=len(found), total=len(items), note="known from an earlier run" if found else "")
+    if found:
+        reporter.step("check", done=len(found), total=len(items), note="known from an earlier run")
     for inspection in _inspect(new, limits=limits, workers=workers):
         found[inspection.item_id] = inspection
         block.append(inspection)
