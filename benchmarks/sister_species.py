@@ -1,4 +1,4 @@
-"""Draws docs/images/sister_species.png: genera of the synthetic aviary, their sisters and what tells them apart.
+"""Draws docs/images/sister_species.jpg: genera of the synthetic aviary, their sisters and what tells them apart.
 
 Run from the repository root: .venv/bin/python benchmarks/sister_species.py
 """
@@ -12,7 +12,7 @@ from fieldmark.aviary.figure import Bird
 from fieldmark.aviary.scene import draw_bird
 from fieldmark.aviary.species import Species, invent_species
 
-OUT = Path("docs/images/sister_species.png")
+OUT = Path("docs/images/sister_species.jpg")
 SEED, SIDE, CAPTION = 0, 220, 56
 GENERA, SISTERS = 4, 3
 
@@ -49,7 +49,8 @@ def main() -> None:
             pen.text((left, top + SIDE + 5), name, fill="#22302b", font=ImageFont.load_default(14))
             marks = telling_marks(species, sisters)
             pen.text((left, top + SIDE + 25), marks, fill="#5f6c66", font=ImageFont.load_default(11))
-    sheet.save(OUT, optimize=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(OUT, quality=88)
 
 
 if __name__ == "__main__":

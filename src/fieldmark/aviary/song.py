@@ -34,10 +34,10 @@ _SYLLABLES: dict[str, Callable[[Wave, Wave], tuple[Wave, Wave]]] = {
 }
 
 
-def _syllable(name: str, *, center_hz: float, seconds: float) -> Wave:
+def _syllable(name: str, *, center_hz: float, seconds: float, haste: float) -> Wave:
     time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     share = time / seconds
-    ratio, gain = _SYLLABLES[name](time, share)
+    ratio, gain = _SYLLABLES[name](haste * time, share)
     phase = 2 * np.pi * np.cumsum(ratio * center_hz) / RATE_HZ
     overtone = 0.15 * np.sin(2 * phase) * (2 * ratio * center_hz < 0.45 * RATE_HZ)
     edge = np.minimum(1, np.minimum(share, 1 - share) * seconds / 0.015)
@@ -54,16 +54,20 @@ def sing(song: Song, *, bout_count: int, difficulty: float, rng: Generator) -> l
     spread = 0.25 + 0.75 * difficulty
     center_hz = _PITCHES_HZ[song.pitch] * np.exp(rng.normal(0, 0.06) * spread)
     pace = _TEMPOS[song.tempo] * np.exp(rng.normal(0, 0.07) * spread)
-    bouts = [_sing_bout(song, center_hz=center_hz, pace=pace, spread=spread, rng=rng) for _ in range(bout_count)]
+    haste = np.exp(rng.normal(0, 0.12) * spread)
+    bouts = [
+        _sing_bout(song, center_hz=center_hz, pace=pace, haste=haste, spread=spread, rng=rng) for _ in range(bout_count)
+    ]
     return np.split(_record(np.concatenate(bouts), difficulty, rng), np.cumsum([bout.size for bout in bouts])[:-1])
 
 
-def _sing_bout(song: Song, *, center_hz: float, pace: float, spread: float, rng: Generator) -> Wave:
+def _sing_bout(song: Song, *, center_hz: float, pace: float, haste: float, spread: float, rng: Generator) -> Wave:
     rest, pieces = np.zeros(int(0.05 * pace * RATE_HZ)), []
     for _ in range(COUNTS[song.phrases]):
         for name in (song.opening, song.ending):
-            seconds = 0.25 * pace * np.exp(rng.normal(0, 0.05) * spread)
-            pieces += [_syllable(name, center_hz=center_hz, seconds=seconds), rest]
+            # No two syllables of a bird are the same, and each bird has a haste of its own in its trills.
+            seconds, drift = 0.25 * pace * np.exp(rng.normal(0, 0.05) * spread), np.exp(rng.normal(0, 0.04) * spread)
+            pieces += [_syllable(name, center_hz=center_hz * drift, seconds=seconds, haste=haste), rest]
         pieces += [rest, rest]
     voice = np.concatenate(pieces)[: 3 * RATE_HZ]
     # Whole tenths of a second, so that a bout's place in its file is a short decimal.

@@ -8,8 +8,8 @@ from jaxtyping import Int
 
 from fieldmark.checks.fingerprint import FRAME_SECONDS, Fingerprint, FingerprintKind
 
-LEAST_PICTURE_SCORE = 0.95
-LEAST_SHARED_LANDMARKS = 12
+LEAST_PICTURE_SCORE = 0.97
+LEAST_SHARED_LANDMARKS = 14
 LEAST_SHARE_OF_LANDMARKS = 0.02
 LEAST_BITS = 64.0
 LEAST_BITS_ACROSS_CLASSES = 85.0
@@ -84,28 +84,30 @@ def _similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> I
 
 
 def _similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
-    """Pairs of sounds that share landmarks at one shift in time."""
+    """Pairs of sounds that share different landmarks at one shift in time."""
     if not rows:
         return
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
     codes, frames = np.concatenate(list(rows.values())).astype(np.int64).T
-    votes: dict[tuple[int, int, int], int] = {}
-    for one, two in _shared(codes, owner):
-        shift = frames[two] - frames[one]
-        # Frames of two encodings fall between one another: each vote counts for two neighboring shifts.
-        for half in (0, 1):
-            table = np.stack([owner[one], owner[two], 2 * ((shift + half) // 2) - half], axis=1)
-            keys, counts = np.unique(table, axis=0, return_counts=True)
-            for key, count in zip(map(tuple, keys.tolist()), counts.tolist(), strict=True):
-                votes[key] = votes.get(key, 0) + count
+    found = [
+        np.stack([owner[one], owner[two], frames[two] - frames[one], codes[one]], axis=1)
+        for one, two in _shared(codes, owner)
+    ]
     best: dict[tuple[int, int], tuple[int, int]] = {}
-    for (first, second, shift), count in votes.items():
-        best[first, second] = max(best.get((first, second), (0, 0)), (count, -abs(shift)))
-    for (first, second), (count, lateness) in best.items():
-        fewest = min(len(rows[first]), len(rows[second]))
-        if count >= max(LEAST_SHARED_LANDMARKS, LEAST_SHARE_OF_LANDMARKS * fewest):
+    # Frames of two encodings fall between one another: each landmark counts for two neighboring shifts.
+    for half in (0, 1) if found else ():
+        table = np.concatenate(found)
+        table[:, 2] = 2 * ((table[:, 2] + half) // 2) - half
+        # A landmark that comes again and again, as in a level whistle, counts once.
+        shared, count = np.unique(np.unique(table, axis=0)[:, :3], axis=0, return_counts=True)
+        is_enough = count >= LEAST_SHARED_LANDMARKS
+        for (first, second, shift), number in zip(shared[is_enough].tolist(), count[is_enough].tolist(), strict=True):
+            best[first, second] = max(best.get((first, second), (0, 0)), (number, -abs(shift)))
+    for (first, second), (number, lateness) in best.items():
+        fewest = min(len(np.unique(rows[each][:, 0])) for each in (first, second))
+        if number >= LEAST_SHARE_OF_LANDMARKS * fewest:
             seconds = -lateness * FRAME_SECONDS
-            yield SimilarPair(first, second, f"they share {count} spectral landmarks at a shift of {seconds:.1f} s")
+            yield SimilarPair(first, second, f"they share {number} spectral landmarks at a shift of {seconds:.1f} s")
 
 
 # ---------------------------------------------------------------- texts
