@@ -172,7 +172,7 @@ def data_build(
     quiet: Quiet = False,
 ) -> None:
     """Cut raw media into items: stretches of sound, frames of videos, passages; each keeps its group and its place."""
-    from fieldmark.curation.build import build_items
+    from fieldmark.curation.building import build_items
 
     with TerminalReporter(quiet=quiet) as reporter:
         report = build_items(

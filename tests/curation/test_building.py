@@ -7,7 +7,7 @@ from PIL import Image
 
 from fieldmark import Medium, Split, check, read_manifest, write_manifest
 from fieldmark.aviary.synthesis import write_clip
-from fieldmark.curation.build import build_items
+from fieldmark.curation.building import build_items
 from fieldmark.errors import ManifestExistsError, OutOfRangeError
 from fieldmark.types import Form, Item
 
