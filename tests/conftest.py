@@ -2,6 +2,8 @@
 
 import json
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     # Imported in the fixtures: modules loaded before pytest is configured escape the check of tensor axes.
-    from fieldmark import Config, Host
+    from fieldmark import Config, Host, Item, Medium, Split
 
 # A time limit for each example would make the outcome depend on how busy the machine is.
 settings.register_profile("without_deadline", deadline=None)
@@ -145,3 +147,101 @@ def shared_space_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     return folder
+
+
+class ItemMaker:
+    """Makes items with ids of their own, so that a test writes only what it is about."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._count = 0
+
+    def __call__(self, medium: "Medium | str" = "image", class_name: str | None = "Veery", **fields) -> "Item":
+        from fieldmark import Item, Medium, Split
+
+        medium = Medium(medium)
+        self._count += 1
+        item_id = fields.pop("item_id", f"{medium}/{self._count:04d}")
+        values = {"path": self._folder / item_id, "split": Split.TRAIN, **fields}
+        return Item(item_id=item_id, medium=medium, class_name=class_name, **values)
+
+
+@pytest.fixture
+def make_item(tmp_path: Path) -> ItemMaker:
+    return ItemMaker(tmp_path)
+
+
+class RecordingReporter:
+    """Keeps what was said and how far each task came; may break off at a step."""
+
+    def __init__(self, *, stop_at: tuple[str, int] | None = None) -> None:
+        self.lines: list[str] = []
+        self.done: dict[str, int] = {}
+        self._stop_at = stop_at
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        self.done[task] = done
+        if self._stop_at == (task, done):
+            raise KeyboardInterrupt
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+@pytest.fixture
+def make_reporter() -> Callable[..., RecordingReporter]:
+    return RecordingReporter
+
+
+@pytest.fixture(scope="session")
+def toy_items(toy_manifest: Path) -> tuple["Item", ...]:
+    from fieldmark import read_manifest
+
+    return read_manifest(toy_manifest)
+
+
+class BrokenFiles:
+    """One item of each fault that a file can have; the end of its id says which."""
+
+    kinds = {  # noqa: RUF012 - never changed
+        "unreadable-photo": "unreadable",
+        "empty-clip": "empty",
+        "missing-song": "missing_file",
+        "mismatched-photo": "medium_mismatch",
+        "encoded-text": "unreadable",
+    }
+
+    def __init__(self, folder: Path, *, photo: "Item", song: "Item") -> None:
+        self._folder = folder
+        self._class_name = photo.class_name
+        content = photo.path.read_bytes()
+        (folder / "cut.jpg").write_bytes(content[: len(content) // 3])
+        (folder / "empty.mp4").touch()
+        shutil.copy(song.path, folder / "song.jpg")
+        (folder / "koi8.txt").write_bytes("\u043c\u0443\u0445\u043e\u043b\u043e\u0432\u043a\u0430".encode("koi8-r"))
+
+    def make(self, split: "Split") -> list["Item"]:
+        """The items, in a split."""
+        from fieldmark import Item, Medium
+
+        files = {
+            "unreadable-photo": (Medium.IMAGE, "cut.jpg"),
+            "empty-clip": (Medium.VIDEO, "empty.mp4"),
+            "missing-song": (Medium.AUDIO, "nowhere.wav"),
+            "mismatched-photo": (Medium.IMAGE, "song.jpg"),
+            "encoded-text": (Medium.TEXT, "koi8.txt"),
+        }
+        return [
+            Item(f"{split}/{name}", medium, path=self._folder / file, class_name=self._class_name, split=split)
+            for name, (medium, file) in files.items()
+        ]
+
+
+@pytest.fixture
+def broken(tmp_path: Path, toy_items: tuple["Item", ...]) -> BrokenFiles:
+    from fieldmark import Medium
+
+    photo = next(item for item in toy_items if item.medium is Medium.IMAGE)
+    song = next(item for item in toy_items if item.medium is Medium.AUDIO)
+    (tmp_path / "broken").mkdir()
+    return BrokenFiles(tmp_path / "broken", photo=photo, song=song)

@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from fieldmark.aviary.synthesis import synthesize
     from fieldmark.config import Config, load_config
-    from fieldmark.data.aviary import synthesize
+    from fieldmark.curation.check import check
     from fieldmark.data.manifest import read_manifest, write_manifest
     from fieldmark.errors import FieldmarkError
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
-    from fieldmark.workflows.check import check
     from fieldmark.workflows.compare import compare
     from fieldmark.workflows.demo import run_demo
     from fieldmark.workflows.embed import embed
@@ -49,12 +49,12 @@ __all__ = [
 
 _HOMES = {
     "config": ("Config", "load_config"),
-    "data.aviary": ("synthesize",),
+    "aviary.synthesis": ("synthesize",),
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
-    "workflows.check": ("check",),
     "workflows.compare": ("compare",),
+    "curation.check": ("check",),
     "workflows.demo": ("run_demo",),
     "workflows.embed": ("embed",),
     "workflows.encode": ("Host",),

@@ -175,10 +175,29 @@ class TaxonomyError(ManifestError):
 
     kind = "taxonomy"
 
-    def __init__(self, *, path: Path | str, reason: str) -> None:
+    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
+        listed = "\n".join(f"  {problem}" for problem in problems[:20])
+        super().__init__(f"The taxonomy '{path}' has {len(problems)} faults. Mend them:\n{listed}")
+
+
+class ImportSourceError(ManifestError):
+    """A folder or table that an importer finds nothing of its layout in."""
+
+    kind = "import_source"
+
+    def __init__(self, *, path: Path | str, met: str, wanted: str) -> None:
+        super().__init__(f"'{path}' cannot be imported: {met}. Give {wanted}.")
+
+
+class ColumnMappingError(ManifestError):
+    """A mapping of columns that names what is not there."""
+
+    kind = "column_mapping"
+
+    def __init__(self, *, got: str, allowed: Sequence[str], hint: str = "") -> None:
         super().__init__(
-            f"'{path}' cannot be used as a taxonomy: {reason}. "
-            "Give a UTF-8 CSV with the columns class_name, genus, family and order, one row for each class."
+            f"The mapping '{got}' names no column there is; there are {first(allowed, limit=30)}.{hint} "
+            "Give COLUMN=NAME, or COLUMN='{NAME} {OTHER}' to join several."
         )
 
 
@@ -250,7 +269,7 @@ class FeatureStoreError(FieldmarkError, OSError):
 
     def __init__(self, *, path: Path | str, reason: str) -> None:
         super().__init__(
-            f"The feature store '{path}' cannot be used: {reason}. "
+            f"The store '{path}' cannot be used: {reason}. "
             "Give a folder on a local disk that has space and may be written to, or let the other run finish."
         )
 

@@ -1,13 +1,16 @@
 """The nouns that cross a folder's wall: medium, item, segment, batch, embeddings, hit."""
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 from torch import Tensor
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Medium(StrEnum):
@@ -29,6 +32,17 @@ class Split(StrEnum):
     TRAIN = "train"
     VALIDATION = "validation"
     TEST = "test"
+
+
+class Form(StrEnum):
+    """How a medium is given where not as a file of its own kind; the manifest's column `form` says it.
+
+    SPECTROGRAM is sound as a picture of its spectrogram. FRAMES is a video as numbered pictures: its path holds one
+    asterisk where the number stands.
+    """
+
+    SPECTROGRAM = "spectrogram"
+    FRAMES = "frames"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +71,13 @@ class Item:
     license: str | None = None
     caption_of: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def form(self) -> Form | None:
+        """How the medium is given, by the column `form`; None for a file of the medium's own kind."""
+        name = dict(self.extra).get("form", "").strip().lower()
+        forms = {Medium.AUDIO: Form.SPECTROGRAM, Medium.VIDEO: Form.FRAMES}
+        return forms[self.medium] if self.medium in forms and name == forms[self.medium] else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +109,14 @@ class AudioContent:
     sample_rate_hz: int
 
 
-Content = ImageContent | TextContent | VideoContent | AudioContent
+@dataclass(frozen=True, slots=True)
+class SpectrogramContent:
+    """Sound given as a picture of its spectrogram, in RGB; how loud and how long it was, nobody knows."""
+
+    pixels: UInt8[Tensor, "channel height width"]
+
+
+Content = ImageContent | TextContent | VideoContent | AudioContent | SpectrogramContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +266,15 @@ class Reporter(Protocol):
 
     def say(self, message: str) -> None:
         """Passes one line on to the person who waits."""
+
+
+@final
+class SilentReporter:
+    """Tells nobody; lines go to the log."""
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+        """Does nothing."""
+
+    def say(self, message: str) -> None:
+        """Logs the line."""
+        _LOGGER.info(message)

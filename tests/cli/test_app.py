@@ -21,7 +21,14 @@ COMMANDS = [
     "",
     "demo",
     "data",
+    "data import",
+    "data import pku",
+    "data import folders",
+    "data import csv",
     "data check",
+    "data split",
+    "data describe",
+    "data build",
     "data synthesize",
     "train",
     "embed",
@@ -373,7 +380,9 @@ def test_data_check_finds_what_is_known_of_real_data(run, shared_folder):
     }
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "duplicate_across_splits": 4,
+        "near_duplicate_across_splits": 4,
         "duplicate": 1,
+        "near_duplicate": 5,
         "class_without_medium": 1,
     }
 
@@ -391,3 +400,55 @@ def test_data_check_finds_the_pages_that_stand_in_both_splits(run, shared_folder
     found = [problem for problem in json.loads(out)["problems"] if problem["kind"] == "group_straddles_splits"]
     assert code == 1
     assert len(found) == len({item.group for item in chosen}) > 0
+
+
+# ---------------------------------------------------------------- making manifests
+
+
+def test_data_import_prints_what_it_took_and_left(run, tmp_path):
+    (tmp_path / "list/image").mkdir(parents=True)
+    (tmp_path / "list/image/test.txt").write_text("image/001.Gull/a.jpg 0\nimage/001.Gull/b.jpg\n")
+    code, out, _ = run("data", "import", "pku", tmp_path, "--out", tmp_path / "m.csv", "--json")
+    result = json.loads(out)
+    assert code == 0
+    assert (result["item_count"], result["counts"]) == (1, {"image": {"test": 1}})
+    assert result["left_counts"] == {"bad_line": 1, "missing_list": 7}
+    assert len(read_manifest(tmp_path / "m.csv")) == 1
+    code, out, _ = run("data", "import", "folders", tmp_path, "--out", tmp_path / "f.csv")
+    assert code == 0
+    assert "note: 1 of 1 files lie in no class's folder" not in out
+    (tmp_path / "t.csv").write_text("words,who\nA gull.,Gull\n")
+    columns = ("--column", "text=words", "--column", "class_name=who")
+    code, out, _ = run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "t2.csv", *columns)
+    assert code == 0
+    assert out.startswith("1 items of 1 classes")
+    assert run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "x.csv", "--column", "text")[0] == 2
+
+
+def test_data_split_and_describe_print_their_counts(run, toy_manifest, tmp_path):
+    out = toy_manifest.with_name("split.csv")
+    code, text, _ = run("data", "split", toy_manifest, "--out", out, "--unseen-classes", 1, "--seed", 3, "--json")
+    result = json.loads(text)
+    assert code == 0
+    assert len(result["unseen_classes"]) == 1
+    assert sum(sum(splits.values()) for splits in result["counts"].values()) == 72
+    assert run("data", "split", toy_manifest, "--out", out, "--test", 0.9, "--validation", 0.2)[0] == 1
+    sheet = tmp_path / "sheet.md"
+    code, text, _ = run("data", "describe", out, "--datasheet", sheet, "--workers", 1, "--quiet", "--json")
+    assert code == 0
+    assert json.loads(text)["class_count"] == 3
+    assert "## Licenses" in sheet.read_text(encoding="utf-8")
+    code, text, _ = run("data", "describe", out, "--workers", 1, "--quiet")
+    assert text.startswith("72 items of 3 classes")
+
+
+def test_data_build_prints_what_it_made(run, toy_manifest, tmp_path):
+    options = ("--frames", 4, "--longest-words", 500, "--quiet", "--json")
+    code, out, _ = run("data", "build", toy_manifest, "--out", tmp_path / "built", *options)
+    result = json.loads(out)
+    assert code == 0
+    assert (result["source_count"], result["left"]) == (72, [])
+    assert len(read_manifest(tmp_path / "built/manifest.csv")) == 72
+    code, out, err = run("data", "build", toy_manifest, "--out", tmp_path / "built")
+    assert (code, out) == (1, "")
+    assert "Choose another folder" in err

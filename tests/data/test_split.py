@@ -1,4 +1,4 @@
-"""The validation split: by origin, stratified, and nothing else touched."""
+"""Splits: by group, stratified, and nothing else touched."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.data.split import origin_of, split_validation
+from fieldmark.data.split import group_of, split_items, split_validation
+from fieldmark.errors import OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 rows = st.tuples(
@@ -40,8 +41,8 @@ def test_split_validation_changes_only_the_split_of_training_items(table, share,
 def test_split_validation_never_cuts_through_a_group(table, share, seed):
     items = items_of(table)
     result = split_validation(items, share=share, generator=np.random.default_rng(seed))
-    moved = {origin_of(item) for item in result if item.split is Split.VALIDATION}
-    stayed = {origin_of(item) for item in result if item.split is not Split.VALIDATION}
+    moved = {group_of(item) for item in result if item.split is Split.VALIDATION}
+    stayed = {group_of(item) for item in result if item.split is not Split.VALIDATION}
     assert not moved & stayed
 
 
@@ -122,8 +123,80 @@ def test_split_validation_with_share_zero_takes_nothing(make_item):
     assert split_validation(items, share=0.0, generator=np.random.default_rng(1)) == tuple(items)
 
 
-def test_origin_of_tells_groups_files_and_texts_apart(make_item, tmp_path):
+def test_group_of_tells_groups_files_and_texts_apart(make_item, tmp_path):
     grouped = make_item(group="x")
     filed = make_item(path=tmp_path / "x")
     written = Item(item_id="x", medium=Medium.TEXT, text="a bird")
-    assert len({origin_of(grouped), origin_of(filed), origin_of(written)}) == 3
+    assert len({group_of(grouped), group_of(filed), group_of(written)}) == 3
+
+
+# ---------------------------------------------------------------- all splits anew
+
+SHARES = {Split.TRAIN: 0.6, Split.VALIDATION: 0.1, Split.TEST: 0.3}
+
+
+@given(tables, st.integers(0, 9), st.integers(0, 1))
+def test_split_items_gives_each_item_a_split_and_never_parts_a_group(table, seed, unseen):
+    items = items_of(table)
+    class_count = len({item.class_name for item in items} - {None})
+    unseen = min(unseen, max(0, class_count - 1))
+    result = split_items(items, shares=SHARES, unseen_class_count=unseen, generator=np.random.default_rng(seed))
+    assert [replace(item, split=None) for item in result] == [replace(item, split=None) for item in items]
+    splits = {}
+    for item in result:
+        splits.setdefault(group_of(item), set()).add(item.split)
+    assert all(len(each) == 1 for each in splits.values())
+    assert None not in {item.split for item in result}
+
+
+@pytest.mark.parametrize("per_stratum", [3, 10, 37])
+def test_split_items_is_stratified(per_stratum):
+    items = [
+        Item(f"{medium}{name}{n}", medium, text="x", class_name=name)
+        for medium in MEDIA
+        for name in ("Gull", "Tern", "Wren")
+        for n in range(per_stratum)
+    ]
+    counts = np.zeros(3)
+    for seed in range(30):
+        result = split_items(items, shares=SHARES, generator=np.random.default_rng(seed))
+        by_stratum = Counter((item.medium, item.class_name, item.split) for item in result)
+        for (_, _, split), count in by_stratum.items():
+            assert abs(count - SHARES[split] * per_stratum) <= 1.0 + 1e-9
+        counts += [sum(item.split is split for item in result) for split in SHARES]
+    assert counts / counts.sum() == pytest.approx(list(SHARES.values()), abs=0.03)
+
+
+def test_split_items_is_the_same_for_a_seed():
+    items = [Item(str(n), Medium.TEXT, text="x", class_name="Gull") for n in range(40)]
+    splits = [
+        [item.split for item in split_items(items, shares=SHARES, generator=np.random.default_rng(seed))]
+        for seed in (1, 1, 2)
+    ]
+    assert splits[0] == splits[1] != splits[2]
+
+
+def test_split_items_keeps_a_caption_with_its_photo():
+    photos = [Item(f"p{n}", Medium.IMAGE, path=None, text=None, class_name="Gull", group=f"g{n}") for n in range(30)]
+    captions = [Item(f"c{n}", Medium.TEXT, text="x", class_name="Gull", caption_of=f"p{n}") for n in range(30)]
+    result = split_items([*photos, *captions], shares=SHARES, generator=np.random.default_rng(0))
+    assert [item.split for item in result[:30]] == [item.split for item in result[30:]]
+    assert len({item.split for item in result}) == 3
+
+
+def test_split_items_puts_unseen_classes_into_the_test_split_whole():
+    items = [Item(f"{n}", Medium.TEXT, text="x", class_name=f"class {n % 10}") for n in range(200)]
+    result = split_items(items, shares=SHARES, unseen_class_count=3, generator=np.random.default_rng(0))
+    splits = {}
+    for item in result:
+        splits.setdefault(item.class_name, set()).add(item.split)
+    assert sorted(map(len, splits.values())) == [1] * 3 + [3] * 7
+
+
+@pytest.mark.parametrize(
+    ("shares", "unseen"), [({**SHARES, Split.TEST: 0.5}, 0), ({Split.TRAIN: 1.2, Split.TEST: -0.2}, 0), (SHARES, 1)]
+)
+def test_split_items_refuses_what_does_not_add_up(shares, unseen):
+    items = [Item("1", Medium.TEXT, text="x", class_name="Gull")]
+    with pytest.raises(OutOfRangeError):
+        split_items(items, shares=shares, unseen_class_count=unseen, generator=np.random.default_rng(0))

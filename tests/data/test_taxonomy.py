@@ -1,47 +1,50 @@
-"""The reader of taxonomy.csv."""
+"""The taxonomy file: read, written, and refused where one name stands for two classes."""
 
 import pytest
 
-from fieldmark.data.taxonomy import Taxon, read_taxonomy
+from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
 from fieldmark.errors import TaxonomyError
 
-HEADER = "class_name,genus,family,order,scientific_name,synonyms\n"
+GULL = Taxon("Common_Gull", "Larus", "Laridae", "Charadriiformes", "Larus canus", ("Mew Gull", "Sea Mew"))
+TERN = Taxon("Tern")
 
 
-def test_read_taxonomy_gives_ranks_names_and_synonyms(tmp_path):
-    path = tmp_path / "taxonomy.csv"
-    path.write_text(
-        HEADER + "Veery,Catharus,Turdidae,Passeriformes,Catharus fuscescens,Wilson's Thrush; Tawny Thrush\n"
-    )
-    read = read_taxonomy(path)
-    synonyms = ("Wilson's Thrush", "Tawny Thrush")
-    taxon = Taxon("Catharus", "Turdidae", "Passeriformes", "Catharus fuscescens", synonyms)
-    assert read.taxon_by_class_name == {"Veery": taxon}
-
-
-def test_names_at_leaves_out_classes_without_that_rank(tmp_path):
-    path = tmp_path / "taxonomy.csv"
-    path.write_text("\ufefforder,class_name,genus,family\nPasseriformes,Veery,Catharus,Turdidae\n,Snark,,Snarkidae\n")
-    assert read_taxonomy(path).names_at("genus") == {"Veery": "Catharus"}
-    assert read_taxonomy(path).names_at("family") == {"Veery": "Turdidae", "Snark": "Snarkidae"}
+def test_taxonomy_comes_back_as_it_was_written(tmp_path):
+    write_taxonomy(Taxonomy((GULL, TERN)), tmp_path / "taxonomy.csv")
+    assert read_taxonomy(tmp_path / "taxonomy.csv") == Taxonomy((GULL, TERN))
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    "name", ["Common_Gull", "common gull", "Larus canus", "mew-gull", "SEA MEW", "044.Common_Gull"]
+)
+def test_taxonomy_finds_a_class_by_each_of_its_names(name):
+    assert Taxonomy((GULL, TERN)).class_named(name) == "Common_Gull"
+
+
+def test_taxonomy_knows_no_other_names():
+    assert Taxonomy((GULL, TERN)).class_named("Herring Gull") is None
+    assert name_key("12.Black_footed Albatross") == name_key("black-footed albatross") == "blackfootedalbatross"
+
+
+def test_taxonomy_leaves_out_of_a_rank_what_has_none_there():
+    assert Taxonomy((GULL, TERN)).names_at("family") == {"Common_Gull": "Laridae"}
+
+
+def test_taxonomy_needs_only_class_names(tmp_path):
+    (tmp_path / "t.csv").write_text("Class_Name,note\nTern,x\n")
+    assert read_taxonomy(tmp_path / "t.csv").taxa == (TERN,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
     [
-        ("class_name,genus\nVeery,Catharus\n", "lacks the columns family, order"),
-        (HEADER + "Veery,Catharus,,,,\nVeery,Catharus,,,,\n", "line 3 names the class 'Veery' again"),
-        (HEADER + ",Catharus,,,,\n", "line 2 has no class_name"),
-        ("", "lacks the columns"),
+        ("genus\nLarus\n", "no column 'class_name'"),
+        ("class_name,genus\n,Larus\n", "line 2: no class_name"),
+        ("class_name,synonyms\nTern,\nGull,tern\n", "line 3: 'tern' is a name of 'Tern' already"),
+        ("class_name\nTern\nTern\n", "line 3: the class 'Tern' stands there already"),
     ],
 )
-def test_read_taxonomy_names_what_is_wrong(text, reason, tmp_path):
-    path = tmp_path / "taxonomy.csv"
-    path.write_text(text)
-    with pytest.raises(TaxonomyError, match=reason):
-        read_taxonomy(path)
-
-
-def test_read_taxonomy_without_a_file(tmp_path):
-    with pytest.raises(TaxonomyError, match=r"nowhere\.csv"):
-        read_taxonomy(tmp_path / "nowhere.csv")
+def test_taxonomy_refuses_what_is_not_clear(text, message, tmp_path):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(TaxonomyError, match=message):
+        read_taxonomy(tmp_path / "t.csv")

@@ -1,7 +1,6 @@
 """Sets with faults in them, a pretrained encoder on disk, and a way to kill a verb in the middle."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,78 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldmark import Config, Item, Medium, Split, load_config, read_manifest
-from fieldmark.types import Reporter
-
-
-class RecordingReporter(Reporter):
-    """Keeps what was said and how far each task came; may break off at a step."""
-
-    def __init__(self, *, stop_at: tuple[str, int] | None = None) -> None:
-        self.lines: list[str] = []
-        self.done: dict[str, int] = {}
-        self._stop_at = stop_at
-
-    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        self.done[task] = done
-        if self._stop_at == (task, done):
-            raise KeyboardInterrupt
-
-    def say(self, message: str) -> None:
-        self.lines.append(message)
-
-
-@pytest.fixture
-def make_reporter() -> Callable[..., RecordingReporter]:
-    return RecordingReporter
-
-
-@pytest.fixture(scope="session")
-def toy_items(toy_manifest: Path) -> tuple[Item, ...]:
-    return read_manifest(toy_manifest)
-
-
-class BrokenFiles:
-    """One item of each fault that a file can have; the end of its id says which."""
-
-    kinds = {  # noqa: RUF012 - never changed
-        "unreadable-photo": "unreadable",
-        "empty-clip": "empty",
-        "missing-song": "missing_file",
-        "mismatched-photo": "medium_mismatch",
-        "encoded-text": "unreadable",
-    }
-
-    def __init__(self, folder: Path, *, photo: Item, song: Item) -> None:
-        self._folder = folder
-        self._class_name = photo.class_name
-        content = photo.path.read_bytes()
-        (folder / "cut.jpg").write_bytes(content[: len(content) // 3])
-        (folder / "empty.mp4").touch()
-        shutil.copy(song.path, folder / "song.jpg")
-        (folder / "koi8.txt").write_bytes("\u043c\u0443\u0445\u043e\u043b\u043e\u0432\u043a\u0430".encode("koi8-r"))
-
-    def make(self, split: Split) -> list[Item]:
-        """The items, in a split."""
-        files = {
-            "unreadable-photo": (Medium.IMAGE, "cut.jpg"),
-            "empty-clip": (Medium.VIDEO, "empty.mp4"),
-            "missing-song": (Medium.AUDIO, "nowhere.wav"),
-            "mismatched-photo": (Medium.IMAGE, "song.jpg"),
-            "encoded-text": (Medium.TEXT, "koi8.txt"),
-        }
-        return [
-            Item(f"{split}/{name}", medium, path=self._folder / file, class_name=self._class_name, split=split)
-            for name, (medium, file) in files.items()
-        ]
-
-
-@pytest.fixture
-def broken(tmp_path: Path, toy_items: tuple[Item, ...]) -> BrokenFiles:
-    photo = next(item for item in toy_items if item.medium is Medium.IMAGE)
-    song = next(item for item in toy_items if item.medium is Medium.AUDIO)
-    (tmp_path / "broken").mkdir()
-    return BrokenFiles(tmp_path / "broken", photo=photo, song=song)
+from fieldmark import Config, load_config
 
 
 @pytest.fixture(scope="session")

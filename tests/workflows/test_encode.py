@@ -13,13 +13,12 @@ from fieldmark.build import Model, new_model
 from fieldmark.data.features import FeatureStore
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
-from fieldmark.types import Decoding, Failure
+from fieldmark.types import Decoding, Failure, SilentReporter
 from fieldmark.workflows.encode import (
     BLOCK_ITEMS,
     CHUNK_SEGMENTS,
     EncodedItem,
     FailureLog,
-    SilentReporter,
     embed_items,
     encode_item,
     encode_items,

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, final
 
@@ -94,3 +95,12 @@ def parse_media(text: str | None) -> tuple[str, ...]:
     if wrong or not chosen:
         raise typer.BadParameter(f"met '{text}'; allowed are {', '.join(allowed)}, joined by commas")
     return chosen
+
+
+def parse_pairs(texts: Sequence[str] | None, *, option: str) -> dict[str, str]:
+    """The pairs of some `KEY=VALUE`; none for None."""
+    pairs = [text.partition("=") for text in texts or ()]
+    for key, equals, value in pairs:
+        if not (key.strip() and equals and value.strip()):
+            raise typer.BadParameter(f"{option} takes COLUMN=NAME; met '{key}{equals}{value}'")
+    return {key.strip(): value.strip() for key, _, value in pairs}

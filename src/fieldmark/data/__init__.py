@@ -1,1 +1,1 @@
-"""Files to batches: manifests, checks, splits, sampling, and the synthetic aviary."""
+"""Manifests and taxonomies to batches: splits, sampling, features, shards."""

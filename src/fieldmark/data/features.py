@@ -1,21 +1,15 @@
 """Features kept on disk by the content they were computed from, so that each file goes through an encoder once."""
 
-import logging
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
-from typing import TypeVar, final
+from typing import final
 
 import numpy as np
 from jaxtyping import Float, Float32
 
-from fieldmark.errors import FeatureStoreError
-
-_LOGGER = logging.getLogger(__name__)
-_Result = TypeVar("_Result")
+from fieldmark.data.cache_file import CacheFile, in_portions
 
 # The number is that of the layout: another layout is another file, and an old one is never misread.
 _FILE_NAME = "features-1.sqlite"
@@ -29,8 +23,6 @@ CREATE TABLE IF NOT EXISTS features (
     PRIMARY KEY (fingerprint, content_hash)
 )
 """
-_BUSY_SECONDS = 60.0
-_HASHES_PER_QUERY = 500  # SQLite before 3.32 takes at most 999 values in one statement.
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +58,7 @@ class FeatureStore:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _FILE_NAME
+        self._file = CacheFile(folder / _FILE_NAME, schema=_SCHEMA)
 
     def get_many(self, fingerprint: str, hashes: Sequence[str]) -> dict[str, StoredFeatures]:
         """The features that are there, by content hash; the hashes not found are left out.
@@ -77,9 +69,7 @@ class FeatureStore:
 
         def read(connection: sqlite3.Connection) -> dict[str, StoredFeatures]:
             found: dict[str, StoredFeatures] = {}
-            for start in range(0, len(hashes), _HASHES_PER_QUERY):
-                wanted = hashes[start : start + _HASHES_PER_QUERY]
-                marks = ", ".join("?" * len(wanted))
+            for wanted, marks in in_portions(hashes):
                 rows = connection.execute(
                     "SELECT content_hash, shape, feature_bytes, seconds_bytes FROM features "  # noqa: S608 - only marks
                     f"WHERE fingerprint = ? AND content_hash IN ({marks})",
@@ -88,7 +78,7 @@ class FeatureStore:
                 found.update((row[0], _decode(*row[1:])) for row in rows)
             return found
 
-        return self._run(read)
+        return self._file.run(read)
 
     def put_many(self, fingerprint: str, entries: Mapping[str, StoredFeatures]) -> None:
         """Keeps features by content hash, all of them or none; those that were there are replaced.
@@ -97,13 +87,7 @@ class FeatureStore:
             FeatureStoreError: The file cannot be opened or written.
         """
         rows = [(fingerprint, content_hash, *_encode(features)) for content_hash, features in entries.items()]
-
-        def write(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
-
-        self._run(write)
+        self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
     def size(self) -> FeatureStoreSize:
         """How much the store holds.
@@ -111,64 +95,12 @@ class FeatureStore:
         Raises:
             FeatureStoreError: The file cannot be opened or read.
         """
-        item_count = self._run(lambda connection: connection.execute("SELECT COUNT(*) FROM features").fetchone()[0])
-        return FeatureStoreSize(item_count=item_count, size_bytes=sum(part.stat().st_size for part in self._parts()))
-
-    def _run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """The result of `work` on the file, or on a new one where the file turns out to be damaged."""
-        try:
-            try:
-                with closing(self._open()) as connection:
-                    return work(connection)
-            except sqlite3.DatabaseError as error:
-                if not _tells_damage(error):
-                    raise
-                self._set_aside(reason=str(error))
-            with closing(self._open()) as connection:
-                return work(connection)
-        except (sqlite3.Error, OSError) as error:
-            raise FeatureStoreError(path=self._path, reason=str(error)) from error
-
-    def _open(self) -> sqlite3.Connection:
-        # Opened for each call: a connection survives neither a fork nor the damage it met.
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # In WAL mode this is safe against a killed process; a power cut may cost the last writes, no more.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_SCHEMA)
-        except sqlite3.Error:
-            connection.close()
-            raise
-        return connection
-
-    def _parts(self) -> list[Path]:
-        """The file and its write-ahead log, as far as they are there; a log must never outlive its file's name."""
-        parts = [self._path.with_name(_FILE_NAME + suffix) for suffix in ("-wal", "-shm", "")]
-        return [part for part in parts if part.exists()]
-
-    def _set_aside(self, *, reason: str) -> None:
-        number = next(number for number in count(1) if not self._aside(self._path, number).exists())
-        for part in self._parts():
-            part.rename(self._aside(part, number))
-        _LOGGER.warning(
-            "The feature store '%s' is damaged (%s); it is kept as '%s' and features are computed anew.",
-            self._path,
-            reason,
-            self._aside(self._path, number).name,
+        item_count = self._file.run(
+            lambda connection: connection.execute("SELECT COUNT(*) FROM features").fetchone()[0]
         )
-
-    @staticmethod
-    def _aside(part: Path, number: int) -> Path:
-        return part.with_name(f"damaged-{number}-{part.name}")
-
-
-def _tells_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file itself is broken, rather than locked, full or out of reach."""
-    # The low byte is the kind of error; the rest details it.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+        return FeatureStoreSize(
+            item_count=item_count, size_bytes=sum(part.stat().st_size for part in self._file.parts())
+        )
 
 
 def _encode(features: StoredFeatures) -> tuple[str, bytes, bytes]:

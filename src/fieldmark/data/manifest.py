@@ -5,7 +5,6 @@ import hashlib
 import io
 import math
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
@@ -15,11 +14,11 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldmark.data.table import Table, check_names, read_table, spelled
 from fieldmark.durable import replacing
 from fieldmark.errors import (
     BadRowsError,
     ManifestColumnsError,
-    ManifestFormatError,
     MediaError,
     MissingFileError,
     UnreadableMediaError,
@@ -54,14 +53,6 @@ class ManifestRows:
 
     items: tuple[Item, ...]
     problems: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Cells as text, each row with its place in the file."""
-
-    names: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 # ---------------------------------------------------------------- reading
@@ -102,7 +93,7 @@ def read_rows(path: Path) -> ManifestRows:
         ManifestFormatError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
         ManifestColumnsError: `medium` is missing, or both `path` and `text` are.
     """
-    table = _read_table(path)
+    table = _read_manifest_table(path)
     folder = path.parent.resolve()
     items: list[Item] = []
     problems: list[str] = []
@@ -112,25 +103,18 @@ def read_rows(path: Path) -> ManifestRows:
             problems.append(f"{place}: {len(values)} cells under {len(table.names)} columns; quote cells with commas")
             continue
         cells = dict(zip(table.names, values, strict=True))
-        item_id = cells.get("item_id") or _stable_item_id(cells, place_by_item_id)
+        item_id = cells.get("item_id") or stable_item_id(cells, place_by_item_id)
         faults = _repeats(item_id, place_by_item_id)
         place_by_item_id.setdefault(item_id, place)
-        item = _parse_row(cells, item_id, folder, faults)
+        item = parse_row(cells, item_id, folder, faults)
         if item is not None:
             items.append(item)
         problems += [f"{place}: {fault}" for fault in faults]
     return ManifestRows(items=tuple(items), problems=tuple(problems))
 
 
-def _read_table(path: Path) -> _Table:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise ManifestFormatError(path=path, reason="there is no such file") from None
-    except OSError as error:
-        raise ManifestFormatError(path=path, reason=str(error.strerror)) from error
-    table = _read_parquet(content, path) if content.startswith(b"PAR1") else _read_csv(content, path)
-    _check_names(table.names, path)
+def _read_manifest_table(path: Path) -> Table:
+    table = read_table(path, known=COLUMNS)
     missing = [] if "medium" in table.names else ["medium"]
     if "path" not in table.names and "text" not in table.names:
         missing.append("path (or text)")
@@ -139,75 +123,16 @@ def _read_table(path: Path) -> _Table:
     return table
 
 
-def _read_csv(content: bytes, path: Path) -> _Table:
-    try:
-        lines = io.StringIO(content.decode("utf-8-sig"), newline="")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestFormatError(path=path, reason=f"line {line} is not UTF-8") from error
-    # Strict, because otherwise a quote that is never closed swallows all rows after it without a word.
-    reader = csv.reader(lines, strict=True)
-    rows: list[tuple[str, tuple[str, ...]]] = []
-    line = 1
-    try:
-        names = _trimmed(next(reader, []), width=0)
-        line = reader.line_num + 1
-        for cells in reader:
-            if any(cell.strip() for cell in cells):
-                rows.append((f"line {line}", _trimmed(cells, width=len(names))))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise ManifestFormatError(path=path, reason=f"from line {line} on it is no CSV: {error}") from error
-    return _Table(names=tuple(_known(name) for name in names), rows=tuple(rows))
-
-
-def _read_parquet(content: bytes, path: Path) -> _Table:
-    try:
-        table = pq.ParquetFile(io.BytesIO(content)).read()
-        columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
-    except (pa.ArrowException, OSError) as error:
-        raise ManifestFormatError(path=path, reason=f"damaged Parquet: {error}") from error
-    names = tuple(_known(str(name)) for name in table.column_names)
-    rows = zip(*columns, strict=True)
-    return _Table(names=names, rows=tuple((f"row {number}", cells) for number, cells in enumerate(rows, start=1)))
-
-
-def _trimmed(cells: Sequence[str], *, width: int) -> tuple[str, ...]:
-    """The cells without the empty ones that spreadsheets leave behind the last column."""
-    end = len(cells)
-    while end > width and not cells[end - 1].strip():
-        end -= 1
-    return tuple(cells[:end])
-
-
-def _known(name: str) -> str:
-    """A column's name, spelled as fieldmark spells it."""
-    name = name.strip()
-    return name.lower() if name.lower() in COLUMNS else name
-
-
-def _cell(value: object) -> str:
-    """A Parquet value as CSV would hold it; null and NaN are empty cells."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return value if isinstance(value, str) else str(value)
-
-
-def _check_names(names: Sequence[str], path: Path) -> None:
-    if not names:
-        raise ManifestFormatError(path=path, reason="it has no header")
-    if "" in names:
-        raise ManifestFormatError(path=path, reason=f"column {names.index('') + 1} has no name")
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise ManifestFormatError(path=path, reason=f"the column '{name}' stands {count} times in the header")
-
-
 # ---------------------------------------------------------------- one row
 
 
-def _parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list[str]) -> Item | None:
-    """The item of one row; None, and what is wrong added to `faults`, where there is anything wrong."""
+def parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list[str]) -> Item | None:
+    """The item of one row; None, and what is wrong added to `faults`, where there is anything wrong.
+
+    Args:
+        cells: By column; the one of `medium` must be there.
+        folder: What paths are relative to.
+    """
     path, text = cells.get("path", ""), cells.get("text", "")
     medium = _choice(cells["medium"], Medium, faults)
     split = _choice(cells.get("split", ""), Split, faults) if cells.get("split", "").strip() else None
@@ -274,7 +199,7 @@ def _seconds(cell: str, column: str, faults: list[str]) -> float | None:
     return None
 
 
-def _stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
+def stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
     """An id that depends on the row alone; only the repeats of one text are told apart by their order."""
     path, text = cells.get("path", ""), cells.get("text", "")
     if path:
@@ -304,7 +229,7 @@ def write_manifest(items: Iterable[Item], path: Path) -> None:
     items = tuple(items)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
     known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
-    _check_names([*known, *(_known(name) for name in extras)], path)
+    check_names([*known, *(spelled(name, COLUMNS) for name in extras)], path)
     folder = path.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[*(_written(item, name, folder) for name in known), *_extra_cells(item, extras)] for item in items]

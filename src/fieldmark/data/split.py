@@ -1,15 +1,18 @@
-"""A validation split taken from the training items, never through a group."""
+"""Items to splits, stratified by class and medium, never through a group."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from fieldmark.errors import OutOfRangeError
 from fieldmark.types import Item, Medium, Split
 
+_Stratum = tuple[str | None, Medium]
 
-def origin_of(item: Item) -> str:
+
+def group_of(item: Item) -> str:
     """What the item must not be parted from: its group; without one its file; without a file itself."""
     if item.group is not None:
         return f"group '{item.group}'"
@@ -19,8 +22,8 @@ def origin_of(item: Item) -> str:
 def split_validation(items: Sequence[Item], *, share: float, generator: np.random.Generator) -> tuple[Item, ...]:
     """The items, some training items turned into validation items: about `share` of each class in each medium.
 
-    Items of one origin (`origin_of`) go together, and only where that brings the shares nearer to `share`. A class
-    with a single origin in some medium keeps it for training. Items without a class, and origins that stand in another
+    Items of one group (`group_of`) go together, and only where that brings the shares nearer to `share`. A class
+    with a single group in some medium keeps it for training. Items without a class, and groups that stand in another
     split already, stay as they are.
 
     Args:
@@ -28,26 +31,26 @@ def split_validation(items: Sequence[Item], *, share: float, generator: np.rando
     """
     strata = _training_strata(items)
     wanted = _wanted_counts(strata, share, generator)
-    origin_count = Counter(stratum for counts in strata.values() for stratum in counts)
+    group_count = Counter(stratum for counts in strata.values() for stratum in counts)
     taken: set[str] = set()
-    origins = list(strata)
-    for place in generator.permutation(len(origins)):
-        counts = strata[origins[place]]
+    groups = list(strata)
+    for place in generator.permutation(len(groups)):
+        counts = strata[groups[place]]
         gain = sum(abs(wanted[stratum]) - abs(wanted[stratum] - count) for stratum, count in counts.items())
-        if gain > 0 and all(origin_count[stratum] > 1 for stratum in counts):
-            taken.add(origins[place])
+        if gain > 0 and all(group_count[stratum] > 1 for stratum in counts):
+            taken.add(groups[place])
             wanted.subtract(counts)
-            origin_count.subtract(counts.keys())
-    return tuple(replace(item, split=Split.VALIDATION) if origin_of(item) in taken else item for item in items)
+            group_count.subtract(counts.keys())
+    return tuple(replace(item, split=Split.VALIDATION) if group_of(item) in taken else item for item in items)
 
 
 def _training_strata(items: Sequence[Item]) -> dict[str, Counter[tuple[str, Medium]]]:
-    """How many items of each class and medium stand in each origin that lies in the training split whole."""
-    elsewhere = {origin_of(item) for item in items if item.split is not Split.TRAIN}
+    """How many items of each class and medium stand in each group that lies in the training split whole."""
+    elsewhere = {group_of(item) for item in items if item.split is not Split.TRAIN}
     strata: defaultdict[str, Counter[tuple[str, Medium]]] = defaultdict(Counter)
     for item in items:
-        if item.class_name is not None and origin_of(item) not in elsewhere:
-            strata[origin_of(item)][item.class_name, item.medium] += 1
+        if item.class_name is not None and group_of(item) not in elsewhere:
+            strata[group_of(item)][item.class_name, item.medium] += 1
     return dict(strata)
 
 
@@ -58,3 +61,91 @@ def _wanted_counts(
     for counts in strata.values():
         total.update(counts)
     return Counter({stratum: int(share * count + generator.random()) for stratum, count in total.items()})
+
+
+# ---------------------------------------------------------------- all splits anew
+
+
+def split_items(
+    items: Sequence[Item],
+    *,
+    shares: Mapping[Split, float],
+    unseen_class_count: int = 0,
+    generator: np.random.Generator,
+) -> tuple[Item, ...]:
+    """The items, each in a split: about its share of every class in every medium; splits they had are forgotten.
+
+    Items of one group (`group_of`) go together, and so do a text and the item it is the caption of.
+
+    Args:
+        shares: Of each split, 0 to 1, together 1. Where a share is a fraction of an item, chance decides.
+        unseen_class_count: Classes, drawn by chance, of which all items go to the test split.
+
+    Raises:
+        OutOfRangeError: The shares do not add up to 1, or there are no more classes than are to be unseen.
+    """
+    total = sum(shares.values())
+    if min(shares.values()) < 0 or abs(total - 1) > 1e-6:
+        raise OutOfRangeError(name="sum of shares", got=total, smallest=1, largest=1)
+    class_names = sorted({item.class_name for item in items if item.class_name is not None})
+    if not 0 <= unseen_class_count <= max(0, len(class_names) - 1):
+        raise OutOfRangeError(
+            name="unseen_class_count", got=unseen_class_count, smallest=0, largest=max(0, len(class_names) - 1)
+        )
+    unseen = {class_names[place] for place in generator.permutation(len(class_names))[:unseen_class_count]}
+    roots = _roots(items)
+    strata: defaultdict[str, Counter[_Stratum]] = defaultdict(Counter)
+    for item, root in zip(items, roots, strict=True):
+        strata[root][item.class_name, item.medium] += 1
+    chosen = {root: Split.TEST for root, counts in strata.items() if any(name in unseen for name, _ in counts)}
+    chosen |= _spread({root: counts for root, counts in strata.items() if root not in chosen}, shares, generator)
+    return tuple(replace(item, split=chosen[root]) for item, root in zip(items, roots, strict=True))
+
+
+def _roots(items: Sequence[Item]) -> list[str]:
+    """For each item the name of all that it must not be parted from."""
+    parent: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    group_by_item_id = {item.item_id: group_of(item) for item in items}
+    for item in items:
+        if item.caption_of is not None and item.caption_of in group_by_item_id:
+            parent[find(group_of(item))] = find(group_by_item_id[item.caption_of])
+    return [find(group_of(item)) for item in items]
+
+
+def _spread(
+    strata: Mapping[str, Counter[_Stratum]], shares: Mapping[Split, float], generator: np.random.Generator
+) -> dict[str, Split]:
+    """A split for each group, the large ones first, each where it brings the counts nearest to what is wanted."""
+    total: Counter[_Stratum] = Counter()
+    for counts in strata.values():
+        total.update(counts)
+    splits = list(shares)
+    missing = {split: Counter[_Stratum]() for split in splits}
+    for stratum, count in total.items():
+        # Rounded at one random offset, so that the parts add up and are right on average.
+        edges = np.floor(np.cumsum([shares[split] * count for split in splits]) + generator.random()).astype(int)
+        for split, wanted in zip(splits, np.diff(edges, prepend=0).tolist(), strict=True):
+            missing[split][stratum] = wanted
+    names = list(strata)
+    order = sorted(generator.permutation(len(names)).tolist(), key=lambda place: -strata[names[place]].total())
+    chosen: dict[str, Split] = {}
+    for place in order:
+        counts = strata[names[place]]
+        gains = [
+            (
+                sum(abs(missing[split][s]) - abs(missing[split][s] - count) for s, count in counts.items()),
+                sum(missing[split][s] for s in counts),
+            )
+            for split in splits
+        ]
+        split = splits[max(range(len(splits)), key=gains.__getitem__)]
+        missing[split].subtract(counts)
+        chosen[names[place]] = split
+    return chosen

@@ -1,10 +1,14 @@
-"""The taxonomy of the classes: `taxonomy.csv` -> genus, family and order of each."""
+"""Classes in their genera, families and orders, and the other names they go by."""
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fieldmark.data.table import read_table
+from fieldmark.durable import replacing
 from fieldmark.errors import TaxonomyError
 
 RANKS = ("genus", "family", "order")
@@ -12,64 +16,115 @@ RANKS = ("genus", "family", "order")
 
 COLUMNS = ("class_name", *RANKS, "scientific_name", "synonyms")
 
+_SEPARATOR = ";"
+
 
 @dataclass(frozen=True, slots=True)
 class Taxon:
-    """What a taxonomy tells of one class; None where it tells nothing.
+    """One class, and where it stands; ranks that are not known are None."""
 
-    Args:
-        synonyms: Other names of the class; in the file they are parted by `;`.
-    """
-
-    genus: str | None
-    family: str | None
-    order: str | None
+    class_name: str
+    genus: str | None = None
+    family: str | None = None
+    order: str | None = None
     scientific_name: str | None = None
     synonyms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
-    """The classes of a taxonomy by name."""
+    """The classes of a collection. A name is found in any letter case, spacing and punctuation.
 
-    taxon_by_class_name: Mapping[str, Taxon]
+    Example:
+        >>> jay = Taxon("Florida_Jay", genus="Aphelocoma", synonyms=("Florida Scrub-Jay",))
+        >>> Taxonomy((jay,)).class_named("florida_scrub_jay")
+        'Florida_Jay'
+    """
+
+    taxa: tuple[Taxon, ...]
+    _class_by_key: Mapping[str, str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        names = {name_key(name): taxon.class_name for taxon in self.taxa for name in _other_names(taxon)}
+        names.update({name_key(taxon.class_name): taxon.class_name for taxon in self.taxa})
+        object.__setattr__(self, "_class_by_key", names)
+
+    def class_named(self, name: str) -> str | None:
+        """The class that goes by a name, be it the class name, the scientific one or a synonym; None for no class."""
+        return self._class_by_key.get(name_key(name))
 
     def names_at(self, rank: str) -> dict[str, str]:
         """The genus, family or order of each class that has one."""
-        names = {name: getattr(taxon, rank) for name, taxon in self.taxon_by_class_name.items()}
-        return {name: value for name, value in names.items() if value}
+        names = {taxon.class_name: getattr(taxon, rank) for taxon in self.taxa}
+        return {class_name: name for class_name, name in names.items() if name}
+
+
+def name_key(name: str) -> str:
+    """What two spellings of one name have in common: letters and digits, without case or a class number before it."""
+    return re.sub(r"[\W_]+", "", re.sub(r"^\d+\.", "", name.strip())).casefold()
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """The taxonomy in a CSV file with a header.
+    """The taxonomy of a CSV or Parquet file; only `class_name` is required, synonyms are parted by semicolons.
 
     Raises:
-        TaxonomyError: The file cannot be read, lacks a column, or names a class twice or not at all.
+        ManifestFormatError: The file is no table.
+        TaxonomyError: The column `class_name` is missing, a row has none, or one name stands for two classes.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            rows = [
-                {name: (cell or "").strip() for name, cell in zip(columns, row.values(), strict=False)}
-                for row in reader
-            ]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TaxonomyError(path=path, reason=str(error)) from error
-    missing = [name for name in ("class_name", *RANKS) if name not in columns]
-    if missing:
-        raise TaxonomyError(path=path, reason=f"it lacks the columns {', '.join(missing)}")
-    taxa: dict[str, Taxon] = {}
-    for number, row in enumerate(rows, start=2):
-        name = row["class_name"]
-        if not name or name in taxa:
-            met = f"names the class '{name}' again" if name else "has no class_name"
-            raise TaxonomyError(path=path, reason=f"line {number} {met}")
-        taxa[name] = Taxon(
-            genus=row["genus"] or None,
-            family=row["family"] or None,
-            order=row["order"] or None,
-            scientific_name=row.get("scientific_name") or None,
-            synonyms=tuple(part.strip() for part in row.get("synonyms", "").split(";") if part.strip()),
-        )
-    return Taxonomy(taxa)
+    table = read_table(path, known=COLUMNS)
+    if "class_name" not in table.names:
+        raise TaxonomyError(path=path, problems=[f"no column 'class_name', but {', '.join(table.names)}; add it"])
+    problems: list[str] = []
+    taxa: list[Taxon] = []
+    owner_by_key: dict[str, str] = {}
+    for place, values in table.rows:
+        cells = {name: value.strip() for name, value in zip(table.names, values, strict=False)}
+        if not cells.get("class_name"):
+            problems.append(f"{place}: no class_name; give one")
+            continue
+        taxon = _taxon(cells)
+        problems += [f"{place}: {fault}" for fault in _claim(taxon, owner_by_key)]
+        taxa.append(taxon)
+    if problems:
+        raise TaxonomyError(path=path, problems=problems)
+    return Taxonomy(tuple(taxa))
+
+
+def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
+    """Writes a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        for taxon in taxonomy.taxa:
+            ranks = (taxon.genus, taxon.family, taxon.order, taxon.scientific_name)
+            writer.writerow([taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms)])
+        text.detach()
+
+
+def _taxon(cells: Mapping[str, str]) -> Taxon:
+    synonyms = (name.strip() for name in cells.get("synonyms", "").split(_SEPARATOR))
+    return Taxon(
+        class_name=cells["class_name"],
+        genus=cells.get("genus") or None,
+        family=cells.get("family") or None,
+        order=cells.get("order") or None,
+        scientific_name=cells.get("scientific_name") or None,
+        synonyms=tuple(name for name in synonyms if name),
+    )
+
+
+def _claim(taxon: Taxon, owner_by_key: dict[str, str]) -> list[str]:
+    """Notes whose the names of a class are; tells those that are another's already."""
+    faults = []
+    if taxon.class_name in owner_by_key.values():
+        faults.append(f"the class '{taxon.class_name}' stands there already; drop one row")
+    for name in (taxon.class_name, *_other_names(taxon)):
+        owner = owner_by_key.setdefault(name_key(name), taxon.class_name)
+        if owner != taxon.class_name:
+            faults.append(f"'{name}' is a name of '{owner}' already; leave it to one class")
+    return faults
+
+
+def _other_names(taxon: Taxon) -> Iterable[str]:
+    return (*((taxon.scientific_name,) if taxon.scientific_name else ()), *taxon.synonyms)

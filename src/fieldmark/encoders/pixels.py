@@ -15,7 +15,17 @@ from torch import Tensor
 
 from fieldmark.errors import CropSizeError, MediumMismatchError
 from fieldmark.media.spectrogram import decibels, power_spectrogram
-from fieldmark.types import AudioContent, Decoding, ImageContent, Medium, Segment, TextContent, VideoContent
+from fieldmark.types import (
+    AudioContent,
+    Content,
+    Decoding,
+    ImageContent,
+    Medium,
+    Segment,
+    SpectrogramContent,
+    TextContent,
+    VideoContent,
+)
 
 VERSION = 1
 """Raised whenever an encoder below gives other tensors for the same parameters."""
@@ -28,11 +38,12 @@ LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u20
 """Quotes and dashes of print, as the alphabet has them."""
 
 C = TypeVar("C", ImageContent, TextContent, VideoContent, AudioContent)
-MEDIUM_OF = {
+MEDIUM_OF: dict[type[Content], Medium] = {
     ImageContent: Medium.IMAGE,
     TextContent: Medium.TEXT,
     VideoContent: Medium.VIDEO,
     AudioContent: Medium.AUDIO,
+    SpectrogramContent: Medium.AUDIO,
 }
 
 
@@ -109,6 +120,8 @@ class PixelEncoder:
 class SpectrogramEncoder:
     """Sound as a square grey picture on three channels: time to the right, frequency upwards, louder is brighter.
 
+    Sound that is given as a picture of its spectrogram is that picture, brought to the same square.
+
     Decibels relative to the loudest point, on a linear frequency axis; the whole segment is squeezed into the width
     (He et al., ACM MM 2019, released code). Unlike there, nothing is cut off its sides, and levels are grey, not
     passed through a color map: a picture's brightness is then its level, and none of its steps comes from the map.
@@ -156,7 +169,16 @@ class SpectrogramEncoder:
         Raises:
             MediumMismatchError: A segment holds another medium than sound.
         """
-        return torch.stack([self._draw(sound.waveform) for sound in _contents(segments, AudioContent)])
+        pictures = []
+        for place, segment in enumerate(segments):
+            match segment.content:
+                case AudioContent(waveform):
+                    pictures.append(self._draw(waveform))
+                case SpectrogramContent(pixels):
+                    pictures.append(_resize(pixels, side_pixels=self._side_pixels))
+                case other:
+                    raise _mismatch(other, place=place, expected=Medium.AUDIO)
+        return torch.stack(pictures)
 
     def _draw(self, waveform: Float32[Tensor, " time"]) -> UInt8[Tensor, "3 side side"]:
         padded = F.pad(waveform, (0, max(0, self._n_fft - len(waveform))))  # at least one whole frame
@@ -231,10 +253,13 @@ def _contents(segments: Sequence[Segment], expected: type[C]) -> list[C]:
     contents: list[C] = []
     for place, segment in enumerate(segments):
         if not isinstance(segment.content, expected):
-            got = MEDIUM_OF[type(segment.content)]
-            raise MediumMismatchError(path=f"segment {place}", got=got, expected=MEDIUM_OF[expected])
+            raise _mismatch(segment.content, place=place, expected=MEDIUM_OF[expected])
         contents.append(segment.content)
     return contents
+
+
+def _mismatch(content: Content, *, place: int, expected: Medium) -> MediumMismatchError:
+    return MediumMismatchError(path=f"segment {place}", got=MEDIUM_OF[type(content)], expected=expected)
 
 
 def _resize(pixels: UInt8[Tensor, "channel height width"], *, side_pixels: int) -> UInt8[Tensor, "channel side side"]:

@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TypeVar
 
 from fieldmark.errors import EncoderFilesError, MediumMismatchError
-from fieldmark.types import AudioContent, Content, ImageContent, Medium, Segment, TextContent, VideoContent
+from fieldmark.types import (
+    AudioContent,
+    Content,
+    ImageContent,
+    Medium,
+    Segment,
+    SpectrogramContent,
+    TextContent,
+    VideoContent,
+)
 
 ContentT = TypeVar("ContentT", ImageContent, TextContent, VideoContent, AudioContent)
 T = TypeVar("T")
@@ -18,6 +27,7 @@ MEDIUM_OF_CONTENT: dict[type[Content], Medium] = {
     TextContent: Medium.TEXT,
     VideoContent: Medium.VIDEO,
     AudioContent: Medium.AUDIO,
+    SpectrogramContent: Medium.AUDIO,
 }
 
 PACKAGE_PREFIX = "package:"

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Protocol
 
 from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnknownMediumError, UnreadableMediaError
-from fieldmark.media import audio, image, text, video
+from fieldmark.media import audio, frames, image, text, video
 from fieldmark.media.container import open_container, picture_stream, sound_stream
 from fieldmark.media.file import check_file, unreadable
-from fieldmark.types import Decoding, Item, MediaLimits, Medium, Segment
+from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
 _HEAD_BYTES = 2**16
 
@@ -59,7 +59,8 @@ _SOUND_EXTENSIONS = {".aac", ".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".
 def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
     """The segments of an item, decoded as they are asked for.
 
-    The sound of a video is loaded where the item says audio, and an animated GIF as a video where it says video.
+    The sound of a video is loaded where the item says audio, and an animated GIF as a video where it says video. An
+    item's form may say that its sound is a picture of a spectrogram, or its video numbered pictures.
 
     Raises:
         MissingFileError: There is no such file.
@@ -72,7 +73,15 @@ def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Ite
         yield text.from_string(item.text, limits=limits, name=item.item_id)
         return
     path = _path(item)
+    if item.form is Form.FRAMES:
+        yield from frames.load(
+            path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
+        )
+        return
     check_file(path, max_bytes=limits.max_bytes)
+    if item.form is Form.SPECTROGRAM:
+        yield _load_spectrogram(path, limits=limits)
+        return
     possible = _possible_media(_read_head(path))
     if possible and item.medium not in possible:
         raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
@@ -133,11 +142,19 @@ def hash_content(item: Item) -> str:
         digest.update(item.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
     path = _path(item)
-    check_file(path)
-    with unreadable(path), path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
+    for part in frames.frame_files(path) if item.form is Form.FRAMES else [path]:
+        check_file(part)
+        with unreadable(part), part.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
     return digest.hexdigest()
+
+
+def _load_spectrogram(path: Path, *, limits: MediaLimits) -> Segment:
+    """The picture whole and at its own size: its axes are time and frequency."""
+    [segment] = image.load(path, decoding=Decoding(), limits=limits)
+    assert isinstance(segment.content, ImageContent)  # noqa: S101 - what the loader of images gives
+    return Segment(SpectrogramContent(segment.content.pixels))
 
 
 def _path(item: Item) -> Path:

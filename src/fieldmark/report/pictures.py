@@ -15,7 +15,17 @@ from torch import Tensor
 from fieldmark.errors import MediaError
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.spectrogram import decibels, power_spectrogram
-from fieldmark.types import AudioContent, Content, Decoding, ImageContent, Item, MediaLimits, TextContent, VideoContent
+from fieldmark.types import (
+    AudioContent,
+    Content,
+    Decoding,
+    ImageContent,
+    Item,
+    MediaLimits,
+    SpectrogramContent,
+    TextContent,
+    VideoContent,
+)
 
 LOUDNESS_COLORS = np.array([(18, 24, 38), (42, 72, 110), (70, 140, 140), (190, 200, 120), (255, 244, 200)])
 FLOOR_DB = 60.0
@@ -71,14 +81,14 @@ def make_card(item: Item, *, side_pixels: int, with_player: bool) -> Card:
             seconds = (segment.end_seconds or PLAYED_SECONDS) - (segment.start_seconds or 0.0)
             clip = _encode_clip(frames, rate=max(1, round(len(frames) / max(seconds, 0.1)))) if with_player else None
             return Card(picture=_jpeg(draw_content(content, side_pixels)), clip=clip)
-        case ImageContent():
+        case ImageContent() | SpectrogramContent():
             return Card(picture=_jpeg(draw_content(content, side_pixels)))
 
 
 def draw_content(content: Content, side_pixels: int) -> Image.Image:
     """A square picture of a segment: the photo, a frame, the spectrogram, or the words."""
     match content:
-        case ImageContent(pixels):
+        case ImageContent(pixels) | SpectrogramContent(pixels):
             return _crop(pixels.permute(1, 2, 0).numpy(), side_pixels)
         case VideoContent(frames):
             return _crop(frames[len(frames) // 2].permute(1, 2, 0).numpy(), side_pixels)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from PIL import Image
 
+from fieldmark.aviary.synthesis import synthesize
 from fieldmark.config import load_config
-from fieldmark.data.aviary import synthesize
+from fieldmark.curation.check import CheckReport, check
+from fieldmark.curation.contact_sheet import Tile, draw_sheet
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation, format_table
 from fieldmark.types import MEDIA, Hit, Item, Split
-from fieldmark.workflows.check import CheckReport, check
-from fieldmark.workflows.contact_sheet import Tile, draw_sheet
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import evaluate

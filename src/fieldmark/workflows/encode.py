@@ -21,7 +21,7 @@ from fieldmark.data.features import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.types import Embeddings, Failure, Item, MediaLimits, Medium, Reporter, Segment
+from fieldmark.types import Embeddings, Failure, Item, MediaLimits, Medium, Reporter, Segment, SilentReporter
 
 logger = logging.getLogger(__name__)
 
@@ -29,18 +29,6 @@ BLOCK_ITEMS = 64
 """Items between two writes of the feature cache: the most work that a crash costs."""
 CHUNK_SEGMENTS = 32
 """Segments encoded in one call; twice as many may wait, so a recording of any length fits in memory."""
-
-
-@final
-class SilentReporter:
-    """Tells nobody; lines go to the log."""
-
-    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        """Does nothing."""
-
-    def say(self, message: str) -> None:
-        """Logs the line."""
-        logger.info(message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from fieldmark import __version__
 from fieldmark.durable import write_text
 from fieldmark.evaluation.published import read_published
 from fieldmark.report.page import render_page
-from fieldmark.types import Reporter
-from fieldmark.workflows.encode import SilentReporter
+from fieldmark.types import Reporter, SilentReporter
 from fieldmark.workflows.evaluate import MeasuredFolder
 from fieldmark.workflows.receipt import digest_items, hash_items
 

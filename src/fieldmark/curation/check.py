@@ -1,21 +1,22 @@
 """The verb `data check`: decode everything, and say what is broken, repeated or leaking."""
 
+import csv
+import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
-from fieldmark.data.checks import Inspection, Problem, ProblemKind, Severity, count_items, find_problems, inspect_item
-from fieldmark.data.manifest import read_rows
+from fieldmark.checks.findings import Problem, ProblemKind, Severity, count_items, find_problems
+from fieldmark.checks.inspection import Inspection
+from fieldmark.checks.mending import Mended, mend
+from fieldmark.curation.inspecting import inspect_items
+from fieldmark.data.manifest import read_rows, write_manifest
+from fieldmark.durable import replacing
 from fieldmark.errors import first
-from fieldmark.types import Item, MediaLimits, Reporter
-from fieldmark.workflows.encode import SilentReporter
+from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
 
-CHUNK_ITEMS = 16
-"""Items handed to a process at once."""
+_MOST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +24,20 @@ class CheckReport:
     """What `data check` found.
 
     Args:
-        item_count: Rows of the manifest that could be read.
+        items: Of the rows that could be read.
+        inspections: What decoding showed of each of them.
         counts: Items by medium and split.
     """
 
-    item_count: int
+    items: tuple[Item, ...]
+    inspections: tuple[Inspection, ...]
     problems: tuple[Problem, ...]
     counts: Mapping[str, Mapping[str, int]]
+
+    @property
+    def item_count(self) -> int:
+        """Rows of the manifest that could be read."""
+        return len(self.items)
 
     @property
     def has_errors(self) -> bool:
@@ -73,41 +81,55 @@ class CheckReport:
 
 
 def check(
-    manifest: Path, *, limits: MediaLimits | None = None, workers: int = 1, reporter: Reporter | None = None
+    manifest: Path,
+    *,
+    limits: MediaLimits | None = None,
+    workers: int = 1,
+    cache: Path | None = None,
+    reporter: Reporter | None = None,
 ) -> CheckReport:
     """Decodes every item of a manifest from beginning to end and reports all findings at once.
 
     Args:
         workers: Processes that decode; 1 decodes in this one. More are spawned, so the calling script must not do its
             work on import.
+        cache: Folder where what was seen is kept by content, so that the next check decodes only what is new; None
+            keeps nothing.
 
     Raises:
         ManifestError: The file is no manifest; bad rows of a good file are findings.
     """
     rows = read_rows(Path(manifest))
-    inspections = _inspect(
-        rows.items, limits=limits or MediaLimits(), workers=workers, reporter=reporter or SilentReporter()
+    reporter = reporter or SilentReporter()
+    inspections = inspect_items(
+        rows.items, limits=limits or MediaLimits(), workers=workers, cache=cache, reporter=reporter
     )
     bad_rows = tuple(Problem(ProblemKind.BAD_ROW, (), detail) for detail in rows.problems)
     return CheckReport(
-        item_count=len(rows.items),
+        items=rows.items,
+        inspections=tuple(inspections),
         problems=bad_rows + find_problems(rows.items, inspections),
         counts=count_items(rows.items),
     )
 
 
-def _inspect(items: Sequence[Item], *, limits: MediaLimits, workers: int, reporter: Reporter) -> list[Inspection]:
-    """What decoding shows of each item."""
-    inspect = partial(inspect_item, limits=limits)
-    inspections: list[Inspection] = []
-    if workers == 1:
-        for item in items:
-            inspections.append(inspect(item))
-            reporter.step("check", done=len(inspections), total=len(items))
-        return inspections
-    # Not forked: the parent may hold threads of torch and FFmpeg.
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-        for inspection in pool.map(inspect, items, chunksize=CHUNK_ITEMS):
-            inspections.append(inspection)
-            reporter.step("check", done=len(inspections), total=len(items))
-    return inspections
+def write_clean(report: CheckReport, out: Path) -> Mended:
+    """Writes a manifest without the faults found, and beside it a list of what was dropped or moved, and why.
+
+    The list bears the name of the manifest with `.changes.csv` at its end.
+    """
+    mended = mend(report.items, report.problems)
+    for _ in range(_MOST_ROUNDS):  # a group that was moved may bring an item beside its like in another split
+        left = find_problems(mended.items, report.inspections)
+        if not any(problem.severity is Severity.ERROR for problem in left):
+            break
+        again = mend(mended.items, left)
+        mended = Mended(again.items, mended.changes + again.changes)
+    write_manifest(mended.items, out)
+    with replacing(out.with_suffix(".changes.csv")) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text)
+        writer.writerow(["item_id", "action", "kind", "detail"])
+        writer.writerows([each.item_id, each.action, each.kind, each.detail] for each in mended.changes)
+        text.detach()
+    return mended

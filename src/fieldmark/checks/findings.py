@@ -1,25 +1,21 @@
-"""What is wrong with a data set: files that cannot be used, items that repeat, origins that stand in two splits."""
+"""What is wrong with a data set: files that cannot be used, items that repeat, groups that stand in two splits."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from fieldmark.data.split import origin_of
-from fieldmark.errors import MediaError, first
-from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.types import MEDIA, AudioContent, Decoding, Failure, Item, MediaLimits, Medium, Split
+from fieldmark.checks.inspection import SUFFIXES, Inspection
+from fieldmark.checks.similarity import find_similar
+from fieldmark.data.split import group_of
+from fieldmark.errors import first
+from fieldmark.types import MEDIA, Item, Medium, Split
 
 SILENT_PEAK = 1e-3
 """A sound whose largest amplitude lies below this (-60 dB of full scale) counts as silent."""
 
 SHORTEST_SECONDS = 0.5
 """A sound or a video below this length counts as too short."""
-
-# Cut, so that an hour of sound needs no hour of memory; finely, since up to a quarter of a segment of sound is left out
-# at the end.
-_DECODING = Decoding(segment_seconds=1.0)
 
 
 class ProblemKind(StrEnum):
@@ -33,7 +29,9 @@ class ProblemKind(StrEnum):
     TOO_LONG = "too_long"
     GROUP_STRADDLES_SPLITS = "group_straddles_splits"
     DUPLICATE_ACROSS_SPLITS = "duplicate_across_splits"
+    NEAR_DUPLICATE_ACROSS_SPLITS = "near_duplicate_across_splits"
     DUPLICATE = "duplicate"
+    NEAR_DUPLICATE = "near_duplicate"
     SILENT = "silent"
     TOO_SHORT = "too_short"
     CLASS_WITHOUT_MEDIUM = "class_without_medium"
@@ -56,7 +54,9 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.TOO_LONG: Severity.ERROR,
     ProblemKind.GROUP_STRADDLES_SPLITS: Severity.ERROR,
     ProblemKind.DUPLICATE_ACROSS_SPLITS: Severity.ERROR,
+    ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS: Severity.ERROR,
     ProblemKind.DUPLICATE: Severity.WARNING,
+    ProblemKind.NEAR_DUPLICATE: Severity.WARNING,
     ProblemKind.SILENT: Severity.WARNING,
     ProblemKind.TOO_SHORT: Severity.WARNING,
     ProblemKind.CLASS_WITHOUT_MEDIUM: Severity.NOTE,
@@ -65,52 +65,22 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: what it is, whom it concerns, and what was met."""
+    """One finding: what it is, whom it concerns, and what was met.
+
+    Args:
+        is_harmless: The items can be used as they are: what would be an error is a warning.
+    """
 
     kind: ProblemKind
     item_ids: tuple[str, ...]
     detail: str
+    is_harmless: bool = False
 
     @property
     def severity(self) -> Severity:
-        """How much it matters; the kind decides."""
-        return SEVERITIES[self.kind]
-
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """What decoding one item showed.
-
-    Args:
-        content_hash: None where the item cannot be read at all.
-        duration_seconds: To a quarter of a second; None where the medium has no time, or the item cannot be used.
-        peak: The largest amplitude of a sound, 0 to 1; None for the other media.
-        failure: Why the item cannot be used; None where it can.
-    """
-
-    item_id: str
-    content_hash: str | None = None
-    duration_seconds: float | None = None
-    peak: float | None = None
-    failure: Failure | None = None
-
-
-def inspect_item(item: Item, *, limits: MediaLimits) -> Inspection:
-    """Decodes an item from beginning to end and tells what was found; never raises for what a file holds."""
-    content_hash = None
-    start, end, peak = math.inf, -math.inf, None
-    try:
-        content_hash = hash_content(item)
-        for segment in load_segments(item, decoding=_DECODING, limits=limits):
-            if segment.start_seconds is not None and segment.end_seconds is not None:
-                start, end = min(start, segment.start_seconds), max(end, segment.end_seconds)
-            if isinstance(segment.content, AudioContent) and segment.content.waveform.numel():
-                peak = max(peak or 0.0, float(segment.content.waveform.abs().max()))
-    except MediaError as error:
-        failure = Failure(item_id=item.item_id, kind=error.kind, message=str(error))
-        return Inspection(item_id=item.item_id, content_hash=content_hash, failure=failure)
-    duration = end - start if end >= start else None
-    return Inspection(item_id=item.item_id, content_hash=content_hash, duration_seconds=duration, peak=peak)
+        """How much it matters; the kind decides, but for a harmless case."""
+        severity = SEVERITIES[self.kind]
+        return Severity.WARNING if self.is_harmless and severity is Severity.ERROR else severity
 
 
 def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> tuple[Problem, ...]:
@@ -121,9 +91,11 @@ def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> t
     """
     inspection_by_item_id = {inspection.item_id: inspection for inspection in inspections}
     problems = [
-        *(problem for inspection in inspection_by_item_id.values() for problem in _own_problems(inspection)),
-        *_straddling_origins(items),
+        *(problem for item in items for problem in _own_problems(inspection_by_item_id.get(item.item_id))),
+        *_misnamed_files(items, inspection_by_item_id),
+        *_straddling_groups(items),
         *_duplicates(items, inspection_by_item_id),
+        *_near_duplicates(items, inspection_by_item_id),
         *_incomplete_classes(items),
     ]
     kinds = list(ProblemKind)
@@ -143,8 +115,10 @@ def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     return table
 
 
-def _own_problems(inspection: Inspection) -> list[Problem]:
+def _own_problems(inspection: Inspection | None) -> list[Problem]:
     """What is wrong with one item by itself."""
+    if inspection is None:
+        return []
     item_ids = (inspection.item_id,)
     if inspection.failure is not None:
         return [Problem(ProblemKind(inspection.failure.kind), item_ids, inspection.failure.message)]
@@ -160,14 +134,32 @@ def _own_problems(inspection: Inspection) -> list[Problem]:
     return problems
 
 
-def _straddling_origins(items: Iterable[Item]) -> list[Problem]:
+def _misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+    """Files that can be read, but whose suffix promises another format than they hold."""
+    problems = []
+    for item in items:
+        inspection = inspections.get(item.item_id)
+        if inspection is None or inspection.format_name is None or item.path is None:
+            continue
+        suffix, own = item.path.suffix.lower(), SUFFIXES[inspection.format_name][1]
+        others = [name for name, (_, suffixes) in SUFFIXES.items() if suffix in suffixes]
+        if others and suffix not in own:
+            detail = (
+                f"'{item.path}' is named as {others[0]} and holds {inspection.format_name}. "
+                f"It is read by its content; rename it to end in {min(own, key=len)}."
+            )
+            problems.append(Problem(ProblemKind.MEDIUM_MISMATCH, (item.item_id,), detail, is_harmless=True))
+    return problems
+
+
+def _straddling_groups(items: Iterable[Item]) -> list[Problem]:
     return [
         Problem(
             ProblemKind.GROUP_STRADDLES_SPLITS,
             _item_ids(members),
-            f"The {origin} stands in {_splits_text(members)}. Put all of it into one split.",
+            f"The {group} stands in {_splits_text(members)}. Put all of it into one split.",
         )
-        for origin, members in _gathered((origin_of(item), item) for item in items)
+        for group, members in _gathered((group_of(item), item) for item in items)
         if len(_splits(members)) > 1
     ]
 
@@ -192,6 +184,47 @@ def _duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection]) ->
         detail = f"{len(members)} items have the same content{labels}, in {_splits_text(members)}. {remedy}"
         problems.append(Problem(kind, _item_ids(members), detail))
     return problems
+
+
+def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+    """Items that are nearly the same and say nowhere that they belong together, gathered where one links others."""
+    found = [inspections.get(item.item_id) for item in items]
+    similar = find_similar([each.fingerprint if each else None for each in found], [item.class_name for item in items])
+    evidence: dict[tuple[int, int], str] = {}
+    for pair in similar:
+        first, second = found[pair.first], found[pair.second]
+        is_exact = first is not None and second is not None and first.content_hash == second.content_hash
+        if not is_exact and group_of(items[pair.first]) != group_of(items[pair.second]):
+            evidence[pair.first, pair.second] = pair.evidence
+    problems = []
+    for places in _linked(evidence):
+        members = [items[place] for place in places]
+        is_across = len(_splits(members)) > 1
+        kind = ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS if is_across else ProblemKind.NEAR_DUPLICATE
+        remedy = "Keep them in one split." if is_across else "Look at them, and keep one."
+        why = next(reason for (place, _), reason in evidence.items() if place in places)
+        detail = f"{len(members)} items are nearly the same, in {_splits_text(members)}: {why}. {remedy}"
+        problems.append(Problem(kind, _item_ids(members), detail))
+    return problems
+
+
+def _linked(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """The places that pairs link, directly or through others, each set in order."""
+    root: dict[int, int] = {}
+
+    def find(place: int) -> int:
+        while root.setdefault(place, place) != place:
+            root[place] = root[root[place]]
+            place = root[place]
+        return place
+
+    for pair in pairs:
+        one, two = sorted(map(find, pair))
+        root[two] = one
+    gathered: defaultdict[int, list[int]] = defaultdict(list)
+    for place in sorted(root):
+        gathered[find(place)].append(place)
+    return list(gathered.values())
 
 
 def _incomplete_classes(items: Iterable[Item]) -> list[Problem]:

@@ -13,6 +13,8 @@ TILE_PIXELS = 200
 GAP_PIXELS = 14
 CAPTION_PIXELS = 44
 PAPER, INK, FAINT, RIGHT = "#fbfaf7", "#22302b", "#6d7a74", "#2f7d4f"
+LONGEST_SECONDS = 10.0
+"""Of a sound or a video, so much from its beginning is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], *, title: str) -> Image.Image:
         top = 56 + number * (TILE_PIXELS + CAPTION_PIXELS + GAP_PIXELS)
         for place, tile in enumerate(row):
             left = GAP_PIXELS + place * (TILE_PIXELS + GAP_PIXELS) + (2 * GAP_PIXELS if place else 0)
-            sheet.paste(_draw_item(tile.item), (left, top))
+            sheet.paste(draw_item(tile.item), (left, top))
             if tile.is_marked:
                 pen.rectangle(
                     (left - 3, top - 3, left + TILE_PIXELS + 2, top + TILE_PIXELS + 2), outline=RIGHT, width=3
@@ -51,9 +53,10 @@ def draw_sheet(rows: Sequence[Sequence[Tile]], *, title: str) -> Image.Image:
     return sheet
 
 
-def _draw_item(item: Item) -> Image.Image:
+def draw_item(item: Item) -> Image.Image:
     """A square picture of an item: the photo, a frame, the spectrogram, or the words."""
-    segment = next(load_segments(item, decoding=Decoding(side_pixels=TILE_PIXELS), limits=MediaLimits()))
+    decoding = Decoding(side_pixels=TILE_PIXELS, segment_seconds=LONGEST_SECONDS)
+    segment = next(load_segments(item, decoding=decoding, limits=MediaLimits()))
     picture = draw_content(segment.content, TILE_PIXELS)
     return _draw_play_mark(picture) if isinstance(segment.content, VideoContent) else picture
 

@@ -14,17 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from fieldmark.data.aviary import (
-    FRAME_PIXELS,
-    PHOTO_PIXELS,
-    PLUMAGE_VALUES,
-    SONG_VALUES,
-    describe,
-    invent_species,
-    synthesize,
-)
-from fieldmark.data.aviary_media import RATE_HZ, Plumage, Song, draw_bird, draw_clip, sing
+from fieldmark.aviary.figure import Bird
+from fieldmark.aviary.marks import PLUMAGE_VALUES, SONG_VALUES, Plumage, Song
+from fieldmark.aviary.scene import draw_bird, draw_clip, raise_bird
+from fieldmark.aviary.song import RATE_HZ, sing
+from fieldmark.aviary.species import invent_species
+from fieldmark.aviary.synthesis import FRAME_PIXELS, PHOTO_PIXELS, synthesize
+from fieldmark.aviary.wording import describe
 from fieldmark.data.manifest import read_manifest
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import ManifestExistsError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split
 
@@ -70,6 +68,29 @@ def test_invent_species_are_distinct_and_sisters_differ_in_one_mark_of_each_kind
     assert max(Counter(species.genus for species in flock).values()) <= 3
 
 
+def test_invent_species_stand_in_a_taxonomy():
+    flock = invent_species(400, seed=1)
+    for rank, above in (("genus", "family"), ("family", "order")):
+        homes = defaultdict(set)
+        for species in flock:
+            homes[getattr(species, rank)].add(getattr(species, above))
+        assert all(len(each) == 1 for each in homes.values())
+    for rank, shared in (("order", ("build",)), ("family", ("build", "bill_shape", "tail_length"))):
+        marks = defaultdict(set)
+        for species in flock:
+            marks[getattr(species, rank)].add(tuple(species.field_marks[mark] for mark in shared))
+        assert all(len(each) == 1 for each in marks.values())
+    assert len({species.order for species in flock}) == 4
+    assert len({species.family for species in flock}) == 30
+    for names in ("scientific_name", "synonym"):
+        assert len({getattr(species, names) for species in flock}) == 400
+
+
+def test_invent_species_of_few_already_have_several_ranks():
+    flock = invent_species(20, seed=0)
+    assert len({species.genus for species in flock}) > len({species.family for species in flock}) > 1
+
+
 def test_invent_species_values_are_listed():
     assert set(PLUMAGE_VALUES) == set(Plumage.__dataclass_fields__)
     assert set(SONG_VALUES) == set(Song.__dataclass_fields__)
@@ -97,7 +118,9 @@ def test_draw_bird_shows_each_value_of_each_mark(mark, value):
     other = PLUMAGE_VALUES[mark][1 if value == PLUMAGE_VALUES[mark][0] else 0]
     pictures = [
         np.asarray(
-            draw_bird(Plumage(**{**marks, mark: each}), side_pixels=96, difficulty=0.0, rng=np.random.default_rng(0)),
+            draw_bird(
+                Bird(Plumage(**{**marks, mark: each})), side_pixels=96, difficulty=0.0, rng=np.random.default_rng(0)
+            ),
             dtype=float,
         )
         for each in (value, other)
@@ -127,7 +150,7 @@ def test_sing_lasts_two_to_three_seconds_within_full_scale(difficulty):
 
 def test_draw_clip_moves_and_keeps_its_background():
     for number, species in enumerate(invent_species(4, seed=2)):
-        frames = draw_clip(species.plumage, side_pixels=64, difficulty=0.0, rng=np.random.default_rng(number))
+        frames = draw_clip(Bird(species.plumage), side_pixels=64, difficulty=0.0, rng=np.random.default_rng(number))
         assert 12 <= len(frames) <= 16
         change = np.abs(frames.astype(int) - frames[0]).max(axis=(0, 3))
         assert change.max() > 40
@@ -213,6 +236,41 @@ def test_synthesize_items_carry_their_field_marks(rows):
         assert dict(pair.split("=") for pair in row["field_marks"].split("; ")) == marks[row["class_name"]]
 
 
+def test_synthesize_writes_its_taxonomy(manifest):
+    taxonomy = read_taxonomy(manifest.with_name("taxonomy.csv"))
+    flock = invent_species(CLASS_COUNT, seed=7)
+    assert taxonomy.taxa == tuple(species.taxon for species in flock)
+    assert taxonomy.class_named(flock[1].scientific_name) == flock[1].class_name
+
+
+def test_synthesize_tells_the_sex_of_birds_that_are_seen(rows):
+    sexes = defaultdict(set)
+    for row in rows:
+        sexes[row["medium"]].add(row["sex"])
+    assert sexes["image"] == sexes["video"] == {"female", "male"}
+    assert sexes["text"] == sexes["audio"] == {""}
+
+
+def test_females_are_duller():
+    plumage = invent_species(2, seed=3)[0].plumage
+    wash = [
+        [
+            raise_bird(plumage, is_female=is_female, difficulty=0.5, rng=np.random.default_rng(number)).wash
+            for number in range(20)
+        ]
+        for is_female in (True, False)
+    ]
+    assert min(wash[0]) > max(wash[1])
+
+
+def test_synthesize_with_two_processes_gives_the_same(tmp_path):
+    first = synthesize(tmp_path / "1", class_count=2, items_per_medium=2, seed=4)
+    second = synthesize(tmp_path / "2", class_count=2, items_per_medium=2, seed=4, workers=2)
+    assert first.read_bytes() == second.read_bytes()
+    photos = [sorted(folder.rglob("*.jpg")) for folder in (tmp_path / "1", tmp_path / "2")]
+    assert [photo.read_bytes() for photo in photos[0]] == [photo.read_bytes() for photo in photos[1]]
+
+
 def test_synthesize_again_gives_the_same_manifest_and_content(manifest, tmp_path):
     again = synthesize(tmp_path, class_count=CLASS_COUNT, items_per_medium=ITEMS_PER_MEDIUM, seed=7)
     assert again.read_bytes() == manifest.read_bytes()
@@ -284,7 +342,7 @@ def share_told_by_nearest_mean(features: np.ndarray, label: np.ndarray) -> float
 def test_draw_bird_species_are_told_by_color():
     flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
     photos = [
-        draw_bird(flock[each].plumage, side_pixels=64, difficulty=0.5, rng=np.random.default_rng([number]))
+        draw_bird(Bird(flock[each].plumage), side_pixels=64, difficulty=0.5, rng=np.random.default_rng([number]))
         for number, each in enumerate(label)
     ]
     colors = [np.asarray(photo).reshape(-1, 3) for photo in photos]

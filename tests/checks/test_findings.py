@@ -9,15 +9,8 @@ import pytest
 import soundfile
 from PIL import Image
 
-from fieldmark.data.checks import (
-    SEVERITIES,
-    Inspection,
-    ProblemKind,
-    Severity,
-    count_items,
-    find_problems,
-    inspect_item,
-)
+from fieldmark.checks.findings import SEVERITIES, ProblemKind, Severity, count_items, find_problems
+from fieldmark.checks.inspection import Inspection, inspect_item
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import MediaError
 from fieldmark.types import Failure, Item, MediaLimits, Medium, Split

@@ -1,0 +1,1 @@
+"""The synthetic aviary: invented species in four media."""

@@ -1,0 +1,172 @@
+"""What an item looks, sounds or reads like, in a few numbers that outlive re-encoding, resizing and a shift in time."""
+
+import re
+import zlib
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import final
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - its usual name
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+
+from fieldmark.media.spectrogram import power_spectrogram
+
+VERSION = 1
+"""Raised whenever a function below gives other numbers; inspections kept under another version are made anew."""
+
+SOUND_RATE_HZ = 16_000
+FRAME_SECONDS = 256 / SOUND_RATE_HZ
+"""From one frame of the spectrogram, in which landmarks stand, to the next."""
+
+_LIGHT_SIDE, _COLOR_SIDE = 16, 8
+_PLAIN_LEVELS = 5.0  # below this spread of gray levels a picture is a plain area, and all plain areas look alike
+_MOST_FRAMES = 16
+
+_WINDOW, _LOWEST_BIN = 1_024, 16  # 64 ms; below 250 Hz there is wind and traffic
+_PEAKS_PER_SECOND, _PARTNERS, _LONGEST_LAG = 15, 8, 63
+_PEAK_CONTRAST = 0.3  # in powers of ten above the median of its band
+_BLOCK_SECONDS = 30
+_MOST_LANDMARKS = 200_000  # about half an hour of sound; what comes later is not compared
+
+_MOST_WORDS = 20_000
+
+
+class FingerprintKind(StrEnum):
+    """What is compared with what: frames of videos with pictures, all else with its own kind."""
+
+    PICTURE = "picture"
+    SPECTROGRAM = "spectrogram"
+    SOUND = "sound"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The rows by which an item is compared.
+
+    Args:
+        values: A row for each frame, landmark (hash, frame) or word.
+    """
+
+    kind: FingerprintKind
+    values: Int[np.ndarray, "row component"]
+
+
+def picture_row(pixels: UInt8[Tensor, "channel height width"]) -> Int[np.ndarray, " component"] | None:
+    """A picture as 16 x 16 gray levels about their mean and 8 x 8 color differences, scaled to length 127.
+
+    The scalar product of two rows, over 127 squared, is 1 for equal pictures. Measured 2026-11 on 3,864 photos of
+    birds: at most 0.90 between different photos, at least 0.99 after JPEG at quality 50 to 85 and a resize to 30 % to
+    170 %. None for a plain area.
+    """
+    red, green, blue = pixels.float()
+    gray = 0.299 * red + 0.587 * green + 0.114 * blue
+    light = F.adaptive_avg_pool2d(gray[None], _LIGHT_SIDE).flatten()
+    light = light - light.mean()
+    if light.std() < _PLAIN_LEVELS:
+        return None
+    color = F.adaptive_avg_pool2d(torch.stack([blue - gray, red - gray]), _COLOR_SIDE).flatten()
+    row = torch.cat([light, color])
+    scaled: Int[np.ndarray, " component"] = (127 * row / row.norm()).round().to(torch.int8).numpy()
+    return scaled
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation."""
+    return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text.lower())
+
+
+def text_fingerprint(text: str) -> Fingerprint:
+    """The words of a text, each as a number of 31 bits."""
+    codes = [zlib.crc32(word.encode()) >> 1 for word in words_of(text)[:_MOST_WORDS]]
+    return Fingerprint(FingerprintKind.TEXT, np.array(codes, dtype=np.int32).reshape(-1, 1))
+
+
+@final
+class FrameCollector:
+    """Keeps at most 16 rows of a picture or a video, on a grid of times that does not depend on its length."""
+
+    def __init__(self, kind: FingerprintKind) -> None:
+        self._kind = kind
+        self._rows: list[Int[np.ndarray, " component"] | None] = []
+        self._step = 1
+        self._count = 0
+
+    def add(self, pixels: UInt8[Tensor, "channel height width"]) -> None:
+        """Takes the next frame; of a long video every second, then every fourth is kept, and so on."""
+        if self._count % self._step == 0:
+            self._rows.append(picture_row(pixels))
+        self._count += 1
+        if len(self._rows) > _MOST_FRAMES:
+            self._rows = self._rows[::2]
+            self._step *= 2
+
+    def fingerprint(self) -> Fingerprint:
+        """The rows kept, without plain areas."""
+        rows = [row for row in self._rows if row is not None]
+        width = _LIGHT_SIDE**2 + 2 * _COLOR_SIDE**2
+        return Fingerprint(self._kind, np.array(rows, dtype=np.int8).reshape(-1, width))
+
+
+@final
+class SoundCollector:
+    """Gathers the landmarks of a sound block by block, in memory that does not grow with its length."""
+
+    def __init__(self) -> None:
+        self._held: list[Float[Tensor, " time"]] = []
+        self._held_count = 0
+        self._first_frame = 0
+        self._blocks: list[Int[np.ndarray, "landmark 2"]] = []
+        self._landmark_count = 0
+
+    def add(self, waveform: Float[Tensor, " time"]) -> None:
+        """Takes the sound that follows, at `SOUND_RATE_HZ`."""
+        if self._landmark_count >= _MOST_LANDMARKS:
+            return
+        self._held.append(waveform)
+        self._held_count += len(waveform)
+        if self._held_count >= _BLOCK_SECONDS * SOUND_RATE_HZ:
+            self._finish_block()
+
+    def fingerprint(self) -> Fingerprint:
+        """All landmarks, in order of time."""
+        if self._held_count:
+            self._finish_block()
+        blocks = [*self._blocks, np.empty((0, 2), dtype=np.int32)]
+        return Fingerprint(FingerprintKind.SOUND, np.concatenate(blocks)[:_MOST_LANDMARKS])
+
+    def _finish_block(self) -> None:
+        found = landmarks(torch.cat(self._held))
+        found[:, 1] += self._first_frame
+        self._blocks.append(found)
+        self._landmark_count += len(found)
+        self._first_frame += round(self._held_count / (FRAME_SECONDS * SOUND_RATE_HZ))
+        self._held, self._held_count = [], 0
+
+
+def landmarks(waveform: Float[Tensor, " time"]) -> Int[np.ndarray, "landmark 2"]:
+    """Pairs of spectral peaks near to one another in time: frequencies and lag as one number, and the first's frame.
+
+    After Wang, ISMIR 2003. Measured 2026-11 on 886 clips of birds: two different recordings have at most 6 in common
+    at one shift; a clip and its copy, shifted by 0.3 s and re-encoded to MP3, at least 14 (20 copies).
+    """
+    power = power_spectrogram(waveform, n_fft=_WINDOW, hop_length=_WINDOW // 4).clamp_min(1e-9).log10()[_LOWEST_BIN:]
+    contrast = power - power.median(dim=1, keepdim=True).values
+    is_highest = power == F.max_pool2d(power[None, None], (15, 9), stride=1, padding=(7, 4))[0, 0]
+    frequency, frame = torch.nonzero(is_highest & (contrast > _PEAK_CONTRAST), as_tuple=True)
+    wanted = int(_PEAKS_PER_SECOND * len(waveform) / SOUND_RATE_HZ) + 1
+    loudest = contrast[frequency, frame].argsort(descending=True, stable=True)[:wanted]
+    order = np.lexsort((frequency[loudest].numpy(), frame[loudest].numpy()))
+    low, time = frequency[loudest].numpy()[order], frame[loudest].numpy()[order]
+    found = []
+    for step in range(1, _PARTNERS + 1):
+        lag = time[step:] - time[:-step]
+        near = (lag >= 1) & (lag <= _LONGEST_LAG)
+        code = (low[:-step] << 15) | (low[step:] << 6) | lag
+        found.append(np.stack([code[near], time[:-step][near]], axis=1))
+    marks = np.concatenate(found).astype(np.int32)
+    ordered: Int[np.ndarray, "landmark 2"] = marks[np.argsort(marks[:, 1], kind="stable")]
+    return ordered

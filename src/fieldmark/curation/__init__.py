@@ -1,0 +1,1 @@
+"""The verbs of `fieldmark data`, one file each."""

@@ -1,0 +1,91 @@
+"""The verb `data split`: every item of a manifest gets a split, and the result says how even it came out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fieldmark.checks.findings import count_items
+from fieldmark.data.manifest import read_manifest, write_manifest
+from fieldmark.data.split import split_items
+from fieldmark.errors import first
+from fieldmark.types import Split
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """How the items were split.
+
+    Args:
+        unseen: Classes that stand in the test split alone.
+        untested: Classes without an item in the test split: too few groups.
+    """
+
+    manifest: Path
+    seed: int
+    counts: Mapping[str, Mapping[str, int]]
+    unseen: tuple[str, ...]
+    untested: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "manifest": str(self.manifest),
+            "seed": self.seed,
+            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
+            "unseen_classes": list(self.unseen),
+            "classes_without_test": list(self.untested),
+        }
+
+    def to_text(self) -> str:
+        """The counts, and the classes that stand on one side only."""
+        lines = [f"{self.manifest}, seed {self.seed}"]
+        lines += [
+            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
+            for medium, splits in self.counts.items()
+        ]
+        for names, what in ((self.unseen, "only in test"), (self.untested, "not in test")):
+            lines += [f"{len(names)} classes are {what}: {first(names, limit=8)}"] if names else []
+        return "\n".join(lines)
+
+
+def split(
+    manifest: Path,
+    *,
+    out: Path,
+    validation: float = 0.1,
+    test: float = 0.3,
+    unseen_classes: int = 0,
+    seed: int = 0,
+) -> SplitReport:
+    """Splits a manifest by class and medium, never through a group; the same seed gives the same splits.
+
+    Args:
+        validation: Share of the items, 0 to 1.
+        test: The same; what is left is for training.
+        unseen_classes: Classes, drawn by chance, that go to the test split whole.
+
+    Raises:
+        ManifestError: The manifest is not valid.
+        OutOfRangeError: A share or a count lies outside its range.
+    """
+    shares = {Split.TRAIN: 1 - validation - test, Split.VALIDATION: validation, Split.TEST: test}
+    items = split_items(
+        read_manifest(manifest),
+        shares=shares,
+        unseen_class_count=unseen_classes,
+        generator=np.random.default_rng(seed),
+    )
+    write_manifest(items, out)
+    splits: dict[str, set[Split | None]] = {}
+    for item in items:
+        if item.class_name is not None:
+            splits.setdefault(item.class_name, set()).add(item.split)
+    return SplitReport(
+        manifest=out,
+        seed=seed,
+        counts=count_items(items),
+        unseen=tuple(sorted(name for name, present in splits.items() if present == {Split.TEST})),
+        untested=tuple(sorted(name for name, present in splits.items() if Split.TEST not in present)),
+    )

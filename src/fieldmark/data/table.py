@@ -1,0 +1,125 @@
+"""Tables of text cells, CSV or Parquet, read whole and with the place of every row."""
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldmark.errors import ManifestFormatError
+
+_DELIMITERS = ",\t;"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text, each row with its place in the file.
+
+    Args:
+        rows: Place and cells; a row may have more or fewer cells than there are names.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None = ",") -> Table:
+    """A table with a header, as text; empty rows are left out.
+
+    Args:
+        known: Names of columns that are read in any letter case, and come back as spelled here.
+        delimiter: Between the cells of a CSV; None takes the comma, tab or semicolon that its header has most of.
+
+    Raises:
+        ManifestFormatError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise ManifestFormatError(path=path, reason="there is no such file") from None
+    except OSError as error:
+        raise ManifestFormatError(path=path, reason=str(error.strerror)) from error
+    is_parquet = content.startswith(b"PAR1")
+    table = _read_parquet(content, path) if is_parquet else _read_csv(content, path, delimiter)
+    names = tuple(spelled(name, known) for name in table.names)
+    check_names(names, path)
+    return Table(names=names, rows=table.rows)
+
+
+def spelled(name: str, known: Iterable[str]) -> str:
+    """A column's name without spaces around it; one that is known in any letter case, as it is known."""
+    name = name.strip()
+    return name.lower() if name.lower() in known else name
+
+
+def check_names(names: Sequence[str], path: Path) -> None:
+    """Checks that every column has a name, and one of its own.
+
+    Raises:
+        ManifestFormatError: It is not so.
+    """
+    if not names:
+        raise ManifestFormatError(path=path, reason="it has no header")
+    if "" in names:
+        raise ManifestFormatError(path=path, reason=f"column {names.index('') + 1} has no name")
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ManifestFormatError(path=path, reason=f"the column '{name}' stands {count} times in the header")
+
+
+def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ManifestFormatError(path=path, reason=f"line {line} is not UTF-8") from error
+    if delimiter is None:
+        header = text.partition("\n")[0]
+        delimiter = max(_DELIMITERS, key=header.count)
+    # Strict, because otherwise a quote that is never closed swallows all rows after it without a word.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    rows: list[tuple[str, tuple[str, ...]]] = []
+    line = 1
+    try:
+        names = _trimmed(next(reader, []), width=0)
+        line = reader.line_num + 1
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((f"line {line}", _trimmed(cells, width=len(names))))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ManifestFormatError(path=path, reason=f"from line {line} on it is no CSV: {error}") from error
+    return Table(names=names, rows=tuple(rows))
+
+
+def _read_parquet(content: bytes, path: Path) -> Table:
+    try:
+        table = pq.ParquetFile(io.BytesIO(content)).read()
+        columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    except (pa.ArrowException, OSError) as error:
+        raise ManifestFormatError(path=path, reason=f"damaged Parquet: {error}") from error
+    rows = zip(*columns, strict=True)
+    return Table(
+        names=tuple(str(name) for name in table.column_names),
+        rows=tuple((f"row {number}", cells) for number, cells in enumerate(rows, start=1)),
+    )
+
+
+def _trimmed(cells: Sequence[str], *, width: int) -> tuple[str, ...]:
+    """The cells without the empty ones that spreadsheets leave behind the last column."""
+    end = len(cells)
+    while end > width and not cells[end - 1].strip():
+        end -= 1
+    return tuple(cells[:end])
+
+
+def _cell(value: object) -> str:
+    """A Parquet value as CSV would hold it; null and NaN are empty cells."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return value if isinstance(value, str) else str(value)
