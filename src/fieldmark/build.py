@@ -14,6 +14,7 @@ from fieldmark.config import (
     ClassificationConfig,
     Config,
     FGCrossNetConfig,
+    FieldMarkTextConfig,
     LexicalTextConfig,
     LossConfig,
     ModelConfig,
@@ -28,6 +29,7 @@ from fieldmark.config import (
 )
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
@@ -47,7 +49,14 @@ from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedu
 from fieldmark.training.step import WeightedLoss
 from fieldmark.types import MEDIA, MediaLimits, Medium
 
-PartConfig = OnnxImageConfig | TransformersImageConfig | TransformersTextConfig | LexicalTextConfig | BirdNetConfig
+PartConfig = (
+    OnnxImageConfig
+    | TransformersImageConfig
+    | TransformersTextConfig
+    | LexicalTextConfig
+    | FieldMarkTextConfig
+    | BirdNetConfig
+)
 
 
 @final
@@ -267,6 +276,8 @@ def _build_part(config: PartConfig) -> Encoder:
             return TransformersTextEncoder(config.name, allow_download=config.allow_download)
         case LexicalTextConfig():
             return LexicalTextEncoder(dim=config.dim, character_count=config.character_count)
+        case FieldMarkTextConfig():
+            return FieldMarkTextEncoder()
         case BirdNetConfig():
             return BirdNetEncoder(hop_seconds=config.hop_seconds, has_species_scores=config.has_species_scores)
     assert_never(config)

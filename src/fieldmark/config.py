@@ -99,6 +99,12 @@ class LexicalTextConfig(Section):
     )
 
 
+class FieldMarkTextConfig(Section):
+    """Field marks that an English text names, as parts with traits: "crown black"."""
+
+    kind: Literal["field_mark_text"]
+
+
 class BirdNetConfig(Section):
     """BirdNET 2.4; its weights are for non-commercial use (CC BY-NC-SA 4.0)."""
 
@@ -108,7 +114,9 @@ class BirdNetConfig(Section):
 
 
 ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
-TextEncoderConfig = Annotated[TransformersTextConfig | LexicalTextConfig, Field(discriminator="kind")]
+TextEncoderConfig = Annotated[
+    TransformersTextConfig | LexicalTextConfig | FieldMarkTextConfig, Field(discriminator="kind")
+]
 AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
 
 

@@ -12,6 +12,7 @@ import torch
 
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
@@ -54,6 +55,7 @@ CASES = {
         ({"window_tokens": 16}, {"is_normalized": False}),
         needs=("transformers",),
     ),
+    "field_marks": Case(lambda weights, **changed: FieldMarkTextEncoder(**changed), (Medium.TEXT,), ()),
     "lexical": Case(
         lambda weights, **changed: LexicalTextEncoder(**{"dim": 64, **changed}),
         (Medium.TEXT,),
