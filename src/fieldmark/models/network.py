@@ -18,6 +18,11 @@ class Network(nn.Module, ABC):
         """Dimension of the embedding."""
 
     @property
+    def training_dim(self) -> int:
+        """Dimension of the embedding in training, which the constraints see."""
+        return self.dim
+
+    @property
     @abstractmethod
     def class_count(self) -> int:
         """Number of classes the logits score."""

@@ -74,15 +74,21 @@ class TrainReport:
     def to_text(self) -> str:
         """What was trained on, how good it is on validation, and where it lies."""
         result = self.result
-        score = "" if result.best_score is None else f", validation MAP {result.best_score:.3f}"
+        has_score = result.best_score is not None
+        kept = (
+            f"best epoch {result.best_epoch}, validation MAP {result.best_score:.3f}"
+            if has_score
+            else "last epoch kept"
+        )
         counts = "; ".join(
             f"{split} " + ", ".join(f"{count:,} {medium}" for medium, count in media.items())
             for split, media in self.counts.items()
+            if media
         )
         lines = [
             f"{self.class_count} classes; {counts}",
             f"{result.epochs} epochs, {result.steps:,} steps in {result.seconds:.0f} s",
-            f"best epoch {result.best_epoch}{score}",
+            kept,
         ]
         if self.failures:
             lines.append(f"passed over {len(self.failures)} items; {self.run / RECEIPT_NAME} lists them")
