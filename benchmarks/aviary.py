@@ -16,7 +16,9 @@ import fieldmark
 from fieldmark.evaluation.result import Evaluation
 
 MEDIA = tuple(fieldmark.Medium)
-PROBE_STEPS = 40
+PROBE_STEPS = 200
+TOLERANCE = 0.15
+"""How far the two times may lie apart."""
 
 
 def main() -> None:
@@ -37,14 +39,15 @@ def main() -> None:
     )
     seed = f"seed={arguments.seed}"
     seconds = train(manifest, arguments.out / "pretrained", config=arguments.config, overrides=[seed])
-    probe = [seed, f"train.max_steps={PROBE_STEPS}", "data.validation_share=0.0"]
-    a_step = train(manifest, arguments.out / "probe", config=arguments.uniform, overrides=probe) / PROBE_STEPS
-    steps = max(PROBE_STEPS, round(seconds / a_step))
-    overrides = [seed, f"train.max_steps={steps}", "train.epochs=100000", "data.validation_share=0.0"]
-    same = train(manifest, arguments.out / "uniform", config=arguments.uniform, overrides=overrides)
+    steps, same = PROBE_STEPS, 0.0
+    while not 1 - TOLERANCE <= same / seconds <= 1 + TOLERANCE:  # what starting costs is known only once it was paid
+        steps = round(steps * seconds / same) if same else steps
+        overrides = [seed, f"train.max_steps={steps}", "train.epochs=100000", "data.validation_share=0.0"]
+        run = arguments.out / f"uniform-{steps}"
+        same = train(manifest, run, config=arguments.uniform, overrides=overrides)
+        print(f"{steps:,} steps of {arguments.uniform} take {same:.0f} s", flush=True)
     print(f"{arguments.config}: {seconds:.0f} s, features from raw files included")
-    print(f"{arguments.uniform}: {same:.0f} s, {steps:,} steps of {a_step:.2f} s")
-    print_table(measure(manifest, arguments.out / "pretrained"), measure(manifest, arguments.out / "uniform"))
+    print_table(measure(manifest, arguments.out / "pretrained"), measure(manifest, run))
 
 
 def train(manifest: Path, run: Path, *, config: str, overrides: list[str]) -> float:
