@@ -64,6 +64,7 @@ def _csv_rows(direction: Direction) -> Iterator[dict[str, object]]:
                 "slice": by.value,
                 "name": name,
                 "map": mean.mean_average_precision,
+                "chance": mean.chance,
                 "query_count": mean.query_count,
                 "gallery_count": direction.gallery_count,
             }
