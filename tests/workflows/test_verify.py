@@ -25,10 +25,10 @@ def folder(toy_run, toy_embeddings, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def rewrite(folder: Path, *, change) -> None:
-    """Embeds again, as it were, with the items and vectors that `change` makes of the old ones."""
+def rewrite(folder: Path, *, change, content: dict[str, str] | None = None) -> None:
+    """Embeds again, as it were, with what `change` makes of the old items and vectors, and other content hashes."""
     embeddings, info = read_embeddings(folder)
-    hashes = read_content_hashes(folder)
+    hashes = read_content_hashes(folder) | (content or {})
     for file in folder.iterdir():
         file.unlink()
     writer = EmbeddingsWriter(folder, fingerprint=info.fingerprint)
@@ -110,6 +110,21 @@ def test_verify_names_a_label_that_was_changed(folder):
     assert label.found != before.class_name
     assert Cause.EMBEDDING not in causes(report)
     assert Cause.NUMBER in causes(report)
+
+
+def test_verify_names_an_item_whose_content_or_group_was_changed(folder):
+    first, *_, last = read_embeddings(folder / "test")[0].items
+
+    def regroup(embeddings):
+        items = tuple(replace(i, group="another") if i.item_id == last.item_id else i for i in embeddings.items)
+        return replace(embeddings, items=items)
+
+    rewrite(folder / "test", change=regroup, content={first.item_id: "0" * 64})
+    found = {d.name for d in verify(folder / "evaluation.json").differences if d.cause is Cause.ITEM}
+    assert found == {
+        f"content of {first.medium} {first.item_id}",
+        f"split or group of {last.medium} {last.item_id}",
+    }
 
 
 def test_verify_names_an_item_that_is_gone(folder):

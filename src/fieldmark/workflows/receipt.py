@@ -16,6 +16,7 @@ from fieldmark import __version__
 from fieldmark.data.shards import read_content_hashes
 from fieldmark.durable import write_text
 from fieldmark.errors import ReceiptError, ReceiptVersionError
+from fieldmark.evaluation.item_table import first_rows
 from fieldmark.types import Split
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings
 
@@ -154,11 +155,7 @@ def digest_items(measured: MeasuredFolder) -> dict[str, dict[str, dict[str, str]
     """Digests of every item in the folder: of its split and group, of its content, of its times and vectors."""
     embeddings = measured.embeddings
     content = read_content_hashes(measured.folder)
-    starts = [
-        row
-        for row, item in enumerate(embeddings.items)
-        if row == 0 or item.item_id != embeddings.items[row - 1].item_id
-    ]
+    starts = first_rows(embeddings.items).tolist()
     found: dict[str, dict[str, dict[str, str]]] = {}
     for start, end in zip(starts, [*starts[1:], len(embeddings.items)], strict=True):
         item = embeddings.items[start]
