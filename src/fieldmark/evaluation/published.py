@@ -105,6 +105,12 @@ def differences_of_setting(evaluation: Evaluation, published: Published) -> tupl
             f"Other rules: protocol {evaluation.protocol.name} here, {published.protocol} there; "
             f"--protocol {published.protocol} measures by theirs."
         )
+    counts = evaluation.task_counts
+    if evaluation.absent:
+        reasons.append(
+            f"Fewer tasks: the averages of this run are over {counts['bi_modality']} of the 12 tasks between two media "
+            f"and {counts['multi_modality']} of the 4 to all media."
+        )
     return tuple(reasons)
 
 

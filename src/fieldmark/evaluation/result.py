@@ -172,6 +172,12 @@ class Evaluation:
         return _mean_map(d for d in self.directions if d.gallery_medium is None)
 
     @property
+    def task_counts(self) -> Mapping[str, int]:
+        """How many of the 12 tasks between two media, and of the 4 to all, the averages are over."""
+        to_all = sum(d.gallery_medium is None for d in self.directions)
+        return {"bi_modality": len(self.directions) - to_all, "multi_modality": to_all}
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What must be said wherever the numbers are shown."""
         return (*_cautions_of_items(self), *_cautions_of_ranks(self), *_cautions_of_protocol(self))
@@ -245,7 +251,7 @@ def _format_table(evaluation: Evaluation) -> str:
 def explain_columns(protocol: Protocol) -> str:
     """What the columns of the table of tasks mean under a protocol."""
     fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
-    own = "without the query itself" if protocol.exclude_self else "the query among them"
+    own = "without the query itself" if protocol.exclude_self else "with the query among them"
     return (
         "MAP: mean over queries of the average precision over the whole ranking. Interval: bootstrap, "
         f"{RESAMPLE_COUNT:,} resamples of whole groups. By class: mean over classes of their queries' MAP. Chance: MAP "
@@ -334,15 +340,12 @@ def _heading(evaluation: Evaluation) -> list[str]:
 
 def _averages(evaluation: Evaluation) -> Iterator[str]:
     """Both averages, each with its interval."""
-    to_all = sum(d.gallery_medium is None for d in evaluation.directions)
-    for name, value, count in (
-        ("bi_modality", evaluation.bi_modality, len(evaluation.directions) - to_all),
-        ("multi_modality", evaluation.multi_modality, to_all),
-    ):
+    values = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
+    for name, count in evaluation.task_counts.items():
         title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
         interval = evaluation.interval_95_average.get(name)
         span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
-        yield f"{title:<35} {_shown(value)}{span}"
+        yield f"{title:<35} {_shown(values[name])}{span}"
 
 
 def _averages_of_slices(evaluation: Evaluation) -> list[str]:

@@ -59,9 +59,10 @@ def notes(lines: Iterable[str]) -> str:
 
 def overview(evaluation: Evaluation) -> str:
     """The main figures and the counts behind them."""
+    counts = evaluation.task_counts
     averages = [
-        ("MAP, 12 tasks between two media", evaluation.bi_modality, "bi_modality"),
-        ("MAP, 4 tasks to all media", evaluation.multi_modality, "multi_modality"),
+        (f"MAP, {counts['bi_modality']} tasks between two media", evaluation.bi_modality, "bi_modality"),
+        (f"MAP, {counts['multi_modality']} tasks to all media", evaluation.multi_modality, "multi_modality"),
     ]
     boxes = []
     for title, value, name in averages:
@@ -96,8 +97,8 @@ def tasks(evaluation: Evaluation, published: Published) -> str:
         ours = ["-", "-"] if own is None else [f"<b>{own.mean_average_precision:.3f}</b>", f"{own.chance:.3f}"]
         rows.append([symbol(name), *ours, *(format_published(method, name).strip() for method in methods)])
     for title, name, value in (
-        ("average of 12", "bi_modality", evaluation.bi_modality),
-        ("average of 4", "multi_modality", evaluation.multi_modality),
+        ("average, two media", "bi_modality", evaluation.bi_modality),
+        ("average, to all", "multi_modality", evaluation.multi_modality),
     ):
         theirs = [f"{method.average[name]:.3f}" for method in methods]
         rows.append([title, "-" if value is None else f"{value:.3f}", "", *theirs])
