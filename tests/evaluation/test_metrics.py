@@ -252,6 +252,16 @@ def test_scores_do_not_depend_on_the_order_of_summation():
             np.testing.assert_array_equal(mine.item_count, other.item_count)
 
 
+def test_scores_half_way_between_two_steps_tie_whatever_the_length_of_the_row():
+    # The length of a row changes the last bits of its unit vector, which here would decide the rounding of the score.
+    steps = np.random.default_rng(9).integers(1, 2**29, size=200)
+    rows = np.concatenate([angles((steps + 0.5) * SCORE_STEP) * length for length in (0.3, 1.0, 7.0)])
+    gallery = LabeledRows(rows, np.ones(600, dtype=np.int64), np.arange(600))
+    query = LabeledRows(np.array([[1.0, 0.0]]), np.array([1]), np.array([1000]))
+    [blocks] = rank_relevant(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    assert set(blocks.item_count % 3) == {0}
+
+
 def test_rank_relevant_counts_scaled_copies_as_tied():
     rows = crowded(300, seed=8)
     vectors, copies = np.unique(

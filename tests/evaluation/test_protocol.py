@@ -10,7 +10,6 @@ import pytest
 from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
 from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT, evaluate
 from fieldmark.evaluation.ranking import Compute
-from fieldmark.evaluation.result import format_table
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 
@@ -132,7 +131,7 @@ def test_evaluate_of_one_medium_has_no_bi_modality(make_embeddings):
     assert found.bi_modality is None
     assert [d.name for d in found.directions] == ["text_to_all"]
     assert json.loads(json.dumps(found.to_json()))["map_average"]["bi_modality"] is None
-    assert "bi-modality tasks:    -" in format_table(found)
+    assert "bi-modality tasks:    -" in found.to_text()
 
 
 def test_evaluate_of_media_without_a_shared_class_leaves_their_directions_out(make_embeddings):
@@ -174,6 +173,13 @@ def test_evaluate_reports_chance_that_random_embeddings_meet(make_embeddings):
         assert direction.mean_average_precision == pytest.approx(direction.chance, rel=0.1)
         low, high = direction.interval_95
         assert low < direction.mean_average_precision < high
+
+
+def test_evaluate_of_equal_embeddings_is_chance_exactly(make_embeddings):
+    embeddings = make_embeddings(items_per_class=5)
+    found = evaluate(replace(embeddings, embedding=np.ones_like(embeddings.embedding)), protocol=STRICT)
+    for direction in (*found.directions, *found.same_medium):
+        assert direction.mean_average_precision == pytest.approx(direction.chance, abs=1e-12)
 
 
 def test_evaluate_of_perfect_embeddings_is_one(make_embeddings):
@@ -257,10 +263,10 @@ def test_evaluate_without_a_shared_class_says_what_to_do(make_embeddings):
         evaluate(embeddings, protocol=STRICT)
 
 
-def test_format_table_shows_the_16_tasks_in_80_columns(make_embeddings):
+def test_the_table_shows_the_16_tasks_in_80_columns(make_embeddings):
     embeddings = with_lonely_image(make_embeddings())
     found = evaluate(embeddings, protocol=STRICT)
-    text = format_table(replace(found, straddling_count=1234, without_class_count=5))
+    text = replace(found, straddling_count=1234, without_class_count=5).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Protocol strict, split test, 5 classes" in text
     assert "image 13, text 12" in text
@@ -268,25 +274,42 @@ def test_format_table_shows_the_16_tasks_in_80_columns(make_embeddings):
     for symbol in ("I→T", "I→All", "A→V", "V→All"):
         line = next(line for line in text.splitlines() if line.startswith(symbol))
         assert len(line.split()) == 10
-    assert "Average of 12 bi-modality tasks" in text
+    for name, title in (
+        ("bi_modality", "Average of 12 bi-modality"),
+        ("multi_modality", "Average of  4 multi-modality"),
+    ):
+        low, high = found.interval_95_average[name]
+        assert any(line.startswith(title) and f"({low:.3f} to {high:.3f})" in line for line in text.splitlines())
+    for column in ("MAP:", "Interval:", "By class:", "Chance:", "Gallery:", "No match:"):
+        assert column in text
+    assert "Classes without text: 1 (dodo)" in text
 
 
-def test_format_table_at_large_counts_stays_in_80_columns(make_embeddings):
+def test_the_table_at_large_counts_stays_in_80_columns(make_embeddings):
     found = evaluate(make_embeddings(), protocol=PAPER)
     large = tuple(
         replace(d, query_count=1_234_567, gallery_count=9_876_543, without_relevant_count=1_234_567)
         for d in found.directions
     )
-    text = format_table(replace(found, directions=large, absent=("image_to_text",)))
+    text = replace(found, directions=large, absent=("image_to_text",)).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_evaluate_says_where_any_model_reaches_one(make_embeddings):
+    found = evaluate(make_embeddings(class_count=1), protocol=STRICT)
+    assert found.bi_modality == 1.0
+    [caution] = found.cautions
+    assert "whatever the model" in caution
+    assert "I→T" in caution
+    assert not evaluate(make_embeddings(), protocol=STRICT).cautions
 
 
 def test_protocols_are_known_by_name():
     assert PROTOCOLS == {"paper": PAPER, "strict": STRICT}
 
 
-def test_format_table_names_the_tasks_that_could_not_be_measured(make_embeddings):
-    text = format_table(evaluate(make_embeddings(media=(Medium.TEXT,)), protocol=STRICT))
+def test_the_table_names_the_tasks_that_could_not_be_measured(make_embeddings):
+    text = evaluate(make_embeddings(media=(Medium.TEXT,)), protocol=STRICT).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
     unmeasured = " ".join(text.splitlines()).partition("shared class: ")[2]
     assert all(symbol in unmeasured for symbol in ("I→T", "V→A", "T→I", "A→All"))

@@ -51,6 +51,7 @@ def test_format_beside_with_a_medium_absent_shows_what_is_published(make_embeddi
     text = format_beside(evaluate(make_embeddings(media=MEDIA[:2]), protocol=STRICT), PUBLISHED)
     line = next(line for line in text.splitlines() if line.startswith("V→A "))
     assert line.split() == ["V→A", "-", "-", "0.437", "0.521", "0.525", "0.533"]
+    assert "over 2 of the 12 tasks between two media and 2 of the 4 to all" in " ".join(text.split())
 
 
 def test_the_same_items_under_the_same_protocol_need_no_excuse(make_embeddings):

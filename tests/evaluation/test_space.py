@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.evaluation.protocol import STRICT, Known, measure
+from fieldmark.evaluation.protocol import PAPER, STRICT, Known, measure
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.evaluation.result import SEEN, UNSEEN, Slice, average_by_class
-from fieldmark.evaluation.space import calibrate, measure_hubness, measure_media_gap
+from fieldmark.evaluation.space import NEIGHBOR_COUNT, calibrate, measure_hubness, measure_media_gap
 from fieldmark.types import MEDIA, Medium
 
 
@@ -64,6 +64,23 @@ def test_confusions_name_the_classes_that_lie_together(make_embeddings):
     assert all(other.share < 0.2 for other in space.confusions[1:])
 
 
+def test_confusions_equal_the_count_over_the_first_ten_of_every_other_medium(make_embeddings):
+    measured = measure(make_embeddings(spread=2.0), protocol=STRICT, known=Known(), with_space=True)
+    table = measured.table
+    units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
+    counts = np.zeros((4, 4))
+    for query in range(len(units)):
+        for code in set(range(4)) - {int(table.medium[query])}:
+            gallery = np.flatnonzero(table.medium == code)
+            for row in gallery[np.argsort(-(units[gallery] @ units[query]))][:NEIGHBOR_COUNT]:
+                counts[table.rows.label[query], table.rows.label[row]] += 1
+    rates = counts / counts.sum(axis=1, keepdims=True)
+    for confusion in measured.evaluation.space.confusions:
+        one, other = table.class_names.index(confusion.first), table.class_names.index(confusion.second)
+        assert confusion.share == pytest.approx((rates[one, other] + rates[other, one]) / 2)
+    assert len(measured.evaluation.space.confusions) == 6
+
+
 # ---------------------------------------------------------------- slices and ranks
 
 
@@ -77,7 +94,22 @@ def test_measure_at_wider_ranks_counts_every_item_of_the_rank(make_embeddings):
     for mine, other in zip(found.directions, wide.directions, strict=True):
         assert mine.by_rank["genus"].mean_average_precision == pytest.approx(other.mean_average_precision)
         assert mine.by_rank["genus"].chance == pytest.approx(other.chance)
-    assert "at genus rank" in found.to_text()
+    assert found.rank_counts == {"genus": 3}
+    text = found.to_text()
+    assert "at genus rank (3 in all)" in text
+    assert "a rank of 1 of 4 classes open" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_measure_at_ranks_that_tell_nothing_new_says_so(make_embeddings):
+    ranks = {"genus": {f"bird {n}": f"genus {n}" for n in range(4)}, "family": {}}
+    found = measure(make_embeddings(), protocol=STRICT, known=Known(ranks=ranks)).evaluation
+    assert found.rank_counts == {"genus": 4, "family": 0}
+    for direction in found.directions:
+        assert direction.by_rank.keys() == {"genus"}
+        assert direction.by_rank["genus"].mean_average_precision == direction.mean_average_precision
+    assert any("No two of the classes share a genus" in caution for caution in found.cautions)
+    assert any("the family of no class" in caution for caution in found.cautions)
 
 
 def test_measure_tells_unseen_classes_apart(make_embeddings):
@@ -90,7 +122,14 @@ def test_measure_tells_unseen_classes_apart(make_embeddings):
         counts = apart[SEEN].query_count, apart[UNSEEN].query_count
         total = sum(n * apart[name].mean_average_precision for n, name in zip(counts, (SEEN, UNSEEN), strict=True))
         assert total / sum(counts) == pytest.approx(direction.mean_average_precision)
-    assert "unseen in training" in found.to_text()
+        chance = sum(n * apart[name].chance for n, name in zip(counts, (SEEN, UNSEEN), strict=True))
+        assert chance / sum(counts) == pytest.approx(direction.chance)
+    text = found.to_text()
+    assert "queries of the 1 classes unseen in training" in text
+    assert "searches the whole gallery" in text
+    assert "there is no score" not in text
+    paper = measure(make_embeddings(), protocol=PAPER, known=known).evaluation
+    assert "there is no score" in paper.to_text()
 
 
 def test_measure_by_class_and_origin_average_to_the_whole(make_embeddings):

@@ -55,7 +55,8 @@ def test_format_latex_is_two_tables_with_as_many_cells_as_columns(evaluation):
 
 
 def test_format_latex_without_published_rows_and_with_an_absent_medium(evaluation):
-    some = replace(evaluation, directions=evaluation.directions[:3])
+    some = replace(evaluation, directions=evaluation.directions[:3], absent=("image_to_all",))
     text = format_latex(some)
+    assert "Averages over 3 of 12 and 0 of 4 tasks." in text
     assert "FGCrossNet" not in text
     assert " & - & " in text

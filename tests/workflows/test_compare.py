@@ -115,8 +115,20 @@ def test_compare_takes_run_folders(tmp_path):
 
 def test_compare_refuses_other_items(tmp_path):
     one, other = write(tmp_path / "one", spread=1.0), write(tmp_path / "other", spread=1.0, item_count=63)
-    with pytest.raises(CannotCompareError, match="6 items are in one of them only"):
+    with pytest.raises(CannotCompareError, match=r"6 of their items are only in the second \(audio-60, audio-61"):
         compare(one, other)
+
+
+def test_compare_refuses_items_of_another_class(toy_embeddings, tmp_path):
+    embeddings, info = read_embeddings(toy_embeddings)
+    name = embeddings.items[0].item_id
+    items = tuple(replace(i, class_name="other") if i.item_id == name else i for i in embeddings.items)
+    writer = EmbeddingsWriter(tmp_path / "other", fingerprint=info.fingerprint)
+    hashes = read_content_hashes(toy_embeddings)
+    writer.add(replace(embeddings, items=items), content_hash_by_item_id=hashes)
+    writer.finish(class_names=info.class_names)
+    with pytest.raises(CannotCompareError, match=rf"1 of their items are of another class or group \({name}\)"):
+        compare(toy_embeddings, tmp_path / "other")
 
 
 def test_compare_of_one_medium_has_the_direction_to_all_alone(toy_manifest, toy_run, toy_host, tmp_path):

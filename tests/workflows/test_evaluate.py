@@ -9,7 +9,7 @@ import pytest
 
 from fieldmark import Split, embed, evaluate
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.errors import CannotEvaluateError, EmbeddingsError, NonFiniteEmbeddingError
+from fieldmark.errors import CannotEvaluateError, EmbeddingsError, NonFiniteEmbeddingError, TaxonomyError
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
@@ -63,6 +63,24 @@ def test_evaluate_names_items_whose_embedding_is_zero(toy_embeddings, tmp_path):
     writer.finish(class_names=info.class_names)
     with pytest.raises(NonFiniteEmbeddingError, match=embeddings.items[3].item_id):
         evaluate(tmp_path / "zero")
+
+
+def test_evaluate_finds_the_classes_of_a_taxonomy_by_any_of_their_names(toy_embeddings, tmp_path):
+    names = sorted({item.class_name for item in read_embeddings(toy_embeddings)[0].items})
+    rows = "".join(f"bird {place},Genus,,{name.upper()}\n" for place, name in enumerate(names))
+    (tmp_path / "taxonomy.csv").write_text("class_name,genus,family,synonyms\n" + rows)
+    found = evaluate(toy_embeddings, taxonomy=tmp_path / "taxonomy.csv")
+    assert found.without_rank == ()
+    assert found.rank_counts == {"genus": 1, "family": 0}
+    assert {tuple(d.by_rank) for d in found.directions} == {("genus",)}
+    assert "the family of no class" in " ".join(found.to_text().split())
+
+
+@pytest.mark.parametrize("content", ["class_name,genus\ndodo,Raphus\n", "class_name\ndodo\n"])
+def test_evaluate_refuses_a_taxonomy_that_tells_nothing_of_the_classes(content, toy_embeddings, tmp_path):
+    (tmp_path / "taxonomy.csv").write_text(content)
+    with pytest.raises(TaxonomyError, match=r"genus and family of none of the 3 classes of the embeddings"):
+        evaluate(toy_embeddings, taxonomy=tmp_path / "taxonomy.csv")
 
 
 def test_evaluate_takes_a_run_folder_that_holds_embeddings(toy_embeddings, tmp_path):

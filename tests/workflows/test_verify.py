@@ -12,7 +12,7 @@ from fieldmark import Embeddings, verify
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EmbeddingsError, ReceiptError, ReceiptVersionError
 from fieldmark.workflows.evaluate import Settings, measure_folder
-from fieldmark.workflows.receipt import write_receipt
+from fieldmark.workflows.receipt import read_receipt, write_receipt
 from fieldmark.workflows.verify import Cause
 
 
@@ -25,10 +25,10 @@ def folder(toy_run, toy_embeddings, tmp_path) -> Path:
     return tmp_path / "run"
 
 
-def rewrite(folder: Path, *, change) -> None:
-    """Embeds again, as it were, with the items and vectors that `change` makes of the old ones."""
+def rewrite(folder: Path, *, change, content: dict[str, str] | None = None) -> None:
+    """Embeds again, as it were, with what `change` makes of the old items and vectors, and other content hashes."""
     embeddings, info = read_embeddings(folder)
-    hashes = read_content_hashes(folder)
+    hashes = read_content_hashes(folder) | (content or {})
     for file in folder.iterdir():
         file.unlink()
     writer = EmbeddingsWriter(folder, fingerprint=info.fingerprint)
@@ -112,6 +112,21 @@ def test_verify_names_a_label_that_was_changed(folder):
     assert Cause.NUMBER in causes(report)
 
 
+def test_verify_names_an_item_whose_content_or_group_was_changed(folder):
+    first, *_, last = read_embeddings(folder / "test")[0].items
+
+    def regroup(embeddings):
+        items = tuple(replace(i, group="another") if i.item_id == last.item_id else i for i in embeddings.items)
+        return replace(embeddings, items=items)
+
+    rewrite(folder / "test", change=regroup, content={first.item_id: "0" * 64})
+    found = {d.name for d in verify(folder / "evaluation.json").differences if d.cause is Cause.ITEM}
+    assert found == {
+        f"content of {first.medium} {first.item_id}",
+        f"split or group of {last.medium} {last.item_id}",
+    }
+
+
 def test_verify_names_an_item_that_is_gone(folder):
     def drop(embeddings):
         keep = [row for row, item in enumerate(embeddings.items) if item.item_id != embeddings.items[0].item_id]
@@ -152,6 +167,31 @@ def test_verify_names_a_number_that_was_changed(folder):
     assert "map.image_to_text: 0.99 in the receipt" in report.to_text()
 
 
+def test_verify_shows_how_a_small_difference_differs(folder):
+    value = json.loads((folder / "evaluation.json").read_text())["results"]["map"]["image_to_text"]
+    edit(folder / "evaluation.json", "results", "map", "image_to_text", value=value + 1e-8)
+    [line] = [line for line in verify(folder / "evaluation.json").to_text().splitlines() if "map.image_to_text" in line]
+    old, new = re.findall(r"\d\.\d+", line)
+    assert float(old) - float(new) == pytest.approx(1e-8, rel=0.1)
+
+
+def test_verify_does_not_take_nan_for_a_number(folder):
+    edit(folder / "evaluation.json", "results", "map", "image_to_text", value=float("nan"))
+    assert causes(verify(folder / "evaluation.json")) == {Cause.RECEIPT, Cause.NUMBER}
+
+
+def test_verify_notes_numbers_that_an_older_evaluation_did_not_measure(folder):
+    path = folder / "evaluation.json"
+    content = json.loads(path.read_text())
+    del content["results"]["hit_rate"]
+    path.write_text(json.dumps(content))
+    unsigned = read_receipt(path)
+    edit(path, "receipt_sha256", value=unsigned.own_hash())
+    report = verify(path)
+    assert report.is_verified
+    assert any("are not in the receipt" in note for note in report.notes)
+
+
 def test_verify_of_another_seed_finds_other_intervals(folder):
     edit(folder / "evaluation.json", "seed", value=4)
     report = verify(folder / "evaluation.json")
@@ -161,7 +201,7 @@ def test_verify_of_another_seed_finds_other_intervals(folder):
 
 def test_verify_finds_embeddings_that_were_moved(folder):
     shutil.move(folder / "test", folder.parent / "elsewhere")
-    with pytest.raises(EmbeddingsError):
+    with pytest.raises(EmbeddingsError, match="--embeddings"):
         verify(folder / "evaluation.json")
     assert verify(folder / "evaluation.json", embeddings=folder.parent / "elsewhere").is_verified
 
@@ -194,6 +234,19 @@ def test_verify_refuses_what_is_no_receipt(content, tmp_path):
     (tmp_path / "receipt.json").write_text(content)
     with pytest.raises(ReceiptError, match=r"fieldmark evaluate --receipt"):
         verify(tmp_path / "receipt.json")
+
+
+@pytest.mark.parametrize("fault", ["key", "digest"])
+def test_verify_refuses_a_receipt_of_another_form(fault, folder):
+    path = folder / "evaluation.json"
+    content = json.loads(path.read_text())
+    by_class = next(iter(content["items"].values()))
+    items = next(iter(by_class.values()))
+    name = next(iter(items))
+    items[name] = "abc" if fault == "digest" else items[name]
+    path.write_text(json.dumps(content | ({"remark": "fine"} if fault == "key" else {})))
+    with pytest.raises(ReceiptError, match="remark" if fault == "key" else re.escape(name)):
+        verify(path)
 
 
 def test_verify_of_a_run_tells_a_training_receipt_apart(folder):

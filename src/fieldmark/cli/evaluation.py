@@ -52,11 +52,11 @@ def evaluate(
     from fieldmark.durable import write_text
     from fieldmark.evaluation.published import format_beside, read_published
     from fieldmark.report.tables import format_csv, format_latex
-    from fieldmark.workflows.evaluate import Settings, measure_folder, read_ranks
+    from fieldmark.workflows.evaluate import Settings, measure_folder
     from fieldmark.workflows.receipt import write_receipt
     from fieldmark.workflows.report import write_report
 
-    measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed, ranks=read_ranks(taxonomy)))
+    measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed), taxonomy=taxonomy)
     if receipt is not None:
         write_receipt(measured, receipt)
     found, published = measured.evaluation, read_published() if beside else None

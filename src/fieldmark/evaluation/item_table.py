@@ -45,6 +45,13 @@ class ItemTable:
     without_class_count: int
     straddling_count: int
 
+    @property
+    def units(self) -> Float64[np.ndarray, "row dim"]:
+        """The vectors at length 1."""
+        units: Float64[np.ndarray, "row dim"] = self.rows.embedding.astype(np.float64)
+        units /= np.linalg.norm(units, axis=1, keepdims=True)
+        return units
+
 
 def select_items(
     embeddings: Embeddings, *, vector: ItemVector, split: Split | None, straddling_groups: AbstractSet[str]
@@ -59,7 +66,7 @@ def select_items(
         CannotEvaluateError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
-    first_row = _first_rows(embeddings.items)
+    first_row = first_rows(embeddings.items)
     items = [embeddings.items[row] for row in first_row]
     in_split = np.array([split is None or item.split == split for item in items], dtype=bool)
     has_class = np.array([item.class_name is not None for item in items], dtype=bool)
@@ -82,8 +89,12 @@ def select_items(
     )
 
 
-def _first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
-    """The first row of each item."""
+def first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
+    """The first row of each item, whose rows stand together.
+
+    Raises:
+        CannotEvaluateError: An item's rows are scattered.
+    """
     starts = [row for row, item in enumerate(items) if row == 0 or item.item_id != items[row - 1].item_id]
     name, count = Counter(items[row].item_id for row in starts).most_common(1)[0] if starts else ("", 0)
     if count > 1:

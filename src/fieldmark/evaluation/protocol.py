@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -183,6 +183,8 @@ def measure(
     """
     groups = known.straddling_groups if protocol.drop_straddling else frozenset()
     table = select_items(embeddings, vector=protocol.vector, split=known.split, straddling_groups=groups)
+    asked_ranks = known.ranks
+    known = replace(known, ranks=_told_ranks(table, asked_ranks))
     ranking = Ranking(
         table.rows, part=table.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
     )
@@ -207,6 +209,8 @@ def measure(
         seed=seed,
         origin_count=_count_origins(table),
         unseen_classes=_unseen(table, known),
+        absent_classes=_absent_classes(table),
+        rank_counts={rank: _count_at(table, known.ranks.get(rank)) for rank in asked_ranks},
         without_rank=tuple(
             name for name in table.class_names if any(name not in by_class for by_class in known.ranks.values())
         ),
@@ -319,6 +323,16 @@ def _task(
     )
 
 
+def _told_ranks(table: ItemTable, ranks: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+    """The ranks at which at least one class here has a name."""
+    return {rank: by_class for rank, by_class in ranks.items() if not by_class.keys().isdisjoint(table.class_names)}
+
+
+def _count_at(table: ItemTable, by_class: Mapping[str, str] | None) -> int:
+    """How many genera or families the classes fall into; 0 where they are not told."""
+    return 0 if by_class is None else len(np.unique(_rank_label(table, by_class)))
+
+
 def _rank_label(table: ItemTable, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
     """Labels at a rank; a class that has none there is alone in its own."""
     names = [("named", by_class[name]) if name in by_class else ("class", name) for name in table.class_names]
@@ -356,15 +370,15 @@ def _intervals(
 
 def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"], *, known: Known) -> Direction:
     counted = task.is_counted
-    value, row = task.average_precision[counted], task.row[counted]
+    value, chance, row = task.average_precision[counted], task.chance[counted], task.row[counted]
     class_of_query = [table.class_names[label] for label in table.rows.label[row]]
-    by_class = _means_by(class_of_query, value)
+    by_class = _means_by(class_of_query, value, chance)
     by_slice = {
         Slice.CLASS: by_class,
-        Slice.ORIGIN: _means_by([_origin(table.items[each]) for each in row.tolist()], value),
+        Slice.ORIGIN: _means_by([_origin(table.items[each]) for each in row.tolist()], value, chance),
         Slice.TRAINING: {}
         if known.seen_classes is None
-        else _means_by([SEEN if name in known.seen_classes else UNSEEN for name in class_of_query], value),
+        else _means_by([SEEN if name in known.seen_classes else UNSEEN for name in class_of_query], value, chance),
     }
     return Direction(
         query_medium=task.query_medium,
@@ -372,7 +386,7 @@ def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"]
         mean_average_precision=float(value.mean()),
         class_mean_average_precision=float(np.mean([each.mean_average_precision for each in by_class.values()])),
         interval_95=(float(interval[0]), float(interval[1])),
-        chance=float(task.chance[counted].mean()),
+        chance=float(chance.mean()),
         query_count=len(value),
         gallery_count=task.gallery_count,
         without_relevant_count=int((~task.has_relevant).sum()),
@@ -380,20 +394,30 @@ def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"]
         precision_at_recall=tuple(task.curve[counted].mean(axis=0).tolist()),
         by_slice=by_slice,
         by_rank={
-            rank: RankMean(float(precision[counted].mean()), float(chance[counted].mean()))
-            for rank, precision, chance in zip(known.ranks, task.rank_average_precision, task.rank_chance, strict=True)
+            rank: RankMean(float(precision[counted].mean()), float(rank_chance[counted].mean()))
+            for rank, precision, rank_chance in zip(
+                known.ranks, task.rank_average_precision, task.rank_chance, strict=True
+            )
         },
     )
 
 
-def _means_by(names: Sequence[str | None], value: Float64[np.ndarray, " query"]) -> dict[str, SliceMean]:
+def _means_by(
+    names: Sequence[str | None], value: Float64[np.ndarray, " query"], chance: Float64[np.ndarray, " query"]
+) -> dict[str, SliceMean]:
     """The mean over the queries of each name, by name; queries without one are passed over."""
     known = sorted({name for name in names if name is not None})
     code = {name: place for place, name in enumerate(known)}
     slot = np.array([-1 if name is None else code[name] for name in names])
-    count = np.bincount(slot[slot >= 0], minlength=len(known))
-    total = np.bincount(slot[slot >= 0], weights=value[slot >= 0], minlength=len(known))
-    return {name: SliceMean(float(total[place] / count[place]), int(count[place])) for name, place in code.items()}
+    is_named = slot >= 0
+    count = np.bincount(slot[is_named], minlength=len(known))
+    means = [
+        np.bincount(slot[is_named], weights=each[is_named], minlength=len(known)) / count for each in (value, chance)
+    ]
+    return {
+        name: SliceMean(float(means[0][place]), float(means[1][place]), int(count[place]))
+        for name, place in code.items()
+    }
 
 
 def _origin(item: Item) -> str | None:
@@ -408,6 +432,16 @@ def _count_origins(table: ItemTable) -> dict[Medium, dict[str, int]]:
         if origin is not None:
             counts[item.medium][origin] += 1
     return {medium: dict(sorted(each.items())) for medium, each in counts.items() if each}
+
+
+def _absent_classes(table: ItemTable) -> dict[Medium, tuple[str, ...]]:
+    """The classes that a medium has no item of, for each medium that is there and lacks some."""
+    absent = {}
+    for code, medium in enumerate(MEDIA):
+        present = np.unique(table.rows.label[table.medium == code])
+        if 0 < len(present) < len(table.class_names):
+            absent[medium] = tuple(np.delete(np.array(table.class_names, dtype=object), present).tolist())
+    return absent
 
 
 def _unseen(table: ItemTable, known: Known) -> tuple[str, ...] | None:

@@ -105,6 +105,12 @@ def differences_of_setting(evaluation: Evaluation, published: Published) -> tupl
             f"Other rules: protocol {evaluation.protocol.name} here, {published.protocol} there; "
             f"--protocol {published.protocol} measures by theirs."
         )
+    counts = evaluation.task_counts
+    if evaluation.absent:
+        reasons.append(
+            f"Fewer tasks: the averages of this run are over {counts['bi_modality']} of the 12 tasks between two media "
+            f"and {counts['multi_modality']} of the 4 to all media."
+        )
     return tuple(reasons)
 
 
@@ -124,12 +130,12 @@ def format_beside(evaluation: Evaluation, published: Published) -> str:
     for name in order:
         own = [f"{value:.3f}" for value in ours[name]] if name in ours else ["-", "-"]
         theirs = [format_published(method, name) for method in methods]
-        lines.append(f"{symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)))
+        lines.append(f"{symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)).rstrip())
     averages = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
     for name, value in averages.items():
         cells = ["-" if value is None else f"{value:.3f}", "", *(f"{m.average[name]:.3f} " for m in methods)]
         title = "bi" if name == "bi_modality" else "multi"
-        lines.append(f"{title:<6} " + " ".join(f"{cell:>10}" for cell in cells))
+        lines.append(f"{title:<6} " + " ".join(f"{cell:>10}" for cell in cells).rstrip())
     lines.append("bi, multi: averages of the 12 tasks between two media and of the 4 to all media.")
     notes = (*differences_of_setting(evaluation, published), *(caveat.text for caveat in published.caveats))
     for number, note in enumerate(notes, start=1):

@@ -1,10 +1,11 @@
 """What an evaluation found, as plain values and as the table that people read."""
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from fieldmark.errors import first
 from fieldmark.evaluation.item_table import ItemVector
 from fieldmark.evaluation.metrics import RECALL_LEVELS
 from fieldmark.evaluation.ranking import Ties
@@ -53,12 +54,18 @@ class Slice(StrEnum):
 SEEN, UNSEEN = "seen", "unseen"
 """The slices by training: of classes that the model was trained on, and of others."""
 
+SEEN_GALLERY = "Seen or unseen, a query searches the whole gallery, with the items of both."
+"""What the slices by training are measured against."""
+
+SYMBOLS = "I image, T text, V video, A audio; I→T: an image asks, texts are ranked."
+
 
 @dataclass(frozen=True, slots=True)
 class SliceMean:
-    """MAP over some of a direction's queries."""
+    """MAP over some of a direction's queries, each against the whole gallery of its direction, beside its chance."""
 
     mean_average_precision: float
+    chance: float
     query_count: int
 
 
@@ -124,6 +131,9 @@ class Evaluation:
         without_class_count: Items left out because they have no class.
         straddling_count: Items left out because their group also stands in train.
         unseen_classes: Classes that the model was not trained on; None where that is not known.
+        absent_classes: Of each medium that is there, the classes it has no item of.
+        rank_counts: How many genera and families the classes fall into; 0 where the taxonomy tells them of no class,
+            and nothing was measured.
         without_rank: Classes of which the taxonomy tells no genus or family; each is one of its own.
         directions: The tasks that could be measured, in the media's order.
         same_medium: The same within one medium; not one of the 16 tasks.
@@ -145,6 +155,8 @@ class Evaluation:
     seed: int
     origin_count: Mapping[Medium, Mapping[str, int]] = field(default_factory=dict)
     unseen_classes: tuple[str, ...] | None = None
+    absent_classes: Mapping[Medium, tuple[str, ...]] = field(default_factory=dict)
+    rank_counts: Mapping[str, int] = field(default_factory=dict)
     without_rank: tuple[str, ...] = ()
     interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     space: Space | None = None
@@ -160,19 +172,15 @@ class Evaluation:
         return _mean_map(d for d in self.directions if d.gallery_medium is None)
 
     @property
+    def task_counts(self) -> Mapping[str, int]:
+        """How many of the 12 tasks between two media, and of the 4 to all, the averages are over."""
+        to_all = sum(d.gallery_medium is None for d in self.directions)
+        return {"bi_modality": len(self.directions) - to_all, "multi_modality": to_all}
+
+    @property
     def cautions(self) -> tuple[str, ...]:
         """What must be said wherever the numbers are shown."""
-        lines = []
-        for medium, counts in self.origin_count.items():
-            for origin, count in counts.items():
-                if origin.startswith(PSEUDO):
-                    lines.append(
-                        f"{count:,} of {self.item_count[medium]:,} {medium} items are of origin '{origin}': they only "
-                        f"imitate {medium}, and results on them say nothing about real {medium}."
-                    )
-        if self.protocol.vector is ItemVector.POSTERIOR:
-            lines.append("Protocol paper keeps the query in the gallery of all media: for comparison only.")
-        return tuple(lines)
+        return (*_cautions_of_items(self), *_cautions_of_ranks(self), *_cautions_of_protocol(self))
 
     def to_json(self) -> dict[str, object]:
         """The plain values that `fieldmark evaluate --json` prints."""
@@ -203,7 +211,9 @@ class Evaluation:
                 for d in every
                 if d.by_rank
             },
+            "rank_counts": dict(self.rank_counts),
             "classes_without_rank": list(self.without_rank),
+            "absent_classes": {medium.value: list(names) for medium, names in self.absent_classes.items()},
             "unseen_classes": None if self.unseen_classes is None else list(self.unseen_classes),
             "absent": list(self.absent),
             "left_out": {"without_class": self.without_class_count, "straddling_group": self.straddling_count},
@@ -214,12 +224,11 @@ class Evaluation:
 
     def to_text(self) -> str:
         """The table that `fieldmark evaluate` prints."""
-        return format_table(self)
+        return _format_table(self)
 
 
-def format_table(evaluation: Evaluation) -> str:
+def _format_table(evaluation: Evaluation) -> str:
     """The 16 MAPs beside chance, with the protocol and all counts, as text of at most 80 columns."""
-    protocol = evaluation.protocol
     lines = _heading(evaluation)
     header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
     lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
@@ -230,22 +239,25 @@ def format_table(evaluation: Evaluation) -> str:
             f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
             f"{d.without_relevant_count:9,}"
         )
-    across = sum(d.gallery_medium is not None for d in evaluation.directions)
-    to_all = len(evaluation.directions) - across
-    lines += [
-        "",
-        f"Average of {across:>2} bi-modality tasks:    {_shown(evaluation.bi_modality)}",
-        f"Average of {to_all:>2} multi-modality tasks: {_shown(evaluation.multi_modality)}",
-    ]
-    lines += _averages_of_slices(evaluation)
+    lines += ["", *_averages(evaluation), *_averages_of_slices(evaluation), ""]
     if evaluation.absent:
         names = ", ".join(symbol(name) for name in evaluation.absent)
         lines += textwrap.wrap(f"Not measured, for want of a medium or of a shared class: {names}", 80)
-    fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
-    lines.append(f"No match: queries without a relevant item in the gallery, {fate}.")
-    for caution in evaluation.cautions:
-        lines += textwrap.wrap(caution, 80)
+    for remark in (*evaluation.cautions, SYMBOLS, explain_columns(evaluation.protocol)):
+        lines += textwrap.wrap(remark, 80)
     return "\n".join(lines)
+
+
+def explain_columns(protocol: Protocol) -> str:
+    """What the columns of the table of tasks mean under a protocol."""
+    fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
+    own = "without the query itself" if protocol.exclude_self else "with the query among them"
+    return (
+        "MAP: mean over queries of the average precision over the whole ranking. Interval: bootstrap, "
+        f"{RESAMPLE_COUNT:,} resamples of whole groups. By class: mean over classes of their queries' MAP. Chance: MAP "
+        f"of random rankings. Gallery: items that are there, ranked {own}. No match: queries without a relevant item "
+        f"in the gallery, {fate}."
+    )
 
 
 def direction_name(query_medium: Medium, gallery_medium: Medium | None) -> str:
@@ -270,6 +282,48 @@ def average_by_class(evaluation: Evaluation) -> dict[str, float]:
     return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
+def _cautions_of_items(evaluation: Evaluation) -> Iterator[str]:
+    """Items that only imitate their medium, and tasks that any model solves."""
+    for medium, counts in evaluation.origin_count.items():
+        for origin, count in counts.items():
+            if origin.startswith(PSEUDO):
+                yield (
+                    f"{count:,} of {evaluation.item_count[medium]:,} {medium} items are of origin '{origin}': they "
+                    f"only imitate {medium}, and results on them say nothing about real {medium}."
+                )
+    certain = [symbol(d.name) for d in evaluation.directions if d.chance == 1.0]
+    if certain:
+        yield (
+            "Every gallery item is relevant to every query that counts, so that MAP is 1 whatever the model, in "
+            f"{', '.join(certain)}."
+        )
+
+
+def _cautions_of_ranks(evaluation: Evaluation) -> Iterator[str]:
+    """What a taxonomy does not tell of the classes."""
+    for rank, count in evaluation.rank_counts.items():
+        if not count:
+            yield f"The taxonomy tells the {rank} of no class here: nothing was measured at {rank} rank."
+        elif count == evaluation.class_count:
+            yield f"No two of the classes share a {rank}: at {rank} rank the MAP is that of the classes."
+    if evaluation.without_rank:
+        yield (
+            f"The taxonomy leaves a rank of {len(evaluation.without_rank):,} of {evaluation.class_count:,} classes "
+            f"open, and each stands alone there: {first(evaluation.without_rank)}."
+        )
+
+
+def _cautions_of_protocol(evaluation: Evaluation) -> Iterator[str]:
+    """Where the paper's rules flatter or cannot be followed."""
+    if evaluation.protocol.vector is ItemVector.POSTERIOR:
+        yield "Protocol paper keeps the query in the gallery of all media: for comparison only."
+        if evaluation.unseen_classes:
+            yield (
+                f"Protocol paper compares scores of the classes seen in training; of the "
+                f"{len(evaluation.unseen_classes):,} others there is no score."
+            )
+
+
 def _heading(evaluation: Evaluation) -> list[str]:
     """The protocol and the counts."""
     split = "all items" if evaluation.split is None else f"split {evaluation.split}"
@@ -279,25 +333,58 @@ def _heading(evaluation: Evaluation) -> list[str]:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
     if evaluation.straddling_count:
         lines.append(f"Left out: {evaluation.straddling_count:,} whose group also stands in train")
+    for medium, names in evaluation.absent_classes.items():
+        lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({first(names)})", 80)
     return lines
+
+
+def _averages(evaluation: Evaluation) -> Iterator[str]:
+    """Both averages, each with its interval."""
+    values = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
+    for name, count in evaluation.task_counts.items():
+        title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
+        interval = evaluation.interval_95_average.get(name)
+        span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+        yield f"{title:<35} {_shown(values[name])}{span}"
 
 
 def _averages_of_slices(evaluation: Evaluation) -> list[str]:
-    """The bi-modality average at genus and family rank, and of seen and unseen classes, where these are known."""
+    """The bi-modality average by origin, at genus and family rank, and of seen and unseen classes, where known."""
     across = [d for d in evaluation.directions if d.gallery_medium is not None]
     lines = []
+    for medium, origins in evaluation.origin_count.items():
+        for origin in origins if len(origins) > 1 else ():
+            own = [d.by_slice[Slice.ORIGIN][origin] for d in across if _asks(d, medium, origin)]
+            if own:
+                count = max(mean.query_count for mean in own)
+                lines.append(f"  {count:,} {medium} queries of origin {origin}: {_beside_chance(own)}")
     for rank in across[0].by_rank if across else ():
-        means = [d.by_rank[rank] for d in across]
-        value = sum(m.mean_average_precision for m in means) / len(means)
-        chance = sum(m.chance for m in means) / len(means)
-        lines.append(f"  at {rank} rank, every item of the {rank} relevant: {value:.3f} (chance {chance:.3f})")
+        means_at = _beside_chance(d.by_rank[rank] for d in across)
+        lines.append(
+            f"  at {rank} rank ({evaluation.rank_counts[rank]:,} in all), any of the {rank} relevant: {means_at}"
+        )
     if evaluation.unseen_classes:
-        for name in (SEEN, UNSEEN):
-            means_of = [d.by_slice[Slice.TRAINING][name] for d in across if name in d.by_slice[Slice.TRAINING]]
-            if means_of:
-                value = sum(m.mean_average_precision for m in means_of) / len(means_of)
-                lines.append(f"  queries of classes {name} in training: {value:.3f}")
-    return lines
+        seen_count = evaluation.class_count - len(evaluation.unseen_classes)
+        for name, count in ((SEEN, seen_count), (UNSEEN, len(evaluation.unseen_classes))):
+            means = [d.by_slice[Slice.TRAINING][name] for d in across if name in d.by_slice[Slice.TRAINING]]
+            if means:
+                lines.append(f"  queries of the {count:,} classes {name} in training: {_beside_chance(means)}")
+        lines.append(f"  {SEEN_GALLERY}")
+    return ["Of the tasks between two media, the average for", *lines] if lines else []
+
+
+def _asks(direction: Direction, medium: Medium, origin: str) -> bool:
+    """Whether queries of the medium and the origin count in the direction."""
+    return direction.query_medium is medium and origin in direction.by_slice[Slice.ORIGIN]
+
+
+def _beside_chance(means: Iterable[RankMean | SliceMean]) -> str:
+    """The average over directions, and that of chance."""
+    listed = list(means)
+    value, chance = (
+        sum(each) / len(listed) for each in ([m.mean_average_precision for m in listed], [m.chance for m in listed])
+    )
+    return f"{value:.3f} (chance {chance:.3f})"
 
 
 def _sliced(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, dict[str, float]]]:
@@ -305,7 +392,7 @@ def _sliced(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, d
     values: dict[str, dict[str, dict[str, float]]] = {}
     for direction in directions:
         for name, mean in direction.by_slice[by].items():
-            figures = {"map": mean.mean_average_precision, "query_count": mean.query_count}
+            figures = {"map": mean.mean_average_precision, "chance": mean.chance, "query_count": mean.query_count}
             values.setdefault(name, {})[direction.name] = figures
     return values
 

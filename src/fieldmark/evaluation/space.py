@@ -134,8 +134,7 @@ def calibrate(
 
 def measure_media_gap(table: ItemTable) -> dict[tuple[Medium, Medium], MediaGap]:
     """The gap between every two media that are present; pair means follow from the sums of each class's vectors."""
-    units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
-    class_count = len(table.class_names)
+    units, class_count = table.units, len(table.class_names)
     sums: dict[Medium, Float64[np.ndarray, "class dim"]] = {}
     sizes: dict[Medium, Int[np.ndarray, " class"]] = {}
     for code, medium in enumerate(MEDIA):

@@ -3,18 +3,32 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from fieldmark.errors import first
 from fieldmark.evaluation.published import Method, Published, differences_of_setting, format_published, shown_methods
 from fieldmark.evaluation.result import (
     CUTOFFS,
+    SEEN_GALLERY,
+    SYMBOLS,
     Direction,
     Evaluation,
     Slice,
     SliceMean,
     average_by_class,
+    explain_columns,
     symbol,
 )
 from fieldmark.report.charts import MEDIUM_COLORS, draw_calibration, draw_curves, draw_directions
 from fieldmark.types import MEDIA
+
+_CALIBRATION = (
+    '<p class="faint">On the diagonal a score is the probability that the hit is right; below it scores promise too '
+    "much. Error: the mean distance from the diagonal. Each point is a tenth of the queries.</p>"
+)
+
+_GAP = (
+    '<p class="faint">Distance between the means of two media: 0 where they mix, at most 2. Score: mean cosine '
+    "of pairs of one class, one item of each medium, and of all other pairs.</p>"
+)
 
 
 def shown_name(name: str) -> str:
@@ -45,9 +59,10 @@ def notes(lines: Iterable[str]) -> str:
 
 def overview(evaluation: Evaluation) -> str:
     """The main figures and the counts behind them."""
+    counts = evaluation.task_counts
     averages = [
-        ("MAP, 12 tasks between two media", evaluation.bi_modality, "bi_modality"),
-        ("MAP, 4 tasks to all media", evaluation.multi_modality, "multi_modality"),
+        (f"MAP, {counts['bi_modality']} tasks between two media", evaluation.bi_modality, "bi_modality"),
+        (f"MAP, {counts['multi_modality']} tasks to all media", evaluation.multi_modality, "multi_modality"),
     ]
     boxes = []
     for title, value, name in averages:
@@ -57,12 +72,18 @@ def overview(evaluation: Evaluation) -> str:
     boxes += [_figure(f"{evaluation.item_count[medium]:,}", f"{medium} items") for medium in MEDIA]
     boxes.append(_figure(f"{evaluation.class_count:,}", "classes"))
     cautions = "".join(f'<p class="caution">{escape(line)}</p>' for line in evaluation.cautions)
+    lines = [
+        f"Classes without {medium}: {len(names):,} ({shown_name(first(names))})."
+        for medium, names in evaluation.absent_classes.items()
+    ]
     left_out = []
     if evaluation.without_class_count:
         left_out.append(f"{evaluation.without_class_count:,} items without a class")
     if evaluation.straddling_count:
         left_out.append(f"{evaluation.straddling_count:,} items whose group also stands in train")
-    text = f"<p>Left out: {', '.join(left_out)}.</p>" if left_out else ""
+    if left_out:
+        lines.append(f"Left out: {', '.join(left_out)}.")
+    text = "".join(f"<p>{line}</p>" for line in lines)
     return f'<section id="overview"><div class="figures">{"".join(boxes)}</div>{cautions}{text}</section>'
 
 
@@ -76,8 +97,8 @@ def tasks(evaluation: Evaluation, published: Published) -> str:
         ours = ["-", "-"] if own is None else [f"<b>{own.mean_average_precision:.3f}</b>", f"{own.chance:.3f}"]
         rows.append([symbol(name), *ours, *(format_published(method, name).strip() for method in methods)])
     for title, name, value in (
-        ("average of 12", "bi_modality", evaluation.bi_modality),
-        ("average of 4", "multi_modality", evaluation.multi_modality),
+        ("average, two media", "bi_modality", evaluation.bi_modality),
+        ("average, to all", "multi_modality", evaluation.multi_modality),
     ):
         theirs = [f"{method.average[name]:.3f}" for method in methods]
         rows.append([title, "-" if value is None else f"{value:.3f}", "", *theirs])
@@ -89,7 +110,7 @@ def tasks(evaluation: Evaluation, published: Published) -> str:
     return (
         '<section id="tasks"><h2>The 16 tasks</h2>'
         "<p>MAP, beside chance and beside what others published on "
-        f"{escape(published.benchmark)}. I image, T text, V video, A audio; I→T: an image asks, texts are ranked.</p>"
+        f"{escape(published.benchmark)}. {SYMBOLS}</p>"
         '<p class="hint">Tables scroll sideways.</p>'
         f"{table(heads, rows, average_rows=2)}<p><b>Before setting one beside the other:</b></p>{notes(remarks)}"
         f"{_details(evaluation)}</section>"
@@ -105,11 +126,9 @@ def _details(evaluation: Evaluation) -> str:
     """Interval, class average, hit rates and counts of each task."""
     heads = ["task", "MAP", "95 % interval", "by class", *(f"hit@{k}" for k in CUTOFFS)]
     rows = [[symbol(direction.name), *_task_cells(direction)] for direction in evaluation.directions]
-    fate = "left out of the mean" if evaluation.protocol.skip_without_relevant else "counted as 0"
     return (
-        "<h3>Each task in full</h3><p>MAP: the mean over queries of the average precision over the whole ranking. By "
-        "class: the mean of the classes' means. Interval: bootstrap over groups. Hit@k: queries with a relevant item "
-        f"among the first k. No match: queries without a relevant item in the gallery, {fate}.</p>"
+        f"<h3>Each task in full</h3><p>{escape(explain_columns(evaluation.protocol))} "
+        "Hit@k: share of queries with a relevant item among the first k.</p>"
         f"{table([*heads, 'queries', 'gallery', 'no match'], rows)}"
     )
 
@@ -128,9 +147,10 @@ def curves(evaluation: Evaluation) -> str:
 def species(evaluation: Evaluation) -> str:
     """MAP of each class as bars, then by direction in a table."""
     means = average_by_class(evaluation)
+    unseen = dict.fromkeys(evaluation.unseen_classes or (), " <small>unseen</small>")
     bars = "".join(
-        f'<li><span class="name">{shown_name(name)}</span><span class="bar"><i style="width:{value:.1%}"></i></span>'
-        f"<b>{value:.3f}</b></li>"
+        f'<li><span class="name">{shown_name(name)}{unseen.get(name, "")}</span>'
+        f'<span class="bar"><i style="width:{value:.1%}"></i></span><b>{value:.3f}</b></li>'
         for name, value in means.items()
     )
     directions = evaluation.directions
@@ -167,11 +187,16 @@ def space(evaluation: Evaluation) -> str:
     ]
     return (
         '<section id="space"><h2>The embedding space in figures</h2><div class="charts">'
-        + _chart("How often the best hit is right, by its score", chart + f'<ul class="key">{legend}</ul>')
+        + _chart(
+            "How often the best hit is right, by its score", chart + f'<ul class="key">{legend}</ul>{_CALIBRATION}'
+        )
         + '<figure class="chart"><figcaption>Gap between media</figcaption>'
         + table(["media", "distance<br>of centers", "score,<br>same class", "score,<br>other"], gaps)
+        + _GAP
         + "</figure></div><h3>Hubs</h3><p>Items that appear among the first ten of very many queries crowd out others. "
-        "Skewness of the number of appearances: 0 is even, above 2 there are hubs.</p>"
+        "Skewness of the number of appearances: 0 is even, above 2 there are hubs. Never found: share of the gallery "
+        "that is among the first ten of no query. Taken by the top 1 %: share of all first tens that the most frequent "
+        "hundredth of the gallery fills.</p>"
         + table(["task", "skewness", "never found", "taken by the top 1 %"], hubs)
         + "</section>"
     )
@@ -240,8 +265,11 @@ def _by_rank(evaluation: Evaluation) -> str:
 def _by_slice(evaluation: Evaluation) -> str:
     """MAP by the queries' origin, and apart for classes that training never saw."""
     parts = []
-    titles = {Slice.ORIGIN: "By origin of the query", Slice.TRAINING: "Classes seen in training, and others"}
-    for by, title in titles.items():
+    titles = {
+        Slice.ORIGIN: ("By origin of the query", ""),
+        Slice.TRAINING: ("Classes seen in training, and others", f" {SEEN_GALLERY}"),
+    }
+    for by, (title, remark) in titles.items():
         rows = []
         for medium in MEDIA:
             own = {d.gallery_medium: d.by_slice[by] for d in evaluation.directions if d.query_medium is medium}
@@ -251,9 +279,11 @@ def _by_slice(evaluation: Evaluation) -> str:
                 rows.append([f"{medium}: {escape(name.replace('_', ' '))}", *cells])
         if rows:
             heads = ["queries", *(f"→ {medium}" for medium in MEDIA), "→ all"]
-            parts.append(f"<h3>{title}</h3><p>MAP by what the queries are, with their number.</p>{table(heads, rows)}")
+            parts.append(f"<h3>{title}</h3><p>MAP, chance and number of queries.{remark}</p>{table(heads, rows)}")
     return "".join(parts)
 
 
 def _slice_cell(mean: SliceMean | None) -> str:
-    return "" if mean is None else f"{mean.mean_average_precision:.3f} <small>({mean.query_count:,})</small>"
+    if mean is None:
+        return ""
+    return f"{mean.mean_average_precision:.3f} <small>({mean.chance:.3f}; {mean.query_count:,})</small>"

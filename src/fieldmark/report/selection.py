@@ -53,7 +53,7 @@ class ShownQuery:
 def find_look_alikes(measured: Measurement, *, limit: int = LOOK_ALIKE_COUNT) -> tuple[LookAlikes, ...]:
     """The most confused classes, each with the items that show why."""
     table, space = measured.table, measured.evaluation.space
-    units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
+    units = table.units
     label_of = {name: label for label, name in enumerate(table.class_names)}
     found = []
     for confusion in space.confusions[:limit] if space else ():

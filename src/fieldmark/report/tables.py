@@ -64,6 +64,7 @@ def _csv_rows(direction: Direction) -> Iterator[dict[str, object]]:
                 "slice": by.value,
                 "name": name,
                 "map": mean.mean_average_precision,
+                "chance": mean.chance,
                 "query_count": mean.query_count,
                 "gallery_count": direction.gallery_count,
             }
@@ -121,6 +122,9 @@ def _caption(evaluation: Evaluation, published: Published | None) -> str:
     split = "all items" if evaluation.split is None else f"{evaluation.split} split"
     text = f"MAP, protocol {evaluation.protocol.name}, {split}: {counts} items of {evaluation.class_count:,} classes."
     parts = [text, *evaluation.cautions]
+    if evaluation.absent:
+        tasks = evaluation.task_counts
+        parts.append(f"Averages over {tasks['bi_modality']} of 12 and {tasks['multi_modality']} of 4 tasks.")
     if published is not None:
         theirs = ", ".join(f"{count:,} {medium}" for medium, count in published.counts.items())
         parts.append(

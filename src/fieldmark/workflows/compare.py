@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float64, Int
 from fieldmark.errors import CannotCompareError, first
 from fieldmark.evaluation.metrics import bootstrap_means, holm_adjusted, sign_flip_p_values
 from fieldmark.evaluation.protocol import Measurement, Task
-from fieldmark.evaluation.result import RESAMPLE_COUNT, symbol
+from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, symbol
+from fieldmark.types import Item, Medium
 from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings, measure_folder
 
@@ -101,16 +102,22 @@ class CompareReport:
             low, high = each.interval_95
             name = AVERAGES.get(each.name) or symbol(each.name)
             verdict = f" {'B' if each.difference > 0 else 'A'} better" if each.is_found else ""
-            count = f"{each.query_count:,}" if each.query_count else ""
+            is_average = not each.query_count
+            count, adjusted = ("", "") if is_average else (f"{each.query_count:,}", f"{each.p_value_adjusted:.4f}")
             lines.append(
                 f"{name:<7} {each.first:6.3f} {each.second:6.3f} {each.difference:+7.3f} "
-                f"{f'{low:+.3f} to {high:+.3f}':>17} {each.p_value:7.4f} {each.p_value_adjusted:7.4f} "
+                f"{f'{low:+.3f} to {high:+.3f}':>17} {each.p_value:7.4f} {adjusted:>7} "
                 f"{count:>8}{verdict}"
             )
         lines += [
             "",
-            f"p: paired randomization test over groups, {FLIP_COUNT:,} resamples. p Holm: adjusted for",
-            f"{len(self.directions)} directions asked at once; below {LEVEL} the better run is named.",
+            *textwrap.wrap(
+                f"A, B: MAP. Interval of the difference: bootstrap, {RESAMPLE_COUNT:,} resamples of whole groups. p: "
+                f"paired randomization test over groups, {FLIP_COUNT:,} resamples. p Holm: adjusted for "
+                f"{len(self.directions)} tasks asked at once; the averages ask one question each and are not adjusted. "
+                f"Below {LEVEL} the better run is named. {SYMBOLS}",
+                90,
+            ),
             "The test tells these two trained models apart. Whether one recipe is better than another,",
             "runs of several seeds tell.",
         ]
@@ -160,16 +167,26 @@ def compare(
 
 def _match_rows(one: MeasuredFolder, other: MeasuredFolder) -> Int[np.ndarray, " row"]:
     """The row in the first table of each row of the second."""
-    row_by_facts = {
-        (item.item_id, item.medium, item.class_name, item.group): row
-        for row, item in enumerate(one.measurement.table.items)
-    }
-    facts = [(i.item_id, i.medium, i.class_name, i.group) for i in other.measurement.table.items]
-    odd = sorted({fact[0] for fact in row_by_facts.keys() ^ set(facts)})
-    if odd:
-        reason = f"{len(odd):,} items are in one of them only, or with another class or group: {first(odd)}"
-        raise CannotCompareError(first_path=one.folder, second_path=other.folder, reason=reason)
-    return np.array([row_by_facts[fact] for fact in facts])
+    rows = [
+        {item.item_id: (row, item) for row, item in enumerate(measured.measurement.table.items)}
+        for measured in (one, other)
+    ]
+    lonely = [sorted(mine.keys() - yours.keys()) for mine, yours in (rows, reversed(rows))]
+    changed = [
+        name
+        for name, (_, item) in rows[1].items()
+        if name in rows[0] and _what_counts(item) != _what_counts(rows[0][name][1])
+    ]
+    met = (("only in the first", lonely[0]), ("only in the second", lonely[1]), ("of another class or group", changed))
+    reasons = [f"{len(names):,} of their items are {where} ({first(names)})" for where, names in met if names]
+    if reasons:
+        raise CannotCompareError(first_path=one.folder, second_path=other.folder, reason=", ".join(reasons))
+    return np.array([rows[0][name][0] for name in rows[1]])
+
+
+def _what_counts(item: Item) -> tuple[Medium, str | None, str | None]:
+    """What has to be the same of an item in both runs."""
+    return item.medium, item.class_name, item.group
 
 
 def _group_sums(

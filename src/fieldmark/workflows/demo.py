@@ -14,7 +14,7 @@ from fieldmark.curation.check import CheckReport, check
 from fieldmark.curation.contact_sheet import Tile, draw_sheet
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import DemoFolderError
-from fieldmark.evaluation.result import Evaluation, format_table
+from fieldmark.evaluation.result import Evaluation
 from fieldmark.types import MEDIA, Hit, Item, Split
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.encode import Host
@@ -68,7 +68,7 @@ class DemoReport:
 
     def to_text(self) -> str:
         """The table, the searches, and what to try next."""
-        lines = [format_table(self.evaluation), "", "Searches, the query itself left out:"]
+        lines = [self.evaluation.to_text(), "", "Searches, the query itself left out:"]
         for query in self.queries:
             lines.append(f"  {query.item.medium} of {query.item.class_name}")
             lines += [

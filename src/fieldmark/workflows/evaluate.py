@@ -1,16 +1,17 @@
 """The verb `evaluate`: an embeddings folder to the 16 MAPs and all that stands beside them."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.errors import TaxonomyError, first
 from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.result import Evaluation
-from fieldmark.types import Embeddings, Split
+from fieldmark.types import Embeddings, Item, Split
 from fieldmark.workflows.encode import Host
 
 ProtocolName = Literal["strict", "paper"]
@@ -72,34 +73,30 @@ def evaluate(
         EmbeddingsError: The folder is not complete or damaged.
         CannotEvaluateError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
-        TaxonomyError: The taxonomy cannot be read.
+        TaxonomyError: The taxonomy cannot be read, or tells genus and family of none of the classes.
     """
-    settings = Settings(protocol=protocol, split=split, seed=seed, ranks=read_ranks(taxonomy))
-    return measure_folder(folder, settings=settings, host=host).evaluation
+    settings = Settings(protocol=protocol, split=split, seed=seed)
+    return measure_folder(folder, settings=settings, taxonomy=taxonomy, host=host).evaluation
 
 
-def read_ranks(taxonomy: Path | str | None) -> dict[str, dict[str, str]]:
-    """Genus and family of each class in a taxonomy file; nothing for None.
-
-    Raises:
-        TaxonomyError: The taxonomy cannot be read.
-    """
-    if taxonomy is None:
-        return {}
-    read = read_taxonomy(Path(taxonomy))
-    return {rank: read.names_at(rank) for rank in MEASURED_RANKS}
-
-
-def measure_folder(folder: Path | str, *, settings: Settings, host: Host | None = None) -> MeasuredFolder:
+def measure_folder(
+    folder: Path | str, *, settings: Settings, taxonomy: Path | str | None = None, host: Host | None = None
+) -> MeasuredFolder:
     """Everything that was measured on a folder; the classes that its model scores are those seen in training.
+
+    Args:
+        taxonomy: Where the settings take their ranks from; None for the ranks that they have.
 
     Raises:
         EmbeddingsError: As for `evaluate`.
         CannotEvaluateError: As for `evaluate`.
         NonFiniteEmbeddingError: As for `evaluate`.
+        TaxonomyError: As for `evaluate`.
     """
     folder = find_embeddings(Path(folder))
     embeddings, info = read_embeddings(folder)
+    if taxonomy is not None:
+        settings = replace(settings, ranks=_read_ranks(Path(taxonomy), embeddings.items))
     split = settings.split
     if split is None and any(item.split is Split.TEST for item in embeddings.items):
         split = Split.TEST
@@ -118,6 +115,24 @@ def measure_folder(folder: Path | str, *, settings: Settings, host: Host | None 
         with_space=True,
     )
     return MeasuredFolder(folder, settings, embeddings, info, measurement)
+
+
+def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
+    """Genus and family of each class of the items, whatever of its names the taxonomy lists it under."""
+    taxonomy = read_taxonomy(path)
+    class_names = sorted({item.class_name for item in items if item.class_name is not None})
+    ranks: dict[str, dict[str, str]] = {}
+    for rank in MEASURED_RANKS:
+        told = taxonomy.names_at(rank)
+        entries = {name: taxonomy.class_named(name) for name in class_names}
+        ranks[rank] = {name: told[entry] for name, entry in entries.items() if entry in told}
+    if not any(ranks.values()):
+        problem = (
+            f"it tells genus and family of none of the {len(class_names):,} classes of the embeddings "
+            f"({first(class_names)}); give a row with 'class_name', 'genus' and 'family' for each"
+        )
+        raise TaxonomyError(path=path, problems=[problem])
+    return ranks
 
 
 def find_embeddings(path: Path) -> Path:

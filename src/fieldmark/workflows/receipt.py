@@ -6,15 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
 
 import fieldmark.evaluation
 from fieldmark import __version__
 from fieldmark.data.shards import read_content_hashes
 from fieldmark.durable import write_text
 from fieldmark.errors import ReceiptError, ReceiptVersionError
+from fieldmark.evaluation.item_table import first_rows
 from fieldmark.types import Split
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings
 
@@ -24,11 +26,19 @@ RECEIPT_VERSION = 1
 DIGEST_LENGTH = 16
 """Hex digits of the digests of single items: enough to tell a change, not a forgery; the whole has a full hash."""
 
+DIGEST_NAMES = ("split or group", "content", "embedding")
+"""What the digests of an item are of, in their order."""
+
 NO_CLASS = ""
 """Under which items without a class are listed."""
 
-ItemDigests = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Medium, class name, item id -> digests of the item's facts, of its content and of its vectors."""
+_DIGEST = rf"[0-9a-f]{{{DIGEST_LENGTH}}}"
+
+Digests = Annotated[str, StringConstraints(pattern=rf"^{_DIGEST} {_DIGEST} {_DIGEST}$")]
+"""One digest for each of `DIGEST_NAMES`."""
+
+ItemDigests = Mapping[str, Mapping[str, Mapping[str, Digests]]]
+"""By medium, class name and item id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +56,8 @@ class Receipt:
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     receipt_version: int
     receipt_sha256: str
@@ -122,8 +134,10 @@ def read_receipt(path: Path) -> Receipt:
     """
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ReceiptError(path=path, reason=str(error)) from error
+    except OSError as error:
+        raise ReceiptError(path=path, reason=str(error.strerror).lower()) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ReceiptError(path=path, reason=f"it is no JSON ({error})") from error
     found = content.get("receipt_version") if isinstance(content, dict) else None
     if found is None:
         raise ReceiptError(path=path, reason="it has no 'receipt_version', so it is no receipt of an evaluation")
@@ -141,11 +155,7 @@ def digest_items(measured: MeasuredFolder) -> dict[str, dict[str, dict[str, str]
     """Digests of every item in the folder: of its split and group, of its content, of its times and vectors."""
     embeddings = measured.embeddings
     content = read_content_hashes(measured.folder)
-    starts = [
-        row
-        for row, item in enumerate(embeddings.items)
-        if row == 0 or item.item_id != embeddings.items[row - 1].item_id
-    ]
+    starts = first_rows(embeddings.items).tolist()
     found: dict[str, dict[str, dict[str, str]]] = {}
     for start, end in zip(starts, [*starts[1:], len(embeddings.items)], strict=True):
         item = embeddings.items[start]

@@ -9,10 +9,11 @@ from typing import TypeGuard
 
 from fieldmark import __version__
 from fieldmark.config import load_config
-from fieldmark.errors import CannotEvaluateError, ConfigError, NonFiniteEmbeddingError
+from fieldmark.data.shards import INFO_NAME
+from fieldmark.errors import CannotEvaluateError, ConfigError, EmbeddingsError, NonFiniteEmbeddingError
 from fieldmark.workflows.encode import Host
-from fieldmark.workflows.evaluate import MeasuredFolder, measure_folder
-from fieldmark.workflows.receipt import ItemDigests, Receipt, hash_evaluator, make_receipt, read_receipt
+from fieldmark.workflows.evaluate import MeasuredFolder, find_embeddings, measure_folder
+from fieldmark.workflows.receipt import DIGEST_NAMES, ItemDigests, Receipt, hash_evaluator, make_receipt, read_receipt
 from fieldmark.workflows.train import CONFIG_NAME
 
 TOLERANCE = 1e-9
@@ -20,9 +21,6 @@ TOLERANCE = 1e-9
 
 SHOWN_DIFFERENCES = 12
 """Of each kind, in the text."""
-
-DIGEST_NAMES = ("split or group", "content", "embedding")
-"""What the digests of an item are of, in their order."""
 
 
 class Cause(StrEnum):
@@ -106,7 +104,8 @@ class VerifyReport:
             )
         else:
             causes = ", ".join(dict.fromkeys(d.cause.value for d in self.differences))
-            verdict = f"not verified: {len(self.differences):,} differences, in {causes}"
+            noun = "difference" if len(self.differences) == 1 else "differences"
+            verdict = f"not verified: {len(self.differences):,} {noun}, in {causes}"
         return "\n".join([verdict, *lines])
 
 
@@ -136,6 +135,9 @@ def verify(receipt: Path | str, *, embeddings: Path | str | None = None, host: H
     expected = read_receipt(path)
     differences = list(_check_receipt(expected))
     folder = path.parent / expected.embeddings_path if embeddings is None else Path(embeddings)
+    if not (find_embeddings(folder) / INFO_NAME).is_file():
+        reason = "no finished embeddings are there; give the folder that holds them now with --embeddings"
+        raise EmbeddingsError(path=folder, reason=reason)
     notes = list(_notes(expected))
     try:
         measured = measure_folder(folder, settings=expected.settings, host=host)
@@ -148,7 +150,7 @@ def verify(receipt: Path | str, *, embeddings: Path | str | None = None, host: H
     differences += _compare_items(expected.items, found.items)
     if not differences and expected.items_sha256 != found.items_sha256:
         differences.append(Difference(Cause.ITEM, "items_sha256", expected.items_sha256, found.items_sha256))
-    differences += _compare_values(Cause.NUMBER, expected.results, found.results)
+    differences += _compare_numbers(expected, found, notes)
     return VerifyReport(
         path,
         tuple(differences),
@@ -193,6 +195,15 @@ def _compare_config(
         yield from _compare_values(Cause.CONFIG, expected.config, of_run, where=f" of {run_config}")
 
 
+def _compare_numbers(expected: Receipt, found: Receipt, notes: list[str]) -> Iterator[Difference]:
+    """The numbers that the receipt tells; those that only a newer evaluation measures are noted."""
+    old, new = dict(_leaves(expected.results)), dict(_leaves(found.results))
+    unknown = new.keys() - old.keys()
+    if unknown:
+        notes.append(f"{len(unknown):,} values of this evaluation are not in the receipt, and were not compared")
+    yield from _compare_values(Cause.NUMBER, old, {name: value for name, value in new.items() if name in old})
+
+
 def _compare_items(expected: ItemDigests, found: ItemDigests) -> Iterator[Difference]:
     """Items that are gone, new, of another class, or with another digest."""
     old, new = dict(_placed(expected)), dict(_placed(found))
@@ -204,18 +215,18 @@ def _compare_items(expected: ItemDigests, found: ItemDigests) -> Iterator[Differ
         (old_class, old_digests), (new_class, new_digests) = old[name], new[name]
         if old_class != new_class:
             yield Difference(Cause.LABEL, name, old_class, new_class)
-        for what, one, other in zip(DIGEST_NAMES, old_digests.split(), new_digests.split(), strict=True):
+        for what, one, other in zip(DIGEST_NAMES, old_digests, new_digests, strict=True):
             if one != other:
                 cause = Cause.EMBEDDING if what == "embedding" else Cause.ITEM
                 yield Difference(cause, f"{what} of {name}", one, other)
 
 
-def _placed(items: ItemDigests) -> Iterator[tuple[str, tuple[str, str]]]:
+def _placed(items: ItemDigests) -> Iterator[tuple[str, tuple[str, list[str]]]]:
     """Each item, with its medium, its class and its digests."""
     for medium, by_class in items.items():
         for class_name, digests in by_class.items():
             for item_id, digest in digests.items():
-                yield f"{medium} {item_id}", (class_name, digest)
+                yield f"{medium} {item_id}", (class_name, digest.split())
 
 
 def _compare_values(cause: Cause, expected: object, found: object, *, where: str = "") -> Iterator[Difference]:
@@ -224,7 +235,7 @@ def _compare_values(cause: Cause, expected: object, found: object, *, where: str
     for name in [*old, *(name for name in new if name not in old)]:
         one, other = old.get(name), new.get(name)
         if _is_number(one) and _is_number(other):
-            if abs(one - other) > TOLERANCE:
+            if not abs(one - other) <= TOLERANCE:  # NaN is near to nothing
                 yield Difference(cause, name + where, one, other)
         elif one != other:
             yield Difference(cause, name + where, one, other)
@@ -250,4 +261,4 @@ def _say(value: object) -> str:
     """A value as the text shows it."""
     if value is None:
         return "nothing"
-    return f"{value:.6g}" if isinstance(value, float) else f"'{value}'" if isinstance(value, str) else str(value)
+    return f"{value:.12g}" if isinstance(value, float) else f"'{value}'" if isinstance(value, str) else str(value)
