@@ -154,7 +154,7 @@ def test_project_leaves_the_network_in_its_mode(shared_space_config):
     rows = torch.randn(CHUNK_SEGMENTS + 5, 256)
     embedding, logits = project(rows, medium=Medium.TEXT, network=network)
     assert network.training
-    assert embedding.shape == (CHUNK_SEGMENTS + 5, 16)
+    assert embedding.shape == (CHUNK_SEGMENTS + 5, network.dim)
     assert logits.shape == (CHUNK_SEGMENTS + 5, 2)
     assert np.linalg.norm(embedding, axis=1) == pytest.approx(1, abs=1e-5)
 
