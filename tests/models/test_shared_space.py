@@ -133,6 +133,15 @@ def test_the_private_part_leaves_the_order_of_other_media_as_it_is(query):
             assert not torch.allclose(scaled - 0.7**2, without[medium], atol=0.05)
 
 
+def test_the_private_part_has_its_place_whatever_the_order_of_the_media():
+    places = []
+    for dims in (DIMS, dict(reversed(DIMS.items()))):
+        network = SharedSpace(input_dims=dims, class_count=4, size=SMALL).eval()
+        private = network(random(5, 30), Medium.TEXT)[0][:, 16:].abs().sum(dim=0)
+        places.append(private.reshape(len(DIMS), -1).sum(dim=1) > 0)
+    assert places[0].tolist() == places[1].tolist() == [False, True, False]
+
+
 def test_the_private_part_is_near_where_features_are():
     size = SharedSpaceSize(dim=16, component_count=8, private_dim=4, private_weight=1e3)
     network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()

@@ -182,7 +182,8 @@ class SharedSpace(Network):
             return shared
         private = shared.new_zeros(len(shared), len(self._heads), width)
         first = normalize(components[:, :width], dim=1)
-        private[:, list(self._heads).index(medium), : first.shape[1]] = self._size.private_weight * first
+        place = [each for each in Medium if each in self._heads].index(medium)
+        private[:, place, : first.shape[1]] = self._size.private_weight * first
         return normalize(torch.cat([shared, private.flatten(start_dim=1)], dim=1), dim=1)
 
     def _head(self, medium: Medium) -> "Head":
