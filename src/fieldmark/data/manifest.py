@@ -304,10 +304,14 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
     for place, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
         identity = (Path(place).stat().st_dev, Path(place).stat().st_ino)
         if identity in entered:
+            message = f"'{place}' is a link to a folder that was entered already; its files are listed once, there."
+            failures.append(Failure(_item_id(Path(place), folder), "repeated_folder", message))
             folder_names.clear()
             continue
         entered.add(identity)
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        if not folder_names and not file_names and Path(place) != folder:
+            failures.append(Failure(_item_id(Path(place), folder), "empty", f"The folder '{place}' holds no file."))
         yield from (Path(place, name) for name in file_names if not name.startswith("."))
 
 
