@@ -81,7 +81,7 @@ class CheckReport:
 
 
 def check(
-    manifest: Path,
+    manifest: Path | str,
     *,
     limits: MediaLimits | None = None,
     workers: int = 1,

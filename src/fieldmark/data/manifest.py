@@ -58,7 +58,7 @@ class ManifestRows:
 # ---------------------------------------------------------------- reading
 
 
-def read_manifest(path: Path) -> tuple[Item, ...]:
+def read_manifest(path: Path | str) -> tuple[Item, ...]:
     r"""The items of a CSV or Parquet manifest, in file order; one bad row refuses the file, and all are named.
 
     Only `medium` and either `path` or `text` are required. Paths are relative to the manifest and come back ready to
@@ -80,6 +80,7 @@ def read_manifest(path: Path) -> tuple[Item, ...]:
         >>> item.item_id, item.class_name
         ('songs/7.ogg', 'Veery')
     """
+    path = Path(path)
     rows = read_rows(path)
     if rows.problems:
         raise BadRowsError(path=path, problems=rows.problems)
@@ -218,7 +219,7 @@ def _repeats(item_id: str, place_by_item_id: Mapping[str, str]) -> list[str]:
 # ---------------------------------------------------------------- writing
 
 
-def write_manifest(items: Iterable[Item], path: Path) -> None:
+def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     """Writes a manifest, CSV or (by the suffix `.parquet`) Parquet; the file appears whole or not at all.
 
     Paths are written relative to the manifest. `read_manifest` gives the same items back.
@@ -226,7 +227,7 @@ def write_manifest(items: Iterable[Item], path: Path) -> None:
     Raises:
         ManifestFormatError: A column of `Item.extra` bears the name of one of `COLUMNS`.
     """
-    items = tuple(items)
+    items, path = tuple(items), Path(path)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
     known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
     check_names([*known, *(spelled(name, COLUMNS) for name in extras)], path)
