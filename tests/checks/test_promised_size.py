@@ -69,3 +69,18 @@ def test_a_film_that_plays_to_its_half_is_unreadable(make_item, tmp_path):
     inspection = inspect_item(make_item(Medium.VIDEO, item_id="a.mp4"), limits=MediaLimits())
     assert inspection.failure.kind == "unreadable"
     assert f"cut off: it says that it has {len(whole):,} bytes" in inspection.failure.message
+
+
+def test_a_film_that_is_cut_off_says_so_rather_than_in_the_words_of_the_decoder(make_item):
+    item = make_item(Medium.VIDEO, item_id="film.mp4")
+    with av.open(str(item.path), "w", format="mp4") as container:  # its index stands at its end
+        stream = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
+        for value in range(20):
+            frame = np.full((64, 64, 3), 10 * value, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    whole = item.path.read_bytes()
+    item.path.write_bytes(whole[: whole.index(b"moov") - 50])
+    failure = inspect_item(item, limits=MediaLimits()).failure
+    assert failure.kind == "unreadable"
+    assert "it is cut off" in failure.message

@@ -95,13 +95,13 @@ def inspect_item(item: Item, *, limits: MediaLimits) -> Inspection:
     found = Inspection(item_id=item.item_id)
     try:
         found = replace(found, content_hash=hash_content(item))
+        format_name = _check_beginning(item)  # first: that a file is cut off says more than the decoder's words
         observer = _Observer()
         for segment in load_segments(item, decoding=_DECODING, limits=limits):
             observer.see(segment)
-        found = replace(found, format_name=_check_beginning(item))
     except MediaError as error:
         return replace(found, failure=Failure(item_id=item.item_id, kind=error.kind, message=str(error)))
-    return observer.report(found)
+    return observer.report(replace(found, format_name=format_name))
 
 
 @final

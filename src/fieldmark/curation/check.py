@@ -71,7 +71,10 @@ class CheckReport:
         for (severity, kind), count in found.items():
             lines.append(f"{severity.value}: {kind.value}, {count:,}")
             shown = [problem for problem in self.problems if problem.kind is kind][:3]
-            lines += [f"  {problem.detail} ({first(problem.item_ids, limit=3)})" for problem in shown]
+            lines += [
+                f"  {problem.detail}" + (f" ({first(problem.item_ids, limit=3)})" if problem.item_ids else "")
+                for problem in shown
+            ]
             lines += [f"  and {count - 3:,} more; --json lists all"] if count > 3 else []
         return "\n".join([*lines, self._verdict()])
 
