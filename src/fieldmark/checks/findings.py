@@ -18,6 +18,10 @@ SHORTEST_SECONDS = 0.5
 """A sound or a video below this length counts as too short."""
 
 
+UNSPLIT = "none"
+"""Where items without a split are counted."""
+
+
 class ProblemKind(StrEnum):
     """What can be wrong, in the order in which it is reported."""
 
@@ -103,12 +107,14 @@ def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> t
 
 
 def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
-    """How many items of each medium stand in each split; those without a split are counted under `none`."""
+    """How many items of each medium stand in each split, or under `UNSPLIT`."""
     counts = Counter((item.medium, item.split) for item in items)
     table: dict[str, dict[str, int]] = {}
     for medium in MEDIA:
         by_split = {
-            split.value if split else "none": counts[medium, split] for split in (*Split, None) if counts[medium, split]
+            split.value if split else UNSPLIT: counts[medium, split]
+            for split in (*Split, None)
+            if counts[medium, split]
         }
         if by_split:
             table[medium.value] = by_split
