@@ -141,7 +141,7 @@ def test_read_manifest_reads_parquet_of_any_column_types(tmp_path):
 
 FAULTS = [
     ("a.jpg,,imge,,,", "unknown medium 'imge'; allowed: image, text, video, audio. Did you mean 'image'?"),
-    ("a.jpg,,,,,", "no medium; allowed: image, text, video, audio."),
+    ("a.jpg,,,,,", "no medium; allowed: image, text, video, audio"),
     (",,image,,,", "neither path nor text; give one"),
     ("a.txt,a gull,text,,,", "both path and text; give one"),
     (",a gull,audio,,,", "a text stands where the medium is audio; give a path, or the medium text"),

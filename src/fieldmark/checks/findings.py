@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from fieldmark.checks.inspection import SUFFIXES, Inspection
 from fieldmark.checks.similarity import find_similar
-from fieldmark.data.split import group_of
+from fieldmark.data.split import group_of, linked
 from fieldmark.errors import first
 from fieldmark.types import MEDIA, Item, Medium, Split
 
@@ -121,6 +121,14 @@ def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     return table
 
 
+def count_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What `count_items` counted, a line for each medium."""
+    return [
+        f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
+        for medium, splits in counts.items()
+    ]
+
+
 def _own_problems(inspection: Inspection | None) -> list[Problem]:
     """What is wrong with one item by itself."""
     if inspection is None:
@@ -215,21 +223,11 @@ def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection
 
 
 def _linked(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The places that pairs link, directly or through others, each set in order."""
-    root: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while root.setdefault(place, place) != place:
-            root[place] = root[root[place]]
-            place = root[place]
-        return place
-
-    for pair in pairs:
-        one, two = sorted(map(find, pair))
-        root[two] = one
+    """The places that pairs link, each set in order."""
+    roots = linked(pairs)
     gathered: defaultdict[int, list[int]] = defaultdict(list)
-    for place in sorted(root):
-        gathered[find(place)].append(place)
+    for place in sorted(roots):
+        gathered[roots[place]].append(place)
     return list(gathered.values())
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import count_items, count_lines
 from fieldmark.checks.fingerprint import picture_row
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.errors import ManifestExistsError, MediaError, OutOfRangeError
@@ -55,10 +55,7 @@ class BuildReport:
     def to_text(self) -> str:
         """The counts, and what was left by kind."""
         lines = [f"{self.source_count:,} raw items became {self.manifest}"]
-        lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
-        ]
+        lines += count_lines(self.counts)
         if self.frame_count:
             lines.append(f"{self.frame_count:,} frames of videos, {self.dropped_frame_count:,} more left out as noise")
         for kind, count in Counter(each.kind for each in self.left).items():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import count_items, count_lines
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.split import split_items
 from fieldmark.errors import OutOfRangeError, first
@@ -41,10 +41,7 @@ class SplitReport:
     def to_text(self) -> str:
         """The counts, and the classes that stand on one side only."""
         lines = [f"{self.manifest}, seed {self.seed}"]
-        lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
-        ]
+        lines += count_lines(self.counts)
         lines += [f"only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
         lines += [
             f"without {medium} in test, for too few groups: {first(names, limit=8)}"

@@ -1,8 +1,6 @@
 """The table that lists items: read and checked row by row, written atomically; or made from a bare folder of files."""
 
-import csv
 import hashlib
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldmark.data.table import Table, check_names, read_table, spelled
+from fieldmark.data.table import Table, check_names, read_table, spelled, write_csv
 from fieldmark.durable import replacing
 from fieldmark.errors import (
     BadRowsError,
@@ -183,7 +181,8 @@ def _choice(cell: str, kind: type[_Choice], faults: list[str]) -> _Choice | None
     if name in allowed:
         return kind(name)
     met = f"unknown {kind.__name__.lower()} '{cell}'" if name else f"no {kind.__name__.lower()}"
-    faults.append(f"{met}; allowed: {', '.join(allowed)}.{nearest(name, allowed)}")
+    hint = nearest(name, allowed)
+    faults.append(f"{met}; allowed: {', '.join(allowed)}" + (f".{hint}" if hint else ""))
     return None
 
 
@@ -242,11 +241,7 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
             arrays = [pa.array(column, type=kind) for column, (_, kind) in zip(columns, fields, strict=True)]
             pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
         else:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            writer = csv.writer(text)
-            writer.writerow([*known, *extras])
-            writer.writerows(rows)
-            text.detach()
+            write_csv(file, names=[*known, *extras], rows=rows)
 
 
 def _written(item: Item, column: str, folder: Path) -> str | float | None:
