@@ -76,7 +76,13 @@ def import_csv(
     taxonomy: TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
-    """Read any table, such as an export of iNaturalist, xeno-canto or Macaulay."""
+    """Read any table, such as an export of iNaturalist, xeno-canto or Macaulay; other columns are kept.
+
+    \b
+    iNaturalist: --column path='photos/{id}.*' --column class_name=scientific_name
+    xeno-canto:  --column path='XC{id}.*' --column class_name='{gen} {sp}'
+    Macaulay:    --column path='{ML Catalog Number}.*' --column class_name='Common Name'
+    """
     pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
     from fieldmark.curation.importing import import_csv
 
