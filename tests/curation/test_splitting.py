@@ -16,7 +16,7 @@ def test_split_names_the_classes_that_cannot_be_tested_in_a_medium(tmp_path):
     ]
     song = tmp_path / "one.wav"
     parts = [
-        Item(f"song{n}", Medium.AUDIO, path=song, class_name="Gull", start_seconds=n, end_seconds=n + 1)
+        Item(f"song{n}", Medium.AUDIO, path=song, class_name="Gull", start_seconds=float(n), end_seconds=n + 1.0)
         for n in range(9)
     ]
     write_manifest([*items, *parts], tmp_path / "m.csv")

@@ -158,7 +158,7 @@ def _similar_texts(
 
 
 def _differ_little(
-    one: Int[np.ndarray, " word"], two: Int[np.ndarray, " word"], changes: int = MOST_CHANGED_WORDS
+    one: Int[np.ndarray, " word"], two: Int[np.ndarray, " other"], changes: int = MOST_CHANGED_WORDS
 ) -> bool:
     """Whether so many words put in, left out or replaced make one text the other."""
     if abs(len(one) - len(two)) > changes:
