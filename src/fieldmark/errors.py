@@ -34,12 +34,13 @@ class MediaError(FieldmarkError, ValueError):
 
 
 class MissingFileError(MediaError, FileNotFoundError):
-    """A path that names no file."""
+    """A path that names no file; `met` is what stands there instead, if anything."""
 
     kind = "missing_file"
 
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(f"There is no file at '{path}'. Give a path to an existing file, or mend the row.")
+    def __init__(self, *, path: Path | str, met: str | None = None) -> None:
+        but = f", but {met}" if met else ""
+        super().__init__(f"There is no file at '{path}'{but}. Give a path to an existing file, or mend the row.")
 
     def __str__(self) -> str:
         return str(self.args[0])

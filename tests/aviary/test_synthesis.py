@@ -32,7 +32,7 @@ CLASS_COUNT, ITEMS_PER_MEDIUM = 3, 5
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("aviary")
-    return synthesize(folder, class_count=CLASS_COUNT, items_per_medium=ITEMS_PER_MEDIUM, seed=7)
+    return synthesize(str(folder), class_count=CLASS_COUNT, items_per_medium=ITEMS_PER_MEDIUM, seed=7)
 
 
 @pytest.fixture(scope="module")

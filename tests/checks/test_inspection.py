@@ -96,4 +96,4 @@ def test_a_wav_that_is_cut_off_is_unreadable(make_item, tmp_path):
     (tmp_path / "a.wav").write_bytes(whole[: len(whole) // 2])
     inspection = inspect_item(make_item(Medium.AUDIO, item_id="a.wav"), limits=LIMITS)
     assert inspection.failure.kind == "unreadable"
-    assert "cut off: its header promises 16,044 bytes" in inspection.failure.message
+    assert "cut off: it says that it has 16,044 bytes" in inspection.failure.message

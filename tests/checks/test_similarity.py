@@ -174,6 +174,28 @@ def test_stock_phrases_are_not_alike():
     assert pairs([text_fingerprint(each) for each in phrases]) == set()
 
 
+CAPTION = "this bird has a pale throat, a thin dark bill and yellow legs"
+
+
+@pytest.mark.parametrize(
+    ("other", "is_alike"),
+    [
+        (CAPTION.replace("throat", "breast").replace("yellow", "pink"), True),
+        (CAPTION.replace("a thin dark bill", "a bill"), True),
+        (CAPTION.replace("pale", "very pale, whitish"), True),
+        (CAPTION.replace("a thin dark bill", "the bill"), False),
+        (CAPTION.replace("pale", "snow white").replace("dark", "red"), False),
+    ],
+)
+def test_short_texts_of_one_class_are_alike_with_two_words_changed(other, is_alike):
+    # Other captions of the same phrases, so that what the two share is no rarity.
+    phrases = [f"this bird has a {color} throat and yellow legs" for color in ("red", "blue", "gray", "white", "brown")]
+    found = [text_fingerprint(each) for each in (CAPTION, *phrases, other)]
+    assert pairs(found[:1] + found[-1:]) == ({(0, 1)} if is_alike else set())
+    assert pairs(found, ["Veery", *map(str, range(5)), "Gull"]) == set()
+    assert ((0, 6) in pairs(found, ["Veery", *map(str, range(5)), "Veery"])) == is_alike
+
+
 def test_short_texts_and_none_are_compared_with_nothing():
     assert pairs([text_fingerprint("a gull"), text_fingerprint("a gull"), None]) == set()
 

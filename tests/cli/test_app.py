@@ -380,7 +380,7 @@ def test_data_check_finds_what_is_known_of_real_data(run, shared_folder):
     }
     assert {kind: kinds.count(kind) for kind in kinds} == {
         "duplicate_across_splits": 4,
-        "near_duplicate_across_splits": 4,
+        "near_duplicate_across_splits": 6,
         "duplicate": 1,
         "near_duplicate": 5,
         "class_without_medium": 1,

@@ -68,6 +68,15 @@ def test_build_cuts_each_medium_and_keeps_groups_and_places(raw, tmp_path):
     assert not check(report.manifest).has_errors
 
 
+def test_build_keeps_a_dim_video_with_one_flash(tmp_path):
+    dim = np.full((128, 128, 3), 40, dtype=np.uint8)
+    flash = np.random.default_rng(0).integers(0, 255, (8, 8, 3), dtype=np.uint8).repeat(16, 0).repeat(16, 1)
+    write_clip(np.stack([dim] * 7 + [flash] + [dim] * 8), tmp_path / "night.mp4")
+    write_manifest([Item("night", Medium.VIDEO, path=tmp_path / "night.mp4")], tmp_path / "raw.csv")
+    report = build_items(tmp_path / "raw.csv", out=tmp_path / "built", frame_count=16)
+    assert (report.frame_count, report.dropped_frame_count) == (16, 0)
+
+
 def test_build_refuses_a_folder_with_a_manifest_and_numbers_out_of_range(raw, tmp_path):
     build_items(raw, out=tmp_path / "built")
     with pytest.raises(ManifestExistsError):

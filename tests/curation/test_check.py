@@ -51,7 +51,7 @@ def test_check_finds_planted_faults(workers, planted, make_reporter):
 
 
 def test_check_of_a_sound_set_has_no_errors(toy_manifest):
-    report = check(toy_manifest)
+    report = check(str(toy_manifest))
     assert not report.has_errors
     assert report.to_json()["counts"]["image"].keys() == {"train", "test"}
     assert report.to_json()["item_count"] == 72

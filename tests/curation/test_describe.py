@@ -43,7 +43,9 @@ def test_datasheet_has_every_count(manifest, tmp_path):
     found = describe(manifest)
     write_datasheet(found, tmp_path / "sheet.md")
     sheet = (tmp_path / "sheet.md").read_text(encoding="utf-8")
-    assert "| text | 1 | 2 | 2 | 2 | 2 | 3 | 7 |" in sheet
+    assert "| text | 2 | 1 | 2 | 2 | 2 | 3 | 7 |" in sheet
+    assert "| class (train / test) | image | text |" in sheet
+    assert "| Gull | - | 2 / 0 |" in sheet
     assert "1 items cannot be decoded" in sheet
     assert "| CC0 | 1 |" in sheet
     assert "4 items of 2 classes" in found.to_text()

@@ -39,12 +39,28 @@ def test_page_shows_each_medium_and_needs_nothing_else(planted, tmp_path):
 
     Reader().feed(page)
     sources = [attributes["src"] for _, attributes in tags if "src" in attributes]
-    assert {tag for tag, _ in tags} >= {"img", "audio", "video", "figure", "details"}
+    assert {tag for tag, _ in tags} >= {"img", "audio", "video", "blockquote", "figure", "details"}
     assert all(source.startswith("data:") for source in sources)
     assert "http" not in page
     assert "birds &amp; &lt;bees&gt;" in page
     assert "&lt;image&gt;" in page
     assert all(f"{problem.severity}: {problem.kind}" in page for problem in report.problems)
+
+
+def test_page_shows_items_of_each_split(toy_items, tmp_path):
+    from dataclasses import replace
+
+    from fieldmark import Split, write_manifest
+
+    text = next(item for item in toy_items if item.medium is Medium.TEXT)
+    splits = [Split.TRAIN] * 6 + [Split.TEST]
+    same = [replace(text, item_id=f"t{place}", group="page", split=split) for place, split in enumerate(splits)]
+    write_manifest(same, tmp_path / "same.csv")
+    write_page(check(tmp_path / "same.csv"), tmp_path / "page.html", title="same")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<figcaption>t0<br>" in page
+    assert "<figcaption>t6<br>" in page
+    assert "and 3 more" in page
 
 
 def test_write_clean_leaves_a_set_without_errors_and_tells_every_change(planted, tmp_path):

@@ -141,7 +141,7 @@ def test_read_manifest_reads_parquet_of_any_column_types(tmp_path):
 
 FAULTS = [
     ("a.jpg,,imge,,,", "unknown medium 'imge'; allowed: image, text, video, audio. Did you mean 'image'?"),
-    ("a.jpg,,,,,", "no medium; allowed: image, text, video, audio."),
+    ("a.jpg,,,,,", "no medium; allowed: image, text, video, audio"),
     (",,image,,,", "neither path nor text; give one"),
     ("a.txt,a gull,text,,,", "both path and text; give one"),
     (",a gull,audio,,,", "a text stands where the medium is audio; give a path, or the medium text"),
@@ -396,7 +396,15 @@ def test_list_folder_ends_in_a_loop_of_links(folder, tmp_path):
     (folder / "linked").symlink_to(tmp_path / "outside")
     items, failures = list_folder(folder)
     assert [item.item_id for item in items] == ["a.txt", "b/deep/GULL.PNG", "linked/c.txt"]
-    assert failures == ()
+    assert [(failure.item_id, failure.kind) for failure in failures] == [("b/up", "repeated_folder")]
+
+
+def test_list_folder_names_folders_without_a_file(folder):
+    (folder / "b" / "photo.jpg").mkdir()
+    items, [failure] = list_folder(folder)
+    assert len(items) == 2
+    assert (failure.item_id, failure.kind) == ("b/photo.jpg", "empty")
+    assert "holds no file" in failure.message
 
 
 def test_list_folder_tells_which_files_cannot_be_used(folder):
@@ -432,3 +440,8 @@ def test_list_folder_of_an_empty_folder_is_empty(tmp_path):
 def test_list_folder_of_no_folder_is_an_error(tmp_path):
     with pytest.raises(MissingFileError, match="nowhere"):
         list_folder(tmp_path / "nowhere")
+
+
+def test_manifests_are_read_and_written_by_a_path_as_text(make_item, tmp_path):
+    write_manifest([make_item(Medium.TEXT, path=tmp_path / "a.txt")], str(tmp_path / "m.csv"))
+    assert read_manifest(str(tmp_path / "m.csv")) == read_manifest(tmp_path / "m.csv")

@@ -53,6 +53,7 @@ def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
     assert {each.item_id: each.kind for each in harvest.left} == {
         "Veery/damaged.jpg": "unreadable",
         "Veery/empty.jpg": "empty",
+        "Veery/loop": "repeated_folder",
         "Veery/self": "missing_file",
         "Veery/table.csv": "not_prose",
         "audio/Veery/a.jpg": "medium_mismatch",

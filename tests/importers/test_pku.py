@@ -80,7 +80,7 @@ def test_pku_reports_missing_lists_and_takes_nothing_of_them(lists, put):
     [
         ("image/001.Gray_Gull/d.jpg", "bad_line"),
         ("image/001.Gray_Gull/d.jpg one", "bad_line"),
-        ("image/001.Gray_Gull/d.jpg -1", "bad_line"),
+        ("image/001.Gray_Gull/d.jpg -1", "label_outside"),
         ("x" * 5_000 + " 1", "bad_line"),
         ("image/201.Gray_Gull/d.jpg 200", "label_outside"),
         ("image/001.Gray_Gull/d.jpg 7", "label_mismatch"),

@@ -100,3 +100,14 @@ def test_table_refuses_a_mapping_of_what_is_not_there(columns, message, put):
 def test_table_that_is_none(tmp_path):
     with pytest.raises(ManifestFormatError):
         import_table(tmp_path / "nowhere.csv")
+
+
+def test_table_says_what_it_does_not_tell(put):
+    put("a.jpg")
+    put("b.jpg")
+    table = put("t.csv", "file,name\na.jpg,Veery\nb.jpg,\n")
+    harvest = import_table(table, columns={"path": "file", "class_name": "name"})
+    assert "1 of 2 items have no class." in harvest.notes
+    harvest = import_table(table)
+    assert not harvest.items
+    assert any("No column says where the items are" in note for note in harvest.notes)

@@ -14,9 +14,15 @@ def test_check_file_accepts_a_file_within_the_limit(tmp_path):
 
 def test_check_file_refuses_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # opening it would wait forever
-    for path in (tmp_path / "none", tmp_path, tmp_path / "pipe"):
-        with pytest.raises(MissingFileError, match="existing file"):
-            check_file(path)
+    (tmp_path / "loop").symlink_to("loop")
+    for name, met in (
+        ("none", ""),
+        ("", ", but a folder"),
+        ("pipe", ", but a pipe or a device"),
+        ("loop", ", but a link that leads nowhere"),
+    ):
+        with pytest.raises(MissingFileError, match=f"'{met}[.] Give a path to an existing file"):
+            check_file(tmp_path / name)
 
 
 def test_check_file_refuses_zero_bytes(tmp_path):

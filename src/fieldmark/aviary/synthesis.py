@@ -163,7 +163,7 @@ def write_clip(frames: Frames, path: Path) -> None:
 
 
 def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by itself
-    folder: Path,
+    folder: Path | str,
     *,
     class_count: int,
     items_per_medium: int,
@@ -191,7 +191,7 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
         ManifestExistsError: The folder holds a manifest already.
 
     Example:
-        >>> manifest = synthesize(Path("aviary"), class_count=20, items_per_medium=30, seed=7)  # doctest: +SKIP
+        >>> manifest = synthesize("aviary", class_count=20, items_per_medium=30, seed=7)  # doctest: +SKIP
     """
     for name, got, smallest, largest in (
         ("items_per_medium", items_per_medium, 2, 9_999),
@@ -200,6 +200,7 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
     ):
         if not smallest <= got <= largest:
             raise OutOfRangeError(name=name, got=got, smallest=smallest, largest=largest)
+    folder = Path(folder)
     flock, manifest = invent_species(class_count, seed=seed), folder / "manifest.csv"
     if manifest.exists():
         raise ManifestExistsError(path=manifest)

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from fieldmark.checks.inspection import SUFFIXES, Inspection
 from fieldmark.checks.similarity import find_similar
-from fieldmark.data.split import group_of
+from fieldmark.data.split import group_of, linked
 from fieldmark.errors import first
 from fieldmark.types import MEDIA, Item, Medium, Split
 
@@ -16,6 +16,10 @@ SILENT_PEAK = 1e-3
 
 SHORTEST_SECONDS = 0.5
 """A sound or a video below this length counts as too short."""
+
+
+UNSPLIT = "none"
+"""Where items without a split are counted."""
 
 
 class ProblemKind(StrEnum):
@@ -103,16 +107,26 @@ def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> t
 
 
 def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
-    """How many items of each medium stand in each split; those without a split are counted under `none`."""
+    """How many items of each medium stand in each split, or under `UNSPLIT`."""
     counts = Counter((item.medium, item.split) for item in items)
     table: dict[str, dict[str, int]] = {}
     for medium in MEDIA:
         by_split = {
-            split.value if split else "none": counts[medium, split] for split in (*Split, None) if counts[medium, split]
+            split.value if split else UNSPLIT: counts[medium, split]
+            for split in (*Split, None)
+            if counts[medium, split]
         }
         if by_split:
             table[medium.value] = by_split
     return table
+
+
+def count_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What `count_items` counted, a line for each medium."""
+    return [
+        f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
+        for medium, splits in counts.items()
+    ]
 
 
 def _own_problems(inspection: Inspection | None) -> list[Problem]:
@@ -209,21 +223,11 @@ def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection
 
 
 def _linked(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The places that pairs link, directly or through others, each set in order."""
-    root: dict[int, int] = {}
-
-    def find(place: int) -> int:
-        while root.setdefault(place, place) != place:
-            root[place] = root[root[place]]
-            place = root[place]
-        return place
-
-    for pair in pairs:
-        one, two = sorted(map(find, pair))
-        root[two] = one
+    """The places that pairs link, each set in order."""
+    roots = linked(pairs)
     gathered: defaultdict[int, list[int]] = defaultdict(list)
-    for place in sorted(root):
-        gathered[find(place)].append(place)
+    for place in sorted(roots):
+        gathered[roots[place]].append(place)
     return list(gathered.values())
 
 

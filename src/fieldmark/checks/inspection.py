@@ -5,7 +5,6 @@ import json
 import math
 import re
 import sqlite3
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from fieldmark.checks.fingerprint import (
     text_fingerprint,
     words_of,
 )
+from fieldmark.checks.promised_size import promised_bytes
 from fieldmark.data.cache_file import CacheFile, in_portions
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.loaders import hash_content, load_segments
@@ -43,6 +43,8 @@ from fieldmark.types import (
 # at the end.
 _DECODING = Decoding(segment_seconds=1.0, sample_rate_hz=SOUND_RATE_HZ)
 
+_PADDING_BYTES = 1  # a chunk of odd length may lack the byte that makes it even
+
 SUFFIXES: Mapping[str, tuple[bytes, frozenset[str]]] = {
     name: (pattern, frozenset(suffixes.split()))
     for name, pattern, suffixes in (
@@ -53,6 +55,7 @@ SUFFIXES: Mapping[str, tuple[bytes, frozenset[str]]] = {
         ("BMP", rb"BM.{4}\x00{4}", ".bmp"),
         ("TIFF", rb"II[*+]\x00|MM\x00[*+]", ".tif .tiff"),
         ("WAV", rb"RIFF.{4}WAVE|RF64.{4}WAVE", ".wav .wave"),
+        ("AIFF", rb"FORM.{4}AIF[FC]", ".aif .aiff .aifc"),
         ("FLAC", rb"fLaC", ".flac"),
         ("Ogg", rb"OggS", ".ogg .oga .ogv .opus .spx"),
         ("MP3", rb"ID3|\xff[\xfb\xf3\xf2]", ".mp3"),
@@ -92,13 +95,13 @@ def inspect_item(item: Item, *, limits: MediaLimits) -> Inspection:
     found = Inspection(item_id=item.item_id)
     try:
         found = replace(found, content_hash=hash_content(item))
+        format_name = _check_beginning(item)  # first: that a file is cut off says more than the decoder's words
         observer = _Observer()
         for segment in load_segments(item, decoding=_DECODING, limits=limits):
             observer.see(segment)
-        found = replace(found, format_name=_check_beginning(item))
     except MediaError as error:
         return replace(found, failure=Failure(item_id=item.item_id, kind=error.kind, message=str(error)))
-    return observer.report(found)
+    return observer.report(replace(found, format_name=format_name))
 
 
 @final
@@ -158,19 +161,18 @@ def _check_beginning(item: Item) -> str | None:
     """The format that a file begins as.
 
     Raises:
-        UnreadableMediaError: A RIFF file (WAV, WebP, AVI) says that it is longer than it is.
+        UnreadableMediaError: The file says that it is longer than it is.
     """
     if item.path is None or not item.path.is_file():
         return None
     with item.path.open("rb") as file:
         head = file.read(16)
-    if head.startswith(b"RIFF") and len(head) >= 12:
-        promised, got = struct.unpack("<I", head[4:8])[0] + 8, item.path.stat().st_size
-        is_stream = promised > 0xFFFFFF00  # written before the length was known
-        if promised > got + 1 and not is_stream:
-            reason = f"it is cut off: its header promises {promised:,} bytes, and it has {got:,}"
-            raise UnreadableMediaError(path=item.path, reason=reason)
-    return next((name for name, (pattern, _) in SUFFIXES.items() if re.match(pattern, head, re.DOTALL)), None)
+    name = next((name for name, (pattern, _) in SUFFIXES.items() if re.match(pattern, head, re.DOTALL)), None)
+    promised, got = promised_bytes(item.path, name) if name else None, item.path.stat().st_size
+    if promised is not None and promised > got + _PADDING_BYTES:
+        reason = f"it is cut off: it says that it has {promised:,} bytes, and it has {got:,}"
+        raise UnreadableMediaError(path=item.path, reason=reason)
+    return name
 
 
 # ---------------------------------------------------------------- kept between runs

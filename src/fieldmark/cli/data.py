@@ -16,6 +16,13 @@ TaxonomyPath = Annotated[
     Path | None, typer.Option("--taxonomy", help="CSV of classes whose other names are read as the class's own")
 ]
 
+# A backspace tells the command line to keep the lines as they are.
+EXPORTS = """\b
+How some exports are read:
+  iNaturalist: --column path='photos/{id}.*' --column class_name=scientific_name
+  xeno-canto:  --column path='XC{id}.*' --column class_name='{gen} {sp}'
+  Macaulay:    --column path='{ML Catalog Number}.*' --column class_name='Common Name'"""
+
 
 @import_app.command("pku")
 def import_pku(
@@ -52,7 +59,7 @@ def import_folders(
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
-@import_app.command("csv")
+@import_app.command("csv", epilog=EXPORTS)
 def import_csv(
     source: Annotated[Path, typer.Argument(help="table with a header: CSV, TSV or Parquet", show_default=False)],
     *,

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import count_items, count_lines
 from fieldmark.checks.fingerprint import picture_row
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.errors import ManifestExistsError, MediaError, OutOfRangeError
@@ -55,11 +55,9 @@ class BuildReport:
     def to_text(self) -> str:
         """The counts, and what was left by kind."""
         lines = [f"{self.source_count:,} raw items became {self.manifest}"]
-        lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
-        ]
-        lines += [f"{self.frame_count:,} frames of videos, {self.dropped_frame_count:,} more left out as noise"]
+        lines += count_lines(self.counts)
+        if self.frame_count:
+            lines.append(f"{self.frame_count:,} frames of videos, {self.dropped_frame_count:,} more left out as noise")
         for kind, count in Counter(each.kind for each in self.left).items():
             example = next(each for each in self.left if each.kind == kind)
             lines.append(f"left: {kind}, {count:,}, such as {example.item_id}: {example.message}")
@@ -205,10 +203,13 @@ def _derived(item: Item, item_id: str, origin: str) -> Item:
 
 
 def _are_noise(frames: list[Frame]) -> Bool[np.ndarray, " frame"]:
-    """Plain frames, such as black ones between scenes, and those far from what most of the video shows."""
+    """Plain frames, such as black ones between scenes, and those far from what most of the video shows.
+
+    Where most are plain, as in fog or at night, nothing tells noise from what was filmed, and none is.
+    """
     rows = [picture_row(frame.pixels) for frame in frames]
     is_noise = np.array([row is None for row in rows])
-    if is_noise.all():
+    if 2 * is_noise.sum() > len(frames):
         return np.zeros(len(frames), dtype=bool)
     is_noise[~is_noise] = told_apart(np.stack([row for row in rows if row is not None]).astype(np.float64))
     return is_noise

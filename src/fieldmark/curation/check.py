@@ -1,17 +1,16 @@
 """The verb `data check`: decode everything, and say what is broken, repeated or leaking."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.checks.findings import Problem, ProblemKind, Severity, count_items, find_problems
+from fieldmark.checks.findings import Problem, ProblemKind, Severity, count_items, count_lines, find_problems
 from fieldmark.checks.inspection import Inspection
 from fieldmark.checks.mending import Mended, mend
 from fieldmark.curation.inspecting import inspect_items
 from fieldmark.data.manifest import read_rows, write_manifest
+from fieldmark.data.table import write_csv
 from fieldmark.durable import replacing
 from fieldmark.errors import first
 from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
@@ -63,15 +62,15 @@ class CheckReport:
     def to_text(self) -> str:
         """The counts, then each kind of finding with its first few items."""
         lines = [f"{self.item_count:,} items"]
-        lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
-        ]
+        lines += count_lines(self.counts)
         found = Counter((problem.severity, problem.kind) for problem in self.problems)
         for (severity, kind), count in found.items():
             lines.append(f"{severity.value}: {kind.value}, {count:,}")
             shown = [problem for problem in self.problems if problem.kind is kind][:3]
-            lines += [f"  {problem.detail} ({first(problem.item_ids, limit=3)})" for problem in shown]
+            lines += [
+                f"  {problem.detail}" + (f" ({first(problem.item_ids, limit=3)})" if problem.item_ids else "")
+                for problem in shown
+            ]
             lines += [f"  and {count - 3:,} more; --json lists all"] if count > 3 else []
         return "\n".join([*lines, self._verdict()])
 
@@ -81,7 +80,7 @@ class CheckReport:
 
 
 def check(
-    manifest: Path,
+    manifest: Path | str,
     *,
     limits: MediaLimits | None = None,
     workers: int = 1,
@@ -127,9 +126,6 @@ def write_clean(report: CheckReport, out: Path) -> Mended:
         mended = Mended(again.items, mended.changes + again.changes)
     write_manifest(mended.items, out)
     with replacing(out.with_suffix(".changes.csv")) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text)
-        writer.writerow(["item_id", "action", "kind", "detail"])
-        writer.writerows([each.item_id, each.action, each.kind, each.detail] for each in mended.changes)
-        text.detach()
+        rows = ([each.item_id, each.action, each.kind, each.detail] for each in mended.changes)
+        write_csv(file, names=["item_id", "action", "kind", "detail"], rows=rows)
     return mended

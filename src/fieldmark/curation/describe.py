@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import UNSPLIT, count_items
 from fieldmark.checks.inspection import Inspection
 from fieldmark.curation.inspecting import inspect_items
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import group_of
 from fieldmark.durable import replacing
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
+from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter, Split
 
 _UNKNOWN = "not stated"
 _SHOWN = 12
@@ -124,7 +124,7 @@ class Description:
         return "\n\n".join(parts) + "\n"
 
     def _media_rows(self) -> list[tuple[str, ...]]:
-        splits = list(dict.fromkeys(split for counts in self.counts.values() for split in counts))
+        splits = self._splits()
         rows = [("medium", *splits, "groups", "shortest", "median", "longest", "total")]
         for medium, counts in self.counts.items():
             spread = self.lengths.get(medium)
@@ -135,13 +135,20 @@ class Description:
         return rows
 
     def _class_rows(self, *, limit: int | None) -> list[tuple[str, ...]]:
-        rows = [("class", *self.counts)]
+        """How many items of each class and medium stand in each split, in the order that the first row tells."""
+        splits = self._splits()
+        rows = [(f"class ({' / '.join(splits)})", *self.counts)]
         for name, media in list(self.class_counts.items())[:limit]:
             cells = [
-                " + ".join(f"{count}" for count in media.get(medium, {}).values()) or "-" for medium in self.counts
+                " / ".join(f"{media[medium].get(split, 0):,}" for split in splits) if medium in media else "-"
+                for medium in self.counts
             ]
             rows.append((name, *cells))
         return rows
+
+    def _splits(self) -> list[str]:
+        present = {split for counts in self.counts.values() for split in counts}
+        return [split for split in (*Split, UNSPLIT) if split in present]
 
 
 def describe(

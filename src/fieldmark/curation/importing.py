@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import count_items, count_lines
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.importers.folders import import_folders
@@ -41,10 +41,7 @@ class ImportReport:
     def to_text(self) -> str:
         """The counts, what was left by kind with its first few places, and the notes."""
         lines = [f"{len(self.harvest.items):,} items of {self._class_count():,} classes in {self.manifest}"]
-        lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
-        ]
+        lines += count_lines(self.counts)
         for kind, count in Counter(each.kind for each in self.harvest.left).items():
             shown = [each for each in self.harvest.left if each.kind == kind][:SHOWN_EXAMPLES]
             lines.append(f"left: {kind}, {count:,}")

@@ -3,6 +3,8 @@
 import base64
 import html
 import io
+import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +18,13 @@ from fieldmark.curation.contact_sheet import draw_item
 from fieldmark.durable import replacing
 from fieldmark.errors import FieldmarkError
 from fieldmark.media.loaders import load_segments
-from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium
+from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, TextContent
 
-SHOWN_FINDINGS, SHOWN_ITEMS = 40, 4
-"""Of each kind so many are shown with their media, and of each so many items; the others are listed in words."""
+SHOWN_FINDINGS, SHOWN_ITEMS = 20, 4
+"""Of each kind and medium so many are shown, and of each so many items; the others are listed in words."""
 _MOST_MEDIA_BYTES = 40 * 2**20
 _MOST_VIDEO_BYTES = 2**20
+_SHOWN_CHARACTERS = 600
 _HEARD_SECONDS, _RATE_HZ = 10.0, 22_050
 _PLAYED = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}
 
@@ -52,14 +55,19 @@ body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; display: inline }
 table { border-collapse: collapse } td, th { padding: .2rem .9rem .2rem 0; text-align: left }
 summary { cursor: pointer; padding: .4rem 0 } details { border-top: 1px solid var(--line) }
-.badge { font-size: .8rem; padding: .1rem .5rem; border-radius: 1rem; border: 1px solid currentColor }
+.badge { font-size: .8rem; padding: .1rem .5rem; border-radius: 1rem; border: 1px solid currentColor;
+  display: inline-block }
 .error { color: #b3261e } .warning { color: #8a5a00 } .note { color: var(--faint) }
 @media (prefers-color-scheme: dark) { .error { color: #ff8a80 } .warning { color: #f2c063 } }
+.findings { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 29rem), 1fr)); gap: .6rem;
+  margin: .6rem 0 }
 .finding { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .6rem .9rem;
-  margin: .6rem 0; overflow-wrap: anywhere }
-.items { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .5rem }
-figure { margin: 0; width: 200px } figcaption { font-size: .8rem; color: var(--faint) }
-img, video { width: 200px; height: 200px; object-fit: contain; display: block } audio { width: 200px }
+  overflow-wrap: anywhere; min-width: 0 }
+.items { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); gap: .8rem; margin-top: .5rem }
+figure { margin: 0; min-width: 0; max-width: 14rem } figcaption { font-size: .8rem; color: var(--faint) }
+img, video { width: 100%; aspect-ratio: 1; object-fit: contain; display: block }
+audio { width: 100%; margin-top: .3rem }
+blockquote { margin: 0 0 .3rem; padding-left: .6rem; border-left: 3px solid var(--line) }
 """
 
 
@@ -116,23 +124,38 @@ def _section(
     severity = problems[0].severity
     yield f"<details open><summary><h2>{len(problems):,} {_MEANINGS[kind]}</h2> "
     yield f'<span class="badge {severity}">{severity}: {kind}</span></summary>\n'
-    for place, problem in enumerate(problems):
+    yield '<div class="findings">\n'
+    counts: Counter[Medium | None] = Counter()
+    for problem in problems:
         yield f'<div class="finding">{html.escape(problem.detail)}\n'
-        if place < SHOWN_FINDINGS and problem.item_ids:
-            shown = [item_by_id[item_id] for item_id in problem.item_ids[:SHOWN_ITEMS] if item_id in item_by_id]
+        medium = next((item_by_id[each].medium for each in problem.item_ids if each in item_by_id), None)
+        counts[medium] += 1
+        if counts[medium] <= SHOWN_FINDINGS and problem.item_ids:
+            shown = _most_telling([item_by_id[each] for each in problem.item_ids if each in item_by_id])
             yield '<div class="items">' + "".join(_figure(item, budget) for item in shown) + "</div>\n"
             left_out = len(problem.item_ids) - len(shown)
             yield f"<p>and {left_out:,} more</p>\n" if left_out else ""
         elif problem.item_ids:
             yield f'<p class="note">{html.escape(", ".join(problem.item_ids[:20]))}</p>\n'
         yield "</div>\n"
-    yield "</details>\n"
+    yield "</div></details>\n"
+
+
+def _most_telling(items: Sequence[Item]) -> list[Item]:
+    """Some of the items of a finding, of each split as many as of the others."""
+    places: Counter[str | None] = Counter()
+    ranks = []
+    for item in items:
+        ranks.append(places[item.split])
+        places[item.split] += 1
+    chosen = sorted(range(len(items)), key=lambda place: (ranks[place], place))[:SHOWN_ITEMS]
+    return [items[place] for place in sorted(chosen)]
 
 
 def _figure(item: Item, budget: _Budget) -> str:
     """An item to be seen or heard, as far as it can be decoded, and what the manifest says of it."""
     facts = [item.item_id, item.class_name, item.split, item.group and f"group {item.group}"]
-    caption = "<br>".join(html.escape(str(fact)) for fact in facts if fact)
+    caption = "<br>".join(re.sub("(?<=[/_])", "<wbr>", html.escape(str(fact))) for fact in facts if fact)
     try:
         content = "".join(budget.take(part) for part in _media(item))
     except (FieldmarkError, OSError):
@@ -146,6 +169,12 @@ def _media(item: Item) -> Iterable[str]:
     if film and item.path and item.path.stat().st_size <= _MOST_VIDEO_BYTES:
         next(load_segments(item, decoding=Decoding(), limits=MediaLimits()))  # no player for what does not play
         yield f'<video controls preload="metadata" src="{_uri(item.path.read_bytes(), film)}"></video>'
+        return
+    if item.medium is Medium.TEXT:
+        [segment] = load_segments(item, decoding=Decoding(), limits=MediaLimits())
+        assert isinstance(segment.content, TextContent)  # noqa: S101 - what a text is loaded as
+        words = textwrap.shorten(segment.content.text, _SHOWN_CHARACTERS, placeholder=" ...")
+        yield f"<blockquote>{html.escape(words)}</blockquote>"
         return
     picture = io.BytesIO()
     draw_item(item).save(picture, format="JPEG", quality=80)

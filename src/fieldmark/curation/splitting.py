@@ -1,16 +1,16 @@
 """The verb `data split`: every item of a manifest gets a split, and the result says how even it came out."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from fieldmark.checks.findings import count_items
+from fieldmark.checks.findings import count_items, count_lines
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.split import split_items
-from fieldmark.errors import first
-from fieldmark.types import Split
+from fieldmark.errors import OutOfRangeError, first
+from fieldmark.types import MEDIA, Item, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class SplitReport:
 
     Args:
         unseen: Classes that stand in the test split alone.
-        untested: Classes without an item in the test split: too few groups.
+        untested: By medium, the classes that have items of it but none in the test split: too few groups.
     """
 
     manifest: Path
     seed: int
     counts: Mapping[str, Mapping[str, int]]
     unseen: tuple[str, ...]
-    untested: tuple[str, ...]
+    untested: Mapping[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, object]:
         """The plain values that `--json` prints."""
@@ -35,18 +35,18 @@ class SplitReport:
             "seed": self.seed,
             "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
             "unseen_classes": list(self.unseen),
-            "classes_without_test": list(self.untested),
+            "classes_without_test": {medium: list(names) for medium, names in self.untested.items()},
         }
 
     def to_text(self) -> str:
         """The counts, and the classes that stand on one side only."""
         lines = [f"{self.manifest}, seed {self.seed}"]
+        lines += count_lines(self.counts)
+        lines += [f"only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
         lines += [
-            f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-            for medium, splits in self.counts.items()
+            f"without {medium} in test, for too few groups: {first(names, limit=8)}"
+            for medium, names in self.untested.items()
         ]
-        for names, what in ((self.unseen, "only in test"), (self.untested, "not in test")):
-            lines += [f"{len(names)} classes are {what}: {first(names, limit=8)}"] if names else []
         return "\n".join(lines)
 
 
@@ -70,6 +70,8 @@ def split(
         ManifestError: The manifest is not valid.
         OutOfRangeError: A share or a count lies outside its range.
     """
+    if validation + test > 1:
+        raise OutOfRangeError(name="validation + test", got=validation + test, smallest=0, largest=1)
     shares = {Split.TRAIN: 1 - validation - test, Split.VALIDATION: validation, Split.TEST: test}
     items = split_items(
         read_manifest(manifest),
@@ -78,14 +80,27 @@ def split(
         generator=np.random.default_rng(seed),
     )
     write_manifest(items, out)
-    splits: dict[str, set[Split | None]] = {}
-    for item in items:
-        if item.class_name is not None:
-            splits.setdefault(item.class_name, set()).add(item.split)
     return SplitReport(
         manifest=out,
         seed=seed,
         counts=count_items(items),
-        unseen=tuple(sorted(name for name, present in splits.items() if present == {Split.TEST})),
-        untested=tuple(sorted(name for name, present in splits.items() if Split.TEST not in present)),
+        unseen=tuple(
+            sorted(_class_names(items) - _class_names(item for item in items if item.split is not Split.TEST))
+        ),
+        untested=_untested(items),
     )
+
+
+def _class_names(items: Iterable[Item]) -> set[str]:
+    return {item.class_name for item in items if item.class_name is not None}
+
+
+def _untested(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """The classes of each medium none of whose items is for testing, where there are any."""
+    found = {}
+    for medium in MEDIA:
+        own = [item for item in items if item.medium is medium]
+        names = _class_names(own) - _class_names(item for item in own if item.split is Split.TEST)
+        if names:
+            found[medium.value] = tuple(sorted(names))
+    return found

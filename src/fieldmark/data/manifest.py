@@ -1,8 +1,6 @@
 """The table that lists items: read and checked row by row, written atomically; or made from a bare folder of files."""
 
-import csv
 import hashlib
-import io
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldmark.data.table import Table, check_names, read_table, spelled
+from fieldmark.data.table import Table, check_names, read_table, spelled, write_csv
 from fieldmark.durable import replacing
 from fieldmark.errors import (
     BadRowsError,
@@ -58,7 +56,7 @@ class ManifestRows:
 # ---------------------------------------------------------------- reading
 
 
-def read_manifest(path: Path) -> tuple[Item, ...]:
+def read_manifest(path: Path | str) -> tuple[Item, ...]:
     r"""The items of a CSV or Parquet manifest, in file order; one bad row refuses the file, and all are named.
 
     Only `medium` and either `path` or `text` are required. Paths are relative to the manifest and come back ready to
@@ -80,6 +78,7 @@ def read_manifest(path: Path) -> tuple[Item, ...]:
         >>> item.item_id, item.class_name
         ('songs/7.ogg', 'Veery')
     """
+    path = Path(path)
     rows = read_rows(path)
     if rows.problems:
         raise BadRowsError(path=path, problems=rows.problems)
@@ -182,7 +181,8 @@ def _choice(cell: str, kind: type[_Choice], faults: list[str]) -> _Choice | None
     if name in allowed:
         return kind(name)
     met = f"unknown {kind.__name__.lower()} '{cell}'" if name else f"no {kind.__name__.lower()}"
-    faults.append(f"{met}; allowed: {', '.join(allowed)}.{nearest(name, allowed)}")
+    hint = nearest(name, allowed)
+    faults.append(f"{met}; allowed: {', '.join(allowed)}" + (f".{hint}" if hint else ""))
     return None
 
 
@@ -218,7 +218,7 @@ def _repeats(item_id: str, place_by_item_id: Mapping[str, str]) -> list[str]:
 # ---------------------------------------------------------------- writing
 
 
-def write_manifest(items: Iterable[Item], path: Path) -> None:
+def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     """Writes a manifest, CSV or (by the suffix `.parquet`) Parquet; the file appears whole or not at all.
 
     Paths are written relative to the manifest. `read_manifest` gives the same items back.
@@ -226,7 +226,7 @@ def write_manifest(items: Iterable[Item], path: Path) -> None:
     Raises:
         ManifestFormatError: A column of `Item.extra` bears the name of one of `COLUMNS`.
     """
-    items = tuple(items)
+    items, path = tuple(items), Path(path)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
     known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
     check_names([*known, *(spelled(name, COLUMNS) for name in extras)], path)
@@ -241,11 +241,7 @@ def write_manifest(items: Iterable[Item], path: Path) -> None:
             arrays = [pa.array(column, type=kind) for column, (_, kind) in zip(columns, fields, strict=True)]
             pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
         else:
-            text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-            writer = csv.writer(text)
-            writer.writerow([*known, *extras])
-            writer.writerows(rows)
-            text.detach()
+            write_csv(file, names=[*known, *extras], rows=rows)
 
 
 def _written(item: Item, column: str, folder: Path) -> str | float | None:
@@ -304,10 +300,14 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
     for place, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
         identity = (Path(place).stat().st_dev, Path(place).stat().st_ino)
         if identity in entered:
+            message = f"'{place}' is a link to a folder that was entered already; its files are listed once, there."
+            failures.append(Failure(_item_id(Path(place), folder), "repeated_folder", message))
             folder_names.clear()
             continue
         entered.add(identity)
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
+        if not folder_names and not file_names and Path(place) != folder:
+            failures.append(Failure(_item_id(Path(place), folder), "empty", f"The folder '{place}' holds no file."))
         yield from (Path(place, name) for name in file_names if not name.startswith("."))
 
 

@@ -1,8 +1,9 @@
 """Items to splits, stratified by class and medium, never through a group."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from fieldmark.errors import OutOfRangeError
 from fieldmark.types import Item, Medium, Split
 
 _Stratum = tuple[str | None, Medium]
+_Name = TypeVar("_Name", bound=Hashable)
 
 
 def group_of(item: Item) -> str:
@@ -17,6 +19,21 @@ def group_of(item: Item) -> str:
     if item.group is not None:
         return f"group '{item.group}'"
     return f"file '{item.path}'" if item.path is not None else f"text '{item.item_id}'"
+
+
+def linked(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
+    """For each name in some pairs one that stands for all that it is linked to, directly or through others."""
+    parent: dict[_Name, _Name] = {}
+
+    def find(name: _Name) -> _Name:
+        while parent.setdefault(name, name) != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for one, two in pairs:
+        parent[find(two)] = find(one)
+    return {name: find(name) for name in list(parent)}
 
 
 def split_validation(items: Sequence[Item], *, share: float, generator: np.random.Generator) -> tuple[Item, ...]:
@@ -104,19 +121,13 @@ def split_items(
 
 def _roots(items: Sequence[Item]) -> list[str]:
     """For each item the name of all that it must not be parted from."""
-    parent: dict[str, str] = {}
-
-    def find(name: str) -> str:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
     group_by_item_id = {item.item_id: group_of(item) for item in items}
-    for item in items:
-        if item.caption_of is not None and item.caption_of in group_by_item_id:
-            parent[find(group_of(item))] = find(group_by_item_id[item.caption_of])
-    return [find(group_of(item)) for item in items]
+    roots = linked(
+        (group_by_item_id[item.caption_of], group_of(item))
+        for item in items
+        if item.caption_of is not None and item.caption_of in group_by_item_id
+    )
+    return [roots.get(group_of(item), group_of(item)) for item in items]
 
 
 def _spread(

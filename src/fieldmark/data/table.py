@@ -1,4 +1,4 @@
-"""Tables of text cells, CSV or Parquet, read whole and with the place of every row."""
+"""Tables of text cells: CSV or Parquet read whole and with the place of every row; CSV written."""
 
 import csv
 import io
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -49,6 +50,15 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
     names = tuple(spelled(name, known) for name in table.names)
     check_names(names, path)
     return Table(names=names, rows=table.rows)
+
+
+def write_csv(file: BinaryIO, *, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Writes a header and rows as UTF-8; the file stays open."""
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    writer = csv.writer(text)
+    writer.writerow(names)
+    writer.writerows(rows)
+    text.detach()
 
 
 def spelled(name: str, known: Iterable[str]) -> str:

@@ -1,13 +1,11 @@
 """Classes in their genera, families and orders, and the other names they go by."""
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fieldmark.data.table import read_table
+from fieldmark.data.table import read_table, write_csv
 from fieldmark.durable import replacing
 from fieldmark.errors import TaxonomyError
 
@@ -93,13 +91,12 @@ def read_taxonomy(path: Path) -> Taxonomy:
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     """Writes a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
     with replacing(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-        writer = csv.writer(text)
-        writer.writerow(COLUMNS)
-        for taxon in taxonomy.taxa:
-            ranks = (taxon.genus, taxon.family, taxon.order, taxon.scientific_name)
-            writer.writerow([taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms)])
-        text.detach()
+        write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
+
+
+def _cells(taxon: Taxon) -> list[str]:
+    ranks = (taxon.genus, taxon.family, taxon.order, taxon.scientific_name)
+    return [taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms)]
 
 
 def _taxon(cells: Mapping[str, str]) -> Taxon:

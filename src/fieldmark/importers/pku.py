@@ -126,7 +126,7 @@ def _read_list(folder: Path, medium: Medium, split: Split, left: list[Failure]) 
         path, _, label = text.strip().rpartition(" ")
         if len(text) > _LONGEST_LINE:
             left.append(Failure(place, "bad_line", f"The line has {len(text):,} characters; it is no path and label."))
-        elif not path or not re.fullmatch(r"\d{1,9}", label):
+        elif not path or not re.fullmatch(r"-?\d{1,9}", label):
             left.append(Failure(place, "bad_line", f"'{text.strip()}' has no label; give a path, a space, a number."))
         else:
             lines.append(_Line(place, medium, split, path.strip(), int(label)))
@@ -168,7 +168,7 @@ def _plausible(lines: Iterable[_Line], left: list[Failure]) -> Iterator[_Line]:
             left.append(line.left("outside_root", "the path leaves the folder of the media; give one within"))
         elif top in set(MEDIA) - {line.medium}:
             left.append(line.left("medium_mismatch", f"the list of {line.medium} names a file of {top}"))
-        elif line.label >= CLASS_COUNT:
+        elif not 0 <= line.label < CLASS_COUNT:
             left.append(line.left("label_outside", f"label {line.label}; allowed is 0 to {CLASS_COUNT - 1}"))
         elif line.class_number is not None and line.class_number != line.label + 1:
             left.append(line.left("label_mismatch", f"label {line.label} in a folder numbered {line.class_number}"))

@@ -66,6 +66,11 @@ def import_table(
         place_by_item_id[item_id] = place
         items.append(item if item.path is None else replace(item, path=Path(normpath(item.path))))
     notes = [f"{name} is read from '{origin}'." for name, origin in mapping.items() if name != origin]
+    if not {"path", "text"} & {*mapping, *(values or {})}:
+        notes.append("No column says where the items are; give one, as in --column path='photos/{id}.*'.")
+    nameless = sum(item.class_name is None for item in items)
+    if nameless:
+        notes.append(f"{nameless:,} of {len(items):,} items have no class.")
     return Harvest(settle_classes(items, taxonomy, notes), tuple(left), tuple(notes))
 
 

@@ -18,12 +18,21 @@ def check_file(path: Path, *, max_bytes: int | None = None) -> None:
     """
     with unreadable(path):
         if not path.is_file():
-            raise MissingFileError(path=path)
+            raise MissingFileError(path=path, met=_met(path))
         size = path.stat().st_size
     if size == 0:
         raise EmptyMediaError(path=path, reason="it has zero bytes")
     if max_bytes is not None and size > max_bytes:
         raise TooLargeError(path=path, quantity="bytes", got=size, allowed=max_bytes)
+
+
+def _met(path: Path) -> str | None:
+    """What stands at a path that names no file."""
+    if path.is_dir():
+        return "a folder"
+    if path.exists():
+        return "a pipe or a device"
+    return "a link that leads nowhere" if path.is_symlink() else None
 
 
 @contextmanager
