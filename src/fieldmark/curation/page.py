@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from fieldmark.checks.findings import Problem, ProblemKind
+from fieldmark.checks.findings import UNSPLIT, Problem, ProblemKind
 from fieldmark.curation.check import CheckReport
 from fieldmark.curation.contact_sheet import draw_item
 from fieldmark.durable import replacing
 from fieldmark.errors import FieldmarkError
 from fieldmark.media.loaders import load_segments
-from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, TextContent
+from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, Split, TextContent
 
 SHOWN_FINDINGS, SHOWN_ITEMS = 20, 4
 """Of each kind and medium so many are shown, and of each so many items; the others are listed in words."""
@@ -52,7 +52,7 @@ _STYLE = """
 }
 body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
   max-width: 64rem; padding: 0 1rem }
-h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; display: inline }
+a { color: inherit } ul { padding-left: 1.2rem } h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; display: inline }
 table { border-collapse: collapse } td, th { padding: .2rem .9rem .2rem 0; text-align: left }
 summary { cursor: pointer; padding: .4rem 0 } details { border-top: 1px solid var(--line) }
 .badge { font-size: .8rem; padding: .1rem .5rem; border-radius: 1rem; border: 1px solid currentColor;
@@ -89,18 +89,23 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<style>{_STYLE}</style></head>\n<body><main><h1>Check of {name}</h1>\n"
     yield f"<p>{report.item_count:,} items. {html.escape(report.to_text().splitlines()[-1])}.</p>\n"
-    splits = list(dict.fromkeys(split for counts in report.counts.values() for split in counts))
+    present = {split for counts in report.counts.values() for split in counts}
+    splits = [split for split in (*Split, UNSPLIT) if split in present]
     yield "<table><tr><th>medium</th>" + "".join(f"<th>{split}</th>" for split in splits) + "</tr>\n"
     for medium, counts in report.counts.items():
         yield f"<tr><td>{medium}</td>" + "".join(f"<td>{counts.get(split, 0):,}</td>" for split in splits) + "</tr>\n"
     yield "</table>\n"
     item_by_id = {item.item_id: item for item in report.items}
-    kinds = Counter(problem.kind for problem in report.problems)
+    counts_by_kind = Counter(problem.kind for problem in report.problems)
+    found = [kind for kind in ProblemKind if counts_by_kind[kind]]
+    yield "<ul>" + "".join(
+        f'<li><a href="#{kind}">{counts_by_kind[kind]:,} {_MEANINGS[kind]}</a></li>' for kind in found
+    )
+    yield "</ul>\n"
     budget = _Budget(_MOST_MEDIA_BYTES)
-    for kind in ProblemKind:
-        if kinds[kind]:
-            problems = [problem for problem in report.problems if problem.kind is kind]
-            yield from _section(kind, problems, item_by_id, budget)
+    for kind in found:
+        problems = [problem for problem in report.problems if problem.kind is kind]
+        yield from _section(kind, problems, item_by_id, budget)
     yield "</main></body></html>\n"
 
 
@@ -122,7 +127,7 @@ def _section(
     kind: ProblemKind, problems: Sequence[Problem], item_by_id: Mapping[str, Item], budget: _Budget
 ) -> Iterator[str]:
     severity = problems[0].severity
-    yield f"<details open><summary><h2>{len(problems):,} {_MEANINGS[kind]}</h2> "
+    yield f'<details open id="{kind}"><summary><h2>{len(problems):,} {_MEANINGS[kind]}</h2> '
     yield f'<span class="badge {severity}">{severity}: {kind}</span></summary>\n'
     yield '<div class="findings">\n'
     counts: Counter[Medium | None] = Counter()
