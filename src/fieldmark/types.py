@@ -79,6 +79,11 @@ class Item:
         forms = {Medium.AUDIO: Form.SPECTROGRAM, Medium.VIDEO: Form.FRAMES}
         return forms[self.medium] if self.medium in forms and name == forms[self.medium] else None
 
+    @property
+    def origin(self) -> str | None:
+        """What the item was made from, by the column `origin`; None where it says nothing."""
+        return dict(self.extra).get("origin") or None
+
 
 @dataclass(frozen=True, slots=True)
 class ImageContent:

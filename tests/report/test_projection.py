@@ -23,7 +23,6 @@ def assert_apart(coordinates, label) -> None:
 
 
 def test_project_keeps_clusters_together_and_repeats_itself():
-    pytest.importorskip("openTSNE")
     rows, label = clusters()
     coordinates, method = project(rows, seed=1)
     assert method == TSNE

@@ -121,6 +121,12 @@ def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     return table
 
 
+def counted_splits(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """The splits that stand in what `count_items` counted, in order."""
+    present = {split for splits in counts.values() for split in splits}
+    return [split for split in (*Split, UNSPLIT) if split in present]
+
+
 def count_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
     """What `count_items` counted, a line for each medium."""
     return [
@@ -206,8 +212,8 @@ def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection
     similar = find_similar([each.fingerprint if each else None for each in found], [item.class_name for item in items])
     evidence: dict[tuple[int, int], str] = {}
     for pair in similar:
-        first, second = found[pair.first], found[pair.second]
-        is_exact = first is not None and second is not None and first.content_hash == second.content_hash
+        one, other = found[pair.first], found[pair.second]
+        is_exact = one is not None and other is not None and one.content_hash == other.content_hash
         if not is_exact and group_of(items[pair.first]) != group_of(items[pair.second]):
             evidence[pair.first, pair.second] = pair.evidence
     problems = []

@@ -90,11 +90,15 @@ class Inspection:
     fingerprint: Fingerprint | None = field(default=None, compare=False)
 
 
-def inspect_item(item: Item, *, limits: MediaLimits) -> Inspection:
-    """Decodes an item from beginning to end and tells what was found; never raises for what a file holds."""
+def inspect_item(item: Item, *, limits: MediaLimits, content_hash: str | None = None) -> Inspection:
+    """Decodes an item from beginning to end and tells what was found; never raises for what a file holds.
+
+    Args:
+        content_hash: Where it is known already; None computes it.
+    """
     found = Inspection(item_id=item.item_id)
     try:
-        found = replace(found, content_hash=hash_content(item))
+        found = replace(found, content_hash=content_hash or hash_content(item))
         format_name = _check_beginning(item)  # first: that a file is cut off says more than the decoder's words
         observer = _Observer()
         for segment in load_segments(item, decoding=_DECODING, limits=limits):

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from fieldmark.checks.findings import UNSPLIT, count_items
+from fieldmark.checks.findings import count_items, counted_splits
 from fieldmark.checks.inspection import Inspection
 from fieldmark.curation.inspecting import inspect_items
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import group_of
-from fieldmark.durable import replacing
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter, Split
+from fieldmark.durable import write_text
+from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
 
 _UNKNOWN = "not stated"
 _SHOWN = 12
@@ -124,7 +124,7 @@ class Description:
         return "\n\n".join(parts) + "\n"
 
     def _media_rows(self) -> list[tuple[str, ...]]:
-        splits = self._splits()
+        splits = counted_splits(self.counts)
         rows = [("medium", *splits, "groups", "shortest", "median", "longest", "total")]
         for medium, counts in self.counts.items():
             spread = self.lengths.get(medium)
@@ -136,7 +136,7 @@ class Description:
 
     def _class_rows(self, *, limit: int | None) -> list[tuple[str, ...]]:
         """How many items of each class and medium stand in each split, in the order that the first row tells."""
-        splits = self._splits()
+        splits = counted_splits(self.counts)
         rows = [(f"class ({' / '.join(splits)})", *self.counts)]
         for name, media in list(self.class_counts.items())[:limit]:
             cells = [
@@ -145,10 +145,6 @@ class Description:
             ]
             rows.append((name, *cells))
         return rows
-
-    def _splits(self) -> list[str]:
-        present = {split for counts in self.counts.values() for split in counts}
-        return [split for split in (*Split, UNSPLIT) if split in present]
 
 
 def describe(
@@ -192,8 +188,7 @@ def describe(
 
 def write_datasheet(description: Description, out: Path) -> None:
     """Writes the datasheet; the file appears whole or not at all."""
-    with replacing(out) as file:
-        file.write(description.to_datasheet().encode())
+    write_text(out, description.to_datasheet())
 
 
 def _class_counts(items: Iterable[Item]) -> dict[str, dict[str, dict[str, int]]]:

@@ -1,7 +1,8 @@
 """What the data verbs share: items decoded by several processes, and what they showed kept by content hash."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
@@ -28,13 +29,18 @@ def inspect_items(
         cache: Folder where inspections are kept; None keeps none.
     """
     store = None if cache is None else InspectionStore(cache, limits=limits)
-    known = _known(items, store)
-    found = {item_id: replace(inspection, item_id=item_id) for item_id, inspection in known.items()}
+    hashes = {} if store is None else _hashes(items)
+    kept = {} if store is None else store.get_many(sorted(set(hashes.values())))
+    found = {
+        item_id: replace(kept[content_hash], item_id=item_id)
+        for item_id, content_hash in hashes.items()
+        if content_hash in kept
+    }
     new = [item for item in items if item.item_id not in found]
     block: list[Inspection] = []
     if found:
         reporter.step("check", done=len(found), total=len(items), note="known from an earlier run")
-    for inspection in _inspect(new, limits=limits, workers=workers):
+    for inspection in _inspect(new, hashes, limits=limits, workers=workers):
         found[inspection.item_id] = inspection
         block.append(inspection)
         if store is not None and (len(block) == BLOCK_ITEMS or len(found) == len(items)):
@@ -44,28 +50,31 @@ def inspect_items(
     return [found[item.item_id] for item in items]
 
 
-def _known(items: Sequence[Item], store: InspectionStore | None) -> dict[str, Inspection]:
-    """What the store holds of the items' content, by item."""
-    if store is None:
-        return {}
-    hash_by_item_id: dict[str, str] = {}
+def _hashes(items: Sequence[Item]) -> dict[str, str]:
+    """The content hash of each item that can be read, by item; why others cannot, their inspection says."""
+    hashes: dict[str, str] = {}
     for item in items:
-        try:
-            hash_by_item_id[item.item_id] = hash_content(item)
-        except MediaError:
-            continue  # the inspection will say why
-    kept = store.get_many(sorted(set(hash_by_item_id.values())))
-    return {item_id: kept[content_hash] for item_id, content_hash in hash_by_item_id.items() if content_hash in kept}
+        with suppress(MediaError):
+            hashes[item.item_id] = hash_content(item)
+    return hashes
 
 
-def _inspect(items: Sequence[Item], *, limits: MediaLimits, workers: int) -> Iterator[Inspection]:
-    inspect = partial(inspect_item, limits=limits)
+def _inspect(
+    items: Sequence[Item], hashes: Mapping[str, str], *, limits: MediaLimits, workers: int
+) -> Iterator[Inspection]:
+    inspect = partial(_inspect_hashed, limits=limits)
+    pairs = [(item, hashes.get(item.item_id)) for item in items]
     if workers == 1 or len(items) <= CHUNK_ITEMS:
-        yield from map(inspect, items)
+        yield from map(inspect, pairs)
         return
     # Not forked: the parent may hold threads of torch and FFmpeg.
     with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
-        yield from pool.map(inspect, items, chunksize=CHUNK_ITEMS)
+        yield from pool.map(inspect, pairs, chunksize=CHUNK_ITEMS)
+
+
+def _inspect_hashed(pair: tuple[Item, str | None], *, limits: MediaLimits) -> Inspection:
+    item, content_hash = pair
+    return inspect_item(item, limits=limits, content_hash=content_hash)
 
 
 def _use_one_thread() -> None:

@@ -1,6 +1,5 @@
 """The findings of a check as one page that needs nothing else: thumbnails, spectrograms and players are within."""
 
-import base64
 import html
 import io
 import re
@@ -12,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from fieldmark.checks.findings import UNSPLIT, Problem, ProblemKind
+from fieldmark.checks.findings import Problem, ProblemKind, counted_splits
 from fieldmark.curation.check import CheckReport
 from fieldmark.curation.contact_sheet import draw_item
 from fieldmark.durable import replacing
 from fieldmark.errors import FieldmarkError
 from fieldmark.media.loaders import load_segments
-from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, Split, TextContent
+from fieldmark.report.pictures import data_uri
+from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, TextContent
 
 SHOWN_FINDINGS, SHOWN_ITEMS = 20, 4
 """Of each kind and medium so many are shown, and of each so many items; the others are listed in words."""
@@ -89,8 +89,7 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<style>{_STYLE}</style></head>\n<body><main><h1>Check of {name}</h1>\n"
     yield f"<p>{report.item_count:,} items. {html.escape(report.to_text().splitlines()[-1])}.</p>\n"
-    present = {split for counts in report.counts.values() for split in counts}
-    splits = [split for split in (*Split, UNSPLIT) if split in present]
+    splits = counted_splits(report.counts)
     yield "<table><tr><th>medium</th>" + "".join(f"<th>{split}</th>" for split in splits) + "</tr>\n"
     for medium, counts in report.counts.items():
         yield f"<tr><td>{medium}</td>" + "".join(f"<td>{counts.get(split, 0):,}</td>" for split in splits) + "</tr>\n"
@@ -173,7 +172,7 @@ def _media(item: Item) -> Iterable[str]:
     film = _PLAYED.get(item.path.suffix.lower()) if item.medium is Medium.VIDEO and item.path else None
     if film and item.path and item.path.stat().st_size <= _MOST_VIDEO_BYTES:
         next(load_segments(item, decoding=Decoding(), limits=MediaLimits()))  # no player for what does not play
-        yield f'<video controls preload="metadata" src="{_uri(item.path.read_bytes(), film)}"></video>'
+        yield f'<video controls preload="metadata" src="{data_uri(film, item.path.read_bytes())}"></video>'
         return
     if item.medium is Medium.TEXT:
         [segment] = load_segments(item, decoding=Decoding(), limits=MediaLimits())
@@ -183,9 +182,9 @@ def _media(item: Item) -> Iterable[str]:
         return
     picture = io.BytesIO()
     draw_item(item).save(picture, format="JPEG", quality=80)
-    yield f'<img alt="{alt}" src="{_uri(picture.getvalue(), "image/jpeg")}">'
+    yield f'<img alt="{alt}" src="{data_uri("image/jpeg", picture.getvalue())}">'
     if item.medium is Medium.AUDIO and item.form is None:
-        yield f'<audio controls preload="none" src="{_uri(_heard(item), "audio/ogg")}"></audio>'
+        yield f'<audio controls preload="none" src="{data_uri("audio/ogg", _heard(item))}"></audio>'
 
 
 def _heard(item: Item) -> bytes:
@@ -196,7 +195,3 @@ def _heard(item: Item) -> bytes:
     content = io.BytesIO()
     soundfile.write(content, np.asarray(segment.content.waveform), _RATE_HZ, format="OGG")
     return content.getvalue()
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -6,18 +6,18 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
-from typing import ClassVar, Literal, TypeVar, final
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from fieldmark.errors import CropSizeError, MediumMismatchError
+from fieldmark.encoders.reading import contents_of, mismatch
+from fieldmark.errors import CropSizeError
 from fieldmark.media.spectrogram import decibels, power_spectrogram
 from fieldmark.types import (
     AudioContent,
-    Content,
     Decoding,
     ImageContent,
     Medium,
@@ -36,15 +36,6 @@ SPACE_ID = len(SYMBOLS) + 1
 """The one row of the released embedding table that no symbol uses: a space takes it, and released weights still fit."""
 LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------")
 """Quotes and dashes of print, as the alphabet has them."""
-
-C = TypeVar("C", ImageContent, TextContent, VideoContent, AudioContent)
-MEDIUM_OF: dict[type[Content], Medium] = {
-    ImageContent: Medium.IMAGE,
-    TextContent: Medium.TEXT,
-    VideoContent: Medium.VIDEO,
-    AudioContent: Medium.AUDIO,
-    SpectrogramContent: Medium.AUDIO,
-}
 
 
 @final
@@ -104,9 +95,9 @@ class PixelEncoder:
             MediumMismatchError: A segment holds another medium than the encoder takes.
         """
         if self._medium is Medium.IMAGE:
-            pictures = [image.pixels for image in _contents(segments, ImageContent)]
+            pictures = [image.pixels for image in contents_of(segments, ImageContent)]
         else:
-            pictures = [video.frames[len(video.frames) // 2] for video in _contents(segments, VideoContent)]
+            pictures = [video.frames[len(video.frames) // 2] for video in contents_of(segments, VideoContent)]
         return torch.stack([self._cut(picture) for picture in pictures])
 
     def _cut(self, pixels: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 side side"]:
@@ -176,8 +167,8 @@ class SpectrogramEncoder:
                     pictures.append(self._draw(waveform))
                 case SpectrogramContent(pixels):
                     pictures.append(_resize(pixels, side_pixels=self._side_pixels))
-                case other:
-                    raise _mismatch(other, place=place, expected=Medium.AUDIO)
+                case _:
+                    raise mismatch(segment, place=place, expected=Medium.AUDIO)
         return torch.stack(pictures)
 
     def _draw(self, waveform: Float32[Tensor, " time"]) -> UInt8[Tensor, "3 side side"]:
@@ -226,7 +217,7 @@ class CharacterEncoder:
             MediumMismatchError: A segment holds another medium than text.
         """
         ids = torch.zeros(len(segments), self._text_length, dtype=torch.uint8)
-        for row, content in enumerate(_contents(segments, TextContent)):
+        for row, content in enumerate(contents_of(segments, TextContent)):
             read = _read_as_released(content.text) if self._released else _read(content.text)
             kept = read[: self._text_length]
             ids[row, : len(kept)] = torch.tensor(kept, dtype=torch.uint8)
@@ -246,20 +237,6 @@ def _read(text: str) -> list[int]:
 def _read_as_released(text: str) -> list[int]:
     last = text.removesuffix("\n").rpartition("\n")[2]
     return [_ID_OF[character] for character in last if character in _ID_OF]
-
-
-def _contents(segments: Sequence[Segment], expected: type[C]) -> list[C]:
-    """The contents of segments of one medium."""
-    contents: list[C] = []
-    for place, segment in enumerate(segments):
-        if not isinstance(segment.content, expected):
-            raise _mismatch(segment.content, place=place, expected=MEDIUM_OF[expected])
-        contents.append(segment.content)
-    return contents
-
-
-def _mismatch(content: Content, *, place: int, expected: Medium) -> MediumMismatchError:
-    return MediumMismatchError(path=f"segment {place}", got=MEDIUM_OF[type(content)], expected=expected)
 
 
 def _resize(pixels: UInt8[Tensor, "channel height width"], *, side_pixels: int) -> UInt8[Tensor, "channel side side"]:

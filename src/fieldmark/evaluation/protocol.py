@@ -39,7 +39,7 @@ from fieldmark.evaluation.space import (
     measure_hubness,
     measure_media_gap,
 )
-from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+from fieldmark.types import MEDIA, Embeddings, Medium, Split
 
 PAPER = Protocol(
     name="paper",
@@ -375,7 +375,7 @@ def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"]
     by_class = _means_by(class_of_query, value, chance)
     by_slice = {
         Slice.CLASS: by_class,
-        Slice.ORIGIN: _means_by([_origin(table.items[each]) for each in row.tolist()], value, chance),
+        Slice.ORIGIN: _means_by([table.items[each].origin for each in row.tolist()], value, chance),
         Slice.TRAINING: {}
         if known.seen_classes is None
         else _means_by([SEEN if name in known.seen_classes else UNSEEN for name in class_of_query], value, chance),
@@ -420,17 +420,11 @@ def _means_by(
     }
 
 
-def _origin(item: Item) -> str | None:
-    """What the manifest's column `origin` says of an item."""
-    return dict(item.extra).get("origin") or None
-
-
 def _count_origins(table: ItemTable) -> dict[Medium, dict[str, int]]:
     counts = {medium: Counter[str]() for medium in MEDIA}
     for item in table.items:
-        origin = _origin(item)
-        if origin is not None:
-            counts[item.medium][origin] += 1
+        if item.origin is not None:
+            counts[item.medium][item.origin] += 1
     return {medium: dict(sorted(each.items())) for medium, each in counts.items() if each}
 
 

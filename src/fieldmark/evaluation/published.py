@@ -131,8 +131,7 @@ def format_beside(evaluation: Evaluation, published: Published) -> str:
         own = [f"{value:.3f}" for value in ours[name]] if name in ours else ["-", "-"]
         theirs = [format_published(method, name) for method in methods]
         lines.append(f"{symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)).rstrip())
-    averages = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
-    for name, value in averages.items():
+    for name, value in evaluation.averages.items():
         cells = ["-" if value is None else f"{value:.3f}", "", *(f"{m.average[name]:.3f} " for m in methods)]
         title = "bi" if name == "bi_modality" else "multi"
         lines.append(f"{title:<6} " + " ".join(f"{cell:>10}" for cell in cells).rstrip())

@@ -172,6 +172,11 @@ class Evaluation:
         return _mean_map(d for d in self.directions if d.gallery_medium is None)
 
     @property
+    def averages(self) -> Mapping[str, float | None]:
+        """Both averages by name."""
+        return {"bi_modality": self.bi_modality, "multi_modality": self.multi_modality}
+
+    @property
     def task_counts(self) -> Mapping[str, int]:
         """How many of the 12 tasks between two media, and of the 4 to all, the averages are over."""
         to_all = sum(d.gallery_medium is None for d in self.directions)
@@ -193,7 +198,7 @@ class Evaluation:
             "cautions": list(self.cautions),
             "class_count": self.class_count,
             "map": {d.name: d.mean_average_precision for d in self.directions},
-            "map_average": {"bi_modality": self.bi_modality, "multi_modality": self.multi_modality},
+            "map_average": dict(self.averages),
             "chance": {d.name: d.chance for d in self.directions},
             "interval_95": {d.name: list(d.interval_95) for d in self.directions},
             "interval_95_average": {name: list(points) for name, points in self.interval_95_average.items()},
@@ -340,12 +345,11 @@ def _heading(evaluation: Evaluation) -> list[str]:
 
 def _averages(evaluation: Evaluation) -> Iterator[str]:
     """Both averages, each with its interval."""
-    values = {"bi_modality": evaluation.bi_modality, "multi_modality": evaluation.multi_modality}
     for name, count in evaluation.task_counts.items():
         title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
         interval = evaluation.interval_95_average.get(name)
         span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
-        yield f"{title:<35} {_shown(values[name])}{span}"
+        yield f"{title:<35} {_shown(evaluation.averages[name])}{span}"
 
 
 def _averages_of_slices(evaluation: Evaluation) -> list[str]:

@@ -121,7 +121,7 @@ def _describe_items(
             "item_id": item.item_id,
             "medium": item.medium.value,
             "class_name": item.class_name,
-            "origin": dict(item.extra).get("origin"),
+            "origin": item.origin,
             "picture": card.picture,
             "sound": card.sound,
             "clip": card.clip,
@@ -174,7 +174,7 @@ def _half(measured: Measurement, row: int | None, class_name: str) -> str:
 def _tile(measured: Measurement, row: int, *, kind: str, note: str) -> str:
     """A place for an item, which the page's script fills."""
     item = measured.table.items[row]
-    origin = dict(item.extra).get("origin", "").replace("_", " ")
+    origin = (item.origin or "").replace("_", " ")
     lines = "".join(f"<small>{escape(line)}</small>" for line in (note, origin) if line)
     marks = {"is-right": "✓ ", "is-wrong": "✗ "}
     mark = f'<span class="mark">{marks[kind]}</span>' if kind in marks else ""

@@ -126,7 +126,7 @@ def _encode_sound(sound: AudioContent) -> str:
     """MP3, which every browser plays."""
     file = io.BytesIO()
     soundfile.write(file, sound.waveform.numpy(), sound.sample_rate_hz, format="MP3")
-    return _data_uri("audio/mpeg", file.getvalue())
+    return data_uri("audio/mpeg", file.getvalue())
 
 
 def _encode_clip(frames: UInt8[Tensor, "frame channel height width"], *, rate: int) -> str:
@@ -140,14 +140,15 @@ def _encode_clip(frames: UInt8[Tensor, "frame channel height width"], *, rate: i
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
-    return _data_uri("video/webm", file.getvalue())
+    return data_uri("video/webm", file.getvalue())
 
 
 def _jpeg(image: Image.Image) -> str:
     file = io.BytesIO()
     image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return _data_uri("image/jpeg", file.getvalue())
+    return data_uri("image/jpeg", file.getvalue())
 
 
-def _data_uri(kind: str, content: bytes) -> str:
+def data_uri(kind: str, content: bytes) -> str:
+    """A file of some media type, as an address that a page can hold."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"

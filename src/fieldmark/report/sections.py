@@ -60,12 +60,10 @@ def notes(lines: Iterable[str]) -> str:
 def overview(evaluation: Evaluation) -> str:
     """The main figures and the counts behind them."""
     counts = evaluation.task_counts
-    averages = [
-        (f"MAP, {counts['bi_modality']} tasks between two media", evaluation.bi_modality, "bi_modality"),
-        (f"MAP, {counts['multi_modality']} tasks to all media", evaluation.multi_modality, "multi_modality"),
-    ]
+    galleries = {"bi_modality": "between two media", "multi_modality": "to all media"}
     boxes = []
-    for title, value, name in averages:
+    for name, value in evaluation.averages.items():
+        title = f"MAP, {counts[name]} tasks {galleries[name]}"
         interval = evaluation.interval_95_average.get(name)
         span = f", 95 % {interval[0]:.3f} to {interval[1]:.3f}" if interval else ""
         boxes.append(_figure("-" if value is None else f"{value:.3f}", title + span))
@@ -96,12 +94,10 @@ def tasks(evaluation: Evaluation, published: Published) -> str:
         own = measured.get(name)
         ours = ["-", "-"] if own is None else [f"<b>{own.mean_average_precision:.3f}</b>", f"{own.chance:.3f}"]
         rows.append([symbol(name), *ours, *(format_published(method, name).strip() for method in methods)])
-    for title, name, value in (
-        ("average, two media", "bi_modality", evaluation.bi_modality),
-        ("average, to all", "multi_modality", evaluation.multi_modality),
-    ):
+    titles = {"bi_modality": "average, two media", "multi_modality": "average, to all"}
+    for name, value in evaluation.averages.items():
         theirs = [f"{method.average[name]:.3f}" for method in methods]
-        rows.append([title, "-" if value is None else f"{value:.3f}", "", *theirs])
+        rows.append([titles[name], "-" if value is None else f"{value:.3f}", "", *theirs])
     remarks = [*differences_of_setting(evaluation, published), *(caveat.text for caveat in published.caveats)]
     if evaluation.absent:
         absent = ", ".join(symbol(name) for name in evaluation.absent)

@@ -89,7 +89,7 @@ def _latex_table(
             cells = [format_published(method, name).strip().replace("*", r"\rlap{*}") for name in names]
             rows.append([method.name, *cells, f"{method.average[average]:.3f}"])
     ours = {d.name: d for d in evaluation.directions}
-    mean = evaluation.bi_modality if average == "bi_modality" else evaluation.multi_modality
+    mean = evaluation.averages[average]
     chance = [f"{ours[name].chance:.3f}" if name in ours else "-" for name in names]
     maps = [f"{ours[name].mean_average_precision:.3f}" if name in ours else "-" for name in names]
     lines = [" & ".join(_escape(cell) if place == 0 else cell for place, cell in enumerate(row)) for row in rows]
