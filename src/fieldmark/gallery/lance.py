@@ -49,7 +49,7 @@ FORMAT = "2"
 FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
-"""Segments up to which a gallery is held in memory and searched exactly: about 200 MB at 256 dimensions."""
+"""Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
 WAIT_SECONDS = 60.0
 """How long a write waits for other writers before it gives up."""
