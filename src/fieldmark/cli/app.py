@@ -10,6 +10,7 @@ import typer
 from fieldmark import __version__
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
+from fieldmark.cli.gallery import gallery_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
     GalleryPath,
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(evaluation_app)
+app.add_typer(gallery_app, name="gallery")
 
 
 def _show_version(*, value: bool) -> bool:
