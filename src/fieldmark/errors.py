@@ -517,6 +517,32 @@ class DamagedGalleryError(GalleryError):
         super().__init__(f"The gallery '{path}' is damaged: {reason}. Build it again with `fieldmark index`.")
 
 
+class GalleryFormatError(GalleryError):
+    """A gallery whose store another version of fieldmark made."""
+
+    kind = "gallery_format"
+
+    def __init__(self, *, path: Path | str, got: str, expected: str) -> None:
+        super().__init__(
+            f"The gallery '{path}' has a store of format {got}; this fieldmark reads format {expected}. "
+            "Give another folder to `fieldmark index` to build it again, or install the fieldmark that made it."
+        )
+
+
+class TakenItemIdError(GalleryError):
+    """Items whose ids another set of the gallery holds."""
+
+    kind = "taken_item_id"
+
+    def __init__(self, *, item_ids: Sequence[str], set_name: str | None, gallery: Path | str) -> None:
+        self.item_ids = tuple(item_ids)
+        own = f"the set '{set_name}'" if set_name is not None else "no set"
+        super().__init__(
+            f"{len(item_ids)} items of {own} have an id that another set of the gallery '{gallery}' holds: "
+            f"{first(item_ids)}. Give each item an id of its own."
+        )
+
+
 class GalleryExistsError(GalleryError):
     """A path where a new gallery would overwrite another."""
 
