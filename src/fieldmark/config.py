@@ -286,7 +286,9 @@ class ServeLimits(Section):
     cache_bytes: Count = Field(64 * 1024**2, description="bytes of pictures and waveforms kept in memory")
     max_uploads: Count = Field(64, description="bodies that are received at once")
     search_places: Count = Field(64, description="searches that are worked on or wait; one is encoded at a time")
-    preview_places: Count = Field(64, description="pictures and waveforms that are drawn or wait; two are drawn at once")
+    preview_places: Count = Field(
+        64, description="pictures and waveforms that are drawn or wait; two are drawn at once"
+    )
     lookup_places: Count = Field(256, description="other requests that are worked on or wait")
     event_streams: Count = Field(32, description="clients that follow jobs at once")
     retry_seconds: Count = Field(2, description="seconds that a client is told to wait when there is no place")
@@ -352,6 +354,21 @@ def parse_config(text: str, *, path: Path | str) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(path=path, problems=[f"it is no object of keys and values, but {type(values).__name__}"])
     return _validate(values, path=path, folder=Path.cwd())
+
+
+def parse_limits(overrides: Sequence[str]) -> ServeLimits:
+    """The limits of a server, some replaced by `key=value`.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is not allowed.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override, path=Path("--limit"))
+    try:
+        return ServeLimits.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(path="--limit", problems=[_explain(problem) for problem in error.errors()]) from error
 
 
 def preset_folder() -> Path:

@@ -625,7 +625,9 @@ class BadRequestError(RequestError):
     """A request whose body or parameters are not what the API takes."""
 
     def __init__(self, *, problems: Sequence[str]) -> None:
-        super().__init__(f"The request cannot be used: {first(problems)}. Look at /v1/openapi.json for what is allowed.")
+        super().__init__(
+            f"The request cannot be used: {first(problems)}. Look at /v1/openapi.json for what is allowed."
+        )
 
 
 class ContentTypeError(RequestError):
@@ -678,7 +680,9 @@ class ForeignRequestError(RequestError):
     kind = "foreign_request"
 
     def __init__(self, *, got: str, allowed: str) -> None:
-        super().__init__(f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed.")
+        super().__init__(
+            f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed."
+        )
 
 
 class NothingToShowError(RequestError):
@@ -769,3 +773,26 @@ class WorkTimeoutError(RequestError, TimeoutError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class AddressError(FieldmarkError, OSError):
+    """An address at which nothing can be served."""
+
+    kind = "address"
+
+    def __init__(self, *, host_name: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"Nothing can be served at '{host_name}', port {port}: {reason}. "
+            "Choose another --port (0 takes a free one), or another --host."
+        )
+
+
+class TokenFileError(FieldmarkError, ValueError):
+    """A file that holds no token that can be used."""
+
+    kind = "token_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The token in '{path}' cannot be used: {reason}. Put 16 or more letters, digits, '-' or '_' in one line."
+        )
