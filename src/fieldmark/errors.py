@@ -576,6 +576,40 @@ class GalleryWriteError(GalleryError):
         )
 
 
+class NoQueryError(FieldmarkError, ValueError):
+    """A search with nothing to ask for."""
+
+    kind = "no_query"
+
+    def __init__(self) -> None:
+        super().__init__("The search has no query; it needs one or more. Give a file, a text or the id of an item.")
+
+
+class NoMarksError(FieldmarkError, ValueError):
+    """A class to be saved without a name or without items."""
+
+    kind = "no_marks"
+
+    def __init__(self, *, class_name: str, item_count: int) -> None:
+        super().__init__(
+            f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
+            "Mark items as relevant and name their class."
+        )
+
+
+class UnknownSavedClassError(GalleryError, KeyError):
+    """A saved class that is not there, or is undone."""
+
+    kind = "unknown_saved_class"
+
+    def __init__(self, *, number: int, known: Sequence[int]) -> None:
+        listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
+        super().__init__(f"There is no saved class {number} to undo; {listed}. List the saved classes first.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
 class UnknownItemError(GalleryError, KeyError):
     """An item that a gallery does not hold."""
 

@@ -13,6 +13,7 @@ from jaxtyping import Int
 from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, read_content_hashes, read_embeddings
+from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
 from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError
 from fieldmark.gallery.interface import SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
@@ -20,6 +21,9 @@ from fieldmark.media.loaders import hash_content
 from fieldmark.training.checkpoint import best_path, write_durably
 from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
+from fieldmark.workflows.judge import judge_gallery
+from fieldmark.workflows.marks import restore_classes
+from fieldmark.workflows.names import TAXONOMY_NAME
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
 
 BLOCK_ROWS = 4096
@@ -102,6 +106,9 @@ def index(
         added += len(states)
         replaced += len(states.keys() & known.keys())
     store.optimize()
+    _keep_taxonomy(source, folder)
+    restore_classes(folder, store)
+    judge_gallery(folder, index=store, model=model)
     return IndexReport(
         gallery=folder,
         added_count=added,
@@ -111,6 +118,13 @@ def index(
         counts={medium.value: count for medium, count in store.count_by_medium().items()},
         failures=tuple(log.failures),
     )
+
+
+def _keep_taxonomy(source: Path, folder: Path) -> None:
+    """Copies the taxonomy that lies in a folder source or beside a manifest, so that texts find classes by any name."""
+    path = (source if source.is_dir() else source.parent) / TAXONOMY_NAME
+    if path.is_file():
+        write_taxonomy(read_taxonomy(path), folder / TAXONOMY_NAME)
 
 
 def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Model, SegmentIndex]:
