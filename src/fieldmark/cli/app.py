@@ -10,6 +10,7 @@ import typer
 from fieldmark import __version__
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
+from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
     GalleryPath,
@@ -25,7 +26,8 @@ from fieldmark.errors import FieldmarkError
 
 EPILOG = (
     "Environment: FIELDMARK_CACHE, the folder for computed features (default ~/.cache/fieldmark); "
-    "FIELDMARK_DEVICE, the torch device (default: the GPU where there is one, else the CPU)."
+    "FIELDMARK_DEVICE, the torch device (default: the GPU where there is one, else the CPU); "
+    "FIELDMARK_TOKEN, the token that `serve` asks for (default: none)."
 )
 
 app = typer.Typer(
@@ -39,6 +41,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(evaluation_app)
+app.add_typer(serving_app)
 
 
 def _show_version(*, value: bool) -> bool:
@@ -72,6 +75,9 @@ def demo(
     *,
     out: Annotated[Path, typer.Option("--out", help="folder for everything the demo makes")] = Path("fieldmark-demo"),
     seed: Annotated[int, typer.Option("--seed", help="of the data and of the training")] = 0,
+    serve: Annotated[bool, typer.Option("--serve", help="open the gallery as a page at the end, on this machine")] = (
+        False
+    ),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -82,6 +88,8 @@ def demo(
     with TerminalReporter(quiet=quiet) as reporter:
         result = run_demo(out, seed=seed, host=Host.from_environment(reporter))
     print_result(result.to_json(), result.to_text(), as_json=as_json)
+    if serve:
+        run_server(out / "gallery", quiet=quiet)
 
 
 @app.command()
