@@ -83,6 +83,7 @@ export async function search(request, files, signal) {
 export const listItems = async (parameters, signal) => (await get(address("/v1/items", parameters), { signal })).items;
 export const getItem = (itemId) => get(`/v1/items/${encodeURIComponent(itemId)}`);
 export const getWaveform = (url, parameters) => get(address(url, parameters));
+export const getText = async (url) => (await call(url)).text();
 export const getMap = () => get("/v1/map");
 export const getJobs = async () => (await get("/v1/jobs")).jobs;
 export const startJob = async (source) => (await post("/v1/jobs", { source })).json();

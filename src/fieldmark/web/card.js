@@ -1,8 +1,8 @@
 // One hit or one item: what it shows, says and offers.
 
-import { address } from "./api.js";
+import { address, getText } from "./api.js";
 import { button, element, icon, MEDIUM_NAMES, percent, shownName } from "./dom.js";
-import { createPlayer } from "./player.js";
+import { createPlayer, whenNear } from "./player.js";
 
 const TEXT_LINES = 420;
 
@@ -14,16 +14,28 @@ export function picture(part, pixels = 480) {
 }
 
 function quotation(part) {
-  const text = part.text ?? "";
+  if (part.text !== null) return quoted(part.text);
+  const place = element("div", {}, element("blockquote", { class: "faint", text: "…" }));
+  whenNear(place, async () => {
+    try {
+      place.replaceChildren(quoted(await getText(part.media_url)));
+    } catch (error) {
+      place.replaceChildren(element("p", { class: "faint", text: `This text cannot be shown: ${error.message}` }));
+    }
+  });
+  return place;
+}
+
+function quoted(text) {
   if (text.length <= TEXT_LINES) return element("blockquote", { text });
   const rest = element("details", {}, element("summary", { text: "All of it" }), element("p", { text }));
   return element("div", {}, element("blockquote", { text: `${text.slice(0, TEXT_LINES)} …` }), rest);
 }
 
 /** What is seen or heard of an item. */
-export function content(part) {
+export function content(part, pixels) {
   if (part.medium === "text") return quotation(part);
-  if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part));
+  if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part, pixels));
   return createPlayer(part) ?? picture(part);
 }
 
@@ -94,15 +106,18 @@ function markButton(name, label, hit, marks) {
   });
 }
 
-/** A hit of a search. `actions`: compare, pick, moreLike, onlyGroup; `marks`: what the person called right and wrong. */
-export function hitCard(hit, { actions, marks }) {
+/**
+ * A hit of a search. `place` is its rank among the hits of its medium; `actions`: compare, moreLike, onlyGroup;
+ * `marks`: what the person called right and wrong.
+ */
+export function hitCard(hit, place, { actions, marks }) {
   const mark = marks.of(hit.item_id);
   return element(
     "li",
     { class: `card ${hit.medium} ${mark ?? ""}`, "data-item": hit.item_id },
-    element("article", { "aria-label": `${hit.rank}. ${shownName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
+    element("article", { "aria-label": `${place}. ${shownName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
       element("header", {},
-        element("span", { class: "rank", title: `rank ${hit.rank}`, text: hit.rank }),
+        element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: place }),
         element("h3", { text: shownName(hit.class_name) }),
         score(hit)),
       element("div", { class: "content" }, content(hit)),

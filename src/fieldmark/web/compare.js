@@ -61,7 +61,7 @@ function pane(medium, className, held, actions) {
     silence();
     shown = (shown + step + items.length) % items.length;
     number.textContent = `${shown + 1} of ${items.length}`;
-    stage.replaceChildren(content(items[shown]), element("p", { class: "faint origin", text: [items[shown].item_id, items[shown].license].filter(Boolean).join(" · ") }));
+    stage.replaceChildren(content(items[shown], 800), element("p", { class: "faint origin", text: [items[shown].item_id, items[shown].license].filter(Boolean).join(" · ") }));
   };
   node.append(
     element("header", {}, element("h3", { text: shownName(className) }), number,

@@ -174,7 +174,7 @@ class Chart {
     const pen = this.canvas.getContext("2d");
     pen.scale(ratio, ratio);
     const style = getComputedStyle(this.canvas);
-    const radius = Math.min(9, 3.2 * Math.sqrt(Math.max(1, this.view.zoom)));
+    const radius = Math.min(9, (this.points.length < 500 ? 5 : 3.2) * Math.sqrt(Math.max(1, this.view.zoom)));
     for (const medium of MEDIA) {
       if (!this.shownMedia.has(medium)) continue;
       for (const isChosen of [false, true]) {

@@ -1,6 +1,6 @@
 // Players that begin at a hit's moment and stop at its end, over a waveform and a spectrogram of the same stretch.
 
-import { address, getWaveform } from "./api.js";
+import { address, getItem, getWaveform } from "./api.js";
 import { announce, button, drawing, element, icon, shownMoment, shownTime } from "./dom.js";
 
 const POINTS = 400;
@@ -66,15 +66,16 @@ class Moment {
   }
 }
 
-/** The stretch to show: the moment and what is around it. */
-function stretchAround({ start_seconds: start, end_seconds: end }) {
-  if (start === null || end === null) return { start_seconds: 0, end_seconds: WHOLE_SECONDS };
+/** The stretch to show: the moment and what is around it, within the times of the item. */
+function stretchAround({ start_seconds: start, end_seconds: end }, item) {
+  const [first, last] = [item.start_seconds ?? 0, item.end_seconds ?? Infinity];
+  if (start === null || end === null) return { start_seconds: first, end_seconds: Math.min(last, first + WHOLE_SECONDS) };
   const around = Math.max(1.5, (end - start) / 2);
-  return { start_seconds: Math.max(0, start - around), end_seconds: end + around };
+  return { start_seconds: Math.max(first, start - around), end_seconds: Math.min(last, end + around) };
 }
 
 /** Calls once when an element comes near the part of the page that is seen. */
-function whenNear(node, call) {
+export function whenNear(node, call) {
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
     observer.disconnect();
@@ -106,9 +107,9 @@ class Strip {
     this.part = part;
     this.media = media;
     this.moment = moment;
-    this.stretch = stretchAround(part);
+    this.stretch = { start_seconds: 0, end_seconds: 1 };
     this.cursor = element("div", { class: "cursor" });
-    this.mark = element("div", { class: "moment-mark" });
+    this.mark = element("div", { class: "moment-mark", hidden: true });
     this.picture = element("img", { class: "spectrogram", alt: `Spectrogram of ${part.item_id}`, ...SHOWN_PIXELS });
     this.stage = element("div", { class: "stage waiting", onclick: (event) => this.point(event) }, this.picture, this.mark, this.cursor);
     this.slider = element("input", {
@@ -126,6 +127,7 @@ class Strip {
 
   async load() {
     try {
+      this.stretch = stretchAround(this.part, await getItem(this.part.item_id));
       const waveform = await getWaveform(this.part.waveform_url, { points: POINTS, ...this.stretch });
       this.stretch.end_seconds = Math.min(this.stretch.end_seconds, this.stretch.start_seconds + waveform.duration_seconds);
       this.stage.prepend(outline(louder(waveform)));
@@ -141,6 +143,7 @@ class Strip {
     const { start_seconds: start, end_seconds: end } = this.stretch;
     Object.assign(this.slider, { min: start, max: end, value: this.part.start_seconds ?? start });
     if (this.part.start_seconds !== null) {
+      this.mark.hidden = false;
       this.mark.style.left = this.place(this.part.start_seconds);
       this.mark.style.right = `calc(100% - ${this.place(Math.min(end, this.part.end_seconds))})`;
     }
@@ -202,8 +205,10 @@ export function createPlayer(part) {
   if (part.media_url === null) return null;
   const isVideo = part.medium === "video";
   const media = isVideo
-    ? element("video", { preload: "none", playsinline: true, controls: true, poster: part.thumbnail_url && address(part.thumbnail_url, { pixels: 480 }), src: part.media_url, "aria-label": `Video ${part.item_id}` })
+    ? element("video", { preload: "none", playsinline: true, poster: part.thumbnail_url && address(part.thumbnail_url, { pixels: 480 }), src: part.media_url, "aria-label": `Video ${part.item_id}` })
     : element("audio", { preload: "none", src: part.media_url });
+  // Before it plays, its picture is worth more than a second set of buttons.
+  if (isVideo) media.addEventListener("play", () => (media.controls = true), { once: true });
   const moment = new Moment(media, part);
   const strip = part.waveform_url && new Strip(part, media, moment);
   const controls = element("div", { class: "controls" }, playButton(media, moment, part), element("a", { class: "faint", href: part.media_url, target: "_blank", rel: "noopener", text: "whole file" }));

@@ -60,7 +60,7 @@ function exportMenu(hits, onExport) {
 function groupOf(medium, hits, context) {
   const [, many] = MEDIUM_NAMES[medium];
   const heading = element("h2", { id: `group-${medium}`, tabindex: -1 }, icon(medium), many, element("span", { class: "faint number", text: hits.length }));
-  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit) => hitCard(hit, context))));
+  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit, place) => hitCard(hit, place + 1, context))));
 }
 
 /** All of an answer. `context`: actions, marks, state. */
