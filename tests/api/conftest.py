@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fieldmark import Host
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def serve(toy_gallery: Path, toy_host: "Host") -> Iterator[Callable[..., "TestClient"]]:
     """Makes clients of a server of the toy gallery; each may have limits, a token and sources of its own."""
     from starlette.testclient import TestClient
@@ -39,7 +39,7 @@ def serve(toy_gallery: Path, toy_host: "Host") -> Iterator[Callable[..., "TestCl
         service.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def client(serve: Callable[..., "TestClient"]) -> "TestClient":
     """A client of the toy gallery with the default limits."""
     return serve()

@@ -153,6 +153,7 @@ def test_search_agrees_with_a_slow_loop_on_many_near_rows(index, unit_rows, embe
     }
     embeddings = embeddings_of(*contents.values())
     index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings))
+    index.optimize()  # trains the index of an approximate store
     where = Filter(class_names=frozenset("0123"))
     for query in rows[:10]:
         expected = slow_search(contents, query, k=25, where=where, by_segment=by_segment)

@@ -54,11 +54,13 @@ class Room:
 
     async def _wait(self, future: "Future[Result]") -> Result:
         # Cancelling what has not begun frees its place; what runs keeps its place until it ends.
-        done, _ = await asyncio.wait([asyncio.wrap_future(future)], timeout=self._seconds)
+        waited = asyncio.wrap_future(future)
+        done, _ = await asyncio.wait([waited], timeout=self._seconds)
         if not done:
             future.cancel()
+            waited.cancel()
             raise WorkTimeoutError(work=self.name, allowed_seconds=self._seconds)
-        return future.result()
+        return waited.result()
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:
         def leave() -> None:

@@ -58,6 +58,32 @@ class ItemCount:
     item_count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """What a store that does not look at every segment is known to find.
+
+    Args:
+        trained_count: Segments that the parts were cut from.
+        measured_count: Segments there were when the recall was measured.
+        partition_count: Parts of the space.
+        probe_count: Parts looked at in a search, those nearest to the query.
+        recall: Mean share of the 10 nearest segments that are found, against a look at every segment.
+        query_count: Stored segments that were asked for.
+    """
+
+    trained_count: int
+    measured_count: int
+    partition_count: int
+    probe_count: int
+    recall: float
+    query_count: int
+
+    @property
+    def rows_looked_at(self) -> float:
+        """About how many segments a search looks at."""
+        return self.measured_count * self.probe_count / self.partition_count
+
+
 @runtime_checkable
 class SegmentIndex(Protocol):
     """A durable store of the segments of many items, searched by cosine similarity.
@@ -174,8 +200,14 @@ class SegmentIndex(Protocol):
         """Number of items of each medium, all four media in their fixed order."""
         ...
 
+    def approximation(self) -> Approximation | None:
+        """What searches are known to find; None where they look at every segment."""
+        ...
+
     def optimize(self) -> None:
-        """Gives back the disk space of what was replaced and removed; changes no answer.
+        """Gives back the disk space of what was replaced and removed; changes no answer of an exact search.
+
+        A store that answers approximately brings its index up to date and measures it.
 
         Writing does this by itself now and then; worth calling at the end of a long run.
 

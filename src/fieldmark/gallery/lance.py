@@ -27,9 +27,10 @@ from fieldmark.errors import (
     TakenItemIdError,
     UnknownItemError,
 )
+from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
 from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
 from fieldmark.gallery.folder import TABLE, failing_as_damaged, reason_of, versions_in, writing_alone
-from fieldmark.gallery.interface import Filter, ItemCount, SegmentIndex, StoredItem
+from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.gallery.rows import (
     LENGTH_TOLERANCE,
     embeddings_from_rows,
@@ -47,6 +48,9 @@ Result = TypeVar("Result")
 FORMAT = "2"
 FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
+EXACT_ROWS = 200_000
+"""Segments up to which a gallery is held in memory and searched exactly: about 200 MB at 256 dimensions."""
+
 WAIT_SECONDS = 60.0
 """How long a write waits for other writers before it gives up."""
 
@@ -61,16 +65,19 @@ SUPERSEDED_KEPT = timedelta(milliseconds=1)
 class LanceIndex(SegmentIndex):
     """A store of segments in a folder, for one machine; made by `create`, opened by `open`.
 
-    A write is one commit of LanceDB under a lock file that the system frees when its holder dies. A search is exact;
-    it runs over the newest version in memory (4 bytes for each dimension of each segment, and the items' facts),
-    which the first search after a commit loads. The death of the process loses nothing acknowledged; whether a
-    power cut loses the last writes is up to the file system.
+    A write is one commit of LanceDB under a lock file that the system frees when its holder dies. Up to `exact_rows`
+    segments, a search is exact; it runs over the newest version in memory (4 bytes for each dimension of each segment,
+    and the items' facts), which the first search after a commit loads. A larger store stays on disk and is searched
+    through an IVF_FLAT index, which `optimize` makes; segments that came since are looked at one by one. The death of
+    the process loses nothing acknowledged; whether a power cut loses the last writes is up to the file system.
     """
 
-    def __init__(self, folder: Path, *, wait_seconds: float) -> None:
+    def __init__(self, folder: Path, *, wait_seconds: float, exact_rows: int) -> None:
         self._folder = folder
         self._wait_seconds = wait_seconds
+        self._exact_rows = exact_rows
         self._guard = threading.Lock()
+        self._sized: tuple[int, int, Approximation | None] | None = None
         self._loaded: tuple[int, Snapshot] | None = None
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
@@ -82,8 +89,19 @@ class LanceIndex(SegmentIndex):
             raise GalleryFormatError(path=folder, got=found_format, expected=FORMAT)
 
     @classmethod
-    def create(cls, folder: Path, *, fingerprint: str, dim: int, wait_seconds: float = WAIT_SECONDS) -> "LanceIndex":
+    def create(
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str,
+        dim: int,
+        wait_seconds: float = WAIT_SECONDS,
+        exact_rows: int = EXACT_ROWS,
+    ) -> "LanceIndex":
         """An empty store in a folder, which is made where it is missing.
+
+        Args:
+            exact_rows: Segments up to which a search by this handle is exact.
 
         Raises:
             GalleryExistsError: The folder holds a store already.
@@ -95,14 +113,22 @@ class LanceIndex(SegmentIndex):
             if versions_in(folder):
                 raise GalleryExistsError(path=folder)
             lancedb.connect(folder).create_table(TABLE, schema=schema)
-        return cls(folder, wait_seconds=wait_seconds)
+        return cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
 
     @classmethod
-    def open(cls, folder: Path, *, fingerprint: str | None = None, wait_seconds: float = WAIT_SECONDS) -> "LanceIndex":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+        exact_rows: int = EXACT_ROWS,
+    ) -> "LanceIndex":
         """The store in a folder.
 
         Args:
             fingerprint: Of the encoder the caller uses; None takes the store whatever it was made with.
+            exact_rows: Segments up to which a search by this handle is exact.
 
         Raises:
             MissingGalleryError: The folder holds no store.
@@ -114,7 +140,7 @@ class LanceIndex(SegmentIndex):
             if any((folder / f"{TABLE}.lance" / "data").glob("*")):
                 raise DamagedGalleryError(path=folder, reason="it has data, but the list of its versions is gone")
             raise MissingGalleryError(path=folder)
-        index = cls(folder, wait_seconds=wait_seconds)
+        index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
         if fingerprint is not None and fingerprint != index.fingerprint:
             raise EncoderMismatchError(got=fingerprint, expected=index.fingerprint, gallery=folder)
         return index
@@ -188,7 +214,12 @@ class LanceIndex(SegmentIndex):
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
         if not np.isfinite(query).all() or not query.any():
             raise NonFiniteEmbeddingError(item_ids=("the query",))
-        return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+        row_count, known = self._size()
+        if row_count <= self._exact_rows:
+            return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+        return self._reading(
+            lambda: search_approximately(self._table, query, k=k, where=where, by_segment=by_segment, known=known)
+        )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """The content hash of every item that meets a filter, by item id."""
@@ -242,6 +273,11 @@ class LanceIndex(SegmentIndex):
         media = rows["medium"].to_pylist()
         return {medium: media.count(medium.value) for medium in MEDIA}
 
+    def approximation(self) -> Approximation | None:
+        """What the index of a store above `exact_rows` is known to find; None for an exact search."""
+        row_count, known = self._size()
+        return known if row_count > self._exact_rows else None
+
     def optimize(self) -> None:
         """Gives back disk space, as `SegmentIndex.optimize` says."""
         with self._writing():
@@ -278,6 +314,15 @@ class LanceIndex(SegmentIndex):
     def _check_dim(self, dim: int) -> None:
         if dim != self._dim:
             raise DimensionMismatchError(got=dim, expected=self._dim, gallery=self._folder)
+
+    def _size(self) -> tuple[int, Approximation | None]:
+        """Segments of the newest version, and what its index is known to find; None where it has none."""
+        version, sized = self._refresh(), self._sized
+        if sized is None or sized[0] != version:
+            with failing_as_damaged(self._folder):
+                known = load_approximation(self._folder)
+            sized = self._sized = version, self.segment_count(), known
+        return sized[1:]
 
     def _newest(self) -> Snapshot:
         """The newest version in memory, loaded once however many threads ask."""
@@ -321,6 +366,8 @@ class LanceIndex(SegmentIndex):
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
         self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
+        if self._table.count_rows() > self._exact_rows:
+            bring_up_to_date(self._table, self._folder)
 
     def _compact_when_due(self) -> None:
         try:

@@ -110,6 +110,11 @@ def item_from_fact(fact: Mapping[str, Any]) -> Item:
     )
 
 
+def matrix_of(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
+    """A column of vectors as one matrix."""
+    return ordered_matrix(vectors, order=np.arange(len(vectors)), dim=dim)
+
+
 def ordered_matrix(
     vectors: pa.ChunkedArray, *, order: Int[np.ndarray, " row"], dim: int
 ) -> Float32[np.ndarray, "row dim"]:
