@@ -3,6 +3,7 @@
 import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, startJob } from "./api.js";
 import { button, count, element, icon, MEDIA, MEDIUM_NAMES, shownName, toast } from "./dom.js";
 
+const FIRST_SHARES = 6;
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
 function shownBytes(bytes) {
@@ -57,8 +58,10 @@ function classTable(classes, actions) {
 function shares(title, counts, nameless) {
   const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
   if (rows.length === 0) return null;
-  return element("section", {}, element("h2", { text: title }),
-    element("ul", { class: "share-list" }, rows.map(([name, number]) => element("li", {}, element("span", { text: name || nameless }), element("span", { class: "number", text: number.toLocaleString("en") })))));
+  const list = (some) => element("ul", { class: "share-list" }, some.map(([name, number]) =>
+    element("li", {}, element("span", { text: name || nameless }), element("span", { class: "number", text: number.toLocaleString("en") }))));
+  const rest = rows.length > FIRST_SHARES ? element("details", {}, element("summary", { text: `${rows.length - FIRST_SHARES} more` }), list(rows.slice(FIRST_SHARES))) : null;
+  return element("section", {}, element("h2", { text: title }), list(rows.slice(0, FIRST_SHARES)), rest);
 }
 
 function facts(gallery) {

@@ -26,6 +26,7 @@ class Chart {
     this.shownMedia = new Set(MEDIA);
     this.className = null;
     this.focused = null;
+    this.named = null;
     this.view = { x: 0.5, y: 0.5, zoom: 0.92 };
     this.pointers = new Map();
     this.canvas = element("canvas", { tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Map of the collection", "aria-describedby": "map-help" });
@@ -126,6 +127,7 @@ class Chart {
   }
 
   showName(point) {
+    this.named = point;
     this.name.hidden = !point;
     if (!point) return;
     const { x, y } = this.place(point);
@@ -192,6 +194,7 @@ class Chart {
       }
     }
     this.drawFocus(pen, style, radius);
+    this.showName(this.named);
   }
 
   drawFocus(pen, style, radius) {

@@ -108,7 +108,7 @@ class Strip {
     this.media = media;
     this.moment = moment;
     this.stretch = { start_seconds: 0, end_seconds: 1 };
-    this.cursor = element("div", { class: "cursor" });
+    this.cursor = element("div", { class: "cursor", hidden: true });
     this.mark = element("div", { class: "moment-mark", hidden: true });
     this.picture = element("img", { class: "spectrogram", alt: `Spectrogram of ${part.item_id}`, ...SHOWN_PIXELS });
     this.stage = element("div", { class: "stage waiting", onclick: (event) => this.point(event) }, this.picture, this.mark, this.cursor);

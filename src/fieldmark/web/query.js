@@ -125,7 +125,7 @@ function chip(sight, text, onRemove) {
 }
 
 function fileChip({ file, medium, url }, onRemove) {
-  const sight = medium === "image" ? element("img", { src: url, alt: "" }) : icon(medium);
+  const sight = medium === "image" ? element("img", { src: url, alt: "", onerror: (event) => event.target.replaceWith(icon(medium)) }) : icon(medium);
   const made = chip(sight, file.name, onRemove);
   made.classList.add(medium);
   if (medium === "audio") made.insertBefore(element("audio", { src: url, controls: true, preload: "metadata", "aria-label": `Your sound ${file.name}` }), made.lastChild);
