@@ -268,6 +268,17 @@ class TrainConfig(Section):
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
     step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
+    bf16: Literal["off", "auto", "on"] = Field(
+        "off", description="products in bfloat16; auto: where the chip itself multiplies so"
+    )
+    channels_last: bool = Field(default=False, description="memory order of pictures in which convolutions are fast")
+    compile: bool = Field(default=False, description="torch.compile; needs a C++ or CUDA compiler, slow at the start")
+    accumulation: Count = Field(
+        1,
+        description="parts in which a batch goes through the network, for less memory; losses still see all of its "
+        "rows at once, so each part goes through twice; batch norm sees a part at a time",
+    )
+    tensorboard: bool = Field(default=False, description="also write the metrics for TensorBoard (extra tensorboard)")
     clip_norm: Positive | None = Field(None, description="largest gradient norm")
     patience_epochs: Count | None = Field(None, description="stop after so many epochs without a better validation")
     max_steps: Count | None = Field(None, description="stop after so many steps; None runs all epochs")
