@@ -100,7 +100,10 @@ def train(
     *,
     out: Annotated[Path, typer.Option("--out", help="run folder to make", show_default=False)],
     config: Annotated[
-        str | None, typer.Option("--config", help="TOML file, or a preset: fieldmark (the default), fgcrossnet, tiny")
+        str | None,
+        typer.Option(
+            "--config", help="TOML file, or a preset: fieldmark (the default), fgcrossnet, fgcrossnet_released, tiny"
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
@@ -110,7 +113,10 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on the manifest's train split; validation is taken from it, by group."""
+    """Train on the manifest's train split; validation is taken from it, by group.
+
+    On several GPUs of one machine: torchrun --nproc-per-node N --no-python fieldmark train ...
+    """
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.train import choose_config, train
 
@@ -122,7 +128,8 @@ def train(
             resume=resume,
             host=Host.from_environment(reporter),
         )
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    if result.is_first:
+        print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
