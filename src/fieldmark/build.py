@@ -39,6 +39,7 @@ from fieldmark.encoders.transformer import TransformersImageEncoder, Transformer
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.mining import MinedRankingLoss, Mining
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
 from fieldmark.models.network import Network
@@ -302,10 +303,18 @@ def _build_loss(config: LossConfig, *, network: Network) -> nn.Module:
             dim = network.training_dim if config.space == "embedding" else network.class_count
             return CenterLoss(class_count=network.class_count, dim=dim, rate=config.rate, space=config.space)
         case RankingConfig():
-            return RankingLoss(margin=config.margin, second_margin=config.second_margin)
+            return _build_ranking_loss(config)
         case ReleasedRankingConfig():
             return ReleasedRankingLoss(margin=config.margin, second_margin=config.second_margin)
     assert_never(config)
+
+
+def _build_ranking_loss(config: RankingConfig) -> nn.Module:
+    margin, second_margin, cross_media = config.margin, config.second_margin, config.cross_media
+    if config.mining == "none":
+        return RankingLoss(margin=margin, second_margin=second_margin, cross_media=cross_media)
+    mining = Mining(config.mining)
+    return MinedRankingLoss(mining=mining, margin=margin, second_margin=second_margin, cross_media=cross_media)
 
 
 def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:

@@ -207,6 +207,8 @@ class RankingConfig(Section):
     weight: float = Field(0.1, description="He et al. 2019, released code")
     margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
     second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
+    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="which negatives of a pair; none: all")
+    cross_media: bool = Field(default=False, description="only positives of two media")
 
 
 class ReleasedRankingConfig(Section):
