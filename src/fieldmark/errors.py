@@ -413,6 +413,18 @@ class CheckpointError(FieldmarkError, ValueError):
         )
 
 
+class WeightsFileError(FieldmarkError, ValueError):
+    """A file of weights of another program that cannot be used."""
+
+    kind = "weights_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The weights '{path}' cannot be used: {reason}. "
+            "Give a state dict saved by torch.save, or a safetensors file."
+        )
+
+
 # ---------------------------------------------------------------- embeddings, evaluation, galleries
 
 

@@ -59,7 +59,7 @@ class MinedRankingLoss(nn.Module):
         anchor, positive = find_positives(outputs, cross_media=self._cross_media).nonzero(as_tuple=True)
         step = max(1, CHUNK_DISTANCES // max(1, len(distance)))
         triplets, quadruplets = [distance.new_zeros(0)], [distance.new_zeros(0)]
-        for i, j in zip(anchor.split(step), positive.split(step), strict=True):
+        for i, j in zip(torch.split(anchor, step), torch.split(positive, step), strict=True):
             near = distance[i, j]
             k, has_k = self._mine(distance.detach(), i, near, is_allowed=_other_class(outputs.label, i))
             is_third = _other_class(outputs.label, i) & _other_class(outputs.label, k)
