@@ -35,7 +35,7 @@ from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
-from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
@@ -45,6 +45,7 @@ from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
 from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.start import start_network
 from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import WeightedLoss
@@ -124,6 +125,7 @@ def new_model(
     Raises:
         MissingExtraError: An encoder needs a package that is not installed.
         EncoderFilesError: An encoder's weights are not where the configuration says.
+        WeightsFileError: The weights to start from are of another network.
     """
     encoders = {
         medium: build_encoder(config.model, medium) for medium in supported_media(config.model) if medium in media
@@ -132,6 +134,10 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _build_network(config.model, class_count=len(class_names), input_dims=input_dims)
+    if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
+        assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
+        start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
+        start_network(network, start)
     return Model(config, class_names=class_names, network=network.to(device), encoders=encoders)
 
 
@@ -158,9 +164,10 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
 
 
 def _embedding_json(config: ModelConfig) -> str:
-    """What of the configuration shapes embeddings beside weights and encoders: not where the encoders lie."""
-    encoders = {"image", "text", "video", "audio"} if isinstance(config, SharedSpaceConfig) else set()
-    return json.dumps(config.model_dump(mode="json", exclude=encoders), sort_keys=True)
+    """What of the configuration shapes embeddings beside weights and encoders; not where these or a start lie."""
+    is_shared = isinstance(config, SharedSpaceConfig)
+    left_out = {"image", "text", "video", "audio"} if is_shared else {"start", "allow_download"}
+    return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
 def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int]) -> Network:

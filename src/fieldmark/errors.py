@@ -425,6 +425,48 @@ class WeightsFileError(FieldmarkError, ValueError):
         )
 
 
+class StateNamesError(WeightsFileError):
+    """A state dict whose names are not those of the network it is for."""
+
+    kind = "state_names"
+
+    def __init__(self, *, path: Path | str, network: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        unmatched = [
+            f"{name}{nearest(name, missing).rstrip('?').replace('Did you mean', 'nearest:')}" for name in unexpected
+        ]
+        FieldmarkError.__init__(
+            self,
+            f"The weights '{path}' are not those of {network}: "
+            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'}). "
+            "Give the state dict of such a network, or rename its tensors.",
+        )
+
+
+class ClassNamesError(FieldmarkError, ValueError):
+    """A list of class names that is not one for each class."""
+
+    kind = "class_names"
+
+    def __init__(self, *, path: Path | str, reason: str, count: int) -> None:
+        super().__init__(
+            f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
+            "Give one name a line, in the order of the labels."
+        )
+
+
+class ExportMismatchError(FieldmarkError, RuntimeError):
+    """An exported network that does not give what the network gives."""
+
+    kind = "export_mismatch"
+
+    def __init__(self, *, medium: str, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"The exported network for {medium} differs from the original by {difference:.3g}; allowed is "
+            f"{tolerance:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
+        )
+
+
 # ---------------------------------------------------------------- embeddings, evaluation, galleries
 
 

@@ -2,6 +2,7 @@
 
 import io
 import mmap
+import struct
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from pickletools import genops
 from types import MappingProxyType
-from typing import BinaryIO, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
@@ -36,6 +37,12 @@ DTYPES: Mapping[str, torch.dtype] = MappingProxyType(
         "BoolStorage": torch.bool,
     }
 )
+
+_DAMAGE = (
+    *(ValueError, TypeError, LookupError, OverflowError, RuntimeError),
+    *(OSError, EOFError, struct.error, zipfile.BadZipFile),
+)
+"""What the libraries used here raise at damaged files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +102,7 @@ def read_torch_file(path: Path) -> dict[str, object]:
         return {name: _restore(value, storages, tensors) for name, value in tree.items() if isinstance(name, str)}
     except FileNotFoundError as error:
         raise WeightsFileError(path=path, reason="there is no such file") from error
-    except (ValueError, TypeError, LookupError, OverflowError, RuntimeError, OSError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
         raise WeightsFileError(path=path, reason=str(error) or type(error).__name__) from error
 
 
@@ -213,7 +220,7 @@ class _PickleReader:
             "BUILD": self._build,
         }
 
-    def read(self, stream: BinaryIO) -> object:
+    def read(self, stream: io.BytesIO) -> object:
         """The value that a pickle makes; the stream stands behind it."""
         for opcode, argument, _ in genops(stream):
             if opcode.name == "STOP":
