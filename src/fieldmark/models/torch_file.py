@@ -97,7 +97,7 @@ def read_torch_file(path: Path) -> dict[str, object]:
     try:
         tree, storages = _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         if not isinstance(tree, dict):
-            raise TypeError("it holds no dictionary of names and tensors")  # noqa: TRY301 - one place for the path
+            raise TypeError("it holds no dictionary of names and tensors")
         tensors: dict[str, Tensor] = {}
         return {name: _restore(value, storages, tensors) for name, value in tree.items() if isinstance(name, str)}
     except FileNotFoundError as error:
