@@ -1,9 +1,9 @@
 """Time and memory of the ranking constraint: the direct tensor over all quadruplets beside ours.
 
-    python benchmarks/ranking_loss.py [--threads 2] [--repeats 3]
+    python benchmarks/ranking_loss.py [--threads 2] [--repeats 3] [--rows-per-class 4]
 
-Each figure is measured in a process of its own: value and gradient of one batch of rows of 256 numbers, 8 rows a class,
-the least time of the repeats, and by how much the process's peak memory grew. A fit of log time on log n over the last
+Each figure is measured in a process of its own: value and gradient of one batch of rows of 256 numbers, the least
+time of the repeats, and by how much the process's peak memory grew. A fit of log time on log n over the last
 four sizes gives the growth. The direct form holds a tensor of n^4 numbers, so it ends at 128 rows.
 """
 
@@ -23,7 +23,7 @@ from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.types import Outputs
 
-DIM, ROWS_PER_CLASS = 256, 8
+DIM = 256
 DIRECT_SIZES = (16, 32, 64, 96, 128)
 OUR_SIZES = (16, 32, 64, 96, 128, 256, 512, 1024)
 DISAGREEMENT = 1e-6
@@ -77,11 +77,11 @@ def mean_above_zero(terms: Tensor) -> Tensor:
     return above.sum(dtype=torch.float64) / (above > 0).sum().clamp(min=1)
 
 
-def measure(form: str, row_count: int, *, threads: int, repeats: int) -> dict[str, float]:
+def measure(form: str, row_count: int, *, class_rows: int, threads: int, repeats: int) -> dict[str, float]:
     """Value, seconds and megabytes of one form at one size, in this process."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(row_count)
-    label = torch.arange(row_count) // ROWS_PER_CLASS
+    label = torch.arange(row_count) // class_rows
     rows = normalize(torch.randn(row_count, DIM, generator=generator)).requires_grad_()
     outputs = Outputs(embedding=rows, logits=rows, label=label, medium=torch.arange(row_count) % 4)
     loss = FORMS[form]()
@@ -97,14 +97,13 @@ def measure(form: str, row_count: int, *, threads: int, repeats: int) -> dict[st
     return {"value": value.item(), "seconds": seconds, "megabytes": peak / 1024}
 
 
-def run_all(*, threads: int, repeats: int) -> dict[str, dict[int, dict[str, float]]]:
+def run_all(**options: int) -> dict[str, dict[int, dict[str, float]]]:
     """Every form at every size it can take, each in a new process."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     context = multiprocessing.get_context("spawn")
     for form in FORMS:
         for size in DIRECT_SIZES if form.endswith("direct") else OUR_SIZES:
             with context.Pool(1) as pool:
-                options = {"threads": threads, "repeats": repeats}
                 found.setdefault(form, {})[size] = pool.apply(measure, (form, size), options)
     return found
 
@@ -126,15 +125,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rows-per-class", type=int, default=4, help="at most 5: 16 rows must have three classes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
-    found = run_all(threads=arguments.threads, repeats=arguments.repeats)
+    found = run_all(class_rows=arguments.rows_per_class, threads=arguments.threads, repeats=arguments.repeats)
     differences = {form: largest_difference(found, form) for form in ("two hinges", "released")}
     growths = {form: growth(by_size) for form, by_size in found.items()}
     if arguments.json:
         print(json.dumps({"measured": found, "growth": growths, "largest_difference": differences}))
     else:
-        print("| n | " + " | ".join(f"{form}: s, MB" for form in FORMS) + " |\n|---" * 1 + "|---" * len(FORMS) + "|")
+        print("| n | " + " | ".join(f"{form}: s, MB" for form in FORMS) + " |")
+        print("|---" * (1 + len(FORMS)) + "|")
         for size in OUR_SIZES:
             cells = [found[form].get(size) for form in FORMS]
             shown = [f"{cell['seconds']:.4f}, {cell['megabytes']:,.0f}" if cell else "-" for cell in cells]

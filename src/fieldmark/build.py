@@ -206,7 +206,7 @@ def supported_media(config: ModelConfig) -> tuple[Medium, ...]:
         case FGCrossNetConfig():
             return MEDIA
         case SharedSpaceConfig():
-            return tuple(medium for medium in MEDIA if _parts(config, medium))
+            return tuple(medium for medium in MEDIA if encoder_configs(config, medium))
     assert_never(config)
 
 
@@ -227,7 +227,7 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
         case FGCrossNetConfig():
             return _build_light_encoder(config, medium)
         case SharedSpaceConfig():
-            parts = _parts(config, medium)
+            parts = encoder_configs(config, medium)
             if not parts:
                 supported = [each.value for each in supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
@@ -244,6 +244,7 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
                 crop_pixels=config.crop_pixels,
                 frame_seconds=config.frame_seconds,
                 max_frames=config.max_frames,
+                resize_once=config.resize_once,
             )
         case Medium.AUDIO:
             return SpectrogramEncoder(
@@ -256,7 +257,8 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
     assert_never(medium)
 
 
-def _parts(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+def encoder_configs(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+    """The configurations of a medium's encoders, whose features are joined."""
     match medium:
         case Medium.IMAGE:
             return config.image

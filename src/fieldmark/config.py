@@ -167,6 +167,9 @@ class FGCrossNetConfig(Section):
     )
     allow_download: bool = Field(default=False, description="whether 'start' may be downloaded from the model hub")
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    resize_once: bool = Field(
+        default=False, description="pictures are read at full size and resized in one step, as released; slower"
+    )
     crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")

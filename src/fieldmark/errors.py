@@ -467,6 +467,30 @@ class ExportMismatchError(FieldmarkError, RuntimeError):
         )
 
 
+class EvaluationFileError(FieldmarkError, ValueError):
+    """A file that does not hold what `fieldmark evaluate --json` prints."""
+
+    kind = "evaluation_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The evaluation '{path}' cannot be used: {reason}. "
+            "Give a file that holds what `fieldmark evaluate --json` printed."
+        )
+
+
+class HubError(FieldmarkError, OSError):
+    """A model hub that does not give or take a model."""
+
+    kind = "hub"
+
+    def __init__(self, *, name: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"The model hub did not {action} '{name}': {reason}. "
+            "Give a local folder, or look at the name, the network and the account you are logged in to."
+        )
+
+
 # ---------------------------------------------------------------- embeddings, evaluation, galleries
 
 

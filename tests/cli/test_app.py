@@ -36,6 +36,9 @@ COMMANDS = [
     "verify",
     "index",
     "search",
+    "checkpoint",
+    "checkpoint import",
+    "checkpoint export",
 ]
 
 

@@ -21,6 +21,7 @@ from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.types import Medium
+from fieldmark.workflows.model_card import portable_config
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -103,7 +104,7 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
         "outputs": list(OUTPUT_NAMES),
         "dim": model.network.dim,
         "class_names": list(model.class_names),
-        "config": json.loads(model.config.to_json()),
+        "config": portable_config(model),
     }
     write_durably(folder / DESCRIPTION_NAME, json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
     return report
