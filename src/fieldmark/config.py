@@ -39,9 +39,9 @@ def _folder(info: Validation) -> Path:
 
 
 def _resolve_name(name: str, info: Validation) -> str:
-    """A local folder becomes absolute; a hub name or `package:` name stays as it is."""
+    """A local folder or file becomes absolute; a hub name or `package:` name stays as it is."""
     folder = _folder(info)
-    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).is_dir())
+    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).exists())
     return str((folder / name).resolve()) if is_local else name
 
 
@@ -160,7 +160,16 @@ class FGCrossNetConfig(Section):
     frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
     max_frames: Count = Field(25, description="frames of one video")
     stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
+    start: WeightsName | None = Field(
+        None,
+        description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
+        "torchvision or transformers, a folder, package:NAME/FOLDER, or a model hub name; None: at random",
+    )
+    allow_download: bool = Field(default=False, description="whether 'start' may be downloaded from the model hub")
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    resize_once: bool = Field(
+        default=False, description="pictures are read at full size and resized in one step, as released; slower"
+    )
     crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
@@ -218,6 +227,8 @@ class RankingConfig(Section):
     weight: float = Field(0.1, description="He et al. 2019, released code")
     margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
     second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
+    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="which negatives of a pair; none: all")
+    cross_media: bool = Field(default=False, description="only positives of two media")
 
 
 class ReleasedRankingConfig(Section):

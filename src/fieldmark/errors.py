@@ -414,6 +414,84 @@ class CheckpointError(FieldmarkError, ValueError):
         )
 
 
+class WeightsFileError(FieldmarkError, ValueError):
+    """A file of weights of another program that cannot be used."""
+
+    kind = "weights_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The weights '{path}' cannot be used: {reason}. "
+            "Give a state dict saved by torch.save, or a safetensors file."
+        )
+
+
+class StateNamesError(WeightsFileError):
+    """A state dict whose names are not those of the network it is for."""
+
+    kind = "state_names"
+
+    def __init__(self, *, path: Path | str, network: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        unmatched = [
+            f"{name}{nearest(name, missing).rstrip('?').replace('Did you mean', 'nearest:')}" for name in unexpected
+        ]
+        FieldmarkError.__init__(
+            self,
+            f"The weights '{path}' are not those of {network}: "
+            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'}). "
+            "Give the state dict of such a network, or rename its tensors.",
+        )
+
+
+class ClassNamesError(FieldmarkError, ValueError):
+    """A list of class names that is not one for each class."""
+
+    kind = "class_names"
+
+    def __init__(self, *, path: Path | str, reason: str, count: int) -> None:
+        super().__init__(
+            f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
+            "Give one name a line, in the order of the labels."
+        )
+
+
+class ExportMismatchError(FieldmarkError, RuntimeError):
+    """An exported network that does not give what the network gives."""
+
+    kind = "export_mismatch"
+
+    def __init__(self, *, medium: str, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"The exported network for {medium} differs from the original by {difference:.3g}; allowed is "
+            f"{tolerance:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
+        )
+
+
+class EvaluationFileError(FieldmarkError, ValueError):
+    """A file that does not hold what `fieldmark evaluate --json` prints."""
+
+    kind = "evaluation_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The evaluation '{path}' cannot be used: {reason}. "
+            "Give a file that holds what `fieldmark evaluate --json` printed."
+        )
+
+
+class HubError(FieldmarkError, OSError):
+    """A model hub that does not give or take a model."""
+
+    kind = "hub"
+
+    def __init__(self, *, name: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"The model hub did not {action} '{name}': {reason}. "
+            "Give a local folder, or look at the name, the network and the account you are logged in to."
+        )
+
+
 # ---------------------------------------------------------------- embeddings, evaluation, galleries
 
 

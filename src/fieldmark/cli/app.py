@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fieldmark import __version__
+from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.gallery import gallery_app
@@ -44,6 +45,7 @@ app.add_typer(data_app, name="data")
 app.add_typer(evaluation_app)
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(serving_app)
+app.add_typer(checkpoint_app, name="checkpoint")
 
 
 def _show_version(*, value: bool) -> bool:

@@ -18,7 +18,7 @@ from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryErr
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.media.loaders import hash_content
-from fieldmark.training.checkpoint import best_path, write_durably
+from fieldmark.training.checkpoint import find_checkpoint, write_durably
 from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
 from fieldmark.workflows.judge import judge_gallery
@@ -172,7 +172,7 @@ def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Mode
         checkpoint = own
     source = Path(checkpoint)
     model = load_model(source, device=host.torch_device())
-    content = (best_path(source) if source.is_dir() else source).read_bytes()
+    content = find_checkpoint(source).read_bytes()
     segments = folder / SEGMENTS_NAME
     try:
         store = LanceIndex.open(segments, fingerprint=model.fingerprint)
