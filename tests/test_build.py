@@ -165,14 +165,19 @@ def test_losses_are_built_with_their_weights():
         "{kind='center', weight=0.5, space='logits'}",
         "{kind='ranking'}",
         "{kind='released_ranking'}",
+        "{kind='released_center', weight=0.25}",
     ]
     config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
     network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
     built = build_losses(config.losses, network=network)
-    assert list(built) == ["classification", "center", "ranking", "released_ranking"]
+    assert list(built) == ["classification", "center", "ranking", "released_ranking", "released_center"]
     assert [built[name].weight for name in ("classification", "center")] == [2.0, 0.5]
     assert isinstance(built["center"].module, CenterLoss)
     assert isinstance(built["ranking"].module, RankingLoss)
+    assert built["released_center"].lr_scale == 1000
+    again, other = (build_losses(config.losses, network=network, seed=seed)["released_center"] for seed in (0, 1))
+    assert torch.equal(built["released_center"].module.centers, again.module.centers)
+    assert not torch.equal(built["released_center"].module.centers, other.module.centers)
     assert isinstance(built["released_ranking"].module, ReleasedRankingLoss)
 
 

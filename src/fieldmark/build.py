@@ -20,6 +20,7 @@ from fieldmark.config import (
     ModelConfig,
     OnnxImageConfig,
     RankingConfig,
+    ReleasedCenterConfig,
     ReleasedRankingConfig,
     SharedSpaceConfig,
     TrainConfig,
@@ -37,7 +38,7 @@ from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, Spectrogra
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
-from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
@@ -237,7 +238,11 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
                 max_frames=config.max_frames,
             )
         case Medium.AUDIO:
-            return SpectrogramEncoder(side_pixels=config.crop_pixels, segment_seconds=config.sound_seconds)
+            return SpectrogramEncoder(
+                side_pixels=config.crop_pixels,
+                resize_pixels=config.resize_pixels if config.crop_spectrograms else None,
+                segment_seconds=config.sound_seconds,
+            )
         case Medium.TEXT:
             return CharacterEncoder(text_length=config.text_length, released=config.released_text)
     assert_never(medium)
@@ -289,18 +294,34 @@ def _join(encoders: Sequence[Encoder]) -> Encoder:
     return encoders[0] if len(encoders) == 1 else ConcatenatedEncoder(encoders)
 
 
-def build_losses(configs: Sequence[LossConfig], *, network: Network) -> dict[str, WeightedLoss]:
-    """The losses with their weights, by the names under which they are reported."""
-    return {config.kind: WeightedLoss(_build_loss(config, network=network), config.weight) for config in configs}
+def build_losses(configs: Sequence[LossConfig], *, network: Network, seed: int = 0) -> dict[str, WeightedLoss]:
+    """The losses with their weights, by the names under which they are reported.
+
+    Args:
+        seed: For centers that start at random.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        config.kind: WeightedLoss(
+            _build_loss(config, network=network, generator=generator),
+            config.weight,
+            # With SGD a factor on the gradient is one on the rate.
+            lr_scale=config.gradient_scale if isinstance(config, ReleasedCenterConfig) else 1.0,
+        )
+        for config in configs
+    }
 
 
-def _build_loss(config: LossConfig, *, network: Network) -> nn.Module:
+def _build_loss(config: LossConfig, *, network: Network, generator: torch.Generator) -> nn.Module:
     match config:
         case ClassificationConfig():
             return ClassificationLoss(label_smoothing=config.label_smoothing)
         case CenterConfig():
             dim = network.training_dim if config.space == "embedding" else network.class_count
             return CenterLoss(class_count=network.class_count, dim=dim, rate=config.rate, space=config.space)
+        case ReleasedCenterConfig():
+            dim = network.training_dim if config.space == "embedding" else network.class_count
+            return ReleasedCenterLoss(class_count=network.class_count, dim=dim, space=config.space, generator=generator)
         case RankingConfig():
             return RankingLoss(margin=config.margin, second_margin=config.second_margin)
         case ReleasedRankingConfig():
@@ -326,4 +347,5 @@ def build_schedule(config: TrainConfig) -> Schedule:
         warmup_epochs=config.warmup_epochs,
         step_epochs=config.step_epochs,
         step_factor=config.step_factor,
+        is_early=config.step_early,
     )

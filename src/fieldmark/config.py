@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldmark.errors import ConfigError, nearest
+from fieldmark.types import Medium
 
 DEFAULT_PRESET = "fieldmark"
 
@@ -160,6 +161,7 @@ class FGCrossNetConfig(Section):
     max_frames: Count = Field(25, description="frames of one video")
     stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
@@ -200,6 +202,15 @@ class CenterConfig(Section):
     )
 
 
+class ReleasedCenterConfig(Section):
+    """Centers as the released code has them: parameters that start at random and move by a scaled gradient."""
+
+    kind: Literal["released_center"]
+    weight: float = Field(0.001, description="He et al. 2019, released code")
+    gradient_scale: Positive = Field(1000.0, description="factor on the centers' gradient (released code)")
+    space: Literal["embedding", "logits"] = Field("logits", description="where distances are taken")
+
+
 class RankingConfig(Section):
     """Quadruplets: an item is nearer to its class than to others."""
 
@@ -219,7 +230,8 @@ class ReleasedRankingConfig(Section):
 
 
 LossConfig = Annotated[
-    ClassificationConfig | CenterConfig | RankingConfig | ReleasedRankingConfig, Field(discriminator="kind")
+    ClassificationConfig | CenterConfig | ReleasedCenterConfig | RankingConfig | ReleasedRankingConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -230,9 +242,16 @@ class DataConfig(Section):
     """How batches are made."""
 
     validation_share: Share = Field(0.15, description="share of train taken for validation, by group")
+    order: Literal["classes", "lists"] = Field(
+        "classes",
+        description="classes: some classes in every medium they have, drawn anew in each epoch; lists: each medium in "
+        "the order of the manifest, up to the end of the shortest (released)",
+    )
+    items_per_medium: Count = Field(4, description="of a batch in the order of lists (released code)")
     classes_per_batch: Count = 16
     items_per_class: Count = Field(2, description="of every medium")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that decode; 0: the training process")
+    prefetch: Count = Field(2, description="batches that each of the workers decodes ahead")
     memory_megabytes: Annotated[int, Field(ge=0)] = Field(1024, description="decoded inputs kept in memory")
 
 
@@ -248,10 +267,32 @@ class TrainConfig(Section):
     warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
+    step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
     clip_norm: Positive | None = Field(None, description="largest gradient norm")
     patience_epochs: Count | None = Field(None, description="stop after so many epochs without a better validation")
     max_steps: Count | None = Field(None, description="stop after so many steps; None runs all epochs")
     checkpoint_seconds: Positive = Field(300.0, description="longest work that a crash may cost, seconds")
+
+
+class StageConfig(Section):
+    """A part of a run with media, losses and a schedule of its own; None is what `train` or `losses` says."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]*$")] = ""
+    media: Annotated[tuple[Medium, ...], Field(min_length=1)] | None = Field(None, description="None: all")
+    losses: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(None, description="kinds; None: all")
+    keep_centers: bool = Field(
+        default=True, description="go on with the centers of the stage before; released: start anew"
+    )
+    epochs: Count | None = None
+    lr: Positive | None = None
+    schedule: Literal["cosine", "constant", "step"] | None = None
+    warmup_epochs: NotNegative | None = None
+    patience_epochs: Count | None = None
+
+    def choose(self, train: TrainConfig) -> TrainConfig:
+        """The loop's choices in this stage."""
+        own = {name: value for name, value in self if name in TrainConfig.model_fields and value is not None}
+        return train.model_copy(update=own)
 
 
 class LimitsConfig(Section):
@@ -274,6 +315,7 @@ class Config(Section):
     losses: tuple[LossConfig, ...] = Field(min_length=1)
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    stages: tuple[StageConfig, ...] = Field((), description="in their order; none: one stage of all media and losses")
     limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")
@@ -283,6 +325,25 @@ class Config(Section):
         if repeated:
             raise ValueError(f"losses of the kind {', '.join(repeated)} stand twice; give each kind once")
         return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Config":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need names of their own, met {', '.join(names)}")
+        known = [loss.kind for loss in self.losses]
+        for stage in self.stages:
+            unknown = [kind for kind in stage.losses or () if kind not in known]
+            if unknown:
+                raise ValueError(
+                    f"stage '{stage.name}' names the losses {', '.join(unknown)}; 'losses' has {', '.join(known)}"
+                )
+        return self
+
+    @property
+    def all_stages(self) -> tuple[StageConfig, ...]:
+        """The stages of the run; one of all media and losses where none is named."""
+        return self.stages or (StageConfig(),)
 
     def to_json(self) -> str:
         """The effective configuration as one line of JSON; `parse_config` reads it back."""

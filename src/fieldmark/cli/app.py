@@ -90,7 +90,10 @@ def train(
     *,
     out: Annotated[Path, typer.Option("--out", help="run folder to make", show_default=False)],
     config: Annotated[
-        str | None, typer.Option("--config", help="TOML file, or a preset: fieldmark (the default), fgcrossnet, tiny")
+        str | None,
+        typer.Option(
+            "--config", help="TOML file, or a preset: fieldmark (the default), fgcrossnet, fgcrossnet_released, tiny"
+        ),
     ] = None,
     overrides: Annotated[
         list[str] | None,

@@ -106,6 +106,11 @@ def last_path(run: Path) -> Path:
     return run / "checkpoints" / "last.safetensors"
 
 
+def stage_path(run: Path, name: str) -> Path:
+    """Where a run keeps the best checkpoint of a finished stage, from which the next one started."""
+    return run / "checkpoints" / f"stage-{name}.safetensors"
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint; whatever happens meanwhile, `path` holds the old one or the new one, and never a part.
 

@@ -1,12 +1,12 @@
-"""The training loop: epochs, validation, selection of the best, and exact resume."""
+"""The training loop: stages, epochs, validation, selection of the best, and exact resume."""
 
+import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 from torch import nn
@@ -21,81 +21,16 @@ from fieldmark.training.checkpoint import (
     load_checkpoint,
     restore_state,
     save_checkpoint,
+    stage_path,
+    write_durably,
 )
-from fieldmark.training.optimizer import OptimizerOptions, Schedule, optimizer_state, restore_optimizer
+from fieldmark.training.optimizer import optimizer_state, restore_optimizer
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
-from fieldmark.training.step import Forward, Stepper, WeightedLoss, interrupts_after, seed_step
+from fieldmark.training.step import Stepper, interrupts_after, seed_step
+from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Reporter
 
 logger = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class BatchSource(Protocol):
-    """Where batches come from."""
-
-    def __len__(self) -> int:
-        """Steps of an epoch."""
-
-    def __call__(self, epoch: int, first_step: int) -> Iterable[Batch]:
-        """The batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingTask:
-    """What is trained, towards what, on what.
-
-    Args:
-        network: Whose weights are trained and kept.
-        forward: What it makes of a batch's parts: embeddings of length 1 and logits.
-        item_count: Items that the batches draw from.
-        validate: Gives the validation MAP of the network, which is in evaluation mode; None for no validation.
-    """
-
-    network: nn.Module
-    forward: Forward
-    losses: Mapping[str, WeightedLoss]
-    batches: BatchSource
-    item_count: int
-    validate: Callable[[nn.Module], float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How it is trained.
-
-    Args:
-        patience_epochs: Training stops after so many epochs without a better validation; None never stops early.
-        max_steps: Training stops after so many steps; None runs all epochs.
-        checkpoint_seconds: From one checkpoint to the next within an epoch; each epoch ends with one anyway.
-        failure_share: Share of the items that may be passed over; one always may.
-    """
-
-    epochs: int
-    optimizer: OptimizerOptions
-    schedule: Schedule
-    patience_epochs: int | None = None
-    max_steps: int | None = None
-    checkpoint_seconds: float = 300.0
-    failure_share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a run came to.
-
-    Args:
-        best_path: The checkpoint with the best validation MAP, or the last one without validation.
-        best_epoch: Counted from 1.
-        best_score: Its validation MAP; None without validation.
-    """
-
-    best_path: Path
-    best_epoch: int
-    best_score: float | None
-    epochs: int
-    steps: int
-    seconds: float
 
 
 def train(
@@ -152,17 +87,25 @@ class _Trainer:
         self._provenance = provenance
         self._folder = folder
         self._reporter = reporter
-        self._stepper = Stepper(
-            task.network,
-            forward=task.forward,
-            losses=task.losses,
-            options=options.optimizer,
-            last_good=last_path(folder),
-        )
-        self._progress = Progress(steps_per_epoch=len(task.batches))
-        all_steps = options.epochs * len(task.batches)
-        self._step_count = all_steps if options.max_steps is None else min(all_steps, options.max_steps)
+        self._losses = nn.ModuleDict({name: each.module for name, each in task.losses.items()})
+        self._fresh_losses = {name: copy.deepcopy(each.module.state_dict()) for name, each in task.losses.items()}
+        self._progress = Progress(steps_per_epoch=len(task.stages[0].batches))
+        self._stepper = self._make_stepper()
         self._saved_at = time.monotonic()
+
+    @property
+    def _stage(self) -> TrainingStage:
+        return self._task.stages[self._progress.stage]
+
+    def _make_stepper(self) -> Stepper:
+        stage = self._stage
+        return Stepper(
+            self._task.network,
+            forward=self._task.forward,
+            losses={name: self._task.losses[name] for name in stage.loss_names},
+            options=stage.optimizer,
+            last_good=last_path(self._folder),
+        )
 
     def restore(self) -> None:
         """Puts everything back to where the last checkpoint was written."""
@@ -171,26 +114,30 @@ class _Trainer:
         if checkpoint.resume is None:
             raise CheckpointError(path=path, reason="it holds weights only, and no state to go on from")
         progress = Progress.from_json(checkpoint.resume.progress_json, path=path)
-        is_as_long = progress.steps_per_epoch == self._progress.steps_per_epoch
+        lengths = [len(stage.batches) for stage in self._task.stages]
+        is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
         changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
         if changed:
             raise RunChangedError(path=self._folder, what=changed)
-        restore_state(self._stepper.network, checkpoint.network, path=path)
-        restore_state(self._stepper.losses, checkpoint.losses, path=path)
-        restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
         self._progress = progress
+        self._stepper = self._make_stepper()
+        restore_state(self._task.network, checkpoint.network, path=path)
+        restore_state(self._losses, checkpoint.losses, path=path)
+        restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
         write_metrics(self._folder / "metrics.csv", progress.history)
         begun, now = checkpoint.provenance.code_version, self._provenance.code_version
         versions = "" if begun == now else f" (begun by version {begun} of the code, now {now})"
         self._reporter.say(f"Going on after {progress.epoch} epochs and {progress.step} steps{versions}.")
 
     def run(self) -> TrainingResult:
-        """Runs the epochs that are left."""
+        """Runs the stages and epochs that are left."""
         device = self._stepper.device
         try:
             with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                while self._epoch_steps() > 0 and not self._is_out_of_patience():
-                    self._run_epoch()
+                self._run_stage()
+                while self._has_next_stage():
+                    self._begin_stage()
+                    self._run_stage()
         except KeyboardInterrupt:
             self._save_last()
             self._reporter.say(f"Stopped; '{last_path(self._folder)}' holds every step done. Go on with --resume.")
@@ -205,19 +152,57 @@ class _Trainer:
             seconds=sum(row.seconds for row in progress.history),
         )
 
+    def _run_stage(self) -> None:
+        while self._epoch_steps() > 0 and not self._is_out_of_patience():
+            self._run_epoch()
+
+    def _has_next_stage(self) -> bool:
+        max_steps = self._options.max_steps
+        is_cut_off = max_steps is not None and self._progress.total_steps >= max_steps
+        return self._progress.stage + 1 < len(self._task.stages) and not is_cut_off
+
+    def _begin_stage(self) -> None:
+        """Goes from the end of a stage to the start of the next; after a crash in between, all is done again."""
+        kept = stage_path(self._folder, self._stage.name)
+        write_durably(kept, best_path(self._folder).read_bytes())
+        best = load_checkpoint(kept)
+        restore_state(self._task.network, best.network, path=kept)
+        restore_state(self._losses, best.losses, path=kept)
+        following = self._task.stages[self._progress.stage + 1]
+        for name in following.renewed:
+            self._losses[name].load_state_dict(self._fresh_losses[name])
+        self._progress = self._progress.begin_stage(steps_per_epoch=len(following.batches))
+        self._stepper = self._make_stepper()
+        self._save_last()
+
+    @property
+    def _stage_step_count(self) -> int:
+        """Steps of the running stage."""
+        max_steps, all_steps = self._options.max_steps, self._stage.step_count
+        return all_steps if max_steps is None else max(0, min(all_steps, max_steps - self._progress.steps_before))
+
+    @property
+    def _step_count(self) -> int:
+        """Steps of the whole run; a stage that ends early makes it fewer."""
+        following = self._task.stages[self._progress.stage + 1 :]
+        left = self._stage.step_count + sum(stage.step_count for stage in following)
+        all_steps, max_steps = self._progress.steps_before + left, self._options.max_steps
+        return all_steps if max_steps is None else min(all_steps, max_steps)
+
     def _epoch_steps(self) -> int:
-        """Steps of the running epoch: fewer in one that `max_steps` cuts off, 0 after the last."""
-        steps_per_epoch = self._progress.steps_per_epoch
-        return max(0, min(steps_per_epoch, self._step_count - self._progress.epoch * steps_per_epoch))
+        """Steps of the running epoch: fewer in one that `max_steps` cuts off, 0 after the last of the stage."""
+        progress = self._progress
+        done = (progress.epoch - progress.epochs_before) * progress.steps_per_epoch
+        return max(0, min(progress.steps_per_epoch, self._stage_step_count - done))
 
     def _is_out_of_patience(self) -> bool:
-        patience, progress = self._options.patience_epochs, self._progress
-        return patience is not None and progress.epoch - progress.best_epoch >= patience
+        patience, progress = self._stage.patience_epochs, self._progress
+        return patience is not None and progress.epoch - max(progress.best_epoch, progress.epochs_before) >= patience
 
     def _run_epoch(self) -> None:
-        self._stepper.network.train()
-        self._stepper.losses.train()
-        batches = iter(self._task.batches(self._progress.epoch, self._progress.step))
+        self._task.network.train()
+        self._losses.train()
+        batches = iter(self._stage.batches(self._progress.epoch, self._progress.step))
         while self._progress.step < self._epoch_steps():
             started = time.monotonic()
             batch = next(batches)
@@ -243,12 +228,13 @@ class _Trainer:
         if not batch.parts:
             return None
         seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step)
-        return self._stepper.take(batch, lr=self._lr(progress.total_steps), step=progress.total_steps + 1)
+        return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
 
     def _lr(self, step: int) -> float:
-        schedule, steps_per_epoch = self._options.schedule, self._progress.steps_per_epoch
-        factor = schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=self._step_count)
-        return self._options.optimizer.lr * factor
+        """The rate at a step of the running stage, counted from 0."""
+        stage, steps_per_epoch = self._stage, self._progress.steps_per_epoch
+        factor = stage.schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=self._stage_step_count)
+        return stage.optimizer.lr * factor
 
     def _check_failures(self, batch: Batch) -> None:
         failed = self._progress.failed_item_ids
@@ -266,9 +252,10 @@ class _Trainer:
         score = self._validate()
         progress, sums = self._progress, self._progress.sums
         row = EpochMetrics(
+            stage=self._stage.name,
             epoch=progress.epoch + 1,
             step=progress.total_steps,
-            lr=self._lr(progress.total_steps - 1),
+            lr=self._lr(progress.stage_steps - 1),
             loss=sums.mean_loss(),
             validation_map=score,
             seconds=sums.seconds + time.monotonic() - started,
@@ -282,21 +269,23 @@ class _Trainer:
         self._progress = finished
         self._save_last()
         write_metrics(self._folder / "metrics.csv", finished.history)
-        self._reporter.say(row.describe(epochs=self._options.epochs, is_best=is_best))
+        self._reporter.say(
+            row.describe(epochs=self._stage.epochs, epochs_before=progress.epochs_before, is_best=is_best)
+        )
 
     def _validate(self) -> float | None:
-        if self._task.validate is None:
+        if self._stage.validate is None:
             return None
-        self._stepper.network.eval()
+        self._task.network.eval()
         with torch.no_grad():
-            return self._task.validate(self._stepper.network)
+            return self._stage.validate(self._task.network)
 
     def _checkpoint(self, progress: Progress) -> Checkpoint:
         validated = progress.history[-1] if progress.history and progress.step == 0 else None
         return Checkpoint(
             provenance=self._provenance,
-            network=self._stepper.network.state_dict(),
-            losses=self._stepper.losses.state_dict(),
+            network=self._task.network.state_dict(),
+            losses=self._losses.state_dict(),
             epoch=progress.epoch,
             validation_map=validated.validation_map if validated else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),

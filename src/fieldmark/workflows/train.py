@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import assert_never, final
 
 import numpy as np
 import torch
@@ -22,18 +22,18 @@ from fieldmark.build import (
     new_model,
     supported_media,
 )
-from fieldmark.config import Config, load_config
+from fieldmark.config import Config, StageConfig, load_config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
 from fieldmark.data.manifest import read_manifest
-from fieldmark.data.sampler import CrossMediaSampler
+from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.data.split import split_validation
 from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
 from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.training.checkpoint import Provenance, last_path, write_durably
-from fieldmark.training.loop import BatchSource, TrainingOptions, TrainingResult, TrainingTask
 from fieldmark.training.loop import train as run_loop
+from fieldmark.training.task import BatchSource, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, Split
 from fieldmark.workflows.encode import FailureLog, Host, encode_item, encode_items, keep_supported, project
 
@@ -131,7 +131,9 @@ def train(
     )
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=host.reporter)
     rows = _read_rows(items, model=model, failures=failures, host=host)
-    train_rows, validation_rows = rows[Split.TRAIN], rows[Split.VALIDATION]
+    stages = tuple(
+        _stage(stage, config=config, rows=rows, failures=failures, manifest=manifest) for stage in config.all_stages
+    )
     receipt = _Receipt(manifest, model=model, rows=rows)
     receipt.check(out, resume=resume)
     if not has_run:  # what an older run was made from stands until this one has been let in by its checkpoint
@@ -141,12 +143,9 @@ def train(
         TrainingTask(
             network=model.network,
             forward=model.network.forward_together,
-            losses=build_losses(config.losses, network=model.network),
-            batches=_ListedBatches(_batches(train_rows, config), failures),
-            item_count=sum(len(each.items) for each in train_rows.values()),
-            validate=partial(_validate, rows=validation_rows, failures=failures)
-            if _can_validate(validation_rows)
-            else None,
+            losses=build_losses(config.losses, network=model.network, seed=config.seed),
+            stages=stages,
+            item_count=sum(len(each.items) for each in rows[Split.TRAIN].values()),
         ),
         options=_options(config),
         provenance=receipt.provenance,
@@ -232,14 +231,59 @@ def _fit_head(
     )
 
 
-def _batches(rows: Rows, config: Config) -> BatchStream:
-    sampler = CrossMediaSampler(
-        {medium: each.label for medium, each in rows.items()},
-        classes_per_batch=config.data.classes_per_batch,
-        items_per_class=config.data.items_per_class,
-        seed=config.seed,
+def _stage(
+    stage: StageConfig, *, config: Config, rows: Mapping[Split, Rows], failures: FailureLog, manifest: Path
+) -> TrainingStage:
+    """A stage on its own media.
+
+    Raises:
+        NoItemsError: There is no training item of its media.
+    """
+    choices = stage.choose(config.train)
+    chosen = {
+        split: {medium: each for medium, each in own.items() if stage.media is None or medium in stage.media}
+        for split, own in rows.items()
+    }
+    if not chosen[Split.TRAIN]:
+        wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
+        raise NoItemsError(path=manifest, wanted=wanted, present=f"items of {', '.join(rows[Split.TRAIN])}")
+    kinds = tuple(loss.kind for loss in config.losses)
+    return TrainingStage(
+        name=stage.name,
+        batches=_ListedBatches(_batches(chosen[Split.TRAIN], config), failures),
+        loss_names=tuple(kind for kind in kinds if stage.losses is None or kind in stage.losses),
+        epochs=choices.epochs,
+        optimizer=build_optimizer_options(choices),
+        schedule=build_schedule(choices),
+        renewed=() if stage.keep_centers else tuple(kind for kind in kinds if kind in {"center", "released_center"}),
+        patience_epochs=choices.patience_epochs,
+        validate=partial(_validate, rows=chosen[Split.VALIDATION], failures=failures)
+        if _can_validate(chosen[Split.VALIDATION])
+        else None,
     )
-    return BatchStream(CrossMediaDataset(rows), sampler, workers=config.data.workers)
+
+
+def _batches(rows: Rows, config: Config) -> BatchStream:
+    data = config.data
+    return BatchStream(CrossMediaDataset(rows), _sampler(rows, config), workers=data.workers, prefetch=data.prefetch)
+
+
+def _sampler(rows: Rows, config: Config) -> Sampler:
+    match config.data.order:
+        case "classes":
+            return CrossMediaSampler(
+                {medium: each.label for medium, each in rows.items()},
+                classes_per_batch=config.data.classes_per_batch,
+                items_per_class=config.data.items_per_class,
+                seed=config.seed,
+            )
+        case "lists":
+            return ListSampler(
+                {medium: len(each.label) for medium, each in rows.items()},
+                items_per_medium=config.data.items_per_medium,
+                seed=config.seed,
+            )
+    assert_never(config.data.order)
 
 
 @final
@@ -295,10 +339,6 @@ def _can_validate(rows: Rows) -> bool:
 
 def _options(config: Config) -> TrainingOptions:
     return TrainingOptions(
-        epochs=config.train.epochs,
-        optimizer=build_optimizer_options(config.train),
-        schedule=build_schedule(config.train),
-        patience_epochs=config.train.patience_epochs,
         max_steps=config.train.max_steps,
         checkpoint_seconds=config.train.checkpoint_seconds,
         failure_share=config.limits.failure_share,
