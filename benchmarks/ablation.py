@@ -1,4 +1,4 @@
-"""The ablation the paper argues from: every subset of the three constraints, several seeds, four studies.
+r"""The ablation the paper argues from: every subset of the three constraints, several seeds, four studies.
 
     python benchmarks/ablation.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml \
         --kept runs/ablation --out docs/results/ablation.md

@@ -28,6 +28,7 @@ class Round:
     Args:
         average_precision: MAP by direction, those within a medium too.
         seconds: Of training.
+        chance: Mean MAP of random rankings in the directions between two media.
     """
 
     average_precision: Mapping[str, float]
@@ -35,6 +36,7 @@ class Round:
     class_count: int
     steps: int
     seconds: float
+    chance: float
 
     def mean(self, media: Sequence[fieldmark.Medium]) -> float:
         """Mean MAP of the directions between two of these media."""
@@ -89,6 +91,7 @@ def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
         class_count=evaluation.class_count,
         steps=steps,
         seconds=seconds,
+        chance=statistics.mean(each.chance for each in evaluation.directions if each.gallery_medium is not None),
     )
 
 
