@@ -158,7 +158,7 @@ def format_table(found: Mapping[str, Sequence[Round]], *, rate: float, command: 
     yield f"aviary. Test split, strict protocol, {seeds} seeds; mean MAP of the 12 directions between two media with"
     yield "its 95 % interval over the seeds; the difference is from the released recipe, below 'all repairs' from all"
     yield f"repairs, paired by seed. A random ranking reaches {first.chance:.3f}."
-    yield "What is no option but a fault (wrong labels on several GPUs, a script that does not start) all rows have mended."
+    yield "Faults that are no option (wrong labels on several GPUs, a script that does not start) no row has."
     yield ""
     yield "| recipe | MAP | 95 % interval | difference | 95 % interval |"
     yield "|---|---|---|---|---|"
