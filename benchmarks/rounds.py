@@ -27,7 +27,8 @@ class Round:
 
     Args:
         average_precision: MAP by direction, those within a medium too.
-        seconds: Of training.
+        steps: Of training; 0 for a method that is fitted on its own.
+        seconds: Of training, likewise.
         chance: Mean MAP of random rankings in the directions between two media.
     """
 
