@@ -1,7 +1,6 @@
 """The handlers that say what the gallery holds: items, classes, statistics, the map."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -131,13 +130,14 @@ def _statistics(service: Service) -> GalleryAnswer:
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
         bytes=_folder_bytes(gallery.folder),
-        calibrated_pairs=_no_pairs(),
+        calibrated_pairs=_calibrated_pairs(service),
         sources=list(service.desk.source_names),
     )
 
 
-def _no_pairs() -> Sequence[str]:
-    return []
+def _calibrated_pairs(service: Service) -> list[str]:
+    scales = service.newest_gallery().judgment.calibration.scales
+    return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
 
 
 def _folder_bytes(folder: Path) -> int:
