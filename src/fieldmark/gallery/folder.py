@@ -20,6 +20,11 @@ def versions_in(folder: Path) -> tuple[Path, ...]:
     return tuple((folder / f"{TABLE}.lance" / "_versions").glob("*.manifest"))
 
 
+def data_bytes(folder: Path) -> int:
+    """Bytes of the rows of all versions."""
+    return sum(path.stat().st_size for path in (folder / f"{TABLE}.lance" / "data").glob("*"))
+
+
 def record_newest(folder: Path, version: int) -> None:
     """Keeps the number of a version that was written to the end."""
     write_text(folder / NEWEST_NAME, str(version))
