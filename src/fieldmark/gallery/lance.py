@@ -38,6 +38,7 @@ from fieldmark.gallery.folder import (
     reason_of,
     record_newest,
     versions_in,
+    versions_stamp,
     writing_alone,
 )
 from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
@@ -91,7 +92,7 @@ class LanceIndex(SegmentIndex):
         self._wait_seconds = wait_seconds
         self._exact_rows = exact_rows
         self._guard = threading.Lock()
-        self._sized: tuple[int, int, Approximation | None] | None = None
+        self._sized: tuple[int | None, tuple[int, int, Approximation | None] | None] = (None, None)
         self._loaded: tuple[int, Snapshot] | None = None
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
@@ -348,11 +349,15 @@ class LanceIndex(SegmentIndex):
 
     def _size(self) -> tuple[int, int, Approximation | None]:
         """The newest version, its segments, and what its index is known to find; None where it has none."""
-        version, sized = self._refresh(), self._sized
+        (seen_stamp, sized), stamp = self._sized, versions_stamp(self._folder)
+        if sized is not None and stamp is not None and stamp == seen_stamp:
+            return sized
+        version = self._refresh()
         if sized is None or sized[0] != version:
             with failing_as_damaged(self._folder):
                 known = load_approximation(self._folder)
-            sized = self._sized = version, self.segment_count(), known
+            sized = version, self.segment_count(), known
+        self._sized = stamp, sized
         return sized
 
     def _newest(self, version: int) -> Snapshot:
