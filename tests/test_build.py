@@ -25,6 +25,7 @@ from fieldmark.errors import (
     MediumNotSupportedError,
 )
 from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.training.checkpoint import Checkpoint, Provenance, best_path, load_checkpoint, save_checkpoint
 from fieldmark.types import Segment, TextContent
@@ -165,15 +166,34 @@ def test_losses_are_built_with_their_weights():
         "{kind='center', weight=0.5, space='logits'}",
         "{kind='ranking'}",
         "{kind='released_ranking'}",
+        "{kind='released_center', weight=0.25}",
     ]
     config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
     network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
     built = build_losses(config.losses, network=network)
-    assert list(built) == ["classification", "center", "ranking", "released_ranking"]
+    assert list(built) == ["classification", "center", "ranking", "released_ranking", "released_center"]
     assert [built[name].weight for name in ("classification", "center")] == [2.0, 0.5]
     assert isinstance(built["center"].module, CenterLoss)
     assert isinstance(built["ranking"].module, RankingLoss)
+    assert built["released_center"].lr_scale == 1000
+    again, other = (build_losses(config.losses, network=network, seed=seed)["released_center"] for seed in (0, 1))
+    assert torch.equal(built["released_center"].module.centers, again.module.centers)
+    assert not torch.equal(built["released_center"].module.centers, other.module.centers)
     assert isinstance(built["released_ranking"].module, ReleasedRankingLoss)
+
+
+@pytest.mark.parametrize(
+    ("options", "kind"),
+    [
+        ("", RankingLoss),
+        (", mining='hard'", MinedRankingLoss),
+        (", mining='semi_hard', cross_media=true", MinedRankingLoss),
+    ],
+)
+def test_ranking_loss_is_built_with_its_mining(options, kind):
+    config = load_config("tiny", overrides=[f"losses=[{{kind='ranking'{options}}}]"])
+    network = new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU).network
+    assert isinstance(build_losses(config.losses, network=network)["ranking"].module, kind)
 
 
 def test_optimizer_and_schedule_are_built_as_configured():

@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldmark.errors import ConfigError, nearest
+from fieldmark.types import Medium
 
 DEFAULT_PRESET = "fieldmark"
 
@@ -38,9 +39,9 @@ def _folder(info: Validation) -> Path:
 
 
 def _resolve_name(name: str, info: Validation) -> str:
-    """A local folder becomes absolute; a hub name or `package:` name stays as it is."""
+    """A local folder or file becomes absolute; a hub name or `package:` name stays as it is."""
     folder = _folder(info)
-    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).is_dir())
+    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).exists())
     return str((folder / name).resolve()) if is_local else name
 
 
@@ -159,7 +160,17 @@ class FGCrossNetConfig(Section):
     frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
     max_frames: Count = Field(25, description="frames of one video")
     stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
+    start: WeightsName | None = Field(
+        None,
+        description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
+        "torchvision or transformers, a folder, package:NAME/FOLDER, or a model hub name; None: at random",
+    )
+    allow_download: bool = Field(default=False, description="whether 'start' may be downloaded from the model hub")
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    resize_once: bool = Field(
+        default=False, description="pictures are read at full size and resized in one step, as released; slower"
+    )
+    crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
@@ -200,6 +211,15 @@ class CenterConfig(Section):
     )
 
 
+class ReleasedCenterConfig(Section):
+    """Centers as the released code has them: parameters that start at random and move by a scaled gradient."""
+
+    kind: Literal["released_center"]
+    weight: float = Field(0.001, description="He et al. 2019, released code")
+    gradient_scale: Positive = Field(1000.0, description="factor on the centers' gradient (released code)")
+    space: Literal["embedding", "logits"] = Field("logits", description="where distances are taken")
+
+
 class RankingConfig(Section):
     """Quadruplets: an item is nearer to its class than to others."""
 
@@ -207,6 +227,8 @@ class RankingConfig(Section):
     weight: float = Field(0.1, description="He et al. 2019, released code")
     margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
     second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
+    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="which negatives of a pair; none: all")
+    cross_media: bool = Field(default=False, description="only positives of two media")
 
 
 class ReleasedRankingConfig(Section):
@@ -219,7 +241,8 @@ class ReleasedRankingConfig(Section):
 
 
 LossConfig = Annotated[
-    ClassificationConfig | CenterConfig | RankingConfig | ReleasedRankingConfig, Field(discriminator="kind")
+    ClassificationConfig | CenterConfig | ReleasedCenterConfig | RankingConfig | ReleasedRankingConfig,
+    Field(discriminator="kind"),
 ]
 
 
@@ -230,9 +253,16 @@ class DataConfig(Section):
     """How batches are made."""
 
     validation_share: Share = Field(0.15, description="share of train taken for validation, by group")
+    order: Literal["classes", "lists"] = Field(
+        "classes",
+        description="classes: some classes in every medium they have, drawn anew in each epoch; lists: each medium in "
+        "the order of the manifest, up to the end of the shortest (released)",
+    )
+    items_per_medium: Count = Field(4, description="of a batch in the order of lists (released code)")
     classes_per_batch: Count = 16
     items_per_class: Count = Field(2, description="of every medium")
     workers: Annotated[int, Field(ge=0)] = Field(0, description="processes that decode; 0: the training process")
+    prefetch: Count = Field(2, description="batches that each of the workers decodes ahead")
     memory_megabytes: Annotated[int, Field(ge=0)] = Field(1024, description="decoded inputs kept in memory")
 
 
@@ -248,10 +278,43 @@ class TrainConfig(Section):
     warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
+    step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
+    bf16: Literal["off", "auto", "on"] = Field(
+        "off", description="products in bfloat16; auto: where the chip itself multiplies so"
+    )
+    channels_last: bool = Field(default=False, description="memory order of pictures in which convolutions are fast")
+    compile: bool = Field(default=False, description="torch.compile; needs a C++ or CUDA compiler, slow at the start")
+    accumulation: Count = Field(
+        1,
+        description="parts in which a batch goes through the network, for less memory; losses still see all of its "
+        "rows at once, so each part goes through twice; batch norm sees a part at a time",
+    )
+    tensorboard: bool = Field(default=False, description="also write the metrics for TensorBoard (extra tensorboard)")
     clip_norm: Positive | None = Field(None, description="largest gradient norm")
     patience_epochs: Count | None = Field(None, description="stop after so many epochs without a better validation")
     max_steps: Count | None = Field(None, description="stop after so many steps; None runs all epochs")
     checkpoint_seconds: Positive = Field(300.0, description="longest work that a crash may cost, seconds")
+
+
+class StageConfig(Section):
+    """A part of a run with media, losses and a schedule of its own; None is what `train` or `losses` says."""
+
+    name: Annotated[str, Field(pattern=r"^[\w-]*$")] = ""
+    media: Annotated[tuple[Medium, ...], Field(min_length=1)] | None = Field(None, description="None: all")
+    losses: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(None, description="kinds; None: all")
+    keep_centers: bool = Field(
+        default=True, description="go on with the centers of the stage before; released: start anew"
+    )
+    epochs: Count | None = None
+    lr: Positive | None = None
+    schedule: Literal["cosine", "constant", "step"] | None = None
+    warmup_epochs: NotNegative | None = None
+    patience_epochs: Count | None = None
+
+    def choose(self, train: TrainConfig) -> TrainConfig:
+        """The loop's choices in this stage."""
+        own = {name: value for name, value in self if name in TrainConfig.model_fields and value is not None}
+        return train.model_copy(update=own)
 
 
 class LimitsConfig(Section):
@@ -302,6 +365,7 @@ class Config(Section):
     losses: tuple[LossConfig, ...] = Field(min_length=1)
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    stages: tuple[StageConfig, ...] = Field((), description="in their order; none: one stage of all media and losses")
     limits: LimitsConfig = LimitsConfig()
 
     @model_validator(mode="after")
@@ -311,6 +375,25 @@ class Config(Section):
         if repeated:
             raise ValueError(f"losses of the kind {', '.join(repeated)} stand twice; give each kind once")
         return self
+
+    @model_validator(mode="after")
+    def _check_stages(self) -> "Config":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need names of their own, met {', '.join(names)}")
+        known = [loss.kind for loss in self.losses]
+        for stage in self.stages:
+            unknown = [kind for kind in stage.losses or () if kind not in known]
+            if unknown:
+                raise ValueError(
+                    f"stage '{stage.name}' names the losses {', '.join(unknown)}; 'losses' has {', '.join(known)}"
+                )
+        return self
+
+    @property
+    def all_stages(self) -> tuple[StageConfig, ...]:
+        """The stages of the run; one of all media and losses where none is named."""
+        return self.stages or (StageConfig(),)
 
     def to_json(self) -> str:
         """The effective configuration as one line of JSON; `parse_config` reads it back."""

@@ -385,7 +385,8 @@ class TrainingMemoryError(TrainingError):
     def __init__(self, *, step: int, row_count: int, reason: str) -> None:
         super().__init__(
             f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
-            "Lower 'data.classes_per_batch' or 'data.items_per_class', or a size of the model "
+            "Raise 'train.accumulation' to take the batch through the network in parts, "
+            "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
             "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
         )
 
@@ -410,6 +411,84 @@ class CheckpointError(FieldmarkError, ValueError):
     def __init__(self, *, path: Path | str, reason: str) -> None:
         super().__init__(
             f"The checkpoint '{path}' cannot be used: {reason}. Give a run or checkpoint made by `fieldmark train`."
+        )
+
+
+class WeightsFileError(FieldmarkError, ValueError):
+    """A file of weights of another program that cannot be used."""
+
+    kind = "weights_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The weights '{path}' cannot be used: {reason}. "
+            "Give a state dict saved by torch.save, or a safetensors file."
+        )
+
+
+class StateNamesError(WeightsFileError):
+    """A state dict whose names are not those of the network it is for."""
+
+    kind = "state_names"
+
+    def __init__(self, *, path: Path | str, network: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        unmatched = [
+            f"{name}{nearest(name, missing).rstrip('?').replace('Did you mean', 'nearest:')}" for name in unexpected
+        ]
+        FieldmarkError.__init__(
+            self,
+            f"The weights '{path}' are not those of {network}: "
+            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'}). "
+            "Give the state dict of such a network, or rename its tensors.",
+        )
+
+
+class ClassNamesError(FieldmarkError, ValueError):
+    """A list of class names that is not one for each class."""
+
+    kind = "class_names"
+
+    def __init__(self, *, path: Path | str, reason: str, count: int) -> None:
+        super().__init__(
+            f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
+            "Give one name a line, in the order of the labels."
+        )
+
+
+class ExportMismatchError(FieldmarkError, RuntimeError):
+    """An exported network that does not give what the network gives."""
+
+    kind = "export_mismatch"
+
+    def __init__(self, *, medium: str, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"The exported network for {medium} differs from the original by {difference:.3g}; allowed is "
+            f"{tolerance:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
+        )
+
+
+class EvaluationFileError(FieldmarkError, ValueError):
+    """A file that does not hold what `fieldmark evaluate --json` prints."""
+
+    kind = "evaluation_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The evaluation '{path}' cannot be used: {reason}. "
+            "Give a file that holds what `fieldmark evaluate --json` printed."
+        )
+
+
+class HubError(FieldmarkError, OSError):
+    """A model hub that does not give or take a model."""
+
+    kind = "hub"
+
+    def __init__(self, *, name: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"The model hub did not {action} '{name}': {reason}. "
+            "Give a local folder, or look at the name, the network and the account you are logged in to."
         )
 
 
@@ -543,6 +622,40 @@ class TakenItemIdError(GalleryError):
         )
 
 
+class SetNameError(GalleryError, ValueError):
+    """A set without a name."""
+
+    kind = "set_name"
+
+    def __init__(self, *, got: str, source: Path | str) -> None:
+        super().__init__(f"The set of '{source}' has the name '{got}'; allowed is any text. Give one with --set.")
+
+
+class SetSourceError(GalleryError, ValueError):
+    """A source that would take the place of another one's set."""
+
+    kind = "set_source"
+
+    def __init__(self, *, name: str, got: Path | str, expected: Path | str, gallery: Path | str) -> None:
+        super().__init__(
+            f"The set '{name}' of the gallery '{gallery}' came from '{expected}', not from '{got}'. "
+            f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'."
+        )
+
+
+class TooManyDroppedError(GalleryError):
+    """A source from which more items are gone than is likely."""
+
+    kind = "too_many_dropped"
+
+    def __init__(self, *, item_ids: Sequence[str], total: int, set_name: str, allowed_share: float) -> None:
+        super().__init__(
+            f"{len(item_ids)} of the {total} items of the set '{set_name}' are gone from its source: "
+            f"{first(item_ids)}; allowed is a share of {allowed_share:g}. Nothing was changed. "
+            "Look whether the source is whole and, where these items are to go, add --allow-drop."
+        )
+
+
 class GalleryExistsError(GalleryError):
     """A path where a new gallery would overwrite another."""
 
@@ -574,6 +687,40 @@ class GalleryWriteError(GalleryError):
             f"The gallery '{path}' cannot be written: {reason}. It is as it was before. "
             "Look at the free disk space and the rights of the folder, and run the same command again."
         )
+
+
+class NoQueryError(FieldmarkError, ValueError):
+    """A search with nothing to ask for."""
+
+    kind = "no_query"
+
+    def __init__(self) -> None:
+        super().__init__("The search has no query; it needs one or more. Give a file, a text or the id of an item.")
+
+
+class NoMarksError(FieldmarkError, ValueError):
+    """A class to be saved without a name or without items."""
+
+    kind = "no_marks"
+
+    def __init__(self, *, class_name: str, item_count: int) -> None:
+        super().__init__(
+            f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
+            "Mark items as relevant and name their class."
+        )
+
+
+class UnknownSavedClassError(GalleryError, KeyError):
+    """A saved class that is not there, or is undone."""
+
+    kind = "unknown_saved_class"
+
+    def __init__(self, *, number: int, known: Sequence[int]) -> None:
+        listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
+        super().__init__(f"There is no saved class {number} to undo; {listed}. List the saved classes first.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class UnknownItemError(GalleryError, KeyError):

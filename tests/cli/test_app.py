@@ -37,6 +37,9 @@ COMMANDS = [
     "index",
     "search",
     "serve",
+    "checkpoint",
+    "checkpoint import",
+    "checkpoint export",
 ]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.data.sampler import BatchPlan, CrossMediaSampler
+from fieldmark.data.sampler import BatchPlan, CrossMediaSampler, ListSampler
 from fieldmark.types import MEDIA, Medium
 
 labels_by_medium = st.dictionaries(
@@ -154,3 +154,37 @@ def test_sampler_is_fast_at_twenty_thousand_items():
     start = time.perf_counter()
     sampler.plan(0)
     assert time.perf_counter() - start < 3.0  # 40 ms on one core in November 2026; the bound leaves room
+
+
+@given(st.dictionaries(st.sampled_from(MEDIA), st.integers(0, 40)), st.integers(1, 6))
+def test_list_sampler_zips_lists_to_the_shortest(counts, items):
+    sampler = ListSampler(counts, items_per_medium=items, seed=1)
+    present = {medium: count for medium, count in counts.items() if count}
+    steps = min((-(-count // items) for count in present.values()), default=0)
+    plans = sampler.plan(0)
+    assert len(sampler) == len(plans) == steps
+    for medium, count in present.items():
+        rows = [row for plan in plans for row in dict(plan.rows)[medium]]
+        assert rows == list(range(min(count, steps * items)))
+    assert [plan.rows for plan in sampler.plan(7)] == [plan.rows for plan in plans]
+
+
+def test_list_sampler_meets_no_cross_media_positive_where_lists_are_ordered_in_two_ways():
+    labels = {Medium.IMAGE: np.repeat(np.arange(10), 4), Medium.AUDIO: np.repeat(np.arange(10)[::-1], 4)}
+    sampler = ListSampler({medium: len(own) for medium, own in labels.items()}, items_per_medium=4, seed=1)
+    for plan in sampler.plan(0):
+        image, audio = (labels_of(plan, labels)[medium] for medium in (Medium.IMAGE, Medium.AUDIO))
+        assert not set(image) & set(audio)
+
+
+@given(labels_by_medium, sizes, sizes, st.integers(1, 4))
+def test_shares_of_a_plan_are_the_plan(tables, classes, items, of):
+    sampler = CrossMediaSampler(tables, classes_per_batch=classes, items_per_class=items, seed=1)
+    for plan in sampler.plan(0):
+        shares = [plan.share(place, of=of) for place in range(of)]
+        for medium, rows in plan.rows:
+            met = [row for share in shares for row in dict(share.rows).get(medium, ())]
+            assert sorted(met) == sorted(rows)
+        sizes_met = [sum(len(rows) for _, rows in share.rows) for share in shares]
+        assert max(sizes_met) - min(sizes_met) <= len(plan.rows)
+        assert len({share.seed for share in shares}) == of

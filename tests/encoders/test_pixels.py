@@ -85,6 +85,7 @@ def test_encoders_have_fingerprints_of_all_their_parameters():
         PixelEncoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, frame_seconds=0.5),
         PixelEncoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, max_frames=24),
         SpectrogramEncoder(side_pixels=33),
+        SpectrogramEncoder(side_pixels=32, resize_pixels=40),
         SpectrogramEncoder(side_pixels=32, sample_rate_hz=44_100),
         SpectrogramEncoder(side_pixels=32, n_fft=1024),
         SpectrogramEncoder(side_pixels=32, hop_length=256),
@@ -157,6 +158,12 @@ def test_spectrogram_encoder_draws_very_short_sound(length):
     picture = SpectrogramEncoder(side_pixels=32).encode([sound(waveform)])
     assert picture.shape == (1, 3, 32, 32)
     assert (picture.max() > 0) == (length > 0)
+
+
+def test_spectrogram_encoder_cuts_the_sides_off_as_released_where_asked():
+    segment = sound(tone(3000))
+    whole, cut = SpectrogramEncoder(side_pixels=64), SpectrogramEncoder(side_pixels=56, resize_pixels=64)
+    torch.testing.assert_close(cut.encode([segment]), whole.encode([segment])[:, :, 4:60, 4:60])
 
 
 @pytest.mark.parametrize("length", [0, 100, 2 * RATE_HZ])

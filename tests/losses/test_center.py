@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.types import Outputs
 
 
@@ -98,3 +98,16 @@ def test_center_loss_measures_in_its_space(space, expected):
         medium=torch.tensor([0]),
     )
     assert loss(outputs).item() == expected
+
+
+def test_released_center_loss_equals_slow_loop_and_moves_by_its_gradient(make_outputs, vectors):
+    loss = ReleasedCenterLoss(class_count=4, dim=4, generator=torch.Generator().manual_seed(3))
+    start = loss.centers.detach().clone()
+    value = loss(make_outputs(vectors, LABEL))
+    expected = sum((vectors[row] - start[label]).square().sum().item() for row, label in enumerate(LABEL)) / 6
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    value.backward()
+    label = torch.tensor(LABEL)
+    for own in range(4):
+        torch.testing.assert_close(loss.centers.grad[own], 2 * (start[own] - vectors[label == own]).sum(dim=0) / 6)
+    assert start.std() > 0.5

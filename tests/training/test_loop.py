@@ -2,6 +2,7 @@ import csv
 import logging
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -13,18 +14,21 @@ from pathlib import Path
 import pytest
 import torch
 import toy_run
-from toy_run import OPTIONS, PROVENANCE, Lines, ToyBatches, make_task, run
+from toy_run import OPTIONS, PROVENANCE, Lines, ToyBatches, ToyTask, make_task, run, stage_of
 
 from fieldmark.errors import (
     CheckpointError,
     NonFiniteLossError,
     RunChangedError,
     RunExistsError,
+    RunWriteError,
     TooManyFailuresError,
 )
-from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, save_checkpoint
+from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, save_checkpoint, stage_path
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
+from fieldmark.training.passes import Execution
 from fieldmark.training.progress import Progress
+from fieldmark.training.task import TrainingResult, TrainingStage
 
 TIMES = ("seconds", "waiting_share")
 
@@ -123,13 +127,17 @@ def test_train_differs_by_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "epochs"),
-    [(OPTIONS.optimizer, (0, 1, 2)), (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,))],
+    ("optimizer", "epochs", "part_count"),
+    [
+        (OPTIONS.optimizer, (0, 1, 2), 1),
+        (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,), 1),
+        (OPTIONS.optimizer, (1,), 3),
+    ],
 )
 def test_train_resumes_exactly_from_every_step(
-    optimizer: OptimizerOptions, epochs: tuple[int, ...], tmp_path: Path
+    optimizer: OptimizerOptions, epochs: tuple[int, ...], part_count: int, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, optimizer=optimizer)
+    options = replace(OPTIONS, optimizer=optimizer, execution=Execution(part_count=part_count))
     run(tmp_path / "straight", options=options)
     for place in [(epoch, step) for epoch in epochs for step in range(4)]:
         folder = tmp_path / f"broken-{place}"
@@ -323,3 +331,121 @@ def test_train_goes_on_over_a_batch_without_rows(tmp_path: Path) -> None:
     assert result.steps == 12
     assert reporter.steps[1][3] == "no item could be used"
     assert [row["total"] == "0.0" for row in read_metrics(tmp_path)] == [False, True, False]
+
+
+def two_stages(task: ToyTask, *, first: dict[str, object] | None = None, **second: object) -> tuple[TrainingStage, ...]:
+    """Classification alone, then both losses at another rate."""
+    start = stage_of(task, OPTIONS, name="c", loss_names=("classification",), epochs=2, **(first or {}))
+    following = {"batches": replace(task.batches, steps=3), "optimizer": replace(OPTIONS.optimizer, lr=0.02), **second}
+    return start, stage_of(task, OPTIONS, name="r", **following)
+
+
+def run_stages(folder: Path, task: ToyTask | None = None, **changes: object) -> TrainingResult:
+    """Trains in two stages."""
+    task = task or make_task()
+    resume = changes.pop("resume", False)
+    options = changes.pop("options", OPTIONS)
+    return run(folder, task, stages=two_stages(task, **changes), options=options, resume=resume)
+
+
+def test_train_goes_through_stages(tmp_path: Path) -> None:
+    result = run_stages(tmp_path)
+    rows = read_metrics(tmp_path)
+    assert [(row["stage"], row["epoch"], row["step"]) for row in rows] == [
+        ("c", "1", "4"),
+        ("c", "2", "8"),
+        ("r", "3", "11"),
+        ("r", "4", "14"),
+        ("r", "5", "17"),
+    ]
+    assert [row["center"] == "" for row in rows] == [True, True, False, False, False]
+    assert (result.epochs, result.steps, result.best_epoch >= 3) == (5, 17, True)
+    assert float(rows[1]["lr"]) < 0.01 < float(rows[2]["lr"])  # each stage has a schedule of its own
+
+
+def test_a_stage_starts_from_the_best_of_the_one_before(tmp_path: Path) -> None:
+    scores = iter([0.9, 0.1, 0.2, 0.3, 0.4])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def validate(network: torch.nn.Module) -> float:
+        seen.append({name: tensor.clone() for name, tensor in network.state_dict().items()})
+        return next(scores)
+
+    started: list[dict[str, torch.Tensor]] = []
+    task = make_task(validate=validate)
+
+    def watch(epoch: int, step: int) -> None:
+        if (epoch, step) == (2, 0):
+            started.append({name: tensor.clone() for name, tensor in task.network.state_dict().items()})
+
+    result = run_stages(tmp_path, replace(task, batches=ToyBatches(before=watch)))
+    assert all(torch.equal(tensor, seen[0][name]) for name, tensor in started[0].items())
+    kept = load_checkpoint(stage_path(tmp_path, "c"))
+    assert (kept.epoch, kept.validation_map) == (1, 0.9)
+    assert (result.best_epoch, result.best_score) == (5, 0.4)  # a stage looks for a best of its own
+
+
+def test_a_stage_keeps_the_centers_or_starts_them_anew(tmp_path: Path) -> None:
+    met: dict[str, torch.Tensor] = {}
+    for name, renewed in (("kept", ()), ("renewed", ("center",))):
+        task = make_task()
+        center = task.losses["center"].module
+
+        def watch(epoch: int, step: int, *, name: str = name, center: torch.nn.Module = center) -> None:
+            if (epoch, step) == (2, 0):
+                met[name] = center.centers.detach().clone()
+
+        first = {"loss_names": ("classification", "center")}
+        task = replace(task, batches=ToyBatches(before=watch))
+        start, following = two_stages(task, renewed=renewed)
+        run(tmp_path / name, task, stages=(replace(start, **first), following))
+    assert met["kept"].abs().sum() > 0
+    assert met["renewed"].eq(0).all()
+
+
+@pytest.mark.parametrize("place", [(0, 1), (1, 3), (2, 0), (2, 1), (4, 2)])
+def test_train_resumes_exactly_across_stages(place: tuple[int, int], tmp_path: Path) -> None:
+    run_stages(tmp_path / "straight", renewed=("center",))
+    with pytest.raises(Crash):
+        run_stages(tmp_path / "broken", make_task(batches=dying_at(place, crash)), renewed=("center",))
+    run_stages(tmp_path / "broken", renewed=("center",), resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_train_resumes_exactly_between_two_stages(tmp_path: Path) -> None:
+    run_stages(tmp_path / "straight")
+    # A run of the first stage alone ends where a run of both is before the second begins.
+    alone = make_task()
+    run(tmp_path / "broken", alone, stages=(two_stages(alone)[0],))
+    run_stages(tmp_path / "broken", resume=True)
+    assert_same_run(tmp_path / "broken", tmp_path / "straight")
+
+
+def test_a_stage_that_ends_early_leads_to_the_next(tmp_path: Path) -> None:
+    scores = iter([0.5, 0.4, 0.1, 0.2, 0.3])
+    task = make_task(validate=lambda _: next(scores))
+    result = run_stages(tmp_path, task, first={"patience_epochs": 1})
+    assert (result.epochs, result.best_epoch) == (5, 5)
+
+
+@pytest.mark.parametrize(("max_steps", "steps", "last"), [(5, 5, "c"), (8, 8, "c"), (10, 10, "r"), (99, 17, "r")])
+def test_max_steps_counts_over_stages(max_steps: int, steps: int, last: str, tmp_path: Path) -> None:
+    result = run_stages(tmp_path, options=replace(OPTIONS, max_steps=max_steps))
+    assert result.steps == steps
+    assert read_metrics(tmp_path)[-1]["stage"] == last
+
+
+def test_train_leaves_the_run_whole_when_the_disk_is_full(tmp_path: Path) -> None:
+    run(tmp_path / "straight")
+    whole = last_path(tmp_path / "straight").stat().st_size
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    fill = dying_at((1, 2), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (whole // 2, limits[1])))
+    try:
+        with pytest.raises(RunWriteError, match=r"last\.safetensors' cannot be written.*--resume"):
+            run(tmp_path / "full", make_task(batches=fill))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    resume = load_checkpoint(last_path(tmp_path / "full")).resume
+    assert Progress.from_json(resume.progress_json, path=tmp_path).total_steps == 6
+    run(tmp_path / "full", resume=True)
+    assert_same_run(tmp_path / "full", tmp_path / "straight")

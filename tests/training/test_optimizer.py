@@ -108,3 +108,17 @@ def test_restore_optimizer_goes_on_exactly(options: OptimizerOptions) -> None:
         take(resumed, second, rows)
     assert torch.equal(resumed.weight, straight.weight)
     assert torch.equal(resumed.bias, straight.bias)
+
+
+def test_schedule_early_counts_an_epoch_before_it_is_trained() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1e-3)
+    oracle = StepLR(optimizer, step_size=3, gamma=0.5)
+    with pytest.warns(UserWarning, match=r"`lr_scheduler\.step\(\)` before `optimizer\.step\(\)`"):
+        oracle.step()
+    schedule = Schedule(kind=ScheduleKind.STEP, step_epochs=3, step_factor=0.5, is_early=True)
+    for epoch in range(21):
+        factor = schedule.factor(epoch * 7, steps_per_epoch=7, step_count=147)
+        assert 1e-3 * factor == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        oracle.step()
+    assert 1e-3 * factor == pytest.approx(8e-6, rel=0.03)

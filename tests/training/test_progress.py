@@ -11,6 +11,7 @@ from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write
 from fieldmark.types import Failure
 
 ROW = EpochMetrics(
+    stage="",
     epoch=1,
     step=4,
     lr=0.1,
@@ -69,6 +70,7 @@ def test_write_metrics_writes_a_row_for_each_epoch(tmp_path: Path) -> None:
     with path.open(encoding="utf-8", newline="") as file:
         first, second = csv.DictReader(file)
     assert first == {
+        "stage": "",
         "epoch": "1",
         "step": "4",
         "lr": "0.1",
@@ -87,7 +89,7 @@ def test_write_metrics_drops_rows_that_are_not_given(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     write_metrics(path, [ROW, replace(ROW, epoch=2)])
     write_metrics(path, [])
-    assert path.read_text() == "epoch,step,lr,total,validation_map,seconds,waiting_share,failed\n"
+    assert path.read_text() == "stage,epoch,step,lr,total,validation_map,seconds,waiting_share,failed\n"
 
 
 def test_epoch_metrics_describe_themselves_to_a_person() -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,9 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from fieldmark.training.checkpoint import Provenance
-from fieldmark.training.loop import TrainingOptions, TrainingResult, TrainingTask, train
+from fieldmark.training.group import Group
+from fieldmark.training.loop import train
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.passes import Execution, Passes
 from fieldmark.training.step import WeightedLoss
+from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
 
 CLASS_COUNT, DIM = 3, 8
@@ -25,7 +28,34 @@ PROVENANCE = Provenance(
     code_version="0.1.0",
     encoder_fingerprints={Medium.IMAGE: "a1", Medium.TEXT: "b2"},
 )
-OPTIONS = TrainingOptions(
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    """The options of a run of one stage."""
+
+    epochs: int
+    optimizer: OptimizerOptions
+    schedule: Schedule
+    patience_epochs: int | None = None
+    max_steps: int | None = None
+    checkpoint_seconds: float = 300.0
+    failure_share: float = 0.0
+    writes_tensorboard: bool = False
+    execution: Execution = field(default_factory=Execution)
+
+
+@dataclass(frozen=True)
+class ToyTask:
+    """The task of a run of one stage."""
+
+    network: nn.Module
+    losses: Mapping[str, WeightedLoss]
+    batches: "ToyBatches"
+    validate: Callable[[nn.Module], float] | None
+
+
+OPTIONS = ToyOptions(
     epochs=3,
     optimizer=OptimizerOptions(kind=OptimizerKind.ADAMW, lr=0.01, weight_decay=0.01, clip_norm=1.0),
     schedule=Schedule(kind=ScheduleKind.COSINE, warmup_epochs=0.5),
@@ -137,41 +167,69 @@ class Lines:
         self.said.append(message)
 
 
-def make_task(**changes: object) -> TrainingTask:
+def passes_of(network: nn.Module, **execution: object) -> Passes:
+    """The way of a batch through a network on the CPU."""
+    own = Execution(**execution)
+    return Passes(network, forward=network.forward_together, execution=own, device=torch.device("cpu"))
+
+
+def make_task(**changes: object) -> ToyTask:
     """The toy task; `changes` replace its fields."""
     losses = {
         "classification": WeightedLoss(LogitsLoss()),
         "center": WeightedLoss(PullLoss(), weight=0.1, lr_scale=5.0),
     }
     network = changes.pop("network", None) or ToyNetwork()
-    task = TrainingTask(
-        network=network,
-        forward=network.forward_together,
-        losses=losses,
-        batches=ToyBatches(),
-        item_count=48,
-        validate=score,
+    return replace(ToyTask(network, losses, batches=ToyBatches(), validate=score), **changes)
+
+
+def stage_of(task: ToyTask, options: ToyOptions, **changes: object) -> TrainingStage:
+    """The stage of a run of one; `changes` replace its fields."""
+    stage = TrainingStage(
+        name="",
+        batches=task.batches,
+        loss_names=tuple(task.losses),
+        epochs=options.epochs,
+        optimizer=options.optimizer,
+        schedule=options.schedule,
+        patience_epochs=options.patience_epochs,
+        validate=task.validate,
     )
-    return replace(task, **changes)
+    return replace(stage, **changes)
 
 
 def run(
     folder: Path,
-    task: TrainingTask | None = None,
+    task: ToyTask | None = None,
     *,
-    options: TrainingOptions = OPTIONS,
+    options: ToyOptions = OPTIONS,
+    stages: tuple[TrainingStage, ...] = (),
     provenance: Provenance = PROVENANCE,
     resume: bool = False,
     reporter: Lines | None = None,
+    group: Group | None = None,
 ) -> TrainingResult:
-    """Trains the toy task."""
+    """Trains the toy task, in one stage or in those given."""
+    task = task or make_task()
     return train(
-        task or make_task(),
-        options=options,
+        TrainingTask(
+            network=task.network,
+            forward=task.network.forward_together,
+            losses=task.losses,
+            stages=stages or (stage_of(task, options),),
+            item_count=48,
+        ),
+        options=TrainingOptions(
+            max_steps=options.max_steps,
+            checkpoint_seconds=options.checkpoint_seconds,
+            failure_share=options.failure_share,
+            execution=options.execution,
+            writes_tensorboard=options.writes_tensorboard,
+        ),
         provenance=provenance,
         folder=folder,
         resume=resume,
-        reporter=reporter or Lines(),
+        host=TrainingHost(reporter or Lines(), group or Group()),
     )
 
 

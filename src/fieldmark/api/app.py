@@ -36,6 +36,7 @@ class Route:
     path: str
     handler: Callable[..., Any]
     about: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
 
 
 def json_body(schema: type) -> dict[str, Any]:
@@ -87,13 +88,13 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/classes", browsing.list_classes),
     Route("GET", "/v1/gallery", browsing.show_gallery),
     Route("GET", "/v1/map", browsing.show_map),
-    Route("POST", "/v1/jobs", working.start_job, json_body(JobRequest)),
+    Route("POST", "/v1/jobs", working.start_job, json_body(JobRequest), status=202),
     Route("GET", "/v1/jobs", working.list_jobs),
     Route("GET", "/v1/jobs/{job_id}", working.show_job),
     Route("DELETE", "/v1/jobs/{job_id}", working.cancel_job),
     Route("GET", "/v1/jobs/{job_id}/events", working.follow_job, _sent("text/event-stream")),
-    Route("POST", "/v1/session", working.begin_session),
-    Route("DELETE", "/v1/session", working.end_session),
+    Route("POST", "/v1/session", working.begin_session, status=204),
+    Route("DELETE", "/v1/session", working.end_session, status=204),
     Route("GET", "/v1/health", working.show_health),
     Route("GET", "/v1/metrics", working.show_metrics, _sent("text/plain")),
 )
@@ -131,6 +132,7 @@ def create_app(service: Service) -> FastAPI:
             route.path,
             route.handler,
             methods=[route.method],
+            status_code=route.status,
             response_model=None if returned is Response else returned,
             response_class=Response if returned is Response else JSONResponse,
             openapi_extra=route.about,

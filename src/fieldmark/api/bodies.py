@@ -1,6 +1,7 @@
 """Bodies of requests: counted while they stream in; uploads go to a folder that is always removed."""
 
 import asyncio
+import os
 import re
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -20,6 +21,7 @@ from fieldmark.errors import (
     BodyTooLargeError,
     ContentTypeError,
     EmptyMediaError,
+    MediaError,
     SlowRequestError,
 )
 
@@ -134,7 +136,11 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
             parser.finalize()
         except FormParserError as error:
             raise BadRequestError(problems=["the form is damaged or cut off"]) from error
-        yield parts.finish()
+        try:
+            yield parts.finish()
+        except MediaError as error:  # names the part, not the server's own folder
+            error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
+            raise
 
 
 @dataclass(slots=True)

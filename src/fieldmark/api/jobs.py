@@ -202,7 +202,7 @@ def job_to_json(job: Job) -> dict[str, object]:
         "done": job.done,
         "total": job.total,
         "lines": list(job.lines),
-        "result": None if job.result is None else dict(job.result),
+        "result": None if job.result is None else {name: job.result[name] for name in job.result if name != "gallery"},
         "message": job.message,
     }
 

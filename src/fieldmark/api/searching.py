@@ -70,6 +70,7 @@ def filter_of(wanted: SearchRequest) -> Filter:
         set_names=chosen(wanted.set_names),
         licenses=chosen(wanted.licenses),
         groups=chosen(wanted.groups),
+        exclude_item_ids=chosen([each.item_id for each in wanted.queries if each.item_id is not None]),
     )
 
 
@@ -101,7 +102,7 @@ def _embed_file(service: Service, path: Path) -> tuple[Medium, Float[np.ndarray,
 
 def _embed_query(service: Service, query: Query) -> tuple[Medium, Float[np.ndarray, " dim"]]:
     if query.item_id is not None:
-        known = service.gallery.index.get(query.item_id)
+        known = service.gallery.index.get(service.stored_item(query.item_id).item.item_id)
         return known.items[0].medium, _unit(known.embedding)
     return _embed(service, Item("query", Medium.TEXT, text=query.text))
 

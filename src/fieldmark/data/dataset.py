@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from fieldmark.data.sampler import BatchPlan, CrossMediaSampler
+from fieldmark.data.sampler import BatchPlan, Sampler
 from fieldmark.errors import MediaError
 from fieldmark.types import Batch, Failure, Item, Medium, MediumBatch
 
@@ -129,24 +129,41 @@ class CrossMediaDataset(Dataset[Batch]):
 
 @final
 class BatchStream:
-    """The batches of an epoch, from any step on, decoded by worker processes where asked."""
+    """The batches of an epoch, from any step on, decoded by worker processes where asked.
 
-    def __init__(self, dataset: CrossMediaDataset, sampler: CrossMediaSampler, *, workers: int) -> None:
+    Args:
+        prefetch: Batches that each of the workers decodes ahead.
+        share: Place and number of the processes that train together, of which each reads its share of every batch.
+    """
+
+    def __init__(
+        self,
+        dataset: CrossMediaDataset,
+        sampler: Sampler,
+        *,
+        workers: int,
+        prefetch: int = 2,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
         self._dataset = dataset
         self._sampler = sampler
         self._workers = workers
+        self._prefetch = prefetch
+        self._share = share
 
     def __len__(self) -> int:
         return len(self._sampler)
 
     def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """The same batches for the same epoch and step, always."""
-        plans = self._sampler.plan(epoch)[first_step:]
+        place, of = self._share
+        plans = [plan.share(place, of=of) for plan in self._sampler.plan(epoch)[first_step:]]
         # With batch_size None the loader hands each plan to the dataset as it is.
         loader: DataLoader[Batch] = DataLoader(
             self._dataset,
             batch_size=None,
             sampler=plans,
             num_workers=self._workers,
+            prefetch_factor=self._prefetch if self._workers else None,
         )
         return iter(loader)

@@ -27,9 +27,18 @@ from fieldmark.errors import (
     TakenItemIdError,
     UnknownItemError,
 )
+from fieldmark.gallery import soundness
 from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
 from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
-from fieldmark.gallery.folder import TABLE, failing_as_damaged, reason_of, versions_in, writing_alone
+from fieldmark.gallery.folder import (
+    TABLE,
+    failing_as_damaged,
+    lost_version,
+    reason_of,
+    record_newest,
+    versions_in,
+    writing_alone,
+)
 from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.gallery.rows import (
     LENGTH_TOLERANCE,
@@ -39,7 +48,7 @@ from fieldmark.gallery.rows import (
     rows_from_embeddings,
     segment_schema,
 )
-from fieldmark.gallery.snapshot import COLUMNS, Snapshot
+from fieldmark.gallery.snapshot import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 logger = logging.getLogger(__name__)
@@ -49,7 +58,7 @@ FORMAT = "2"
 FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
-"""Segments up to which a gallery is held in memory and searched exactly: about 200 MB at 256 dimensions."""
+"""Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
 WAIT_SECONDS = 60.0
 """How long a write waits for other writers before it gives up."""
@@ -278,6 +287,23 @@ class LanceIndex(SegmentIndex):
         row_count, known = self._size()
         return known if row_count > self._exact_rows else None
 
+    def unsound_items(self) -> dict[str, str]:
+        """What is wrong with items, as `SegmentIndex.unsound_items` says."""
+
+        def read() -> dict[str, str]:
+            batches = self._table.search().select(list(soundness.COLUMNS)).to_batches(ROWS_AT_ONCE)
+            return soundness.unsound_items(batches, dim=self._dim)
+
+        return self._reading(read)
+
+    def lost_version(self) -> str | None:
+        """The file of the newest version, where it was written to the end and is not there any more."""
+        return lost_version(self._folder, newest=self._refresh())
+
+    def version_count(self) -> int:
+        """Versions on disk; compaction leaves one."""
+        return len(versions_in(self._folder))
+
     def optimize(self) -> None:
         """Gives back disk space, as `SegmentIndex.optimize` says."""
         with self._writing():
@@ -362,6 +388,7 @@ class LanceIndex(SegmentIndex):
         with writing_alone(self._folder, wait_seconds=self._wait_seconds):
             self._refresh()
             yield
+            record_newest(self._folder, int(self._table.version))
 
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.

@@ -75,3 +75,31 @@ class CenterLoss(nn.Module):
         total = torch.zeros_like(self.centers).index_add_(0, label, vectors)
         count = label.bincount(minlength=len(self.centers)).to(self.centers.dtype)
         return total, count.unsqueeze(1)
+
+
+@final
+class ReleasedCenterLoss(nn.Module):
+    """The same distance with centers that are parameters: random at first, moved by the optimizer.
+
+    The form of the released code of He et al., ACM MM 2019. There the centers' gradient is scaled by 1000; here that is
+    a factor on their rate (`WeightedLoss.lr_scale`), which for SGD is the same. Whether they are carried from one stage
+    to the next, a stage says. Kept for comparison: at its rate, half of the random start is left after 50 epochs.
+    """
+
+    def __init__(
+        self,
+        *,
+        class_count: int,
+        dim: int,
+        generator: torch.Generator,
+        space: Literal["embedding", "logits"] = "logits",
+    ) -> None:
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(class_count, dim, generator=generator))
+        self._space = space
+
+    def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
+        """The loss of a batch."""
+        vectors = outputs.embedding if self._space == "embedding" else outputs.logits
+        distance: Tensor = (vectors - self.centers[outputs.label]).square().sum(dim=1)
+        return distance.mean()

@@ -1,17 +1,18 @@
-"""The training loop: epochs, validation, selection of the best, and exact resume."""
+"""The training loop: stages, epochs, validation, selection of the best, and exact resume."""
 
+import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol, final, runtime_checkable
+from typing import final
 
 import torch
 from torch import nn
 
 from fieldmark.errors import CheckpointError, RunChangedError, RunExistsError, TooManyFailuresError
+from fieldmark.training.board import check_board, write_board
 from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
@@ -21,81 +22,17 @@ from fieldmark.training.checkpoint import (
     load_checkpoint,
     restore_state,
     save_checkpoint,
+    stage_path,
+    write_durably,
 )
-from fieldmark.training.optimizer import OptimizerOptions, Schedule, optimizer_state, restore_optimizer
+from fieldmark.training.optimizer import optimizer_state, restore_optimizer
+from fieldmark.training.passes import Passes
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
-from fieldmark.training.step import Forward, Stepper, WeightedLoss, interrupts_after, seed_step
-from fieldmark.types import Batch, Reporter
+from fieldmark.training.step import Stepper, interrupts_after, seed_step
+from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
+from fieldmark.types import Batch, Failure
 
 logger = logging.getLogger(__name__)
-
-
-@runtime_checkable
-class BatchSource(Protocol):
-    """Where batches come from."""
-
-    def __len__(self) -> int:
-        """Steps of an epoch."""
-
-    def __call__(self, epoch: int, first_step: int) -> Iterable[Batch]:
-        """The batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingTask:
-    """What is trained, towards what, on what.
-
-    Args:
-        network: Whose weights are trained and kept.
-        forward: What it makes of a batch's parts: embeddings of length 1 and logits.
-        item_count: Items that the batches draw from.
-        validate: Gives the validation MAP of the network, which is in evaluation mode; None for no validation.
-    """
-
-    network: nn.Module
-    forward: Forward
-    losses: Mapping[str, WeightedLoss]
-    batches: BatchSource
-    item_count: int
-    validate: Callable[[nn.Module], float] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How it is trained.
-
-    Args:
-        patience_epochs: Training stops after so many epochs without a better validation; None never stops early.
-        max_steps: Training stops after so many steps; None runs all epochs.
-        checkpoint_seconds: From one checkpoint to the next within an epoch; each epoch ends with one anyway.
-        failure_share: Share of the items that may be passed over; one always may.
-    """
-
-    epochs: int
-    optimizer: OptimizerOptions
-    schedule: Schedule
-    patience_epochs: int | None = None
-    max_steps: int | None = None
-    checkpoint_seconds: float = 300.0
-    failure_share: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What a run came to.
-
-    Args:
-        best_path: The checkpoint with the best validation MAP, or the last one without validation.
-        best_epoch: Counted from 1.
-        best_score: Its validation MAP; None without validation.
-    """
-
-    best_path: Path
-    best_epoch: int
-    best_score: float | None
-    epochs: int
-    steps: int
-    seconds: float
 
 
 def train(
@@ -105,9 +42,11 @@ def train(
     provenance: Provenance,
     folder: Path,
     resume: bool,
-    reporter: Reporter,
+    host: TrainingHost,
 ) -> TrainingResult:
     """Trains a network and keeps checkpoints and `metrics.csv` in a run's folder.
+
+    In a group of processes each holds the same weights and takes its share of every batch; the first one writes.
 
     All randomness of a step follows from (seed, epoch, step), so that a run which was killed and resumed ends with the
     same weights, bit for bit on a CPU. The caller's random state is left as it was.
@@ -119,6 +58,7 @@ def train(
         RunExistsError: The folder holds a run and `resume` is false.
         RunChangedError: The run was started with other data, classes, encoders, seed or configuration.
         CheckpointError: The last checkpoint cannot be read.
+        MissingExtraError: TensorBoard was asked for and is not installed.
         NonFiniteLossError: A loss or the gradient is not a number.
         TooManyFailuresError: More items than allowed could not be used.
         TrainingMemoryError: A step does not fit into memory.
@@ -128,7 +68,9 @@ def train(
     has_run = last_path(folder).exists()
     if has_run and not resume:
         raise RunExistsError(path=folder)
-    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, reporter=reporter)
+    if options.writes_tensorboard:
+        check_board()
+    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, host=host)
     if has_run:
         trainer.restore()
     return trainer.run()
@@ -145,24 +87,36 @@ class _Trainer:
         options: TrainingOptions,
         provenance: Provenance,
         folder: Path,
-        reporter: Reporter,
+        host: TrainingHost,
     ) -> None:
         self._task = task
         self._options = options
         self._provenance = provenance
         self._folder = folder
-        self._reporter = reporter
-        self._stepper = Stepper(
-            task.network,
-            forward=task.forward,
-            losses=task.losses,
-            options=options.optimizer,
-            last_good=last_path(folder),
-        )
-        self._progress = Progress(steps_per_epoch=len(task.batches))
-        all_steps = options.epochs * len(task.batches)
-        self._step_count = all_steps if options.max_steps is None else min(all_steps, options.max_steps)
+        self._reporter = host.reporter
+        self._group = host.group
+        self._device = next(task.network.parameters()).device
+        self._losses = nn.ModuleDict({name: each.module for name, each in task.losses.items()})
+        self._fresh_losses = {name: copy.deepcopy(each.module.state_dict()) for name, each in task.losses.items()}
+        self._progress = Progress(steps_per_epoch=len(task.stages[0].batches))
+        self._passes = Passes(task.network, forward=task.forward, execution=options.execution, device=self._device)
+        self._stepper = self._make_stepper()
         self._saved_at = time.monotonic()
+
+    @property
+    def _stage(self) -> TrainingStage:
+        return self._task.stages[self._progress.stage]
+
+    def _make_stepper(self) -> Stepper:
+        stage = self._stage
+        return Stepper(
+            self._task.network,
+            passes=self._passes,
+            losses={name: self._task.losses[name] for name in stage.loss_names},
+            options=stage.optimizer,
+            group=self._group,
+            last_good=last_path(self._folder),
+        )
 
     def restore(self) -> None:
         """Puts everything back to where the last checkpoint was written."""
@@ -171,26 +125,30 @@ class _Trainer:
         if checkpoint.resume is None:
             raise CheckpointError(path=path, reason="it holds weights only, and no state to go on from")
         progress = Progress.from_json(checkpoint.resume.progress_json, path=path)
-        is_as_long = progress.steps_per_epoch == self._progress.steps_per_epoch
+        lengths = [len(stage.batches) for stage in self._task.stages]
+        is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
         changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
         if changed:
             raise RunChangedError(path=self._folder, what=changed)
-        restore_state(self._stepper.network, checkpoint.network, path=path)
-        restore_state(self._stepper.losses, checkpoint.losses, path=path)
-        restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
         self._progress = progress
-        write_metrics(self._folder / "metrics.csv", progress.history)
+        self._stepper = self._make_stepper()
+        restore_state(self._task.network, checkpoint.network, path=path)
+        restore_state(self._losses, checkpoint.losses, path=path)
+        restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
+        self._write_tables()
         begun, now = checkpoint.provenance.code_version, self._provenance.code_version
         versions = "" if begun == now else f" (begun by version {begun} of the code, now {now})"
         self._reporter.say(f"Going on after {progress.epoch} epochs and {progress.step} steps{versions}.")
 
     def run(self) -> TrainingResult:
-        """Runs the epochs that are left."""
-        device = self._stepper.device
+        """Runs the stages and epochs that are left."""
+        self._group.copy_from_first(self._task.network)
         try:
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-                while self._epoch_steps() > 0 and not self._is_out_of_patience():
-                    self._run_epoch()
+            with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
+                self._run_stage()
+                while self._has_next_stage():
+                    self._begin_stage()
+                    self._run_stage()
         except KeyboardInterrupt:
             self._save_last()
             self._reporter.say(f"Stopped; '{last_path(self._folder)}' holds every step done. Go on with --resume.")
@@ -205,22 +163,62 @@ class _Trainer:
             seconds=sum(row.seconds for row in progress.history),
         )
 
+    def _run_stage(self) -> None:
+        while self._epoch_steps() > 0 and not self._is_out_of_patience():
+            self._run_epoch()
+
+    def _has_next_stage(self) -> bool:
+        max_steps = self._options.max_steps
+        is_cut_off = max_steps is not None and self._progress.total_steps >= max_steps
+        return self._progress.stage + 1 < len(self._task.stages) and not is_cut_off
+
+    def _begin_stage(self) -> None:
+        """Goes from the end of a stage to the start of the next; after a crash in between, all is done again."""
+        kept = stage_path(self._folder, self._stage.name)
+        if self._group.is_first:
+            write_durably(kept, best_path(self._folder).read_bytes())
+        self._group.wait()
+        best = load_checkpoint(kept)
+        restore_state(self._task.network, best.network, path=kept)
+        restore_state(self._losses, best.losses, path=kept)
+        following = self._task.stages[self._progress.stage + 1]
+        for name in following.renewed:
+            self._losses[name].load_state_dict(self._fresh_losses[name])
+        self._progress = self._progress.begin_stage(steps_per_epoch=len(following.batches))
+        self._stepper = self._make_stepper()
+        self._save_last()
+
+    @property
+    def _stage_step_count(self) -> int:
+        """Steps of the running stage."""
+        max_steps, all_steps = self._options.max_steps, self._stage.step_count
+        return all_steps if max_steps is None else max(0, min(all_steps, max_steps - self._progress.steps_before))
+
+    @property
+    def _step_count(self) -> int:
+        """Steps of the whole run; a stage that ends early makes it fewer."""
+        following = self._task.stages[self._progress.stage + 1 :]
+        left = self._stage.step_count + sum(stage.step_count for stage in following)
+        all_steps, max_steps = self._progress.steps_before + left, self._options.max_steps
+        return all_steps if max_steps is None else min(all_steps, max_steps)
+
     def _epoch_steps(self) -> int:
-        """Steps of the running epoch: fewer in one that `max_steps` cuts off, 0 after the last."""
-        steps_per_epoch = self._progress.steps_per_epoch
-        return max(0, min(steps_per_epoch, self._step_count - self._progress.epoch * steps_per_epoch))
+        """Steps of the running epoch: fewer in one that `max_steps` cuts off, 0 after the last of the stage."""
+        progress = self._progress
+        done = (progress.epoch - progress.epochs_before) * progress.steps_per_epoch
+        return max(0, min(progress.steps_per_epoch, self._stage_step_count - done))
 
     def _is_out_of_patience(self) -> bool:
-        patience, progress = self._options.patience_epochs, self._progress
-        return patience is not None and progress.epoch - progress.best_epoch >= patience
+        patience, progress = self._stage.patience_epochs, self._progress
+        return patience is not None and progress.epoch - max(progress.best_epoch, progress.epochs_before) >= patience
 
     def _run_epoch(self) -> None:
-        self._stepper.network.train()
-        self._stepper.losses.train()
-        batches = iter(self._task.batches(self._progress.epoch, self._progress.step))
+        self._task.network.train()
+        self._losses.train()
+        batches = iter(self._stage.batches(self._progress.epoch, self._progress.step))
         while self._progress.step < self._epoch_steps():
             started = time.monotonic()
-            batch = next(batches)
+            batch = self._share_failures(next(batches))
             waiting_seconds = time.monotonic() - started
             with interrupts_after():
                 loss = self._take_step(batch)
@@ -240,15 +238,22 @@ class _Trainer:
         for failure in batch.failures:
             if failure.item_id not in progress.failed_item_ids:
                 logger.warning("Passed over %s: %s", failure.item_id, failure.message)
-        if not batch.parts:
-            return None
-        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step)
-        return self._stepper.take(batch, lr=self._lr(progress.total_steps), step=progress.total_steps + 1)
+        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step, place=self._group.place)
+        return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
+
+    def _share_failures(self, batch: Batch) -> Batch:
+        """The batch with the failures of all processes, so that they agree on when there are too many."""
+        if self._group.size == 1:
+            return batch
+        own = [text for each in batch.failures for text in (each.item_id, each.kind, each.message)]
+        texts = self._group.share_texts(own, device=self._device)
+        return replace(batch, failures=tuple(Failure(*texts[i : i + 3]) for i in range(0, len(texts), 3)))
 
     def _lr(self, step: int) -> float:
-        schedule, steps_per_epoch = self._options.schedule, self._progress.steps_per_epoch
-        factor = schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=self._step_count)
-        return self._options.optimizer.lr * factor
+        """The rate at a step of the running stage, counted from 0."""
+        stage, steps_per_epoch = self._stage, self._progress.steps_per_epoch
+        factor = stage.schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=self._stage_step_count)
+        return stage.optimizer.lr * factor
 
     def _check_failures(self, batch: Batch) -> None:
         failed = self._progress.failed_item_ids
@@ -263,12 +268,13 @@ class _Trainer:
     def _finish_epoch(self) -> None:
         """Validates and saves: best, last, table. After a crash between any two the later ones are made again."""
         started = time.monotonic()
-        score = self._validate()
+        score = self._group.share_number(self._validate() if self._group.is_first else None, device=self._device)
         progress, sums = self._progress, self._progress.sums
         row = EpochMetrics(
+            stage=self._stage.name,
             epoch=progress.epoch + 1,
             step=progress.total_steps,
-            lr=self._lr(progress.total_steps - 1),
+            lr=self._lr(progress.stage_steps - 1),
             loss=sums.mean_loss(),
             validation_map=score,
             seconds=sums.seconds + time.monotonic() - started,
@@ -277,32 +283,42 @@ class _Trainer:
         )
         is_best = score is None or progress.best_score is None or score > progress.best_score
         finished = progress.finish_epoch(row, is_best=is_best)
-        if is_best:
+        if is_best and self._group.is_first:
             save_checkpoint(best_path(self._folder), self._checkpoint(finished))
         self._progress = finished
         self._save_last()
-        write_metrics(self._folder / "metrics.csv", finished.history)
-        self._reporter.say(row.describe(epochs=self._options.epochs, is_best=is_best))
+        self._write_tables()
+        self._reporter.say(
+            row.describe(epochs=self._stage.epochs, epochs_before=progress.epochs_before, is_best=is_best)
+        )
 
     def _validate(self) -> float | None:
-        if self._task.validate is None:
+        if self._stage.validate is None:
             return None
-        self._stepper.network.eval()
+        self._task.network.eval()
         with torch.no_grad():
-            return self._task.validate(self._stepper.network)
+            return self._stage.validate(self._task.network)
 
     def _checkpoint(self, progress: Progress) -> Checkpoint:
         validated = progress.history[-1] if progress.history and progress.step == 0 else None
         return Checkpoint(
             provenance=self._provenance,
-            network=self._stepper.network.state_dict(),
-            losses=self._stepper.losses.state_dict(),
+            network=self._task.network.state_dict(),
+            losses=self._losses.state_dict(),
             epoch=progress.epoch,
             validation_map=validated.validation_map if validated else None,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
+    def _write_tables(self) -> None:
+        if self._group.is_first:
+            write_metrics(self._folder / "metrics.csv", self._progress.history)
+            if self._options.writes_tensorboard:
+                write_board(self._folder / "tensorboard", self._progress.history)
+
     def _save_last(self) -> None:
+        if not self._group.is_first:
+            return
         resume = ResumeState(optimizer_state(self._stepper.optimizer), self._progress.to_json())
         save_checkpoint(last_path(self._folder), replace(self._checkpoint(self._progress), resume=resume))
         self._saved_at = time.monotonic()

@@ -52,12 +52,14 @@ class Schedule:
         warmup_epochs: The rate climbs in a line over these; the rest of the schedule begins after them.
         step_epochs: For "step": epochs between two cuts.
         step_factor: For "step": the factor of a cut.
+        is_early: For "step": each cut comes an epoch early, as the released code counts epochs before they are trained.
     """
 
     kind: ScheduleKind
     warmup_epochs: float = 0.0
     step_epochs: int = 1
     step_factor: float = 1.0
+    is_early: bool = False
 
     def factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
         """The factor for one step of a run.
@@ -76,7 +78,8 @@ class Schedule:
             case ScheduleKind.COSINE:
                 return 0.5 * (1.0 + math.cos(math.pi * step / step_count))
             case ScheduleKind.STEP:
-                return self.step_factor ** (step // (self.step_epochs * steps_per_epoch))
+                epoch = step // steps_per_epoch + int(self.is_early)
+                return self.step_factor ** (epoch // self.step_epochs)
         assert_never(self.kind)
 
 

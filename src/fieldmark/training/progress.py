@@ -65,7 +65,8 @@ class EpochMetrics:
     """One finished epoch: a row of `metrics.csv`.
 
     Args:
-        epoch: Counted from 1.
+        stage: Its name; "" where a run has one.
+        epoch: Counted from 1 over all stages.
         step: Steps since the start of the run.
         lr: Of the epoch's last step.
         loss: Means over the steps.
@@ -74,6 +75,7 @@ class EpochMetrics:
         failed: Items that could not be used, since the start of the run.
     """
 
+    stage: str
     epoch: int
     step: int
     lr: float
@@ -83,9 +85,15 @@ class EpochMetrics:
     waiting_share: float
     failed: int
 
-    def describe(self, *, epochs: int, is_best: bool) -> str:
-        """The epoch in a line for a person."""
-        facts = [f"Epoch {self.epoch} of {epochs}: {self.loss}"]
+    def describe(self, *, epochs: int, epochs_before: int = 0, is_best: bool) -> str:
+        """The epoch in a line for a person.
+
+        Args:
+            epochs: Of its stage.
+            epochs_before: Of the stages before.
+        """
+        place = f"poch {self.epoch - epochs_before} of {epochs}"
+        facts = [f"{f'Stage {self.stage}, e' if self.stage else 'E'}{place}: {self.loss}"]
         if self.validation_map is not None:
             facts.append(f"validation MAP {self.validation_map:.3f}{' (best)' if is_best else ''}")
         facts.append(f"{self.seconds:.1f} s, {self.waiting_share:.0%} waiting for data")
@@ -99,14 +107,21 @@ class Progress:
     """How far a run is; with weights and optimizer all that is needed to go on exactly.
 
     Args:
-        epoch: Epochs finished.
+        steps_per_epoch: Of the running stage.
+        stage: The place of the running stage.
+        epochs_before: Epochs of the stages before.
+        steps_before: Steps of the stages before.
+        epoch: Epochs finished, in all stages.
         step: Steps done of the running epoch.
         history: The finished epochs.
-        best_epoch: The epoch of the best checkpoint; 0 before there is one.
+        best_epoch: The epoch of the running stage's best checkpoint; 0 before there is one.
         best_score: Its validation MAP; None without validation.
     """
 
     steps_per_epoch: int
+    stage: int = 0
+    epochs_before: int = 0
+    steps_before: int = 0
     epoch: int = 0
     step: int = 0
     sums: EpochSums = EpochSums()
@@ -118,7 +133,12 @@ class Progress:
     @property
     def total_steps(self) -> int:
         """Steps done since the start of the run."""
-        return self.epoch * self.steps_per_epoch + self.step
+        return self.steps_before + (self.epoch - self.epochs_before) * self.steps_per_epoch + self.step
+
+    @property
+    def stage_steps(self) -> int:
+        """Steps done since the start of the stage."""
+        return self.total_steps - self.steps_before
 
     def add_step(
         self, loss: LossParts | None, failures: Iterable[Failure], *, seconds: float, waiting_seconds: float
@@ -147,6 +167,18 @@ class Progress:
             history=(*self.history, row),
             best_epoch=row.epoch if is_best else self.best_epoch,
             best_score=row.validation_map if is_best else self.best_score,
+        )
+
+    def begin_stage(self, *, steps_per_epoch: int) -> "Progress":
+        """The beginning of the next stage, which looks for a best of its own."""
+        return replace(
+            self,
+            steps_per_epoch=steps_per_epoch,
+            stage=self.stage + 1,
+            epochs_before=self.epoch,
+            steps_before=self.total_steps,
+            best_epoch=0,
+            best_score=None,
         )
 
     def to_json(self) -> str:
@@ -178,9 +210,10 @@ def write_metrics(path: Path, rows: Sequence[EpochMetrics]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row.loss.parts))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["epoch", "step", "lr", *names, "total", "validation_map", "seconds", "waiting_share", "failed"])
+    rest = ["total", "validation_map", "seconds", "waiting_share", "failed"]
+    writer.writerow(["stage", "epoch", "step", "lr", *names, *rest])
     for row in rows:
         losses = [*(row.loss.parts.get(name) for name in names), row.loss.total]
         times = [round(row.seconds, 3), round(row.waiting_share, 4)]
-        writer.writerow([row.epoch, row.step, row.lr, *losses, row.validation_map, *times, row.failed])
+        writer.writerow([row.stage, row.epoch, row.step, row.lr, *losses, row.validation_map, *times, row.failed])
     write_durably(path, text.getvalue().encode())

@@ -1,0 +1,117 @@
+"""What a run is: stages of batches, losses and a schedule; options; and what it comes to."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from fieldmark.training.group import Group
+from fieldmark.training.optimizer import OptimizerOptions, Schedule
+from fieldmark.training.passes import Execution, Forward
+from fieldmark.training.step import WeightedLoss
+from fieldmark.types import Batch, Reporter
+
+
+@runtime_checkable
+class BatchSource(Protocol):
+    """Where batches come from."""
+
+    def __len__(self) -> int:
+        """Steps of an epoch."""
+
+    def __call__(self, epoch: int, first_step: int) -> Iterable[Batch]:
+        """The batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStage:
+    """A part of a run: what it trains on, towards what, and for how long; its optimizer starts without a past.
+
+    It starts from the best checkpoint of the stage before, the state of the losses (centers) included.
+
+    Args:
+        name: Names its best checkpoint, once the next stage begins.
+        loss_names: Those of the task's losses that count.
+        renewed: Names of losses that begin this stage as they were at the start of the run.
+        patience_epochs: The stage ends after so many epochs without a better validation; None never ends early.
+        validate: Gives the validation MAP of the network, which is in evaluation mode; None for no validation.
+    """
+
+    name: str
+    batches: BatchSource
+    loss_names: tuple[str, ...]
+    epochs: int
+    optimizer: OptimizerOptions
+    schedule: Schedule
+    renewed: tuple[str, ...] = ()
+    patience_epochs: int | None = None
+    validate: Callable[[nn.Module], float] | None = None
+
+    @property
+    def step_count(self) -> int:
+        """Steps of all its epochs."""
+        return self.epochs * len(self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """What is trained.
+
+    Args:
+        network: Whose weights are trained and kept.
+        forward: What it makes of a batch's parts: embeddings of length 1 and logits.
+        stages: In their order, at least one.
+        item_count: Items that the batches draw from.
+    """
+
+    network: nn.Module
+    forward: Forward
+    losses: Mapping[str, WeightedLoss]
+    stages: tuple[TrainingStage, ...]
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How it is trained.
+
+    Args:
+        max_steps: Training stops after so many steps, in whatever stage; None runs all epochs.
+        execution: How a step is computed.
+        checkpoint_seconds: From one checkpoint to the next within an epoch; each epoch ends with one anyway.
+        failure_share: Share of the items that may be passed over; one always may.
+    """
+
+    max_steps: int | None = None
+    execution: Execution = field(default_factory=Execution)
+    checkpoint_seconds: float = 300.0
+    writes_tensorboard: bool = False
+    failure_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHost:
+    """Who trains, and who hears of it."""
+
+    reporter: Reporter
+    group: Group = field(default_factory=Group)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What a run came to.
+
+    Args:
+        best_path: The last stage's checkpoint with the best validation MAP, or the last one without validation.
+        best_epoch: Counted from 1 over all stages.
+        best_score: Its validation MAP; None without validation.
+    """
+
+    best_path: Path
+    best_epoch: int
+    best_score: float | None
+    epochs: int
+    steps: int
+    seconds: float
