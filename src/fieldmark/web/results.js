@@ -53,7 +53,7 @@ function exportMenu(hits, onExport) {
     { class: "menu" },
     element("summary", { class: "plain framed" }, icon("export"), element("span", { text: "Export" })),
     element("div", { class: "menu-list" }, Object.entries(FORMATS).map(([format, text]) =>
-      element("button", { type: "button", class: "plain", text, onclick: (event) => (event.target.closest("details").open = false, onExport(format, hits.map((hit) => hit.item_id))) }))),
+      element("button", { type: "button", class: "plain", text, onclick: (event) => (event.target.closest("details").open = false, onExport(format, hits)) }))),
   );
 }
 
