@@ -173,6 +173,16 @@ def test_filters_narrow_the_hits_and_stand_in_the_address(open_page: Open) -> No
     page.wait_for_selector("li.card.image")
 
 
+def test_words_that_name_a_species_find_it_by_its_name(open_page: Open) -> None:
+    page = open_page()
+    tile = page.locator(".tile").first
+    name = tile.inner_text()
+    tile.click()
+    page.get_by_role("heading", name=name, level=2).wait_for()
+    assert page.locator("li.card h3").first.inner_text() == name
+    assert "by its name" in page.locator("li.card").first.inner_text()
+
+
 def test_more_like_a_hit_asks_with_the_item(open_page: Open) -> None:
     page = open_page("/?q=a+red+beak")
     card = page.locator("li.card.image").first

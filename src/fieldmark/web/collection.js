@@ -88,7 +88,7 @@ function facts(gallery) {
   const rows = [
     ["On disk", shownBytes(gallery.bytes)],
     ["Queries of", gallery.media.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")],
-    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.join(", ") : "no pair of media: scores are shown"],
+    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.map((pair) => pair.replace("_to_", " → ")).join(", ") : "no pair of media: scores are shown"],
     ["Fingerprint", gallery.fingerprint],
   ];
   return element("section", {}, element("h2", { text: "Facts" }), element("dl", { class: "fact-list" }, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])));

@@ -75,7 +75,7 @@ export function resultsView(answer, context) {
     { class: `results ${answer.collection && !answer.collection.is_likely ? "doubtful" : ""}` },
     verdict(answer),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
-    groups.map(([medium, hits]) => groupOf(medium, hits, context)),
+    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
   );
 }
