@@ -62,6 +62,6 @@ def test_darwin_core_has_its_terms_and_says_what_a_person_and_what_a_machine_obs
     assert "0.750" in rows[0]["identificationRemarks"]
 
 
-@pytest.mark.parametrize("format", ExportFormat)
-def test_export_of_nothing_has_no_rows(format):
-    assert len(export_marks([], format=format).splitlines()) <= 1
+@pytest.mark.parametrize("kind", ExportFormat)
+def test_export_of_nothing_has_no_rows(kind):
+    assert len(export_marks([], format=kind).splitlines()) <= 1

@@ -167,7 +167,7 @@ def describe(limits: ServeLimits) -> str:
     )
 
 
-def _limits(limits: ServeLimits) -> list[tuple[str, float, str]]:
+def _limits(limits: ServeLimits) -> list[tuple[str, int | float, str]]:
     fields = type(limits).model_fields
     return [(name, getattr(limits, name), each.description or "") for name, each in fields.items()]
 
