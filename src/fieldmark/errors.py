@@ -385,7 +385,7 @@ class TrainingMemoryError(TrainingError):
     def __init__(self, *, step: int, row_count: int, reason: str) -> None:
         super().__init__(
             f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
-            "Raise 'train.accumulation' to take the batch through the network in parts, "
+            "Let the batch go through the network in parts by 'train.accumulation', "
             "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
             "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
         )
