@@ -49,6 +49,7 @@ from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.start import start_network
 from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.passes import Execution, supports_bf16
 from fieldmark.training.step import WeightedLoss
 from fieldmark.types import MEDIA, MediaLimits, Medium
 
@@ -355,6 +356,16 @@ def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+    )
+
+
+def build_execution(config: TrainConfig, *, device: torch.device) -> Execution:
+    """How a step is computed on a device."""
+    return Execution(
+        bf16=config.bf16 == "on" or (config.bf16 == "auto" and supports_bf16(device)),
+        channels_last=config.channels_last,
+        is_compiled=config.compile,
+        part_count=config.accumulation,
     )
 
 

@@ -36,6 +36,7 @@ COMMANDS = [
     "verify",
     "index",
     "search",
+    "serve",
     "checkpoint",
     "checkpoint import",
     "checkpoint export",

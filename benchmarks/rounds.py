@@ -1,0 +1,126 @@
+"""Shared by benchmarks that train many times: rounds that are kept once measured, and means with their intervals."""
+
+import hashlib
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import permutations
+from pathlib import Path
+
+import fieldmark
+from fieldmark.evaluation.result import Evaluation
+
+STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""Two-sided 95 % quantiles by the number of rounds."""
+
+ALL_MEDIA = tuple(fieldmark.Medium)
+REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
+"""Of fgbirds: most of its clips are pans over photos, and say little about video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one training came to on the test split, strict protocol.
+
+    Args:
+        average_precision: MAP by direction, those within a medium too.
+        steps: Of training; 0 for a method that is fitted on its own.
+        seconds: Of training, likewise.
+        chance: Mean MAP of random rankings in the directions between two media.
+    """
+
+    average_precision: Mapping[str, float]
+    counts: Mapping[str, int]
+    class_count: int
+    steps: int
+    seconds: float
+    chance: float
+
+    def mean(self, media: Sequence[fieldmark.Medium]) -> float:
+        """Mean MAP of the directions between two of these media."""
+        return statistics.mean(self.average_precision[name] for name in directions(media))
+
+    def mean_within(self, media: Sequence[fieldmark.Medium]) -> float:
+        """Mean MAP of the directions from a medium to itself."""
+        return statistics.mean(self.average_precision[f"{medium}_to_{medium}"] for medium in media)
+
+
+def directions(media: Sequence[fieldmark.Medium]) -> list[str]:
+    """Names of all directions between two different media."""
+    return [f"{query}_to_{gallery}" for query, gallery in permutations(media, 2)]
+
+
+def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Round:
+    """The round that these facts name: read where it was measured before, or else measured and written."""
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
+    path = folder / f"{key}.json"
+    if path.exists():
+        return Round(**json.loads(path.read_text(encoding="utf-8")))
+    found = measure()
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".part")
+    draft.write_text(json.dumps(asdict(found), indent=1), encoding="utf-8")
+    draft.replace(path)
+    return found
+
+
+def train_once(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round:
+    """Trains, embeds the test split and evaluates; a round that is in `kept` is not run again."""
+    return keep(kept, (hash_file(manifest), config.to_json()), lambda: _train_once(manifest, config))
+
+
+def _train_once(manifest: Path, config: fieldmark.Config) -> Round:
+    with tempfile.TemporaryDirectory() as name:
+        run = Path(name) / "run"
+        started = time.monotonic()
+        report = fieldmark.train(manifest, out=run, config=config)
+        seconds = time.monotonic() - started
+        fieldmark.embed(manifest, checkpoint=run, out=run / "test")
+        return summarize(fieldmark.evaluate(run / "test"), steps=report.result.steps, seconds=seconds)
+
+
+def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
+    """What of an evaluation the tables need."""
+    return Round(
+        average_precision={
+            each.name: each.mean_average_precision for each in (*evaluation.directions, *evaluation.same_medium)
+        },
+        counts={medium.value: count for medium, count in evaluation.item_count.items()},
+        class_count=evaluation.class_count,
+        steps=steps,
+        seconds=seconds,
+        chance=statistics.mean(each.chance for each in evaluation.directions if each.gallery_medium is not None),
+    )
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def show_mean(values: Sequence[float], *, signed: bool = False) -> str:
+    """Two cells of a table: the mean, and its 95 % interval by Student's t over the rounds."""
+    mean = statistics.mean(values)
+    sign = "+" if signed else ""
+    if len(values) < 2:
+        return f"{mean:{sign}.3f} | "
+    half = STUDENT_T[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:{sign}.3f} | {mean - half:{sign}.3f} to {mean + half:{sign}.3f}"
+
+
+def write_lines(lines: Iterable[str], path: Path | None) -> None:
+    """Prints the lines and, where a path is given, writes them there."""
+    text = "\n".join(lines) + "\n"
+    print(text, flush=True)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def show_counts(found: Round) -> str:
+    """How many classes and test items a table stands on."""
+    counts = ", ".join(f"{count:,} {medium}" for medium, count in found.counts.items())
+    return f"{found.class_count} classes; test items: {counts}"

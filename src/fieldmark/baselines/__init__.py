@@ -1,0 +1,1 @@
+"""What the paper compares with: common spaces of the literature, each learned from the same features as ours."""
