@@ -1,6 +1,6 @@
 """Time and memory of the ranking constraint: the direct tensor over all quadruplets beside ours.
 
-    python benchmarks/ranking_loss.py [--threads 2] [--repeats 3] [--rows-per-class 4]
+    python benchmarks/ranking_loss.py [--threads 1] [--repeats 3] [--rows-per-class 4]
 
 Each figure is measured in a process of its own: value and gradient of one batch of rows of 256 numbers, the least
 time of the repeats, and by how much the process's peak memory grew. A fit of log time on log n over the last
@@ -123,7 +123,7 @@ def largest_difference(found: dict[str, dict[int, dict[str, float]]], form: str)
 def main() -> None:
     """Prints the table, the growth, and how far the values are apart."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rows-per-class", type=int, default=4, help="at most 5: 16 rows must have three classes")
     parser.add_argument("--json", action="store_true", help="print one JSON object")

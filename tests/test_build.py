@@ -85,6 +85,33 @@ def test_new_model_is_drawn_by_the_seed_alone(toy_config):
     assert not all(torch.equal(first[name], other[name]) for name in first)
 
 
+def test_new_model_starts_from_trained_weights(toy_config, toy_overrides, tmp_path, save):
+    def make(**changes):
+        overrides = [*toy_overrides, *(f"model.{key}={value}" for key, value in changes.items())]
+        config = load_config("tiny", overrides=overrides)
+        return new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
+
+    source = make(statistics_per_medium="true").network.state_dict()
+    source["conv1.weight"] += 1
+    torch.save(source, tmp_path / "start.pth")
+    model = make(start=tmp_path / "start.pth")
+    assert torch.equal(model.network.state_dict()["conv1.weight"], source["conv1.weight"])
+    loaded = load_model(save(model), device=CPU)
+    (tmp_path / "start.pth").unlink()  # only training needs it, and it is no part of what the model is
+    elsewhere = model.config.model.model_copy(update={"start": "owner/name"})
+    moved = model.config.model_copy(update={"model": elsewhere}).to_json()
+    assert load_model(save(model, config_json=moved), device=CPU).fingerprint == loaded.fingerprint
+    with pytest.raises(EncoderFilesError, match=r"no such folder or file.* in 'model\.start'"):
+        make(start=tmp_path / "start.pth")
+
+
+def test_start_of_a_hub_name_is_not_downloaded_unasked(toy_overrides):
+    pytest.importorskip("huggingface_hub")
+    config = load_config("tiny", overrides=[*toy_overrides, "model.start=owner/no-such-model"])
+    with pytest.raises(EncoderFilesError, match="'allow_download' is false"):
+        new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
+
+
 def test_model_loads_an_encoder_once(lexical_config):
     model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     assert model.encoder(Medium.TEXT) is model.encoder(Medium.TEXT)

@@ -55,6 +55,7 @@ def test_defaults_of_the_classes_are_repairs():
     config = load_config("tiny")  # a preset that names none of the options
     assert (config.data.order, config.train.step_early, config.stages) == ("classes", False, ())
     assert (config.model.crop_spectrograms, config.model.released_text) == (False, False)
+    assert not config.model.resize_once
     assert (config.model.statistics_per_medium, config.model.embedding) == (True, "features")
     assert config.all_stages[0].keep_centers
 

@@ -521,3 +521,27 @@ def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, r
     assert (code, problem["kind"], problem["severity"]) == (1, "checkpoint", "error")
     code, _, err = run("gallery", "describe", tmp_path / "nowhere")
     assert (code, "There is no gallery" in err) == (1, True)
+def test_checkpoint_import_prints_the_network_it_met(run, tmp_path):
+    import torch
+
+    from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
+    from fieldmark.models.resnet import TrunkSize
+
+    size, text = TrunkSize.of_depth(10, base_width=4), TextStem(conv_width=32)
+    network = FGCrossNet(class_count=3, trunk=size, text=text, statistics_per_medium=False)
+    torch.save(network.state_dict(), tmp_path / "model.pkl")
+    code, out, _ = run("checkpoint", "import", tmp_path / "model.pkl", "--out", tmp_path / "run", "--json")
+    result = json.loads(out)
+    assert (code, result["depth"], result["class_count"], result["has_class_names"]) == (0, 10, 3, False)
+    assert Path(result["checkpoint"]).is_file()
+    code, out, err = run("checkpoint", "import", tmp_path / "model.pkl", "--out", tmp_path / "run")
+    assert (code, out) == (1, "")
+    assert "already holds a run" in err
+
+
+def test_checkpoint_export_writes_a_folder(run, toy_run, tmp_path):
+    code, out, _ = run("checkpoint", "export", toy_run, "--pretrained", tmp_path / "model", "--json")
+    assert code == 0
+    assert json.loads(out)["pretrained"]["files"] == ["model.safetensors", "config.json", "README.md"]
+    assert run("checkpoint", "export", toy_run)[0] == 2
+    assert run("checkpoint", "export", toy_run, "--onnx", tmp_path / "onnx", "--push", "a/b")[0] == 2

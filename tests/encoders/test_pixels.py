@@ -11,8 +11,9 @@ from PIL import Image
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import CropSizeError, MediumMismatchError
+from fieldmark.media.loaders import load_segments
 from fieldmark.models.fgcrossnet import TextStem
-from fieldmark.types import AudioContent, ImageContent, Medium, Segment, TextContent, VideoContent
+from fieldmark.types import AudioContent, ImageContent, Item, MediaLimits, Medium, Segment, TextContent, VideoContent
 
 RATE_HZ = 22_050
 
@@ -106,6 +107,23 @@ def test_pixel_encoder_resizes_and_crops_as_pillow_does(height, width):
     expected = np.asarray(picture.resize((64, 64), Image.Resampling.BILINEAR).crop((8, 8, 56, 56)))
     difference = np.abs(pixels.permute(1, 2, 0).numpy().astype(int) - expected.astype(int))
     assert difference.max() <= 1
+
+
+def test_pixel_encoder_that_resizes_once_is_pillow_to_a_level(tmp_path):
+    """From the file on: the released code resizes a picture's full size in one step."""
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
+    Image.fromarray(coarse).resize((300, 170), Image.Resampling.BICUBIC).save(tmp_path / "picture.png")
+    with Image.open(tmp_path / "picture.png") as image:
+        expected = np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR).crop((4, 4, 60, 60)), dtype=np.int64)
+    item = Item("a", Medium.IMAGE, path=tmp_path / "picture.png")
+    distance = {}
+    for once in (True, False):
+        encoder = PixelEncoder(Medium.IMAGE, resize_pixels=64, crop_pixels=56, resize_once=once)
+        segments = load_segments(item, decoding=encoder.decoding, limits=MediaLimits())
+        pixels = encoder.encode(list(segments))[0].permute(1, 2, 0).numpy().astype(np.int64)
+        distance[once] = np.abs(pixels - expected)
+    assert distance[True].max() <= 1
+    assert distance[True].mean() < distance[False].mean()
 
 
 def test_pixel_encoder_takes_the_middle_frame():

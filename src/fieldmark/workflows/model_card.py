@@ -224,7 +224,7 @@ def _license_of(name: str) -> str:
             return "the package is not installed: see its page"
         for key in ("License-Expression", "License"):
             if key in facts:
-                return facts[key].partition("\n")[0]
+                return facts[key].partition("\n")[0] + ", by the package that carries it"
     return "see the model's own card"
 
 

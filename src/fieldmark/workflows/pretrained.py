@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 
@@ -27,6 +27,7 @@ FILES = (PRETRAINED_NAME, CONFIG_NAME, CARD_NAME)
 """What is written, uploaded and downloaded: never code."""
 
 
+@runtime_checkable
 class Hub(Protocol):
     """What is used of `huggingface_hub.HfApi`."""
 
