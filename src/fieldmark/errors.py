@@ -543,6 +543,40 @@ class TakenItemIdError(GalleryError):
         )
 
 
+class SetNameError(GalleryError, ValueError):
+    """A set without a name."""
+
+    kind = "set_name"
+
+    def __init__(self, *, got: str, source: Path | str) -> None:
+        super().__init__(f"The set of '{source}' has the name '{got}'; allowed is any text. Give one with --set.")
+
+
+class SetSourceError(GalleryError, ValueError):
+    """A source that would take the place of another one's set."""
+
+    kind = "set_source"
+
+    def __init__(self, *, name: str, got: Path | str, expected: Path | str, gallery: Path | str) -> None:
+        super().__init__(
+            f"The set '{name}' of the gallery '{gallery}' came from '{expected}', not from '{got}'. "
+            f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'."
+        )
+
+
+class TooManyDroppedError(GalleryError):
+    """A source from which more items are gone than is likely."""
+
+    kind = "too_many_dropped"
+
+    def __init__(self, *, item_ids: Sequence[str], total: int, set_name: str, allowed_share: float) -> None:
+        super().__init__(
+            f"{len(item_ids)} of the {total} items of the set '{set_name}' are gone from its source: "
+            f"{first(item_ids)}; allowed is a share of {allowed_share:g}. Nothing was changed. "
+            "Look whether the source is whole and, where these items are to go, add --allow-drop."
+        )
+
+
 class GalleryExistsError(GalleryError):
     """A path where a new gallery would overwrite another."""
 
@@ -593,7 +627,7 @@ class NoMarksError(FieldmarkError, ValueError):
     def __init__(self, *, class_name: str, item_count: int) -> None:
         super().__init__(
             f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
-            "Mark items as relevant and name their class."
+            "Give the ids of marked items and the name of their class."
         )
 
 
@@ -602,9 +636,11 @@ class UnknownSavedClassError(GalleryError, KeyError):
 
     kind = "unknown_saved_class"
 
-    def __init__(self, *, number: int, known: Sequence[int]) -> None:
+    def __init__(self, *, number: int, known: Sequence[object]) -> None:
         listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
-        super().__init__(f"There is no saved class {number} to undo; {listed}. List the saved classes first.")
+        super().__init__(
+            f"There is no saved class {number} to undo; {listed}. Give a number that `fieldmark marks list` shows."
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

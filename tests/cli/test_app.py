@@ -41,6 +41,10 @@ COMMANDS = [
     "marks save",
     "marks list",
     "marks undo",
+    "gallery",
+    "gallery describe",
+    "gallery check",
+    "gallery compact",
 ]
 
 
@@ -488,3 +492,28 @@ def test_data_build_prints_what_it_made(run, toy_manifest, tmp_path):
     code, out, err = run("data", "build", toy_manifest, "--out", tmp_path / "built")
     assert (code, out) == (1, "")
     assert "Choose another folder" in err
+
+
+# ---------------------------------------------------------------- galleries
+
+
+def test_gallery_describe_and_compact(toy_gallery, tmp_path, run):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    code, out, _ = run("gallery", "describe", tmp_path / "gallery", "--json")
+    found = json.loads(out)
+    assert (code, found["item_count"], found["search"]) == (0, 72, "exact")
+    assert {"counts", "set_counts", "license_counts", "class_counts", "fingerprint", "disk_bytes"} <= found.keys()
+    code, out, _ = run("gallery", "compact", tmp_path / "gallery")
+    assert (code, "MB now" in out) == (0, True)
+
+
+def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, run):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    code, out, _ = run("gallery", "check", tmp_path / "gallery", "--quiet")
+    assert (code, "nothing is wrong" in out) == (0, True)
+    (tmp_path / "gallery" / "checkpoint.safetensors").unlink()
+    code, out, _ = run("gallery", "check", tmp_path / "gallery", "--no-media", "--json", "--quiet")
+    [problem] = json.loads(out)["problems"]
+    assert (code, problem["kind"], problem["severity"]) == (1, "checkpoint", "error")
+    code, _, err = run("gallery", "describe", tmp_path / "nowhere")
+    assert (code, "There is no gallery" in err) == (1, True)

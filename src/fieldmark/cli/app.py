@@ -10,6 +10,7 @@ import typer
 from fieldmark import __version__
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
+from fieldmark.cli.gallery import gallery_app
 from fieldmark.cli.search import marks_app, search
 from fieldmark.cli.terminal import (
     CheckpointPath,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.add_typer(marks_app, name="marks")
 app.add_typer(evaluation_app)
+app.add_typer(gallery_app, name="gallery")
 
 
 def _show_version(*, value: bool) -> bool:
@@ -149,15 +151,28 @@ def index(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="run folder or checkpoint; not needed for a gallery that exists")
     ] = None,
+    set_name: Annotated[
+        str | None, typer.Option("--set", help="the source's set in the gallery; default: named like the source")
+    ] = None,
+    allow_drop: Annotated[
+        bool, typer.Option("--allow-drop", help="also where more than half of the set is gone from the source")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add items to a gallery, made where there is none; items that are there unchanged are passed over."""
+    """Make a set of a gallery what a source is: new items are added, unchanged ones passed over, gone ones dropped."""
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.index import index
 
     with TerminalReporter(quiet=quiet) as reporter:
-        result = index(source, checkpoint=checkpoint, gallery=gallery, host=Host.from_environment(reporter))
+        result = index(
+            source,
+            checkpoint=checkpoint,
+            gallery=gallery,
+            set_name=set_name,
+            allow_drop=allow_drop,
+            host=Host.from_environment(reporter),
+        )
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 

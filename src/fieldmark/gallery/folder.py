@@ -7,14 +7,40 @@ from pathlib import Path
 
 import filelock
 
+from fieldmark.durable import write_text
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, GalleryBusyError, GalleryWriteError
 
 TABLE = "segments"
+NEWEST_NAME = "newest.txt"
+"""Holds the number of the newest version that was written to the end."""
 
 
 def versions_in(folder: Path) -> tuple[Path, ...]:
     """The files that list the parts of each version, sound or not; a store that was not made to the end has none."""
     return tuple((folder / f"{TABLE}.lance" / "_versions").glob("*.manifest"))
+
+
+def data_bytes(folder: Path) -> int:
+    """Bytes of the rows of all versions."""
+    return sum(path.stat().st_size for path in (folder / f"{TABLE}.lance" / "data").glob("*"))
+
+
+def record_newest(folder: Path, version: int) -> None:
+    """Keeps the number of a version that was written to the end."""
+    write_text(folder / NEWEST_NAME, str(version))
+
+
+def lost_version(folder: Path, *, newest: int) -> str | None:
+    """The file that lists the parts of a version written to the end, where it is not there any more; None otherwise.
+
+    Args:
+        newest: The newest version that can be read.
+    """
+    path = folder / NEWEST_NAME
+    text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+    if not text.isdecimal() or int(text) <= newest:
+        return None
+    return f"_versions/{2**64 - 1 - int(text):020d}.manifest"
 
 
 def reason_of(error: Exception) -> str:

@@ -204,6 +204,14 @@ class SegmentIndex(Protocol):
         """What searches are known to find; None where they look at every segment."""
         ...
 
+    def unsound_items(self) -> dict[str, str]:
+        """What is wrong with each item that is not as it was once stored, by item id; reads all there is.
+
+        Raises:
+            DamagedGalleryError: Some of it cannot be read.
+        """
+        ...
+
     def optimize(self) -> None:
         """Gives back the disk space of what was replaced and removed; changes no answer of an exact search.
 

@@ -27,9 +27,19 @@ from fieldmark.errors import (
     TakenItemIdError,
     UnknownItemError,
 )
+from fieldmark.gallery import soundness
 from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
 from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
-from fieldmark.gallery.folder import TABLE, failing_as_damaged, reason_of, versions_in, writing_alone
+from fieldmark.gallery.folder import (
+    TABLE,
+    data_bytes,
+    failing_as_damaged,
+    lost_version,
+    reason_of,
+    record_newest,
+    versions_in,
+    writing_alone,
+)
 from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.gallery.rows import (
     LENGTH_TOLERANCE,
@@ -39,7 +49,7 @@ from fieldmark.gallery.rows import (
     rows_from_embeddings,
     segment_schema,
 )
-from fieldmark.gallery.snapshot import COLUMNS, Snapshot
+from fieldmark.gallery.snapshot import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 logger = logging.getLogger(__name__)
@@ -49,13 +59,17 @@ FORMAT = "2"
 FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
-"""Segments up to which a gallery is held in memory and searched exactly: about 200 MB at 256 dimensions."""
+"""Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
 WAIT_SECONDS = 60.0
 """How long a write waits for other writers before it gives up."""
 
 VERSION_LIMIT = 128
 """Every write leaves a version, with a list of all parts; the write that makes so many compacts them into one."""
+
+DISK_FACTOR, DISK_FREE_BYTES, FACT_BYTES = 3, 2**23, 256
+"""The write that makes the rows on disk so many times as large as those that count, and 8 MiB, compacts them as well;
+a row's facts are taken to be of 256 bytes."""
 
 SUPERSEDED_KEPT = timedelta(milliseconds=1)
 """Compaction drops every older version at once; a reader that loses its version goes on with the newest."""
@@ -214,9 +228,9 @@ class LanceIndex(SegmentIndex):
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
         if not np.isfinite(query).all() or not query.any():
             raise NonFiniteEmbeddingError(item_ids=("the query",))
-        row_count, known = self._size()
+        version, row_count, known = self._size()
         if row_count <= self._exact_rows:
-            return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+            return self._newest(version).search(query, k=k, where=where, by_segment=by_segment)
         return self._reading(
             lambda: search_approximately(self._table, query, k=k, where=where, by_segment=by_segment, known=known)
         )
@@ -275,8 +289,25 @@ class LanceIndex(SegmentIndex):
 
     def approximation(self) -> Approximation | None:
         """What the index of a store above `exact_rows` is known to find; None for an exact search."""
-        row_count, known = self._size()
+        _, row_count, known = self._size()
         return known if row_count > self._exact_rows else None
+
+    def unsound_items(self) -> dict[str, str]:
+        """What is wrong with items, as `SegmentIndex.unsound_items` says."""
+
+        def read() -> dict[str, str]:
+            batches = self._table.search().select(list(soundness.COLUMNS)).to_batches(ROWS_AT_ONCE)
+            return soundness.unsound_items(batches, dim=self._dim)
+
+        return self._reading(read)
+
+    def lost_version(self) -> str | None:
+        """The file of the newest version, where it was written to the end and is not there any more."""
+        return lost_version(self._folder, newest=self._refresh())
+
+    def version_count(self) -> int:
+        """Versions on disk; compaction leaves one."""
+        return len(versions_in(self._folder))
 
     def optimize(self) -> None:
         """Gives back disk space, as `SegmentIndex.optimize` says."""
@@ -315,17 +346,20 @@ class LanceIndex(SegmentIndex):
         if dim != self._dim:
             raise DimensionMismatchError(got=dim, expected=self._dim, gallery=self._folder)
 
-    def _size(self) -> tuple[int, Approximation | None]:
-        """Segments of the newest version, and what its index is known to find; None where it has none."""
+    def _size(self) -> tuple[int, int, Approximation | None]:
+        """The newest version, its segments, and what its index is known to find; None where it has none."""
         version, sized = self._refresh(), self._sized
         if sized is None or sized[0] != version:
             with failing_as_damaged(self._folder):
                 known = load_approximation(self._folder)
             sized = self._sized = version, self.segment_count(), known
-        return sized[1:]
+        return sized
 
-    def _newest(self) -> Snapshot:
-        """The newest version in memory, loaded once however many threads ask."""
+    def _newest(self, version: int) -> Snapshot:
+        """A version, or a newer one, in memory; loaded once however many threads ask."""
+        loaded = self._loaded
+        if loaded is not None and loaded[0] == version:
+            return loaded[1]
         with self._guard:
             version = self._refresh()
             if self._loaded is None or self._loaded[0] != version:
@@ -362,6 +396,7 @@ class LanceIndex(SegmentIndex):
         with writing_alone(self._folder, wait_seconds=self._wait_seconds):
             self._refresh()
             yield
+            record_newest(self._folder, int(self._table.version))
 
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
@@ -371,7 +406,9 @@ class LanceIndex(SegmentIndex):
 
     def _compact_when_due(self) -> None:
         try:
-            if len(versions_in(self._folder)) >= VERSION_LIMIT:
+            live_bytes = self._table.count_rows() * (4 * self._dim + FACT_BYTES)
+            is_bloated = data_bytes(self._folder) > DISK_FACTOR * live_bytes + DISK_FREE_BYTES
+            if is_bloated or len(versions_in(self._folder)) >= VERSION_LIMIT:
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class
             logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))
