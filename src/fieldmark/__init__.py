@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     from fieldmark.data.manifest import read_manifest, write_manifest
     from fieldmark.errors import FieldmarkError
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
+    from fieldmark.workflows.checkpoint_export import export_onnx
+    from fieldmark.workflows.checkpoint_import import import_checkpoint
     from fieldmark.workflows.compare import compare
     from fieldmark.workflows.demo import run_demo
     from fieldmark.workflows.embed import embed
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.evaluate import evaluate
     from fieldmark.workflows.index import index
+    from fieldmark.workflows.pretrained import from_pretrained, push_to_hub, save_pretrained
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
     from fieldmark.workflows.verify import verify
@@ -37,10 +40,15 @@ __all__ = [
     "compare",
     "embed",
     "evaluate",
+    "export_onnx",
+    "from_pretrained",
+    "import_checkpoint",
     "index",
     "load_config",
+    "push_to_hub",
     "read_manifest",
     "run_demo",
+    "save_pretrained",
     "synthesize",
     "train",
     "verify",
@@ -53,6 +61,8 @@ _HOMES = {
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
+    "workflows.checkpoint_export": ("export_onnx",),
+    "workflows.checkpoint_import": ("import_checkpoint",),
     "workflows.compare": ("compare",),
     "curation.check": ("check",),
     "workflows.demo": ("run_demo",),
@@ -60,6 +70,7 @@ _HOMES = {
     "workflows.encode": ("Host",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
+    "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),
     "workflows.search": ("Gallery",),
     "workflows.train": ("train",),
     "workflows.verify": ("verify",),

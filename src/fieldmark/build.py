@@ -36,17 +36,20 @@ from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
-from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.mining import MinedRankingLoss, Mining
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
 from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.start import start_network
 from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.passes import Execution, supports_bf16
 from fieldmark.training.step import WeightedLoss
 from fieldmark.types import MEDIA, MediaLimits, Medium
 
@@ -124,6 +127,7 @@ def new_model(
     Raises:
         MissingExtraError: An encoder needs a package that is not installed.
         EncoderFilesError: An encoder's weights are not where the configuration says.
+        WeightsFileError: The weights to start from are of another network.
     """
     encoders = {
         medium: build_encoder(config.model, medium) for medium in supported_media(config.model) if medium in media
@@ -132,6 +136,10 @@ def new_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _build_network(config.model, class_count=len(class_names), input_dims=input_dims)
+    if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
+        assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
+        start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
+        start_network(network, start)
     return Model(config, class_names=class_names, network=network.to(device), encoders=encoders)
 
 
@@ -158,9 +166,10 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
 
 
 def _embedding_json(config: ModelConfig) -> str:
-    """What of the configuration shapes embeddings beside weights and encoders: not where the encoders lie."""
-    encoders = {"image", "text", "video", "audio"} if isinstance(config, SharedSpaceConfig) else set()
-    return json.dumps(config.model_dump(mode="json", exclude=encoders), sort_keys=True)
+    """What of the configuration shapes embeddings beside weights and encoders; not where these or a start lie."""
+    is_shared = isinstance(config, SharedSpaceConfig)
+    left_out = {"image", "text", "video", "audio"} if is_shared else {"start", "allow_download"}
+    return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
 def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int]) -> Network:
@@ -198,7 +207,7 @@ def supported_media(config: ModelConfig) -> tuple[Medium, ...]:
         case FGCrossNetConfig():
             return MEDIA
         case SharedSpaceConfig():
-            return tuple(medium for medium in MEDIA if _parts(config, medium))
+            return tuple(medium for medium in MEDIA if encoder_configs(config, medium))
     assert_never(config)
 
 
@@ -219,7 +228,7 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
         case FGCrossNetConfig():
             return _build_light_encoder(config, medium)
         case SharedSpaceConfig():
-            parts = _parts(config, medium)
+            parts = encoder_configs(config, medium)
             if not parts:
                 supported = [each.value for each in supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
@@ -236,6 +245,7 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
                 crop_pixels=config.crop_pixels,
                 frame_seconds=config.frame_seconds,
                 max_frames=config.max_frames,
+                resize_once=config.resize_once,
             )
         case Medium.AUDIO:
             return SpectrogramEncoder(
@@ -248,7 +258,8 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
     assert_never(medium)
 
 
-def _parts(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+def encoder_configs(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+    """The configurations of a medium's encoders, whose features are joined."""
     match medium:
         case Medium.IMAGE:
             return config.image
@@ -323,10 +334,18 @@ def _build_loss(config: LossConfig, *, network: Network, generator: torch.Genera
             dim = network.training_dim if config.space == "embedding" else network.class_count
             return ReleasedCenterLoss(class_count=network.class_count, dim=dim, space=config.space, generator=generator)
         case RankingConfig():
-            return RankingLoss(margin=config.margin, second_margin=config.second_margin)
+            return _build_ranking_loss(config)
         case ReleasedRankingConfig():
             return ReleasedRankingLoss(margin=config.margin, second_margin=config.second_margin)
     assert_never(config)
+
+
+def _build_ranking_loss(config: RankingConfig) -> nn.Module:
+    margin, second_margin, cross_media = config.margin, config.second_margin, config.cross_media
+    if config.mining == "none":
+        return RankingLoss(margin=margin, second_margin=second_margin, cross_media=cross_media)
+    mining = Mining(config.mining)
+    return MinedRankingLoss(mining=mining, margin=margin, second_margin=second_margin, cross_media=cross_media)
 
 
 def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:
@@ -337,6 +356,16 @@ def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:
         momentum=config.momentum,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+    )
+
+
+def build_execution(config: TrainConfig, *, device: torch.device) -> Execution:
+    """How a step is computed on a device."""
+    return Execution(
+        bf16=config.bf16 == "on" or (config.bf16 == "auto" and supports_bf16(device)),
+        channels_last=config.channels_last,
+        is_compiled=config.compile,
+        part_count=config.accumulation,
     )
 
 

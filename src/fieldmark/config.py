@@ -39,9 +39,9 @@ def _folder(info: Validation) -> Path:
 
 
 def _resolve_name(name: str, info: Validation) -> str:
-    """A local folder becomes absolute; a hub name or `package:` name stays as it is."""
+    """A local folder or file becomes absolute; a hub name or `package:` name stays as it is."""
     folder = _folder(info)
-    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).is_dir())
+    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).exists())
     return str((folder / name).resolve()) if is_local else name
 
 
@@ -160,7 +160,16 @@ class FGCrossNetConfig(Section):
     frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
     max_frames: Count = Field(25, description="frames of one video")
     stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
+    start: WeightsName | None = Field(
+        None,
+        description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
+        "torchvision or transformers, a folder, package:NAME/FOLDER, or a model hub name; None: at random",
+    )
+    allow_download: bool = Field(default=False, description="whether 'start' may be downloaded from the model hub")
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
+    resize_once: bool = Field(
+        default=False, description="pictures are read at full size and resized in one step, as released; slower"
+    )
     crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
@@ -218,6 +227,8 @@ class RankingConfig(Section):
     weight: float = Field(0.1, description="He et al. 2019, released code")
     margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
     second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
+    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="which negatives of a pair; none: all")
+    cross_media: bool = Field(default=False, description="only positives of two media")
 
 
 class ReleasedRankingConfig(Section):
@@ -268,6 +279,17 @@ class TrainConfig(Section):
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
     step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
+    bf16: Literal["off", "auto", "on"] = Field(
+        "off", description="products in bfloat16; auto: where the chip itself multiplies so"
+    )
+    channels_last: bool = Field(default=False, description="memory order of pictures in which convolutions are fast")
+    compile: bool = Field(default=False, description="torch.compile; needs a C++ or CUDA compiler, slow at the start")
+    accumulation: Count = Field(
+        1,
+        description="parts in which a batch goes through the network, for less memory; losses still see all of its "
+        "rows at once, so each part goes through twice; batch norm sees a part at a time",
+    )
+    tensorboard: bool = Field(default=False, description="also write the metrics for TensorBoard (extra tensorboard)")
     clip_norm: Positive | None = Field(None, description="largest gradient norm")
     patience_epochs: Count | None = Field(None, description="stop after so many epochs without a better validation")
     max_steps: Count | None = Field(None, description="stop after so many steps; None runs all epochs")
@@ -305,6 +327,34 @@ class LimitsConfig(Section):
     max_frames: Count = 10_000_000
     max_characters: Count = 1_000_000
     failure_share: Share = Field(0.05, description="share of the items that may be passed over")
+
+
+class ServeLimits(Section):
+    """What one request to the server may cost, and how many are worked on at once."""
+
+    max_body_bytes: Count = Field(64 * 1024**2, description="bytes of a request with files")
+    max_json_bytes: Count = Field(256 * 1024, description="bytes of a request, or of its part 'request', in JSON")
+    max_files: Count = Field(4, description="files in one search")
+    max_queries: Count = Field(8, description="queries fused in one search, files among them")
+    max_k: Count = Field(200, description="hits of a search, of each medium where per_medium is set")
+    max_listed: Count = Field(500, description="items on one page, and marked items of one request")
+    upload_seconds: Positive = Field(60.0, description="seconds in which a body must arrive")
+    work_seconds: Positive = Field(60.0, description="seconds after which a search or a picture is given up")
+    max_query_seconds: Positive = Field(600.0, description="seconds of a sound or a video as query")
+    max_query_pixels: Count = Field(50_000_000, description="pixels of a picture or a frame as query")
+    max_query_characters: Count = Field(100_000, description="characters of a text as query")
+    max_preview_seconds: Positive = Field(600.0, description="seconds of sound in one spectrogram or waveform")
+    max_preview_pixels: Count = Field(1024, description="longest side of a thumbnail or spectrogram, pixels")
+    max_points: Count = Field(4000, description="points of a waveform")
+    cache_bytes: Count = Field(64 * 1024**2, description="bytes of pictures and waveforms kept in memory")
+    max_uploads: Count = Field(64, description="bodies that are received at once")
+    search_places: Count = Field(64, description="searches that are worked on or wait; one is encoded at a time")
+    preview_places: Count = Field(
+        64, description="pictures and waveforms that are drawn or wait; two are drawn at once"
+    )
+    lookup_places: Count = Field(256, description="other requests that are worked on or wait")
+    event_streams: Count = Field(32, description="clients that follow jobs at once")
+    retry_seconds: Count = Field(2, description="seconds that a client is told to wait when there is no place")
 
 
 class Config(Section):
@@ -387,6 +437,21 @@ def parse_config(text: str, *, path: Path | str) -> Config:
     if not isinstance(values, dict):
         raise ConfigError(path=path, problems=[f"it is no object of keys and values, but {type(values).__name__}"])
     return _validate(values, path=path, folder=Path.cwd())
+
+
+def parse_limits(overrides: Sequence[str]) -> ServeLimits:
+    """The limits of a server, some replaced by `key=value`.
+
+    Raises:
+        ConfigError: A key is unknown, or a value is not allowed.
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _override(values, override, path=Path("--limit"))
+    try:
+        return ServeLimits.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(path="--limit", problems=[_explain(problem) for problem in error.errors()]) from error
 
 
 def preset_folder() -> Path:

@@ -385,7 +385,8 @@ class TrainingMemoryError(TrainingError):
     def __init__(self, *, step: int, row_count: int, reason: str) -> None:
         super().__init__(
             f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
-            "Lower 'data.classes_per_batch' or 'data.items_per_class', or a size of the model "
+            "Raise 'train.accumulation' to take the batch through the network in parts, "
+            "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
             "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
         )
 
@@ -410,6 +411,84 @@ class CheckpointError(FieldmarkError, ValueError):
     def __init__(self, *, path: Path | str, reason: str) -> None:
         super().__init__(
             f"The checkpoint '{path}' cannot be used: {reason}. Give a run or checkpoint made by `fieldmark train`."
+        )
+
+
+class WeightsFileError(FieldmarkError, ValueError):
+    """A file of weights of another program that cannot be used."""
+
+    kind = "weights_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The weights '{path}' cannot be used: {reason}. "
+            "Give a state dict saved by torch.save, or a safetensors file."
+        )
+
+
+class StateNamesError(WeightsFileError):
+    """A state dict whose names are not those of the network it is for."""
+
+    kind = "state_names"
+
+    def __init__(self, *, path: Path | str, network: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
+        unmatched = [
+            f"{name}{nearest(name, missing).rstrip('?').replace('Did you mean', 'nearest:')}" for name in unexpected
+        ]
+        FieldmarkError.__init__(
+            self,
+            f"The weights '{path}' are not those of {network}: "
+            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'}). "
+            "Give the state dict of such a network, or rename its tensors.",
+        )
+
+
+class ClassNamesError(FieldmarkError, ValueError):
+    """A list of class names that is not one for each class."""
+
+    kind = "class_names"
+
+    def __init__(self, *, path: Path | str, reason: str, count: int) -> None:
+        super().__init__(
+            f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
+            "Give one name a line, in the order of the labels."
+        )
+
+
+class ExportMismatchError(FieldmarkError, RuntimeError):
+    """An exported network that does not give what the network gives."""
+
+    kind = "export_mismatch"
+
+    def __init__(self, *, medium: str, difference: float, tolerance: float) -> None:
+        super().__init__(
+            f"The exported network for {medium} differs from the original by {difference:.3g}; allowed is "
+            f"{tolerance:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
+        )
+
+
+class EvaluationFileError(FieldmarkError, ValueError):
+    """A file that does not hold what `fieldmark evaluate --json` prints."""
+
+    kind = "evaluation_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The evaluation '{path}' cannot be used: {reason}. "
+            "Give a file that holds what `fieldmark evaluate --json` printed."
+        )
+
+
+class HubError(FieldmarkError, OSError):
+    """A model hub that does not give or take a model."""
+
+    kind = "hub"
+
+    def __init__(self, *, name: str, action: str, reason: str) -> None:
+        super().__init__(
+            f"The model hub did not {action} '{name}': {reason}. "
+            "Give a local folder, or look at the name, the network and the account you are logged in to."
         )
 
 
@@ -517,6 +596,66 @@ class DamagedGalleryError(GalleryError):
         super().__init__(f"The gallery '{path}' is damaged: {reason}. Build it again with `fieldmark index`.")
 
 
+class GalleryFormatError(GalleryError):
+    """A gallery whose store another version of fieldmark made."""
+
+    kind = "gallery_format"
+
+    def __init__(self, *, path: Path | str, got: str, expected: str) -> None:
+        super().__init__(
+            f"The gallery '{path}' has a store of format {got}; this fieldmark reads format {expected}. "
+            "Give another folder to `fieldmark index` to build it again, or install the fieldmark that made it."
+        )
+
+
+class TakenItemIdError(GalleryError):
+    """Items whose ids another set of the gallery holds."""
+
+    kind = "taken_item_id"
+
+    def __init__(self, *, item_ids: Sequence[str], set_name: str | None, gallery: Path | str) -> None:
+        self.item_ids = tuple(item_ids)
+        own = f"the set '{set_name}'" if set_name is not None else "no set"
+        super().__init__(
+            f"{len(item_ids)} items of {own} have an id that another set of the gallery '{gallery}' holds: "
+            f"{first(item_ids)}. Give each item an id of its own."
+        )
+
+
+class SetNameError(GalleryError, ValueError):
+    """A set without a name."""
+
+    kind = "set_name"
+
+    def __init__(self, *, got: str, source: Path | str) -> None:
+        super().__init__(f"The set of '{source}' has the name '{got}'; allowed is any text. Give one with --set.")
+
+
+class SetSourceError(GalleryError, ValueError):
+    """A source that would take the place of another one's set."""
+
+    kind = "set_source"
+
+    def __init__(self, *, name: str, got: Path | str, expected: Path | str, gallery: Path | str) -> None:
+        super().__init__(
+            f"The set '{name}' of the gallery '{gallery}' came from '{expected}', not from '{got}'. "
+            f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'."
+        )
+
+
+class TooManyDroppedError(GalleryError):
+    """A source from which more items are gone than is likely."""
+
+    kind = "too_many_dropped"
+
+    def __init__(self, *, item_ids: Sequence[str], total: int, set_name: str, allowed_share: float) -> None:
+        super().__init__(
+            f"{len(item_ids)} of the {total} items of the set '{set_name}' are gone from its source: "
+            f"{first(item_ids)}; allowed is a share of {allowed_share:g}. Nothing was changed. "
+            "Look whether the source is whole and, where these items are to go, add --allow-drop."
+        )
+
+
 class GalleryExistsError(GalleryError):
     """A path where a new gallery would overwrite another."""
 
@@ -548,6 +687,40 @@ class GalleryWriteError(GalleryError):
             f"The gallery '{path}' cannot be written: {reason}. It is as it was before. "
             "Look at the free disk space and the rights of the folder, and run the same command again."
         )
+
+
+class NoQueryError(FieldmarkError, ValueError):
+    """A search with nothing to ask for."""
+
+    kind = "no_query"
+
+    def __init__(self) -> None:
+        super().__init__("The search has no query; it needs one or more. Give a file, a text or the id of an item.")
+
+
+class NoMarksError(FieldmarkError, ValueError):
+    """A class to be saved without a name or without items."""
+
+    kind = "no_marks"
+
+    def __init__(self, *, class_name: str, item_count: int) -> None:
+        super().__init__(
+            f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
+            "Mark items as relevant and name their class."
+        )
+
+
+class UnknownSavedClassError(GalleryError, KeyError):
+    """A saved class that is not there, or is undone."""
+
+    kind = "unknown_saved_class"
+
+    def __init__(self, *, number: int, known: Sequence[int]) -> None:
+        listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
+        super().__init__(f"There is no saved class {number} to undo; {listed}. List the saved classes first.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class UnknownItemError(GalleryError, KeyError):
@@ -583,4 +756,190 @@ class DimensionMismatchError(GalleryError, ValueError):
         super().__init__(
             f"Embeddings have dimension {got}, but gallery '{gallery}' holds dimension {expected}. "
             "Embed with the checkpoint the gallery was built with, or build a new gallery."
+        )
+
+
+# ---------------------------------------------------------------- requests over HTTP
+
+
+class RequestError(FieldmarkError, ValueError):
+    """A request that cannot be answered as it was sent."""
+
+    kind = "bad_request"
+
+
+class BadRequestError(RequestError):
+    """A request whose body or parameters are not what the API takes."""
+
+    def __init__(self, *, problems: Sequence[str]) -> None:
+        super().__init__(
+            f"The request cannot be used: {first(problems)}. Look at /v1/openapi.json for what is allowed."
+        )
+
+
+class ContentTypeError(RequestError):
+    """A body of a type that is not read."""
+
+    kind = "content_type"
+
+    def __init__(self, *, got: str, allowed: str) -> None:
+        super().__init__(f"The body has the type '{got}'; read is {allowed}. Set the header Content-Type to that.")
+
+
+class BodyTooLargeError(RequestError):
+    """A body, or a part of one, of more bytes than are read."""
+
+    kind = "body_too_large"
+
+    def __init__(self, *, got: str, allowed: int, limit: str) -> None:
+        super().__init__(
+            f"The request holds {got} bytes; the limit is {allowed:,}. "
+            f"Cut or shrink what is sent, or let the server raise '{limit}'."
+        )
+
+
+class SlowRequestError(RequestError, TimeoutError):
+    """A body that did not arrive in time."""
+
+    kind = "slow_request"
+
+    def __init__(self, *, allowed_seconds: float) -> None:
+        super().__init__(f"The body did not arrive within {allowed_seconds:g} seconds. Use a faster line or less data.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class TokenError(RequestError):
+    """A request without the token that this server asks for."""
+
+    kind = "unauthorized"
+
+    def __init__(self, *, got: str) -> None:
+        super().__init__(
+            f"This server asks for a token; met {got}. Give it in the header 'Authorization: Bearer TOKEN'."
+        )
+
+
+class ForeignRequestError(RequestError):
+    """A request that another web site caused, or that asks for another host."""
+
+    kind = "foreign_request"
+
+    def __init__(self, *, got: str, allowed: str) -> None:
+        super().__init__(
+            f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed."
+        )
+
+
+class NothingToShowError(RequestError):
+    """An item that has no file, picture or sound of the kind that was asked for."""
+
+    kind = "nothing_to_show"
+
+    def __init__(self, *, item_id: str, wanted: str) -> None:
+        super().__init__(f"The item '{item_id}' has no {wanted} that can be shown. Choose one of another medium.")
+
+
+class MediaGoneError(RequestError):
+    """An item whose file is not where the gallery says."""
+
+    kind = "media_gone"
+
+    def __init__(self, *, item_id: str) -> None:
+        super().__init__(f"The file of the item '{item_id}' is gone. Put it back, or run `fieldmark index` again.")
+
+
+class RangeError(RequestError):
+    """A range of bytes that lies outside a file."""
+
+    kind = "range"
+
+    def __init__(self, *, got: str, size: int) -> None:
+        self.size = size
+        super().__init__(f"The range '{got}' lies outside the file, which has {size:,} bytes. Choose one inside.")
+
+
+class UnknownSourceError(RequestError):
+    """A job for a source that was not named when the server started."""
+
+    kind = "unknown_source"
+
+    def __init__(self, *, got: str, allowed: Sequence[str]) -> None:
+        named = first(allowed) if allowed else "none"
+        super().__init__(
+            f"There is no source '{got}'; named are: {named}.{nearest(got, allowed)} "
+            "Let the server start with `fieldmark serve --source NAME=PATH`."
+        )
+
+
+class UnknownJobError(RequestError, KeyError):
+    """A job that the server does not know."""
+
+    kind = "unknown_job"
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(f"There is no job '{job_id}'. Choose one that GET /v1/jobs lists.")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class JobRunningError(RequestError):
+    """A second job while one is running."""
+
+    kind = "job_running"
+
+    def __init__(self, *, job_id: str) -> None:
+        super().__init__(f"The job '{job_id}' is running, and one runs at a time. Let it end, or cancel it.")
+
+
+class OverloadedError(RequestError):
+    """More work at once than a server takes."""
+
+    kind = "overloaded"
+
+    def __init__(self, *, work: str, allowed: int, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(
+            f"{allowed} requests of the kind '{work}' are being answered or wait, which is all that may. "
+            f"Let {retry_seconds} seconds pass, and send it again."
+        )
+
+
+class WorkTimeoutError(RequestError, TimeoutError):
+    """Work on a request that took too long."""
+
+    kind = "timed_out"
+
+    def __init__(self, *, work: str, allowed_seconds: float) -> None:
+        super().__init__(
+            f"The work '{work}' did not end within {allowed_seconds:g} seconds. "
+            "Give a shorter file, or let some time pass and send it again."
+        )
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class AddressError(FieldmarkError, OSError):
+    """An address at which nothing can be served."""
+
+    kind = "address"
+
+    def __init__(self, *, host_name: str, port: int, reason: str) -> None:
+        super().__init__(
+            f"Nothing can be served at '{host_name}', port {port}: {reason}. "
+            "Choose another --port (0 takes a free one), or another --host."
+        )
+
+
+class TokenFileError(FieldmarkError, ValueError):
+    """A file that holds no token that can be used."""
+
+    kind = "token_file"
+
+    def __init__(self, *, path: Path | str, reason: str) -> None:
+        super().__init__(
+            f"The token in '{path}' cannot be used: {reason}. Put 16 or more letters, digits, '-' or '_' in one line."
         )

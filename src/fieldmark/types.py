@@ -247,6 +247,8 @@ class Hit:
         rank: Counted from 1.
         score: Cosine similarity; larger is nearer.
         text: The text of a text item, where the gallery holds it.
+        set_name: The set of the gallery that the item belongs to.
+        group: What the item shares its origin with.
     """
 
     rank: int
@@ -260,6 +262,8 @@ class Hit:
     text: str | None = None
     source: str | None = None
     license: str | None = None
+    set_name: str | None = None
+    group: str | None = None
 
 
 @runtime_checkable

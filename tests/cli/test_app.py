@@ -36,6 +36,10 @@ COMMANDS = [
     "verify",
     "index",
     "search",
+    "serve",
+    "checkpoint",
+    "checkpoint import",
+    "checkpoint export",
 ]
 
 

@@ -45,12 +45,14 @@ def embeddings_of() -> EmbeddingsOf:
     return make
 
 
-@pytest.fixture(scope="session", params=["lance"])
+@pytest.fixture(scope="session", params=["exact", "approximate"])
 def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentIndex]:
     """Makes an empty store of 8 dimensions, of each implementation in turn."""
     match request.param:
-        case "lance":
+        case "exact":
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8)
+        case "approximate":
+            return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8, exact_rows=0)
         case other:
             raise AssertionError(other)
 

@@ -9,8 +9,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fieldmark.errors import CutoffError, DimensionMismatchError, NonFiniteEmbeddingError, UnknownItemError
-from fieldmark.gallery.interface import Filter
+from fieldmark.errors import (
+    CutoffError,
+    DimensionMismatchError,
+    NonFiniteEmbeddingError,
+    TakenItemIdError,
+    UnknownItemError,
+)
+from fieldmark.gallery.interface import Filter, ItemCount
 from fieldmark.types import Embeddings, Item, Medium, Split
 
 NASTY_NAMES = (
@@ -35,14 +41,17 @@ def hash_by_item_id(embeddings: Embeddings, content_hash: str = "hash") -> dict[
     return {item.item_id: content_hash for item in embeddings.items}
 
 
-def meets(item: Item, where: Filter | None) -> bool:
+def meets(item: Item, where: Filter | None, set_name: str | None = None) -> bool:
     if where is None:
         return True
     return (
         (where.media is None or item.medium in where.media)
         and (where.class_names is None or item.class_name in where.class_names)
+        and (where.set_names is None or set_name in where.set_names)
+        and (where.licenses is None or item.license in where.licenses)
         and (where.groups is None or item.group in where.groups)
-        and item.item_id not in where.exclude_item_ids
+        and (where.item_ids is None or item.item_id in where.item_ids)
+        and not (where.exclude_item_ids and item.item_id in where.exclude_item_ids)
     )
 
 
@@ -69,6 +78,7 @@ CONTENTS = st.dictionaries(
         st.sampled_from(Medium),
         st.none() | st.sampled_from(NASTY_NAMES),
         st.none() | st.sampled_from(("recording 1", "recording '2'")),
+        st.none() | st.sampled_from(("CC0", "x' OR '1'='1")),
         st.lists(st.integers(0, 9), min_size=1, max_size=5),
     ),
     max_size=10,
@@ -77,8 +87,10 @@ FILTERS = st.none() | st.builds(
     Filter,
     media=st.none() | st.frozensets(st.sampled_from(Medium)),
     class_names=st.none() | st.frozensets(st.sampled_from(NASTY_NAMES)),
+    licenses=st.none() | st.frozensets(st.sampled_from(("CC0", "x' OR '1'='1"))),
     groups=st.none() | st.frozensets(st.sampled_from(("recording 1", "recording '2'", "recording 3"))),
-    exclude_item_ids=st.frozensets(st.sampled_from(("a", "b", "not there", *NASTY_NAMES))),
+    exclude_item_ids=st.none() | st.frozensets(st.sampled_from(("a", "b", "not there", *NASTY_NAMES))),
+    item_ids=st.none() | st.frozensets(st.sampled_from(("a", "B", "10", "not there", *NASTY_NAMES[:5]))),
 )
 
 
@@ -97,8 +109,8 @@ def test_search_agrees_with_a_slow_loop_after_any_writes(
         index = create_index(Path(folder) / "index")
         for batch in batches:
             parts = {
-                item_id: (Item(item_id, medium, class_name=class_name, group=group), pool[rows])
-                for item_id, (medium, class_name, group, rows) in batch.items()
+                item_id: (Item(item_id, medium, class_name=class_name, group=group, license=terms), pool[rows])
+                for item_id, (medium, class_name, group, terms, rows) in batch.items()
             }
             if parts:
                 embeddings = embeddings_of(*parts.values())
@@ -110,6 +122,16 @@ def test_search_agrees_with_a_slow_loop_after_any_writes(
         assert index.item_count() == len(contents)
         assert index.segment_count() == sum(len(rows) for _, rows in contents.values())
         assert index.content_hashes() == dict.fromkeys(contents, "hash")
+        for _, k, where, _ in searches:
+            matching = sorted(item_id for item_id, (item, _) in contents.items() if meets(item, where))
+            assert [stored.item.item_id for stored in index.items(where=where, limit=k)] == matching[:k]
+            assert sorted(index.content_hashes(where)) == matching
+            assert sum(each.item_count for each in index.counts(where)) == len(matching)
+            got = index.embeddings(where)
+            assert [item.item_id for item in got.items] == [i for i in matching for _ in contents[i][1]]
+            np.testing.assert_array_equal(
+                got.embedding, np.concatenate([pool[:0], *(contents[i][1] for i in matching)])
+            )
         for query, k, where, by_segment in searches:
             expected = slow_search(contents, queries[query], k=k, where=where, by_segment=by_segment)
             hits = index.search(queries[query], k=k, where=where, by_segment=by_segment)
@@ -131,6 +153,7 @@ def test_search_agrees_with_a_slow_loop_on_many_near_rows(index, unit_rows, embe
     }
     embeddings = embeddings_of(*contents.values())
     index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings))
+    index.optimize()  # trains the index of an approximate store
     where = Filter(class_names=frozenset("0123"))
     for query in rows[:10]:
         expected = slow_search(contents, query, k=25, where=where, by_segment=by_segment)
@@ -264,6 +287,65 @@ def test_add_takes_all_items_or_none_and_names_the_bad_ones(index, unit_rows, em
     with pytest.raises(DimensionMismatchError, match="dimension 9"):
         index.add(wide, content_hash_by_item_id=hash_by_item_id(wide))
     assert index.item_count() == 0
+
+
+def test_sets_are_filters_and_facts_of_hits(index, unit_rows, embeddings_of):
+    rows = unit_rows(3)
+    for place, set_name in enumerate(("photos of 2019", "it's", None)):
+        embeddings = embeddings_of((Item(str(place), Medium.IMAGE, group=f"g{place}"), rows[place : place + 1]))
+        index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings), set_name=set_name)
+    hits = index.search(rows[0], k=3)
+    assert {hit.item_id: (hit.set_name, hit.group) for hit in hits} == {
+        "0": ("photos of 2019", "g0"),
+        "1": ("it's", "g1"),
+        "2": (None, "g2"),
+    }
+    where = Filter(set_names=frozenset({"it's", "photos of 2019", "another"}))
+    assert {hit.item_id for hit in index.search(rows[0], k=3, where=where)} == {"0", "1"}
+    assert [stored.set_name for stored in index.items(where=where, limit=9)] == ["photos of 2019", "it's"]
+    assert index.content_hashes(Filter(set_names=frozenset({"it's"}))).keys() == {"1"}
+
+
+def test_add_refuses_an_id_that_another_set_holds(index, unit_rows, embeddings_of):
+    embeddings = embeddings_of(*((Item(name, Medium.IMAGE), unit_rows(1)) for name in ("a", "b")))
+    index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings), set_name="first")
+    for set_name in ("second", None):
+        both = embeddings_of(*((Item(name, Medium.AUDIO), unit_rows(1)) for name in ("b", "c")))
+        with pytest.raises(TakenItemIdError, match="another set") as caught:
+            index.add(both, content_hash_by_item_id=hash_by_item_id(both), set_name=set_name)
+        assert caught.value.item_ids == ("b",)
+    assert index.count_by_medium()[Medium.IMAGE] == index.item_count() == 2
+
+
+def test_items_come_page_by_page_whole(index, unit_rows, embeddings_of):
+    text = Item("é", Medium.TEXT, text="A note.", split=Split.TRAIN, license="CC0", extra=(("observer", "x"),))
+    items = [text, *(Item(name, Medium.AUDIO) for name in ("b", "a", "B", "zz", "𝄞"))]
+    embeddings = embeddings_of(*((item, unit_rows(place + 1)) for place, item in enumerate(items)))
+    index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings, "h"), set_name="s")
+    pages, last = [], None
+    while page := index.items(start_after=last, limit=4):
+        pages.append(page)
+        last = page[-1].item.item_id
+    assert [len(page) for page in pages] == [4, 2]
+    assert [stored.item.item_id for page in pages for stored in page] == ["B", "a", "b", "zz", "é", "𝄞"]
+    stored = next(stored for page in pages for stored in page if stored.item.item_id == "é")
+    assert (stored.item, stored.set_name, stored.content_hash, stored.segment_count) == (text, "s", "h", 1)
+    assert [stored.segment_count for stored in pages[0]] == [4, 3, 2, 5]
+    assert [stored.item.item_id for stored in index.items(start_after="c", limit=1)] == ["zz"]
+
+
+def test_counts_are_by_medium_class_set_and_license(index, unit_rows, embeddings_of):
+    first = [Item(str(place), Medium.AUDIO, class_name="Wren", license="CC0") for place in range(3)]
+    second = [Item("x", Medium.IMAGE), Item("y", Medium.AUDIO, class_name="Wren")]
+    for items, set_name in ((first, "one"), (second, None)):
+        embeddings = embeddings_of(*((item, unit_rows(2)) for item in items))
+        index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings), set_name=set_name)
+    assert index.counts() == (
+        ItemCount(Medium.IMAGE, None, None, None, 1),
+        ItemCount(Medium.AUDIO, "Wren", None, None, 1),
+        ItemCount(Medium.AUDIO, "Wren", "one", "CC0", 3),
+    )
+    assert index.counts(Filter(set_names=frozenset({"one"}))) == (ItemCount(Medium.AUDIO, "Wren", "one", "CC0", 3),)
 
 
 def test_add_of_no_rows_changes_nothing(index):

@@ -23,16 +23,21 @@ def mean_above_zero(terms, *, like):
     return torch.stack(above).mean() if above else like.sum() * 0
 
 
-def slow_two_hinges(vectors, label, *, margin, second_margin):
+def slow_two_hinges(vectors, label, *, margin, second_margin, medium=None):
+    """With media, only pairs of two media are positives."""
     rows = range(len(label))
     d = [[length(vectors[a] - vectors[b]) for b in rows] for a in rows]
+
+    def are_positives(i, j):
+        return label[i] == label[j] and (medium is None or medium[i] != medium[j])
+
     triplets = [
-        d[i][j] - d[i][k] + margin for i, j, k in permutations(rows, 3) if label[i] == label[j] and label[i] != label[k]
+        d[i][j] - d[i][k] + margin for i, j, k in permutations(rows, 3) if are_positives(i, j) and label[i] != label[k]
     ]
     quadruplets = [
         d[i][j] - d[k][m] + second_margin
         for i, j, k, m in permutations(rows, 4)
-        if label[i] == label[j] and len({label[i], label[k], label[m]}) == 3
+        if are_positives(i, j) and len({label[i], label[k], label[m]}) == 3
     ]
     return mean_above_zero(triplets, like=vectors) + mean_above_zero(quadruplets, like=vectors)
 
@@ -76,6 +81,19 @@ def test_ranking_loss_equals_slow_loops(make_outputs, batch, margin):
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label)), vectors)
     slow = value_and_gradient(
         lambda rows: slow_two_hinges(rows, label, margin=margin, second_margin=margin / 3), vectors
+    )
+    torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(batch=batches(), medium=st.lists(st.integers(0, 3), min_size=8, max_size=8))
+def test_ranking_loss_across_media_equals_slow_loops(make_outputs, batch, medium):
+    vectors, label = batch
+    medium = medium[: len(label)]
+    loss = RankingLoss(cross_media=True)
+    fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label, medium=medium)), vectors)
+    slow = value_and_gradient(
+        lambda rows: slow_two_hinges(rows, label, margin=0.4, second_margin=0.2, medium=medium), vectors
     )
     torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-12)
 
@@ -124,6 +142,27 @@ def test_ranking_loss_is_not_fooled_by_an_easy_term(make_outputs):
     label = [0, 0, 1, 2]
     assert ReleasedRankingLoss()(make_outputs(vectors, label)).item() == 0
     assert RankingLoss()(make_outputs(vectors, label)).item() > 0
+
+
+def test_ranking_loss_of_two_classes_is_the_triplet_loss_of_a_library(make_outputs):
+    losses = pytest.importorskip("pytorch_metric_learning.losses")
+    distances = pytest.importorskip("pytorch_metric_learning.distances")
+    vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
+    label = [row % 2 for row in range(20)]
+    reference = losses.TripletMarginLoss(margin=0.4, distance=distances.LpDistance(normalize_embeddings=False))
+    ours = value_and_gradient(lambda rows: RankingLoss()(make_outputs(rows, label)), vectors)
+    theirs = value_and_gradient(lambda rows: reference(rows, torch.tensor(label)), vectors)
+    torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+@FORMS
+@pytest.mark.parametrize("class_count", [2, 5, 40])
+def test_ranking_loss_in_single_precision_is_exact(make_outputs, loss, class_count):
+    """More rows than the loops can take: float32 against float64, which the loops have judged."""
+    vectors = torch.randn(160, 8, generator=torch.Generator().manual_seed(2))
+    label = [row % class_count for row in range(160)]
+    single, double = (loss(make_outputs(rows, label)).item() for rows in (vectors, vectors.double()))
+    assert single == pytest.approx(double, rel=1e-6)
 
 
 @FORMS

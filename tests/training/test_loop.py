@@ -26,6 +26,7 @@ from fieldmark.errors import (
 )
 from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, save_checkpoint, stage_path
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
+from fieldmark.training.passes import Execution
 from fieldmark.training.progress import Progress
 from fieldmark.training.task import TrainingResult, TrainingStage
 
@@ -126,13 +127,17 @@ def test_train_differs_by_seed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "epochs"),
-    [(OPTIONS.optimizer, (0, 1, 2)), (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,))],
+    ("optimizer", "epochs", "part_count"),
+    [
+        (OPTIONS.optimizer, (0, 1, 2), 1),
+        (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,), 1),
+        (OPTIONS.optimizer, (1,), 3),
+    ],
 )
 def test_train_resumes_exactly_from_every_step(
-    optimizer: OptimizerOptions, epochs: tuple[int, ...], tmp_path: Path
+    optimizer: OptimizerOptions, epochs: tuple[int, ...], part_count: int, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, optimizer=optimizer)
+    options = replace(OPTIONS, optimizer=optimizer, execution=Execution(part_count=part_count))
     run(tmp_path / "straight", options=options)
     for place in [(epoch, step) for epoch in epochs for step in range(4)]:
         folder = tmp_path / f"broken-{place}"

@@ -8,12 +8,16 @@ from threading import Thread
 import pytest
 import torch
 from torch import Tensor, nn
-from toy_run import LogitsLoss, PullLoss, ToyNetwork, make_batch
+from toy_run import LogitsLoss, PullLoss, ToyNetwork, make_batch, passes_of
 
 from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
+from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
+from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
-from fieldmark.training.step import Stepper, WeightedLoss, forward_batch, interrupts_after, seed_step
-from fieldmark.types import MEDIA, Batch, Medium, Outputs
+from fieldmark.training.step import Stepper, WeightedLoss, interrupts_after, seed_step
+from fieldmark.types import Batch, Medium, MediumBatch, Outputs
 
 SGD = OptimizerOptions(kind=OptimizerKind.SGD, lr=1.0)
 
@@ -51,9 +55,18 @@ class Raising(nn.Module):
 
 def make_stepper(losses: Mapping[str, WeightedLoss], *, options: OptimizerOptions = SGD) -> Stepper:
     network = ToyNetwork().eval()  # without dropout, so that a step can be computed by hand
-    return Stepper(
-        network, forward=network.forward_together, losses=losses, options=options, last_good=Path("last.safetensors")
-    )
+    return stepper_of(network, losses, options=options)
+
+
+def stepper_of(
+    network: nn.Module,
+    losses: Mapping[str, WeightedLoss],
+    *,
+    options: OptimizerOptions = SGD,
+    last_good: Path = Path("last.safetensors"),
+) -> Stepper:
+    passes = passes_of(network)
+    return Stepper(network, passes=passes, losses=losses, options=options, group=Group(), last_good=last_good)
 
 
 def changes(stepper: Stepper, batch: Batch, *, lr: float) -> Tensor:
@@ -61,18 +74,6 @@ def changes(stepper: Stepper, batch: Batch, *, lr: float) -> Tensor:
     before = stepper.network.classifier.weight.detach().clone()
     stepper.take(batch, lr=lr, step=1)
     return stepper.network.classifier.weight.detach() - before
-
-
-def test_forward_batch_rows_carry_label_and_medium() -> None:
-    batch = make_batch(seed=0)
-    batch = replace(batch, parts=batch.parts[::-1])
-    network = ToyNetwork().eval()
-    outputs = forward_batch(network.forward_together, batch, device=torch.device("cpu"))
-    text, image = batch.parts
-    assert outputs.medium.tolist() == [MEDIA.index(Medium.TEXT)] * 6 + [MEDIA.index(Medium.IMAGE)] * 6
-    assert torch.equal(outputs.label, torch.cat([text.label, image.label]))
-    assert torch.equal(outputs.embedding[6:], network(image.inputs, Medium.IMAGE)[0])
-    assert torch.equal(outputs.logits[:6], network(text.inputs, Medium.TEXT)[1])
 
 
 def test_stepper_total_is_the_weighted_sum() -> None:
@@ -85,7 +86,7 @@ def test_stepper_total_is_the_weighted_sum() -> None:
 def test_stepper_moves_against_the_gradient_by_the_rate() -> None:
     batch = make_batch(seed=0)
     stepper = make_stepper({"a": WeightedLoss(LogitsLoss(), weight=3.0)})
-    outputs = forward_batch(stepper.network.forward_together, batch, device=torch.device("cpu"))
+    outputs = passes_of(stepper.network).run(batch).outputs
     (gradient,) = torch.autograd.grad(3.0 * LogitsLoss()(outputs), [stepper.network.classifier.weight])
     torch.testing.assert_close(changes(stepper, batch, lr=0.25), -0.25 * gradient)
 
@@ -117,13 +118,7 @@ def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_p
             last.touch()
         network = ToyNetwork()
         before = [parameter.detach().clone() for parameter in network.parameters()]
-        stepper = Stepper(
-            network,
-            forward=network.forward_together,
-            losses={"odd": WeightedLoss(module)},
-            options=SGD,
-            last_good=last,
-        )
+        stepper = stepper_of(network, {"odd": WeightedLoss(module)}, last_good=last)
         with pytest.raises(NonFiniteLossError) as caught:
             stepper.take(batch, lr=0.1, step=17)
         message = str(caught.value)
@@ -135,10 +130,15 @@ def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_p
         assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
 
 
-@pytest.mark.parametrize("error", [None, MemoryError(), torch.OutOfMemoryError("Tried to allocate 9 GiB.\nMore.")])
+@pytest.mark.parametrize(
+    "error",
+    [None, MemoryError(), torch.OutOfMemoryError("Tried to allocate 9 GiB.\nMore."), RuntimeError("std::bad_alloc")],
+)
 def test_stepper_says_which_setting_to_lower_when_memory_runs_out(error: Exception | None) -> None:
     stepper = make_stepper({"large": WeightedLoss(Raising(error))})
-    with pytest.raises(TrainingMemoryError, match=r"at step 3, with 12 rows.*Lower 'data.classes_per_batch'") as caught:
+    with pytest.raises(
+        TrainingMemoryError, match=r"at step 3, with 12 rows.*Raise 'train.accumulation'.*lower 'data"
+    ) as caught:
         stepper.take(make_batch(seed=0), lr=0.1, step=3)
     assert "\n" not in str(caught.value)
 
@@ -149,13 +149,55 @@ def test_stepper_leaves_other_errors_alone() -> None:
         stepper.take(make_batch(seed=0), lr=0.1, step=1)
 
 
+LOSSES = {
+    "classification": WeightedLoss(ClassificationLoss()),
+    "center": WeightedLoss(CenterLoss(class_count=3, dim=8), weight=0.1),
+    "ranking": WeightedLoss(RankingLoss()),
+    "released_ranking": WeightedLoss(ReleasedRankingLoss()),
+}
+
+
+def test_stepper_takes_a_batch_of_one_class() -> None:
+    parts = []
+    for part in make_batch(seed=0).parts:
+        own = part.label == 1
+        parts.append(MediumBatch(part.medium, inputs=part.inputs[own], label=part.label[own]))
+    stepper = make_stepper(LOSSES)
+    loss = stepper.take(Batch(tuple(parts), item_ids=("a",)), lr=0.1, step=1)
+    assert (loss.parts["ranking"], loss.parts["released_ranking"]) == (0, 0)
+    assert loss.parts["classification"] > 0
+    assert all(bool(parameter.isfinite().all()) for parameter in stepper.network.parameters())
+
+
+@pytest.mark.parametrize("absent", list(Medium)[:2])
+def test_stepper_takes_a_batch_without_a_medium(absent: Medium) -> None:
+    whole = make_batch(seed=0)
+    batch = replace(whole, parts=tuple(part for part in whole.parts if part.medium is not absent))
+    stepper = make_stepper(LOSSES)
+    line = stepper.network.lines[absent.value]
+    before = line.weight.detach().clone()
+    loss = stepper.take(batch, lr=0.1, step=1)
+    outputs = passes_of(stepper.network).run(whole).outputs
+    assert loss.parts["classification"] < stepper.losses["classification"](outputs)  # a sum over the media present
+    assert all(value > 0 for value in loss.parts.values())
+    assert torch.equal(line.weight, before)
+
+
+def test_stepper_does_nothing_without_rows() -> None:
+    stepper = make_stepper(LOSSES)
+    before = [parameter.detach().clone() for parameter in stepper.network.parameters()]
+    assert stepper.take(Batch(parts=(), item_ids=()), lr=0.1, step=1) is None
+    assert all(torch.equal(now, then) for now, then in zip(stepper.network.parameters(), before, strict=True))
+
+
 def test_seed_step_follows_from_seed_epoch_and_step() -> None:
     drawn = set()
     with torch.random.fork_rng(devices=[]):
         for place in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, 0)]:
-            seed_step(place[0], epoch=place[1], step=place[2])
-            drawn.add(float(torch.rand(())))
-    assert len(drawn) == 4
+            for process in (0, 1):
+                seed_step(place[0], epoch=place[1], step=place[2], place=process)
+                drawn.add(float(torch.rand(())))
+    assert len(drawn) == 8
 
 
 def test_interrupts_after_lets_the_block_end() -> None:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,10 +11,12 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from fieldmark.training.checkpoint import Provenance
+from fieldmark.training.group import Group
 from fieldmark.training.loop import train
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
+from fieldmark.training.passes import Execution, Passes
 from fieldmark.training.step import WeightedLoss
-from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingStage, TrainingTask
+from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
 
 CLASS_COUNT, DIM = 3, 8
@@ -39,6 +41,8 @@ class ToyOptions:
     max_steps: int | None = None
     checkpoint_seconds: float = 300.0
     failure_share: float = 0.0
+    writes_tensorboard: bool = False
+    execution: Execution = field(default_factory=Execution)
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,12 @@ class Lines:
         self.said.append(message)
 
 
+def passes_of(network: nn.Module, **execution: object) -> Passes:
+    """The way of a batch through a network on the CPU."""
+    own = Execution(**execution)
+    return Passes(network, forward=network.forward_together, execution=own, device=torch.device("cpu"))
+
+
 def make_task(**changes: object) -> ToyTask:
     """The toy task; `changes` replace its fields."""
     losses = {
@@ -197,6 +207,7 @@ def run(
     provenance: Provenance = PROVENANCE,
     resume: bool = False,
     reporter: Lines | None = None,
+    group: Group | None = None,
 ) -> TrainingResult:
     """Trains the toy task, in one stage or in those given."""
     task = task or make_task()
@@ -212,11 +223,13 @@ def run(
             max_steps=options.max_steps,
             checkpoint_seconds=options.checkpoint_seconds,
             failure_share=options.failure_share,
+            execution=options.execution,
+            writes_tensorboard=options.writes_tensorboard,
         ),
         provenance=provenance,
         folder=folder,
         resume=resume,
-        reporter=reporter or Lines(),
+        host=TrainingHost(reporter or Lines(), group or Group()),
     )
 
 

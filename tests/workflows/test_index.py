@@ -13,8 +13,12 @@ from fieldmark.errors import (
     ManifestError,
     MissingGalleryError,
     NoItemsError,
+    SetNameError,
+    SetSourceError,
+    TooManyDroppedError,
     TooManyFailuresError,
 )
+from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
 
 
@@ -196,3 +200,122 @@ def test_index_shared_space_uses_cached_features(toy_manifest, toy_items, shared
     assert FeatureStore(tmp_path / "cache").size().item_count == pictures
     with (toy_manifest).open() as file:
         assert len(list(csv.DictReader(file))) == 72
+
+
+def folder_of(items, medium, folder, *, names):
+    """A folder with files of one medium."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [item.path for item in items if item.medium is medium]
+    suffix = {Medium.IMAGE: ".png", Medium.AUDIO: ".wav"}[medium]
+    for place, name in enumerate(names):
+        shutil.copy(paths[place], folder / f"{name}{suffix}")
+    return folder
+
+
+def ids_of(gallery, set_name=None):
+    where = Filter(set_names=frozenset({set_name})) if set_name else None
+    return sorted(LanceIndex.open(gallery / "segments").content_hashes(where))
+
+
+def test_index_drops_what_is_gone_and_nothing_of_another_set(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    photos = folder_of(toy_items, Medium.IMAGE, tmp_path / "photos", names="abcd")
+    songs = folder_of(toy_items, Medium.AUDIO, tmp_path / "songs", names="ab")
+    index(photos, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    index(songs, gallery=gallery, host=toy_host)
+    (photos / "b.png").unlink()
+    report = index(photos, gallery=gallery, host=toy_host)
+    assert (report.set_name, report.added_count, report.unchanged_count, report.dropped_count) == ("photos", 0, 3, 1)
+    assert "dropped 1 that are gone" in report.to_text()
+    assert ids_of(gallery, "photos") == ["a.png", "c.png", "d.png"]
+    assert ids_of(gallery, "songs") == ["a.wav", "b.wav"]
+
+
+def test_index_keeps_what_can_only_not_be_read(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    photos = folder_of(toy_items, Medium.IMAGE, tmp_path / "photos", names="abcd")
+    index(photos, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    (photos / "a.png").write_bytes(b"")
+    report = index(photos, gallery=gallery, host=toy_host)
+    assert (report.dropped_count, [failure.item_id for failure in report.failures]) == (0, ["a.png"])
+    assert ids_of(gallery) == ["a.png", "b.png", "c.png", "d.png"]
+
+
+def test_index_of_a_source_that_lost_most_items_changes_nothing_unless_allowed(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    photos = folder_of(toy_items, Medium.IMAGE, tmp_path / "photos", names="abcd")
+    index(photos, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    for name in "abc":
+        (photos / f"{name}.png").rename(photos / f"{name}2.png")
+    with pytest.raises(TooManyDroppedError, match=r"3 of the 4 items of the set 'photos'.*--allow-drop"):
+        index(photos, gallery=gallery, host=toy_host)
+    assert ids_of(gallery) == ["a.png", "b.png", "c.png", "d.png"]
+    for path in photos.iterdir():
+        path.rename(tmp_path / path.name)
+    with pytest.raises(NoItemsError):
+        index(photos, gallery=gallery, allow_drop=True, host=toy_host)
+    shutil.copy(tmp_path / "a2.png", photos / "a2.png")
+    report = index(photos, gallery=gallery, allow_drop=True, host=toy_host)
+    assert (report.added_count, report.dropped_count, ids_of(gallery)) == (1, 4, ["a2.png"])
+
+
+def test_index_stores_an_id_that_another_set_holds_beside_it(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    first = folder_of(toy_items, Medium.IMAGE, tmp_path / "first", names="ab")
+    second = folder_of(toy_items, Medium.IMAGE, tmp_path / "second", names="bc")
+    index(first, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    index(second, gallery=gallery, host=toy_host)
+    expected = ["a.png", "b.png", "c.png", "second/b.png"]
+    assert ids_of(gallery) == expected
+    again = index(second, gallery=gallery, host=toy_host)
+    assert (again.added_count, again.unchanged_count, again.dropped_count) == (0, 2, 0)
+    (first / "b.png").unlink()
+    index(first, gallery=gallery, host=toy_host)
+    index(second, gallery=gallery, host=toy_host)
+    assert ids_of(gallery) == ["a.png", "c.png", "second/b.png"]
+
+
+def test_index_takes_another_id_where_another_run_took_it_meanwhile(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    mine = folder_of(toy_items, Medium.IMAGE, tmp_path / "mine", names="ab")
+    others = folder_of(toy_items, Medium.AUDIO, tmp_path / "others", names="z")
+    index(others, checkpoint=toy_run, gallery=gallery, host=toy_host)
+
+    class OtherRun:
+        """Stores `a.png` for another set once this run has begun to embed."""
+
+        def step(self, task, *, done, total, note=""):
+            if (task, done) == ("embed", 1):
+                store = LanceIndex.open(gallery / "segments")
+                held = store.get("z.wav")
+                taken = replace(held, items=tuple(replace(item, item_id="a.png") for item in held.items))
+                store.add(taken, content_hash_by_item_id={"a.png": "of others"}, set_name="others")
+
+        def say(self, message):
+            pass
+
+    index(mine, gallery=gallery, host=replace(toy_host, reporter=OtherRun()))
+    assert ids_of(gallery, "mine") == ["b.png", "mine/a.png"]
+    assert ids_of(gallery, "others") == ["a.png", "z.wav"]
+    again = index(mine, gallery=gallery, host=toy_host)
+    assert (again.added_count, again.unchanged_count) == (0, 2)
+
+
+def test_index_of_one_split_drops_nothing_of_the_others(toy_manifest, toy_embeddings, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    index(toy_manifest, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    report = index(toy_embeddings, gallery=gallery, host=toy_host)
+    assert (report.added_count, report.dropped_count, len(ids_of(gallery))) == (0, 0, 72)
+
+
+def test_index_refuses_a_set_that_came_from_another_source(toy_items, toy_run, toy_host, tmp_path):
+    gallery = tmp_path / "gallery"
+    here = folder_of(toy_items, Medium.IMAGE, tmp_path / "here" / "photos", names="ab")
+    there = folder_of(toy_items, Medium.IMAGE, tmp_path / "there" / "photos", names="ab")
+    index(here, checkpoint=toy_run, gallery=gallery, host=toy_host)
+    with pytest.raises(SetSourceError, match=r"--set NAME or, where it is that source moved, --set 'photos'"):
+        index(there, gallery=gallery, host=toy_host)
+    assert index(there, gallery=gallery, set_name="second", host=toy_host).added_count == 2
+    assert index(there, gallery=gallery, host=toy_host).set_name == "second"
+    with pytest.raises(SetNameError):
+        index(there, gallery=gallery, set_name=" ", host=toy_host)

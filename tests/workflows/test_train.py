@@ -2,8 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -190,7 +194,12 @@ def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides,
 def test_train_killed_at_any_moment_ends_as_if_it_had_not_been(
     toy_manifest, toy_overrides, toy_host, run_killed, have_same_tensors, tmp_path
 ):
-    overrides = ["data.items_per_class=1", "train.checkpoint_seconds=1e-6", "train.epochs=3"]
+    """With workers that decode ahead, batches in parts, and a border between two stages."""
+    overrides = [
+        "data.items_per_class=1", "train.checkpoint_seconds=1e-6", "data.workers=1", "train.accumulation=2",
+        "model.stem_stride=1",
+        "stages=[{name='c', losses=['classification', 'center'], epochs=1}, {name='r', epochs=2}]",
+    ]  # fmt: skip
     config = load_config("tiny", overrides=[*toy_overrides, *overrides])
     (tmp_path / "config.toml").write_text(config.to_toml())
     whole, run = tmp_path / "whole", tmp_path / "killed"
@@ -241,6 +250,28 @@ def test_train_by_the_released_recipe(toy_manifest, toy_overrides, toy_host, tmp
     assert report.result.steps == 3 + 2 + 2  # 12 images of 4 a step; then up to the end of the 8 sounds
     start, end = (load_checkpoint(stage_path(tmp_path / "run", name)).losses for name in ("0", "c"))
     assert not np.array_equal(start["released_center.centers"], end["released_center.centers"])
+
+
+def test_train_started_by_torchrun_is_one_run(toy_manifest, toy_overrides, tmp_path):
+    more = ["train.epochs=1", "data.validation_share=0.5", "model.statistics_per_medium=true"]
+    (tmp_path / "config.toml").write_text(load_config("tiny", overrides=[*toy_overrides, *more]).to_toml())
+    together = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python"]
+    fieldmark = [str(Path(sys.executable).with_name("fieldmark")), "train", str(toy_manifest), "--json"]
+    options = ["--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    done = subprocess.run(  # noqa: S603 - our own command
+        [sys.executable, *together, *fieldmark, *options],
+        env={**os.environ, "FIELDMARK_DEVICE": "cpu", "OMP_NUM_THREADS": "1", "FIELDMARK_CACHE": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    [report] = [json.loads(line) for line in done.stdout.splitlines()]  # of the first process alone
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert report["validation_map"] == float(row["validation_map"])
+    assert load_checkpoint(tmp_path / "run").validation_map == report["validation_map"]
 
 
 def test_train_names_a_stage_without_items(toy_items, toy_overrides, toy_host, tmp_path):

@@ -8,8 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 from fieldmark import __version__
+from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
+from fieldmark.cli.gallery import gallery_app
+from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
     GalleryPath,
@@ -25,7 +28,8 @@ from fieldmark.errors import FieldmarkError
 
 EPILOG = (
     "Environment: FIELDMARK_CACHE, the folder for computed features (default ~/.cache/fieldmark); "
-    "FIELDMARK_DEVICE, the torch device (default: the GPU where there is one, else the CPU)."
+    "FIELDMARK_DEVICE, the torch device (default: the GPU where there is one, else the CPU); "
+    "FIELDMARK_TOKEN, the token that `serve` asks for (default: none)."
 )
 
 app = typer.Typer(
@@ -39,6 +43,9 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(evaluation_app)
+app.add_typer(gallery_app, name="gallery")
+app.add_typer(serving_app)
+app.add_typer(checkpoint_app, name="checkpoint")
 
 
 def _show_version(*, value: bool) -> bool:
@@ -72,6 +79,9 @@ def demo(
     *,
     out: Annotated[Path, typer.Option("--out", help="folder for everything the demo makes")] = Path("fieldmark-demo"),
     seed: Annotated[int, typer.Option("--seed", help="of the data and of the training")] = 0,
+    serve: Annotated[bool, typer.Option("--serve", help="open the gallery as a page at the end, on this machine")] = (
+        False
+    ),
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -82,6 +92,8 @@ def demo(
     with TerminalReporter(quiet=quiet) as reporter:
         result = run_demo(out, seed=seed, host=Host.from_environment(reporter))
     print_result(result.to_json(), result.to_text(), as_json=as_json)
+    if serve:
+        run_server(out / "gallery", quiet=quiet)
 
 
 @app.command()
@@ -103,7 +115,10 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on the manifest's train split; validation is taken from it, by group."""
+    """Train on the manifest's train split; validation is taken from it, by group.
+
+    On several GPUs of one machine: torchrun --nproc-per-node N --no-python fieldmark train ...
+    """
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.train import choose_config, train
 
@@ -115,7 +130,8 @@ def train(
             resume=resume,
             host=Host.from_environment(reporter),
         )
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    if result.is_first:
+        print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
 @app.command()
@@ -151,15 +167,28 @@ def index(
     checkpoint: Annotated[
         Path | None, typer.Option("--checkpoint", help="run folder or checkpoint; not needed for a gallery that exists")
     ] = None,
+    set_name: Annotated[
+        str | None, typer.Option("--set", help="the source's set in the gallery; default: named like the source")
+    ] = None,
+    allow_drop: Annotated[
+        bool, typer.Option("--allow-drop", help="also where more than half of the set is gone from the source")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add items to a gallery, made where there is none; items that are there unchanged are passed over."""
+    """Make a set of a gallery what a source is: new items are added, unchanged ones passed over, gone ones dropped."""
     from fieldmark.workflows.encode import Host
     from fieldmark.workflows.index import index
 
     with TerminalReporter(quiet=quiet) as reporter:
-        result = index(source, checkpoint=checkpoint, gallery=gallery, host=Host.from_environment(reporter))
+        result = index(
+            source,
+            checkpoint=checkpoint,
+            gallery=gallery,
+            set_name=set_name,
+            allow_drop=allow_drop,
+            host=Host.from_environment(reporter),
+        )
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 

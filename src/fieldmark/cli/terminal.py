@@ -98,7 +98,7 @@ def parse_media(text: str | None) -> tuple[str, ...]:
 
 
 def parse_pairs(texts: Sequence[str] | None, *, option: str) -> dict[str, str]:
-    """The pairs of some `KEY=VALUE`; none for None."""
+    """The pairs of some `KEY=VALUE`, in the words of the option's metavar; none for None."""
     pairs = [text.partition("=") for text in texts or ()]
     for key, equals, value in pairs:
         if not (key.strip() and equals and value.strip()):

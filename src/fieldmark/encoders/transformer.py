@@ -53,7 +53,7 @@ class TransformersImageEncoder:
         segment_seconds: float = 4.0,
         frames_per_segment: int = 4,
     ) -> None:
-        folder = _locate(name, allow_download=allow_download)
+        folder = locate_weights(name, allow_download=allow_download)
         self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=KEY)
         self._model, self._has_pooler = _load_model(name, folder)
         self._dim = self._try_out(name)
@@ -122,7 +122,7 @@ class TransformersTextEncoder:
     def __init__(
         self, name: str, *, allow_download: bool = False, window_tokens: int = 256, is_normalized: bool = True
     ) -> None:
-        folder = _locate(name, allow_download=allow_download)
+        folder = locate_weights(name, allow_download=allow_download)
         self._tokenizer = _load_tokenizer(name, folder)
         self._model, _ = _load_model(name, folder)
         self._window_tokens = min(window_tokens, self._tokenizer.model_max_length)
@@ -183,26 +183,34 @@ class TransformersTextEncoder:
             raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
 
 
-def _locate(name: str, *, allow_download: bool) -> Path:
-    """The local folder a name means; a hub name is looked up in the local cache, and downloaded where allowed."""
+def locate_weights(name: str, *, allow_download: bool, key: str = KEY) -> Path:
+    """The local folder or file a name means; a hub name is looked up in the local cache, and downloaded where allowed.
+
+    Args:
+        key: Config key that holds the name, for messages.
+
+    Raises:
+        MissingExtraError: It is a hub name, and the library is not installed.
+        EncoderFilesError: There is no such folder or file, and none was downloaded.
+    """
+    if name.startswith(PACKAGE_PREFIX):
+        return locate_in_package(name, key=key)
+    if Path(name).exists():
+        return Path(name)
+    if Path(name).is_absolute() or name.startswith("."):
+        raise EncoderFilesError(name=name, reason="there is no such folder or file", key=key)
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     except ImportError as error:
         raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
-    if name.startswith(PACKAGE_PREFIX):
-        return locate_in_package(name, key=KEY)
-    if Path(name).is_dir():
-        return Path(name)
-    if Path(name).is_absolute() or name.startswith("."):
-        raise EncoderFilesError(name=name, reason="there is no such folder", key=KEY)
     try:
         return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not allow_download))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = "there is no such folder, and downloading failed: " + _first_line(error)
         if not allow_download:
             reason = "there is no such folder, nor a downloaded model, and 'allow_download' is false"
-        raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+        raise EncoderFilesError(name=name, reason=reason, key=key) from error
 
 
 def _files_of(folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.types import Embeddings, Hit, Medium
+from fieldmark.types import Embeddings, Hit, Item, Medium
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +15,73 @@ class Filter:
     """Which items may become hits: those that meet every condition given.
 
     A condition that is None lets all items pass; one that is an empty set lets none. An item without a
-    class or a group never meets a condition on it.
+    class, a set, a license or a group never meets a condition on it.
 
     Args:
-        exclude_item_ids: Items never returned, such as the query itself in a search for more like it.
+        exclude_item_ids: Items never returned, such as the query itself in a search for more like it; None or
+            an empty set excludes none.
+        item_ids: The only items that pass.
     """
 
     media: frozenset[Medium] | None = None
     class_names: frozenset[str] | None = None
+    set_names: frozenset[str] | None = None
+    licenses: frozenset[str] | None = None
     groups: frozenset[str] | None = None
-    exclude_item_ids: frozenset[str] = frozenset()
+    exclude_item_ids: frozenset[str] | None = None
+    item_ids: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item as a store holds it.
+
+    Args:
+        set_name: The set that the item belongs to; None for none.
+        content_hash: As it was given to `add`.
+    """
+
+    item: Item
+    set_name: str | None
+    content_hash: str
+    segment_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemCount:
+    """How many items share a medium, a class, a set and a license."""
+
+    medium: Medium
+    class_name: str | None
+    set_name: str | None
+    license: str | None
+    item_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Approximation:
+    """What a store that does not look at every segment is known to find.
+
+    Args:
+        trained_count: Segments that the parts were cut from.
+        measured_count: Segments there were when the recall was measured.
+        partition_count: Parts of the space.
+        probe_count: Parts looked at in a search, those nearest to the query.
+        recall: Mean share of the 10 nearest segments that are found, against a look at every segment.
+        query_count: Stored segments that were asked for.
+    """
+
+    trained_count: int
+    measured_count: int
+    partition_count: int
+    probe_count: int
+    recall: float
+    query_count: int
+
+    @property
+    def rows_looked_at(self) -> float:
+        """About how many segments a search looks at."""
+        return self.measured_count * self.probe_count / self.partition_count
 
 
 @runtime_checkable
@@ -46,15 +103,19 @@ class SegmentIndex(Protocol):
         """Dimension of the embeddings; given once, when the store is made."""
         ...
 
-    def add(self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> None:
+    def add(
+        self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
+    ) -> None:
         """Stores items, all of the call or none; an item already there is replaced with all its segments.
 
         The logits are not kept.
 
         Args:
             content_hash_by_item_id: What tells an item's content from a changed one; every item of the call has one.
+            set_name: The set that all items of the call belong to; None for none.
 
         Raises:
+            TakenItemIdError: An item is there already, in another set.
             DimensionMismatchError: The embeddings have another dimension than the store.
             NonFiniteEmbeddingError: A row is not finite or not of length 1; the error names the items.
             GalleryBusyError: Another process has been writing for too long.
@@ -104,8 +165,27 @@ class SegmentIndex(Protocol):
         """
         ...
 
-    def content_hashes(self) -> dict[str, str]:
-        """The content hash of every item, by item id: what a later indexing run may skip."""
+    def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
+        """The content hash of every item that meets a filter, by item id: what a later indexing run may skip."""
+        ...
+
+    def items(
+        self, *, where: Filter | None = None, start_after: str | None = None, limit: int
+    ) -> tuple[StoredItem, ...]:
+        """One page of the items that meet a filter, ordered by item id, code point by code point.
+
+        Args:
+            start_after: The last item id of the page before; it need not be there any more. None for the first page.
+            limit: Most items of the page; from 1.
+        """
+        ...
+
+    def embeddings(self, where: Filter | None = None) -> Embeddings:
+        """All segments of the items that meet a filter, ordered by item id and then as they were added; no logits."""
+        ...
+
+    def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
+        """How many items share a medium, a class, a set and a license, in the order of these."""
         ...
 
     def item_count(self) -> int:
@@ -120,8 +200,22 @@ class SegmentIndex(Protocol):
         """Number of items of each medium, all four media in their fixed order."""
         ...
 
+    def approximation(self) -> Approximation | None:
+        """What searches are known to find; None where they look at every segment."""
+        ...
+
+    def unsound_items(self) -> dict[str, str]:
+        """What is wrong with each item that is not as it was once stored, by item id; reads all there is.
+
+        Raises:
+            DamagedGalleryError: Some of it cannot be read.
+        """
+        ...
+
     def optimize(self) -> None:
-        """Gives back the disk space of what was replaced and removed; changes no answer.
+        """Gives back the disk space of what was replaced and removed; changes no answer of an exact search.
+
+        A store that answers approximately brings its index up to date and measures it.
 
         Writing does this by itself now and then; worth calling at the end of a long run.
 

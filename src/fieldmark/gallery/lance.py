@@ -1,17 +1,18 @@
 """The store on one machine: a LanceDB table in a folder."""
 
 import logging
-import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, final
 
-import filelock
 import lancedb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import Float
 
 from fieldmark.errors import (
@@ -19,31 +20,45 @@ from fieldmark.errors import (
     DamagedGalleryError,
     DimensionMismatchError,
     EncoderMismatchError,
-    FieldmarkError,
-    GalleryBusyError,
     GalleryExistsError,
-    GalleryWriteError,
+    GalleryFormatError,
     MissingGalleryError,
     NonFiniteEmbeddingError,
+    TakenItemIdError,
     UnknownItemError,
 )
-from fieldmark.gallery.interface import Filter, SegmentIndex
+from fieldmark.gallery import soundness
+from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
+from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
+from fieldmark.gallery.folder import (
+    TABLE,
+    failing_as_damaged,
+    lost_version,
+    reason_of,
+    record_newest,
+    versions_in,
+    writing_alone,
+)
+from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.gallery.rows import (
     LENGTH_TOLERANCE,
     embeddings_from_rows,
+    item_from_fact,
     length_errors,
     rows_from_embeddings,
     segment_schema,
 )
-from fieldmark.gallery.snapshot import COLUMNS, Snapshot
+from fieldmark.gallery.snapshot import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
-TABLE = "segments"
-FORMAT = "1"
+FORMAT = "2"
 FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
+
+EXACT_ROWS = 200_000
+"""Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
 WAIT_SECONDS = 60.0
 """How long a write waits for other writers before it gives up."""
@@ -59,16 +74,19 @@ SUPERSEDED_KEPT = timedelta(milliseconds=1)
 class LanceIndex(SegmentIndex):
     """A store of segments in a folder, for one machine; made by `create`, opened by `open`.
 
-    A write is one commit of LanceDB under a lock file that the system frees when its holder dies. A search is exact;
-    it runs over the newest version in memory (4 bytes for each dimension of each segment, and the items' facts),
-    which the first search after a commit loads. The death of the process loses nothing acknowledged; whether a
-    power cut loses the last writes is up to the file system.
+    A write is one commit of LanceDB under a lock file that the system frees when its holder dies. Up to `exact_rows`
+    segments, a search is exact; it runs over the newest version in memory (4 bytes for each dimension of each segment,
+    and the items' facts), which the first search after a commit loads. A larger store stays on disk and is searched
+    through an IVF_FLAT index, which `optimize` makes; segments that came since are looked at one by one. The death of
+    the process loses nothing acknowledged; whether a power cut loses the last writes is up to the file system.
     """
 
-    def __init__(self, folder: Path, *, wait_seconds: float) -> None:
+    def __init__(self, folder: Path, *, wait_seconds: float, exact_rows: int) -> None:
         self._folder = folder
         self._wait_seconds = wait_seconds
+        self._exact_rows = exact_rows
         self._guard = threading.Lock()
+        self._sized: tuple[int, int, Approximation | None] | None = None
         self._loaded: tuple[int, Snapshot] | None = None
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
@@ -77,12 +95,22 @@ class LanceIndex(SegmentIndex):
             self._fingerprint: str = schema.metadata[FINGERPRINT_KEY].decode()
             self._dim: int = schema.field("vector").type.list_size
         if found_format != FORMAT:
-            reason = f"its store has format {found_format}, this version of fieldmark reads format {FORMAT}"
-            raise DamagedGalleryError(path=folder, reason=reason)
+            raise GalleryFormatError(path=folder, got=found_format, expected=FORMAT)
 
     @classmethod
-    def create(cls, folder: Path, *, fingerprint: str, dim: int, wait_seconds: float = WAIT_SECONDS) -> "LanceIndex":
+    def create(
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str,
+        dim: int,
+        wait_seconds: float = WAIT_SECONDS,
+        exact_rows: int = EXACT_ROWS,
+    ) -> "LanceIndex":
         """An empty store in a folder, which is made where it is missing.
+
+        Args:
+            exact_rows: Segments up to which a search by this handle is exact.
 
         Raises:
             GalleryExistsError: The folder holds a store already.
@@ -94,25 +122,34 @@ class LanceIndex(SegmentIndex):
             if versions_in(folder):
                 raise GalleryExistsError(path=folder)
             lancedb.connect(folder).create_table(TABLE, schema=schema)
-        return cls(folder, wait_seconds=wait_seconds)
+        return cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
 
     @classmethod
-    def open(cls, folder: Path, *, fingerprint: str | None = None, wait_seconds: float = WAIT_SECONDS) -> "LanceIndex":
+    def open(
+        cls,
+        folder: Path,
+        *,
+        fingerprint: str | None = None,
+        wait_seconds: float = WAIT_SECONDS,
+        exact_rows: int = EXACT_ROWS,
+    ) -> "LanceIndex":
         """The store in a folder.
 
         Args:
             fingerprint: Of the encoder the caller uses; None takes the store whatever it was made with.
+            exact_rows: Segments up to which a search by this handle is exact.
 
         Raises:
             MissingGalleryError: The folder holds no store.
             DamagedGalleryError: The store cannot be read.
+            GalleryFormatError: The store was made by another version of fieldmark.
             EncoderMismatchError: The store was made with another fingerprint.
         """
         if not versions_in(folder):
             if any((folder / f"{TABLE}.lance" / "data").glob("*")):
                 raise DamagedGalleryError(path=folder, reason="it has data, but the list of its versions is gone")
             raise MissingGalleryError(path=folder)
-        index = cls(folder, wait_seconds=wait_seconds)
+        index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
         if fingerprint is not None and fingerprint != index.fingerprint:
             raise EncoderMismatchError(got=fingerprint, expected=index.fingerprint, gallery=folder)
         return index
@@ -127,7 +164,9 @@ class LanceIndex(SegmentIndex):
         """Dimension of the embeddings."""
         return self._dim
 
-    def add(self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> None:
+    def add(
+        self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
+    ) -> None:
         """Stores items as `SegmentIndex.add` says, in one commit."""
         self._check_dim(embeddings.embedding.shape[1])
         bad_rows = np.flatnonzero(length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
@@ -136,10 +175,14 @@ class LanceIndex(SegmentIndex):
             raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
         if not embeddings.items:
             return
-        rows = rows_from_embeddings(embeddings, content_hash_by_item_id=content_hash_by_item_id)
+        rows = rows_from_embeddings(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
         added = is_one_of("item_id", (item.item_id for item in embeddings.items))
         with self._writing():
-            if self._table.count_rows(added) == 0:
+            present = self._facts(["item_id", "set_name"], f"{FIRST_SEGMENT} AND {added}")
+            taken = [fact["item_id"] for fact in present.to_pylist() if fact["set_name"] != set_name]
+            if taken:
+                raise TakenItemIdError(item_ids=taken, set_name=set_name, gallery=self._folder)
+            if len(present) == 0:
                 self._table.add(rows)
             else:
                 replace = self._table.merge_insert(["item_id", "segment"])
@@ -161,7 +204,7 @@ class LanceIndex(SegmentIndex):
 
     def get(self, item_id: str) -> Embeddings:
         """One item as `SegmentIndex.get` says."""
-        rows = self._reading(lambda: self._table.search().where(is_one_of("item_id", [item_id])).to_arrow())
+        rows = self._reading(lambda: self._facts(None, is_one_of("item_id", [item_id])))
         if len(rows) == 0:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
         return embeddings_from_rows(rows, dim=self._dim)
@@ -180,13 +223,50 @@ class LanceIndex(SegmentIndex):
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
         if not np.isfinite(query).all() or not query.any():
             raise NonFiniteEmbeddingError(item_ids=("the query",))
-        return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+        row_count, known = self._size()
+        if row_count <= self._exact_rows:
+            return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+        return self._reading(
+            lambda: search_approximately(self._table, query, k=k, where=where, by_segment=by_segment, known=known)
+        )
 
-    def content_hashes(self) -> dict[str, str]:
-        """The content hash of every item, by item id."""
+    def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
+        """The content hash of every item that meets a filter, by item id."""
         columns = ["item_id", "content_hash"]
-        rows = self._reading(lambda: self._table.search().where(FIRST_SEGMENT).select(columns).to_arrow())
+        rows = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
         return dict(zip(rows["item_id"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
+
+    def items(
+        self, *, where: Filter | None = None, start_after: str | None = None, limit: int
+    ) -> tuple[StoredItem, ...]:
+        """One page of items, as `SegmentIndex.items` says."""
+        return self._reading(lambda: self._page(where, start_after=start_after, limit=limit))
+
+    def embeddings(self, where: Filter | None = None) -> Embeddings:
+        """All segments of the items that meet a filter, as `SegmentIndex.embeddings` says."""
+        rows = self._reading(lambda: self._facts(None, condition_of(where)))
+        return embeddings_from_rows(rows, dim=self._dim)
+
+    def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
+        """How many items share their facts, as `SegmentIndex.counts` says."""
+        columns = ["medium", "class_name", "set_name", "license"]
+        facts = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
+        counted = facts.group_by(columns).aggregate([([], "count_all")]).to_pylist()
+        found = (
+            ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
+            for each in counted
+        )
+        return tuple(
+            sorted(
+                found,
+                key=lambda each: (
+                    MEDIA.index(each.medium),
+                    each.class_name or "",
+                    each.set_name or "",
+                    each.license or "",
+                ),
+            )
+        )
 
     def item_count(self) -> int:
         """Number of items."""
@@ -198,18 +278,77 @@ class LanceIndex(SegmentIndex):
 
     def count_by_medium(self) -> dict[Medium, int]:
         """Number of items of each medium, in the fixed order of the media."""
-        rows = self._reading(lambda: self._table.search().where(FIRST_SEGMENT).select(["medium"]).to_arrow())
+        rows = self._reading(lambda: self._facts(["medium"], FIRST_SEGMENT))
         media = rows["medium"].to_pylist()
         return {medium: media.count(medium.value) for medium in MEDIA}
+
+    def approximation(self) -> Approximation | None:
+        """What the index of a store above `exact_rows` is known to find; None for an exact search."""
+        row_count, known = self._size()
+        return known if row_count > self._exact_rows else None
+
+    def unsound_items(self) -> dict[str, str]:
+        """What is wrong with items, as `SegmentIndex.unsound_items` says."""
+
+        def read() -> dict[str, str]:
+            batches = self._table.search().select(list(soundness.COLUMNS)).to_batches(ROWS_AT_ONCE)
+            return soundness.unsound_items(batches, dim=self._dim)
+
+        return self._reading(read)
+
+    def lost_version(self) -> str | None:
+        """The file of the newest version, where it was written to the end and is not there any more."""
+        return lost_version(self._folder, newest=self._refresh())
+
+    def version_count(self) -> int:
+        """Versions on disk; compaction leaves one."""
+        return len(versions_in(self._folder))
 
     def optimize(self) -> None:
         """Gives back disk space, as `SegmentIndex.optimize` says."""
         with self._writing():
             self._compact()
 
+    def _facts(self, columns: list[str] | None, condition: str | None) -> pa.Table:
+        """Some columns, or all, of the rows that meet a condition, in no order."""
+        query = self._table.search()
+        if condition is not None:
+            query = query.where(condition)
+        if columns is not None:
+            query = query.select(columns)
+        rows: pa.Table = query.to_arrow()
+        return rows
+
+    def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
+        found = self._facts(["item_id"], condition_of(where, FIRST_SEGMENT))["item_id"]
+        if start_after is not None:
+            found = found.filter(pc.greater(found, pa.scalar(start_after, pa.string())))
+        page = found.take(pc.sort_indices(found)[:limit]).to_pylist()
+        rows = self._facts([name for name in self._table.schema.names if name != "vector"], is_one_of("item_id", page))
+        segment_counts = Counter(rows["item_id"].to_pylist())
+        facts = {fact["item_id"]: fact for fact in rows.filter(pc.equal(rows["segment"], 0)).to_pylist()}
+        return tuple(
+            StoredItem(
+                item=item_from_fact(facts[item_id]),
+                set_name=facts[item_id]["set_name"],
+                content_hash=facts[item_id]["content_hash"],
+                segment_count=segment_counts[item_id],
+            )
+            for item_id in page
+        )
+
     def _check_dim(self, dim: int) -> None:
         if dim != self._dim:
             raise DimensionMismatchError(got=dim, expected=self._dim, gallery=self._folder)
+
+    def _size(self) -> tuple[int, Approximation | None]:
+        """Segments of the newest version, and what its index is known to find; None where it has none."""
+        version, sized = self._refresh(), self._sized
+        if sized is None or sized[0] != version:
+            with failing_as_damaged(self._folder):
+                known = load_approximation(self._folder)
+            sized = self._sized = version, self.segment_count(), known
+        return sized[1:]
 
     def _newest(self) -> Snapshot:
         """The newest version in memory, loaded once however many threads ask."""
@@ -249,10 +388,13 @@ class LanceIndex(SegmentIndex):
         with writing_alone(self._folder, wait_seconds=self._wait_seconds):
             self._refresh()
             yield
+            record_newest(self._folder, int(self._table.version))
 
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
         self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
+        if self._table.count_rows() > self._exact_rows:
+            bring_up_to_date(self._table, self._folder)
 
     def _compact_when_due(self) -> None:
         try:
@@ -260,48 +402,3 @@ class LanceIndex(SegmentIndex):
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class
             logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))
-
-
-FIRST_SEGMENT = "segment = 0"
-"""Each item has one such row."""
-
-
-def versions_in(folder: Path) -> tuple[Path, ...]:
-    """The files that list the parts of each version, sound or not; a store that was not made to the end has none."""
-    return tuple((folder / f"{TABLE}.lance" / "_versions").glob("*.manifest"))
-
-
-def is_one_of(column: str, values: Iterable[str]) -> str:
-    """The SQL condition that a column has one of some values; a value is never read as SQL."""
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in dict.fromkeys(values))
-    return f"{column} IN ({quoted})"
-
-
-def reason_of(error: Exception) -> str:
-    """The first line of what LanceDB says, without the places in its source."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return re.sub(r",? */\S+\.rs:\d+:\d+", "", lines[0])
-
-
-@contextmanager
-def failing_as_damaged(folder: Path) -> Iterator[None]:
-    """Tells of any failure to read as of a damaged gallery."""
-    try:
-        yield
-    except Exception as error:
-        raise DamagedGalleryError(path=folder, reason=reason_of(error)) from error
-
-
-@contextmanager
-def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
-    """Holds the folder's lock; tells of any failure within as of a failure to write."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(folder / "write.lock", timeout=wait_seconds, poll_interval=0.005):
-            yield
-    except filelock.Timeout as error:
-        raise GalleryBusyError(path=folder, waited_seconds=wait_seconds) from error
-    except FieldmarkError:
-        raise
-    except Exception as error:
-        raise GalleryWriteError(path=folder, reason=reason_of(error)) from error

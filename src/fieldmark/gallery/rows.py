@@ -3,10 +3,12 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+import pyarrow.compute as pc
+from jaxtyping import Float, Float32, Int
 
 from fieldmark.types import Embeddings, Item, Medium, Split
 
@@ -35,13 +37,16 @@ def segment_schema(*, dim: int) -> pa.Schema:
             pa.field("license", text),
             pa.field("caption_of", text),
             pa.field("extra", text),
+            pa.field("set_name", text),
             pa.field("content_hash", text, nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
 
 
-def rows_from_embeddings(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> pa.Table:
+def rows_from_embeddings(
+    embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
+) -> pa.Table:
     """One row for each segment."""
     items = embeddings.items
     dim = embeddings.embedding.shape[1]
@@ -62,6 +67,7 @@ def rows_from_embeddings(embeddings: Embeddings, *, content_hash_by_item_id: Map
         "license": [item.license for item in items],
         "caption_of": [item.caption_of for item in items],
         "extra": [json.dumps(item.extra) if item.extra else None for item in items],
+        "set_name": pa.array([set_name] * len(items), pa.string()),
         "content_hash": [content_hash_by_item_id[item.item_id] for item in items],
         "vector": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding.ravel()), dim),
     }
@@ -69,10 +75,25 @@ def rows_from_embeddings(embeddings: Embeddings, *, content_hash_by_item_id: Map
 
 
 def embeddings_from_rows(rows: pa.Table, *, dim: int) -> Embeddings:
-    """The embeddings of one item from all its rows."""
-    rows = rows.sort_by("segment")
-    fact = rows.drop_columns(["vector"]).slice(0, 1).to_pylist()[0]
-    item = Item(
+    """The embeddings of the items whose rows these are, ordered by item id and by place in the item."""
+    facts = rows.drop_columns(["vector"])
+    order = pc.sort_indices(facts, sort_keys=[("item_id", "ascending"), ("segment", "ascending")])
+    facts = facts.take(order)
+    item_of_row: list[Item] = []
+    for fact in facts.to_pylist():
+        is_next = not item_of_row or item_of_row[-1].item_id != fact["item_id"]
+        item_of_row.append(item_from_fact(fact) if is_next else item_of_row[-1])
+    return Embeddings(
+        items=tuple(item_of_row),
+        start_seconds=facts["start_seconds"].to_numpy(),
+        end_seconds=facts["end_seconds"].to_numpy(),
+        embedding=ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim),
+    )
+
+
+def item_from_fact(fact: Mapping[str, Any]) -> Item:
+    """The item that a row tells of."""
+    return Item(
         item_id=fact["item_id"],
         medium=Medium(fact["medium"]),
         path=None if fact["path"] is None else Path(fact["path"]),
@@ -87,12 +108,26 @@ def embeddings_from_rows(rows: pa.Table, *, dim: int) -> Embeddings:
         caption_of=fact["caption_of"],
         extra=tuple((column, value) for column, value in json.loads(fact["extra"] or "[]")),
     )
-    return Embeddings(
-        items=(item,) * len(rows),
-        start_seconds=rows["start_seconds"].to_numpy(),
-        end_seconds=rows["end_seconds"].to_numpy(),
-        embedding=rows["vector"].combine_chunks().flatten().to_numpy().reshape(-1, dim),
-    )
+
+
+def matrix_of(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
+    """A column of vectors as one matrix."""
+    return ordered_matrix(vectors, order=np.arange(len(vectors)), dim=dim)
+
+
+def ordered_matrix(
+    vectors: pa.ChunkedArray, *, order: Int[np.ndarray, " row"], dim: int
+) -> Float32[np.ndarray, "row dim"]:
+    """A column of vectors as one matrix whose row i is vector `order[i]`; only the matrix itself is allocated."""
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    matrix = np.empty((len(order), dim), dtype=np.float32)
+    start = 0
+    for chunk in vectors.chunks:
+        stop = start + len(chunk)
+        matrix[place[start:stop]] = chunk.flatten().to_numpy().reshape(-1, dim)
+        start = stop
+    return matrix
 
 
 def length_errors(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " row"]:

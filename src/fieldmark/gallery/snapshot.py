@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Float32, Float64, Int
 
+from fieldmark.gallery.conditions import allowed_by_column
 from fieldmark.gallery.interface import Filter
-from fieldmark.gallery.rows import LENGTH_TOLERANCE, length_errors
+from fieldmark.gallery.rows import LENGTH_TOLERANCE, length_errors, ordered_matrix
 from fieldmark.types import Hit, Medium
 
 HIT_COLUMNS = (
@@ -22,8 +23,10 @@ HIT_COLUMNS = (
     "text",
     "source",
     "license",
+    "set_name",
+    "group",
 )
-COLUMNS = (*HIT_COLUMNS, "group", "segment", "vector")
+COLUMNS = (*HIT_COLUMNS, "segment", "vector")
 """What a snapshot needs of a store's rows."""
 
 ROWS_AT_ONCE = 8192
@@ -107,8 +110,7 @@ class Snapshot:
     def _matching(self, where: Filter) -> Bool[np.ndarray, " gallery"]:
         """Which items meet the filter."""
         matching = np.ones(len(self.first_row), dtype=bool)
-        conditions = {"medium": where.media, "class_name": where.class_names, "group": where.groups}
-        for column, allowed in conditions.items():
+        for column, allowed in allowed_by_column(where).items():
             if allowed is not None:
                 matching &= is_among(self.items[column], allowed)
         if where.exclude_item_ids:
@@ -116,23 +118,16 @@ class Snapshot:
         return matching
 
     def _hits(self, row: Int[np.ndarray, " row"], *, score: Float64[np.ndarray, " row"]) -> tuple[Hit, ...]:
-        facts = self.rows.select(HIT_COLUMNS).take(pa.array(row)).to_pylist()
-        return tuple(
-            Hit(
-                rank=rank,
-                score=min(1.0, max(-1.0, float(value))),
-                item_id=fact["item_id"],
-                medium=Medium(fact["medium"]),
-                class_name=fact["class_name"],
-                path=fact["path"],
-                start_seconds=fact["start_seconds"],
-                end_seconds=fact["end_seconds"],
-                text=fact["text"],
-                source=fact["source"],
-                license=fact["license"],
-            )
-            for rank, (fact, value) in enumerate(zip(facts, score, strict=True), start=1)
-        )
+        facts = self.rows.select(HIT_COLUMNS).take(pa.array(row))
+        return hits_from_facts(facts, score=score)
+
+
+def hits_from_facts(facts: pa.Table, *, score: Float64[np.ndarray, " row"]) -> tuple[Hit, ...]:
+    """The hits whose `HIT_COLUMNS` these are, best first."""
+    return tuple(
+        Hit(rank=rank, score=min(1.0, max(-1.0, float(value))), **fact | {"medium": Medium(fact["medium"])})
+        for rank, (fact, value) in enumerate(zip(facts.to_pylist(), score, strict=True), start=1)
+    )
 
 
 def cosines(
@@ -148,21 +143,6 @@ def cosines(
         length = np.sqrt((near * near).sum(axis=1))
         score[start : start + ROWS_AT_ONCE] = (near * query).sum(axis=1) / length
     return score
-
-
-def ordered_matrix(
-    vectors: pa.ChunkedArray, *, order: Int[np.ndarray, " row"], dim: int
-) -> Float32[np.ndarray, "row dim"]:
-    """A column of vectors as one matrix whose row i is vector `order[i]`; only the matrix itself is allocated."""
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    matrix = np.empty((len(order), dim), dtype=np.float32)
-    start = 0
-    for chunk in vectors.chunks:
-        stop = start + len(chunk)
-        matrix[place[start:stop]] = chunk.flatten().to_numpy().reshape(-1, dim)
-        start = stop
-    return matrix
 
 
 def is_among(column: pa.ChunkedArray, values: frozenset[str]) -> Bool[np.ndarray, " gallery"]:

@@ -24,25 +24,28 @@ class RankingLoss(nn.Module):
       + mean+ over (i, j, k, l) of [d_ij - d_kl + second_margin]_+
 
     i, j have one label (i != j), k another, l a third; mean+ divides by the number of terms above zero, so that
-    solved terms do not dilute the rest. d is the Euclidean distance between embeddings, from 0 to 2. Media play no
-    part: a positive may be of any medium.
+    solved terms do not dilute the rest. d is the Euclidean distance between embeddings, from 0 to 2. A positive may be
+    of any medium; with `cross_media` only of another one than its anchor.
 
     Departs from He et al., ACM MM 2019, whose released single hinge (`ReleasedRankingLoss`) lets an easy term cancel
     a violated one.
 
-    All terms are counted exactly, by sorting, in O(n^2 log n) time and O(n^2) memory for n rows.
+    All terms are counted exactly, by sorting, in O(n^2 log n) time and O(n^2) memory for n rows. `MinedRankingLoss`
+    takes one negative of each kind for a positive pair, instead of all.
     """
 
-    def __init__(self, *, margin: float = 0.4, second_margin: float = 0.2) -> None:
+    def __init__(self, *, margin: float = 0.4, second_margin: float = 0.2, cross_media: bool = False) -> None:
         super().__init__()
         self._margin = margin
         self._second_margin = second_margin
+        self._cross_media = cross_media
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """The loss of a batch; 0 where it has no such rows."""
-        distance = _measure(outputs.embedding)
-        first = _count_triplets(distance.detach(), outputs.label, margin=self._margin)
-        second = _count_pairs_of_pairs(distance.detach(), outputs.label, margin=self._second_margin)
+        distance = measure(outputs.embedding)
+        is_positive = find_positives(outputs, cross_media=self._cross_media)
+        first = _count_triplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
+        second = _count_pairs_of_pairs(distance.detach(), outputs.label, is_positive, margin=self._second_margin)
         return first.mean(distance, margin=self._margin) + second.mean(distance, margin=self._second_margin)
 
 
@@ -52,8 +55,8 @@ class ReleasedRankingLoss(nn.Module):
 
         mean+ over (i, j, k, l) of [(d_ij - d_ik + margin) + (d_ij - d_kl + second_margin)]_+
 
-    Rows and mean+ as in `RankingLoss`. All terms are counted exactly, by sorting, in O((m + c) n^2 log n) time for n
-    rows of c classes with at most m rows each, and O(n^2) memory: the released code takes O(n^4) of both.
+    Rows and mean+ as in `RankingLoss`. All terms are counted exactly, by sorting, in O(m n^2 log n) time for n rows of
+    classes of at most m rows, and O(n^2) memory: the released code takes O(n^4) of both.
     """
 
     def __init__(self, *, margin: float = 1.0, second_margin: float = 0.5) -> None:
@@ -62,8 +65,9 @@ class ReleasedRankingLoss(nn.Module):
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """The loss of a batch; 0 where it has no such rows."""
-        distance = _measure(outputs.logits)
-        terms = _count_quadruplets(distance.detach(), outputs.label, margin=self._margin)
+        distance = measure(outputs.logits)
+        is_positive = find_positives(outputs)
+        terms = _count_quadruplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
         return terms.mean(distance, margin=self._margin)
 
 
@@ -83,22 +87,33 @@ class _Terms:
 
     def mean(self, distance: Pairwise, *, margin: float) -> Float[Tensor, ""]:
         """The mean of the terms above zero; 0 where there is none."""
-        share = self.weight.to(distance.dtype) / self.count.clamp(min=1)
-        return (share * distance).sum() + margin * (self.count > 0)
+        share = self.weight.double() / self.count.clamp(min=1)
+        total = (share * distance).sum() + margin * (self.count > 0).double()  # in double: large parts cancel out
+        return total.to(distance.dtype)
 
 
-def _measure(vectors: Float[Tensor, "batch dim"]) -> Pairwise:
+def measure(vectors: Float[Tensor, "batch dim"]) -> Pairwise:
     """Euclidean distances in float32 or better; between equal rows they and their gradient are exactly 0."""
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     return torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _count_triplets(distance: Pairwise, label: Int[Tensor, " batch"], *, margin: float) -> _Terms:
+def find_positives(outputs: Outputs, *, cross_media: bool = False) -> Bool[Tensor, "batch batch"]:
+    """Which rows are positives of each other: two of one class, of two media where `cross_media` asks for it."""
+    is_positive = outputs.label.unsqueeze(1) == outputs.label
+    if cross_media:
+        return is_positive & (outputs.medium.unsqueeze(1) != outputs.medium)
+    return is_positive.fill_diagonal_(fill_value=False)
+
+
+def _count_triplets(
+    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+) -> _Terms:
     """Terms d_ij - d_ik + margin above zero: for each i, the d_ik are sorted and each d_ij + margin looked up."""
     weight = torch.zeros_like(distance, dtype=torch.int64)
     count = weight.new_zeros(())
     for inside, outside in _split_by_class(label):
-        threshold = _without_self(distance[inside][:, inside] + margin)
+        threshold = _only(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         negative, order = distance[inside][:, outside].sort(dim=1)
         smaller, larger = _count_crossings(negative, threshold)
         weight[inside.unsqueeze(1), inside] += smaller
@@ -107,21 +122,21 @@ def _count_triplets(distance: Pairwise, label: Int[Tensor, " batch"], *, margin:
     return _Terms(weight, count)
 
 
-def _count_pairs_of_pairs(distance: Pairwise, label: Int[Tensor, " batch"], *, margin: float) -> _Terms:
+def _count_pairs_of_pairs(
+    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+) -> _Terms:
     """Terms d_ij - d_kl + margin above zero: all d_kl are sorted once, and each d_ij + margin looked up.
 
     That counts k or l of the class of i and j too; class by class, these are counted again and taken off.
     """
-    is_same = label.unsqueeze(1) == label
-    is_positive = is_same & ~torch.eye(len(label), dtype=torch.bool, device=label.device)
-    row, column = (~is_same).nonzero(as_tuple=True)
+    row, column = (label.unsqueeze(1) != label).nonzero(as_tuple=True)
     negative, order = distance[row, column].sort()
     smaller, larger = _count_crossings(negative.unsqueeze(0), (distance[is_positive] + margin).unsqueeze(0))
     weight = torch.zeros_like(distance, dtype=torch.int64)
     weight[is_positive] = smaller[0]
     weight[row[order], column[order]] = -larger[0]
     for inside, outside in _split_by_class(label):
-        threshold = _without_self(distance[inside][:, inside] + margin)
+        threshold = _only(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         touching, order = distance[inside][:, outside].flatten().sort()
         smaller, larger = _count_crossings(touching.unsqueeze(0), threshold.view(1, -1))
         excess = torch.empty_like(larger[0]).scatter_(0, order, larger[0]).view(len(inside), len(outside))
@@ -131,25 +146,35 @@ def _count_pairs_of_pairs(distance: Pairwise, label: Int[Tensor, " batch"], *, m
     return _Terms(weight, weight[is_positive].sum())
 
 
-def _count_quadruplets(distance: Pairwise, label: Int[Tensor, " batch"], *, margin: float) -> _Terms:
-    """Terms 2 d_ij - d_ik - d_kl + margin above zero: for each k, the d_kl are sorted and 2 d_ij - d_ik looked up."""
+def _count_quadruplets(
+    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+) -> _Terms:
+    """Terms 2 d_ij - d_ik - d_kl + margin above zero: for each k, the d_kl are sorted once and 2 d_ij - d_ik looked up.
+
+    That counts l of the class of i and j too; class by class, these are counted again and taken off.
+    """
+    is_same = label.unsqueeze(1) == label
+    ordered, order = distance.masked_fill(is_same, torch.inf).sort(dim=1)
     weight = torch.zeros_like(distance, dtype=torch.int64)
+    ends = weight.new_zeros(len(label), len(label) + 1)
     count = weight.new_zeros(())
     for inside, outside in _split_by_class(label):
-        positive = _without_self(2 * distance[inside][:, inside] + margin)
+        positive = _only(2 * distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         step = max(1, CHUNK_TERMS // positive.numel())
         for start in range(0, len(outside), step):
             chosen = outside[start : start + step]
-            is_third = label[chosen].unsqueeze(1) != label[outside]
-            negative = distance[chosen][:, outside].masked_fill(~is_third, torch.inf)
-            negative, order = negative.sort(dim=1)
-            threshold = positive - distance[chosen][:, inside].unsqueeze(2)
-            smaller, larger = _count_crossings(negative, threshold.flatten(1))
-            smaller = smaller.view_as(threshold)
+            to_inside = distance[chosen][:, inside]
+            threshold = (positive - to_inside.unsqueeze(2)).flatten(1)
+            smaller = torch.searchsorted(ordered[chosen], threshold)
+            _add_ends(ends, chosen, smaller)
+            touching, place = to_inside.sort(dim=1)
+            excess, larger = _count_crossings(touching, threshold)
+            smaller = (smaller - excess).view(len(chosen), len(inside), len(inside))
             weight[inside.unsqueeze(1), inside] += 2 * smaller.sum(dim=0)
             weight[inside.unsqueeze(1), chosen] -= smaller.sum(dim=2).T
-            weight[chosen.unsqueeze(1), outside[order]] -= larger
+            weight[chosen.unsqueeze(1), inside[place]] += larger
             count += smaller.sum()
+    weight.scatter_add_(1, order, -_suffix_sums(ends))
     return _Terms(weight, count)
 
 
@@ -162,9 +187,11 @@ def _split_by_class(
         yield is_inside.nonzero().flatten(), (~is_inside).nonzero().flatten()
 
 
-def _without_self(threshold: Float[Tensor, "inside inside"]) -> Float[Tensor, "inside inside"]:
-    """No distance is below the threshold of a row with itself."""
-    return threshold.fill_diagonal_(-torch.inf)
+def _only(
+    threshold: Float[Tensor, "inside inside"], is_positive: Bool[Tensor, "inside inside"]
+) -> Float[Tensor, "inside inside"]:
+    """No distance is below the threshold of two rows that are no positives of each other."""
+    return threshold.masked_fill(~is_positive, -torch.inf)
 
 
 def _count_crossings(
@@ -176,7 +203,20 @@ def _count_crossings(
         ordered: Ascending along a row.
     """
     smaller = torch.searchsorted(ordered, threshold.contiguous())
-    ends = torch.zeros(len(ordered), ordered.shape[1] + 1, dtype=torch.int64, device=ordered.device)
-    ends.scatter_add_(1, smaller, torch.ones_like(smaller))
-    larger = ends.flip(1).cumsum(1).flip(1)[:, 1:]
-    return smaller, larger
+    ends = smaller.new_zeros(len(ordered), ordered.shape[1] + 1)
+    _add_ends(ends, torch.arange(len(ordered), device=ordered.device), smaller)
+    return smaller, _suffix_sums(ends)
+
+
+def _add_ends(
+    ends: Int[Tensor, "batch values"], chosen: Int[Tensor, " rows"], smaller: Int[Tensor, "rows thresholds"]
+) -> None:
+    """Counts, in the chosen rows, the thresholds that have so many values below them."""
+    width = ends.shape[1]
+    place = (smaller + width * torch.arange(len(chosen), device=ends.device).unsqueeze(1)).flatten()
+    ends[chosen] += place.bincount(minlength=width * len(chosen)).view(-1, width)
+
+
+def _suffix_sums(ends: Int[Tensor, "rows _ends"]) -> Int[Tensor, "rows _values"]:
+    """How many thresholds are above each value, from how many values are below each threshold."""
+    return ends.flip(1).cumsum(1).flip(1)[:, 1:]

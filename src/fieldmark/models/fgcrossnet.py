@@ -142,7 +142,7 @@ class FGCrossNet(Network):
         planes = F.max_pool2d(planes, 3, stride=2, padding=1)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             planes = stage(planes, medium)
-        return planes.mean(dim=(2, 3))
+        return planes.mean(dim=(2, 3), dtype=self._pixel_mean.dtype)  # in full precision under autocast too
 
     def _score(
         self, features: Float[Tensor, "batch feature"]

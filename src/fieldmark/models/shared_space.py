@@ -107,6 +107,11 @@ class SharedSpace(Network):
         return {medium: len(state[name]) for medium, name in names.items() if name in state}
 
     @property
+    def input_dims(self) -> dict[Medium, int]:
+        """Dimension of the features of each medium."""
+        return {medium: len(self._head(medium).standardization.mean) for medium in Medium if medium in self._heads}
+
+    @property
     def dim(self) -> int:
         """Dimension of the embedding: of its shared part, and of a private part for each medium."""
         return self._size.dim + len(self._heads) * self._private_dim

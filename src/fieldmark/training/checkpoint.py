@@ -18,6 +18,8 @@ from fieldmark.errors import CheckpointError, RunWriteError, first
 from fieldmark.types import Medium
 
 FORMAT_VERSION = 1
+PRETRAINED_NAME = "model.safetensors"
+"""Of the checkpoint in a folder made to hand on."""
 _HEADER_KEY = "fieldmark"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip; before torch 1.6 a bare pickle.
 
@@ -111,6 +113,14 @@ def stage_path(run: Path, name: str) -> Path:
     return run / "checkpoints" / f"stage-{name}.safetensors"
 
 
+def find_checkpoint(path: Path) -> Path:
+    """The checkpoint that a path means: the file itself, a run's best one, or the one of a folder made to hand on."""
+    if not path.is_dir():
+        return path
+    handed_on = path / PRETRAINED_NAME
+    return handed_on if handed_on.is_file() and not best_path(path).is_file() else best_path(path)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint; whatever happens meanwhile, `path` holds the old one or the new one, and never a part.
 
@@ -144,12 +154,12 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     """Reads a checkpoint, its tensors on the CPU; nothing is unpickled.
 
     Args:
-        path: A checkpoint, or a run's folder for its best one.
+        path: A checkpoint, a run's folder for its best one, or a folder made to hand on.
 
     Raises:
         CheckpointError: The file is missing, damaged, foreign, a pickle, or of a newer version.
     """
-    file = best_path(Path(path)) if Path(path).is_dir() else Path(path)
+    file = find_checkpoint(Path(path))
     try:
         with file.open("rb") as opened:
             start = opened.read(9)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from fieldmark.errors import CheckpointError, RunChangedError, RunExistsError, TooManyFailuresError
+from fieldmark.training.board import check_board, write_board
 from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
@@ -25,10 +26,11 @@ from fieldmark.training.checkpoint import (
     write_durably,
 )
 from fieldmark.training.optimizer import optimizer_state, restore_optimizer
+from fieldmark.training.passes import Passes
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
 from fieldmark.training.step import Stepper, interrupts_after, seed_step
-from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingStage, TrainingTask
-from fieldmark.types import Batch, Reporter
+from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
+from fieldmark.types import Batch, Failure
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +42,11 @@ def train(
     provenance: Provenance,
     folder: Path,
     resume: bool,
-    reporter: Reporter,
+    host: TrainingHost,
 ) -> TrainingResult:
     """Trains a network and keeps checkpoints and `metrics.csv` in a run's folder.
+
+    In a group of processes each holds the same weights and takes its share of every batch; the first one writes.
 
     All randomness of a step follows from (seed, epoch, step), so that a run which was killed and resumed ends with the
     same weights, bit for bit on a CPU. The caller's random state is left as it was.
@@ -54,6 +58,7 @@ def train(
         RunExistsError: The folder holds a run and `resume` is false.
         RunChangedError: The run was started with other data, classes, encoders, seed or configuration.
         CheckpointError: The last checkpoint cannot be read.
+        MissingExtraError: TensorBoard was asked for and is not installed.
         NonFiniteLossError: A loss or the gradient is not a number.
         TooManyFailuresError: More items than allowed could not be used.
         TrainingMemoryError: A step does not fit into memory.
@@ -63,7 +68,9 @@ def train(
     has_run = last_path(folder).exists()
     if has_run and not resume:
         raise RunExistsError(path=folder)
-    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, reporter=reporter)
+    if options.writes_tensorboard:
+        check_board()
+    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, host=host)
     if has_run:
         trainer.restore()
     return trainer.run()
@@ -80,16 +87,19 @@ class _Trainer:
         options: TrainingOptions,
         provenance: Provenance,
         folder: Path,
-        reporter: Reporter,
+        host: TrainingHost,
     ) -> None:
         self._task = task
         self._options = options
         self._provenance = provenance
         self._folder = folder
-        self._reporter = reporter
+        self._reporter = host.reporter
+        self._group = host.group
+        self._device = next(task.network.parameters()).device
         self._losses = nn.ModuleDict({name: each.module for name, each in task.losses.items()})
         self._fresh_losses = {name: copy.deepcopy(each.module.state_dict()) for name, each in task.losses.items()}
         self._progress = Progress(steps_per_epoch=len(task.stages[0].batches))
+        self._passes = Passes(task.network, forward=task.forward, execution=options.execution, device=self._device)
         self._stepper = self._make_stepper()
         self._saved_at = time.monotonic()
 
@@ -101,9 +111,10 @@ class _Trainer:
         stage = self._stage
         return Stepper(
             self._task.network,
-            forward=self._task.forward,
+            passes=self._passes,
             losses={name: self._task.losses[name] for name in stage.loss_names},
             options=stage.optimizer,
+            group=self._group,
             last_good=last_path(self._folder),
         )
 
@@ -124,16 +135,16 @@ class _Trainer:
         restore_state(self._task.network, checkpoint.network, path=path)
         restore_state(self._losses, checkpoint.losses, path=path)
         restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
-        write_metrics(self._folder / "metrics.csv", progress.history)
+        self._write_tables()
         begun, now = checkpoint.provenance.code_version, self._provenance.code_version
         versions = "" if begun == now else f" (begun by version {begun} of the code, now {now})"
         self._reporter.say(f"Going on after {progress.epoch} epochs and {progress.step} steps{versions}.")
 
     def run(self) -> TrainingResult:
         """Runs the stages and epochs that are left."""
-        device = self._stepper.device
+        self._group.copy_from_first(self._task.network)
         try:
-            with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
                 self._run_stage()
                 while self._has_next_stage():
                     self._begin_stage()
@@ -164,7 +175,9 @@ class _Trainer:
     def _begin_stage(self) -> None:
         """Goes from the end of a stage to the start of the next; after a crash in between, all is done again."""
         kept = stage_path(self._folder, self._stage.name)
-        write_durably(kept, best_path(self._folder).read_bytes())
+        if self._group.is_first:
+            write_durably(kept, best_path(self._folder).read_bytes())
+        self._group.wait()
         best = load_checkpoint(kept)
         restore_state(self._task.network, best.network, path=kept)
         restore_state(self._losses, best.losses, path=kept)
@@ -205,7 +218,7 @@ class _Trainer:
         batches = iter(self._stage.batches(self._progress.epoch, self._progress.step))
         while self._progress.step < self._epoch_steps():
             started = time.monotonic()
-            batch = next(batches)
+            batch = self._share_failures(next(batches))
             waiting_seconds = time.monotonic() - started
             with interrupts_after():
                 loss = self._take_step(batch)
@@ -225,10 +238,16 @@ class _Trainer:
         for failure in batch.failures:
             if failure.item_id not in progress.failed_item_ids:
                 logger.warning("Passed over %s: %s", failure.item_id, failure.message)
-        if not batch.parts:
-            return None
-        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step)
+        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step, place=self._group.place)
         return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
+
+    def _share_failures(self, batch: Batch) -> Batch:
+        """The batch with the failures of all processes, so that they agree on when there are too many."""
+        if self._group.size == 1:
+            return batch
+        own = [text for each in batch.failures for text in (each.item_id, each.kind, each.message)]
+        texts = self._group.share_texts(own, device=self._device)
+        return replace(batch, failures=tuple(Failure(*texts[i : i + 3]) for i in range(0, len(texts), 3)))
 
     def _lr(self, step: int) -> float:
         """The rate at a step of the running stage, counted from 0."""
@@ -249,7 +268,7 @@ class _Trainer:
     def _finish_epoch(self) -> None:
         """Validates and saves: best, last, table. After a crash between any two the later ones are made again."""
         started = time.monotonic()
-        score = self._validate()
+        score = self._group.share_number(self._validate() if self._group.is_first else None, device=self._device)
         progress, sums = self._progress, self._progress.sums
         row = EpochMetrics(
             stage=self._stage.name,
@@ -264,11 +283,11 @@ class _Trainer:
         )
         is_best = score is None or progress.best_score is None or score > progress.best_score
         finished = progress.finish_epoch(row, is_best=is_best)
-        if is_best:
+        if is_best and self._group.is_first:
             save_checkpoint(best_path(self._folder), self._checkpoint(finished))
         self._progress = finished
         self._save_last()
-        write_metrics(self._folder / "metrics.csv", finished.history)
+        self._write_tables()
         self._reporter.say(
             row.describe(epochs=self._stage.epochs, epochs_before=progress.epochs_before, is_best=is_best)
         )
@@ -291,7 +310,15 @@ class _Trainer:
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
+    def _write_tables(self) -> None:
+        if self._group.is_first:
+            write_metrics(self._folder / "metrics.csv", self._progress.history)
+            if self._options.writes_tensorboard:
+                write_board(self._folder / "tensorboard", self._progress.history)
+
     def _save_last(self) -> None:
+        if not self._group.is_first:
+            return
         resume = ResumeState(optimizer_state(self._stepper.optimizer), self._progress.to_json())
         save_checkpoint(last_path(self._folder), replace(self._checkpoint(self._progress), resume=resume))
         self._saved_at = time.monotonic()

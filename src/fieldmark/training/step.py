@@ -3,23 +3,22 @@
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
+from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerOptions, build_optimizer, set_lr
+from fieldmark.training.passes import Passes
 from fieldmark.training.progress import LossParts
-from fieldmark.types import MEDIA, Batch, MediumBatch, Outputs
-
-Forward = Callable[[Sequence[MediumBatch]], tuple[Tensor, Tensor]]
-"""Embeddings of length 1 and logits of the rows of a step, part after part (`Network.forward_together`)."""
+from fieldmark.types import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class Stepper:
 
     Args:
         network: Whose weights are moved.
-        forward: What it makes of a batch.
+        passes: Take a batch through it.
         last_good: Where the last checkpoint lies once there is one, for messages.
     """
 
@@ -50,13 +49,15 @@ class Stepper:
         self,
         network: nn.Module,
         *,
-        forward: Forward,
+        passes: Passes,
         losses: Mapping[str, WeightedLoss],
         options: OptimizerOptions,
+        group: Group,
         last_good: Path,
     ) -> None:
         self.network = network
-        self._forward = forward
+        self._passes = passes
+        self._group = group
         self.losses = nn.ModuleDict({name: each.module for name, each in losses.items()})
         self.optimizer = build_optimizer(
             network, losses=[(each.module, each.lr_scale) for each in losses.values()], options=options
@@ -66,8 +67,8 @@ class Stepper:
         self._clip_norm = math.inf if options.clip_norm is None else options.clip_norm
         self._last_good = last_good
 
-    def take(self, batch: Batch, *, lr: float, step: int) -> LossParts:
-        """Moves the weights by one batch.
+    def take(self, batch: Batch, *, lr: float, step: int) -> LossParts | None:
+        """Moves the weights by one batch; None where it has no rows in any process.
 
         Args:
             step: Counted from 1, for messages.
@@ -84,14 +85,22 @@ class Stepper:
             lines = str(error).splitlines() or ["no reason given"]
             raise TrainingMemoryError(step=step, row_count=len(batch.item_ids), reason=lines[0]) from error
 
-    def _descend(self, batch: Batch, *, lr: float, step: int) -> LossParts:
+    def _descend(self, batch: Batch, *, lr: float, step: int) -> LossParts | None:
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad()
-        outputs = forward_batch(self._forward, batch, device=self.device)
+        traced = self._passes.run(batch) if batch.parts else None
+        outputs = self._group.join(traced.outputs if traced else None, device=self.device)
+        if outputs is None:
+            return None
         losses = [each.module(outputs) for each in self._weighted.values()]
         weights = [each.weight for each in self._weighted.values()]
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
-        torch.autograd.backward(total)
+        if total.requires_grad:  # not so in a process without rows
+            torch.autograd.backward(total)
+        if traced:
+            traced.send_back()
+        self._group.sum_gradients(self.network)
+        self._group.average_buffers(self.network)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
         # All that is looked at comes from the device in one transfer.
         *parts, total_value, norm_value = torch.stack([*losses, total, norm]).tolist()
@@ -100,29 +109,21 @@ class Stepper:
             raise NonFiniteLossError(
                 step=step,
                 parts=f"{loss}, gradient norm {norm_value:.4g}",
-                item_ids=batch.item_ids,
+                item_ids=self._group.share_texts(batch.item_ids, device=self.device),
                 checkpoint=self._last_good if self._last_good.exists() else None,
             )
         self.optimizer.step()
         return loss
 
 
-def forward_batch(forward: Forward, batch: Batch, *, device: torch.device) -> Outputs:
-    """What the network makes of all rows of a batch, each with its label and medium."""
-    parts = [replace(part, inputs=part.inputs.to(device, non_blocking=True)) for part in batch.parts]
-    codes = [torch.full_like(part.label, MEDIA.index(part.medium)) for part in batch.parts]
-    embedding, logits = forward(parts)
-    return Outputs(
-        embedding=embedding,
-        logits=logits,
-        label=torch.cat([part.label for part in batch.parts]).to(device),
-        medium=torch.cat(codes).to(device),
-    )
+def seed_step(seed: int, *, epoch: int, step: int, place: int = 0) -> None:
+    """Puts torch's random state where this step of this run always finds it.
 
-
-def seed_step(seed: int, *, epoch: int, step: int) -> None:
-    """Puts torch's random state where this step of this run always finds it."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0]))
+    Args:
+        place: Of the process among those that train together.
+    """
+    entropy = [seed, epoch, step, *([place] if place else [])]
+    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
 @contextmanager
@@ -142,5 +143,6 @@ def interrupts_after() -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; the CPU's allocator says so by a plain RuntimeError."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Whether memory ran out; the CPU's allocators and CUDA's libraries say so by a plain RuntimeError."""
+    signs = ("DefaultCPUAllocator", "bad_alloc", "ALLOC_FAILED", "out of memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

@@ -1,15 +1,17 @@
 """What a run is: stages of batches, losses and a schedule; options; and what it comes to."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from torch import nn
 
+from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerOptions, Schedule
-from fieldmark.training.step import Forward, WeightedLoss
-from fieldmark.types import Batch
+from fieldmark.training.passes import Execution, Forward
+from fieldmark.training.step import WeightedLoss
+from fieldmark.types import Batch, Reporter
 
 
 @runtime_checkable
@@ -77,13 +79,24 @@ class TrainingOptions:
 
     Args:
         max_steps: Training stops after so many steps, in whatever stage; None runs all epochs.
+        execution: How a step is computed.
         checkpoint_seconds: From one checkpoint to the next within an epoch; each epoch ends with one anyway.
         failure_share: Share of the items that may be passed over; one always may.
     """
 
     max_steps: int | None = None
+    execution: Execution = field(default_factory=Execution)
     checkpoint_seconds: float = 300.0
+    writes_tensorboard: bool = False
     failure_share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingHost:
+    """Who trains, and who hears of it."""
+
+    reporter: Reporter
+    group: Group = field(default_factory=Group)
 
 
 @dataclass(frozen=True, slots=True)

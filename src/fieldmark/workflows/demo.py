@@ -15,7 +15,8 @@ from fieldmark.curation.contact_sheet import Tile, draw_sheet
 from fieldmark.data.manifest import read_manifest
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation
-from fieldmark.types import MEDIA, Hit, Item, Split
+from fieldmark.relevance.result import RankedHit
+from fieldmark.types import MEDIA, Item, Split
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import evaluate
@@ -39,7 +40,7 @@ class DemoQuery:
     """One search of the demo: an item of the test split against all the others."""
 
     item: Item
-    hits: tuple[Hit, ...]
+    hits: tuple[RankedHit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,7 @@ def _search(folder: Path, items: tuple[Item, ...], host: Host) -> tuple[DemoQuer
     for place, medium in enumerate(MEDIA):
         class_name = class_names[(place * len(class_names)) // len(MEDIA)]
         item = next(i for i in items if (i.medium, i.class_name, i.split) == (medium, class_name, Split.TEST))
-        hits: list[Hit] = []
+        hits: list[RankedHit] = []
         for wanted in MEDIA:
             found = gallery.search(item, k=SHOWN_HITS + 1, media=[wanted]).hits
             hits += [hit for hit in found if hit.item_id != item.item_id][:SHOWN_HITS]

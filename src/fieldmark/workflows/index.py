@@ -3,8 +3,8 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,18 +12,26 @@ from jaxtyping import Int
 
 from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
-from fieldmark.data.shards import INFO_NAME, read_content_hashes, read_embeddings
-from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError
-from fieldmark.gallery.interface import SegmentIndex
+from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
+from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
+from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
+from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.media.loaders import hash_content
-from fieldmark.training.checkpoint import best_path, write_durably
+from fieldmark.training.checkpoint import find_checkpoint, write_durably
 from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
+from fieldmark.workflows.judge import judge_gallery
+from fieldmark.workflows.marks import restore_classes
+from fieldmark.workflows.names import TAXONOMY_NAME
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
+from fieldmark.workflows.sets import choose_set, gone_ids, record_set, renamed, stored_ids
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
+
+PAGE_ITEMS = 50_000
+"""Items of a set looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +42,16 @@ class IndexReport:
         added_count: Items that are new or replaced.
         replaced_count: Those of them that were there with other content or other facts.
         unchanged_count: Items that were there already.
+        dropped_count: Items that the set's source lists no more.
         counts: Items of the gallery by medium.
     """
 
     gallery: Path
+    set_name: str
     added_count: int
     replaced_count: int
     unchanged_count: int
+    dropped_count: int
     segment_count: int
     counts: Mapping[str, int]
     failures: tuple[Failure, ...]
@@ -49,9 +60,11 @@ class IndexReport:
         """The plain values that `--json` prints."""
         return {
             "gallery": str(self.gallery),
+            "set_name": self.set_name,
             "added_count": self.added_count,
             "replaced_count": self.replaced_count,
             "unchanged_count": self.unchanged_count,
+            "dropped_count": self.dropped_count,
             "item_count": sum(self.counts.values()),
             "segment_count": self.segment_count,
             "counts": dict(self.counts),
@@ -62,7 +75,11 @@ class IndexReport:
         """What was added, passed over, and is there."""
         counts = ", ".join(f"{count:,} {medium}" for medium, count in self.counts.items())
         replaced = f", {self.replaced_count:,} of them in place of an older state" if self.replaced_count else ""
-        lines = [f"added {self.added_count:,} items{replaced}; {self.unchanged_count:,} were there unchanged"]
+        dropped = f"; dropped {self.dropped_count:,} that are gone" if self.dropped_count else ""
+        lines = [
+            f"set '{self.set_name}': added {self.added_count:,} items{replaced}; "
+            f"{self.unchanged_count:,} were there unchanged{dropped}"
+        ]
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
             lines.append(f"passed over {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
@@ -73,44 +90,77 @@ class IndexReport:
 
 
 def index(
-    source: Path | str, *, gallery: Path | str, checkpoint: Path | str | None = None, host: Host | None = None
+    source: Path | str,
+    *,
+    gallery: Path | str,
+    checkpoint: Path | str | None = None,
+    set_name: str | None = None,
+    allow_drop: bool = False,
+    host: Host | None = None,
 ) -> IndexReport:
-    """Adds the items of a source to a gallery; those that are there unchanged are passed over.
+    """Makes a set of a gallery what a source is: adds what is new, passes over what is unchanged, drops what is gone.
 
     Every block of items is durable once it is added, so a run that was killed goes on where it was.
 
     Args:
         source: A manifest, a folder of files without labels, or an embeddings folder.
         checkpoint: A run or a checkpoint; None for that of a gallery which is there already.
+        set_name: None for that of the source: the name of its manifest or folder.
+        allow_drop: Whether more than half of the set may be dropped.
 
     Raises:
         MissingGalleryError: There is no gallery, and no checkpoint to make one with.
         EncoderMismatchError: The gallery, or the embeddings folder, was made with another model.
         ManifestError: The source cannot be read or is empty.
+        SetSourceError: Another source has the set's name.
+        TooManyDroppedError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
     source, folder, host = Path(source), Path(gallery), host or Host.from_environment()
     model, store = _open(folder, checkpoint, host)
-    known = store.content_hashes()
+    name = choose_set(folder, source=source, chosen=set_name)
+    known = _Known.of(store, name)
     if (source / INFO_NAME).is_file():
-        blocks, log, unchanged = _from_embeddings(source, known=known, model=model, host=host)
+        work = _from_embeddings(source, known=known, model=model, host=host)
     else:
-        blocks, log, unchanged = _from_items(source, known=known, model=model, host=host)
+        work = _from_items(source, known=known, model=model, host=host)
+    gone = gone_ids(
+        _own_part(store, name, split=work.split),
+        listed=work.listed,
+        failures=work.log.failures,
+        set_name=name,
+        allow_drop=allow_drop,
+    )
+    record_set(folder, name, source=source)
     added = replaced = 0
-    for embeddings, states in blocks:
-        store.add(embeddings, content_hash_by_item_id=states)
+    for embeddings, states in work.blocks:
+        _add(store, embeddings, states, known=known)
         added += len(states)
-        replaced += len(states.keys() & known.keys())
+        replaced += len(states.keys() & known.own.keys())
+        host.reporter.step("add", done=added, total=work.fresh_count)
+    dropped = store.remove(gone)
     store.optimize()
+    _keep_taxonomy(source, folder)
+    restore_classes(folder, store)
+    judge_gallery(folder, index=store, model=model)
     return IndexReport(
         gallery=folder,
+        set_name=name,
         added_count=added,
         replaced_count=replaced,
-        unchanged_count=unchanged,
+        unchanged_count=work.unchanged_count,
+        dropped_count=dropped,
         segment_count=store.segment_count(),
         counts={medium.value: count for medium, count in store.count_by_medium().items()},
-        failures=tuple(log.failures),
+        failures=tuple(work.log.failures),
     )
+
+
+def _keep_taxonomy(source: Path, folder: Path) -> None:
+    """Copies the taxonomy that lies in a folder source or beside a manifest, so that texts find classes by any name."""
+    path = (source if source.is_dir() else source.parent) / TAXONOMY_NAME
+    if path.is_file():
+        write_taxonomy(read_taxonomy(path), folder / TAXONOMY_NAME)
 
 
 def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Model, SegmentIndex]:
@@ -122,7 +172,7 @@ def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Mode
         checkpoint = own
     source = Path(checkpoint)
     model = load_model(source, device=host.torch_device())
-    content = (best_path(source) if source.is_dir() else source).read_bytes()
+    content = find_checkpoint(source).read_bytes()
     segments = folder / SEGMENTS_NAME
     try:
         store = LanceIndex.open(segments, fingerprint=model.fingerprint)
@@ -138,37 +188,113 @@ def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Mode
 Blocks = Iterator[tuple[Embeddings, dict[str, str]]]
 
 
-def _from_items(source: Path, *, known: Mapping[str, str], model: Model, host: Host) -> tuple[Blocks, FailureLog, int]:
-    """Blocks of a manifest or a folder, embedded as they are asked for."""
-    items, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
-    listed_count = len(items) + len(not_media)
-    items = keep_supported(items, media=model.media, reporter=host.reporter)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the gallery held when the run began: the state of each item, in the set and beside it."""
+
+    set_name: str
+    own: Mapping[str, str]
+    others: frozenset[str]
+
+    @classmethod
+    def of(cls, store: SegmentIndex, set_name: str) -> "_Known":
+        own = store.content_hashes(Filter(set_names=frozenset({set_name})))
+        return cls(set_name, own, frozenset(store.content_hashes().keys() - own.keys()))
+
+    def stored_ids(self, item_ids: Iterable[str]) -> dict[str, str]:
+        """Under which id each item of the source is stored."""
+        return stored_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is to be done of a source.
+
+    Args:
+        blocks: What is new, embedded as it is asked for; its states by item id.
+        listed: Ids, as they are stored, of all that the source lists, usable or not.
+        split: The only split that the source lists; None for all.
+    """
+
+    blocks: Blocks
+    log: FailureLog
+    listed: frozenset[str]
+    fresh_count: int
+    unchanged_count: int
+    split: str | None = None
+
+
+def _from_items(source: Path, *, known: _Known, model: Model, host: Host) -> _Work:
+    """The work of a manifest or a folder."""
+    listed, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
+    listed = renamed(listed, known.stored_ids(item.item_id for item in listed))
+    items = keep_supported(listed, media=model.media, reporter=host.reporter)
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
-        raise NoItemsError(path=source, wanted=wanted, present=f"{listed_count} others")
-    fresh = [item for item in items if not _is_known(item, known)]
+        raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
+    fresh = [item for item in items if not _is_known(item, known.own)]
     log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
     log.list_only(not_media)
     blocks = (
         (embeddings, _states(embeddings.items, hashes))
         for embeddings, hashes in embed_items(fresh, model=model, host=host, failures=log)
     )
-    return blocks, log, len(items) - len(fresh)
+    ids = frozenset(item.item_id for item in listed)
+    return _Work(blocks, log, ids, fresh_count=len(fresh), unchanged_count=len(items) - len(fresh))
 
 
-def _from_embeddings(
-    source: Path, *, known: Mapping[str, str], model: Model, host: Host
-) -> tuple[Blocks, FailureLog, int]:
-    """Blocks of an embeddings folder."""
+def _from_embeddings(source: Path, *, known: _Known, model: Model, host: Host) -> _Work:
+    """The work of an embeddings folder; what could not be embedded counts as listed."""
     embeddings, info = read_embeddings(source)
     if info.fingerprint != model.fingerprint:
         raise EncoderMismatchError(got=info.fingerprint, expected=model.fingerprint, gallery=source)
-    states = _states(embeddings.items, read_content_hashes(source))
-    is_fresh = np.array([known.get(item.item_id) != states[item.item_id] for item in embeddings.items])
-    log = FailureLog(total=len(states), allowed_share=1.0, reporter=host.reporter)
-    fresh_rows = np.flatnonzero(is_fresh)
+    hashes = read_content_hashes(source)
+    stored_id = known.stored_ids([*hashes, *(failure.item_id for failure in info.failures)])
+    embeddings = replace(embeddings, items=renamed(embeddings.items, stored_id))
+    states = _states(embeddings.items, {stored_id[item_id]: content for item_id, content in hashes.items()})
+    fresh_rows = np.flatnonzero([known.own.get(item.item_id) != states[item.item_id] for item in embeddings.items])
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
-    return _split_blocks(embeddings, fresh_rows, states, host.reporter), log, len(states) - fresh_count
+    return _Work(
+        _split_blocks(embeddings, fresh_rows, states, host.reporter),
+        FailureLog(total=len(states), allowed_share=1.0, reporter=host.reporter),
+        frozenset(stored_id.values()),
+        fresh_count=fresh_count,
+        unchanged_count=len(states) - fresh_count,
+        split=_only_split(info),
+    )
+
+
+def _only_split(info: EmbeddingsInfo) -> str | None:
+    """The split that was embedded; None where all were."""
+    split = info.facts.get("split")
+    return split if isinstance(split, str) and split != "all" else None
+
+
+def _own_part(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[str, ...]:
+    """The items of a set that a source of one split, or of all, should list."""
+    where, last = Filter(set_names=frozenset({set_name})), None
+    if split is None:
+        return tuple(store.content_hashes(where))
+    found: list[str] = []
+    while page := store.items(where=where, start_after=last, limit=PAGE_ITEMS):
+        found += [stored.item.item_id for stored in page if stored.item.split == split]
+        last = page[-1].item.item_id
+    return tuple(found)
+
+
+def _add(store: SegmentIndex, embeddings: Embeddings, states: Mapping[str, str], *, known: _Known) -> None:
+    """Adds a block; where another run has meanwhile stored an id for another set, the item gets an id beside it."""
+    while True:
+        try:
+            store.add(embeddings, content_hash_by_item_id=states, set_name=known.set_name)
+        except TakenItemIdError as error:
+            taken = known.own.keys() - states.keys() | set(error.item_ids)
+            stored_id = stored_ids(states, set_name=known.set_name, own=(), others=taken)
+            content = {stored_id[item_id]: content_of(state) for item_id, state in states.items()}
+            embeddings = replace(embeddings, items=renamed(embeddings.items, stored_id))
+            states = _states(embeddings.items, content)
+        else:
+            return
 
 
 def _split_blocks(
@@ -208,4 +334,10 @@ def _states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[st
 
 def _state(item: Item, content_hash: str) -> str:
     """Changes when the content or any fact of the item does, so a corrected label reaches the gallery."""
-    return hashlib.sha256(json.dumps([content_hash, asdict(item)], default=str).encode()).hexdigest()
+    facts = hashlib.sha256(json.dumps(asdict(item), default=str).encode()).hexdigest()
+    return f"{content_hash}-{facts[:16]}"
+
+
+def content_of(state: str) -> str:
+    """The hash of an item's content alone, from the state that the gallery keeps of it."""
+    return state.partition("-")[0]

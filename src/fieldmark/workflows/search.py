@@ -1,50 +1,52 @@
 """The verb `search`: a gallery opened with the model it was built with, asked with any medium."""
 
 import re
-import textwrap
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
+from jaxtyping import Float
 
 from fieldmark.build import Model, load_model
-from fieldmark.errors import DamagedGalleryError, MissingFileError, MissingGalleryError
+from fieldmark.errors import CutoffError, DamagedGalleryError, MissingFileError, MissingGalleryError, NoQueryError
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.media.loaders import detect_medium
-from fieldmark.types import Hit, Item, Medium
+from fieldmark.relevance.collection import DEPTH as EVIDENCE_DEPTH
+from fieldmark.relevance.collection import THRESHOLD, answer, evidence
+from fieldmark.relevance.combining import Voice
+from fieldmark.relevance.fitting import Judgment
+from fieldmark.relevance.result import CollectionAnswer, Marks, SearchResult
+from fieldmark.relevance.stored import read_judgment
+from fieldmark.types import MEDIA, Item, Medium
+from fieldmark.workflows.candidates import Candidates, find_candidates
 from fieldmark.workflows.encode import Host, encode_item, project
+from fieldmark.workflows.judge import JUDGMENT_NAME
+from fieldmark.workflows.names import class_named
+from fieldmark.workflows.ordering import rank_candidates
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 SEGMENTS_NAME = "segments"
 
 
+LONGEST_NAME = 100
+"""Characters of a text that may be the name of a class."""
+MARGIN_DEPTH = 30
+"""Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
+
+Value = TypeVar("Value")
+
+
 @dataclass(frozen=True, slots=True)
-class SearchResult:
-    """The hits of one query, best first.
+class ItemId:
+    """The id of an item of the gallery, as a query for more like it."""
 
-    Args:
-        medium: Of the query.
-    """
+    item_id: str
 
-    medium: Medium
-    hits: tuple[Hit, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {"query": {"medium": self.medium.value}, "hits": [_hit_to_json(hit) for hit in self.hits]}
-
-    def to_text(self) -> str:
-        """One line for each hit: rank, score, medium, class, moment, and where it is or what it says."""
-        if not self.hits:
-            return "nothing found"
-        width = max(len(hit.class_name or "-") for hit in self.hits)
-        return "\n".join(
-            f"{hit.rank:>3}  {hit.score:.3f}  {hit.medium:<5}  {hit.class_name or '-':<{width}}  {_place(hit)}"
-            for hit in self.hits
-        )
+Query = Path | str | Item | ItemId
 
 
 @final
@@ -55,10 +57,11 @@ class Gallery:
         >>> Gallery.open("birds.gallery").search("song.ogg", k=10)  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model) -> None:
+    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model, judgment: Judgment) -> None:
         self.folder = folder
         self.index = index
         self.model = model
+        self.judgment = judgment
 
     @classmethod
     def open(cls, folder: Path | str, *, host: Host | None = None) -> "Gallery":
@@ -79,25 +82,170 @@ class Gallery:
             index = LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=model.fingerprint)
         except MissingGalleryError as error:
             raise MissingGalleryError(path=folder) from error
-        return cls(folder, index=index, model=model)
+        return cls(folder, index=index, model=model, judgment=read_judgment(folder / JUDGMENT_NAME))
 
-    def search(self, query: Path | str | Item, *, k: int = 10, media: Collection[Medium] = ()) -> SearchResult:
-        """The `k` items nearest to a file of any medium or to a text, each with its best segment.
+    def search(  # noqa: PLR0913 - each option is one that the faces offer
+        self,
+        query: Query | Sequence[Query],
+        *,
+        k: int = 10,
+        media: Collection[Medium] = (),
+        where: Filter | None = None,
+        by_segment: bool = False,
+        per_medium: bool = False,
+        marks: Marks | None = None,
+    ) -> SearchResult:
+        """The `k` items that are most likely of the query's class, each with its best segment.
+
+        Hits of all media stand in one list, by their probability; from 99 % on, where they tell no more apart, the
+        media take turns. Where the gallery has too few labels for probabilities, by how far their scores lie above
+        what is usual for the two media.
 
         Args:
-            query: A path, a text (one that names an existing file is that file), or an item.
+            query: A path, a text (one that names an existing file is that file), an item, the id of an item of the
+                gallery, which is then no hit itself, or several of these that show one class.
             media: Only hits of these; none for all.
+            where: Which items may be hits; None for all.
+            by_segment: Whether every segment may be a hit, so that an item may come more than once.
+            per_medium: Whether there are `k` hits of each medium.
+            marks: Items of the gallery that a person found right or wrong; the ranking follows them.
 
         Raises:
-            MediaError: The query cannot be read.
+            CutoffError: k is below 1.
+            NoQueryError: The sequence of queries is empty.
+            MediaError: A query cannot be read.
             MediumNotSupportedError: The gallery's model takes no query of this medium.
+            UnknownItemError: The gallery has no item of an id.
         """
+        if k < 1:
+            raise CutoffError(got=k, largest=self.index.item_count())
+        queries = (query,) if isinstance(query, str | Path | Item | ItemId) else tuple(query)
+        if not queries:
+            raise NoQueryError
+        voices = [self._voice(each) for each in queries]
+        where = _narrowed(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
+        class_name = self._class_named(queries)
+        heard = [*voices, *self._marked(marks or Marks())]
+        candidates = self._candidates(heard, where=where, depth=max(k, MARGIN_DEPTH), by_segment=by_segment)
+        if class_name is not None:
+            named = replace(where, class_names=_both(where.class_names, {class_name}))
+            labelled = self._candidates(heard, where=named, depth=k, by_segment=by_segment)
+            candidates = [_joined(first, then) for first, then in zip(labelled, candidates, strict=True)]
+        candidates = [self._with_look_alike(each, voices, where=where) for each in candidates]
+        return SearchResult(
+            media=tuple(voice.medium for voice in voices),
+            hits=rank_candidates(candidates, k=k, per_medium=per_medium, class_name=class_name),
+            collection=self._collection(voices, exclude=where.exclude_item_ids, class_name=class_name),
+            class_name=class_name,
+        )
+
+    def _voice(self, query: Query) -> Voice:
+        """A query, heard by the network."""
+        if isinstance(query, ItemId):
+            return self._stored_voice(query.item_id)
         item = _item_of(query)
         embedding, _ = project(encode_item(item, model=self.model), medium=item.medium, network=self.model.network)
-        mean = embedding.mean(axis=0)
-        where = Filter(media=frozenset(media)) if media else None
-        hits = self.index.search(mean / np.linalg.norm(mean), k=k, where=where)
-        return SearchResult(item.medium, hits)
+        return Voice(item.medium, _mean(embedding))
+
+    def _stored_voice(self, item_id: str, *, is_against: bool = False) -> Voice:
+        stored = self.index.get(item_id)
+        return Voice(stored.items[0].medium, _mean(stored.embedding), is_against=is_against)
+
+    def _marked(self, marks: Marks) -> list[Voice]:
+        wanted = [self._stored_voice(item_id) for item_id in sorted(marks.relevant)]
+        return wanted + [self._stored_voice(item_id, is_against=True) for item_id in sorted(marks.irrelevant)]
+
+    def _class_named(self, queries: Sequence[Query]) -> str | None:
+        """The class that a single short text names."""
+        query = queries[0]
+        if len(queries) > 1 or not isinstance(query, str) or len(query) > LONGEST_NAME or _is_file(Path(query)):
+            return None
+        held = {count.class_name for count in self.index.counts() if count.class_name is not None}
+        return class_named(query, folder=self.folder, class_names=sorted(held | set(self.model.class_names)))
+
+    def _candidates(self, voices: Sequence[Voice], *, where: Filter, depth: int, by_segment: bool) -> list[Candidates]:
+        return [
+            find_candidates(
+                self.index,
+                voices,
+                calibration=self.judgment.calibration,
+                medium=medium,
+                where=where,
+                depth=depth,
+                by_segment=by_segment,
+            )
+            for medium in MEDIA
+            if where.media is None or medium in where.media
+        ]
+
+    def _with_look_alike(self, candidates: Candidates, voices: Sequence[Voice], *, where: Filter) -> Candidates:
+        """Looks for the nearest item of another class where all candidates of a medium are of one."""
+        found = {hit.class_name for hit in candidates.hits} - {None}
+        held = {count.class_name for count in self.index.counts()} - {None} if len(found) == 1 else set()
+        names = frozenset(name for name in held - found if name is not None)
+        if not names:
+            return candidates
+        mean = _mean(np.stack([voice.embedding for voice in voices]))
+        only = replace(where, media=frozenset({candidates.medium}), class_names=names)
+        [*others] = self.index.search(mean, k=1, where=only)
+        length = float(np.linalg.norm(np.mean([voice.embedding for voice in voices], axis=0)))
+        return replace(candidates, others=tuple(replace(hit, score=hit.score * length) for hit in others))
+
+    def _collection(
+        self, voices: Sequence[Voice], *, exclude: frozenset[str] | None, class_name: str | None
+    ) -> CollectionAnswer | None:
+        """Whether the whole gallery, whatever the search was narrowed to, holds the class of the queries."""
+        if class_name is not None:
+            names = {count.class_name for count in self.index.counts()}
+            if class_name in names or None not in names:
+                return CollectionAnswer(float(class_name in names), THRESHOLD)
+        found = []
+        for voice in voices:
+            curve = self.judgment.holds.get(voice.medium)
+            if curve is None:
+                continue
+            everywhere = self._candidates(
+                [voice], where=Filter(exclude_item_ids=exclude), depth=EVIDENCE_DEPTH, by_segment=False
+            )
+            value = evidence([each.logit for each in everywhere if each.logit is not None])
+            if value is not None:
+                found.append((value, curve))
+        return answer(found)
+
+
+def _narrowed(where: Filter, *, media: Collection[Medium], asked: Collection[str]) -> Filter:
+    """A filter that also keeps to some media and leaves out the items that are asked with."""
+    if media:
+        where = replace(where, media=_both(where.media, media))
+    return (
+        replace(where, exclude_item_ids=(where.exclude_item_ids or frozenset()) | frozenset(asked)) if asked else where
+    )
+
+
+def _both(first: frozenset[Value] | None, second: Collection[Value]) -> frozenset[Value]:
+    return frozenset(second) if first is None else first & frozenset(second)
+
+
+def _joined(first: Candidates, then: Candidates) -> Candidates:
+    """The candidates of one medium from two searches of the same voices, each once."""
+    there = {(hit.item_id, hit.start_seconds) for hit in first.hits}
+    kept = [place for place, hit in enumerate(then.hits) if (hit.item_id, hit.start_seconds) not in there]
+    return Candidates(
+        first.medium,
+        (*first.hits, *(then.hits[place] for place in kept)),
+        np.concatenate([first.score, then.score[kept]]),
+        None if first.logit is None or then.logit is None else np.concatenate([first.logit, then.logit[kept]]),
+        None
+        if first.standard is None or then.standard is None
+        else np.concatenate([first.standard, then.standard[kept]]),
+    )
+
+
+def _mean(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " dim"]:
+    """An item's embedding, from its segments'."""
+    mean = embedding.mean(axis=0)
+    unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
+    return unit
 
 
 def _item_of(query: Path | str | Item) -> Item:
@@ -122,15 +270,3 @@ def _is_file(path: Path) -> bool:
 def _looks_like_path(query: str) -> bool:
     """Whether a text without spaces ends like a file name or holds a folder, so that a typing error is not searched."""
     return not any(map(str.isspace, query)) and ("/" in query or bool(re.fullmatch(r".*\.[A-Za-z0-9]{2,5}", query)))
-
-
-def _hit_to_json(hit: Hit) -> dict[str, object]:
-    return {**asdict(hit), "medium": hit.medium.value}
-
-
-def _place(hit: Hit) -> str:
-    """Where the hit is: the moment and the file, or the beginning of the text."""
-    if hit.text is not None:
-        return textwrap.shorten(hit.text, 80, placeholder=" ...")
-    moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
-    return f"{hit.path or hit.item_id}{moment}"

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fieldmark import __version__
 from fieldmark.build import (
     Model,
+    build_execution,
     build_losses,
     build_optimizer_options,
     build_schedule,
@@ -32,12 +33,21 @@ from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.training.checkpoint import Provenance, last_path, write_durably
+from fieldmark.training.group import Group, open_group, own_device
 from fieldmark.training.loop import train as run_loop
-from fieldmark.training.task import BatchSource, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
-from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, Split
+from fieldmark.training.task import (
+    BatchSource,
+    TrainingHost,
+    TrainingOptions,
+    TrainingResult,
+    TrainingStage,
+    TrainingTask,
+)
+from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, SilentReporter, Split
 from fieldmark.workflows.encode import FailureLog, Host, encode_item, encode_items, keep_supported, project
 
 CONFIG_NAME = "config.toml"
+CENTER_KINDS = frozenset({"center", "released_center"})
 RECEIPT_NAME = "receipt.json"
 
 
@@ -48,6 +58,7 @@ class TrainReport:
     Args:
         counts: Items by split and medium, after validation was taken.
         failures: Items that could not be used.
+        is_first: Whether this process is the first of those that trained together, which speaks for all.
     """
 
     run: Path
@@ -55,6 +66,7 @@ class TrainReport:
     class_count: int
     counts: Mapping[str, Mapping[str, int]]
     failures: tuple[Failure, ...]
+    is_first: bool = True
 
     def to_json(self) -> dict[str, object]:
         """The plain values that `--json` prints."""
@@ -108,6 +120,9 @@ def train(
     Items without a split count as train. Where the manifest names no validation items, they are taken from train, by
     group. Files that cannot be used are passed over and listed, up to `limits.failure_share`.
 
+    Started by `torchrun`, several processes train together: each takes its share of every batch, on a GPU of its own
+    where there are GPUs, and the first one writes.
+
     Args:
         config: None takes that of the run to resume, or else the default preset.
         resume: Goes on with the run in `out`.
@@ -117,7 +132,14 @@ def train(
         TrainingError: The run exists, was changed, or cannot go on.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    manifest, out, host = Path(manifest), Path(out), host or Host.from_environment()
+    host = host or Host.from_environment()
+    with open_group(host.torch_device()) as group:
+        if not group.is_first:
+            host = replace(host, reporter=SilentReporter())
+        return _train(Path(manifest), out=Path(out), config=config, resume=resume, host=host, group=group)
+
+
+def _train(manifest: Path, *, out: Path, config: Config | None, resume: bool, host: Host, group: Group) -> TrainReport:
     has_run = last_path(out).is_file()
     if has_run and not resume:
         raise RunExistsError(path=out)
@@ -126,17 +148,16 @@ def train(
         _training_items(manifest, config), media=supported_media(config.model), reporter=host.reporter
     )
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
-    model = new_model(
-        config, class_names=class_names, media={item.medium for item in items}, device=host.torch_device()
-    )
+    device = own_device(host.torch_device(), group)
+    model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=host.reporter)
     rows = _read_rows(items, model=model, failures=failures, host=host)
-    stages = tuple(
-        _stage(stage, config=config, rows=rows, failures=failures, manifest=manifest) for stage in config.all_stages
-    )
     receipt = _Receipt(manifest, model=model, rows=rows)
     receipt.check(out, resume=resume)
-    if not has_run:  # what an older run was made from stands until this one has been let in by its checkpoint
+    stages = _Stages(manifest, config=config, rows=rows, failures=failures, group=group)
+    if (
+        not has_run and group.is_first
+    ):  # what an older run was made from stands until this one has been let in by its checkpoint
         write_durably(out / CONFIG_NAME, config.to_toml().encode())
         receipt.write(out, failures=failures.failures, result=None)
     result = run_loop(
@@ -144,17 +165,24 @@ def train(
             network=model.network,
             forward=model.network.forward_together,
             losses=build_losses(config.losses, network=model.network, seed=config.seed),
-            stages=stages,
+            stages=tuple(stages.build(each) for each in config.all_stages),
             item_count=sum(len(each.items) for each in rows[Split.TRAIN].values()),
         ),
-        options=_options(config),
+        options=TrainingOptions(
+            max_steps=config.train.max_steps,
+            execution=build_execution(config.train, device=device),
+            checkpoint_seconds=config.train.checkpoint_seconds,
+            writes_tensorboard=config.train.tensorboard,
+            failure_share=config.limits.failure_share,
+        ),
         provenance=receipt.provenance,
         folder=out,
         resume=resume,
-        reporter=host.reporter,
+        host=TrainingHost(host.reporter, group),
     )
-    receipt.write(out, failures=failures.failures, result=result)
-    return TrainReport(out, result, len(class_names), receipt.counts, tuple(failures.failures))
+    if group.is_first:
+        receipt.write(out, failures=failures.failures, result=result)
+    return TrainReport(out, result, len(class_names), receipt.counts, tuple(failures.failures), group.is_first)
 
 
 def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrides: Sequence[str] = ()) -> Config:
@@ -231,41 +259,57 @@ def _fit_head(
     )
 
 
-def _stage(
-    stage: StageConfig, *, config: Config, rows: Mapping[Split, Rows], failures: FailureLog, manifest: Path
-) -> TrainingStage:
-    """A stage on its own media.
+@final
+class _Stages:
+    """Makes the stages of a run from what the configuration says of each."""
 
-    Raises:
-        NoItemsError: There is no training item of its media.
-    """
-    choices = stage.choose(config.train)
-    chosen = {
-        split: {medium: each for medium, each in own.items() if stage.media is None or medium in stage.media}
-        for split, own in rows.items()
-    }
-    if not chosen[Split.TRAIN]:
-        wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
-        raise NoItemsError(path=manifest, wanted=wanted, present=f"items of {', '.join(rows[Split.TRAIN])}")
-    kinds = tuple(loss.kind for loss in config.losses)
-    return TrainingStage(
-        name=stage.name,
-        batches=_ListedBatches(_batches(chosen[Split.TRAIN], config), failures),
-        loss_names=tuple(kind for kind in kinds if stage.losses is None or kind in stage.losses),
-        epochs=choices.epochs,
-        optimizer=build_optimizer_options(choices),
-        schedule=build_schedule(choices),
-        renewed=() if stage.keep_centers else tuple(kind for kind in kinds if kind in {"center", "released_center"}),
-        patience_epochs=choices.patience_epochs,
-        validate=partial(_validate, rows=chosen[Split.VALIDATION], failures=failures)
-        if _can_validate(chosen[Split.VALIDATION])
-        else None,
-    )
+    def __init__(
+        self, manifest: Path, *, config: Config, rows: Mapping[Split, Rows], failures: FailureLog, group: Group
+    ) -> None:
+        self._manifest = manifest
+        self._config = config
+        self._rows = rows
+        self._failures = failures
+        self._group = group
 
+    def build(self, stage: StageConfig) -> TrainingStage:
+        """A stage on its own media.
 
-def _batches(rows: Rows, config: Config) -> BatchStream:
-    data = config.data
-    return BatchStream(CrossMediaDataset(rows), _sampler(rows, config), workers=data.workers, prefetch=data.prefetch)
+        Raises:
+            NoItemsError: There is no training item of its media.
+        """
+        choices = stage.choose(self._config.train)
+        rows = {split: self._choose(own, stage) for split, own in self._rows.items()}
+        if not rows[Split.TRAIN]:
+            wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
+            present = f"items of {', '.join(self._rows[Split.TRAIN])}"
+            raise NoItemsError(path=self._manifest, wanted=wanted, present=present)
+        kinds = tuple(loss.kind for loss in self._config.losses)
+        validate = partial(_validate, rows=rows[Split.VALIDATION], failures=self._failures)
+        return TrainingStage(
+            name=stage.name,
+            batches=_ListedBatches(self._batches(rows[Split.TRAIN]), self._failures),
+            loss_names=tuple(kind for kind in kinds if stage.losses is None or kind in stage.losses),
+            epochs=choices.epochs,
+            optimizer=build_optimizer_options(choices),
+            schedule=build_schedule(choices),
+            renewed=() if stage.keep_centers else tuple(kind for kind in kinds if kind in CENTER_KINDS),
+            patience_epochs=choices.patience_epochs,
+            validate=validate if _can_validate(rows[Split.VALIDATION]) else None,
+        )
+
+    def _choose(self, rows: Rows, stage: StageConfig) -> Rows:
+        return {medium: each for medium, each in rows.items() if stage.media is None or medium in stage.media}
+
+    def _batches(self, rows: Rows) -> BatchStream:
+        data = self._config.data
+        return BatchStream(
+            CrossMediaDataset(rows),
+            _sampler(rows, self._config),
+            workers=data.workers,
+            prefetch=data.prefetch,
+            share=(self._group.place, self._group.size),
+        )
 
 
 def _sampler(rows: Rows, config: Config) -> Sampler:
@@ -335,14 +379,6 @@ def _can_validate(rows: Rows) -> bool:
     """Whether some class has two validation items, so that one can find the other."""
     labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.label for each in rows.values())])
     return bool((np.bincount(labels) > 1).any()) if len(labels) else False
-
-
-def _options(config: Config) -> TrainingOptions:
-    return TrainingOptions(
-        max_steps=config.train.max_steps,
-        checkpoint_seconds=config.train.checkpoint_seconds,
-        failure_share=config.limits.failure_share,
-    )
 
 
 def _count(rows: Mapping[Split, Rows]) -> dict[str, dict[str, int]]:

@@ -1,0 +1,229 @@
+"""The gallery's search beside bare LanceDB and bare numpy, side by side in one run.
+
+    python benchmarks/search.py --out DIR --sizes 10000,100000,1000000
+
+Makes segments as a trained space has them (classes apart, members around them, four media), stores them as `fieldmark
+index` does, and asks the three in turn with the same queries, so that a busy machine is busy for all of them. What is
+timed begins with a query's embedding and ends with ten hits: of items with all their facts for the gallery, of row
+numbers for numpy, of item ids for LanceDB. LanceDB is asked twice, with a scan and with an IVF_FLAT index of its own
+default settings.
+"""
+
+import argparse
+import json
+import multiprocessing
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import lancedb
+import numpy as np
+import pyarrow as pa
+from lancedb.index import IvfFlat
+
+from fieldmark.gallery.interface import Filter
+from fieldmark.gallery.lance import LanceIndex
+from fieldmark.types import MEDIA, Embeddings, Item, Medium
+
+K = 10
+CLASS_COUNT = 500
+SPREAD = 0.8
+"""Length of what sets a member apart from its class, against the class's own 1."""
+BLOCK_ROWS = 4096
+"""As `fieldmark index` adds an embeddings folder."""
+
+
+def main() -> None:
+    """Measures each size and prints a table, and JSON beside it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the stores; they are deleted again")
+    parser.add_argument("--sizes", default="10000,100000,1000000")
+    parser.add_argument("--dim", type=int, default=512, help="that of the preset 'fieldmark'")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    results = []
+    for size in map(int, arguments.sizes.split(",")):
+        folder = arguments.out / str(size)
+        results.append(
+            measure(folder, size=size, dim=arguments.dim, query_count=arguments.queries, seed=arguments.seed)
+        )
+        print_result(results[-1])
+        (arguments.out / "search.json").write_text(json.dumps(results, indent=1))
+        shutil.rmtree(folder)
+
+
+def measure(folder: Path, *, size: int, dim: int, query_count: int, seed: int) -> dict[str, float]:
+    """Build times, latencies, memory and recall at one size."""
+    shutil.rmtree(folder, ignore_errors=True)
+    result: dict[str, float] = {"segments": size, "dim": dim}
+    started = time.perf_counter()
+    index = LanceIndex.create(folder / "gallery", fingerprint="benchmark", dim=dim)
+    for embeddings in blocks(size, dim=dim, seed=seed):
+        index.add(embeddings, content_hash_by_item_id={item.item_id: "0" for item in embeddings.items})
+    result["gallery_add_seconds"] = time.perf_counter() - started
+    started = time.perf_counter()
+    index.optimize()
+    result["gallery_optimize_seconds"] = time.perf_counter() - started
+    result["gallery_bytes_per_vector_byte"] = size_of(folder / "gallery") / (4 * size * dim)
+    matrix = np.concatenate([each.embedding for each in blocks(size, dim=dim, seed=seed)])
+    scanned, indexed = bare_tables(folder / "bare", matrix, result=result)
+    queries = make_queries(query_count, dim=dim, seed=seed)
+    asked: dict[str, Callable[[np.ndarray], object]] = {
+        "gallery": lambda query: index.search(query, k=K),
+        "gallery_filtered": lambda query: index.search(query, k=K, where=Filter(media=frozenset({Medium.IMAGE}))),
+        "numpy": lambda query: ask_numpy(matrix, query),
+        "lancedb_scan": lambda query: ask_lancedb(scanned, query),
+        "lancedb_ivf": lambda query: ask_lancedb(indexed, query),
+    }
+    seconds = time_in_turn(asked, queries)
+    for name, times in seconds.items():
+        result[f"{name}_p50_ms"], result[f"{name}_p99_ms"] = (1000 * np.percentile(times, [50, 99])).tolist()
+    result["ratio"] = result["gallery_p50_ms"] / min(
+        result[f"{name}_p50_ms"] for name in ("numpy", "lancedb_scan", "lancedb_ivf")
+    )
+    result["gallery_recall"] = np.mean([recall(index, matrix, query) for query in queries]).item()
+    result["lancedb_ivf_recall"] = np.mean([bare_recall(indexed, matrix, query) for query in queries]).item()
+    known = index.approximation()
+    if known is not None:
+        result |= {"stated_recall": known.recall, "parts": known.partition_count, "probes": known.probe_count}
+    result["gallery_megabytes"] = in_a_process_of_its_own(memory_of_gallery, folder / "gallery", dim)
+    return result
+
+
+def blocks(size: int, *, dim: int, seed: int) -> Iterator[Embeddings]:
+    """Segments of items, three to each sound and video, one to the others."""
+    generator, centers = np.random.default_rng([seed, 1]), class_centers(dim, seed=seed)
+    row = 0
+    while row < size:
+        items: list[Item] = []
+        while len(items) < BLOCK_ROWS and row + len(items) < size:
+            medium = MEDIA[generator.integers(4)]
+            label = int(generator.integers(CLASS_COUNT))
+            name = f"{medium}/{row + len(items):08d}"
+            item = Item(name, medium, path=Path("/media") / name, class_name=f"class {label:03d}", license="CC0")
+            items += [item] * (3 if medium in (Medium.AUDIO, Medium.VIDEO) else 1)
+        items = items[: size - row]
+        label_of_row = np.array([int(item.class_name[-3:]) for item in items if item.class_name is not None])
+        start = np.arange(len(items), dtype=np.float64)
+        yield Embeddings(tuple(items), start, start + 3.0, members(centers, label_of_row, generator=generator))
+        row += len(items)
+
+
+def class_centers(dim: int, *, seed: int) -> np.ndarray:
+    """A direction of length 1 for each class."""
+    return unit(np.random.default_rng([seed, 0]).normal(size=(CLASS_COUNT, dim)))
+
+
+def members(centers: np.ndarray, label: np.ndarray, *, generator: np.random.Generator) -> np.ndarray:
+    """Rows of length 1 around the centers of their classes."""
+    noise = generator.normal(size=(len(label), centers.shape[1]), scale=SPREAD / np.sqrt(centers.shape[1]))
+    return unit(centers[label] + noise)
+
+
+def make_queries(count: int, *, dim: int, seed: int) -> np.ndarray:
+    """Members of classes that the gallery holds, none of them stored."""
+    generator = np.random.default_rng([seed, 2])
+    return members(class_centers(dim, seed=seed), generator.integers(CLASS_COUNT, size=count), generator=generator)
+
+
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows of length 1 in single precision."""
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def bare_tables(folder: Path, matrix: np.ndarray, *, result: dict[str, float]) -> tuple[lancedb.Table, lancedb.Table]:
+    """Two tables of ids and vectors, the second with an index."""
+    connection = lancedb.connect(folder)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    rows = pa.table({"item_id": pa.array([str(row) for row in range(len(matrix))]), "vector": vectors})
+    started = time.perf_counter()
+    scanned = connection.create_table("scanned", rows)
+    result["lancedb_add_seconds"] = time.perf_counter() - started
+    indexed = connection.create_table("indexed", rows)
+    started = time.perf_counter()
+    indexed.create_index("vector", config=IvfFlat(distance_type="cosine"))
+    result["lancedb_ivf_seconds"] = time.perf_counter() - started
+    return scanned, indexed
+
+
+def ask_numpy(matrix: np.ndarray, query: np.ndarray) -> np.ndarray:
+    """The rows of the best scores, best first."""
+    score = matrix @ query
+    best = np.argpartition(score, -K)[-K:]
+    return best[np.argsort(-score[best])]
+
+
+def ask_lancedb(table: lancedb.Table, query: np.ndarray) -> list[str]:
+    """The item ids of the nearest rows."""
+    found = (
+        table.search(query, vector_column_name="vector")
+        .distance_type("cosine")
+        .limit(K)
+        .select(["item_id", "_distance"])
+    )
+    return list(found.to_arrow()["item_id"].to_pylist())
+
+
+def time_in_turn(asked: dict[str, Callable[[np.ndarray], object]], queries: np.ndarray) -> dict[str, list[float]]:
+    """Seconds of each query with each of them, one after the other, after a few that only warm up."""
+    for query in queries[:5]:
+        for ask in asked.values():
+            ask(query)
+    seconds: dict[str, list[float]] = {name: [] for name in asked}
+    for query in queries:
+        for name, ask in asked.items():
+            started = time.perf_counter()
+            ask(query)
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def recall(index: LanceIndex, matrix: np.ndarray, query: np.ndarray) -> float:
+    """The share of the ten nearest segments that the gallery finds; equal scores count alike."""
+    tenth = np.partition(matrix @ query, -K)[-K]
+    hits = index.search(query, k=K, by_segment=True)
+    return sum(hit.score >= tenth - 1e-6 for hit in hits) / K
+
+
+def bare_recall(table: lancedb.Table, matrix: np.ndarray, query: np.ndarray) -> float:
+    """The same of LanceDB's own index."""
+    score = matrix @ query
+    tenth = np.partition(score, -K)[-K]
+    return sum(score[int(row)] >= tenth - 1e-6 for row in ask_lancedb(table, query)) / K
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def in_a_process_of_its_own(work: Callable[..., float], *arguments: object) -> float:
+    """What a function gives in a new process, where no other part of this run takes memory."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def memory_of_gallery(folder: Path, dim: int) -> float:
+    """Megabytes that a process grows by when it opens a gallery and searches it a hundred times."""
+    before = resident_megabytes()
+    index = LanceIndex.open(folder)
+    for query in make_queries(100, dim=dim, seed=9):
+        index.search(query, k=K)
+    return resident_megabytes() - before
+
+
+def resident_megabytes() -> float:
+    """Memory of this process that is in use."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmRSS"))
+
+
+def print_result(result: dict[str, float]) -> None:
+    """One line for each figure."""
+    print("\n".join(f"{name:>32}  {value:,.3f}" for name, value in result.items()), end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Fifty clients at once against a real server process: times, errors, overload, and memory over many requests.
+
+Run: python benchmarks/serve.py GALLERY MANIFEST [--requests 10000] [--clients 50] [--photos 30]
+
+Queries are drawn from the manifest's own test items (photos, songs, clips, texts), from texts, and from items of the
+gallery, beside the pictures and ranges of media that the page asks for. Every client waits for its answer before it
+asks again, and honors `Retry-After`.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from fieldmark import Item, Medium, Split, read_manifest
+
+SHARES = {
+    "search by text": 30,
+    "search by item": 20,
+    "search by photo": 4,
+    "search by song": 1,
+    "search by clip": 1,
+    "item": 10,
+    "thumbnail": 20,
+    "spectrogram": 4,
+    "waveform": 4,
+    "media range": 6,
+}
+"""Out of a hundred requests."""
+
+
+@dataclass
+class Tally:
+    """What was met."""
+
+    seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    statuses: Counter[int] = field(default_factory=Counter)
+    errors: list[str] = field(default_factory=list)
+    told_to_wait: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def serving(gallery: Path, *options: str) -> Iterator[tuple[str, int]]:
+    """A server process: its address and its process id."""
+    code = "from fieldmark.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "serve", "--gallery", str(gallery), "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        lines = iter(process.stderr.readline, "")
+        found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
+        try:
+            yield found[0].rstrip("/"), process.pid
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds, MiB."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+
+@dataclass
+class Load:
+    """Draws requests."""
+
+    items: list[Item]
+    listed: list[dict[str, object]]
+    chance: random.Random
+    file_count: int
+
+    def draw(self) -> tuple[str, str, str, dict[str, object]]:
+        """A kind of request, its method, its address, and its body."""
+        kind = self.chance.choices(list(SHARES), weights=list(SHARES.values()))[0]
+        if kind.startswith("search"):
+            return kind, "POST", "/v1/search", self._search(kind)
+        name = {"thumbnail": "thumbnail_url", "spectrogram": "spectrogram_url", "waveform": "waveform_url"}
+        key = {"item": "item_url", "media range": "media_url", **name}[kind]
+        address = str(self.chance.choice([each[key] for each in self.listed if each[key]]))
+        return kind, "GET", address, {"headers": {"range": "bytes=0-65535"}} if kind == "media range" else {}
+
+    def _search(self, kind: str) -> dict[str, object]:
+        wanted: dict[str, object] = {"k": 10, "per_medium": self.chance.random() < 0.5}
+        if kind == "search by text":
+            words = self.chance.choice([item.text or item.class_name for item in self.items if item.class_name])
+            return {"json": {**wanted, "queries": [{"text": str(words)[:300]}]}}
+        if kind == "search by item":
+            return {"json": {**wanted, "queries": [{"item_id": self.chance.choice(self.listed)["item_id"]}]}}
+        medium = {"photo": Medium.IMAGE, "song": Medium.AUDIO, "clip": Medium.VIDEO}[kind.rsplit(" ", 1)[1]]
+        paths = [i.path for i in self.items if i.medium is medium and i.split is Split.TEST][: self.file_count]
+        path = self.chance.choice(paths)
+        return {"files": {"file": (path.name, path.read_bytes())}, "data": {"request": json.dumps(wanted)}}
+
+
+async def ask(client: httpx.AsyncClient, load: Load, tally: Tally, *, patient: bool) -> None:
+    """Sends one request, again where it is told to wait and is patient."""
+    kind, method, address, body = load.draw()
+    while True:
+        began = time.perf_counter()
+        try:
+            answer = await client.request(method, address, **body)
+        except httpx.HTTPError as error:
+            tally.errors.append(f"{kind}: {type(error).__name__}")
+            return
+        taken = time.perf_counter() - began
+        tally.statuses[answer.status_code] += 1
+        if answer.status_code not in {429, 503}:
+            break
+        tally.told_to_wait.append(taken)
+        if not patient:
+            return
+        await asyncio.sleep(float(answer.headers["retry-after"]))
+    if answer.is_success:
+        tally.seconds[kind].append(taken)
+    else:
+        tally.errors.append(f"{kind} {address}: {answer.status_code} {answer.text[:200]}")
+
+
+async def run_load(address: str, load: Load, *, clients: int, requests: int, patient: bool) -> Tally:
+    """Many clients, each with one request at a time."""
+    tally, left = Tally(), requests
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+
+    async def client_life(client: httpx.AsyncClient) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await ask(client, load, tally, patient=patient)
+
+    async with httpx.AsyncClient(base_url=address, timeout=120, limits=limits) as client:
+        await asyncio.gather(*(client_life(client) for _ in range(clients)))
+    return tally
+
+
+def show(tally: Tally, *, wall_seconds: float) -> None:
+    """Prints the table."""
+    print(f"{'request':<18}{'count':>7}{'p50 ms':>9}{'p99 ms':>9}")
+    everything = [value for values in tally.seconds.values() for value in values]
+    for kind, values in [*sorted(tally.seconds.items()), ("all", everything)]:
+        p50, p99 = np.percentile(values, [50, 99]) * 1000
+        print(f"{kind:<18}{len(values):>7}{p50:>9.0f}{p99:>9.0f}")
+    statuses = ", ".join(f"{status}: {count}" for status, count in sorted(tally.statuses.items()))
+    print(f"statuses {statuses}; errors {len(tally.errors)}; {len(everything) / wall_seconds:.0f} requests a second")
+    for error in tally.errors[:5]:
+        print(f"  {error}")
+
+
+def list_items(address: str) -> list[dict[str, object]]:
+    """All items of the gallery, by its own pages."""
+    listed: list[dict[str, object]] = []
+    after = None
+    while True:
+        page = httpx.get(f"{address}/v1/items", params={"limit": 500, **({"after": after} if after else {})}).json()
+        listed += page["items"]
+        after = page["next_after"]
+        if after is None:
+            return listed
+
+
+def main() -> None:
+    """Measures, and prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("gallery", type=Path)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--photos", type=int, default=30, help="different files of each medium as queries")
+    chosen = parser.parse_args()
+    items = list(read_manifest(chosen.manifest))
+    with serving(chosen.gallery) as (address, pid):
+        load = Load(items, list_items(address), random.Random(0), chosen.photos)
+        asyncio.run(run_load(address, load, clients=4, requests=200, patient=True))
+        print(f"gallery of {len(load.listed)} items, {chosen.clients} clients at once, {chosen.requests} requests")
+        print(f"resident memory after warming up: {resident_mib(pid):.0f} MiB")
+        for part in range(1, 6):
+            began = time.perf_counter()
+            tally = asyncio.run(
+                run_load(address, load, clients=chosen.clients, requests=chosen.requests // 5, patient=True)
+            )
+            print(f"after {part * chosen.requests // 5:,} requests: {resident_mib(pid):.0f} MiB")
+            show(tally, wall_seconds=time.perf_counter() - began)
+    print("\noverload: the same with 8 places for searches, and clients that do not wait")
+    with serving(chosen.gallery, "--limit", "search_places=8") as (address, pid):
+        began = time.perf_counter()
+        tally = asyncio.run(run_load(address, load, clients=chosen.clients, requests=500, patient=False))
+        show(tally, wall_seconds=time.perf_counter() - began)
+        refused = np.percentile(tally.told_to_wait or [0], [50, 99]) * 1000
+        print(f"told to wait: {len(tally.told_to_wait)}, within p50 {refused[0]:.0f} ms, p99 {refused[1]:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

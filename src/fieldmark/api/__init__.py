@@ -1,0 +1,1 @@
+"""HTTP -> workflow -> JSON: search, items, media, pictures, jobs, and the page's files."""

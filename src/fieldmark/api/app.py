@@ -1,0 +1,213 @@
+"""The list of routes, and the application that answers them."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from fieldmark import __version__
+from fieldmark.api import browsing, searching, showing, working
+from fieldmark.api.bodies import explain
+from fieldmark.api.failures import answer, answer_error
+from fieldmark.api.guard import Guard
+from fieldmark.api.page import page_handlers
+from fieldmark.api.schemas import ErrorAnswer, JobRequest, SearchRequest, WaveformAnswer
+from fieldmark.api.service import Service
+from fieldmark.config import ServeLimits
+from fieldmark.errors import BadRequestError, FieldmarkError
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address, and what answers there.
+
+    Args:
+        about: More of its OpenAPI text, where the handler's signature does not tell it.
+    """
+
+    method: str
+    path: str
+    handler: Callable[..., Any]
+    about: dict[str, Any] = field(default_factory=dict)
+    status: int = 200
+
+
+def json_body(schema: type) -> dict[str, Any]:
+    """The OpenAPI text of a body that the handler reads itself, so that it is counted while it arrives."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(schema)}}}}
+
+
+def _reference(schema: type) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{schema.__name__}"}
+
+
+def _sent(*kinds: str) -> dict[str, Any]:
+    return {"responses": {"200": {"description": "the content", "content": {kind: {} for kind in kinds}}}}
+
+
+SEARCH_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": _reference(SearchRequest)},
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {
+                        "request": _reference(SearchRequest),
+                        "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
+                    },
+                }
+            },
+        },
+    }
+}
+WAVEFORM = {
+    "responses": {
+        "200": {"description": "the outline", "content": {"application/json": {"schema": _reference(WaveformAnswer)}}}
+    }
+}
+
+ROUTES: Sequence[Route] = (
+    Route("POST", "/v1/search", searching.search, SEARCH_BODY),
+    Route("GET", "/v1/items", browsing.list_items),
+    Route("GET", "/v1/items/{item_id:path}", browsing.show_item),
+    Route("GET", "/v1/media/{item_id:path}", showing.send_media, _sent("application/octet-stream")),
+    Route("HEAD", "/v1/media/{item_id:path}", showing.send_media, _sent("application/octet-stream")),
+    Route("GET", "/v1/thumbnails/{item_id:path}", showing.send_thumbnail, _sent("image/jpeg")),
+    Route("GET", "/v1/spectrograms/{item_id:path}", showing.send_spectrogram, _sent("image/png")),
+    Route("GET", "/v1/waveforms/{item_id:path}", showing.send_waveform, WAVEFORM),
+    Route("GET", "/v1/classes", browsing.list_classes),
+    Route("GET", "/v1/gallery", browsing.show_gallery),
+    Route("GET", "/v1/map", browsing.show_map),
+    Route("POST", "/v1/jobs", working.start_job, json_body(JobRequest), status=202),
+    Route("GET", "/v1/jobs", working.list_jobs),
+    Route("GET", "/v1/jobs/{job_id}", working.show_job),
+    Route("DELETE", "/v1/jobs/{job_id}", working.cancel_job),
+    Route("GET", "/v1/jobs/{job_id}/events", working.follow_job, _sent("text/event-stream")),
+    Route("POST", "/v1/session", working.begin_session, status=204),
+    Route("DELETE", "/v1/session", working.end_session, status=204),
+    Route("GET", "/v1/health", working.show_health),
+    Route("GET", "/v1/metrics", working.show_metrics, _sent("text/plain")),
+)
+"""All of the API; the page's files stand beside it."""
+
+READ_BY_HANDLERS = (SearchRequest, JobRequest, WaveformAnswer)
+"""Schemas that stand in no handler's signature."""
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application that serves one gallery."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    app = FastAPI(
+        title="fieldmark",
+        version=__version__,
+        description=describe(service.limits),
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # these pages load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        middleware=[Middleware(Guard, access=service.access, metrics=service.metrics)],
+        responses={"default": {"model": ErrorAnswer, "description": "an error"}},
+        exception_handlers={**HANDLERS},
+    )
+    app.state.service = service
+    for route in ROUTES:
+        returned = route.handler.__annotations__["return"]
+        app.add_api_route(
+            route.path,
+            route.handler,
+            methods=[route.method],
+            status_code=route.status,
+            response_model=None if returned is Response else returned,
+            response_class=Response if returned is Response else JSONResponse,
+            openapi_extra=route.about,
+            operation_id=f"{route.method.lower()}_{route.handler.__name__}",
+            summary=route.handler.__name__.replace("_", " "),
+        )
+    for path, handler in page_handlers().items():
+        app.add_route(path, handler, methods=["GET"], include_in_schema=False)
+    _add_schemas(app)
+    return app
+
+
+def describe(limits: ServeLimits) -> str:
+    """What every caller must know, with every limit of this server."""
+    lines = [f"- `{name}`: {value:,} ({about})" for name, value, about in _limits(limits)]
+    return "\n".join(
+        [
+            "Finds photos, texts, videos and sounds of the same species: ask with any of the four.",
+            "",
+            "Errors are `{kind, message}`. A server that is asked for more than it can do at once answers 503 with",
+            "`Retry-After` and does no work. Where a token is needed it stands in `Authorization: Bearer TOKEN`;",
+            "`POST /v1/session` changes it for a cookie that opens GET and HEAD only, for pictures and players.",
+            "",
+            "Limits of this server:",
+            "",
+            *lines,
+        ]
+    )
+
+
+def _limits(limits: ServeLimits) -> list[tuple[str, float, str]]:
+    fields = type(limits).model_fields
+    return [(name, getattr(limits, name), each.description or "") for name, each in fields.items()]
+
+
+def _add_schemas(app: FastAPI) -> None:
+    """Puts the schemas that handlers read themselves into the OpenAPI text, which is made once."""
+    text = app.openapi()
+    for operations in text["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)  # FastAPI's own answer to bad parameters; here they get 400
+    schemas = text["components"]["schemas"]
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    for schema in READ_BY_HANDLERS:
+        described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(described.pop("$defs", {}))
+        schemas[schema.__name__] = described
+
+
+# ---------------------------------------------------------------- errors
+
+
+ErrorHandler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, FieldmarkError)  # noqa: S101 - what it is registered for
+    return answer_error(error)
+
+
+async def _on_bad_parameters(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    return answer_error(BadRequestError(problems=[explain(each["loc"], each["msg"]) for each in error.errors()]))
+
+
+async def _on_unknown(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
+    message = f"{request.method[:20]} {request.url.path[:100]} is not answered here. Look at /v1/openapi.json."
+    return answer(error.status_code, kind=kind, message=message, headers=dict(error.headers or {}))
+
+
+HANDLERS: dict[int | type[Exception], ErrorHandler] = {
+    FieldmarkError: _on_error,
+    RequestValidationError: _on_bad_parameters,
+    HTTPException: _on_unknown,
+}

@@ -1,0 +1,196 @@
+"""Who may ask: host, origin and token of a request are checked before anything is read; and headers that protect."""
+
+import hashlib
+import hmac
+import logging
+import time
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from typing import final
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fieldmark.api.failures import answer, answer_error
+from fieldmark.api.metrics import Metrics
+from fieldmark.errors import FieldmarkError, ForeignRequestError, TokenError
+
+logger = logging.getLogger(__name__)
+
+SESSION_COOKIE = "fieldmark_session"
+SAFE_METHODS = {"GET", "HEAD"}
+OPEN_PATHS = {"/v1/health", "/v1/openapi.json", "/v1/session"}
+"""What a client may ask without a token, so that it can learn that one is needed; so are the page's own files."""
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
+    "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+"""For all that the gallery holds: whatever a file pretends to be, it runs nothing."""
+
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "microphone=(self), camera=(), geolocation=()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask.
+
+    Args:
+        token: What every request must carry; None asks for none.
+        host_names: Names under which the server may be asked; empty for any. On loopback this stops a foreign page
+            whose own name has been pointed at this machine.
+    """
+
+    token: str | None = None
+    host_names: frozenset[str] = frozenset()
+
+    def session_value(self) -> str:
+        """What the cookie of a session holds: not the token, and of no use where the token has changed."""
+        return hmac.new((self.token or "").encode(), b"fieldmark session", hashlib.sha256).hexdigest()
+
+
+@final
+class Guard:
+    """Checks each request, adds the headers, counts and times it; whatever goes wrong inside is one clear answer."""
+
+    def __init__(self, app: ASGIApp, *, access: Access, metrics: Metrics) -> None:
+        self._app = app
+        self._access = access
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or tells the application that the server begins or ends."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 500
+        policy = DATA_POLICY if scope["path"].startswith("/v1/") else PAGE_POLICY
+
+        async def send_guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update(HEADERS)
+                headers["content-security-policy"] = policy
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        try:
+            check_host(scope, self._access)
+            check_origin(scope)
+            check_token(scope, self._access)
+        except FieldmarkError as error:
+            await answer_error(error)(scope, receive, send_guarded)
+        else:
+            await self._answer(scope, receive, send_guarded)
+        finally:
+            self._metrics.count_request(
+                method=scope["method"], route=route_of(scope), status=status, seconds=time.perf_counter() - started
+            )
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on; what nobody foresaw is logged, and one clear answer."""
+        has_begun = False
+
+        async def send_watched(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_watched)
+        except Exception:
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            if has_begun:
+                raise
+            message = "The server could not answer. Its log says why."
+            await answer(500, kind="internal", message=message)(scope, receive, send)
+
+
+def route_of(scope: Scope) -> str:
+    """The pattern that a request met, so that metrics have few names, whatever is asked."""
+    return getattr(scope.get("route"), "path", "none")
+
+
+def check_host(scope: Scope, access: Access) -> None:
+    """Checks under which name the server is asked.
+
+    Raises:
+        ForeignRequestError: It is none of its own.
+    """
+    host = Headers(scope=scope).get("host", "")
+    if access.host_names and _host_name(f"//{host}") not in access.host_names:
+        allowed = ", ".join(sorted(access.host_names))
+        raise ForeignRequestError(got=f"the host '{host[:100]}'", allowed=allowed)
+
+
+def check_origin(scope: Scope) -> None:
+    """Checks that no other site's page sends what changes something.
+
+    Raises:
+        ForeignRequestError: One does.
+    """
+    if scope["method"] in SAFE_METHODS:
+        return
+    headers = Headers(scope=scope)
+    site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
+    is_own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    if site not in {"none", "same-origin"} or not is_own:
+        raise ForeignRequestError(got=f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
+
+
+def check_token(scope: Scope, access: Access) -> None:
+    """Checks the token, or for what only reads the session that a token began.
+
+    A picture or a player of the page cannot send a header, and a token in an address ends in logs and histories:
+    so a page changes its token for a cookie, which scripts cannot read and which opens only GET and HEAD.
+
+    Raises:
+        TokenError: There is none, or another.
+    """
+    path = scope["path"]
+    if access.token is None or path in OPEN_PATHS or not path.startswith("/v1/"):
+        return
+    headers = Headers(scope=scope)
+    if carries_token(headers, access):
+        return
+    if scope["method"] in SAFE_METHODS and _is_same(_session(headers), access.session_value()):
+        return
+    raise TokenError(got="none" if "authorization" not in headers else "another")
+
+
+def carries_token(headers: Headers, access: Access) -> bool:
+    """Whether a request carries the token in its header."""
+    scheme, _, given = headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and _is_same(given.strip(), access.token or "")
+
+
+def _is_same(given: str, expected: str) -> bool:
+    """Compares in a time that tells nothing of where they differ."""
+    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+
+
+def _session(headers: Headers) -> str:
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
+    except CookieError:
+        return ""
+    return cookie.value if cookie else ""
+
+
+def _host_name(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:
+        return None

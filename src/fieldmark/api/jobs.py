@@ -1,0 +1,211 @@
+"""Indexing while the server answers: one job at a time, of sources that were named at the start."""
+
+import asyncio
+import json
+import logging
+import threading
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import final
+
+from fieldmark.errors import FieldmarkError, JobRunningError, UnknownJobError, UnknownSourceError
+from fieldmark.workflows.encode import Host
+from fieldmark.workflows.index import index
+
+logger = logging.getLogger(__name__)
+
+KEPT_JOBS = 50
+LOOK_SECONDS = 0.2
+"""How often a follower looks for news."""
+SILENCE_SECONDS = 15.0
+"""After this without news a follower gets a comment, so that the line stays open."""
+
+
+class JobState(StrEnum):
+    """Where a job is on its way."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is known of one job.
+
+    Args:
+        result: What `fieldmark index --json` prints; None before the end.
+        message: Why it failed; None where it did not.
+    """
+
+    job_id: str
+    source: str
+    state: JobState
+    started_at: str
+    ended_at: str | None = None
+    task: str = ""
+    done: int = 0
+    total: int = 0
+    lines: tuple[str, ...] = field(default=())
+    result: Mapping[str, object] | None = None
+    message: str | None = None
+
+
+class _CancelledJobError(Exception):
+    """Breaks off a job between two of its steps; what was added stays."""
+
+
+@final
+class JobDesk:
+    """Starts jobs, knows how far each is, and breaks one off.
+
+    A job runs in a thread of its own, so that it outlives whoever asked for it.
+    """
+
+    def __init__(self, gallery: Path, *, sources: Mapping[str, Path], host: Host) -> None:
+        self.source_names = tuple(sources)
+        self._gallery = gallery
+        self._sources = dict(sources)
+        self._host = host
+        self._guard = threading.Lock()
+        self._jobs: dict[str, Job] = {}
+        self._cancelled: set[str] = set()
+        self._threads: list[threading.Thread] = []
+
+    def start(self, source: str) -> Job:
+        """Begins to index a source.
+
+        Raises:
+            UnknownSourceError: No source of this name was given at the start.
+            JobRunningError: Another job is running.
+        """
+        if source not in self._sources:
+            raise UnknownSourceError(got=source[:100], allowed=self.source_names)
+        with self._guard:
+            running = next((job for job in self._jobs.values() if job.state is JobState.RUNNING), None)
+            if running is not None:
+                raise JobRunningError(job_id=running.job_id)
+            job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_now())
+            self._jobs[job.job_id] = job
+            while len(self._jobs) > KEPT_JOBS:
+                self._jobs.pop(next(iter(self._jobs)))
+        thread = threading.Thread(target=self._run, args=(job.job_id, source), name=f"job-{job.job_id}", daemon=True)
+        self._threads = [each for each in self._threads if each.is_alive()] + [thread]
+        thread.start()
+        return job
+
+    def jobs(self) -> tuple[Job, ...]:
+        """All jobs, the newest first."""
+        with self._guard:
+            return tuple(reversed(self._jobs.values()))
+
+    def get(self, job_id: str) -> Job:
+        """One job as it stands.
+
+        Raises:
+            UnknownJobError: There is none.
+        """
+        with self._guard:
+            if job_id not in self._jobs:
+                raise UnknownJobError(job_id=job_id[:100])
+            return self._jobs[job_id]
+
+    def cancel(self, job_id: str) -> Job:
+        """Asks a job to end after its present step; what it has added stays. One that has ended is left as it is."""
+        job = self.get(job_id)
+        if job.state is JobState.RUNNING:
+            self._cancelled.add(job_id)
+        return job
+
+    def close(self, *, wait_seconds: float = 10.0) -> None:
+        """Breaks off what runs and waits for it a while."""
+        for job in self.jobs():
+            self.cancel(job.job_id)
+        for thread in self._threads:
+            thread.join(wait_seconds)
+
+    async def follow(self, job_id: str) -> AsyncIterator[str]:
+        """The state of a job as server-sent events, at once and after each change, until it ends."""
+        shown: Job | None = None
+        silent = 0.0
+        while True:
+            job = self.get(job_id)
+            if job != shown:
+                shown, silent = job, 0.0
+                yield f"event: job\ndata: {json.dumps(job_to_json(job), ensure_ascii=False)}\n\n"
+            if job.state is not JobState.RUNNING:
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+            silent += LOOK_SECONDS
+            if silent >= SILENCE_SECONDS:
+                silent = 0.0
+                yield ": still here\n\n"
+
+    def _run(self, job_id: str, source: str) -> None:
+        reporter = _JobReporter(self, job_id)
+        try:
+            report = index(self._sources[source], gallery=self._gallery, host=replace(self._host, reporter=reporter))
+        except _CancelledJobError:
+            self.change(job_id, state=JobState.CANCELLED)
+        except FieldmarkError as error:
+            self.change(job_id, state=JobState.FAILED, message=str(error))
+        except Exception:
+            logger.exception("The job %s failed", job_id)
+            self.change(job_id, state=JobState.FAILED, message="It failed unexpectedly. Look at the server's log.")
+        else:
+            self.change(job_id, state=JobState.DONE, result=report.to_json())
+
+    def change(self, job_id: str, **values: object) -> None:
+        """Replaces facts of a job; an end is given its time."""
+        with self._guard:
+            if "state" in values:
+                values["ended_at"] = _now()
+            self._jobs[job_id] = replace(self._jobs[job_id], **values)  # type: ignore[arg-type]
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Whether a job was asked to end."""
+        return job_id in self._cancelled
+
+
+@final
+class _JobReporter:
+    """Passes on how far a job is, and breaks it off where that was asked."""
+
+    def __init__(self, desk: JobDesk, job_id: str) -> None:
+        self._desk = desk
+        self._job_id = job_id
+
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - one signature
+        if self._desk.is_cancelled(self._job_id):
+            raise _CancelledJobError
+        self._desk.change(self._job_id, task=task, done=done, total=total)
+
+    def say(self, message: str) -> None:
+        lines = (*self._desk.get(self._job_id).lines, message)
+        self._desk.change(self._job_id, lines=lines[-20:])
+
+
+def job_to_json(job: Job) -> dict[str, object]:
+    """The plain values that the API gives."""
+    return {
+        "job_id": job.job_id,
+        "source": job.source,
+        "state": job.state.value,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "task": job.task,
+        "done": job.done,
+        "total": job.total,
+        "lines": list(job.lines),
+        "result": None if job.result is None else {name: job.result[name] for name in job.result if name != "gallery"},
+        "message": job.message,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

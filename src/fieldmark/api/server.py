@@ -1,0 +1,92 @@
+"""A gallery behind an address: the socket is opened, the model loads once, and requests are answered until a signal."""
+
+import ipaddress
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from fieldmark.api.app import create_app
+from fieldmark.api.guard import Access
+from fieldmark.api.service import ServeOptions, Service
+from fieldmark.errors import AddressError
+from fieldmark.workflows.encode import Host
+from fieldmark.workflows.search import Gallery
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+MOST_CONNECTIONS = 1024
+"""Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
+
+
+def serve(
+    gallery: Path, *, host_name: str, port: int, options: ServeOptions, host: Host, announce: Callable[[str], None]
+) -> None:
+    """Serves a gallery until the process is told to end.
+
+    Args:
+        port: 0 takes a free one.
+        announce: Is given the address, once requests are answered there.
+
+    Raises:
+        AddressError: The address cannot be used.
+        GalleryError: The gallery cannot be opened.
+    """
+    listener = listen(host_name, port)
+    with listener:
+        service = Service(Gallery.open(gallery, host=host), options=options, host=host)
+        config = uvicorn.Config(
+            create_app(service),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MOST_CONNECTIONS,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=5,
+            proxy_headers=False,
+            ws="none",
+        )
+        announce(address_of(listener))
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host_name: str, port: int) -> socket.socket:
+    """A socket that listens at an address.
+
+    Raises:
+        AddressError: The name is unknown, or the port is taken or forbidden.
+    """
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host_name, port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(512)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise AddressError(host_name=host_name, port=port, reason=error.strerror or str(error)) from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """The address of the page."""
+    name, port = listener.getsockname()[:2]
+    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
+
+
+def access_to(host_name: str, *, token: str | None) -> Access:
+    """Who may ask a server at an address: on loopback only under the names of this machine."""
+    return Access(token=token, host_names=LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
+
+
+def is_loopback(host_name: str) -> bool:
+    """Whether only this machine reaches an address."""
+    if host_name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host_name).is_loopback
+    except ValueError:
+        return False

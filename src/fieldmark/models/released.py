@@ -1,0 +1,114 @@
+"""State dicts of the released network: which sizes they have, and what in them is missing or unknown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fieldmark.errors import StateNamesError, WeightsFileError
+from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
+from fieldmark.models.resnet import TrunkSize
+
+COUNTER = "num_batches_tracked"
+"""Of batch norms; torch before 0.4.1 did not keep it, and nothing that is computed depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedSize:
+    """The sizes of a released network, as the shapes of its tensors tell them.
+
+    Args:
+        depth: Layers of the trunk.
+        base_width: Channels of the trunk's first stage.
+        text_width: Height of the picture made of a text.
+    """
+
+    depth: int
+    base_width: int
+    text_width: int
+    class_count: int
+
+    def names_and_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every name that the state of such a network has, and its shape."""
+        block, stage_blocks = TrunkSize.STAGE_BLOCKS[self.depth]
+        with torch.device("meta"):
+            network = FGCrossNet(
+                class_count=self.class_count,
+                trunk=TrunkSize(block=block, stage_blocks=stage_blocks, base_width=self.base_width),
+                text=TextStem(conv_width=self.text_width),
+                statistics_per_medium=False,
+            )
+        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSize:
+    """The sizes of the network that a state dict was taken from.
+
+    Raises:
+        StateNamesError: Names are missing or unknown.
+        WeightsFileError: The shapes are those of no such network.
+    """
+    depth = _nearest_depth(state)
+    size = ReleasedSize(
+        depth=depth,
+        base_width=_side(state, "conv1.weight", default=64),
+        text_width=_side(state, "conv02.weight", default=448),
+        class_count=_side(state, "fc.weight", default=1),
+    )
+    expected = size.names_and_shapes()
+    check_names(state, expected, path=path, network=f"a released FGCrossNet with ResNet-{depth}")
+    reshaped = [
+        f"{name} {list(state[name].shape)} where {list(shape)} is expected"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    if reshaped:
+        reason = f"{len(reshaped)} of its tensors have another shape than the released network's: {reshaped[0]}"
+        raise WeightsFileError(path=path, reason=reason)
+    return size
+
+
+def complete_counters(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """The tensors under the given names, with the counters of batch norms that older files lack."""
+    return {name: state[name] if name in state else torch.zeros((), dtype=torch.int64) for name in names}
+
+
+def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path, network: str) -> None:
+    """Checks that a state dict has the names of a network, and no others; counters of batch norms may lack.
+
+    Args:
+        network: What the names are expected of, for the message.
+
+    Raises:
+        StateNamesError: Names are missing or unknown.
+    """
+    missing = sorted(name for name in expected.keys() - state.keys() if not name.endswith(COUNTER))
+    unexpected = sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        raise StateNamesError(path=path, network=network, missing=missing, unexpected=unexpected)
+
+
+def _nearest_depth(state: Mapping[str, Tensor]) -> int:
+    """The depth whose blocks have most names in common with the state, and fewest apart."""
+
+    def difference(depth: int) -> int:
+        block, counts = TrunkSize.STAGE_BLOCKS[depth]
+        last = 3 if block == "bottleneck" else 2
+        wanted = {f"layer{stage}.{place}.conv{last}" for stage, count in enumerate(counts, 1) for place in range(count)}
+        return len(wanted ^ met[last])
+
+    deepest = {name.rpartition(".")[0] for name in state if name.startswith("layer") and ".conv" in name}
+    has_third = {name.rpartition(".conv")[0] for name in deepest if name.endswith("conv3")}
+    met = {
+        3: {f"{place}.conv3" for place in has_third},
+        2: {name for name in deepest if name.endswith("conv2") and name.rpartition(".conv")[0] not in has_third},
+    }
+    return min(TrunkSize.STAGE_BLOCKS, key=lambda depth: (difference(depth), depth != 50))
+
+
+def _side(state: Mapping[str, Tensor], name: str, *, default: int) -> int:
+    """The first side of a tensor; the default where it is missing or a scalar, which is told with the other names."""
+    tensor = state.get(name)
+    return tensor.shape[0] if tensor is not None and tensor.ndim else default

@@ -1,0 +1,1 @@
+"""Scores -> how likely a hit, or the whole collection, is of the query's class."""

@@ -1,0 +1,71 @@
+"""Several queries, and marks for and against, taken together: one log-odds for each hit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.relevance.calibration import Calibration
+from fieldmark.types import Medium
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """What speaks for or against a hit: a query, or a marked item.
+
+    Args:
+        embedding: Of length 1.
+        is_against: Whether hits like it are not wanted.
+        is_mark: Whether it is an item that a person marked.
+    """
+
+    medium: Medium
+    embedding: Float[np.ndarray, " dim"]
+    is_against: bool = False
+    is_mark: bool = False
+
+
+def combined_logit(
+    score: Float[np.ndarray, "voice hit"], *, voices: Sequence[Voice], medium: Medium, calibration: Calibration
+) -> Float[np.ndarray, " hit"] | None:
+    """Log-odds that hits of one medium are of the wanted class; None where a pair of media has no curve.
+
+    With one query, its curve. n voices for the class each add what they change of the prior, over the root of n, since
+    they repeat each other in part. A voice against adds ln(1 - p), with p the probability that the hit is of its class.
+    """
+    curves = [calibration.curve(voice.medium, medium) for voice in voices]
+    total = np.zeros(score.shape[1])
+    priors, for_count = [], sum(not voice.is_against for voice in voices)
+    for row, voice, curve in zip(score, voices, curves, strict=True):
+        if curve is None:
+            return None
+        logit = curve.logit(row)
+        if voice.is_against:
+            total -= np.logaddexp(0, logit)
+        else:
+            priors.append(curve.prior_logit)
+            total += (logit - curve.prior_logit) / np.sqrt(for_count)
+    combined: Float[np.ndarray, " hit"] = total + np.mean(priors)
+    return combined
+
+
+def combined_standard(
+    score: Float[np.ndarray, "voice hit"], *, voices: Sequence[Voice], medium: Medium, calibration: Calibration
+) -> Float[np.ndarray, " hit"] | None:
+    """How far above the usual hits of one medium are; None where a pair of media is not known.
+
+    The mean over the voices for the class, less what the voices against find above the usual, in their mean.
+    """
+    total = np.zeros(score.shape[1])
+    against_count = sum(voice.is_against for voice in voices)
+    for row, voice in zip(score, voices, strict=True):
+        scale = calibration.scale(voice.medium, medium)
+        if scale is None:
+            return None
+        standard = scale.standard(row)
+        if voice.is_against:
+            total -= np.maximum(standard, 0) / against_count
+        else:
+            total += standard / (len(voices) - against_count)
+    return total

@@ -1,0 +1,156 @@
+"""What a collection's own labelled items tell of its scores: curves of all pairs of media, and of the collection."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from fieldmark.relevance.calibration import MIN_QUERIES, Calibration, Curve, PairScale, fit_curve, fit_scale
+from fieldmark.relevance.collection import evidence
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+
+QUERIES_PER_MEDIUM = 400
+"""Most items of a medium that are asked with; the curves have two parameters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """How the scores of a collection are read.
+
+    Args:
+        holds: Curve of a query medium from evidence to whether the collection holds the query's class.
+    """
+
+    calibration: Calibration
+    holds: Mapping[Medium, Curve]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Items as arrays.
+
+    Args:
+        mean: The item's own embedding, with which it asks.
+        first: The item's first row among the segments.
+        label: Below zero where unknown.
+        origin: The item's group, by number; an item without one is its own.
+    """
+
+    items: tuple[Item, ...]
+    segment: Float[np.ndarray, "row dim"]
+    mean: Float[np.ndarray, "item dim"]
+    first: Int[np.ndarray, " item"]
+    medium: Int[np.ndarray, " item"]
+    label: Int[np.ndarray, " item"]
+    origin: Int[np.ndarray, " item"]
+
+
+def fit_judgment(
+    embeddings: Embeddings, *, trained_classes: Collection[str], generator: np.random.Generator
+) -> Judgment:
+    """The judgment that a collection's items support; each item asks, its own group left out.
+
+    Only items that the model was not trained on ask: those of the validation and test splits, and those of classes that
+    it does not know. Items it was trained on lie nearer to their class than any new query will, so that their
+    probabilities would be too high. Where none are left, all items show at least which scores are usual.
+
+    Args:
+        trained_classes: The class names of the model.
+    """
+    table = _table_of(embeddings)
+    is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
+    scales: dict[tuple[Medium, Medium], PairScale] = {}
+    holds: dict[Medium, Curve] = {}
+    for code, medium in enumerate(MEDIA):
+        of_medium = np.flatnonzero(table.medium == code)
+        new = of_medium[is_new[of_medium]]
+        asked = generator.permutation(new if new.size else of_medium)[:QUERIES_PER_MEDIUM]
+        if not asked.size:
+            continue
+        score = item_scores(table.mean[asked], table.segment, first=table.first)
+        counts = table.origin[asked][:, None] != table.origin[None, :]
+        label = table.label[asked] if new.size else np.full(asked.size, -1)
+        for hit_code, hit_medium in enumerate(MEDIA):
+            columns = table.medium == hit_code
+            labels = (label, table.label[columns])
+            if scale := fit_scale(score[:, columns], counts=counts[:, columns], labels=labels):
+                scales[medium, hit_medium] = scale
+        curve = _holding(score, medium=medium, label=label, counts=counts, table=table, scales=scales)
+        if curve is not None:
+            holds[medium] = curve
+    return Judgment(Calibration(scales), holds)
+
+
+def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
+    """Whether an item's label is known, and the model surely did not see the item in training."""
+    if item.class_name is None:
+        return False
+    return item.split in (Split.VALIDATION, Split.TEST) or item.class_name not in trained_classes
+
+
+def item_scores(
+    query: Float[np.ndarray, "query dim"], segment: Float[np.ndarray, "row dim"], *, first: Int[np.ndarray, " item"]
+) -> Float[np.ndarray, "query item"]:
+    """The score of each item, that of its best segment, as a store ranks it.
+
+    Args:
+        first: The first row of each item; rows of one item stand together.
+    """
+    best: Float[np.ndarray, "query item"] = np.maximum.reduceat(query @ segment.T, first, axis=1)
+    return best
+
+
+def _holding(
+    score: Float[np.ndarray, "query item"],
+    *,
+    medium: Medium,
+    label: Int[np.ndarray, " query"],
+    counts: Bool[np.ndarray, "query item"],
+    table: _Table,
+    scales: Mapping[tuple[Medium, Medium], PairScale],
+) -> Curve | None:
+    """Evidence of each query with its class there, and again with all items of its class left out."""
+    logits = np.full(score.shape, -np.inf)
+    for hit_code, hit_medium in enumerate(MEDIA):
+        scale = scales.get((medium, hit_medium))
+        if scale is not None and scale.curve is not None:
+            columns = table.medium == hit_code
+            logits[:, columns] = scale.curve.logit(score[:, columns])
+    cases: list[tuple[float, bool]] = []
+    for row in np.flatnonzero(label >= 0):
+        allowed = counts[row] & np.isfinite(logits[row])
+        same = table.label == label[row]
+        if not (allowed & same).any():
+            continue
+        for is_there, shown in ((True, allowed), (False, allowed & ~same)):
+            value = evidence([logits[row, shown & (table.medium == code)] for code in range(len(MEDIA))])
+            if value is not None:
+                cases.append((value, is_there))
+    query_count = sum(is_there for _, is_there in cases)
+    if query_count < MIN_QUERIES or query_count == len(cases):
+        return None
+    values, there = np.array([value for value, _ in cases]), np.array([is_there for _, is_there in cases])
+    return fit_curve(values, there, query_count=query_count)
+
+
+def _table_of(embeddings: Embeddings) -> _Table:
+    rows = embeddings.items
+    first = [row for row in range(len(rows)) if row == 0 or rows[row].item_id != rows[row - 1].item_id]
+    items = tuple(rows[row] for row in first)
+    total = np.add.reduceat(embeddings.embedding, first, axis=0)
+    classes = {name: label for label, name in enumerate(sorted({i.class_name for i in items if i.class_name}))}
+    origins = {name: code for code, name in enumerate(dict.fromkeys(map(_origin, items)))}
+    return _Table(
+        items=items,
+        segment=embeddings.embedding,
+        mean=total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12),
+        first=np.array(first),
+        medium=np.array([MEDIA.index(item.medium) for item in items]),
+        label=np.array([classes.get(item.class_name or "", -1) for item in items]),
+        origin=np.array([origins[_origin(item)] for item in items]),
+    )
+
+
+def _origin(item: Item) -> tuple[str, str]:
+    return ("group", item.group) if item.group else ("item", item.item_id)

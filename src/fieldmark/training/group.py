@@ -1,0 +1,160 @@
+"""The processes that train one network together: rows are joined, gradients summed, and the first one writes."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import final
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor, nn
+
+from fieldmark.types import Outputs
+
+PATIENCE = timedelta(hours=2)
+"""How long one process waits for another: as long as the first may take to validate."""
+
+
+@final
+class Group:
+    """Some processes, each with its share of every batch; of one process, everything is as if there were none.
+
+    Every process computes the losses over the rows of all, and each of these carries its label and medium, so none is
+    told apart by its place. Gradient reaches the network through a process's own rows alone; summed over the processes,
+    that is the gradient of the joint batch. So the number of processes changes how fast a step is, not what it is, but
+    for batch norm, whose statistics are those of each process's rows.
+
+    Args:
+        place: Of this process, from 0.
+        size: Number of the processes.
+    """
+
+    def __init__(self, *, place: int = 0, size: int = 1) -> None:
+        self.place = place
+        self.size = size
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.place == 0
+
+    def join(self, outputs: Outputs | None, *, device: torch.device) -> Outputs | None:
+        """The rows of all processes, those of this one with their gradient; None where there are none at all.
+
+        Args:
+            outputs: Rows of this process; None where it has none.
+        """
+        if self.size == 1:
+            return outputs
+        own = (
+            [0, 0, 0] if outputs is None else [len(outputs.label), outputs.embedding.shape[1], outputs.logits.shape[1]]
+        )
+        shapes = self._gather_equal(torch.tensor(own, device=device))
+        counts = [int(shape[0]) for shape in shapes]
+        _, dim, class_count = torch.stack(shapes).amax(dim=0).tolist()
+        if not any(counts):
+            return None
+        if outputs is None:
+            empty = torch.zeros(0, dtype=torch.int64, device=device)
+            rows = torch.zeros(0, dim, device=device), torch.zeros(0, class_count, device=device)
+            outputs = Outputs(embedding=rows[0], logits=rows[1], label=empty, medium=empty)
+        return Outputs(
+            embedding=self._gather(outputs.embedding, counts),
+            logits=self._gather(outputs.logits, counts),
+            label=self._gather(outputs.label, counts),
+            medium=self._gather(outputs.medium, counts),
+        )
+
+    def sum_gradients(self, network: nn.Module) -> None:
+        """Makes the gradient of every weight the sum over the processes; one that none of them has stays None."""
+        if self.size == 1:
+            return
+        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        is_given = torch.stack([torch.tensor(float(each.grad is not None)) for each in trained])
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]
+        flat = torch.cat([is_given.to(gradients[0].device), *(each.flatten() for each in gradients)])
+        dist.all_reduce(flat)
+        start = len(trained)
+        for parameter, gradient, count in zip(trained, gradients, flat[:start].tolist(), strict=True):
+            end = start + gradient.numel()
+            gradient.copy_(flat[start:end].view_as(gradient))
+            parameter.grad = gradient if count else None
+            start = end
+
+    def average_buffers(self, network: nn.Module) -> None:
+        """Makes every buffer (running statistics) the mean over the processes, so that all are alike."""
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if self.size == 1 or not buffers:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in buffers]) / self.size
+        dist.all_reduce(flat)
+        start = 0
+        for buffer in buffers:
+            buffer.copy_(flat[start : start + buffer.numel()].view_as(buffer))
+            start += buffer.numel()
+
+    def copy_from_first(self, module: nn.Module) -> None:
+        """Gives every process the weights and buffers of the first."""
+        if self.size > 1:
+            for tensor in module.state_dict().values():
+                dist.broadcast(tensor, src=0)
+
+    def share_texts(self, texts: Sequence[str], *, device: torch.device) -> tuple[str, ...]:
+        """The texts of all processes, one process after the other."""
+        if self.size == 1:
+            return tuple(texts)
+        own = torch.tensor(list(json.dumps(list(texts)).encode()), dtype=torch.uint8, device=device)
+        counts = [int(count) for count in self._gather_equal(torch.tensor([len(own)], device=device))]
+        joined = bytes(self._gather(own, counts).tolist())
+        found: list[str] = []
+        for count in counts:
+            found += json.loads(joined[:count])
+            joined = joined[count:]
+        return tuple(found)
+
+    def share_number(self, number: float | None, *, device: torch.device) -> float | None:
+        """The number of the first process, in all of them."""
+        if self.size == 1:
+            return number
+        told = torch.tensor([0.0, 0.0] if number is None else [1.0, number], dtype=torch.float64, device=device)
+        dist.broadcast(told, src=0)
+        return float(told[1]) if told[0] else None
+
+    def wait(self) -> None:
+        """Goes on when all processes are here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def _gather(self, rows: Shaped[Tensor, "own ..."], counts: Sequence[int]) -> Shaped[Tensor, "batch ..."]:
+        """Rows of all processes, which may have different numbers of them; those of this one are not copied."""
+        padded = rows.detach().new_zeros(max(counts), *rows.shape[1:])
+        padded[: len(rows)] = rows.detach()
+        gathered = [each[:count] for each, count in zip(self._gather_equal(padded), counts, strict=True)]
+        gathered[self.place] = rows
+        return torch.cat(gathered)
+
+    def _gather_equal(self, tensor: Tensor) -> list[Tensor]:
+        found = [torch.empty_like(tensor) for _ in range(self.size)]
+        dist.all_gather(found, tensor)
+        return found
+
+
+@contextmanager
+def open_group(device: torch.device) -> Iterator[Group]:
+    """The processes that `torchrun` has started, for the time of the block; without it, this process alone."""
+    if not (dist.is_available() and dist.is_torchelastic_launched()):
+        yield Group()
+        return
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    try:
+        yield Group(place=dist.get_rank(), size=dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def own_device(device: torch.device, group: Group) -> torch.device:
+    """The device of this process: where several share a machine with GPUs, each has one of its own."""
+    is_shared = group.size > 1 and device.type == "cuda" and device.index is None
+    return torch.device("cuda", dist.get_node_local_rank()) if is_shared else device

@@ -1,0 +1,136 @@
+// The HTTP API under /v1: one function for each request; an answer that is not good news becomes an ApiError.
+
+const TOKEN_KEY = "fieldmark-token";
+
+/** An answer of the server that tells of an error, or none at all. */
+export class ApiError extends Error {
+  constructor({ kind, message, status }) {
+    super(message);
+    this.kind = kind;
+    this.status = status;
+    this.title = TITLES[status] ?? (status >= 500 ? "The server is in trouble" : "That did not work");
+  }
+}
+
+const TITLES = {
+  0: "The server cannot be reached",
+  401: "This gallery asks for a token",
+  404: "That is not here",
+  413: "That is too large",
+  415: "That kind of file is not known",
+  422: "That could not be read",
+  429: "The server is busy",
+  503: "The server is busy",
+};
+
+let askForToken = () => Promise.reject(new Error("no way to ask for a token"));
+
+/** Sets what asks a person for the token of the server. */
+export function setTokenAsker(asker) {
+  askForToken = asker;
+}
+
+async function send(path, options) {
+  const token = sessionStorage.getItem(TOKEN_KEY);
+  const headers = { ...options.headers, ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  try {
+    return await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError({ kind: "unreachable", status: 0, message: "No answer came. Look whether fieldmark serve is running and try again." });
+  }
+}
+
+async function call(path, options = {}) {
+  const answer = await send(path, options);
+  if (answer.ok) return answer;
+  const { kind = "unknown", message = `The server answered ${answer.status}.` } = await answer.json().catch(() => ({}));
+  const error = new ApiError({ kind, message, status: answer.status });
+  if (answer.status !== 401 || options.isRetry) throw error;
+  await beginSession(await askForToken(error));
+  return call(path, { ...options, isRetry: true });
+}
+
+/** Keeps the token for this tab; the session's cookie opens pictures and players, which can send no header. */
+async function beginSession(token) {
+  sessionStorage.setItem(TOKEN_KEY, token);
+  const answer = await send("/v1/session", { method: "POST" });
+  if (!answer.ok) sessionStorage.removeItem(TOKEN_KEY);
+}
+
+const get = async (path, options) => (await call(path, options)).json();
+const post = (path, body, options = {}) =>
+  call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), ...options });
+
+/** An address with parameters; lists are repeated, what is null is left out. */
+export function address(path, parameters) {
+  const query = new URLSearchParams();
+  for (const [key, value] of Object.entries(parameters)) {
+    for (const each of [value].flat()) if (each !== null && each !== undefined) query.append(key, each);
+  }
+  return query.size ? `${path}?${query}` : path;
+}
+
+/** Searches with a request of the API's form and some files. */
+export async function search(request, files, signal) {
+  if (files.length === 0) return (await post("/v1/search", request, { signal })).json();
+  const form = new FormData();
+  form.append("request", JSON.stringify(request));
+  for (const file of files) form.append("file", file, file.name);
+  return (await call("/v1/search", { method: "POST", body: form, signal })).json();
+}
+
+export const listItems = async (parameters, signal) => (await get(address("/v1/items", parameters), { signal })).items;
+export const getItem = (itemId) => get(`/v1/items/${encodeURIComponent(itemId)}`);
+export const getWaveform = (url, parameters) => get(address(url, parameters));
+export const getText = async (url) => (await call(url)).text();
+export const getMap = () => get("/v1/map");
+export const getJobs = async () => (await get("/v1/jobs")).jobs;
+export const startJob = async (source) => (await post("/v1/jobs", { source })).json();
+export const cancelJob = (jobId) => call(`/v1/jobs/${encodeURIComponent(jobId)}`, { method: "DELETE" });
+export const saveClass = async (className, itemIds) =>
+  (await post("/v1/marks/classes", { class_name: className, item_ids: itemIds })).json();
+
+let gallery = null;
+let classes = null;
+
+/** Statistics of the gallery, asked once until `forget` is called. */
+export const getGallery = () => (gallery ??= get("/v1/gallery").catch((error) => ((gallery = null), Promise.reject(error))));
+
+/** The classes of the gallery, asked once until `forget` is called. */
+export const getClasses = () =>
+  (classes ??= get("/v1/classes").then((answer) => answer.classes).catch((error) => ((classes = null), Promise.reject(error))));
+
+/** Called when the gallery has changed. */
+export function forget() {
+  gallery = classes = null;
+}
+
+/** Saves an export to the person's disk. */
+export async function exportItems(format, itemIds) {
+  const answer = await post("/v1/marks/export", { format, item_ids: itemIds });
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? `fieldmark.${format}`;
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await answer.blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  return name;
+}
+
+/** Follows a job by its events until it ends; an EventSource could send no token. */
+export async function followJob(jobId, onJob, signal) {
+  const answer = await call(`/v1/jobs/${encodeURIComponent(jobId)}/events`, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    const events = (held + value.replaceAll("\r\n", "\n")).split("\n\n");
+    held = events.pop();
+    for (const event of events) {
+      const data = event.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim()).join("\n");
+      if (data) onJob(JSON.parse(data));
+    }
+  }
+}

@@ -1,0 +1,144 @@
+// One hit or one item: what it shows, says and offers.
+
+import { address, getText } from "./api.js";
+import { button, element, icon, MEDIUM_NAMES, percent, shownName } from "./dom.js";
+import { createPlayer, whenNear } from "./player.js";
+
+const TEXT_LINES = 420;
+
+/** A picture of the item, or nothing where it has none. */
+export function picture(part, pixels = 480) {
+  if (part.thumbnail_url === null) return null;
+  const alt = `${shownName(part.class_name)}, ${MEDIUM_NAMES[part.medium][0]} ${part.name ?? part.item_id}`;
+  return element("img", { src: address(part.thumbnail_url, { pixels }), alt, loading: "lazy", width: pixels, height: pixels });
+}
+
+function quotation(part) {
+  if (part.text !== null) return quoted(part.text);
+  const place = element("div", {}, element("blockquote", { class: "faint", text: "…" }));
+  whenNear(place, async () => {
+    try {
+      place.replaceChildren(quoted(await getText(part.media_url)));
+    } catch (error) {
+      place.replaceChildren(element("p", { class: "faint", text: `This text cannot be shown: ${error.message}` }));
+    }
+  });
+  return place;
+}
+
+function quoted(text) {
+  if (text.length <= TEXT_LINES) return element("blockquote", { text });
+  const rest = element("details", {}, element("summary", { text: "All of it" }), element("p", { text }));
+  return element("div", {}, element("blockquote", { text: `${text.slice(0, TEXT_LINES)} …` }), rest);
+}
+
+/** What is seen or heard of an item. */
+export function content(part, pixels) {
+  if (part.medium === "text") return quotation(part);
+  if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part, pixels));
+  return createPlayer(part) ?? picture(part);
+}
+
+function score(hit) {
+  const number = hit.score.toFixed(3);
+  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is nearer" }, number);
+  return element(
+    "p",
+    { class: "score", title: `probability that this is the same species ${percent(hit.probability)}; similarity ${number}` },
+    element("strong", { text: percent(hit.probability) }),
+    element("span", { class: "unseen", text: " likely," }),
+    element("span", { class: "faint", text: ` ${number}` }),
+  );
+}
+
+/** Why the hit is this class and not its look-alike. */
+function reason(hit, actions) {
+  if (!hit.look_alike || hit.margin === null) return null;
+  const amount = Math.abs(hit.margin).toFixed(3);
+  const side = hit.margin >= 0 ? "nearer than" : "farther than";
+  return element(
+    "p",
+    { class: "reason" },
+    `${amount} ${side} `,
+    element("button", {
+      type: "button",
+      class: "linkish",
+      text: shownName(hit.look_alike),
+      "aria-label": `Compare ${shownName(hit.class_name)} with ${shownName(hit.look_alike)}`,
+      onclick: () => actions.compare(hit.class_name, hit.look_alike),
+    }),
+  );
+}
+
+/** A source as a link only where it is one of the web: another scheme could run something. */
+function sourceText(source) {
+  if (/^https?:\/\//i.test(source)) {
+    return element("a", { href: source, target: "_blank", rel: "noopener noreferrer", text: source.replace(/^https?:\/\/(www\.)?/i, "") });
+  }
+  return source;
+}
+
+function facts(part, actions) {
+  const rows = [
+    ["Set", part.set_name],
+    ["Source", part.source && sourceText(part.source)],
+    ["License", part.license],
+    ["File", part.name],
+    ["Id", part.item_id],
+    ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: "Only this group", onclick: () => actions.onlyGroup(part.group) })],
+  ].filter(([, value]) => value);
+  return element(
+    "details",
+    { class: "facts" },
+    element("summary", {}, element("span", { class: "origin", text: [part.set_name, part.license].filter(Boolean).join(" · ") || "Source" })),
+    element("dl", {}, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)])),
+  );
+}
+
+function markButton(name, label, hit, marks) {
+  const value = name === "right" ? "relevant" : "irrelevant";
+  return button(name, {
+    label: `${label}: ${shownName(hit.class_name)}, ${hit.item_id}`,
+    class: `plain round mark-${name}`,
+    "aria-pressed": String(marks.of(hit.item_id) === value),
+    "data-mark": `${hit.item_id} ${value}`,
+    onclick: () => marks.toggle(hit, value),
+  });
+}
+
+/**
+ * A hit of a search. `place` is its rank among the hits of its medium; `actions`: compare, moreLike, onlyGroup;
+ * `marks`: what the person called right and wrong.
+ */
+export function hitCard(hit, place, { actions, marks }) {
+  const mark = marks.of(hit.item_id);
+  return element(
+    "li",
+    { class: `card ${hit.medium} ${mark ?? ""}`, "data-item": hit.item_id },
+    element("article", { "aria-label": `${place}. ${shownName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
+      element("header", {},
+        element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: place }),
+        element("h3", { text: shownName(hit.class_name) }),
+        score(hit)),
+      element("div", { class: "content" }, content(hit)),
+      reason(hit, actions),
+      element("footer", {},
+        facts(hit, actions),
+        element("div", { class: "actions" },
+          markButton("right", "Right", hit, marks),
+          markButton("wrong", "Wrong", hit, marks),
+          button("more", { label: `More like ${hit.item_id}`, class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
+          button("compare", { label: `Compare ${shownName(hit.class_name)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) })))),
+  );
+}
+
+/** An item outside of a search: in the comparison and beside the map. */
+export function itemCard(item, { actions }) {
+  return element(
+    "article",
+    { class: `card ${item.medium}`, "data-item": item.item_id },
+    element("header", {}, icon(item.medium), element("h3", { text: shownName(item.class_name) })),
+    element("div", { class: "content" }, content(item)),
+    element("footer", {}, facts(item, actions), element("div", { class: "actions" }, button("more", { text: "More like this", class: "plain framed", onclick: () => actions.moreLike(item.item_id) }))),
+  );
+}

@@ -1,0 +1,148 @@
+// What the gallery holds, and the indexing of more.
+
+import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, startJob } from "./api.js";
+import { button, count, element, icon, MEDIA, MEDIUM_NAMES, shownName, toast } from "./dom.js";
+
+const FIRST_SHARES = 6;
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+
+function shownBytes(bytes) {
+  const power = Math.min(UNITS.length - 1, bytes > 0 ? Math.floor(Math.log10(bytes) / 3) : 0);
+  return `${(bytes / 1000 ** power).toFixed(power > 0 ? 1 : 0)} ${UNITS[power]}`;
+}
+
+/** The view of the collection. `actions`: searchClass, refresh. */
+export async function collectionView(actions) {
+  const [gallery, classes] = await Promise.all([getGallery(), getClasses()]);
+  return element(
+    "div",
+    { class: "collection" },
+    element("h1", { text: gallery.name }),
+    numbers(gallery),
+    gallery.sources.length > 0 ? await jobsPanel(gallery.sources, actions) : null,
+    classTable(classes, actions),
+    element("div", { class: "shares" }, shares("Sets", gallery.set_counts, "no set"), shares("Licenses", gallery.license_counts, "no license given")),
+    facts(gallery),
+  );
+}
+
+function numbers(gallery) {
+  const most = Math.max(1, ...MEDIA.map((medium) => gallery.counts[medium] ?? 0));
+  const tiles = MEDIA.map((medium) => {
+    const held = gallery.counts[medium] ?? 0;
+    const bar = element("div", { class: "bar", "aria-hidden": "true" }, element("i"));
+    bar.firstChild.style.width = `${(100 * held) / most}%`;
+    return element("li", { class: medium }, icon(medium), element("strong", { text: held.toLocaleString("en") }), element("span", { text: MEDIUM_NAMES[medium][held === 1 ? 0 : 1].toLowerCase() }), bar);
+  });
+  return element("div", {},
+    element("p", { class: "lead", text: `${count(gallery.item_count, "item", "items")} of ${count(gallery.class_count, "species", "species")} in ${count(gallery.segment_count, "segment", "segments")}` }),
+    element("ul", { class: "numbers" }, tiles));
+}
+
+function classTable(classes, actions) {
+  if (classes.length === 0) return element("p", { class: "panel", text: "The items have no class names. Search works all the same; mark hits and save them as a class to name some." });
+  const rows = classes.map((each) => element("tr", { "data-class": each.class_name },
+    element("th", { scope: "row" }, element("button", { type: "button", class: "linkish", text: shownName(each.class_name), onclick: () => actions.searchClass(each.class_name) }),
+      each.synonyms.length > 0 ? element("span", { class: "faint synonyms", text: each.synonyms.map(shownName).join(", ") }) : null),
+    MEDIA.map((medium) => element("td", { class: each.counts[medium] ? "" : "faint", text: (each.counts[medium] ?? 0).toLocaleString("en") }))));
+  const narrow = (event) => {
+    const wanted = event.target.value.toLowerCase();
+    rows.forEach((row) => (row.hidden = !row.firstChild.textContent.toLowerCase().includes(wanted)));
+  };
+  return element("section", { "aria-labelledby": "classes-title" },
+    element("div", { class: "table-head" }, element("h2", { id: "classes-title", text: "Species" }), element("input", { type: "search", placeholder: "Find a species", "aria-label": "Find a species", oninput: narrow })),
+    element("div", { class: "table-room", tabindex: 0, role: "region", "aria-label": "Table of species" },
+      element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col", text: "Species" }), MEDIA.map((medium) => element("th", { scope: "col", text: MEDIUM_NAMES[medium][1] })))), element("tbody", {}, rows))));
+}
+
+function shares(title, counts, nameless) {
+  const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
+  if (rows.length === 0) return null;
+  const list = (some) => element("ul", { class: "share-list" }, some.map(([name, number]) =>
+    element("li", {}, element("span", { text: name || nameless }), element("span", { class: "number", text: number.toLocaleString("en") }))));
+  const rest = rows.length > FIRST_SHARES ? element("details", {}, element("summary", { text: `${rows.length - FIRST_SHARES} more` }), list(rows.slice(FIRST_SHARES))) : null;
+  return element("section", {}, element("h2", { text: title }), list(rows.slice(0, FIRST_SHARES)), rest);
+}
+
+function facts(gallery) {
+  const rows = [
+    ["On disk", shownBytes(gallery.bytes)],
+    ["Queries of", gallery.media.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")],
+    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.join(", ") : "no pair of media: scores are shown"],
+    ["Fingerprint", gallery.fingerprint],
+  ];
+  return element("section", {}, element("h2", { text: "Facts" }), element("dl", { class: "fact-list" }, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])));
+}
+
+// ---------------------------------------------------------------- jobs
+
+async function jobsPanel(sources, actions) {
+  const list = element("ul", { class: "jobs" });
+  const show = async () => {
+    const jobs = await getJobs();
+    list.replaceChildren(...jobs.slice(0, 5).map((job) => jobRow(job, actions)));
+  };
+  const start = async (source) => {
+    try {
+      await startJob(source);
+    } catch (error) {
+      toast(error.message);
+    }
+    await show();
+  };
+  await show();
+  return element("section", { class: "panel", "aria-labelledby": "jobs-title" },
+    element("h2", { id: "jobs-title", text: "Index more" }),
+    element("p", { class: "faint", text: "What is new is added, what is unchanged is skipped, what is gone is dropped. Searches go on meanwhile." }),
+    element("div", { class: "sources" }, sources.map((source) => button("plus", { text: `Index ${source}`, class: "plain framed", onclick: () => start(source) }))),
+    list);
+}
+
+const STATES = { running: "running", done: "done", failed: "failed", cancelled: "cancelled" };
+
+function jobRow(job, actions) {
+  const bar = element("progress", { "aria-label": `Progress of ${job.source}` });
+  const text = element("p", { role: "status" });
+  const stop = button("stop", { text: "Cancel", class: "plain framed", onclick: () => cancelJob(job.job_id).catch((error) => toast(error.message)) });
+  const row = element("li", {}, element("strong", { text: job.source }), bar, text, stop);
+  const show = (now) => {
+    const isRunning = now.state === "running";
+    row.dataset.state = now.state;
+    bar.hidden = stop.hidden = !isRunning;
+    if (now.total > 0) Object.assign(bar, { max: now.total, value: now.done });
+    text.textContent = isRunning ? `${now.task} ${now.total > 0 ? `${now.done} of ${now.total}` : ""}` : (now.message ?? endOf(now));
+  };
+  show(job);
+  if (job.state === "running") follow(job, show, row, actions);
+  return row;
+}
+
+function endOf(job) {
+  const numbers = Object.entries(job.result ?? {}).filter(([, value]) => Number.isFinite(value)).map(([name, value]) => `${name.replaceAll("_", " ")} ${value.toLocaleString("en")}`);
+  return [STATES[job.state], ...numbers].join(", ");
+}
+
+async function follow(job, show, row, actions) {
+  const control = new AbortController();
+  let last = job;
+  try {
+    await followJob(job.job_id, (now) => {
+      last = now;
+      show(now);
+      if (!row.isConnected) control.abort();
+    }, control.signal);
+  } catch (error) {
+    if (error.name !== "AbortError") toast(error.message);
+    return;
+  }
+  if (last.state === "done" && row.isConnected) {
+    forget();
+    actions.refresh();
+  }
+}
+
+/** One line for the head of the page. */
+export async function shownHolding() {
+  const gallery = await getGallery();
+  return `${count(gallery.item_count, "item", "items")} · ${count(gallery.class_count, "species", "species")}`;
+}

@@ -1,0 +1,100 @@
+// Elements, icons, names and messages. What comes from the server enters the page as text, never as HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/**
+ * An element. `text` is its text; keys that begin with "on" are listeners; true and false switch an attribute;
+ * null leaves one out. Children are nodes or plain text; null is passed over.
+ */
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [key, value] of Object.entries(properties)) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key === "text") made.textContent = value;
+    else if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** An element of a drawing. */
+export function drawing(tag, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+/** An icon of the sprite in index.html; the text beside it, or the button's label, says what it means. */
+export function icon(name) {
+  return drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `#icon-${name}` }));
+}
+
+/** A button with an icon and a text; with `label` the icon stands alone and the label is read out. */
+export function button(name, { text = null, label = null, ...properties }, ...children) {
+  const named = label === null ? {} : { "aria-label": label, title: label };
+  return element("button", { type: "button", ...named, ...properties }, icon(name), text === null ? null : element("span", { text }), ...children);
+}
+
+export const byId = (id) => document.getElementById(id);
+
+/** What a medium's items are called. */
+export const MEDIUM_NAMES = { image: ["photo", "Photos"], text: ["text", "Texts"], video: ["video", "Videos"], audio: ["sound", "Sounds"] };
+export const MEDIA = Object.keys(MEDIUM_NAMES);
+
+/** A class name as people write it: folder names hold underscores where names hold spaces. */
+export const shownName = (className) => (className ?? "unnamed").replaceAll("_", " ");
+
+export const count = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+
+/** A time in a file: 1:05.3. */
+export function shownTime(seconds) {
+  const tenths = Math.round(seconds * 10);
+  const minutes = Math.floor(tenths / 600);
+  return `${minutes}:${((tenths - minutes * 600) / 10).toFixed(1).padStart(4, "0")}`;
+}
+
+export const shownMoment = (part) => `${shownTime(part.start_seconds)}–${shownTime(part.end_seconds)}`;
+
+/** A share as percent; only what rounds to them is called 0 % or 100 %. */
+export const percent = (share) => `${Math.round(share * 100)} %`;
+
+/** Tells those who do not see the page what has changed. */
+export function announce(text) {
+  byId("announcer").textContent = text;
+}
+
+let toastTimer = 0;
+
+/** A short message at the edge of the page. */
+export function toast(text) {
+  const place = byId("toast");
+  place.textContent = text;
+  place.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => (place.hidden = true), 6000);
+}
+
+/** What went wrong, in the server's words, and a way on. */
+export function errorPanel(error, { retry = null } = {}) {
+  return element(
+    "div",
+    { class: "panel error", role: "alert" },
+    element("h2", { text: error.title ?? "That did not work" }),
+    element("p", { text: error.message }),
+    retry && button("search", { text: "Try again", class: "plain framed", onclick: retry }),
+  );
+}
+
+/** Opens the page's dialog with some content; gives a function that closes it. Focus goes back where it was. */
+export function openDialog(title, ...content) {
+  const dialog = byId("dialog");
+  const close = () => dialog.close();
+  dialog.replaceChildren(
+    element("header", {}, element("h2", { id: "dialog-title", text: title }), button("wrong", { label: "Close", class: "plain round", onclick: close })),
+    ...content,
+  );
+  if (!dialog.open) dialog.showModal();
+  return close;
+}

@@ -1,0 +1,87 @@
+// The microphone -> a WAV file: what every server can read, whatever format the browser records.
+
+const MAX_SECONDS = 60;
+
+/** Records one sound at a time. */
+export class Recorder {
+  constructor() {
+    this.recording = null;
+  }
+
+  get isRunning() {
+    return this.recording !== null;
+  }
+
+  /** Records until `stop` is called or a minute is over; gives the file. Rejects with words for the person. */
+  async record({ onStart, onTime }) {
+    const stream = await openMicrophone();
+    const blocks = [];
+    const recording = new MediaRecorder(stream);
+    this.recording = recording;
+    const started = performance.now();
+    const timer = setInterval(() => {
+      const seconds = (performance.now() - started) / 1000;
+      onTime(seconds);
+      if (seconds >= MAX_SECONDS) this.stop();
+    }, 100);
+    try {
+      await new Promise((resolve, reject) => {
+        recording.ondataavailable = (event) => blocks.push(event.data);
+        recording.onstop = resolve;
+        recording.onerror = () => reject(new Error("The recording broke off. Try again."));
+        recording.start();
+        onStart();
+      });
+    } finally {
+      clearInterval(timer);
+      this.recording = null;
+      stream.getTracks().forEach((track) => track.stop());
+    }
+    return new File([await toWav(new Blob(blocks))], "recording.wav", { type: "audio/wav" });
+  }
+
+  stop() {
+    if (this.recording?.state === "recording") this.recording.stop();
+  }
+}
+
+async function openMicrophone() {
+  if (!navigator.mediaDevices) throw new Error("The browser offers a microphone only to pages of this machine or over HTTPS. Choose a file instead.");
+  try {
+    // What makes speech clear takes away what makes a song: all of it off.
+    return await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
+  } catch {
+    throw new Error("The microphone was not opened. Allow it for this page, or choose a file instead.");
+  }
+}
+
+async function toWav(blob) {
+  const context = new AudioContext();
+  try {
+    const sound = await context.decodeAudioData(await blob.arrayBuffer());
+    return encodeWav(sound.getChannelData(0), sound.sampleRate);
+  } catch {
+    throw new Error("The recording holds no sound. Hold it a little longer.");
+  } finally {
+    context.close();
+  }
+}
+
+function encodeWav(samples, rate) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  const write = (place, text) => [...text].forEach((letter, offset) => view.setUint8(place + offset, letter.charCodeAt(0)));
+  write(0, "RIFF");
+  view.setUint32(4, 36 + 2 * samples.length, true);
+  write(8, "WAVEfmt ");
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rate, true);
+  view.setUint32(28, 2 * rate, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  write(36, "data");
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((value, place) => view.setInt16(44 + 2 * place, Math.max(-1, Math.min(1, value)) * 32767, true));
+  return view;
+}

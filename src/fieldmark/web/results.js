@@ -1,0 +1,98 @@
+// The answer to a search: the verdict, then the hits of each medium.
+
+import { hitCard } from "./card.js";
+import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, shownName } from "./dom.js";
+
+export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences" };
+
+/** The class that most of the probability, or of the score, of the best hits speaks for. */
+export function leadingClass(answer) {
+  if (answer.query.class_name) return answer.query.class_name;
+  const weights = new Map();
+  for (const hit of answer.hits) {
+    if (!hit.class_name) continue;
+    weights.set(hit.class_name, (weights.get(hit.class_name) ?? 0) + (hit.probability ?? Math.max(0, hit.score)) ** 2);
+  }
+  return [...weights].sort((one, other) => other[1] - one[1])[0]?.[0] ?? null;
+}
+
+function meter(probability, threshold) {
+  const bar = element("div", { class: "meter", role: "img", "aria-label": `${percent(probability)}; below ${percent(threshold)} we say no` }, element("i"), element("b"));
+  bar.firstChild.style.width = `${100 * probability}%`;
+  bar.lastChild.style.left = `${100 * threshold}%`;
+  return bar;
+}
+
+/** Whether the collection holds what was asked for, and what it most likely is. */
+export function verdict(answer) {
+  const leader = leadingClass(answer);
+  const collection = answer.collection;
+  if (collection && !collection.is_likely) {
+    return element(
+      "div",
+      { class: "verdict unlikely" },
+      element("h2", { text: "Probably not in this collection" }),
+      element("p", {}, `The chance that it holds this species is ${percent(collection.probability)}. What follows is the nearest it has`, leader ? `: ${shownName(leader)} and others.` : "."),
+      meter(collection.probability, collection.threshold),
+    );
+  }
+  const title = answer.query.class_name ? shownName(answer.query.class_name) : leader ? `Most like ${shownName(leader)}` : "The nearest items";
+  return element(
+    "div",
+    { class: "verdict" },
+    element("h2", { text: title }),
+    answer.query.class_name ? element("p", { text: "Your words name this species." }) : null,
+    collection ? element("p", { text: `The chance that the collection holds this species is ${percent(collection.probability)}.` }) : null,
+    collection ? meter(collection.probability, collection.threshold) : null,
+  );
+}
+
+function exportMenu(hits, onExport) {
+  return element(
+    "details",
+    { class: "menu" },
+    element("summary", { class: "plain framed" }, icon("export"), element("span", { text: "Export" })),
+    element("div", { class: "menu-list" }, Object.entries(FORMATS).map(([format, text]) =>
+      element("button", { type: "button", class: "plain", text, onclick: (event) => (event.target.closest("details").open = false, onExport(format, hits.map((hit) => hit.item_id))) }))),
+  );
+}
+
+function groupOf(medium, hits, context) {
+  const [, many] = MEDIUM_NAMES[medium];
+  const heading = element("h2", { id: `group-${medium}`, tabindex: -1 }, icon(medium), many, element("span", { class: "faint number", text: hits.length }));
+  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit, place) => hitCard(hit, place + 1, context))));
+}
+
+/** All of an answer. `context`: actions, marks, state. */
+export function resultsView(answer, context) {
+  const groups = MEDIA.map((medium) => [medium, answer.hits.filter((hit) => hit.medium === medium)]).filter(([, hits]) => hits.length > 0);
+  const seconds = answer.seconds ? ` in ${(answer.seconds.encode + answer.seconds.search).toFixed(2)} s` : "";
+  const jumps = element("nav", { class: "jumps", "aria-label": "Media of the hits" }, groups.map(([medium, hits]) =>
+    element("a", { href: `#group-${medium}`, class: medium }, icon(medium), `${MEDIUM_NAMES[medium][1]} ${hits.length}`)));
+  const longest = Math.max(...groups.map(([, hits]) => hits.length));
+  return element(
+    "div",
+    { class: `results ${answer.collection && !answer.collection.is_likely ? "doubtful" : ""}` },
+    verdict(answer),
+    element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
+    groups.map(([medium, hits]) => groupOf(medium, hits, context)),
+    longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
+  );
+}
+
+/** Nothing passed the filters, or the gallery is empty. */
+export function nothingFound({ isFiltered, clearFilters }) {
+  return element(
+    "div",
+    { class: "panel" },
+    element("h2", { text: "Nothing found" }),
+    element("p", { text: isFiltered ? "No item of the collection passes these filters." : "The collection holds no item yet. Index a folder first." }),
+    isFiltered ? button("wrong", { text: "Clear the filters", class: "plain framed", onclick: clearFilters }) : null,
+  );
+}
+
+/** Grey cards in the places where hits will be. */
+export function waitingView() {
+  const cards = (medium, number) => element("section", { class: `group ${medium}` }, element("div", { class: "bone title" }), element("div", { class: "cards" }, Array.from({ length: number }, () => element("div", { class: "card bone" }))));
+  return element("div", { class: "results waiting", "aria-hidden": "true" }, element("div", { class: "bone verdict" }), cards("image", 4), cards("audio", 2));
+}

@@ -1,0 +1,53 @@
+// What the page shows, as it stands in the address: a link leads another person to the same search.
+
+const LISTS = { item: "itemIds", media: "media", class: "classNames", set: "setNames", license: "licenses", group: "groups" };
+
+export const FIRST_K = 8;
+
+/** The state of an address. Files of a query are the person's own and stand in no link. */
+export function readState(search) {
+  const query = new URLSearchParams(search);
+  const k = Number.parseInt(query.get("k") ?? "", 10);
+  const state = {
+    view: ["map", "compare", "collection"].includes(query.get("view")) ? query.get("view") : "search",
+    text: query.get("q") ?? "",
+    bySegment: query.get("moments") === "all",
+    k: k >= 1 && k <= 200 ? k : FIRST_K,
+    pair: [query.get("a"), query.get("b")],
+  };
+  for (const [key, name] of Object.entries(LISTS)) state[name] = query.getAll(key);
+  return state;
+}
+
+/** The address of a state. */
+export function writeState(state) {
+  const query = new URLSearchParams();
+  if (state.view !== "search") query.set("view", state.view);
+  if (state.view === "compare") state.pair.forEach((name, place) => name && query.set("ab"[place], name));
+  if (state.text) query.set("q", state.text);
+  for (const [key, name] of Object.entries(LISTS)) for (const each of state[name]) query.append(key, each);
+  if (state.bySegment) query.set("moments", "all");
+  if (state.k !== FIRST_K) query.set("k", state.k);
+  return `?${query}`;
+}
+
+export const hasFilters = (state) =>
+  state.bySegment || ["media", "classNames", "setNames", "licenses", "groups"].some((name) => state[name].length > 0);
+
+export const withoutFilters = (state) => ({ ...state, bySegment: false, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
+
+/** The request that the API takes for a state and some marks. */
+export function toRequest(state, marks) {
+  return {
+    queries: [...(state.text ? [{ text: state.text }] : []), ...state.itemIds.map((itemId) => ({ item_id: itemId }))],
+    marks,
+    k: state.k,
+    per_medium: true,
+    by_segment: state.bySegment,
+    media: state.media,
+    class_names: state.classNames,
+    set_names: state.setNames,
+    licenses: state.licenses,
+    groups: state.groups,
+  };
+}

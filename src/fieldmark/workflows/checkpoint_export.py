@@ -1,0 +1,202 @@
+"""The verb `checkpoint export --onnx`: the network of each medium to an ONNX file that was compared with it."""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fieldmark import __version__
+from fieldmark.build import Model, load_model
+from fieldmark.errors import ExportMismatchError, MissingExtraError
+from fieldmark.models.network import Network
+from fieldmark.models.shared_space import SharedSpace
+from fieldmark.training.checkpoint import write_durably
+from fieldmark.types import Medium
+from fieldmark.workflows.model_card import portable_config
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT_NAME = "inputs"
+OUTPUT_NAMES = ("embedding", "logits")
+DESCRIPTION_NAME = "export.json"
+TOLERANCE = 1e-4
+"""Largest difference between ONNX Runtime and torch, embeddings of length 1, logits as a share of the largest."""
+TRIED_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """The network of one medium as a file.
+
+    Args:
+        shape: Of one segment's input, without the batch.
+        largest_difference: Of embeddings and logits to those of torch, on random inputs.
+    """
+
+    medium: Medium
+    path: Path
+    dtype: str
+    shape: tuple[int, ...]
+    largest_difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxReport:
+    """What was exported."""
+
+    folder: Path
+    files: tuple[OnnxFile, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "folder": str(self.folder),
+            "files": {
+                file.medium.value: {
+                    "file": file.path.name,
+                    "dtype": file.dtype,
+                    "shape": list(file.shape),
+                    "largest_difference": file.largest_difference,
+                }
+                for file in self.files
+            },
+        }
+
+    def to_text(self) -> str:
+        """A line for each file."""
+        lines = [
+            f"{file.path}: {file.dtype} {list(file.shape)}, differs from torch by at most {file.largest_difference:.1e}"
+            for file in self.files
+        ]
+        return "\n".join([*lines, f"{self.folder / DESCRIPTION_NAME} says what goes in and what comes out"])
+
+
+def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
+    """Writes the network of each medium as `MEDIUM.onnx`, for any number of rows, and checks it against torch.
+
+    A network begins where its encoder ends: at pixels or symbols for FGCrossNet, at features for the shared space.
+    `export.json` describes inputs, outputs and classes.
+
+    Raises:
+        CheckpointError: There is no usable checkpoint.
+        MissingExtraError: The packages that write and run ONNX are not installed.
+        ExportMismatchError: A file does not give what the network gives.
+    """
+    model, folder = load_model(checkpoint, device=torch.device("cpu")), Path(folder)
+    files = tuple(_export_medium(model, medium, folder=folder) for medium in model.media)
+    report = OnnxReport(folder, files)
+    description = {
+        **report.to_json(),
+        "folder": ".",
+        "fieldmark": __version__,
+        "fingerprint": model.fingerprint,
+        "input": INPUT_NAME,
+        "outputs": list(OUTPUT_NAMES),
+        "dim": model.network.dim,
+        "class_names": list(model.class_names),
+        "config": portable_config(model),
+    }
+    write_durably(folder / DESCRIPTION_NAME, json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
+    return report
+
+
+@final
+class _OneMedium(nn.Module):
+    """A network for rows of one medium, which is no input of the graph."""
+
+    def __init__(self, network: Network, medium: Medium) -> None:
+        super().__init__()
+        self._network = network
+        self._medium = medium
+
+    def forward(self, inputs: Tensor) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+        """Embeddings and logits."""
+        result: tuple[Tensor, Tensor] = self._network(inputs, self._medium)
+        return result
+
+
+def _export_medium(model: Model, medium: Medium, *, folder: Path) -> OnnxFile:
+    network = _OneMedium(model.network, medium).eval()
+    tried = _random_inputs(model, medium)
+    payload = _to_onnx(network, tried).SerializeToString()
+    difference = _compare(network, payload, tried)
+    if not difference <= TOLERANCE:
+        raise ExportMismatchError(medium=medium.value, difference=difference, tolerance=TOLERANCE)
+    path = folder / f"{medium.value}.onnx"
+    write_durably(path, payload)
+    return OnnxFile(medium, path, str(tried.dtype).removeprefix("torch."), tuple(tried.shape[1:]), difference)
+
+
+def _random_inputs(model: Model, medium: Medium) -> Tensor:
+    """Rows of the kind and size that the network reads."""
+    generator = torch.Generator().manual_seed(0)
+    if isinstance(model.network, SharedSpace):
+        return torch.randn(TRIED_ROWS, model.network.input_dims[medium], generator=generator)
+    values = 64 if medium is Medium.TEXT else 256
+    shape = (TRIED_ROWS, *model.encoder(medium).shape)
+    return torch.randint(values, shape, generator=generator, dtype=torch.uint8)
+
+
+def _to_onnx(network: nn.Module, inputs: Tensor) -> "ModelProto":
+    try:
+        import onnxscript  # noqa: F401 - torch asks for it late, and in words of its own
+    except ImportError as error:
+        raise MissingExtraError(package="onnxscript", extra="export", need="The export to ONNX") from error
+    with _quiet():
+        program = torch.onnx.export(
+            network,
+            (inputs,),
+            input_names=[INPUT_NAME],
+            dynamic_shapes={"inputs": {0: torch.export.Dim("batch")}},
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101 - it is None only where a file was asked for
+    graph = program.model.graph
+    for value in (value for node in graph for value in node.outputs):
+        if value.name in OUTPUT_NAMES:  # a look-up in a table is named "embedding" too
+            value.name = f"inner_{value.name}"
+    for output, name in zip(graph.outputs, OUTPUT_NAMES, strict=True):
+        output.name = name
+    return program.model_proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back remarks of the exporter on its own parts."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compare(network: nn.Module, payload: bytes, inputs: Tensor) -> float:
+    """How far ONNX Runtime and torch are apart, also for another number of rows than was exported."""
+    try:
+        from onnxruntime import InferenceSession
+    except ImportError as error:
+        raise MissingExtraError(package="onnxruntime", extra="export", need="The check of an export") from error
+    session = InferenceSession(payload, providers=["CPUExecutionProvider"])
+    difference = 0.0
+    for rows in (inputs, inputs[:1], torch.cat([inputs, inputs])):
+        with torch.inference_mode():
+            expected = [output.numpy() for output in network(rows)]
+        for ours, theirs in zip(expected, session.run(list(OUTPUT_NAMES), {INPUT_NAME: rows.numpy()}), strict=True):
+            scale = max(1.0, float(np.abs(ours).max()))
+            difference = max(difference, float(np.abs(ours - theirs).max()) / scale)
+    return difference

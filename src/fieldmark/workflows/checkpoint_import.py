@@ -1,0 +1,174 @@
+"""The verb `checkpoint import`: a state dict of the released FGCrossNet code to a run folder."""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from fieldmark import __version__
+from fieldmark.build import build_encoder, supported_media
+from fieldmark.config import Config, load_config
+from fieldmark.errors import ClassNamesError, RunExistsError, WeightsFileError, first
+from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
+from fieldmark.models.weights import read_weights
+from fieldmark.training.checkpoint import (
+    Checkpoint,
+    Provenance,
+    best_path,
+    last_path,
+    save_checkpoint,
+    write_durably,
+)
+from fieldmark.workflows.train import CONFIG_NAME, RECEIPT_NAME
+
+PRESET = "fgcrossnet_released"
+RESIZE_TO_CROP = 512 / 448
+"""Of the released code: a picture is resized to 512 pixels, and the middle 448 are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportReport:
+    """What was imported.
+
+    Args:
+        has_class_names: Whether they were given; else classes bear numbers.
+    """
+
+    run: Path
+    size: ReleasedSize
+    has_class_names: bool
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "run": str(self.run),
+            "checkpoint": str(best_path(self.run)),
+            "depth": self.size.depth,
+            "base_width": self.size.base_width,
+            "text_width": self.size.text_width,
+            "class_count": self.size.class_count,
+            "has_class_names": self.has_class_names,
+        }
+
+    def to_text(self) -> str:
+        """The network that was met, and where it lies."""
+        size = self.size
+        lines = [f"FGCrossNet with ResNet-{size.depth} and {size.class_count} classes, read as the released code reads"]
+        if not self.has_class_names:
+            lines.append("classes bear numbers; give their names, one a line, by --classes")
+        return "\n".join([*lines, f"checkpoint: {best_path(self.run)}"])
+
+
+def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str | None = None) -> ImportReport:
+    """Puts the weights of the authors' released code into a run folder that every verb accepts.
+
+    The configuration is that of the released code: its text reader, its crops, common statistics, and the logits as
+    the embedding. Nothing of the file is run.
+
+    Args:
+        file: A state dict, as `torch.save` or safetensors keeps it.
+        classes: Class names, one a line in the order of the labels, as in `classes.txt` of CUB-200-2011; None numbers
+            the classes.
+
+    Raises:
+        WeightsFileError: The file is missing, damaged, or of another network.
+        ClassNamesError: The names are not one for each class.
+        RunExistsError: There is a run in `out`.
+    """
+    file, out = Path(file), Path(out)
+    if best_path(out).exists() or last_path(out).exists():
+        raise RunExistsError(path=out)
+    state = read_weights(file)
+    size = read_released_size(state, path=file)
+    names = [f"class {label}" for label in range(size.class_count)]
+    if classes is not None:
+        names = read_class_names(Path(classes), count=size.class_count)
+    config = _config(size)
+    provenance = Provenance(
+        config_json=config.to_json(),
+        class_names=tuple(names),
+        seed=config.seed,
+        code_version=__version__,
+        encoder_fingerprints={
+            medium: build_encoder(config.model, medium).fingerprint for medium in supported_media(config.model)
+        },
+    )
+    checkpoint = Checkpoint(
+        provenance=provenance,
+        network=_clean(complete_counters(state, list(size.names_and_shapes())), path=file),
+        losses={},
+        epoch=0,
+        validation_map=None,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    write_durably(out / CONFIG_NAME, config.to_toml().encode())
+    write_durably(out / RECEIPT_NAME, _receipt(provenance, file=file))
+    save_checkpoint(best_path(out), checkpoint)
+    return ImportReport(out, size, has_class_names=classes is not None)
+
+
+def read_class_names(path: Path, *, count: int) -> list[str]:
+    """The class names of a text file, one a line; numbers that count the lines are left out, as in "3 003.Sooty_Tern".
+
+    Raises:
+        ClassNamesError: The file cannot be read, or does not hold one name for each class.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClassNamesError(path=path, reason=f"it cannot be read as UTF-8 text ({error})", count=count) from error
+    counted = [re.fullmatch(rf"(?:0*{place}[.\s]+)+(.+)", line) for place, line in enumerate(lines, start=1)]
+    names = [match[1] for match in counted if match]
+    if len(names) < len(lines):  # not all are counted, so numbers are part of the names
+        names = lines
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if len(names) != count or repeated:
+        reason = f"it names {len(names)} classes" + (f", some twice: {first(repeated)}" if repeated else "")
+        raise ClassNamesError(path=path, reason=reason, count=count)
+    return names
+
+
+def _config(size: ReleasedSize) -> Config:
+    """The released configuration with the sizes of this network; text and crop are of one side, as released."""
+    side = size.text_width
+    return load_config(
+        PRESET,
+        overrides=[
+            f"model.depth={size.depth}",
+            f"model.base_width={size.base_width}",
+            f"model.crop_pixels={side}",
+            f"model.resize_pixels={round(side * RESIZE_TO_CROP)}",
+            f"model.text_length={side}",
+            f"model.text_width={side}",
+        ],
+    )
+
+
+def _clean(state: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
+    """Single precision throughout, and all of it finite."""
+    cleaned = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    broken = [name for name, tensor in cleaned.items() if not tensor.isfinite().all()]
+    if broken:
+        raise WeightsFileError(path=path, reason=f"{first(broken)} have numbers that are not finite")
+    return cleaned
+
+
+def _receipt(provenance: Provenance, *, file: Path) -> bytes:
+    with file.open("rb") as opened:
+        digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    facts = {
+        "fieldmark": __version__,
+        "torch": torch.__version__,
+        "imported": {"file": file.name, "sha256": digest, "bytes": file.stat().st_size},
+        "config": json.loads(provenance.config_json),
+        "class_count": len(provenance.class_names),
+        "encoders": {medium.value: text for medium, text in provenance.encoder_fingerprints.items()},
+        "result": None,
+    }
+    return json.dumps(facts, indent=2).encode() + b"\n"

@@ -1,0 +1,303 @@
+"""The verbs `gallery describe`, `check` and `compact`: what a gallery holds, whether it is sound, its disk space."""
+
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fieldmark.build import load_model
+from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
+from fieldmark.gallery.interface import Approximation, StoredItem
+from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
+from fieldmark.media.loaders import hash_content
+from fieldmark.types import MEDIA
+from fieldmark.workflows.encode import Host
+from fieldmark.workflows.index import content_of
+from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
+from fieldmark.workflows.sets import SETS_NAME, read_sets
+
+PAGE_ITEMS = 2_000
+"""Items whose media are looked at together."""
+SHOWN = 10
+"""Lines of a kind that a text names before it only counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryDescription:
+    """What a gallery holds.
+
+    Args:
+        sources: Where each set came from, by name.
+        class_counts: Items by class; those without one are not in it.
+        set_counts: Items by set, and by license in `license_counts`; "" stands for none.
+        version_count: States that the store keeps until it is compacted.
+        approximation: None where every search is exact.
+    """
+
+    gallery: Path
+    fingerprint: str
+    dim: int
+    item_count: int
+    segment_count: int
+    counts: dict[str, int]
+    set_counts: dict[str, int]
+    license_counts: dict[str, int]
+    class_counts: dict[str, int]
+    sources: dict[str, str]
+    disk_bytes: int
+    version_count: int
+    approximation: Approximation | None
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        facts = asdict(self)
+        facts["gallery"] = str(self.gallery)
+        facts["class_count"] = len(self.class_counts)
+        facts["search"] = "exact" if self.approximation is None else "ivf_flat"
+        return facts
+
+    def to_text(self) -> str:
+        """A few lines: how much of what, from where, how it is searched, and its size on disk."""
+        lines = [
+            f"{self.gallery}: {self.item_count:,} items, {self.segment_count:,} segments of {self.dim} dimensions",
+            f"made with the model {self.fingerprint[:12]}",
+            f"media: {_listed(self.counts)}",
+            f"classes: {len(self.class_counts):,}",
+        ]
+        for name, count in self.set_counts.items():
+            source = f" from {self.sources[name]}" if name in self.sources else ""
+            lines.append(f"set {name or '(none)'}: {count:,} items{source}")
+        lines.append(f"licenses: {_listed(self.license_counts)}")
+        if self.approximation is None:
+            lines.append("search: exact, every segment is looked at")
+        else:
+            known = self.approximation
+            lines.append(
+                f"search: IVF_FLAT, {known.probe_count} of {known.partition_count} parts are looked at; it finds "
+                f"{known.recall:.3f} of the 10 nearest segments (measured with {known.query_count} stored segments "
+                f"when there were {known.measured_count:,})"
+            )
+        lines.append(f"disk: {self.disk_bytes / 1e6:,.1f} MB in {self.version_count} versions")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryProblem:
+    """Something wrong with a gallery.
+
+    Args:
+        kind: checkpoint, store, unsound_item, sets, missing_media or changed_media.
+        item_ids: The items it is about; empty where it is about the whole.
+    """
+
+    kind: str
+    item_ids: tuple[str, ...]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryCheck:
+    """What a look at every part of a gallery found."""
+
+    gallery: Path
+    item_count: int
+    problems: tuple[GalleryProblem, ...]
+
+    @property
+    def has_problems(self) -> bool:
+        """Whether the gallery needs mending."""
+        return bool(self.problems)
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints; every problem is an error."""
+        problems = [{**asdict(problem), "severity": "error"} for problem in self.problems]
+        return {"gallery": str(self.gallery), "item_count": self.item_count, "problems": problems}
+
+    def to_text(self) -> str:
+        """Each problem in a line; many of a kind are counted."""
+        if not self.problems:
+            return f"{self.gallery}: {self.item_count:,} items, nothing is wrong"
+        lines = [f"{self.gallery}: {self.item_count:,} items, {len(self.problems):,} problems"]
+        shown: Counter[str] = Counter()
+        for problem in self.problems:
+            shown[problem.kind] += 1
+            if shown[problem.kind] <= SHOWN:
+                about = f"{', '.join(problem.item_ids)}: " if problem.item_ids else ""
+                lines.append(f"{problem.kind}: {about}{problem.detail}")
+        lines += [
+            f"{kind}: {count - SHOWN:,} more; --json lists them" for kind, count in shown.items() if count > SHOWN
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Compaction:
+    """What compaction gave back."""
+
+    gallery: Path
+    bytes_before: int
+    bytes_after: int
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {**asdict(self), "gallery": str(self.gallery)}
+
+    def to_text(self) -> str:
+        """Bytes before and after."""
+        return f"{self.gallery}: {self.bytes_before / 1e6:,.1f} MB before, {self.bytes_after / 1e6:,.1f} MB now"
+
+
+def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> GalleryDescription:
+    """What a gallery holds; its model is not loaded.
+
+    Args:
+        exact_rows: Segments up to which its searches are exact.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        DamagedGalleryError: A part of it cannot be read.
+    """
+    folder = Path(gallery)
+    store = _open_store(folder, exact_rows=exact_rows)
+    by_set: Counter[str] = Counter()
+    by_license: Counter[str] = Counter()
+    by_class: Counter[str] = Counter()
+    by_medium = dict.fromkeys((medium.value for medium in MEDIA), 0)
+    for each in store.counts():
+        by_medium[each.medium.value] += each.item_count
+        by_set[each.set_name or ""] += each.item_count
+        by_license[each.license or ""] += each.item_count
+        if each.class_name is not None:
+            by_class[each.class_name] += each.item_count
+    return GalleryDescription(
+        gallery=folder,
+        fingerprint=store.fingerprint,
+        dim=store.dim,
+        item_count=store.item_count(),
+        segment_count=store.segment_count(),
+        counts=by_medium,
+        set_counts=dict(sorted(by_set.items())),
+        license_counts=dict(by_license.most_common()),
+        class_counts=dict(sorted(by_class.items())),
+        sources=read_sets(folder),
+        disk_bytes=disk_bytes(folder),
+        version_count=store.version_count(),
+        approximation=store.approximation(),
+    )
+
+
+def check_gallery(gallery: Path | str, *, reads_media: bool = True, host: Host | None = None) -> GalleryCheck:
+    """Reads every part of a gallery, and the media it points at, and tells what is wrong.
+
+    Args:
+        reads_media: Whether the media files should be there and unchanged; each is read to its end.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+    """
+    folder, host = Path(gallery), host or Host.from_environment()
+    problems = list(_checkpoint_problems(folder, host))
+    item_count = 0
+    try:
+        store = _open_store(folder)
+        item_count = store.item_count()
+        lost = store.lost_version()
+        if lost is not None:
+            detail = f"'{lost}' is missing: the gallery shows an older state. Index each of its sources again"
+            problems.append(GalleryProblem("store", (), detail))
+        unsound = store.unsound_items()
+        problems += [GalleryProblem("unsound_item", (item_id,), reason) for item_id, reason in unsound.items()]
+        if not unsound:
+            problems += _set_problems(folder, sets={each.set_name for each in store.counts() if each.set_name})
+        if reads_media and not unsound:
+            problems += _media_problems(store, item_count=item_count, host=host)
+    except DamagedGalleryError as error:
+        problems.append(GalleryProblem("store", (), str(error)))
+    return GalleryCheck(folder, item_count, tuple(problems))
+
+
+def compact_gallery(gallery: Path | str) -> Compaction:
+    """Gives back the disk space of what was replaced and dropped, and brings the index up to date.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        GalleryBusyError: Another process has been writing for too long.
+        GalleryWriteError: The store could not be written.
+    """
+    folder = Path(gallery)
+    store = _open_store(folder)
+    before = disk_bytes(folder)
+    store.optimize()
+    return Compaction(folder, before, disk_bytes(folder))
+
+
+def disk_bytes(folder: Path) -> int:
+    """Bytes of all files below a folder; one that another process deletes meanwhile counts as none."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
+    try:
+        return LanceIndex.open(folder / SEGMENTS_NAME, exact_rows=exact_rows)
+    except MissingGalleryError as error:
+        if not (folder / CHECKPOINT_NAME).is_file():
+            raise MissingGalleryError(path=folder) from error
+        raise DamagedGalleryError(path=folder, reason=f"'{SEGMENTS_NAME}' holds no store") from error
+
+
+def _checkpoint_problems(folder: Path, host: Host) -> Iterator[GalleryProblem]:
+    path = folder / CHECKPOINT_NAME
+    if not path.is_file():
+        yield GalleryProblem("checkpoint", (), f"'{CHECKPOINT_NAME}' is missing: index again with --checkpoint")
+        return
+    try:
+        fingerprint = load_model(path, device=host.torch_device()).fingerprint
+        LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=fingerprint)
+    except (DamagedGalleryError, MissingGalleryError):
+        return  # told where the store is looked at
+    except FieldmarkError as error:
+        yield GalleryProblem("checkpoint", (), str(error))
+
+
+def _set_problems(folder: Path, *, sets: set[str]) -> list[GalleryProblem]:
+    try:
+        unknown = sorted(sets - read_sets(folder).keys())
+    except DamagedGalleryError as error:
+        return [GalleryProblem("sets", (), str(error))]
+    detail = "'{}' does not name the source of the set '{}': index that source again with --set '{}'"
+    return [GalleryProblem("sets", (), detail.format(SETS_NAME, name, name)) for name in unknown]
+
+
+def _media_problems(store: LanceIndex, *, item_count: int, host: Host) -> list[GalleryProblem]:
+    found: list[GalleryProblem] = []
+    done, last = 0, None
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        while page := store.items(start_after=last, limit=PAGE_ITEMS):
+            found += [problem for problem in pool.map(_media_problem, page) if problem is not None]
+            done, last = done + len(page), page[-1].item.item_id
+            host.reporter.step("check media", done=min(done, item_count), total=item_count)
+    return found
+
+
+def _media_problem(stored: StoredItem) -> GalleryProblem | None:
+    item = stored.item
+    if item.path is None:
+        return None
+    try:
+        is_same = hash_content(item) == content_of(stored.content_hash)
+    except MediaError as error:
+        return GalleryProblem("missing_media", (item.item_id,), str(error))
+    return (
+        None if is_same else GalleryProblem("changed_media", (item.item_id,), f"'{item.path}' is not what was indexed")
+    )
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name or 'without'}" for name, count in counts.items())

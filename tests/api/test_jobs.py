@@ -1,0 +1,123 @@
+"""Indexing while the server answers: progress, end, cancelling, failure; and searches that see what is new."""
+
+import json
+import threading
+import time
+from itertools import pairwise
+
+import pytest
+
+from fieldmark.api.jobs import JobState
+from fieldmark.errors import JobRunningError
+
+
+@pytest.fixture
+def songs(tmp_path, toy_items):
+    """A folder of thirty songs."""
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    paths = [item.path for item in toy_items if item.medium == "audio"]
+    for number in range(30):
+        content = paths[number % len(paths)].read_bytes()
+        (folder / f"new-{number:02}.flac").write_bytes(content)
+    return folder
+
+
+def wait(client, job_id, *, seconds=30.0):
+    deadline = time.monotonic() + seconds
+    while (job := client.get(f"/v1/jobs/{job_id}").json())["state"] == "running":
+        assert time.monotonic() < deadline, job
+        time.sleep(0.02)
+    return job
+
+
+def test_a_job_adds_what_a_later_search_finds(serve, own_gallery, songs):
+    client = serve(folder=own_gallery, sources={"songs": songs})
+    assert client.get("/v1/gallery").json()["sources"] == ["songs"]
+    before = client.get("/v1/gallery").json()["item_count"]
+    started = client.post("/v1/jobs", json={"source": "songs"})
+    assert started.status_code == 202
+    job = wait(client, started.json()["job_id"])
+    assert (job["state"], job["done"], job["total"], job["message"]) == ("done", 30, 30, None)
+    assert job["result"]["added_count"] == 30
+    assert client.get("/v1/gallery").json()["item_count"] == before + 30
+    hits = client.post("/v1/search", json={"queries": [{"text": "a trill"}], "media": ["audio"], "k": 100}).json()[
+        "hits"
+    ]
+    assert sum(hit["name"].startswith("new-") for hit in hits) == 30
+    assert [each["job_id"] for each in client.get("/v1/jobs").json()["jobs"]] == [job["job_id"]]
+    assert str(songs) not in json.dumps(job["result"])
+
+
+def test_events_tell_of_each_change_until_the_end(serve, own_gallery, songs):
+    client = serve(folder=own_gallery, sources={"songs": songs})
+    job_id = client.post("/v1/jobs", json={"source": "songs"}).json()["job_id"]
+    with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = list(answer.iter_lines())
+    states = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    assert states[-1]["state"] == "done"
+    assert all(first != second for first, second in pairwise(states))
+    assert [state["done"] for state in states] == sorted(state["done"] for state in states)
+
+
+@pytest.fixture
+def held(serve, own_gallery, songs, monkeypatch):
+    """A server whose job waits at its first step until it is let go."""
+    client = serve(folder=own_gallery, sources={"songs": songs})
+    desk, gate, reached = client.app.state.service.desk, threading.Event(), threading.Event()
+    change = desk.change
+
+    def held_change(job_id, **values):
+        change(job_id, **values)
+        if values.get("done") == 1:
+            reached.set()
+            gate.wait(20)
+
+    monkeypatch.setattr(desk, "change", held_change)
+    yield client, gate, reached
+    gate.set()
+
+
+def test_one_job_runs_at_a_time_and_searches_go_on(held):
+    client, gate, reached = held
+    job_id = client.post("/v1/jobs", json={"source": "songs"}).json()["job_id"]
+    assert reached.wait(20)
+    second = client.post("/v1/jobs", json={"source": "songs"})
+    assert (second.status_code, second.json()["kind"]) == (409, "job_running")
+    assert client.post("/v1/search", json={"queries": [{"text": "a trill"}]}).status_code == 200
+    assert "fieldmark_job_running 1" in client.get("/v1/metrics").text
+    gate.set()
+    assert wait(client, job_id)["state"] == "done"
+
+
+def test_a_job_can_be_cancelled_and_run_again(held):
+    client, gate, reached = held
+    job_id = client.post("/v1/jobs", json={"source": "songs"}).json()["job_id"]
+    assert reached.wait(20)
+    client.delete(f"/v1/jobs/{job_id}")
+    gate.set()
+    assert wait(client, job_id)["state"] == "cancelled"
+    again = client.post("/v1/jobs", json={"source": "songs"}).json()["job_id"]
+    assert wait(client, again)["state"] == "done"
+    assert client.delete(f"/v1/jobs/{again}").json()["state"] == "done"
+
+
+def test_a_job_that_fails_says_why(serve, own_gallery, tmp_path):
+    (tmp_path / "nothing").mkdir()
+    client = serve(folder=own_gallery, sources={"nothing": tmp_path / "nothing"})
+    job = wait(client, client.post("/v1/jobs", json={"source": "nothing"}).json()["job_id"])
+    assert job["state"] == "failed"
+    assert "holds no" in job["message"]
+
+
+@pytest.mark.parametrize("source", ["unknown", "../songs", "/etc", "", "x" * 300])
+def test_only_sources_that_were_named_are_indexed(client, source):
+    answer = client.post("/v1/jobs", json={"source": source})
+    assert answer.status_code in {400, 404}
+    assert client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_job_states_are_those_of_the_api():
+    assert [state.value for state in JobState] == ["running", "done", "failed", "cancelled"]
+    assert "cancel" in str(JobRunningError(job_id="x"))

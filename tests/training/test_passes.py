@@ -1,0 +1,130 @@
+from dataclasses import replace
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from toy_run import CLASS_COUNT, DIM, ToyNetwork, make_batch, passes_of
+
+from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.ranking import RankingLoss
+from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
+from fieldmark.models.resnet import TrunkSize
+from fieldmark.training.passes import supports_bf16
+from fieldmark.types import MEDIA, Batch, Medium, MediumBatch, Outputs
+
+
+def joint_loss(outputs: Outputs) -> torch.Tensor:
+    """A loss whose terms join rows of different parts."""
+    losses = [RankingLoss(), ClassificationLoss(), CenterLoss(class_count=CLASS_COUNT, dim=DIM)]
+    return torch.stack([loss(outputs) for loss in losses]).sum()
+
+
+def gradients(network: nn.Module, batch: Batch, **execution: object) -> list[torch.Tensor]:
+    """What a step gives each weight."""
+    network.zero_grad()
+    traced = passes_of(network, **execution).run(batch)
+    joint_loss(traced.outputs).backward()
+    traced.send_back()
+    return [parameter.grad.clone() for parameter in network.parameters()]
+
+
+def picture_batch(rows: int = 2) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    parts = []
+    for medium in Medium:
+        shape, high = ((rows, 32), 69) if medium is Medium.TEXT else ((rows, 3, 32, 32), 256)
+        inputs = torch.randint(high, shape, generator=generator, dtype=torch.uint8)
+        parts.append(MediumBatch(medium, inputs=inputs, label=torch.arange(rows)))
+    return Batch(tuple(parts), item_ids=())
+
+
+def small_network() -> FGCrossNet:
+    torch.manual_seed(0)
+    trunk = TrunkSize.of_depth(10, base_width=8)
+    return FGCrossNet(class_count=CLASS_COUNT, trunk=trunk, text=TextStem(conv_width=32))
+
+
+def test_rows_carry_label_and_medium() -> None:
+    batch = make_batch(seed=0)
+    batch = replace(batch, parts=batch.parts[::-1])
+    network = ToyNetwork().eval()
+    outputs = passes_of(network).run(batch).outputs
+    text, image = batch.parts
+    assert outputs.medium.tolist() == [MEDIA.index(Medium.TEXT)] * 6 + [MEDIA.index(Medium.IMAGE)] * 6
+    assert torch.equal(outputs.label, torch.cat([text.label, image.label]))
+    assert torch.equal(outputs.embedding[6:], network(image.inputs, Medium.IMAGE)[0])
+    assert torch.equal(outputs.logits[:6], network(text.inputs, Medium.TEXT)[1])
+
+
+@settings(max_examples=10)
+@given(part_count=st.integers(1, 9))
+def test_parts_give_the_gradient_of_the_whole_batch(part_count: int) -> None:
+    network = ToyNetwork().eval()  # rows do not depend on their company
+    whole = gradients(network, make_batch(seed=0))
+    for one, other in zip(gradients(network, make_batch(seed=0), part_count=part_count), whole, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_parts_go_through_the_second_time_as_the_first() -> None:
+    """With dropout and batch norm: the gradient is that of one graph over the parts, and buffers move once."""
+    batch = make_batch(seed=0)
+    network, oracle = ToyNetwork(), ToyNetwork()
+    torch.manual_seed(5)
+    found = gradients(network, batch, part_count=2)
+    torch.manual_seed(5)
+    halves = [
+        Batch(
+            tuple(replace(p, inputs=p.inputs[own], label=p.label[own]) for p in batch.parts), item_ids=()
+        )
+        for own in (slice(0, 3), slice(3, 6))
+    ]  # fmt: skip
+    rows = [passes_of(oracle).run(half).outputs for half in halves]
+    names = ("embedding", "logits", "label", "medium")
+    joint_loss(Outputs(*(torch.cat([getattr(each, name) for each in rows]) for name in names))).backward()
+    for one, other in zip(found, oracle.parameters(), strict=True):
+        torch.testing.assert_close(one, other.grad)
+    for one, other in zip(network.buffers(), oracle.buffers(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_small_batches_summed_up_would_give_another_gradient() -> None:
+    """What parts are not: the ranking of each part by itself."""
+    network, batch = ToyNetwork().eval(), make_batch(seed=0)
+    whole = gradients(network, batch)
+    network.zero_grad()
+    for own in (slice(0, 3), slice(3, 6)):
+        parts = tuple(replace(p, inputs=p.inputs[own], label=p.label[own]) for p in batch.parts)
+        (joint_loss(passes_of(network).run(Batch(parts, item_ids=())).outputs) / 2).backward()
+    summed = [parameter.grad for parameter in network.parameters()]
+    assert any(not torch.allclose(one, other, rtol=1e-2) for one, other in zip(summed, whole, strict=True))
+
+
+def test_channels_last_changes_the_memory_and_not_the_result() -> None:
+    network, other = small_network().eval(), small_network().eval()
+    batch = picture_batch()
+    plain = passes_of(other).run(batch).outputs
+    found = passes_of(network, channels_last=True).run(batch).outputs
+    assert network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not other.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(found.embedding, plain.embedding, rtol=1e-4, atol=1e-5)
+    assert torch.equal(network.conv1.weight, other.conv1.weight)
+
+
+def test_bf16_keeps_weights_gradients_and_rows_in_float32() -> None:
+    network = small_network().eval()  # batch norm over two rows would blow the rounding up
+    plain = passes_of(small_network().eval()).run(picture_batch()).outputs
+    traced = passes_of(network, bf16=True).run(picture_batch())
+    assert (traced.outputs.embedding.dtype, traced.outputs.logits.dtype) == (torch.float32, torch.float32)
+    assert not torch.equal(traced.outputs.embedding, plain.embedding)
+    assert (traced.outputs.embedding * plain.embedding).sum(dim=1).min() > 0.99
+    traced.outputs.logits.sum().backward()
+    assert {parameter.grad.dtype for parameter in network.parameters() if parameter.grad is not None} == {torch.float32}
+
+
+def test_supports_bf16_is_a_matter_of_the_chip() -> None:
+    with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+        flags = file.read()
+    assert supports_bf16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+    assert not supports_bf16(torch.device("meta"))

@@ -1,0 +1,254 @@
+"""Searching on the page: what is asked, what is answered, what plays."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fieldmark.types import Medium
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+    from conftest import Watch
+
+Open = Callable[..., "Page"]
+RESULTS = ".results:not(.waiting)"
+NAMES = {"image": "Photos", "text": "Texts", "video": "Videos", "audio": "Sounds"}
+
+
+def file_of(manifest: Path, medium: Medium) -> Path:
+    return sorted(path for path in (manifest.parent / medium).rglob("*") if path.is_file())[0]
+
+
+def ask(page: "Page", text: str) -> None:
+    page.get_by_role("searchbox", name="Describe it").fill(text)
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_selector(RESULTS)
+
+
+def upload(page: "Page", *paths: Path) -> None:
+    page.locator("#files").set_input_files(paths)
+    page.wait_for_selector(RESULTS)
+
+
+def change_answers(page: "Page", change: Callable[[dict[str, Any]], None]) -> None:
+    """Lets the server answer a search, and changes what it says on the way."""
+
+    def pass_on(route: "Route") -> None:
+        answer = route.fetch()
+        body = answer.json()
+        change(body)
+        route.fulfill(response=answer, body=json.dumps(body))
+
+    page.route("**/v1/search", pass_on)
+
+
+@pytest.mark.parametrize("medium", list(Medium))
+def test_a_file_of_each_medium_finds_all_media(open_page: Open, toy_manifest: Path, medium: Medium) -> None:
+    page = open_page()
+    with page.expect_response("**/v1/search") as answer:
+        upload(page, file_of(toy_manifest, medium))
+    assert answer.value.json()["query"]["medium"] == medium
+    for each, name in NAMES.items():
+        assert page.get_by_role("region", name=name).locator(f"li.card.{each}").count() > 0
+
+
+def test_a_photo_and_a_song_are_searched_as_one(open_page: Open, toy_manifest: Path) -> None:
+    page = open_page()
+    with page.expect_response("**/v1/search") as answer:
+        upload(page, file_of(toy_manifest, Medium.IMAGE), file_of(toy_manifest, Medium.AUDIO))
+    assert answer.value.json()["query"]["media"] == ["image", "audio"]
+    assert page.locator("#chips li").count() == 2
+    with page.expect_response("**/v1/search") as answer:
+        page.locator("#chips button").first.click()
+    assert answer.value.json()["query"]["media"] == ["audio"]
+
+
+def test_words_are_searched_and_stand_in_the_address(open_page: Open, address: str) -> None:
+    page = open_page()
+    ask(page, "a red beak")
+    assert page.url == f"{address}/?q=a+red+beak"
+    first = page.locator("li.card h3").all_text_contents()
+    page.reload()
+    page.wait_for_selector(RESULTS)
+    assert page.get_by_role("searchbox", name="Describe it").input_value() == "a red beak"
+    assert page.locator("li.card h3").all_text_contents() == first
+    page.go_back()
+    page.get_by_role("heading", name="Ask with whatever you have").wait_for()
+
+
+def test_a_dropped_and_a_pasted_file_are_searched(open_page: Open, toy_manifest: Path) -> None:
+    page = open_page()
+    photo = list(file_of(toy_manifest, Medium.IMAGE).read_bytes())
+    give = """([bytes, kind]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], "given.jpg", {type: "image/jpeg"}));
+        const options = {bubbles: true, cancelable: true, dataTransfer: transfer, clipboardData: transfer};
+        const event = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
+        document.body.dispatchEvent(event);
+    }"""
+    page.evaluate(give, [photo, "dragenter"])
+    assert page.locator("#drop-veil").is_visible()
+    page.evaluate(give, [photo, "drop"])
+    page.wait_for_selector(RESULTS)
+    assert page.locator("#drop-veil").is_hidden()
+    page.evaluate(give, [photo, "paste"])
+    page.locator("#chips li").nth(1).wait_for()
+
+
+def test_a_recording_is_searched(open_page: Open) -> None:
+    page = open_page()
+    page.get_by_role("button", name="Record").click()
+    page.get_by_role("button", name="Stop 0:00.7").wait_for()
+    with page.expect_response("**/v1/search") as answer:
+        page.get_by_role("button", name="Stop").click()
+    assert answer.value.json()["query"]["medium"] == "audio"
+    page.wait_for_selector(RESULTS)
+    assert "recording.wav" in page.locator("#chips").inner_text()
+
+
+@pytest.mark.parametrize("medium", ["audio", "video"])
+def test_a_player_plays_the_hits_moment_and_stops_at_its_end(open_page: Open, medium: str) -> None:
+    page = open_page(f"/?q=a+red+beak&media={medium}&k=12")
+    page.wait_for_selector(RESULTS)
+    # A moment that begins later in its file: one at zero would be met without seeking.
+    card = (
+        page.locator("li.card")
+        .filter(has=page.get_by_role("button", name=re.compile(r"moment 0:0[0-9]\.[1-9]|moment 0:0[1-9]")))
+        .first
+    )
+    button = card.get_by_role("button", name="Play the moment")
+    start, end = (
+        60 * int(minutes) + float(seconds)
+        for minutes, seconds in re.findall(r"(\d+):([\d.]+)", button.get_attribute("aria-label") or "")
+    )
+    assert start > 0
+    played = card.locator(medium).evaluate(
+        """media => new Promise(done => {
+            const times = [];
+            media.addEventListener("playing", () => times.push(media.currentTime));
+            media.addEventListener("pause", () => done([...times, media.currentTime]));
+            media.closest(".player").querySelector(".play").click();
+        })"""
+    )
+    assert played[0] == pytest.approx(start, abs=0.3)
+    assert played[-1] == pytest.approx(end, abs=0.35)
+
+
+def test_a_sound_shows_its_outline_its_spectrogram_and_the_moment(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak&media=audio")
+    card = page.locator("li.card.audio").first
+    card.locator(".waveform path").wait_for(state="attached")
+    spectrogram = card.locator("img.spectrogram")
+    page.wait_for_function("image => image.complete && image.naturalWidth > 0", arg=spectrogram.element_handle())
+    assert card.locator(".moment-mark").bounding_box()["width"] > 10
+    stage = card.locator(".stage")
+    box = stage.bounding_box()
+    stage.click(position={"x": box["width"] / 2, "y": 40})
+    page.wait_for_function("audio => audio.currentTime > 0.5", arg=card.locator("audio").element_handle())
+    assert card.locator(".cursor").is_visible()
+    cursor = card.locator(".cursor").bounding_box()
+    assert cursor["x"] - box["x"] == pytest.approx(box["width"] / 2, abs=6)
+
+
+def test_filters_narrow_the_hits_and_stand_in_the_address(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak")
+    page.locator("#filters").get_by_label("Sounds").check()
+    page.wait_for_function("() => document.querySelectorAll('li.card.image').length === 0")
+    assert page.locator("li.card.audio").count() > 0
+    page.get_by_label("Species", exact=True).first.click()
+    choice = page.locator("details[data-name=Species] label").nth(1)
+    name = choice.locator("span").first.inner_text()
+    choice.click()
+    page.wait_for_function(
+        "name => [...document.querySelectorAll('li.card h3')].every(each => each.textContent === name)", arg=name
+    )
+    assert "media=audio" in page.url
+    assert f"class={name.replace(' ', '_')}" in page.url
+    page.get_by_role("button", name="Clear", exact=True).click()
+    page.wait_for_selector("li.card.image")
+
+
+def test_more_like_a_hit_asks_with_the_item(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak")
+    card = page.locator("li.card.image").first
+    item = card.get_attribute("data-item")
+    card.get_by_role("button", name="More like").click()
+    page.wait_for_url(f"**/?item={item}")
+    page.wait_for_selector(RESULTS)
+    assert f"like {item}" in page.locator("#chips").inner_text()
+
+
+def test_show_more_brings_more_hits_of_each_medium(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak&k=2")
+    page.get_by_role("button", name="Show more of each").click()
+    page.wait_for_function("() => document.querySelectorAll('li.card').length === 16")
+
+
+def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
+    page = open_page()
+    unlikely = {"probability": 0.04, "is_likely": False, "threshold": 0.5}
+    change_answers(page, lambda body: body.update(collection=unlikely))
+    ask(page, "a penguin")
+    assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
+    assert "4 %" in page.locator(".verdict").inner_text()
+
+
+def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
+    page = open_page()
+
+    def add_reason(body: dict[str, Any]) -> None:
+        names = sorted({hit["class_name"] for hit in body["hits"]})
+        for hit in body["hits"]:
+            hit |= {
+                "probability": 0.87,
+                "margin": 0.123,
+                "look_alike": next(each for each in names if each != hit["class_name"]),
+            }
+
+    change_answers(page, add_reason)
+    ask(page, "a red beak")
+    card = page.locator("li.card").first
+    assert "87 %" in card.inner_text()
+    assert "0.123 nearer than" in card.inner_text()
+    card.get_by_role("button", name=re.compile(" with ")).first.click()
+    page.get_by_role("heading", name="Side by side").wait_for()
+    assert page.locator(".pane").count() == 8
+
+
+def test_nothing_found_offers_to_clear_the_filters(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak&set=nowhere")
+    page.get_by_role("heading", name="Nothing found").wait_for()
+    page.get_by_role("button", name="Clear the filters").click()
+    page.wait_for_selector(RESULTS)
+
+
+def test_an_error_is_told_in_the_servers_words(open_page: Open, watch: "Watch", tmp_path: Path) -> None:
+    watch.expects_errors = True
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8\xff\xe0 no picture at all")
+    page = open_page()
+    with page.expect_response("**/v1/search") as answer:
+        page.locator("#files").set_input_files(broken)
+    alert = page.get_by_role("alert").filter(has=page.get_by_role("heading"))
+    alert.wait_for()
+    assert answer.value.status == 422
+    assert answer.value.json()["message"] in alert.inner_text()
+    page.locator("#chips button").click()
+    page.get_by_role("heading", name="Ask with whatever you have").wait_for()
+
+
+def test_a_server_that_is_gone_is_told_and_tried_again(open_page: Open, watch: "Watch") -> None:
+    watch.expects_errors = True
+    page = open_page()
+    page.route("**/v1/search", lambda route: route.abort())
+    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="The server cannot be reached").wait_for()
+    page.unroute("**/v1/search")
+    page.get_by_role("button", name="Try again").click()
+    page.wait_for_selector(RESULTS)

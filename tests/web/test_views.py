@@ -1,0 +1,195 @@
+"""What surrounds the search: marks, comparison, map, collection, token; and who can use the page, and how."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from conftest import Watch
+
+Open = Callable[..., "Page"]
+RESULTS = ".results:not(.waiting)"
+VIEWS = {
+    "welcome": ("/", ".tiles img"),
+    "results": ("/?q=a+red+beak", ".card.image img"),
+    "sounds": ("/?q=a+red+beak&media=audio", ".spectrogram[src]"),
+    "map": ("/?view=map", ".chart canvas"),
+    "compare": ("/?view=compare&a=FIRST&b=SECOND", ".pane img"),
+    "collection": ("/?view=collection", ".numbers"),
+}
+
+
+@pytest.fixture(scope="session")
+def class_names(toy_gallery: Path) -> list[str]:
+    from fieldmark import Gallery
+
+    return sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
+
+
+def place_of(view: str, class_names: list[str]) -> tuple[str, str]:
+    place, sign = VIEWS[view]
+    return place.replace("FIRST", class_names[0]).replace("SECOND", class_names[1]), sign
+
+
+def open_view(open_page: Open, view: str, class_names: list[str], **options: object) -> "Page":
+    place, sign = place_of(view, class_names)
+    page = open_page(place, **options)
+    page.locator(sign).first.wait_for(state="attached")
+    page.wait_for_load_state("networkidle")
+    return page
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_phone_needs_no_scrolling_to_the_side(open_page: Open, class_names: list[str], view: str) -> None:
+    page = open_view(open_page, view, class_names, width=390)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing_serious(open_page: Open, class_names: list[str], view: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_view(open_page, view, class_names, color_scheme=scheme, reduced_motion="reduce")
+    found = Axe().run(page).response["violations"]
+    grave = [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in {"serious", "critical"}]
+    assert grave == []
+
+
+def test_the_page_can_be_used_by_keyboard_alone(open_page: Open) -> None:
+    page = open_page()
+    page.locator(".tile").first.wait_for()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("/")
+    page.keyboard.type("a red beak")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(RESULTS)
+    walk_to(page, "[data-mark$=' relevant']")
+    with page.expect_response("**/v1/search") as answer:
+        page.keyboard.press("Space")
+    assert answer.value.ok
+    page.wait_for_function("() => document.activeElement.ariaPressed === 'true'")
+    assert page.locator("#tray strong").all_text_contents() == ["1", "0"]
+
+
+def walk_to(page: "Page", selector: str) -> None:
+    """Presses the tab key until the focus is on an element."""
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    pytest.fail(f"the tab key never reaches {selector}")
+
+
+def test_a_mark_ranks_the_hits_anew(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak")
+    page.wait_for_selector(RESULTS)
+    card = page.locator("li.card").first
+    item = card.get_attribute("data-item")
+    with page.expect_request("**/v1/search") as request:
+        card.get_by_role("button", name="Wrong").click()
+    assert request.value.post_data_json["marks"] == {"relevant": [], "irrelevant": [item]}
+    page.locator("#tray").get_by_role("button", name="Clear").click()
+    page.locator("#tray").wait_for(state="hidden")
+
+
+def test_two_species_stand_side_by_side(open_page: Open, class_names: list[str]) -> None:
+    page = open_page("/?view=compare")
+    page.get_by_label("First species").select_option(class_names[0])
+    page.get_by_label("Second species").select_option(class_names[2])
+    panes = page.locator(".pane")
+    page.wait_for_function("() => document.querySelectorAll('.pane img.spectrogram[src]').length === 2")
+    assert panes.count() == 8
+    assert f"a={class_names[0]}" in page.url
+    photo = panes.first.locator("img")
+    before = photo.get_attribute("src")
+    panes.first.get_by_role("button", name="Next photo").click()
+    assert panes.first.locator("img").get_attribute("src") != before
+    assert "2 of 6" in panes.first.inner_text()
+
+
+def test_a_point_of_the_map_leads_to_its_item(open_page: Open) -> None:
+    page = open_page("/?view=map")
+    canvas = page.get_by_role("application", name="Map of the collection")
+    canvas.focus()
+    page.locator(".point-name").wait_for()
+    first = page.locator(".point-name").inner_text()
+    for key in ("ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp", "+"):
+        canvas.press(key)
+    canvas.press("Enter")
+    page.locator(".map-side article").wait_for()
+    assert first
+    shown = page.locator(".map-side h3").inner_text()
+    assert page.locator(".point-name").inner_text().startswith(shown)
+    page.locator(".map-side").get_by_role("button", name="More like this").click()
+    page.wait_for_selector(RESULTS)
+
+
+def test_the_map_can_be_dragged_zoomed_and_clicked(open_page: Open) -> None:
+    page = open_page("/?view=map")
+    box = page.locator(".chart canvas").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    before = page.locator(".chart canvas").screenshot()
+    page.mouse.move(*middle)
+    page.mouse.down()
+    page.mouse.move(middle[0] + 90, middle[1] + 40, steps=3)
+    page.mouse.up()
+    dragged = page.locator(".chart canvas").screenshot()
+    assert dragged != before
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(100)
+    assert page.locator(".chart canvas").screenshot() != dragged
+    page.get_by_role("button", name="The whole map").click()
+    page.locator(".chart canvas").focus()
+    name = page.locator(".point-name")
+    name.wait_for()
+    place = name.evaluate("each => [parseFloat(each.style.left), parseFloat(each.style.top) + 34]")
+    page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+    page.locator(".map-side article").wait_for()
+
+
+def test_the_collection_is_counted_and_a_source_indexed(
+    open_page: Open, served: Callable[..., str], toy_gallery: Path, toy_manifest: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
+    page = open_page("/?view=collection", base=served(folder, sources={"aviary": toy_manifest}))
+    page.locator(".numbers").wait_for()
+    assert page.locator(".numbers strong").all_text_contents() == ["18", "18", "18", "18"]
+    page.get_by_role("button", name="Index aviary").click()
+    page.locator(".jobs [data-state=done]").wait_for(state="attached")
+
+
+def test_html_in_names_is_shown_and_never_run(
+    open_page: Open, served: Callable[..., str], hostile_gallery: Path, hostile_name: str, watch: "Watch"
+) -> None:
+    base = served(hostile_gallery)
+    for place in ("/", "/?q=a+red+beak&k=20", "/?view=map", "/?view=collection", "/?view=compare"):
+        page = open_page(place, base=base)
+        page.wait_for_load_state("networkidle")
+        assert page.title() != "pwned"
+        assert page.locator("main img[src=x], main script, a[href^='javascript:']").count() == 0
+        if "map" not in place and place != "/?view=compare":
+            assert hostile_name.split(">")[0] in page.locator("main").inner_text()
+        page.close()
+    assert not any(url.endswith("/x") for url in watch.requests)
+
+
+def test_a_gallery_with_a_token_asks_for_it_once(
+    open_page: Open, served: Callable[..., str], toy_gallery: Path, watch: "Watch"
+) -> None:
+    watch.expects_errors = True
+    page = open_page(base=served(toy_gallery, token="a-token-of-32-letters-for-the-test"))
+    dialog = page.get_by_role("dialog", name="Token")
+    dialog.get_by_label("Token").fill("a-token-of-32-letters-for-the-test")
+    dialog.get_by_role("button", name="Open").click()
+    page.locator(".tiles img").first.wait_for()
+    page.wait_for_function("() => [...document.querySelectorAll('.tiles img')].every(each => each.naturalWidth > 0)")
+    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(RESULTS)
