@@ -521,6 +521,8 @@ def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, r
     assert (code, problem["kind"], problem["severity"]) == (1, "checkpoint", "error")
     code, _, err = run("gallery", "describe", tmp_path / "nowhere")
     assert (code, "There is no gallery" in err) == (1, True)
+
+
 def test_checkpoint_import_prints_the_network_it_met(run, tmp_path):
     import torch
 
