@@ -94,6 +94,7 @@ class LanceIndex(SegmentIndex):
         self._guard = threading.Lock()
         self._sized: tuple[int | None, tuple[int, int, Approximation | None] | None] = (None, None)
         self._loaded: tuple[int, Snapshot] | None = None
+        self._counted: tuple[int, tuple[ItemCount, ...]] | None = None
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
             schema = self._table.schema
@@ -255,6 +256,9 @@ class LanceIndex(SegmentIndex):
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """How many items share their facts, as `SegmentIndex.counts` says."""
+        version, *_ = self._size()
+        if where is None and self._counted is not None and self._counted[0] == version:
+            return self._counted[1]
         columns = ["medium", "class_name", "set_name", "license"]
         facts = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
         counted = facts.group_by(columns).aggregate([([], "count_all")]).to_pylist()
@@ -262,17 +266,10 @@ class LanceIndex(SegmentIndex):
             ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
             for each in counted
         )
-        return tuple(
-            sorted(
-                found,
-                key=lambda each: (
-                    MEDIA.index(each.medium),
-                    each.class_name or "",
-                    each.set_name or "",
-                    each.license or "",
-                ),
-            )
-        )
+        counts = tuple(sorted(found, key=_place_of_count))
+        if where is None:
+            self._counted = version, counts
+        return counts
 
     def item_count(self) -> int:
         """Number of items."""
@@ -417,3 +414,7 @@ class LanceIndex(SegmentIndex):
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class
             logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))
+
+
+def _place_of_count(each: ItemCount) -> tuple[int, str, str, str]:
+    return MEDIA.index(each.medium), each.class_name or "", each.set_name or "", each.license or ""

@@ -1,7 +1,9 @@
 """One version of a gallery in memory, searched exactly."""
 
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 import pyarrow as pa
@@ -43,12 +45,14 @@ class Snapshot:
 
     Args:
         embedding: Rows of length 1, up to `length_error`.
+        products: Of `embedding` with the vectors last asked for.
         rows: All `COLUMNS` but the vectors, row by row.
         items: The same of each item's first segment: what a filter looks at.
         first_row: Where each item's segments begin.
     """
 
     embedding: Float32[np.ndarray, "row dim"]
+    products: "RecentProducts"
     length_error: float
     rows: pa.Table
     items: pa.Table
@@ -71,6 +75,7 @@ class Snapshot:
         first_row = np.flatnonzero(facts["segment"].to_numpy() == 0)
         return cls(
             embedding=embedding,
+            products=RecentProducts(embedding),
             length_error=length_error,
             rows=facts,
             items=facts.take(pa.array(first_row)),
@@ -97,10 +102,10 @@ class Snapshot:
         """All rows that may be among the k best, in order, and few others."""
         if len(self.first_row) == 0:
             return self.first_row
-        score = self.embedding @ query.astype(np.float32)
+        score = self.products.with_vector(query.astype(np.float32))
         if where is not None:
             segment_counts = np.diff(self.first_row, append=len(score))
-            score[~np.repeat(self._matching(where), segment_counts)] = -np.inf
+            score = np.where(np.repeat(self._matching(where), segment_counts), score, np.float32(-np.inf))
         best = score if by_segment else np.maximum.reduceat(score, self.first_row)
         # Bounds what single precision and lengths near 1 can change in the order of two rows.
         slack = 2 * (len(query) * np.finfo(np.float32).eps + self.length_error)
@@ -120,6 +125,36 @@ class Snapshot:
     def _hits(self, row: Int[np.ndarray, " row"], *, score: Float64[np.ndarray, " row"]) -> tuple[Hit, ...]:
         facts = self.rows.select(HIT_COLUMNS).take(pa.array(row))
         return hits_from_facts(facts, score=score)
+
+
+@final
+class RecentProducts:
+    """The products of a matrix with the vectors last asked for: one search asks for the same several times.
+
+    Safe to use from several threads.
+    """
+
+    KEPT: ClassVar[int] = 8
+
+    def __init__(self, matrix: Float32[np.ndarray, "row dim"]) -> None:
+        self._matrix = matrix
+        self._guard = threading.Lock()
+        self._kept: OrderedDict[bytes, Float32[np.ndarray, " row"]] = OrderedDict()
+
+    def with_vector(self, vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " row"]:
+        """The product, not to be written to."""
+        key = vector.tobytes()
+        with self._guard:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        product: Float32[np.ndarray, " row"] = self._matrix @ vector
+        product.flags.writeable = False
+        with self._guard:
+            self._kept[key] = product
+            if len(self._kept) > self.KEPT:
+                self._kept.popitem(last=False)
+        return product
 
 
 def hits_from_facts(facts: pa.Table, *, score: Float64[np.ndarray, " row"]) -> tuple[Hit, ...]:
