@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from fieldmark.build import load_model
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
@@ -299,5 +300,12 @@ def _media_problem(stored: StoredItem) -> GalleryProblem | None:
     )
 
 
+LISTED = 8
+"""Most names in a line of text."""
+
+
 def _listed(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {name or 'without'}" for name, count in counts.items())
+    """The largest of some counts; `--json` has all of them."""
+    listed = [f"{count:,} {shorten(name, 60) or 'without'}" for name, count in counts.items()]
+    rest = len(listed) - LISTED
+    return ", ".join(listed[:LISTED] + ([f"and {rest:,} more (--json lists them)"] if rest > 0 else []))
