@@ -9,14 +9,67 @@ from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy
 TAXONOMY_NAME = "taxonomy.csv"
 
 FRAME_WORDS = frozenset(
-    "a an the of for by and with in any all some this that my find show search me like "
-    "photo photos picture pictures image images video videos clip clips sound sounds recording recordings text texts "
-    "song songs call calls singing calling voice bird birds species male males female females adult adults "
-    "young juvenile juveniles".split()
+    [
+        "a",
+        "an",
+        "the",
+        "of",
+        "for",
+        "by",
+        "and",
+        "with",
+        "in",
+        "any",
+        "all",
+        "some",
+        "this",
+        "that",
+        "my",
+        "find",
+        "show",
+        "search",
+        "me",
+        "like",
+        "photo",
+        "photos",
+        "picture",
+        "pictures",
+        "image",
+        "images",
+        "video",
+        "videos",
+        "clip",
+        "clips",
+        "sound",
+        "sounds",
+        "recording",
+        "recordings",
+        "text",
+        "texts",
+        "song",
+        "songs",
+        "call",
+        "calls",
+        "singing",
+        "calling",
+        "voice",
+        "bird",
+        "birds",
+        "species",
+        "male",
+        "males",
+        "female",
+        "females",
+        "adult",
+        "adults",
+        "young",
+        "juvenile",
+        "juveniles",
+    ]
 )
 """English words that people put around a name: "song of the blue jay"."""
 
-REGION_WORDS = frozenset("northern southern eastern western american european eurasian common".split())
+REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "american", "european", "eurasian", "common"])
 """What a full English name says before the name that a collection may use alone: "northern cardinal"."""
 
 
