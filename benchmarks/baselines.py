@@ -6,7 +6,7 @@ r"""Common spaces of the literature beside ours, on the same features of real bi
 Every method reads what the pretrained encoders of the configuration give. The baselines take one row for each item, the
 mean of its segments', along the principal components that our heads are given. Their settings are the best of a small
 grid on items held out from train, a quarter by group, in two draws; the test split is read once by what was chosen.
-Strict protocol; a round is a seed. Our own rounds are kept in the folder `--kept` and not run twice.
+Strict protocol; a round is a seed. A finished round is kept in the folder `--kept` and never run twice.
 """
 
 import argparse
@@ -38,8 +38,8 @@ from fieldmark.workflows.encode import encode_items
 COMPONENTS = 512
 TUNING_DRAWS = 2
 METHODS: dict[str, tuple[Baseline, ...]] = {
-    "CCA, class-paired": tuple(CCA(dim=dim, ridge=ridge) for dim in (10, 25) for ridge in (0.01, 0.1, 1.0)),
-    "Semantic matching": tuple(SemanticMatching(temperature=value) for value in (1.0, 2.0, 4.0)),
+    "CCA, class-paired": tuple(CCA(dim=dim, ridge=ridge) for dim in (10, 25) for ridge in (0.01, 0.1, 1.0, 10.0)),
+    "Semantic matching": tuple(SemanticMatching(temperature=value) for value in (0.5, 1.0, 2.0, 4.0)),
     "ACMR": tuple(
         ACMR(label_weight=label, adversary_weight=adversary) for label in (1.0, 10.0) for adversary in (0.03, 0.3)
     ),
@@ -54,8 +54,13 @@ METHODS: dict[str, tuple[Baseline, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The items with the mean features of each."""
+    """The items with the mean features of each.
 
+    Args:
+        facts: What the features stand on, and the draw of the items that are held out.
+    """
+
+    facts: tuple[str, ...]
     items: tuple[Item, ...]
     features: Mapping[str, Tensor]
     class_names: tuple[str, ...]
@@ -67,15 +72,15 @@ def main() -> None:
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
     parser.add_argument("--seeds", type=int, default=3, choices=sorted(rounds.STUDENT_T))
-    parser.add_argument("--kept", type=Path, required=True, help="folder of finished rounds of ours")
+    parser.add_argument("--kept", type=Path, required=True, help="folder of finished rounds")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     config = fieldmark.load_config(arguments.config)
     table = read_features(arguments.manifest, config)
-    chosen = {name: choose(name, grid, table) for name, grid in METHODS.items()}
+    chosen = {name: choose(name, grid, table, kept=arguments.kept) for name, grid in METHODS.items()}
     found = {}
     for name, baseline in chosen.items():
-        found[name] = [measure(table, baseline, split=Split.TEST, seed=seed) for seed in range(arguments.seeds)]
+        found[name] = [measure(table, baseline, seed=seed, kept=arguments.kept) for seed in range(arguments.seeds)]
         print(f"{name}: {statistics.mean(each.mean(REAL_MEDIA) for each in found[name]):.4f} on test", flush=True)
     found["Ours, shared space"] = [
         rounds.train_once(arguments.manifest, config.model_copy(update={"seed": seed}), kept=arguments.kept)
@@ -96,26 +101,32 @@ def read_features(manifest: Path, config: fieldmark.Config) -> Table:
         if not isinstance(encoded, Failure):
             kept.append(encoded.item)
             features[encoded.item.item_id] = encoded.inputs.mean(dim=0)
-    return Table(tuple(kept), features, class_names)
+    facts = (rounds.hash_file(manifest), config.to_json())
+    return Table(facts, tuple(kept), features, class_names)
 
 
-def choose(name: str, grid: Sequence[Baseline], table: Table) -> Baseline:
+def choose(name: str, grid: Sequence[Baseline], table: Table, *, kept: Path) -> Baseline:
     """The settings that are best on held-out items."""
+    draws = [
+        replace(table, facts=(*table.facts, f"draw {seed}"), items=tuple(hold_out(table.items, seed=seed)))
+        for seed in range(TUNING_DRAWS)
+    ]
     means = []
     for baseline in grid:
-        draws = [
-            measure(
-                replace(table, items=tuple(hold_out(table.items, seed=seed))), baseline, split=Split.TEST, seed=seed
-            )
-            for seed in range(TUNING_DRAWS)
-        ]
-        means.append(statistics.mean(each.mean(REAL_MEDIA) for each in draws))
+        results = [measure(draw, baseline, seed=seed, kept=kept) for seed, draw in enumerate(draws)]
+        means.append(statistics.mean(each.mean(REAL_MEDIA) for each in results))
         print(f"{name}, {baseline}: {means[-1]:.4f} held out", flush=True)
     return grid[int(np.argmax(means))]
 
 
-def measure(table: Table, baseline: Baseline, *, split: Split, seed: int) -> rounds.Round:
-    """Fits the method to the training items and evaluates it on those of a split."""
+def measure(table: Table, baseline: Baseline, *, seed: int, kept: Path) -> rounds.Round:
+    """The method on the table's test split; a round that is in `kept` is not run again."""
+    facts = (*table.facts, str(baseline), f"seed {seed}")
+    return rounds.keep(kept, facts, lambda: fit_and_evaluate(table, baseline, seed=seed))
+
+
+def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.Round:
+    """Fits the method to the training items and evaluates it on those of the test split."""
     training, ways = {}, {}
     for medium in Medium:
         own = [item for item in table.items if item.medium is medium and item.split is Split.TRAIN]
@@ -126,14 +137,13 @@ def measure(table: Table, baseline: Baseline, *, split: Split, seed: int) -> rou
             label = torch.tensor([table.class_names.index(item.class_name or "") for item in own])
             training[medium] = LabeledFeatures(ways[medium](rows), label)
     space = baseline.fit(training, seed=seed)
-    tested = tuple(item for item in table.items if item.split is split and item.medium in training)
+    tested = tuple(item for item in table.items if item.split is Split.TEST and item.medium in training)
     vectors = [space.project(ways[item.medium](table.features[item.item_id][None]), item.medium) for item in tested]
     no_time = np.full(len(tested), np.nan)
     trained_groups = {item.group for item in table.items if item.split is Split.TRAIN and item.group}
     evaluation = evaluate(
         Embeddings(tested, no_time, no_time, torch.cat(vectors).numpy().astype(np.float32)),
         protocol=STRICT,
-        split=split,
         straddling_groups={item.group for item in tested if item.group} & trained_groups,
     )
     return rounds.summarize(evaluation, steps=0, seconds=0.0)

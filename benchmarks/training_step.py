@@ -149,19 +149,20 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--compiled", action="store_true", help="also measure torch.compile")
+    parser.add_argument("--ways", default="ours, float32;ours, float32, channels last;ours", help="separated by ;")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     with tempfile.TemporaryDirectory() as folder:
         items = write_files(Path(folder))
         ways = {"plain": plain_steps(items, device)}
         for name, overrides in SETTINGS.items():
-            if name != "ours, compiled" or arguments.compiled:
+            if name in arguments.ways.split(";"):
                 settings = [*overrides, f"data.workers={arguments.workers}"]
                 ways[name] = our_steps(items, load_config("fgcrossnet", overrides=settings), device)
         operations = count_operations(lambda: next(ways["plain"]))
-        for way in ways.values():
-            next(way)  # the first step is slower
+        for name, way in ways.items():
+            if name != "plain":
+                next(way)  # the first step is slower, and plain has taken it
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         waited: dict[str, list[float]] = {name: [] for name in ways}
         for turn in range(arguments.repeats):

@@ -385,7 +385,7 @@ class TrainingMemoryError(TrainingError):
     def __init__(self, *, step: int, row_count: int, reason: str) -> None:
         super().__init__(
             f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
-            "Raise 'train.accumulation' to take the batch through the network in parts, "
+            "Let the batch go through the network in parts by 'train.accumulation', "
             "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
             "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
         )
@@ -706,7 +706,7 @@ class NoMarksError(FieldmarkError, ValueError):
     def __init__(self, *, class_name: str, item_count: int) -> None:
         super().__init__(
             f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
-            "Mark items as relevant and name their class."
+            "Give the ids of marked items and the name of their class."
         )
 
 
@@ -715,9 +715,11 @@ class UnknownSavedClassError(GalleryError, KeyError):
 
     kind = "unknown_saved_class"
 
-    def __init__(self, *, number: int, known: Sequence[int]) -> None:
+    def __init__(self, *, number: int, known: Sequence[object]) -> None:
         listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
-        super().__init__(f"There is no saved class {number} to undo; {listed}. List the saved classes first.")
+        super().__init__(
+            f"There is no saved class {number} to undo; {listed}. Give a number that `fieldmark marks list` shows."
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

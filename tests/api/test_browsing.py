@@ -3,6 +3,7 @@
 from collections import Counter
 
 from fieldmark import Gallery, index
+from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
 
 
 def test_items_come_page_by_page_and_each_once(client, toy_items):
@@ -38,6 +39,14 @@ def test_classes_count_what_the_manifest_holds(client, toy_items):
     classes = client.get("/v1/classes").json()["classes"]
     assert Counter({(c["class_name"], m): n for c in classes for m, n in c["counts"].items()}) == expected
     assert [c["class_name"] for c in classes] == sorted({item.class_name for item in toy_items})
+
+
+def test_classes_have_the_synonyms_of_the_gallery_s_taxonomy(serve, own_gallery, toy_items):
+    name = toy_items[0].class_name
+    taxon = Taxon(name, scientific_name="Avis ficta", synonyms=("Some Peep",))
+    write_taxonomy(Taxonomy((taxon,)), own_gallery / "taxonomy.csv")
+    classes = serve(folder=own_gallery).get("/v1/classes").json()["classes"]
+    assert {c["class_name"]: c["synonyms"] for c in classes}[name] == ["Avis ficta", "Some Peep"]
 
 
 def test_statistics_add_up(client, toy_items, toy_gallery):

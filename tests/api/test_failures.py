@@ -23,7 +23,7 @@ def test_every_error_of_a_request_has_a_status():
         (errors.MediumMismatchError(path="x", got="a", expected="b"), 422),
         (errors.TooLargeError(path="x", quantity="pixels", got=2, allowed=1), 413),
         (errors.UnknownItemError(item_id="x", gallery="g"), 404),
-        (errors.GalleryBusyError(path="x", waited_seconds=1), 503),
+        (errors.GalleryBusyError(path="x", waited_seconds=1.0), 503),
         (errors.DamagedGalleryError(path="/secret/place", reason="x"), 500),
     ],
 )

@@ -47,6 +47,7 @@ def test_a_job_adds_what_a_later_search_finds(serve, own_gallery, songs):
     assert sum(hit["name"].startswith("new-") for hit in hits) == 30
     assert [each["job_id"] for each in client.get("/v1/jobs").json()["jobs"]] == [job["job_id"]]
     assert str(songs) not in json.dumps(job["result"])
+    assert client.get("/v1/gallery").json()["set_counts"]["songs"] == 30
 
 
 def test_events_tell_of_each_change_until_the_end(serve, own_gallery, songs):

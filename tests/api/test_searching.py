@@ -36,6 +36,13 @@ def test_a_text_finds_what_the_library_finds(client, gallery):
     assert [hit["item_id"] for hit in met["hits"]] == [hit.item_id for hit in expected]
 
 
+def test_a_text_that_names_a_class_says_so(client, toy_items):
+    name = toy_items[0].class_name
+    met = client.post("/v1/search", json={"queries": [{"text": name.replace("_", " ").lower()}], "k": 5}).json()
+    assert met["query"]["class_name"] == name
+    assert {hit["class_name"] for hit in met["hits"]} == {name}
+
+
 def test_a_text_that_names_a_file_of_the_server_is_a_text(client, toy_items):
     path = next(item.path for item in toy_items if item.medium is Medium.IMAGE)
     for text in (str(path), "/etc/passwd", "../manifest.csv"):

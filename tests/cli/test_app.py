@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,14 @@ COMMANDS = [
     "checkpoint",
     "checkpoint import",
     "checkpoint export",
+    "marks",
+    "marks save",
+    "marks list",
+    "marks undo",
+    "gallery",
+    "gallery describe",
+    "gallery check",
+    "gallery compact",
 ]
 
 
@@ -119,6 +128,8 @@ def test_version(run):
         (["search", "x", "--gallery", "g", "--medium", ","], "joined by commas"),
         (["search", "x", "--gallery", "g", "-k", "0"], "-k"),
         (["search", "x"], "--gallery"),
+        (["search", "--gallery", "g"], "--item"),
+        (["search", "x", "--gallery", "g", "--export", "xml=a.xml"], "csv, raven, audacity, dwc; met 'xml'"),
         (["evaluate", "e", "--protocol", "loose"], "'loose'"),
         (["embed", "m", "--checkpoint", "c", "--out", "o", "--split", "dev"], "'dev'"),
         (["train", "m"], "--out"),
@@ -331,6 +342,35 @@ def test_search_json_has_the_keys_of_the_contract(medium, run, toy_gallery, toy_
         assert hit["medium"] in ("video", "audio")
 
 
+def test_search_with_an_item_and_marks_writes_what_other_programs_read(run, toy_gallery, toy_manifest, tmp_path):
+    songs = [item.item_id for item in read_manifest(toy_manifest) if item.medium is Medium.AUDIO]
+    table = tmp_path / "found.txt"
+    asked = ["--item", songs[0], "--relevant", songs[1], "--irrelevant", songs[2], "--medium", "audio", "-k", 4]
+    code, out, _ = run("search", "--gallery", toy_gallery, *asked, "--export", f"raven={table}", "--json")
+    hits = json.loads(out)["hits"]
+    assert code == 0
+    assert songs[0] not in [hit["item_id"] for hit in hits]
+    rows = [line.split("\t") for line in table.read_text().splitlines()]
+    assert rows[0][3] == "Begin Time (s)"
+    assert [float(row[3]) for row in rows[1:]] == [hit["start_seconds"] for hit in hits]
+
+
+def test_marks_are_saved_listed_and_undone(run, toy_gallery, toy_manifest, tmp_path):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    gallery = ("--gallery", tmp_path / "gallery")
+    photo = next(item for item in read_manifest(toy_manifest) if item.medium is Medium.IMAGE)
+    assert run("marks", "list", *gallery)[1] == "no saved class\n"
+    assert run("marks", "save", "Odd one", photo.item_id, *gallery)[:2] == (0, "1  Odd one  1 items\n")
+    _, out, _ = run("search", "odd one", *gallery, "-k", 1, "--json")
+    assert json.loads(out)["query"]["class_name"] == "Odd one"
+    assert json.loads(out)["hits"][0]["item_id"] == photo.item_id
+    assert run("marks", "undo", 1, *gallery)[1] == "1  Odd one  1 items, undone\n"
+    saved = json.loads(run("marks", "list", *gallery, "--json")[1])["saved_classes"]
+    assert saved[0]["former_names"] == {photo.item_id: photo.class_name}
+    code, _, err = run("marks", "undo", 1, *gallery)
+    assert (code, "none can be undone" in err) == (1, True)
+
+
 # ---------------------------------------------------------------- progress
 
 
@@ -456,6 +496,31 @@ def test_data_build_prints_what_it_made(run, toy_manifest, tmp_path):
     code, out, err = run("data", "build", toy_manifest, "--out", tmp_path / "built")
     assert (code, out) == (1, "")
     assert "Choose another folder" in err
+
+
+# ---------------------------------------------------------------- galleries
+
+
+def test_gallery_describe_and_compact(toy_gallery, tmp_path, run):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    code, out, _ = run("gallery", "describe", tmp_path / "gallery", "--json")
+    found = json.loads(out)
+    assert (code, found["item_count"], found["search"]) == (0, 72, "exact")
+    assert {"counts", "set_counts", "license_counts", "class_counts", "fingerprint", "disk_bytes"} <= found.keys()
+    code, out, _ = run("gallery", "compact", tmp_path / "gallery")
+    assert (code, "MB now" in out) == (0, True)
+
+
+def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, run):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    code, out, _ = run("gallery", "check", tmp_path / "gallery", "--quiet")
+    assert (code, "nothing is wrong" in out) == (0, True)
+    (tmp_path / "gallery" / "checkpoint.safetensors").unlink()
+    code, out, _ = run("gallery", "check", tmp_path / "gallery", "--no-media", "--json", "--quiet")
+    [problem] = json.loads(out)["problems"]
+    assert (code, problem["kind"], problem["severity"]) == (1, "checkpoint", "error")
+    code, _, err = run("gallery", "describe", tmp_path / "nowhere")
+    assert (code, "There is no gallery" in err) == (1, True)
 
 
 def test_checkpoint_import_prints_the_network_it_met(run, tmp_path):

@@ -294,6 +294,26 @@ def test_writes_compact_by_themselves(index, folder, is_new):
     assert index.item_count() == (VERSION_LIMIT + 10 if is_new else 1)
 
 
+def test_many_small_writes_keep_the_disk_bounded(tmp_path):
+    """Writes that replace the same items: the disk stays below three times what counts, 8 MiB, and one write."""
+    dim, rows_per_item = 512, 60
+    index = LanceIndex.create(tmp_path, fingerprint="sparrow", dim=dim)
+    rows = np.random.default_rng(0).normal(size=(rows_per_item, dim)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    largest = 0
+    for number in range(120):
+        item = Item(str(number % 3), Medium.AUDIO)
+        index.add(
+            Embeddings((item,) * rows_per_item, np.arange(60.0), np.arange(60.0), rows),
+            content_hash_by_item_id={item.item_id: str(number)},
+        )
+        largest = max(largest, sum(file.stat().st_size for file in tmp_path.rglob("*") if file.is_file()))
+    live_bytes = 3 * rows_per_item * (4 * dim + 256)
+    written_bytes = 120 * rows_per_item * 4 * dim
+    assert written_bytes > 3 * live_bytes + 2**23 + 3 * 2**20
+    assert largest < 3 * live_bytes + 2**23 + 2**20
+
+
 def test_optimize_gives_back_the_disk(index, folder):
     for turn in range(40):
         write(index, turn)

@@ -111,6 +111,7 @@ def main(place: int, size: int, folder: Path) -> None:
         "failures": failing_run(folder / "failures", group, ToyBatches(failures={(0, 2): ("a", "b", "c")})),
     }
     (folder / f"told-{place}.json").write_text(json.dumps(told))
+    group.wait()
     dist.destroy_process_group()
 
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,11 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, group_member.__file__]
     members = [
         subprocess.Popen(  # noqa: S603 - our own script
-            [*command, str(place), str(SIZE), str(folder)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            [*command, str(place), str(SIZE), str(folder)],
+            env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         for place in range(SIZE)
     ]

@@ -1,5 +1,7 @@
+import shutil
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,7 +60,7 @@ def test_rows_carry_label_and_medium() -> None:
     assert torch.equal(outputs.logits[:6], network(text.inputs, Medium.TEXT)[1])
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(part_count=st.integers(1, 9))
 def test_parts_give_the_gradient_of_the_whole_batch(part_count: int) -> None:
     network = ToyNetwork().eval()  # rows do not depend on their company
@@ -128,3 +130,16 @@ def test_supports_bf16_is_a_matter_of_the_chip() -> None:
         flags = file.read()
     assert supports_bf16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)
     assert not supports_bf16(torch.device("meta"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own, as it compiles
+def test_a_compiled_network_gives_the_same_rows() -> None:
+    if shutil.which("g++") is None:
+        pytest.skip("torch.compile needs a C++ compiler on the CPU")
+    network, batch = ToyNetwork().eval(), make_batch(seed=0)
+    batch = replace(batch, parts=batch.parts[:1])
+    with torch.no_grad():  # what a gradient needs would be compiled as well, for half a minute
+        plain, found = (passes_of(network, is_compiled=each).run(batch).outputs for each in (False, True))
+    torch.testing.assert_close(found.embedding, plain.embedding, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found.logits, plain.logits, rtol=1e-4, atol=1e-6)

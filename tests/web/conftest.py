@@ -1,4 +1,4 @@
-"""A served gallery and a real Chromium that opens its page; each test's page is watched for errors and foreign requests."""
+"""A served gallery and a real Chromium that opens its page, watched for errors and for foreign requests."""
 
 import dataclasses
 import os

@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
-from fieldmark import Gallery, Medium, index, train
+from fieldmark import Gallery, Medium, index, train, write_manifest
 from fieldmark.errors import (
     CheckpointError,
+    CutoffError,
     DamagedGalleryError,
     EmptyMediaError,
     EncoderMismatchError,
@@ -14,8 +15,13 @@ from fieldmark.errors import (
     MediumNotSupportedError,
     MissingFileError,
     MissingGalleryError,
+    NoQueryError,
+    UnknownItemError,
     UnknownMediumError,
 )
+from fieldmark.gallery.interface import Filter
+from fieldmark.relevance.result import Marks
+from fieldmark.workflows.search import ItemId
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +167,96 @@ def test_search_shared_space_with_what_it_takes(toy_manifest, toy_items, shared_
     with pytest.raises(MediumNotSupportedError, match="takes no audio"):
         gallery.search(song)
     assert len(gallery.search("zzxqv", k=2).hits) == 2
+
+
+# ---------------------------------------------------------------- several queries, marks, filters, judgment
+
+
+def test_search_for_more_like_an_item_leaves_it_out_and_equals_its_own_embedding(gallery, toy_items):
+    item = next(item for item in toy_items if item.medium is Medium.AUDIO)
+    stored = gallery.search(ItemId(item.item_id), k=30)
+    assert stored.medium is Medium.AUDIO
+    assert item.item_id not in [hit.item_id for hit in stored.hits]
+    asked = gallery.search(item, k=31)
+    rest = [hit.item_id for hit in asked.hits if hit.item_id != item.item_id]
+    assert [hit.item_id for hit in stored.hits][:10] == rest[:10]
+    with pytest.raises(UnknownItemError, match="nobody"):
+        gallery.search(ItemId("nobody"))
+
+
+def test_search_with_several_queries_scores_each_hit_by_all(gallery, toy_items):
+    photo, song = (next(i for i in toy_items if i.medium is medium) for medium in (Medium.IMAGE, Medium.AUDIO))
+    result = gallery.search([photo, song], k=18, media=[Medium.TEXT])
+    assert result.media == (Medium.IMAGE, Medium.AUDIO)
+    alone = [
+        {hit.item_id: hit.score for hit in gallery.search(query, k=18, media=[Medium.TEXT]).hits}
+        for query in (photo, song)
+    ]
+    for hit in result.hits:
+        assert hit.score == pytest.approx(sum(scores[hit.item_id] for scores in alone) / 2, abs=1e-5)
+    with pytest.raises(NoQueryError, match="needs one"):
+        gallery.search([])
+
+
+def test_search_follows_marks(gallery, toy_items):
+    query = next(item for item in toy_items if item.medium is Medium.TEXT)
+    before = [hit.item_id for hit in gallery.search(query, k=18, media=[Medium.IMAGE]).hits]
+    marks = Marks(relevant=frozenset({before[-1]}), irrelevant=frozenset({before[0]}))
+    after = [hit.item_id for hit in gallery.search(query, k=18, media=[Medium.IMAGE], marks=marks).hits]
+    assert sorted(after) == sorted(before)
+    assert after.index(before[-1]) < 9 < after.index(before[0])
+    with pytest.raises(UnknownItemError, match="nobody"):
+        gallery.search(query, marks=Marks(relevant=frozenset({"nobody"})))
+
+
+def test_search_per_medium_and_by_segment(gallery, toy_items):
+    song = next(item for item in toy_items if item.medium is Medium.AUDIO)
+    hits = gallery.search(song, k=3, per_medium=True).hits
+    assert [sum(hit.medium is medium for hit in hits) for medium in Medium] == [3, 3, 3, 3]
+    moments = gallery.search(song, k=200, by_segment=True).hits
+    assert len({(hit.item_id, hit.start_seconds) for hit in moments}) == len(moments) == gallery.index.segment_count()
+
+
+def test_search_keeps_to_its_filters(gallery, toy_items):
+    name = toy_items[0].class_name
+    result = gallery.search("a red cap", k=72, where=Filter(class_names=frozenset({name})), media=[Medium.IMAGE])
+    assert {(hit.medium, hit.class_name) for hit in result.hits} == {(Medium.IMAGE, name)}
+    neither = gallery.search("a red cap", where=Filter(media=frozenset({Medium.TEXT})), media=[Medium.IMAGE])
+    assert neither.hits == ()
+    with pytest.raises(CutoffError):
+        gallery.search("a red cap", k=0)
+
+
+def test_search_tells_the_margin_over_the_nearest_other_class(gallery, toy_items):
+    photo = next(item for item in toy_items if item.medium is Medium.IMAGE)
+    hits = gallery.search(photo, k=18, media=[Medium.IMAGE]).hits
+    best = {}
+    for hit in hits:
+        best.setdefault(hit.class_name, hit.score)
+    for hit in hits:
+        other = max((name for name in best if name != hit.class_name), key=best.get)
+        assert hit.look_alike == other
+        assert hit.margin == pytest.approx(best[hit.class_name] - best[other], abs=1e-6)
+    only = gallery.search(photo, k=1, where=Filter(class_names=frozenset({hits[0].class_name})), media=[Medium.IMAGE])
+    assert only.hits[0].look_alike == hits[0].look_alike
+    assert only.hits[0].margin == pytest.approx(hits[0].margin, abs=1e-6)
+
+
+def test_search_for_the_name_of_a_class_that_the_gallery_lacks(toy_items, toy_run, toy_host, tmp_path):
+    name = toy_items[0].class_name
+    write_manifest([i for i in toy_items if i.class_name != name and i.path], tmp_path / "manifest.csv")
+    index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    result = Gallery.open(tmp_path / "gallery", host=toy_host).search(name.replace("_", " "), k=3)
+    assert result.class_name == name
+    assert (result.collection.probability, result.collection.is_likely) == (0, False)
+    assert "probably not in this collection" in result.to_text()
+
+
+def test_search_without_a_calibration_mixes_media_and_says_no_probability(toy_gallery, toy_host, toy_items, tmp_path):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    (tmp_path / "gallery" / "calibration.json").unlink()
+    song = next(item for item in toy_items if item.medium is Medium.AUDIO)
+    result = Gallery.open(tmp_path / "gallery", host=toy_host).search(song, k=4)
+    assert {hit.medium for hit in result.hits} == set(Medium)
+    assert [hit.probability for hit in result.hits] == [None] * 4
+    assert result.collection is None

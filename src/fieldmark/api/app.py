@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from fieldmark import __version__
-from fieldmark.api import browsing, searching, showing, working
+from fieldmark.api import browsing, marking, searching, showing, working
 from fieldmark.api.bodies import explain
 from fieldmark.api.failures import answer, answer_error
 from fieldmark.api.guard import Guard
 from fieldmark.api.page import page_handlers
-from fieldmark.api.schemas import ErrorAnswer, JobRequest, SearchRequest, WaveformAnswer
+from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
 from fieldmark.api.service import Service
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, FieldmarkError
@@ -88,6 +88,10 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/classes", browsing.list_classes),
     Route("GET", "/v1/gallery", browsing.show_gallery),
     Route("GET", "/v1/map", browsing.show_map),
+    Route("POST", "/v1/marks/classes", marking.give_class, json_body(ClassRequest), status=201),
+    Route("GET", "/v1/marks/classes", marking.list_given_classes),
+    Route("DELETE", "/v1/marks/classes/{number}", marking.undo_given_class),
+    Route("POST", "/v1/marks/export", marking.export, {**json_body(ExportRequest), **_sent("text/csv", "text/plain")}),
     Route("POST", "/v1/jobs", working.start_job, json_body(JobRequest), status=202),
     Route("GET", "/v1/jobs", working.list_jobs),
     Route("GET", "/v1/jobs/{job_id}", working.show_job),
@@ -100,7 +104,7 @@ ROUTES: Sequence[Route] = (
 )
 """All of the API; the page's files stand beside it."""
 
-READ_BY_HANDLERS = (SearchRequest, JobRequest, WaveformAnswer)
+READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
 """Schemas that stand in no handler's signature."""
 
 
@@ -163,7 +167,7 @@ def describe(limits: ServeLimits) -> str:
     )
 
 
-def _limits(limits: ServeLimits) -> list[tuple[str, float, str]]:
+def _limits(limits: ServeLimits) -> list[tuple[str, int | float, str]]:
     fields = type(limits).model_fields
     return [(name, getattr(limits, name), each.description or "") for name, each in fields.items()]
 

@@ -1,7 +1,6 @@
 """The handlers that say what the gallery holds: items, classes, statistics, the map."""
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -20,9 +19,11 @@ from fieldmark.api.schemas import (
     SegmentAnswer,
 )
 from fieldmark.api.service import Service, service_of
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.interface import Filter
 from fieldmark.types import Medium
+from fieldmark.workflows.names import TAXONOMY_NAME
 
 Chosen = Annotated[list[str], Query(max_length=200)]
 
@@ -97,16 +98,30 @@ def _time(seconds: float) -> float | None:
 
 
 def _classes(service: Service) -> ClassesAnswer:
+    synonyms = _synonyms(service)
     by_class: dict[str, Counter[Medium]] = {}
     for count in service.gallery.index.counts():
         if count.class_name is not None:
             by_class.setdefault(count.class_name, Counter())[count.medium] += count.item_count
     return ClassesAnswer(
         classes=[
-            ClassAnswer(class_name=name, counts=dict(counts), item_count=counts.total(), synonyms=[])
+            ClassAnswer(
+                class_name=name, counts=dict(counts), item_count=counts.total(), synonyms=synonyms.get(name, [])
+            )
             for name, counts in sorted(by_class.items())
         ]
     )
+
+
+def _synonyms(service: Service) -> dict[str, list[str]]:
+    """Other names of the classes, by the taxonomy that the gallery holds, if any."""
+    path = service.gallery.folder / TAXONOMY_NAME
+    if not path.is_file():
+        return {}
+    return {
+        taxon.class_name: [*([taxon.scientific_name] if taxon.scientific_name else []), *taxon.synonyms]
+        for taxon in read_taxonomy(path).taxa
+    }
 
 
 def _statistics(service: Service) -> GalleryAnswer:
@@ -131,13 +146,14 @@ def _statistics(service: Service) -> GalleryAnswer:
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
         bytes=_folder_bytes(gallery.folder),
-        calibrated_pairs=_no_pairs(),
+        calibrated_pairs=_calibrated_pairs(service),
         sources=list(service.desk.source_names),
     )
 
 
-def _no_pairs() -> Sequence[str]:
-    return []
+def _calibrated_pairs(service: Service) -> list[str]:
+    scales = service.newest_gallery().judgment.calibration.scales
+    return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
 
 
 def _folder_bytes(folder: Path) -> int:

@@ -32,7 +32,7 @@ class Metrics:
             counts[next((place for place, bound in enumerate(BUCKETS) if seconds <= bound), len(BUCKETS))] += 1
             self._seconds[route] += seconds
 
-    def render(self, *, gauges: Mapping[str, float], counters: Mapping[str, float]) -> str:
+    def render(self, *, gauges: Mapping[str, int | float], counters: Mapping[str, int | float]) -> str:
         """All metrics as text.
 
         Args:

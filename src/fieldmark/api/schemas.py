@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from fieldmark.relevance.export import ExportFormat
 from fieldmark.types import Medium
 
 ItemId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -124,6 +125,52 @@ class SearchAnswer(Given):
     collection: CollectionAnswer | None
     hits: list[HitAnswer]
     seconds: SearchSeconds
+
+
+# ---------------------------------------------------------------- marks
+
+
+class ClassRequest(Taken):
+    """A class for some items."""
+
+    class_name: Name
+    item_ids: list[ItemId] = Field(min_length=1)
+
+
+class SavedClassAnswer(Given):
+    """A class that was given to items."""
+
+    number: int
+    class_name: str
+    former_names: dict[str, str | None] = Field(description="the class that each item had before, by item id")
+    is_undone: bool
+
+
+class SavedClassesAnswer(Given):
+    """All classes that were given, those undone too."""
+
+    classes: list[SavedClassAnswer]
+
+
+class HitMark(Taken):
+    """A hit to export, as the search gave it."""
+
+    item_id: ItemId
+    rank: int = Field(1, ge=1)
+    score: float = Field(0.0, allow_inf_nan=False)
+    probability: float | None = Field(None, ge=0, le=1)
+    start_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
+    end_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
+    margin: float | None = Field(None, allow_inf_nan=False)
+    look_alike: Name | None = None
+
+
+class ExportRequest(Taken):
+    """What to export, and as what."""
+
+    format: ExportFormat = Field(description="csv, raven, audacity, or dwc (Darwin Core)")
+    item_ids: list[ItemId] = Field([], description="items; Raven and Audacity leave out what has no moment")
+    hits: list[HitMark] = Field([], description="hits, with their moments")
 
 
 # ---------------------------------------------------------------- items, classes, the gallery

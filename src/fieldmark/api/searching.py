@@ -1,24 +1,29 @@
 """The handler of searches: JSON or a form -> one search -> hits with addresses."""
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-from jaxtyping import Float
 from starlette.requests import Request
 
 from fieldmark.api.addresses import addresses_of, file_name
 from fieldmark.api.bodies import FORM_TYPE, JSON_TYPE, content_type, parse, read_json, receive_form
-from fieldmark.api.schemas import HitAnswer, Query, QueryAnswer, SearchAnswer, SearchRequest, SearchSeconds
+from fieldmark.api.schemas import (
+    CollectionAnswer,
+    HitAnswer,
+    Query,
+    QueryAnswer,
+    SearchAnswer,
+    SearchRequest,
+    SearchSeconds,
+)
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, ContentTypeError, OutOfRangeError
 from fieldmark.gallery.interface import Filter
-from fieldmark.media.loaders import detect_medium
-from fieldmark.types import MEDIA, Hit, Item, Medium
-from fieldmark.workflows.encode import encode_item, project
+from fieldmark.relevance.result import Marks, RankedHit
+from fieldmark.types import Item, Medium
+from fieldmark.workflows.search import ItemId
 
 
 async def search(request: Request) -> SearchAnswer:
@@ -70,59 +75,48 @@ def filter_of(wanted: SearchRequest) -> Filter:
         set_names=chosen(wanted.set_names),
         licenses=chosen(wanted.licenses),
         groups=chosen(wanted.groups),
-        exclude_item_ids=chosen([each.item_id for each in wanted.queries if each.item_id is not None]),
     )
 
 
 def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Searches, in a thread; the files are there as long as this runs."""
-    started = time.perf_counter()
-    parts = [_embed_file(service, path) for path in files] + [_embed_query(service, each) for each in wanted.queries]
-    encoded = time.perf_counter()
-    vector = np.mean([each for _, each in parts], axis=0)
-    where = filter_of(wanted)
-    hits: list[Hit] = []
-    for media in [[each] for each in wanted.media or MEDIA] if wanted.per_medium else [wanted.media]:
-        chosen = replace(where, media=frozenset(media) or None)
-        hits += service.gallery.index.search(vector, k=wanted.k, where=chosen, by_segment=wanted.by_segment)
-    hits.sort(key=lambda hit: -hit.score)
-    done = time.perf_counter()
-    media_met = list(dict.fromkeys(medium for medium, _ in parts))
+    marks = Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant))
+    for item_id in sorted(marks.relevant | marks.irrelevant):
+        service.stored_item(item_id)
+    found = service.newest_gallery().search(
+        [*files, *(_query_of(each, service) for each in wanted.queries)],
+        k=wanted.k,
+        where=filter_of(wanted),
+        by_segment=wanted.by_segment,
+        per_medium=wanted.per_medium,
+        marks=marks,
+    )
+    collection = None
+    if found.collection is not None:
+        collection = CollectionAnswer(
+            probability=found.collection.probability,
+            is_likely=found.collection.is_likely,
+            threshold=found.collection.threshold,
+        )
     return SearchAnswer(
-        query=QueryAnswer(medium=media_met[0], media=media_met),
-        collection=None,
-        hits=[describe_hit(hit, rank=rank, service=service) for rank, hit in enumerate(hits, start=1)],
-        seconds=SearchSeconds(encode=round(encoded - started, 4), search=round(done - encoded, 4)),
+        query=QueryAnswer(medium=found.medium, media=list(found.media), class_name=found.class_name),
+        collection=collection,
+        hits=[describe_hit(hit, service) for hit in found.hits],
+        seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )
 
 
-def _embed_file(service: Service, path: Path) -> tuple[Medium, Float[np.ndarray, " dim"]]:
-    return _embed(service, Item(path.name, detect_medium(path), path=path))
-
-
-def _embed_query(service: Service, query: Query) -> tuple[Medium, Float[np.ndarray, " dim"]]:
+def _query_of(query: Query, service: Service) -> Item | ItemId:
+    """A query as the library takes it. A text from outside is never taken for a path, whatever it says."""
     if query.item_id is not None:
-        known = service.gallery.index.get(service.stored_item(query.item_id).item.item_id)
-        return known.items[0].medium, _unit(known.embedding)
-    return _embed(service, Item("query", Medium.TEXT, text=query.text))
+        return ItemId(service.stored_item(query.item_id).item.item_id)
+    return Item("query", Medium.TEXT, text=query.text)
 
 
-def _embed(service: Service, item: Item) -> tuple[Medium, Float[np.ndarray, " dim"]]:
-    model = service.gallery.model
-    embedding, _ = project(encode_item(item, model=model), medium=item.medium, network=model.network)
-    return item.medium, _unit(embedding)
-
-
-def _unit(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " dim"]:
-    mean = embedding.mean(axis=0)
-    unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
-    return unit
-
-
-def describe_hit(hit: Hit, *, rank: int, service: Service) -> HitAnswer:
+def describe_hit(hit: RankedHit, service: Service) -> HitAnswer:
     """A hit as the API gives it: a file name for the path, and addresses."""
     facts = asdict(hit)
     path = facts.pop("path")
     item = Item(hit.item_id, hit.medium, path=None if path is None else Path(path), text=hit.text)
     addresses = addresses_of(item, limits=service.preview_limits)
-    return HitAnswer.model_validate({"name": file_name(path), **facts, "rank": rank, **addresses})
+    return HitAnswer.model_validate({"name": file_name(path), **facts, **addresses})

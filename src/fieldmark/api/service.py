@@ -16,8 +16,10 @@ from fieldmark.api.room import Doorkeeper, Room
 from fieldmark.config import ServeLimits
 from fieldmark.errors import UnknownItemError
 from fieldmark.gallery.interface import Filter, StoredItem
+from fieldmark.relevance.stored import read_judgment
 from fieldmark.types import MediaLimits
 from fieldmark.workflows.encode import Host
+from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.map import GalleryMap, draw_map
 from fieldmark.workflows.search import Gallery
 
@@ -53,6 +55,7 @@ class Service:
         self.search_room = self._room("search", workers=1, places=limits.search_places)
         self.preview_room = self._room("preview", workers=2, places=limits.preview_places)
         self.lookup_room = self._room("lookup", workers=2, places=limits.lookup_places)
+        self._judgment_written = -1
         self._map_guard = threading.Lock()
         self._map: tuple[tuple[int, int], GalleryMap] | None = None
         gallery.model.limits = query_limits(gallery.model.limits, limits)
@@ -66,6 +69,18 @@ class Service:
     def preview_limits(self) -> MediaLimits:
         """What a file of the gallery may cost when it is drawn."""
         return MediaLimits(max_segment_seconds=self.limits.max_preview_seconds)
+
+    def newest_gallery(self) -> Gallery:
+        """The gallery with the calibration that stands beside it now: another process, or a job, may have indexed."""
+        path = self.gallery.folder / JUDGMENT_NAME
+        try:
+            written = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            written = 0
+        if written != self._judgment_written:
+            self.gallery.judgment = read_judgment(path)
+            self._judgment_written = written
+        return self.gallery
 
     def stored_item(self, item_id: str) -> StoredItem:
         """An item of the gallery.

@@ -83,13 +83,13 @@ async def show_health(request: Request) -> HealthAnswer:
 async def show_metrics(request: Request) -> Response:
     """Counts, times and memory, as Prometheus reads them."""
     service = service_of(request)
-    gauges: dict[str, float] = {
+    gauges: dict[str, int | float] = {
         "resident_bytes": resident_bytes(),
         "cache_bytes": service.cache.held_bytes,
         "uploads": service.uploads.inside,
         "job_running": sum(job.state.value == "running" for job in service.desk.jobs()),
     }
     gauges |= {f"{room.name}_inside": room.inside for room in service.rooms}
-    counters: dict[str, float] = {f"{room.name}_refused_total": room.refused for room in service.rooms}
+    counters: dict[str, int | float] = {f"{room.name}_refused_total": room.refused for room in service.rooms}
     text = service.metrics.render(gauges=gauges, counters=counters)
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")

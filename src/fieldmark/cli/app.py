@@ -12,6 +12,7 @@ from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.gallery import gallery_app
+from fieldmark.cli.search import marks_app, search
 from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
@@ -20,7 +21,6 @@ from fieldmark.cli.terminal import (
     Manifest,
     Quiet,
     TerminalReporter,
-    parse_media,
     print_line,
     print_result,
 )
@@ -42,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+app.add_typer(marks_app, name="marks")
 app.add_typer(evaluation_app)
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(serving_app)
@@ -192,26 +193,7 @@ def index(
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
-@app.command()
-def search(
-    query: Annotated[str, typer.Argument(help="a file of any medium, or quoted text", show_default=False)],
-    *,
-    gallery: GalleryPath,
-    medium: Annotated[
-        str | None, typer.Option("--medium", help="only hits of these media, such as image,audio; default all")
-    ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="number of hits")] = 10,
-    as_json: Json = False,
-) -> None:
-    """Rank the gallery's items by how near they are to a photo, a text, a video or a sound."""
-    media_names = parse_media(medium)  # before the libraries load, so that a wrong name is told at once
-    from fieldmark.types import Medium
-    from fieldmark.workflows.encode import Host
-    from fieldmark.workflows.search import Gallery
-
-    media = tuple(Medium(name) for name in media_names)
-    result = Gallery.open(gallery, host=Host.from_environment()).search(query, k=k, media=media)
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+app.command()(search)
 
 
 def main() -> None:

@@ -32,11 +32,13 @@ from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, 
 from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
 from fieldmark.gallery.folder import (
     TABLE,
+    data_bytes,
     failing_as_damaged,
     lost_version,
     reason_of,
     record_newest,
     versions_in,
+    versions_stamp,
     writing_alone,
 )
 from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
@@ -66,6 +68,10 @@ WAIT_SECONDS = 60.0
 VERSION_LIMIT = 128
 """Every write leaves a version, with a list of all parts; the write that makes so many compacts them into one."""
 
+DISK_FACTOR, DISK_FREE_BYTES, FACT_BYTES = 3, 2**23, 256
+"""The write that makes the rows on disk so many times as large as those that count, and 8 MiB, compacts them as well;
+a row's facts are taken to be of 256 bytes."""
+
 SUPERSEDED_KEPT = timedelta(milliseconds=1)
 """Compaction drops every older version at once; a reader that loses its version goes on with the newest."""
 
@@ -86,7 +92,7 @@ class LanceIndex(SegmentIndex):
         self._wait_seconds = wait_seconds
         self._exact_rows = exact_rows
         self._guard = threading.Lock()
-        self._sized: tuple[int, int, Approximation | None] | None = None
+        self._sized: tuple[int | None, tuple[int, int, Approximation | None] | None] = (None, None)
         self._loaded: tuple[int, Snapshot] | None = None
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
@@ -223,9 +229,9 @@ class LanceIndex(SegmentIndex):
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
         if not np.isfinite(query).all() or not query.any():
             raise NonFiniteEmbeddingError(item_ids=("the query",))
-        row_count, known = self._size()
+        version, row_count, known = self._size()
         if row_count <= self._exact_rows:
-            return self._newest().search(query, k=k, where=where, by_segment=by_segment)
+            return self._newest(version).search(query, k=k, where=where, by_segment=by_segment)
         return self._reading(
             lambda: search_approximately(self._table, query, k=k, where=where, by_segment=by_segment, known=known)
         )
@@ -284,7 +290,7 @@ class LanceIndex(SegmentIndex):
 
     def approximation(self) -> Approximation | None:
         """What the index of a store above `exact_rows` is known to find; None for an exact search."""
-        row_count, known = self._size()
+        _, row_count, known = self._size()
         return known if row_count > self._exact_rows else None
 
     def unsound_items(self) -> dict[str, str]:
@@ -341,17 +347,24 @@ class LanceIndex(SegmentIndex):
         if dim != self._dim:
             raise DimensionMismatchError(got=dim, expected=self._dim, gallery=self._folder)
 
-    def _size(self) -> tuple[int, Approximation | None]:
-        """Segments of the newest version, and what its index is known to find; None where it has none."""
-        version, sized = self._refresh(), self._sized
+    def _size(self) -> tuple[int, int, Approximation | None]:
+        """The newest version, its segments, and what its index is known to find; None where it has none."""
+        (seen_stamp, sized), stamp = self._sized, versions_stamp(self._folder)
+        if sized is not None and stamp is not None and stamp == seen_stamp:
+            return sized
+        version = self._refresh()
         if sized is None or sized[0] != version:
             with failing_as_damaged(self._folder):
                 known = load_approximation(self._folder)
-            sized = self._sized = version, self.segment_count(), known
-        return sized[1:]
+            sized = version, self.segment_count(), known
+        self._sized = stamp, sized
+        return sized
 
-    def _newest(self) -> Snapshot:
-        """The newest version in memory, loaded once however many threads ask."""
+    def _newest(self, version: int) -> Snapshot:
+        """A version, or a newer one, in memory; loaded once however many threads ask."""
+        loaded = self._loaded
+        if loaded is not None and loaded[0] == version:
+            return loaded[1]
         with self._guard:
             version = self._refresh()
             if self._loaded is None or self._loaded[0] != version:
@@ -398,7 +411,9 @@ class LanceIndex(SegmentIndex):
 
     def _compact_when_due(self) -> None:
         try:
-            if len(versions_in(self._folder)) >= VERSION_LIMIT:
+            live_bytes = self._table.count_rows() * (4 * self._dim + FACT_BYTES)
+            is_bloated = data_bytes(self._folder) > DISK_FACTOR * live_bytes + DISK_FREE_BYTES
+            if is_bloated or len(versions_in(self._folder)) >= VERSION_LIMIT:
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class
             logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))

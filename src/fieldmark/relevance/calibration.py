@@ -43,9 +43,9 @@ class Curve:
     relevant_count: int
     query_count: int
 
-    def logit(self, score: Float[np.ndarray, " hit"]) -> Float[np.ndarray, " hit"]:
+    def logit(self, score: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
         """Log-odds that query and hit are of one class."""
-        logit: Float[np.ndarray, " hit"] = self.slope * score + self.offset
+        logit: Float[np.ndarray, "*hit"] = self.slope * score + self.offset
         return logit
 
     @property
@@ -158,9 +158,9 @@ def fit_logistic(
     return weights
 
 
-def sigmoid(logit: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+def sigmoid(logit: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
     """The probability that log-odds stand for."""
-    probability: Float[np.ndarray, ...] = 0.5 * (1 + np.tanh(0.5 * np.asarray(logit)))
+    probability: Float[np.ndarray, "*hit"] = 0.5 * (1 + np.tanh(0.5 * np.asarray(logit)))
     return probability
 
 

@@ -20,7 +20,7 @@ LIMIT = 8.0
 THRESHOLD = 0.5
 
 
-def evidence(logits: Sequence[Float[np.ndarray, " hit"]]) -> float | None:
+def evidence(logits: Sequence[Float[np.ndarray, " _hit"]]) -> float | None:
     """Evidence of one query, from the log-odds of items in each medium; None where no medium has an item."""
     best = [np.clip(np.sort(logit)[-DEPTH:], -LIMIT, LIMIT).mean() for logit in logits if logit.size]
     return float(np.mean(best)) if best else None
@@ -33,5 +33,6 @@ def answer(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | None:
     """
     if not found:
         return None
-    total = sum(curve.logit(np.array([value]))[0] for value, curve in found)
-    return CollectionAnswer(float(sigmoid(np.array(total / np.sqrt(len(found))))), THRESHOLD)
+    logits = np.array([curve.logit(np.array([value]))[0] for value, curve in found])
+    total = logits.sum(keepdims=True) / np.sqrt(len(found))
+    return CollectionAnswer(float(sigmoid(total)[0]), THRESHOLD)

@@ -1,7 +1,7 @@
 """What a search answers: its hits, and whether the collection holds the query's class at all."""
 
 import textwrap
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from fieldmark.types import Medium
 
@@ -80,12 +80,16 @@ class SearchResult:
         media: Of the queries, in their order.
         collection: None where nothing could be calibrated.
         class_name: The class that a text query names, if any.
+        encode_seconds: What reading the queries took.
+        rank_seconds: What the rest took.
     """
 
     media: tuple[Medium, ...]
     hits: tuple[RankedHit, ...]
     collection: CollectionAnswer | None = None
     class_name: str | None = None
+    encode_seconds: float = field(default=0.0, compare=False)
+    rank_seconds: float = field(default=0.0, compare=False)
 
     @property
     def medium(self) -> Medium:

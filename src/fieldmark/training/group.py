@@ -148,8 +148,10 @@ def open_group(device: torch.device) -> Iterator[Group]:
         yield Group()
         return
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    group = Group(place=dist.get_rank(), size=dist.get_world_size())
     try:
-        yield Group(place=dist.get_rank(), size=dist.get_world_size())
+        yield group
+        group.wait()  # so that none hangs up while another still listens
     finally:
         dist.destroy_process_group()
 

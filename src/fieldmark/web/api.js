@@ -90,6 +90,8 @@ export const startJob = async (source) => (await post("/v1/jobs", { source })).j
 export const cancelJob = (jobId) => call(`/v1/jobs/${encodeURIComponent(jobId)}`, { method: "DELETE" });
 export const saveClass = async (className, itemIds) =>
   (await post("/v1/marks/classes", { class_name: className, item_ids: itemIds })).json();
+export const getSavedClasses = async () => (await get("/v1/marks/classes")).classes;
+export const undoClass = (number) => call(`/v1/marks/classes/${number}`, { method: "DELETE" });
 
 let gallery = null;
 let classes = null;
@@ -106,9 +108,12 @@ export function forget() {
   gallery = classes = null;
 }
 
-/** Saves an export to the person's disk. */
-export async function exportItems(format, itemIds) {
-  const answer = await post("/v1/marks/export", { format, item_ids: itemIds });
+const EXPORTED = ["item_id", "rank", "score", "probability", "start_seconds", "end_seconds", "margin", "look_alike"];
+
+/** Saves hits, with their moments, to the person's disk; gives the name of the file. */
+export async function exportHits(format, hits) {
+  const sent = hits.map((hit) => Object.fromEntries(EXPORTED.map((key) => [key, hit[key]])));
+  const answer = await post("/v1/marks/export", { format, hits: sent });
   const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? `fieldmark.${format}`;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());

@@ -51,8 +51,9 @@ function score(hit) {
   );
 }
 
-/** Why the hit is this class and not its look-alike. */
-function reason(hit, actions) {
+/** Why the hit is this class and not its look-alike; `named` is the class that the query's words name. */
+function reason(hit, actions, named) {
+  if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "by its name" });
   if (!hit.look_alike || hit.margin === null) return null;
   const amount = Math.abs(hit.margin).toFixed(3);
   const side = hit.margin >= 0 ? "nearer than" : "farther than";
@@ -110,7 +111,7 @@ function markButton(name, label, hit, marks) {
  * A hit of a search. `place` is its rank among the hits of its medium; `actions`: compare, moreLike, onlyGroup;
  * `marks`: what the person called right and wrong.
  */
-export function hitCard(hit, place, { actions, marks }) {
+export function hitCard(hit, place, { actions, marks, named }) {
   const mark = marks.of(hit.item_id);
   return element(
     "li",
@@ -121,7 +122,7 @@ export function hitCard(hit, place, { actions, marks }) {
         element("h3", { text: shownName(hit.class_name) }),
         score(hit)),
       element("div", { class: "content" }, content(hit)),
-      reason(hit, actions),
+      reason(hit, actions, named),
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },

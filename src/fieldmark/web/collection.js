@@ -1,6 +1,6 @@
 // What the gallery holds, and the indexing of more.
 
-import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, startJob } from "./api.js";
+import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, getSavedClasses, startJob, undoClass } from "./api.js";
 import { button, count, element, icon, MEDIA, MEDIUM_NAMES, shownName, toast } from "./dom.js";
 
 const FIRST_SHARES = 6;
@@ -13,7 +13,7 @@ function shownBytes(bytes) {
 
 /** The view of the collection. `actions`: searchClass, refresh. */
 export async function collectionView(actions) {
-  const [gallery, classes] = await Promise.all([getGallery(), getClasses()]);
+  const [gallery, classes, saved] = await Promise.all([getGallery(), getClasses(), getSavedClasses()]);
   return element(
     "div",
     { class: "collection" },
@@ -21,6 +21,7 @@ export async function collectionView(actions) {
     numbers(gallery),
     gallery.sources.length > 0 ? await jobsPanel(gallery.sources, actions) : null,
     classTable(classes, actions),
+    savedClasses(saved.filter((each) => !each.is_undone), actions),
     element("div", { class: "shares" }, shares("Sets", gallery.set_counts, "no set"), shares("Licenses", gallery.license_counts, "no license given")),
     facts(gallery),
   );
@@ -55,6 +56,25 @@ function classTable(classes, actions) {
       element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col", text: "Species" }), MEDIA.map((medium) => element("th", { scope: "col", text: MEDIUM_NAMES[medium][1] })))), element("tbody", {}, rows))));
 }
 
+/** What was saved from marks, and the way back. */
+function savedClasses(saved, actions) {
+  if (saved.length === 0) return null;
+  const undo = async (each) => {
+    try {
+      await undoClass(each.number);
+    } catch (error) {
+      toast(error.message);
+      return;
+    }
+    forget();
+    actions.refresh();
+  };
+  return element("section", {}, element("h2", { text: "Saved from marks" }),
+    element("ul", { class: "share-list saved" }, saved.map((each) => element("li", {},
+      element("span", { text: `${shownName(each.class_name)}: ${count(Object.keys(each.former_names).length, "item", "items")}` }),
+      button("wrong", { text: "Undo", class: "plain framed", "aria-label": `Undo ${shownName(each.class_name)}`, onclick: () => undo(each) })))));
+}
+
 function shares(title, counts, nameless) {
   const rows = Object.entries(counts).sort((one, other) => other[1] - one[1]);
   if (rows.length === 0) return null;
@@ -68,7 +88,7 @@ function facts(gallery) {
   const rows = [
     ["On disk", shownBytes(gallery.bytes)],
     ["Queries of", gallery.media.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")],
-    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.join(", ") : "no pair of media: scores are shown"],
+    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.map((pair) => pair.replace("_to_", " → ")).join(", ") : "no pair of media: scores are shown"],
     ["Fingerprint", gallery.fingerprint],
   ];
   return element("section", {}, element("h2", { text: "Facts" }), element("dl", { class: "fact-list" }, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])));

@@ -2,7 +2,7 @@
 
 import { getItem, getMap } from "./api.js";
 import { itemCard } from "./card.js";
-import { announce, button, count, element, errorPanel, icon, MEDIA, MEDIUM_NAMES, shownName } from "./dom.js";
+import { announce, button, count, element, errorPanel, MEDIA, MEDIUM_NAMES, shownName } from "./dom.js";
 import { silence } from "./player.js";
 
 const REACH_PIXELS = 14;

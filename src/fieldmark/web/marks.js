@@ -1,6 +1,6 @@
 // What a person called right and wrong: it moves the search at once, becomes a class, or leaves as a file.
 
-import { exportItems, forget, saveClass } from "./api.js";
+import { exportHits, forget, saveClass } from "./api.js";
 import { announce, button, byId, count, element, icon, openDialog, shownName, toast } from "./dom.js";
 import { FORMATS } from "./results.js";
 
@@ -26,7 +26,7 @@ export class Marks {
   /** Marks a hit; the same mark again takes it away. */
   toggle(hit, value) {
     if (this.of(hit.item_id) === value) this.marked.delete(hit.item_id);
-    else this.marked.set(hit.item_id, { value, className: hit.class_name });
+    else this.marked.set(hit.item_id, { value, hit });
     announce(`${this.ids("relevant").length} right, ${this.ids("irrelevant").length} wrong. Ranking anew.`);
     this.change();
   }
@@ -60,7 +60,7 @@ export class Marks {
 
   /** The class that most of the right hits have: what a person likely wants to call them. */
   likelyName() {
-    const names = [...this.marked.values()].filter((mark) => mark.value === "relevant" && mark.className).map((mark) => mark.className);
+    const names = [...this.marked.values()].filter((mark) => mark.value === "relevant" && mark.hit.class_name).map((mark) => mark.hit.class_name);
     return names.sort((one, other) => names.filter((name) => name === other).length - names.filter((name) => name === one).length)[0] ?? "";
   }
 
@@ -92,7 +92,7 @@ export class Marks {
   }
 
   askForFormat() {
-    const right = this.ids("relevant");
+    const right = [...this.marked.values()].filter((mark) => mark.value === "relevant").map((mark) => mark.hit);
     const choose = async (format) => {
       close();
       await saveExport(format, right);
@@ -106,9 +106,9 @@ export class Marks {
 }
 
 /** Saves an export and tells how it went. */
-export async function saveExport(format, itemIds) {
+export async function saveExport(format, hits) {
   try {
-    toast(`Saved as ${await exportItems(format, itemIds)}.`);
+    toast(`Saved as ${await exportHits(format, hits)}.`);
   } catch (error) {
     toast(error.message);
   }

@@ -53,7 +53,7 @@ function exportMenu(hits, onExport) {
     { class: "menu" },
     element("summary", { class: "plain framed" }, icon("export"), element("span", { text: "Export" })),
     element("div", { class: "menu-list" }, Object.entries(FORMATS).map(([format, text]) =>
-      element("button", { type: "button", class: "plain", text, onclick: (event) => (event.target.closest("details").open = false, onExport(format, hits.map((hit) => hit.item_id))) }))),
+      element("button", { type: "button", class: "plain", text, onclick: (event) => (event.target.closest("details").open = false, onExport(format, hits)) }))),
   );
 }
 
@@ -75,7 +75,7 @@ export function resultsView(answer, context) {
     { class: `results ${answer.collection && !answer.collection.is_likely ? "doubtful" : ""}` },
     verdict(answer),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
-    groups.map(([medium, hits]) => groupOf(medium, hits, context)),
+    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
   );
 }

@@ -29,6 +29,15 @@ class SavedClass:
     former_names: Mapping[str, str | None]
     is_undone: bool = False
 
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {**asdict(self), "former_names": dict(self.former_names)}
+
+    def to_text(self) -> str:
+        """One line: number, class, how many items, whether it was undone."""
+        undone = ", undone" if self.is_undone else ""
+        return f"{self.number}  {self.class_name}  {len(self.former_names):,} items{undone}"
+
 
 def save_class(folder: Path, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
     """Gives items of a gallery a class; both the label and the note of it outlive the process.

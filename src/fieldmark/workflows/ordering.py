@@ -48,9 +48,10 @@ def rank_candidates(
 
 def _entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
     margins = class_margins(candidates)
+    likely = None if candidates.logit is None else sigmoid(candidates.logit)
     entries = []
     for place, hit in enumerate(candidates.hits):
-        probability = None if candidates.logit is None else float(sigmoid(candidates.logit[place]))
+        probability = None if likely is None else float(likely[place])
         if class_name is not None and hit.class_name is not None:
             probability = 1.0 if hit.class_name == class_name else 0.0
         standard = None if candidates.standard is None else float(candidates.standard[place])

@@ -1,6 +1,7 @@
 """The verb `search`: a gallery opened with the model it was built with, asked with any medium."""
 
 import re
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -122,7 +123,9 @@ class Gallery:
         queries = (query,) if isinstance(query, str | Path | Item | ItemId) else tuple(query)
         if not queries:
             raise NoQueryError
+        started = time.perf_counter()
         voices = [self._voice(each) for each in queries]
+        heard_at = time.perf_counter()
         where = _narrowed(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
         class_name = self._class_named(queries)
         heard = [*voices, *self._marked(marks or Marks())]
@@ -137,6 +140,8 @@ class Gallery:
             hits=rank_candidates(candidates, k=k, per_medium=per_medium, class_name=class_name),
             collection=self._collection(voices, exclude=where.exclude_item_ids, class_name=class_name),
             class_name=class_name,
+            encode_seconds=heard_at - started,
+            rank_seconds=time.perf_counter() - heard_at,
         )
 
     def _voice(self, query: Query) -> Voice:
@@ -157,8 +162,8 @@ class Gallery:
 
     def _class_named(self, queries: Sequence[Query]) -> str | None:
         """The class that a single short text names."""
-        query = queries[0]
-        if len(queries) > 1 or not isinstance(query, str) or len(query) > LONGEST_NAME or _is_file(Path(query)):
+        query = _text_of(queries[0])
+        if len(queries) > 1 or query is None or len(query) > LONGEST_NAME:
             return None
         held = {count.class_name for count in self.index.counts() if count.class_name is not None}
         return class_named(query, folder=self.folder, class_names=sorted(held | set(self.model.class_names)))
@@ -258,6 +263,13 @@ def _item_of(query: Path | str | Item) -> Item:
     if isinstance(query, Path) or _looks_like_path(query):
         raise MissingFileError(path=query)
     return Item(item_id="query", medium=Medium.TEXT, text=query)
+
+
+def _text_of(query: Query) -> str | None:
+    """The words of a query that is a text; None for all others."""
+    if isinstance(query, Item):
+        return query.text if query.medium is Medium.TEXT else None
+    return query if isinstance(query, str) and not _is_file(Path(query)) else None
 
 
 def _is_file(path: Path) -> bool:

@@ -1,0 +1,362 @@
+"""Honest scores on real birds: calibration, "not in this collection", photo with song, marks, and songs to photos.
+
+    python benchmarks/open_set.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml --out runs/open
+
+Trains twice: on all species, and with some left out of training (with all their training items). The gallery is all
+items of the manifest; queries are test items, their own group left out. Every parameter is fitted on the test items of
+one half of the classes and measured on those of the other half, and the other way round.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+import fieldmark
+from fieldmark.data.shards import read_embeddings
+from fieldmark.relevance.calibration import Calibration, sigmoid
+from fieldmark.relevance.collection import THRESHOLD, answer, evidence
+from fieldmark.relevance.combining import Voice, combined_logit
+from fieldmark.relevance.fitting import Judgment, fit_judgment, item_scores
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+
+K = 12
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """All items as arrays, and the judgments fitted on either half of the classes.
+
+    Args:
+        judgments: By half; the first is fitted on the classes of half 0, and is for the queries of half 1.
+    """
+
+    items: tuple[Item, ...]
+    segment: np.ndarray
+    mean: np.ndarray
+    first: np.ndarray
+    medium: np.ndarray
+    class_name: np.ndarray
+    origin: np.ndarray
+    is_test: np.ndarray
+    half: np.ndarray
+    judgments: tuple[Judgment, Judgment]
+
+    def judgment(self, query: int) -> Judgment:
+        """The one that did not see the query's class."""
+        return self.judgments[1 - self.half[query]]
+
+    def scores(self, query: int) -> np.ndarray:
+        """Of one item with all."""
+        return item_scores(self.mean[query : query + 1], self.segment, first=self.first)[0]
+
+    def logits(self, query: int, score: np.ndarray) -> np.ndarray:
+        """Calibrated, by a judgment that did not see the query's class."""
+        voices = [Voice(MEDIA[self.medium[query]], self.mean[query])]
+        return self.combined([score], voices, self.judgment(query).calibration)
+
+    def combined(self, score: Sequence[np.ndarray], voices: Sequence[Voice], calibration: Calibration) -> np.ndarray:
+        """Log-odds of all items for several voices."""
+        logit = np.full(len(self.items), -np.inf)
+        for code, medium in enumerate(MEDIA):
+            columns = self.medium == code
+            part = combined_logit(np.stack(score)[:, columns], voices=voices, medium=medium, calibration=calibration)
+            if part is not None:
+                logit[columns] = part
+        return logit
+
+
+def main() -> None:
+    """Trains, measures and prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("manifest", type=Path)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--unseen", type=int, default=6, help="species left out of training in the second model")
+    arguments = parser.parse_args()
+    items = fieldmark.read_manifest(arguments.manifest)
+    names = sorted({item.class_name for item in items if item.class_name})
+    unseen = set(np.random.default_rng(0).permutation(names)[: arguments.unseen].tolist())
+    seen_all = load(embedded(items, left_out=set(), out=arguments.out / "all", config=arguments.config))
+    print_reliability(seen_all)
+    print_first_hits(seen_all)
+    print_songs_to_photos(seen_all)
+    print_fusion(seen_all)
+    print_marks(seen_all)
+    print_open_set(seen_all, np.array(names), title="species that the model was trained on")
+    some = load(embedded(items, left_out=unseen, out=arguments.out / "some", config=arguments.config))
+    print_open_set(some, np.array(sorted(unseen)), title="species that training never saw")
+
+
+def embedded(items: Sequence[Item], *, left_out: set[str], out: Path, config: str) -> Path:
+    """The embeddings of all items by a model trained without some classes; what is there already is used."""
+    out.mkdir(parents=True, exist_ok=True)
+    kept = [item for item in items if item.class_name not in left_out or item.split is Split.TEST]
+    if not (out / "run" / "receipt.json").is_file():
+        fieldmark.write_manifest(kept, out / "train.csv")
+        fieldmark.train(out / "train.csv", out=out / "run", config=fieldmark.load_config(config))
+    fieldmark.write_manifest(items, out / "all.csv")
+    fieldmark.embed(out / "all.csv", checkpoint=out / "run", out=out / "embeddings", split="all")
+    return out / "embeddings"
+
+
+def load(folder: Path) -> Table:
+    """The table of an embeddings folder."""
+    embeddings, info = read_embeddings(folder)
+    rows = embeddings.items
+    first = np.array([row for row in range(len(rows)) if row == 0 or rows[row] is not rows[row - 1]])
+    items = tuple(rows[row] for row in first)
+    total = np.add.reduceat(embeddings.embedding, first, axis=0)
+    class_name = np.array([item.class_name or "" for item in items])
+    names = np.unique(class_name)
+    of_half = dict(zip(names, np.random.default_rng(1).permutation(len(names)) % 2, strict=True))
+    return Table(
+        items=items,
+        segment=embeddings.embedding,
+        mean=total / np.linalg.norm(total, axis=1, keepdims=True),
+        first=first,
+        medium=np.array([MEDIA.index(item.medium) for item in items]),
+        class_name=class_name,
+        origin=np.array([item.group or item.item_id for item in items]),
+        is_test=np.array([item.split is Split.TEST for item in items]),
+        half=np.array([of_half[name] for name in class_name]),
+        judgments=tuple(fit_half(embeddings, info.class_names, of_half, half) for half in (0, 1)),
+    )
+
+
+def fit_half(embeddings: Embeddings, class_names: Sequence[str], of_half: dict[str, int], half: int) -> Judgment:
+    """The judgment of which only the test items of one half of the classes ask; all items stand in the gallery."""
+    hidden = {
+        item: replace(item, split=Split.TRAIN) for item in set(embeddings.items) if of_half[item.class_name] != half
+    }
+    asked = replace(embeddings, items=tuple(hidden.get(item, item) for item in embeddings.items))
+    known = {*class_names, *of_half}
+    return fit_judgment(asked, trained_classes=known, generator=np.random.default_rng(0))
+
+
+def queries(table: Table, *media: Medium) -> Iterator[int]:
+    """Test items of some media."""
+    for place in np.flatnonzero(table.is_test):
+        if MEDIA[table.medium[place]] in media:
+            yield int(place)
+
+
+def interval(values: Sequence[float], groups: Sequence[str]) -> str:
+    """Mean with its 95 % interval, by resampling groups."""
+    names, code = np.unique(np.array(groups), return_inverse=True)
+    sums, counts = np.bincount(code, weights=values), np.bincount(code)
+    drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), [0.025, 0.975])
+    return f"{np.mean(values):.3f} ({low:.3f} to {high:.3f})"
+
+
+def print_reliability(table: Table) -> None:
+    """Expected calibration error of each pair of media, on classes that the curves did not see."""
+    first = f"first {K}"
+    heading("query", "hit", "pairs", "ECE, all pairs", f"ECE, {first}", f"said, {first}", f"true, {first}")
+    for medium in MEDIA:
+        said: dict[int, list[np.ndarray]] = {code: [] for code in range(4)}
+        true: dict[int, list[np.ndarray]] = {code: [] for code in range(4)}
+        for query in queries(table, medium):
+            logit = table.logits(query, table.scores(query))
+            others = table.origin != table.origin[query]
+            for code in range(4):
+                columns = np.flatnonzero(others & (table.medium == code))
+                columns = columns[np.argsort(-logit[columns], kind="stable")]
+                said[code].append(sigmoid(logit[columns]))
+                true[code].append(table.class_name[columns] == table.class_name[query])
+        for code, hit in enumerate(MEDIA):
+            p, y = np.concatenate(said[code]), np.concatenate(true[code])
+            p12, y12 = (np.concatenate([each[:K] for each in values[code]]) for values in (said, true))
+            line(medium, hit, f"{p.size:,}", f"{ece(p, y):.4f}", ece(p12, y12), float(p12.mean()), float(y12.mean()))
+
+
+def heading(*names: str) -> None:
+    """The first two lines of a table."""
+    print(f"\n| {' | '.join(names)} |\n|{'---|' * len(names)}")
+
+
+def line(*cells: object) -> None:
+    """A line of a table; shares to three places."""
+    print("| " + " | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in cells) + " |")
+
+
+def ece(probability: np.ndarray, relevant: np.ndarray, bins: int = 15) -> float:
+    """Mean gap between what is said and what is true, in parts of equally many cases."""
+    parts = np.array_split(np.argsort(probability, kind="stable"), bins)
+    return float(
+        sum(
+            part.size / probability.size * abs(probability[part].mean() - relevant[part].mean())
+            for part in parts
+            if part.size
+        )
+    )
+
+
+def print_first_hits(table: Table) -> None:
+    """Which media the first hits are of, how many are right, and MAP over all media, by score and by probability."""
+    heading("query", "order", *MEDIA, f"right among {K}", "MAP to all")
+    for medium in MEDIA:
+        found: dict[str, list[tuple[np.ndarray, float, float]]] = {"score": [], "probability": []}
+        for query in queries(table, medium):
+            score = table.scores(query)
+            others = table.origin != table.origin[query]
+            relevant = table.class_name == table.class_name[query]
+            for name, value in (("score", score), ("probability", table.logits(query, score))):
+                order = listed(value, table.medium, others, by_turn=name == "probability")
+                right = relevant[order]
+                precision = np.cumsum(right) / np.arange(1, right.size + 1)
+                share = np.bincount(table.medium[order[:K]], minlength=4) / K
+                found[name].append((share, right[:K].mean(), precision[right].mean() if right.any() else 0.0))
+        for name, values in found.items():
+            shares = [f"{share:.2f}" for share in np.mean([share for share, _, _ in values], axis=0)]
+            line(medium, name, *shares, *(float(np.mean([each[place] for each in values])) for place in (1, 2)))
+
+
+def listed(value: np.ndarray, medium: np.ndarray, allowed: np.ndarray, *, by_turn: bool) -> np.ndarray:
+    """Items in the order of a search: by value, or, from 99 % on, the media in turns."""
+    order = np.flatnonzero(allowed)[np.argsort(-value[allowed], kind="stable")]
+    if not by_turn:
+        return order
+    certain = order[sigmoid(value[order]) >= 0.99]
+    turn = np.array([np.sum(medium[certain[:place]] == medium[item]) for place, item in enumerate(certain)])
+    return np.concatenate(
+        [certain[np.lexsort((medium[certain], turn))] if certain.size else certain, order[certain.size :]]
+    )
+
+
+def print_songs_to_photos(table: Table) -> None:
+    """A song as query: how many of the first 10 photos are of its species."""
+    for name, photos in (("all photos", table.medium == 0), ("test photos", (table.medium == 0) & table.is_test)):
+        asked = list(queries(table, Medium.AUDIO))
+        right = [precision_at_10(table, table.scores(query), query, photos) for query in asked]
+        shown = interval(right, table.origin[asked])
+        print(f"\nsong to photo ({name}, {photos.sum()}), {len(asked)} recordings: first 10 right {shown}")
+
+
+def precision_at_10(table: Table, value: np.ndarray, query: int, allowed: np.ndarray) -> float:
+    """Share of the first 10 allowed items that are of the query's class."""
+    places = np.flatnonzero(allowed)
+    order = places[np.argsort(-value[places], kind="stable")[:10]]
+    return float((table.class_name[order] == table.class_name[query]).mean())
+
+
+def print_fusion(table: Table) -> None:
+    """A text, or a photo, with a song of the same species, against each alone."""
+    rng = np.random.default_rng(0)
+    heading("first", "second", "hits", "pairs", "first alone", "second alone", "both", "both less the better")
+    for medium in (Medium.IMAGE, Medium.TEXT):
+        for hit in (Medium.TEXT, Medium.IMAGE, Medium.AUDIO):
+            rows = []
+            groups = []
+            for song in queries(table, Medium.AUDIO):
+                mates = [place for place in queries(table, medium) if table.class_name[place] == table.class_name[song]]
+                if not mates:
+                    continue
+                found = fused(table, int(rng.choice(mates)), song, MEDIA.index(hit))
+                if found is not None:
+                    rows.append(found)
+                    groups.append(table.origin[song])
+            first, second, both = np.array(rows).T
+            better = first if first.mean() >= second.mean() else second
+            alone = float(first.mean()), float(second.mean())
+            line(medium, "audio", hit, len(rows), *alone, interval(both, groups), interval(both - better, groups))
+
+
+def fused(table: Table, first: int, second: int, hit: int) -> tuple[float, ...] | None:
+    """Average precision of the test items of one medium for two queries and for both; None without relevant ones."""
+    others = ~np.isin(table.origin, table.origin[[first, second]]) & (table.medium == hit) & table.is_test
+    score = [table.scores(first), table.scores(second)]
+    voices = [Voice(MEDIA[table.medium[place]], table.mean[place]) for place in (first, second)]
+    both = table.combined(score, voices, table.judgment(first).calibration)
+    relevant = table.class_name == table.class_name[first]
+    if not (relevant & others).any():
+        return None
+    return tuple(average_precision(value[others], relevant[others]) for value in (*score, both))
+
+
+def average_precision(value: np.ndarray, relevant: np.ndarray) -> float:
+    """Divided by all relevant items, of which there is one at least."""
+    right = relevant[np.argsort(-value, kind="stable")]
+    precision = np.cumsum(right) / np.arange(1, right.size + 1)
+    return float(precision[right].mean())
+
+
+def print_marks(table: Table) -> None:
+    """Right hits among the first 10 before and after a person marked the first three, which are left out of both."""
+    heading("query", "hits", "queries", "before", "after 3 marks", "gain")
+    for medium in MEDIA:
+        for hit in (Medium.IMAGE, Medium.TEXT, Medium.AUDIO):
+            rows = [marked(table, query, MEDIA.index(hit)) for query in queries(table, medium)]
+            before, after = np.array(rows).T
+            groups = table.origin[list(queries(table, medium))]
+            gain = interval(after - before, groups)
+            line(medium, hit, len(rows), float(before.mean()), interval(after, groups), gain)
+
+
+def marked(table: Table, query: int, hit: int) -> tuple[float, float]:
+    """Precision of the first 10 test items of one medium, before and after marks on the first three of all media."""
+    score = table.scores(query)
+    logit = table.logits(query, score)
+    others = (table.origin != table.origin[query]) & table.is_test
+    marks = listed(logit, table.medium, others, by_turn=True)[:3]
+    voices = [Voice(MEDIA[table.medium[query]], table.mean[query])]
+    voices += [
+        Voice(MEDIA[table.medium[m]], table.mean[m], is_against=table.class_name[m] != table.class_name[query])
+        for m in marks
+    ]
+    scores = [score, *(table.scores(int(mark)) for mark in marks)]
+    after = table.combined(scores, voices, table.judgment(query).calibration)
+    allowed = others & (table.medium == hit) & ~np.isin(table.origin, table.origin[marks])
+    return precision_at_10(table, logit, query, allowed), precision_at_10(table, after, query, allowed)
+
+
+def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
+    """Each query of some classes with its class in the gallery, and with all items of its class taken out."""
+    print(f"\n{title}: {len(names)} species, each taken out in turn")
+    heading("query", "queries", "AUROC", "right at 50 %", "there, said not there", "not there, said there")
+    curves = []
+    for medium in MEDIA:
+        there, gone = [], []
+        for query in queries(table, medium):
+            if table.class_name[query] in names:
+                held = probability_held(table, query, without_class=False)
+                if held is not None:
+                    there.append(held)
+                    gone.append(probability_held(table, query, without_class=True))
+        if not there:
+            continue
+        a, b = np.array(there), np.array(gone)
+        auroc = ((a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])).mean()
+        right = ((a >= THRESHOLD).sum() + (b < THRESHOLD).sum()) / (a.size + b.size)
+        wrong = f"{(a < THRESHOLD).sum()} of {a.size}", f"{(b >= THRESHOLD).sum()} of {b.size}"
+        line(medium, a.size, float(auroc), float(right), *wrong)
+        curves.append((medium, a, b))
+    heading("threshold", *(f"{medium}: there kept, not there refused" for medium, _, _ in curves))
+    for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
+        line(
+            f"{threshold:.1f}", *(f"{(a >= threshold).mean():.2f}, {(b < threshold).mean():.2f}" for _, a, b in curves)
+        )
+
+
+def probability_held(table: Table, query: int, *, without_class: bool) -> float | None:
+    """What a search says of the collection; None where it has nothing of the class but the query's group."""
+    shown = table.origin != table.origin[query]
+    same = table.class_name == table.class_name[query]
+    if not (shown & same).any():
+        return None
+    logit = table.logits(query, table.scores(query))
+    shown = shown & ~same if without_class else shown
+    value = evidence([logit[shown & (table.medium == code) & np.isfinite(logit)] for code in range(4)])
+    curve = table.judgment(query).holds.get(MEDIA[table.medium[query]])
+    if value is None or curve is None:
+        return None
+    said = answer([(value, curve)])
+    return None if said is None else said.probability
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Hits as files of other programs."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from fieldmark.relevance.export import ExportFormat, export_marks
+from fieldmark.relevance.result import RankedHit
+from fieldmark.types import Item, Medium
+
+SONG = RankedHit(
+    rank=1,
+    score=0.5,
+    probability=0.75,
+    item_id="a song",
+    medium=Medium.AUDIO,
+    class_name="Blue_Jay",
+    set_name="marsh",
+    group=None,
+    path="/birds/morning\tsong.ogg",
+    start_seconds=3.0,
+    end_seconds=6.25,
+    text=None,
+    source="https://example.org/1",
+    license="CC0",
+    margin=0.1,
+    look_alike="Mockingbird",
+)
+PHOTO = replace(SONG, item_id="photo", medium=Medium.IMAGE, path="/b.jpg", start_seconds=None, end_seconds=None)
+NOTE = Item("note", Medium.TEXT, text='says "jay",\nloudly')
+
+
+def test_csv_reads_back_with_all_columns():
+    rows = list(csv.DictReader(io.StringIO(export_marks([SONG, PHOTO, NOTE], format=ExportFormat.CSV))))
+    assert [row["item_id"] for row in rows] == ["a song", "photo", "note"]
+    assert (rows[0]["probability"], rows[0]["end_seconds"], rows[0]["look_alike"]) == ("0.75", "6.25", "Mockingbird")
+    assert (rows[1]["start_seconds"], rows[2]["text"], rows[2]["score"]) == ("", NOTE.text, "")
+
+
+def test_raven_table_has_a_numbered_selection_for_each_moment():
+    lines = export_marks([PHOTO, SONG, SONG], format=ExportFormat.RAVEN).splitlines()
+    names, *rows = [line.split("\t") for line in lines]
+    assert names[:5] == ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)"]
+    assert [row[0] for row in rows] == ["1", "2"]
+    assert all(len(row) == len(names) for row in rows)
+    assert dict(zip(names, rows[0], strict=True))["End Time (s)"] == "6.250000"
+    assert dict(zip(names, rows[0], strict=True))["Species"] == "Blue_Jay"
+
+
+def test_audacity_labels_are_start_end_and_text():
+    text = export_marks([SONG, PHOTO, NOTE], format=ExportFormat.AUDACITY)
+    assert text == "3.000000\t6.250000\tBlue_Jay [morning song.ogg]\n"
+
+
+def test_darwin_core_has_its_terms_and_says_what_a_person_and_what_a_machine_observed():
+    rows = list(csv.DictReader(io.StringIO(export_marks([SONG, NOTE], format=ExportFormat.DARWIN_CORE))))
+    assert [row["occurrenceID"] for row in rows] == ["a song", "note"]
+    assert [row["basisOfRecord"] for row in rows] == ["MachineObservation", "HumanObservation"]
+    assert (rows[0]["vernacularName"], rows[0]["datasetName"], rows[0]["license"]) == ("Blue Jay", "marsh", "CC0")
+    assert "0.750" in rows[0]["identificationRemarks"]
+
+
+@pytest.mark.parametrize("kind", ExportFormat)
+def test_export_of_nothing_has_no_rows(kind):
+    assert len(export_marks([], format=kind).splitlines()) <= 1
