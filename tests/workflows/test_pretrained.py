@@ -1,5 +1,6 @@
 """Folders to hand on: bit-equal after a round trip, a card of facts, and a hub that is only a fake here."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,7 +10,7 @@ import torch
 from fieldmark import Host, Medium, evaluate, from_pretrained, index, push_to_hub, save_pretrained, train
 from fieldmark.build import load_model
 from fieldmark.errors import CheckpointError, EvaluationFileError, HubError, RunExistsError
-from fieldmark.training.checkpoint import best_path, load_checkpoint
+from fieldmark.training.checkpoint import best_path, load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -57,6 +58,21 @@ def test_pretrained_folder_is_bit_equal_after_a_round_trip(folder, toy_run, toy_
     )
     again = save_pretrained(folder, folder.with_name("again")).folder
     assert (again / "model.safetensors").read_bytes() == (folder / "model.safetensors").read_bytes()
+
+
+def test_pretrained_folder_does_not_name_the_folder_of_a_start(toy_run, tmp_path):
+    file, kept = tmp_path / "started.safetensors", load_checkpoint(toy_run)
+    values = json.loads(kept.provenance.config_json)
+    values["model"]["start"] = str(tmp_path / "trunk.pth")
+    started = dataclasses.replace(kept.provenance, config_json=json.dumps(values))
+    save_checkpoint(file, dataclasses.replace(kept, provenance=started))
+    save_pretrained(file, tmp_path / "model")
+    assert str(tmp_path).encode() in file.read_bytes()
+    for written in (tmp_path / "model").iterdir():
+        assert str(tmp_path).encode() not in written.read_bytes()
+    model = load_model(tmp_path / "model", device=CPU)
+    assert model.config.model.start == "trunk.pth"
+    assert model.fingerprint == load_model(toy_run, device=CPU).fingerprint
 
 
 def test_pretrained_folder_holds_no_state_of_training(folder):

@@ -22,7 +22,7 @@ def import_(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Load a state dict of the authors' released FGCrossNet code; nothing in the file is run."""
+    """Load a state dict of the authors' released FGCrossNet code; no code in the file is run."""
     from fieldmark.workflows.checkpoint_import import import_checkpoint
 
     report = import_checkpoint(file, out=out, classes=classes)

@@ -69,7 +69,7 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
     """Puts the weights of the authors' released code into a run folder that every verb accepts.
 
     The configuration is that of the released code: its text reader, its crops, common statistics, and the logits as
-    the embedding. Nothing of the file is run.
+    the embedding. No code in the file is run.
 
     Args:
         file: A state dict, as `torch.save` or safetensors keeps it.

@@ -9,16 +9,18 @@ import torch
 
 from fieldmark import __version__
 from fieldmark.build import Model, load_model
+from fieldmark.config import FGCrossNetConfig
 from fieldmark.errors import HubError, MissingExtraError, RunExistsError
 from fieldmark.training.checkpoint import (
     PRETRAINED_NAME,
+    Checkpoint,
     best_path,
     load_checkpoint,
     save_checkpoint,
     write_durably,
 )
 from fieldmark.workflows.encode import Host
-from fieldmark.workflows.model_card import CardSources, portable_config, read_evaluation, write_card
+from fieldmark.workflows.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
 from fieldmark.workflows.train import RECEIPT_NAME
 
 CONFIG_NAME = "config.json"
@@ -69,7 +71,8 @@ def save_pretrained(
     """Writes a folder that every verb takes as a checkpoint: weights, configuration, class names and a model card.
 
     What only training needs, as centers and the optimizer's state, stays behind. Pretrained encoders are not in the
-    folder: the weights' file names them as the configuration does, local ones by their full path.
+    folder: the weights' file names them as the configuration does, local ones by their full path, where they are looked
+    for. The file that a trunk started from is no longer needed, and stands there without its folder.
 
     Args:
         checkpoint: A run or a checkpoint.
@@ -96,7 +99,7 @@ def save_pretrained(
         "class_names": list(model.class_names),
         "config": portable_config(model),
     }
-    save_checkpoint(folder / PRETRAINED_NAME, kept)
+    save_checkpoint(folder / PRETRAINED_NAME, _without_folder_of_start(kept, model))
     write_durably(folder / CONFIG_NAME, json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
     write_durably(folder / CARD_NAME, write_card(model, kept, sources).encode())
     return PretrainedReport(folder, model.fingerprint)
@@ -156,6 +159,15 @@ def push_to_hub(folder: Path | str, name: str, *, private: bool = True, hub: Hub
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise HubError(name=name, action="take", reason=_first_line(error)) from error
+
+
+def _without_folder_of_start(checkpoint: Checkpoint, model: Model) -> Checkpoint:
+    network = model.config.model
+    if not isinstance(network, FGCrossNetConfig) or network.start is None:
+        return checkpoint
+    network = network.model_copy(update={"start": plain_name(network.start)})
+    config = model.config.model_copy(update={"model": network})
+    return replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=config.to_json()))
 
 
 def _open_hub() -> Hub:
