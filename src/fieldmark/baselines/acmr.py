@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from fieldmark.baselines.baseline import Baseline, CommonSpace, Training, count_classes, draw_batches
+from fieldmark.baselines.baseline import Baseline, CommonSpace, Training, count_classes, draw_batches, take_steps
 from fieldmark.types import MEDIA, MediumBatch
 
 
@@ -48,15 +48,13 @@ class ACMR(Baseline):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(self, training)
-            optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr)
-            for step, batch in enumerate(draw_batches(training, steps=self.steps, seed=seed)):
-                reversal = self.adversary_weight * (2 / (1 + math.exp(-10 * step / self.steps)) - 1)
-                loss = self._loss(network, batch, reversal=reversal)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-        network.eval()
+            batches = enumerate(draw_batches(training, steps=self.steps, seed=seed))
+            losses = (self._loss(network, batch, reversal=self._reversal(step)) for step, batch in batches)
+            take_steps(network, losses, lr=self.lr)
         return CommonSpace({medium: network.projections[medium] for medium in training})
+
+    def _reversal(self, step: int) -> float:
+        return self.adversary_weight * (2 / (1 + math.exp(-10 * step / self.steps)) - 1)
 
     def _loss(self, network: "_Network", batch: Sequence[MediumBatch], *, reversal: float) -> Float[Tensor, ""]:
         placed = [network.projections[part.medium](part.inputs) for part in batch]

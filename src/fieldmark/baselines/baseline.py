@@ -8,7 +8,7 @@ from typing import final
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fieldmark.data.sampler import CrossMediaSampler
@@ -82,3 +82,17 @@ def draw_batches(training: Training, *, steps: int, seed: int) -> Iterator[list[
             MediumBatch(medium, training[medium].features[list(rows)], training[medium].label[list(rows)])
             for medium, rows in plan.rows
         ]
+
+
+def take_steps(network: nn.Module, losses: Iterator[Tensor], *, lr: float) -> None:
+    """Trains a network, a step for each loss, and leaves it ready for use.
+
+    Args:
+        losses: Each is asked for after the step before, so that it is that of the network as it then is.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), lr=lr)
+    for loss in losses:
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    network.eval()

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize, one_hot, softplus
 
-from fieldmark.baselines.baseline import Baseline, CommonSpace, Training, count_classes, draw_batches
+from fieldmark.baselines.baseline import Baseline, CommonSpace, Training, count_classes, draw_batches, take_steps
 from fieldmark.types import Medium, MediumBatch
 
 
@@ -42,13 +42,8 @@ class DSCMR(Baseline):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(self, training)
-            optimizer = torch.optim.AdamW(network.parameters(), lr=self.lr)
-            for batch in draw_batches(training, steps=self.steps, seed=seed):
-                loss = self._loss(network, batch)
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-        network.eval()
+            batches = draw_batches(training, steps=self.steps, seed=seed)
+            take_steps(network, (self._loss(network, batch) for batch in batches), lr=self.lr)
         return CommonSpace({medium: _Way(network, medium) for medium in training})
 
     def _loss(self, network: "_Network", batch: Sequence[MediumBatch]) -> Float[Tensor, ""]:
