@@ -1,6 +1,7 @@
 """A served gallery, asked in this process."""
 
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,3 +50,13 @@ def client(serve: Callable[..., "TestClient"]) -> "TestClient":
 def own_gallery(toy_gallery: Path, tmp_path: Path) -> Path:
     """A copy of the toy gallery that a test may change."""
     return Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
+
+
+@pytest.fixture
+def upload_folder(tmp_path, monkeypatch):
+    """Where uploads go in this test; nothing may be left in it at the end."""
+    folder = tmp_path / "uploads"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []

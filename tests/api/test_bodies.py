@@ -1,7 +1,6 @@
 """Bodies: counted while they arrive, refused early, and no file of theirs stays, whatever they hold."""
 
 import json
-import tempfile
 import time
 from pathlib import Path
 
@@ -12,14 +11,7 @@ from hypothesis import strategies as st
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
 
 
-@pytest.fixture(autouse=True)
-def upload_folder(tmp_path, monkeypatch):
-    """Where uploads go in this test; nothing may be left in it at the end."""
-    folder = tmp_path / "uploads"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
+pytestmark = pytest.mark.usefixtures("upload_folder")
 
 
 def part(name="file", content=b"a small brown bird", filename="note.txt", extra=b""):

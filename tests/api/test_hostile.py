@@ -3,7 +3,6 @@
 import io
 import random
 import struct
-import tempfile
 import zipfile
 import zlib
 
@@ -15,14 +14,7 @@ MUTATIONS = 25
 """Damaged copies of each medium's file."""
 
 
-@pytest.fixture(autouse=True)
-def upload_folder(tmp_path, monkeypatch):
-    """Where uploads go in this test; nothing may be left in it at the end."""
-    folder = tmp_path / "uploads"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    yield folder
-    assert list(folder.iterdir()) == []
+pytestmark = pytest.mark.usefixtures("upload_folder")
 
 
 def ask(client, content: bytes, name: str = "query"):
