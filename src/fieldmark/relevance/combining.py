@@ -17,13 +17,11 @@ class Voice:
     Args:
         embedding: Of length 1.
         is_against: Whether hits like it are not wanted.
-        is_mark: Whether it is an item that a person marked.
     """
 
     medium: Medium
     embedding: Float[np.ndarray, " dim"]
     is_against: bool = False
-    is_mark: bool = False
 
 
 def combined_logit(

@@ -9,63 +9,10 @@ from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy
 TAXONOMY_NAME = "taxonomy.csv"
 
 FRAME_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "of",
-        "for",
-        "by",
-        "and",
-        "with",
-        "in",
-        "any",
-        "all",
-        "some",
-        "this",
-        "that",
-        "my",
-        "find",
-        "show",
-        "search",
-        "me",
-        "like",
-        "photo",
-        "photos",
-        "picture",
-        "pictures",
-        "image",
-        "images",
-        "video",
-        "videos",
-        "clip",
-        "clips",
-        "sound",
-        "sounds",
-        "recording",
-        "recordings",
-        "text",
-        "texts",
-        "song",
-        "songs",
-        "call",
-        "calls",
-        "singing",
-        "calling",
-        "voice",
-        "bird",
-        "birds",
-        "species",
-        "male",
-        "males",
-        "female",
-        "females",
-        "adult",
-        "adults",
-        "young",
-        "juvenile",
-        "juveniles",
-    ]
+    "a an the of for by and with in any all some this that my find show search me like "  # noqa: SIM905 - reads as text
+    "photo photos picture pictures image images video videos clip clips sound sounds recording recordings text texts "
+    "song songs call calls singing calling voice bird birds species male males female females adult adults "
+    "young juvenile juveniles".split()
 )
 """English words that people put around a name: "song of the blue jay"."""
 

@@ -165,8 +165,12 @@ class Gallery:
         query = _text_of(queries[0])
         if len(queries) > 1 or query is None or len(query) > LONGEST_NAME:
             return None
-        held = {count.class_name for count in self.index.counts() if count.class_name is not None}
+        held = {name for name in self._held_names() if name is not None}
         return class_named(query, folder=self.folder, class_names=sorted(held | set(self.model.class_names)))
+
+    def _held_names(self) -> set[str | None]:
+        """The class names of the gallery's items; None where some have none."""
+        return {count.class_name for count in self.index.counts()}
 
     def _candidates(self, voices: Sequence[Voice], *, where: Filter, depth: int, by_segment: bool) -> list[Candidates]:
         return [
@@ -186,7 +190,7 @@ class Gallery:
     def _with_look_alike(self, candidates: Candidates, voices: Sequence[Voice], *, where: Filter) -> Candidates:
         """Looks for the nearest item of another class where all candidates of a medium are of one."""
         found = {hit.class_name for hit in candidates.hits} - {None}
-        held = {count.class_name for count in self.index.counts()} - {None} if len(found) == 1 else set()
+        held = self._held_names() - {None} if len(found) == 1 else set()
         names = frozenset(name for name in held - found if name is not None)
         if not names:
             return candidates
@@ -201,7 +205,7 @@ class Gallery:
     ) -> CollectionAnswer | None:
         """Whether the whole gallery, whatever the search was narrowed to, holds the class of the queries."""
         if class_name is not None:
-            names = {count.class_name for count in self.index.counts()}
+            names = self._held_names()
             if class_name in names or None not in names:
                 return CollectionAnswer(float(class_name in names), THRESHOLD)
         found = []
