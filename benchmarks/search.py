@@ -3,10 +3,10 @@
     python benchmarks/search.py --out DIR --sizes 10000,100000,1000000
 
 Makes segments as a trained space has them (classes apart, members around them, four media), stores them as `fieldmark
-index` does, and asks the three in turn with the same queries, so that a busy machine is busy for all of them. What is
-timed begins with a query's embedding and ends with ten hits: of items with all their facts for the gallery, of row
-numbers for numpy, of item ids for LanceDB. LanceDB is asked twice, with a scan and with an IVF_FLAT index of its own
-default settings.
+index` does, and asks the three the same queries, some in a row of each, in another order each time, so that a busy
+machine is busy for all of them. (`--in-a-row 1` shows each with caches that another left cold.) What is timed begins
+with a query's embedding and ends with ten hits: of items with all their facts for the gallery, of row numbers for
+numpy, of item ids for LanceDB. LanceDB is asked twice, with a scan and with an IVF_FLAT index of its own settings.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
-K = 10
+K, WARM_UP = 10, 20
 CLASS_COUNT = 500
 SPREAD = 0.8
 """Length of what sets a member apart from its class, against the class's own 1."""
@@ -41,20 +41,28 @@ def main() -> None:
     parser.add_argument("--sizes", default="10000,100000,1000000")
     parser.add_argument("--dim", type=int, default=512, help="that of the preset 'fieldmark'")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--in-a-row", type=int, default=20, help="queries before the next is asked")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     results = []
     for size in map(int, arguments.sizes.split(",")):
         folder = arguments.out / str(size)
         results.append(
-            measure(folder, size=size, dim=arguments.dim, query_count=arguments.queries, seed=arguments.seed)
+            measure(
+                folder,
+                size=size,
+                dim=arguments.dim,
+                query_count=arguments.queries,
+                seed=arguments.seed,
+                in_a_row=arguments.in_a_row,
+            )
         )
         print_result(results[-1])
         (arguments.out / "search.json").write_text(json.dumps(results, indent=1))
         shutil.rmtree(folder)
 
 
-def measure(folder: Path, *, size: int, dim: int, query_count: int, seed: int) -> dict[str, float]:
+def measure(folder: Path, *, size: int, dim: int, query_count: int, seed: int, in_a_row: int) -> dict[str, float]:
     """Build times, latencies, memory and recall at one size."""
     shutil.rmtree(folder, ignore_errors=True)
     result: dict[str, float] = {"segments": size, "dim": dim}
@@ -70,14 +78,17 @@ def measure(folder: Path, *, size: int, dim: int, query_count: int, seed: int) -
     matrix = np.concatenate([each.embedding for each in blocks(size, dim=dim, seed=seed)])
     scanned, indexed = bare_tables(folder / "bare", matrix, result=result)
     queries = make_queries(query_count, dim=dim, seed=seed)
-    asked: dict[str, Callable[[np.ndarray], object]] = {
-        "gallery": lambda query: index.search(query, k=K),
-        "gallery_filtered": lambda query: index.search(query, k=K, where=Filter(media=frozenset({Medium.IMAGE}))),
-        "numpy": lambda query: ask_numpy(matrix, query),
-        "lancedb_scan": lambda query: ask_lancedb(scanned, query),
-        "lancedb_ivf": lambda query: ask_lancedb(indexed, query),
+    others = np.roll(queries, query_count // 2, axis=0)  # the gallery keeps its last products: no query twice in a row
+    photos = Filter(media=frozenset({Medium.IMAGE}))
+    asked: dict[str, Callable[[int], object]] = {
+        "gallery": lambda place: index.search(queries[place], k=K),
+        "gallery_filtered": lambda place: index.search(others[place], k=K, where=photos),
+        "numpy": lambda place: ask_numpy(matrix, queries[place]),
+        "lancedb_scan": lambda place: ask_lancedb(scanned, queries[place]),
+        "lancedb_ivf": lambda place: ask_lancedb(indexed, queries[place]),
     }
-    seconds = time_in_turn(asked, queries)
+    order = np.random.default_rng([seed, 3])
+    seconds = time_in_turn(asked, query_count, in_a_row=in_a_row, generator=order)
     for name, times in seconds.items():
         result[f"{name}_p50_ms"], result[f"{name}_p99_ms"] = (1000 * np.percentile(times, [50, 99])).tolist()
     result["ratio"] = result["gallery_p50_ms"] / min(
@@ -166,18 +177,18 @@ def ask_lancedb(table: lancedb.Table, query: np.ndarray) -> list[str]:
     return list(found.to_arrow()["item_id"].to_pylist())
 
 
-def time_in_turn(asked: dict[str, Callable[[np.ndarray], object]], queries: np.ndarray) -> dict[str, list[float]]:
-    """Seconds of each query with each of them, one after the other, after a few that only warm up."""
-    for query in queries[:5]:
-        for ask in asked.values():
-            ask(query)
+def time_in_turn(
+    asked: dict[str, Callable[[int], object]], query_count: int, *, in_a_row: int, generator: np.random.Generator
+) -> dict[str, list[float]]:
+    """Seconds of each query with each of them, some in a row and then the next, in any order."""
     seconds: dict[str, list[float]] = {name: [] for name in asked}
-    for query in queries:
-        for name, ask in asked.items():
-            started = time.perf_counter()
-            ask(query)
-            seconds[name].append(time.perf_counter() - started)
-    return seconds
+    for start in range(0, query_count, in_a_row):
+        for name in generator.permutation(list(asked)).tolist():
+            for place in range(start, min(start + in_a_row, query_count)):
+                started = time.perf_counter()
+                asked[name](place)
+                seconds[name].append(time.perf_counter() - started)
+    return {name: times[WARM_UP:] for name, times in seconds.items()}
 
 
 def recall(index: LanceIndex, matrix: np.ndarray, query: np.ndarray) -> float:

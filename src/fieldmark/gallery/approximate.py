@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float, Float32, Float64
+from jaxtyping import Float32, Float64
 from lancedb.index import IvfFlat
 from lancedb.table import LanceTable
 
@@ -15,7 +15,16 @@ from fieldmark.durable import write_text
 from fieldmark.gallery.conditions import condition_of
 from fieldmark.gallery.interface import Approximation, Filter
 from fieldmark.gallery.rows import matrix_of
-from fieldmark.gallery.snapshot import HIT_COLUMNS, ROWS_AT_ONCE, cosines, hits_from_facts
+from fieldmark.gallery.snapshot import (
+    HIT_COLUMNS,
+    ROWS_AT_ONCE,
+    SINGLE_EPSILON,
+    cosines,
+    facts_of_hits,
+    first_places,
+    hits_from_facts,
+    lengths,
+)
 from fieldmark.types import Hit, Medium
 
 FACTS_NAME = "approximation.json"
@@ -92,34 +101,34 @@ def train(table: LanceTable, *, partition_count: int) -> None:
 
 def search_approximately(
     table: LanceTable,
-    query: Float[np.ndarray, " dim"],
+    query: Float64[np.ndarray, " dim"],
     *,
     k: int,
     where: Filter | None,
     by_segment: bool,
     known: Approximation | None,
 ) -> tuple[Hit, ...]:
-    """The hits as `SegmentIndex.search` defines them, among the rows that the index finds.
+    """The hits as `SegmentIndex.search` defines them, among the rows that the index finds; `query` is of length 1.
 
     Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
     """
-    unit = query.astype(np.float64) / np.linalg.norm(query.astype(np.float64))
     row_count, wanted = table.count_rows(), max(ROWS_FIRST_FETCHED, 4 * k)
     if row_count == 0:
         return ()
     # What single precision can change in the order of two rows.
-    slack = 8 * len(unit) * float(np.finfo(np.float32).eps)
+    slack = 8 * len(query) * SINGLE_EPSILON
     while True:
-        rows = nearest_rows(table, unit, limit=min(wanted, row_count), condition=condition_of(where), known=known)
+        rows = nearest_rows(table, query, limit=min(wanted, row_count), condition=condition_of(where), known=known)
         rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
-        score = cosines(matrix_of(rows["vector"], dim=len(unit)), np.arange(len(rows)), query=unit)
+        found = matrix_of(rows["vector"], dim=len(query))
+        score = cosines(found, np.arange(len(rows)), length=lengths(found), query=query)
         order = np.argsort(-score, kind="stable")
         if not by_segment:
-            code = rows["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-            order = order[np.sort(np.unique(code[order], return_index=True)[1])]
+            item = rows["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+            order = order[first_places(item[order])]
         if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
             order = order[:k]
-            return hits_from_facts(rows.select(HIT_COLUMNS).take(pa.array(order)), score=score[order])
+            return hits_from_facts(facts_of_hits(rows.take(pa.array(order))), score=score[order])
         wanted *= GROWTH
 
 

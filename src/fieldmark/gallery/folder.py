@@ -1,5 +1,6 @@
 """The folder of a store: its versions, who writes in it, and how its failures are told."""
 
+import os
 import re
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def versions_stamp(folder: Path) -> int | None:
     A look at the folder takes microseconds, where LanceDB takes a third of a millisecond to tell its newest version.
     """
     try:
-        stamp = (folder / f"{TABLE}.lance" / "_versions").stat().st_mtime_ns
+        stamp = os.stat(f"{folder}/{TABLE}.lance/_versions").st_mtime_ns  # noqa: PTH116 - four times as fast
     except OSError:
         return None
     # Two changes within a tick of the file system's clock leave one stamp.

@@ -228,13 +228,16 @@ class LanceIndex(SegmentIndex):
         self._check_dim(len(query))
         if k < 1:
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
-        if not np.isfinite(query).all() or not query.any():
+        wide = query.astype(np.float64)
+        length = float(np.linalg.norm(wide))
+        if not 0 < length < np.inf:
             raise NonFiniteEmbeddingError(item_ids=("the query",))
+        unit = wide / length
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
-            return self._newest(version).search(query, k=k, where=where, by_segment=by_segment)
+            return self._newest(version).search(unit, k=k, where=where, by_segment=by_segment)
         return self._reading(
-            lambda: search_approximately(self._table, query, k=k, where=where, by_segment=by_segment, known=known)
+            lambda: search_approximately(self._table, unit, k=k, where=where, by_segment=by_segment, known=known)
         )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
