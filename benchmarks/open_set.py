@@ -350,8 +350,9 @@ def probability_held(table: Table, query: int, *, without_class: bool) -> float 
         return None
     logit = table.logits(query, table.scores(query))
     shown = shown & ~same if without_class else shown
-    value = evidence([logit[shown & (table.medium == code) & np.isfinite(logit)] for code in range(4)])
-    curve = table.judgment(query).holds.get(MEDIA[table.medium[query]])
+    shown, medium = shown & np.isfinite(logit), MEDIA[table.medium[query]]
+    value = evidence({hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}, medium=medium)
+    curve = table.judgment(query).holds.get(medium)
     if value is None or curve is None:
         return None
     said = answer([(value, curve)])

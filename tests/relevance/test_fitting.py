@@ -101,21 +101,32 @@ def test_judgment_tells_classes_that_are_there_from_those_that_are_not():
     for item, query in zip(new.items, new.embedding, strict=True):
         for found, rest in ((there, None), (gone, item.class_name)):
             shown = np.array([each.class_name != rest for each in gallery.items])
-            logits = [
-                judgment.calibration.curve(item.medium, hit).logit(gallery.embedding[shown & (medium == hit)] @ query)
+            logits = {
+                hit: judgment.calibration.curve(item.medium, hit).logit(
+                    gallery.embedding[shown & (medium == hit)] @ query
+                )
                 for hit in MEDIA
-            ]
-            found.append(answer([(evidence(logits), judgment.holds[item.medium])]).probability)
+            }
+            value = evidence(logits, medium=item.medium)
+            found.append(answer([(value, judgment.holds[item.medium])]).probability)
     assert np.mean(np.array(there) >= 0.5) > 0.9
     assert np.mean(np.array(gone) < 0.5) > 0.9
 
 
-def test_evidence_is_the_mean_over_media_of_the_best():
-    logits = [np.array([1.0, 5.0, *[-3.0] * DEPTH]), np.array([2.0]), np.array([])]
-    expected = ((5 + 1 - 3 * (DEPTH - 2)) / DEPTH + 2) / 2
-    assert evidence(logits) == pytest.approx(expected)
-    assert evidence([np.array([1e6])]) == LIMIT
-    assert evidence([np.array([])]) is None
+@pytest.mark.parametrize(("medium", "share"), [(Medium.IMAGE, 0.75), (Medium.TEXT, 0.0), (Medium.AUDIO, 0.5)])
+def test_evidence_weighs_the_own_medium_against_the_mean_of_the_others(medium, share):
+    own = np.array([1.0, 5.0, *[-3.0] * DEPTH])
+    others = [hit for hit in MEDIA if hit is not medium]
+    logits = {medium: own, others[0]: np.array([2.0]), others[1]: np.array([4.0]), others[2]: np.array([])}
+    best = (5 + 1 - 3 * (DEPTH - 2)) / DEPTH
+    assert evidence(logits, medium=medium) == pytest.approx(share * best + (1 - share) * 3)
+
+
+@pytest.mark.parametrize("medium", MEDIA)
+def test_evidence_takes_what_is_there(medium):
+    for hit in MEDIA:
+        assert evidence({hit: np.array([1e6])}, medium=medium) == LIMIT
+        assert evidence({hit: np.array([])}, medium=medium) is None
 
 
 def test_answer_to_two_queries_that_agree_is_surer_than_to_one():
@@ -138,6 +149,14 @@ def test_judgment_is_kept_and_read_back(tmp_path):
     write_judgment(judgment, tmp_path / "calibration.json")
     assert read_judgment(tmp_path / "calibration.json") == judgment
     assert not read_judgment(tmp_path / "nothing.json").calibration.scales
+
+
+def test_a_judgment_of_version_1_is_read_without_the_curves_of_another_evidence(tmp_path):
+    judgment = judged(birds())
+    path = tmp_path / "calibration.json"
+    write_judgment(judgment, path)
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
+    assert read_judgment(path) == replace(judgment, holds={})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "pairs": [{}]}'])

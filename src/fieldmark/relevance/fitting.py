@@ -124,7 +124,8 @@ def _holding(
         if not (allowed & same).any():
             continue
         for is_there, shown in ((True, allowed), (False, allowed & ~same)):
-            value = evidence([logits[row, shown & (table.medium == code)] for code in range(len(MEDIA))])
+            by_medium = {hit: logits[row, shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
+            value = evidence(by_medium, medium=medium)
             if value is not None:
                 cases.append((value, is_there))
     query_count = sum(is_there for _, is_there in cases)

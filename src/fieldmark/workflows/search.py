@@ -216,7 +216,8 @@ class Gallery:
             everywhere = self._candidates(
                 [voice], where=Filter(exclude_item_ids=exclude), depth=EVIDENCE_DEPTH, by_segment=False
             )
-            value = evidence([each.logit for each in everywhere if each.logit is not None])
+            known = {each.medium: each.logit for each in everywhere if each.logit is not None}
+            value = evidence(known, medium=voice.medium)
             if value is not None:
                 found.append((value, curve))
         return answer(found)
