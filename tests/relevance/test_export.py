@@ -65,3 +65,9 @@ def test_darwin_core_has_its_terms_and_says_what_a_person_and_what_a_machine_obs
 @pytest.mark.parametrize("kind", ExportFormat)
 def test_export_of_nothing_has_no_rows(kind):
     assert len(export_marks([], format=kind).splitlines()) <= 1
+
+
+def test_raven_band_is_written_as_raven_writes_it():
+    """Readers of selection tables take a column of whole numbers for another type."""
+    _, row = export_marks([SONG], format=ExportFormat.RAVEN).splitlines()
+    assert "\t0.0\t15000.0\t" in row

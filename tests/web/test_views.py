@@ -1,16 +1,20 @@
 """What surrounds the search: marks, comparison, map, collection, token; and who can use the page, and how."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fieldmark.api.jobs import JobDesk
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from conftest import Watch
+    from fieldmark import Item
 
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
@@ -197,6 +201,43 @@ def test_the_collection_is_counted_and_a_source_indexed(
     assert page.locator(".numbers strong").all_text_contents() == ["18", "18", "18", "18"]
     page.get_by_role("button", name="Index aviary").click()
     page.locator(".jobs [data-state=done]").wait_for(state="attached")
+
+
+def test_a_job_is_cancelled_on_the_page_and_run_again(
+    open_page: Open,
+    served: Callable[..., str],
+    toy_gallery: Path,
+    toy_items: "tuple[Item, ...]",
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    songs = tmp_path / "songs"
+    songs.mkdir()
+    paths = [item.path for item in toy_items if item.medium == "audio" and item.path is not None]
+    for number in range(6):
+        shutil.copy(paths[number % len(paths)], songs / f"new-{number}.flac")
+    gate, change = threading.Event(), JobDesk.change
+
+    def held_change(desk: JobDesk, job_id: str, **values: object) -> None:
+        change(desk, job_id, **values)
+        if values.get("done") == 1:
+            gate.wait(20)
+
+    monkeypatch.setattr(JobDesk, "change", held_change)
+    folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
+    page = open_page("/?view=collection", base=served(folder, sources={"songs": songs}))
+    page.get_by_role("button", name="Index songs").click()
+    row = page.locator(".jobs [data-state=running]")
+    row.get_by_text("1 of 6").wait_for()
+    assert row.locator("progress").get_attribute("value") == "1"
+    with page.expect_response(lambda answer: answer.request.method == "DELETE"):
+        row.get_by_role("button", name="Cancel").click()
+    gate.set()
+    ended = page.locator(".jobs [data-state=cancelled]")
+    ended.get_by_text("cancelled").wait_for()
+    assert not ended.get_by_role("button", name="Cancel").is_visible()
+    page.get_by_role("button", name="Index songs").click()
+    page.locator(".jobs [data-state=done]").get_by_text("added count 6").wait_for()
 
 
 def test_html_in_names_is_shown_and_never_run(

@@ -10,7 +10,7 @@ from typing import assert_never
 from fieldmark.relevance.result import RankedHit
 from fieldmark.types import Item, Medium
 
-HIGHEST_HZ = 15_000
+HIGHEST_HZ = 15_000.0
 """Raven wants a box; a search knows no band, so the box spans 0 Hz to this, the band that BirdNET hears."""
 
 
@@ -60,7 +60,7 @@ def _raven(found: Iterable[RankedHit | Item]) -> str:
     for each in _moments(found):
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
         score = f"{each.score:.4f}" if isinstance(each, RankedHit) else ""
-        box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0, HIGHEST_HZ)
+        box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, HIGHEST_HZ)
         rows.append((*box, each.path or "", start, each.class_name or "", score))
     return _table((*names, *more), rows, separator="\t")
 
