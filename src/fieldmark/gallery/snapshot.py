@@ -165,9 +165,7 @@ def facts_of_hits(rows: pa.Table) -> ObjectArray:
 def hits_from_facts(facts: ObjectArray, *, score: Float64[np.ndarray, " hit"]) -> tuple[Hit, ...]:
     """The hits of some rows of `facts_of_hits`, best first."""
     bounded = np.minimum(np.maximum(score, -1.0), 1.0).tolist()
-    return tuple(
-        Hit(rank, value, *fact) for rank, (value, fact) in enumerate(zip(bounded, facts.tolist(), strict=True), start=1)
-    )
+    return tuple(map(Hit, range(1, len(bounded) + 1), bounded, *facts.T.tolist()))
 
 
 def first_places(values: Int[np.ndarray, " row"]) -> list[int]:
