@@ -4,7 +4,9 @@
 
 Trains twice: on all species, and with some left out of training (with all their training items). The gallery is all
 items of the manifest; queries are test items, their own group left out. Every parameter is fitted on the test items of
-one half of the classes and measured on those of the other half, and the other way round.
+one half of the classes and measured on those of the other half, and the other way round. With `--outside MANIFEST`, all
+items of that manifest ask whose class is not among these species: neither trained nor in the gallery, and no curve was
+fitted on them.
 """
 
 import argparse
@@ -76,6 +78,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--unseen", type=int, default=6, help="species left out of training in the second model")
+    parser.add_argument("--outside", type=Path, help="manifest with further species, none of them in the gallery")
     arguments = parser.parse_args()
     items = fieldmark.read_manifest(arguments.manifest)
     names = sorted({item.class_name for item in items if item.class_name})
@@ -89,6 +92,9 @@ def main() -> None:
     print_open_set(seen_all, np.array(names), title="species that the model was trained on")
     some = load(embedded(items, left_out=unseen, out=arguments.out / "some", config=arguments.config))
     print_open_set(some, np.array(sorted(unseen)), title="species that training never saw")
+    if arguments.outside is not None:
+        strangers = [item for item in fieldmark.read_manifest(arguments.outside) if item.class_name not in names]
+        print_outside(strangers, out=arguments.out / "all")
 
 
 def embedded(items: Sequence[Item], *, left_out: set[str], out: Path, config: str) -> Path:
@@ -103,22 +109,46 @@ def embedded(items: Sequence[Item], *, left_out: set[str], out: Path, config: st
     return out / "embeddings"
 
 
-def load(folder: Path) -> Table:
-    """The table of an embeddings folder."""
-    embeddings, info = read_embeddings(folder)
+@dataclass(frozen=True, slots=True)
+class ItemRows:
+    """The items of an embeddings folder.
+
+    Args:
+        mean: The item's own embedding, of length 1.
+        first: Its first row among the segments.
+    """
+
+    items: tuple[Item, ...]
+    mean: np.ndarray
+    first: np.ndarray
+    medium: np.ndarray
+
+
+def load_items(folder: Path) -> ItemRows:
+    """The items of an embeddings folder, each with its mean."""
+    embeddings, _ = read_embeddings(folder)
     rows = embeddings.items
     first = np.array([row for row in range(len(rows)) if row == 0 or rows[row] is not rows[row - 1]])
     items = tuple(rows[row] for row in first)
     total = np.add.reduceat(embeddings.embedding, first, axis=0)
+    mean = total / np.linalg.norm(total, axis=1, keepdims=True)
+    return ItemRows(items, mean, first, np.array([MEDIA.index(item.medium) for item in items]))
+
+
+def load(folder: Path) -> Table:
+    """The table of an embeddings folder."""
+    embeddings, info = read_embeddings(folder)
+    rows = load_items(folder)
+    items = rows.items
     class_name = np.array([item.class_name or "" for item in items])
     names = np.unique(class_name)
     of_half = dict(zip(names, np.random.default_rng(1).permutation(len(names)) % 2, strict=True))
     return Table(
         items=items,
         segment=embeddings.embedding,
-        mean=total / np.linalg.norm(total, axis=1, keepdims=True),
-        first=first,
-        medium=np.array([MEDIA.index(item.medium) for item in items]),
+        mean=rows.mean,
+        first=rows.first,
+        medium=rows.medium,
         class_name=class_name,
         origin=np.array([item.group or item.item_id for item in items]),
         is_test=np.array([item.split is Split.TEST for item in items]),
@@ -340,6 +370,34 @@ def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
         line(
             f"{threshold:.1f}", *(f"{(a >= threshold).mean():.2f}, {(b < threshold).mean():.2f}" for _, a, b in curves)
         )
+
+
+def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
+    """How many items of species that are neither trained nor there are refused; the gallery's own judgment."""
+    fieldmark.write_manifest(strangers, out / "outside.csv")
+    fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
+    gallery, info = read_embeddings(out / "embeddings")
+    judgment = fit_judgment(gallery, trained_classes=info.class_names, generator=np.random.default_rng(0))
+    asked, held = load_items(out / "outside"), load_items(out / "embeddings")
+    score = item_scores(asked.mean, gallery.embedding, first=held.first)
+    species = len({item.class_name for item in strangers})
+    print(f"\n{species} species that are neither trained nor in the gallery: refused")
+    heading("query", "queries", "below 0.5", "below 0.7", "below 0.9", "below 0.95", "below 0.99")
+    for code, medium in enumerate(MEDIA):
+        said = []
+        for row in np.flatnonzero(asked.medium == code):
+            logits = {}
+            for hit_code, hit in enumerate(MEDIA):
+                curve = judgment.calibration.curve(medium, hit)
+                if curve is not None:
+                    logits[hit] = curve.logit(score[row, held.medium == hit_code])
+            value, curve = evidence(logits, medium=medium), judgment.holds.get(medium)
+            told = None if value is None or curve is None else answer([(value, curve)])
+            if told is not None:
+                said.append(told.probability)
+        if said:
+            shares = [float(np.mean(np.array(said) < limit)) for limit in (0.5, 0.7, 0.9, 0.95, 0.99)]
+            line(medium, f"{len(said):,}", *shares)
 
 
 def probability_held(table: Table, query: int, *, without_class: bool) -> float | None:
