@@ -1,7 +1,7 @@
 """What a collection's own labelled items tell of its scores: curves of all pairs of media, and of the collection."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,6 +12,8 @@ from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 QUERIES_PER_MEDIUM = 400
 """Most items of a medium that are asked with; the curves have two parameters."""
+LOST_SHARE = 0.05
+"""Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,11 @@ def _holding(
     if query_count < MIN_QUERIES or query_count == len(cases):
         return None
     values, there = np.array([value for value, _ in cases]), np.array([is_there for _, is_there in cases])
-    return fit_curve(values, there, query_count=query_count)
+    curve = fit_curve(values, there, query_count=query_count)
+    # A species that was learned and left out lies farther from all others than one that was never met: where the two
+    # cases are wide apart, the line between them belongs to the edge of those that are there.
+    edge = float(np.quantile(values[there], LOST_SHARE))
+    return replace(curve, offset=min(curve.offset, -curve.slope * edge))
 
 
 def _table_of(embeddings: Embeddings) -> _Table:
