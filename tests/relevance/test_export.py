@@ -71,3 +71,33 @@ def test_raven_band_is_written_as_raven_writes_it():
     """Readers of selection tables take a column of whole numbers for another type."""
     _, row = export_marks([SONG], format=ExportFormat.RAVEN).splitlines()
     assert "\t0.0\t15000.0\t" in row
+
+
+@pytest.mark.parametrize("kind", [ExportFormat.RAVEN, ExportFormat.AUDACITY])
+def test_a_tab_separated_cell_never_begins_with_a_quote(kind):
+    """A reader that knows quotes would take all up to the next quote, over the ends of lines, for one cell."""
+    hits = [replace(SONG, class_name=name) for name in ('"', '"Jay" of\tthe marsh', 'a "Jay", mésange')]
+    lines = export_marks(hits, format=kind).splitlines()[-len(hits) :]
+    cells = [line.split("\t") for line in lines]
+    assert not any(cell.startswith('"') for row in cells for cell in row)
+    assert ["'" in line for line in lines] == [True, True, False]
+    assert "'Jay' of the marsh" in lines[1]
+    assert 'a "Jay", mésange' in lines[2]
+
+
+@pytest.mark.parametrize("kind", [ExportFormat.RAVEN, ExportFormat.AUDACITY])
+def test_a_moment_without_a_class_is_labelled_unknown(kind):
+    """Readers of both refuse an empty label."""
+    for moment in (replace(SONG, class_name=None), Item("cut", Medium.AUDIO, start_seconds=1.0, end_seconds=2.0)):
+        cells = export_marks([moment], format=kind).splitlines()[-1].split("\t")
+        assert any(cell.split(" [")[0] == "unknown" for cell in cells)
+
+
+def test_a_darwin_core_id_stands_in_one_row_that_is_one_line():
+    later = replace(SONG, rank=2, start_seconds=9.0, end_seconds=12.0, probability=0.25)
+    text = export_marks([SONG, later, replace(NOTE, text="two\r\nlines")], format=ExportFormat.DARWIN_CORE)
+    assert text.count("\n") == len(text.splitlines()) == 3
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["occurrenceID"] for row in rows] == ["a song", "note"]
+    assert "0.750" in rows[0]["identificationRemarks"]
+    assert rows[1]["occurrenceRemarks"] == "two lines"

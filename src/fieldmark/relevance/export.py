@@ -12,6 +12,8 @@ from fieldmark.types import Item, Medium
 
 HIGHEST_HZ = 15_000.0
 """Raven wants a box; a search knows no band, so the box spans 0 Hz to this, the band that BirdNET hears."""
+UNKNOWN = "unknown"
+"""The label of a moment without a class: readers of selections and of labels refuse an empty one."""
 
 
 class ExportFormat(StrEnum):
@@ -61,7 +63,7 @@ def _raven(found: Iterable[RankedHit | Item]) -> str:
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
         score = f"{each.score:.4f}" if isinstance(each, RankedHit) else ""
         box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, HIGHEST_HZ)
-        rows.append((*box, each.path or "", start, each.class_name or "", score))
+        rows.append((*box, each.path or "", start, each.class_name or UNKNOWN, score))
     return _table((*names, *more), rows, separator="\t")
 
 
@@ -69,7 +71,7 @@ def _audacity(found: Iterable[RankedHit | Item]) -> str:
     """A label file of Audacity: start, end, label, without a header; the label names the file."""
     lines = []
     for each in _moments(found):
-        label = _one_line(f"{each.class_name or 'unknown'} [{Path(each.path or each.item_id).name}]")
+        label = _tab_cell(f"{each.class_name or UNKNOWN} [{Path(each.path or each.item_id).name}]")
         lines.append(f"{each.start_seconds:.6f}\t{each.end_seconds:.6f}\t{label}\n")
     return "".join(lines)
 
@@ -77,23 +79,24 @@ def _audacity(found: Iterable[RankedHit | Item]) -> str:
 def _darwin_core(found: Iterable[RankedHit | Item]) -> str:
     """Occurrences in Darwin Core terms; where and when each was, the gallery does not know.
 
-    A text is an observation that a person wrote down; all other media are machine observations.
+    A text is an observation that a person wrote down; all other media are machine observations. An item is one
+    occurrence, however many of its moments were found: an id stands in one row, that of the first hit. Every row is
+    one line, since many readers go line by line.
     """
     names = (
         *("occurrenceID", "basisOfRecord", "occurrenceStatus", "vernacularName", "associatedMedia", "datasetName"),
         *("license", "references", "identificationRemarks", "occurrenceRemarks"),
     )
-    rows = []
+    rows: dict[str, list[str]] = {}
     for each in found:
         basis = "HumanObservation" if each.medium is Medium.TEXT else "MachineObservation"
         name = (each.class_name or "").replace("_", " ")
         data_set = each.set_name if isinstance(each, RankedHit) else None
         likely = each.probability if isinstance(each, RankedHit) else None
         remarks = "" if likely is None else f"fieldmark: {likely:.3f} likely of the query's class"
-        rows.append(
-            (each.item_id, basis, "present", name, each.path, data_set, each.license, each.source, remarks, each.text)
-        )
-    return _table(names, rows, separator=",")
+        row = (each.item_id, basis, "present", name, each.path, data_set, each.license, each.source, remarks, each.text)
+        rows.setdefault(each.item_id, ["" if value is None else _one_line(str(value)) for value in row])
+    return _table(names, rows.values(), separator=",")
 
 
 def _moments(found: Iterable[RankedHit | Item]) -> Iterable[RankedHit | Item]:
@@ -107,10 +110,16 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[object]], *, separator:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
         writer.writerows(["" if value is None else value for value in row] for row in rows)
-    else:  # tab-separated programs know no quotes
+    else:
         for row in (names, *rows):
-            text.write(separator.join(_one_line(str(value)) for value in row) + "\n")
+            text.write(separator.join(_tab_cell(str(value)) for value in row) + "\n")
     return text.getvalue()
+
+
+def _tab_cell(text: str) -> str:
+    """A cell that reads the same whether a program knows quotes or not: none begins with one."""
+    line = _one_line(text)
+    return line.replace('"', "'") if line.startswith('"') else line
 
 
 def _one_line(text: str) -> str:
