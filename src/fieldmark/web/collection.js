@@ -155,7 +155,8 @@ async function follow(job, show, row, actions) {
     if (error.name !== "AbortError") toast(error.message);
     return;
   }
-  if (last.state === "done" && row.isConnected) {
+  // What a job added stays, also where it was cancelled or failed.
+  if (last.state !== "running" && row.isConnected) {
     forget();
     actions.refresh();
   }
