@@ -113,6 +113,16 @@ def test_judgment_tells_classes_that_are_there_from_those_that_are_not():
     assert np.mean(np.array(gone) < 0.5) > 0.9
 
 
+def test_the_line_stands_at_the_edge_of_those_that_are_there(monkeypatch):
+    curves = []
+    for share in (0.0, 0.05, 0.5):
+        monkeypatch.setattr("fieldmark.relevance.fitting.LOST_SHARE", share)
+        curves.append(judged(birds()).holds[Medium.IMAGE])
+    assert len({curve.slope for curve in curves}) == 1
+    # What is plainly there must count for more, the more of it may be lost.
+    assert curves[0].offset >= curves[1].offset > curves[2].offset
+
+
 @pytest.mark.parametrize(("medium", "share"), [(Medium.IMAGE, 0.75), (Medium.TEXT, 0.0), (Medium.AUDIO, 0.5)])
 def test_evidence_weighs_the_own_medium_against_the_mean_of_the_others(medium, share):
     own = np.array([1.0, 5.0, *[-3.0] * DEPTH])
