@@ -10,7 +10,7 @@ fitted on them.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def embedded(items: Sequence[Item], *, left_out: set[str], out: Path, config: st
 
 @dataclass(frozen=True, slots=True)
 class ItemRows:
-    """The items of an embeddings folder.
+    """Items as arrays.
 
     Args:
         mean: The item's own embedding, of length 1.
@@ -124,9 +124,8 @@ class ItemRows:
     medium: np.ndarray
 
 
-def load_items(folder: Path) -> ItemRows:
-    """The items of an embeddings folder, each with its mean."""
-    embeddings, _ = read_embeddings(folder)
+def items_of(embeddings: Embeddings) -> ItemRows:
+    """The items, each with its mean."""
     rows = embeddings.items
     first = np.array([row for row in range(len(rows)) if row == 0 or rows[row] is not rows[row - 1]])
     items = tuple(rows[row] for row in first)
@@ -138,7 +137,7 @@ def load_items(folder: Path) -> ItemRows:
 def load(folder: Path) -> Table:
     """The table of an embeddings folder."""
     embeddings, info = read_embeddings(folder)
-    rows = load_items(folder)
+    rows = items_of(embeddings)
     items = rows.items
     class_name = np.array([item.class_name or "" for item in items])
     names = np.unique(class_name)
@@ -378,7 +377,7 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
     judgment = fit_judgment(gallery, trained_classes=info.class_names, generator=np.random.default_rng(0))
-    asked, held = load_items(out / "outside"), load_items(out / "embeddings")
+    asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
     score = item_scores(asked.mean, gallery.embedding, first=held.first)
     species = len({item.class_name for item in strangers})
     print(f"\n{species} species that are neither trained nor in the gallery: refused")
@@ -391,10 +390,9 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
                 curve = judgment.calibration.curve(medium, hit)
                 if curve is not None:
                     logits[hit] = curve.logit(score[row, held.medium == hit_code])
-            value, curve = evidence(logits, medium=medium), judgment.holds.get(medium)
-            told = None if value is None or curve is None else answer([(value, curve)])
-            if told is not None:
-                said.append(told.probability)
+            probability = said_of_collection(logits, medium=medium, judgment=judgment)
+            if probability is not None:
+                said.append(probability)
         if said:
             shares = [float(np.mean(np.array(said) < limit)) for limit in (0.5, 0.7, 0.9, 0.95, 0.99)]
             line(medium, f"{len(said):,}", *shares)
@@ -409,8 +407,13 @@ def probability_held(table: Table, query: int, *, without_class: bool) -> float 
     logit = table.logits(query, table.scores(query))
     shown = shown & ~same if without_class else shown
     shown, medium = shown & np.isfinite(logit), MEDIA[table.medium[query]]
-    value = evidence({hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}, medium=medium)
-    curve = table.judgment(query).holds.get(medium)
+    logits = {hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
+    return said_of_collection(logits, medium=medium, judgment=table.judgment(query))
+
+
+def said_of_collection(logits: Mapping[Medium, np.ndarray], *, medium: Medium, judgment: Judgment) -> float | None:
+    """The probability that the collection holds the class of a query; None where nothing can be said."""
+    value, curve = evidence(logits, medium=medium), judgment.holds.get(medium)
     if value is None or curve is None:
         return None
     said = answer([(value, curve)])

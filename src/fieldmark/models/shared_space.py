@@ -185,9 +185,8 @@ class SharedSpace(Network):
         width = self._private_dim
         if not width:
             return shared
-        private = shared.new_zeros(
-            shared.shape[0], len(self._heads), width
-        )  # a tensor's len would be a constant in ONNX
+        row_count = shared.shape[0]  # a tensor's len would be a constant in ONNX
+        private = shared.new_zeros(row_count, len(self._heads), width)
         first = normalize(components[:, :width], dim=1)
         place = [each for each in Medium if each in self._heads].index(medium)
         private[:, place, : first.shape[1]] = self._size.private_weight * first
