@@ -202,10 +202,17 @@ def test_show_more_brings_more_hits_of_each_medium(open_page: Open) -> None:
 def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     page = open_page()
     unlikely = {"probability": 0.04, "is_likely": False, "threshold": 0.5}
-    change_answers(page, lambda body: body.update(collection=unlikely))
+
+    def doubt(body: dict[str, Any]) -> None:
+        body["collection"] = unlikely
+        for hit in body["hits"]:
+            hit["probability"] = 0.96
+
+    change_answers(page, doubt)
     ask(page, "a penguin")
     assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
     assert "4 %" in page.locator(".verdict").inner_text()
+    assert all("96 % if it is here" in score.inner_text() for score in page.locator("li.card .score").all())
 
 
 def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:

@@ -90,7 +90,9 @@ class HitAnswer(Given):
 
     rank: int
     score: float = Field(description="larger is nearer")
-    probability: float | None = Field(None, description="that the hit is of the query's class; null if not calibrated")
+    probability: float | None = Field(
+        None, description="that the hit is of the query's class, if the gallery holds it; null if not calibrated"
+    )
     item_id: str
     medium: Medium
     class_name: str | None

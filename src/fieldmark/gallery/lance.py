@@ -1,6 +1,7 @@
 """The store on one machine: a LanceDB table in a folder."""
 
 import logging
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -229,7 +230,7 @@ class LanceIndex(SegmentIndex):
         if k < 1:
             raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
         wide = query.astype(np.float64)
-        length = float(np.linalg.norm(wide))
+        length = math.sqrt(wide @ wide)
         if not 0 < length < np.inf:
             raise NonFiniteEmbeddingError(item_ids=("the query",))
         unit = wide / length

@@ -13,7 +13,8 @@ class RankedHit:
     Args:
         rank: Counted from 1.
         score: Cosine similarity; larger is nearer. Of several queries, the mean.
-        probability: That the hit is of the query's class; None where nothing could be calibrated.
+        probability: That the hit is of the query's class, where the gallery holds that class at all; None where nothing
+            could be calibrated.
         margin: How much nearer the hit's class is than the nearest other class, in score units, among the hit's
             medium; below zero for a hit of another class than the nearest. None where there is no other class.
         look_alike: That other class.
@@ -115,6 +116,8 @@ class SearchResult:
             lines.append(f"the text names {self.class_name}")
         if self.collection is not None and not self.collection.is_likely:
             lines.append(f"probably not in this collection ({self.collection.probability:.0%} likely that it is)")
+            if self.hits:
+                lines.append("the nearest that it has; their percentages are for the case that it is there:")
         if not self.hits:
             return "\n".join([*lines, "nothing found"])
         width = max(len(hit.class_name or "-") for hit in self.hits)

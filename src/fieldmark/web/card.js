@@ -39,14 +39,15 @@ export function content(part, pixels) {
   return createPlayer(part) ?? picture(part);
 }
 
-function score(hit) {
+function score(hit, isDoubtful) {
   const number = hit.score.toFixed(3);
   if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is nearer" }, number);
+  const condition = isDoubtful ? " if it is here" : "";
   return element(
     "p",
-    { class: "score", title: `probability that this is the same species ${percent(hit.probability)}; similarity ${number}` },
+    { class: "score", title: `probability that this is the same species${condition} ${percent(hit.probability)}; similarity ${number}` },
     element("strong", { text: percent(hit.probability) }),
-    element("span", { class: "unseen", text: " likely," }),
+    element("span", { class: isDoubtful ? "faint" : "unseen", text: condition || " likely," }),
     element("span", { class: "faint", text: ` ${number}` }),
   );
 }
@@ -109,9 +110,9 @@ function markButton(name, label, hit, marks) {
 
 /**
  * A hit of a search. `place` is its rank among the hits of its medium; `actions`: compare, moreLike, onlyGroup;
- * `marks`: what the person called right and wrong.
+ * `marks`: what the person called right and wrong; `isDoubtful`: the answer is "probably not in this collection".
  */
-export function hitCard(hit, place, { actions, marks, named }) {
+export function hitCard(hit, place, { actions, marks, named, isDoubtful = false }) {
   const mark = marks.of(hit.item_id);
   return element(
     "li",
@@ -120,7 +121,7 @@ export function hitCard(hit, place, { actions, marks, named }) {
       element("header", {},
         element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: place }),
         element("h3", { text: shownName(hit.class_name) }),
-        score(hit)),
+        score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
       reason(hit, actions, named),
       element("footer", {},

@@ -66,16 +66,17 @@ function groupOf(medium, hits, context) {
 /** All of an answer. `context`: actions, marks, state. */
 export function resultsView(answer, context) {
   const groups = MEDIA.map((medium) => [medium, answer.hits.filter((hit) => hit.medium === medium)]).filter(([, hits]) => hits.length > 0);
+  const isDoubtful = Boolean(answer.collection) && !answer.collection.is_likely;
   const seconds = answer.seconds ? ` in ${(answer.seconds.encode + answer.seconds.search).toFixed(2)} s` : "";
   const jumps = element("nav", { class: "jumps", "aria-label": "Media of the hits" }, groups.map(([medium, hits]) =>
     element("a", { href: `#group-${medium}`, class: medium }, icon(medium), `${MEDIUM_NAMES[medium][1]} ${hits.length}`)));
   const longest = Math.max(...groups.map(([, hits]) => hits.length));
   return element(
     "div",
-    { class: `results ${answer.collection && !answer.collection.is_likely ? "doubtful" : ""}` },
+    { class: `results ${isDoubtful ? "doubtful" : ""}` },
     verdict(answer),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
-    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, named: answer.query.class_name })),
+    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, isDoubtful, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
   );
 }

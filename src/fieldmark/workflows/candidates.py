@@ -115,7 +115,7 @@ def _score_union(
         if rows is None:
             continue  # dropped by another process since it was found
         start, end = _moment(stored, rows[int(np.argmax(mean[rows]))])
-        hits.append(replace(hit, start_seconds=start, end_seconds=end))
+        hits.append(hit._replace(start_seconds=start, end_seconds=end))
         columns.append(score[:, rows].max(axis=1))
     return tuple(hits), np.stack(columns, axis=1) if columns else np.zeros((len(voices), 0))
 

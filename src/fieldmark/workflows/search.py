@@ -198,7 +198,7 @@ class Gallery:
         only = replace(where, media=frozenset({candidates.medium}), class_names=names)
         [*others] = self.index.search(mean, k=1, where=only)
         length = float(np.linalg.norm(np.mean([voice.embedding for voice in voices], axis=0)))
-        return replace(candidates, others=tuple(replace(hit, score=hit.score * length) for hit in others))
+        return replace(candidates, others=tuple(hit._replace(score=hit.score * length) for hit in others))
 
     def _collection(
         self, voices: Sequence[Voice], *, exclude: frozenset[str] | None, class_name: str | None
