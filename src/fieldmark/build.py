@@ -133,9 +133,12 @@ def new_model(
         medium: build_encoder(config.model, medium) for medium in supported_media(config.model) if medium in media
     }
     input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
+    named_counts = {medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _build_network(config.model, class_count=len(class_names), input_dims=input_dims)
+        network = _build_network(
+            config.model, class_count=len(class_names), input_dims=input_dims, named_counts=named_counts
+        )
     if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
         assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
         start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
@@ -153,8 +156,12 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
     checkpoint = load_checkpoint(path)
     provenance = checkpoint.provenance
     config = parse_config(provenance.config_json, path=path)
-    input_dims = SharedSpace.read_input_dims(checkpoint.network)
-    network = _build_network(config.model, class_count=len(provenance.class_names), input_dims=input_dims)
+    network = _build_network(
+        config.model,
+        class_count=len(provenance.class_names),
+        input_dims=SharedSpace.read_input_dims(checkpoint.network),
+        named_counts=SharedSpace.read_named_counts(checkpoint.network),
+    )
     restore_state(network, checkpoint.network, path=path)
     return Model(
         config,
@@ -172,7 +179,9 @@ def _embedding_json(config: ModelConfig) -> str:
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
-def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int]) -> Network:
+def _build_network(
+    config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int], named_counts: Mapping[Medium, int]
+) -> Network:
     match config:
         case FGCrossNetConfig():
             return FGCrossNet(
@@ -195,9 +204,11 @@ def _build_network(config: ModelConfig, *, class_count: int, input_dims: Mapping
                 named_weight=config.named_weight,
                 private_dim=config.private_dim,
                 private_weight=config.private_weight,
+                name_dim=config.name_dim,
+                name_weight=config.name_weight,
                 scale=config.scale,
             )
-            return SharedSpace(input_dims=input_dims, class_count=class_count, size=size)
+            return SharedSpace(input_dims=input_dims, class_count=class_count, named_counts=named_counts, size=size)
     assert_never(config)
 
 
@@ -279,6 +290,8 @@ def _build_part(config: PartConfig) -> Encoder:
             return OnnxImageEncoder(
                 config.path,
                 output=config.output,
+                labels=config.labels,
+                logits=config.logits,
                 preprocessing=None if file is None else read_preprocessing(file, key="preprocessor"),
                 segment_seconds=config.frames.segment_seconds,
                 frames_per_segment=config.frames.frames_per_segment,

@@ -70,6 +70,10 @@ class OnnxImageConfig(Section):
     path: LocalPath
     preprocessor: LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
     output: str = Field("features", description="name of the output to read")
+    labels: LocalPath | None = Field(
+        None, description="text file with the names of the classes of its own classifier, a line for each; None: unused"
+    )
+    logits: str = Field("logits", description="name of that classifier's output")
     frames: FrameSampling = FrameSampling()
 
 
@@ -143,6 +147,10 @@ class SharedSpaceConfig(Section):
     named_weight: Share = Field(1.0, description="of an encoder's scores of classes it knows by name")
     private_dim: Count = Field(64, description="of each medium's private part of the embedding")
     private_weight: NotNegative = Field(0.5, description="of the private part, which compares items of one medium")
+    name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
+        128, description="dimension of the part where items lie by the names that encoders give them"
+    )
+    name_weight: NotNegative = Field(0.8, description="of that part; 0 leaves it out")
     scale: Positive = Field(16.0, description="of cosines on the way to logits, at the start")
 
 

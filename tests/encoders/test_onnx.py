@@ -102,3 +102,59 @@ def test_onnx_image_encoder_has_golden_features(shared_folder):
     features = encoder.encode([Segment(ImageContent(pixels))])[0]
     golden = torch.tensor([2.2192, 1.6062, 1.5380, 1.5223])
     torch.testing.assert_close(features[[963, 305, 1107, 85]], golden, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def labels(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text(
+        "Cardinalis cardinalis (Northern Cardinal)\nDodo\nbackground\nAves (a) (b)\nDodo\n", encoding="utf-8"
+    )
+    return path
+
+
+def test_onnx_image_encoder_puts_the_scores_of_its_classifier_beside_the_features(
+    make_onnx_file, tmp_path, segments, labels
+):
+    path = make_onnx_file(tmp_path)
+    plain, named = OnnxImageEncoder(path), OnnxImageEncoder(path, labels=labels)
+    features = plain.encode(segments[Medium.IMAGE])
+    expected = torch.cat([features, features.tanh().softmax(dim=1).sqrt()], dim=1)
+    torch.testing.assert_close(named.encode(segments[Medium.IMAGE]), expected)
+    assert named.shape == (10,)
+    assert named.named_scores == {
+        "Cardinalis cardinalis": 5,
+        "Northern Cardinal": 5,
+        "Dodo": 6,
+        "background": 7,
+        "Aves": 8,
+        "a) (b": 8,
+    }
+    assert plain.named_scores == {}
+
+
+def test_onnx_image_encoder_fingerprint_changes_with_the_labels(make_onnx_file, tmp_path, labels):
+    path = make_onnx_file(tmp_path)
+    first = OnnxImageEncoder(path, labels=labels).fingerprint
+    labels.write_text("a\nb\nc\nd\ne\n", encoding="utf-8")
+    assert len({first, OnnxImageEncoder(path, labels=labels).fingerprint, OnnxImageEncoder(path).fingerprint}) == 3
+
+
+def test_onnx_image_encoder_refuses_labels_of_another_classifier(make_onnx_file, tmp_path, labels):
+    labels.write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(EncoderFilesError, match=r"names 2 classes, and the classifier tells 5 apart.*'labels'"):
+        OnnxImageEncoder(make_onnx_file(tmp_path), labels=labels)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe"])
+def test_onnx_image_encoder_names_labels_that_cannot_be_read(make_onnx_file, tmp_path, labels, content):
+    labels.unlink()
+    if content is not None:
+        labels.write_bytes(content)
+    with pytest.raises(EncoderFilesError, match=r"labels\.txt.*it cannot be read.*'labels'"):
+        OnnxImageEncoder(make_onnx_file(tmp_path), labels=labels)
+
+
+def test_onnx_image_encoder_offers_the_classifiers_there_are(make_onnx_file, tmp_path, labels):
+    with pytest.raises(EncoderFilesError, match=r"no output 'scores', only features, logits.*'logits'"):
+        OnnxImageEncoder(make_onnx_file(tmp_path), labels=labels, logits="scores")

@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from fieldmark.models.evidence import PENALTY, LinearClassifier, NamedScores, match_names, plain_name
+from fieldmark.models.evidence import (
+    PENALTY,
+    LinearClassifier,
+    NamedPlace,
+    NamedScores,
+    find_share,
+    match_names,
+    plain_name,
+)
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.types import Medium
 
@@ -102,7 +110,6 @@ def test_named_scores_find_the_column_of_a_class_without_a_name():
     named = NamedScores(3)
     named.fit(features, label, column=torch.tensor([5, -1, 0]))
     assert named.column.tolist() == [5, 2, 0]
-    assert float(named.share) == pytest.approx(2 / 3)
 
 
 def test_named_scores_are_left_alone_where_no_name_is_known():
@@ -129,6 +136,64 @@ def test_shared_space_knows_a_class_by_its_name_without_an_item_of_it():
     assert evidence.argmax(dim=1).tolist() == heard.tolist()
 
 
+def judged(*, by_name, by_features, seed=0):
+    """Rows of three classes, four groups of three each, whose names and whose features tell the class or do not."""
+    label = torch.arange(3).repeat_interleave(12)
+    group = torch.arange(12).repeat_interleave(3)
+    told = scored(
+        label if by_name else label[torch.randperm(36, generator=torch.Generator().manual_seed(seed))],
+        columns=[5, 2, 0],
+    )
+    rows = random(36, 8, seed=seed) + (6 * torch.nn.functional.one_hot(label, 8) if by_features else 0)
+    return {"features": told, "rows": rows, "label": label, "group": group, "column": torch.tensor([5, 2, 0])}
+
+
+def share_of(judged):
+    return find_share(judged.pop("features"), judged.pop("rows"), judged.pop("label"), **judged, linear_weight=1.0)
+
+
+def test_named_scores_are_trusted_where_they_tell_more_than_what_is_learned():
+    assert share_of(judged(by_name=True, by_features=False)) > 0.8
+    assert share_of(judged(by_name=False, by_features=True)) < 0.3
+
+
+def test_named_scores_are_not_judged_by_rows_of_the_same_group():
+    # Each group has a feature of its own: learned by heart, it tells every class, and none of a group not met before.
+    case = judged(by_name=True, by_features=False)
+    case["rows"] = 6 * torch.nn.functional.one_hot(case["group"], 12).float()
+    assert share_of(dict(case)) > 0.8
+    case["group"] = torch.arange(36)
+    assert share_of(case) < 0.6
+
+
+def test_named_scores_decide_where_every_class_has_one_group():
+    case = judged(by_name=False, by_features=True)
+    case["group"] = case["label"]
+    assert share_of(case) == 1.0
+
+
+def test_a_class_without_rows_and_without_a_name_is_left_to_what_is_learned():
+    named = NamedScores(3)
+    label = torch.arange(20) % 2
+    features = scored(label, columns=[5, 2, 0])
+    named.fit(features, label, column=torch.tensor([5, 2, -1]))
+    learned = random(20, 3)
+    expected = (1 - named.share) * learned + named.share * named(features)
+    torch.testing.assert_close(named.beside(learned, features, weight=1.0), expected)
+
+
+def test_a_class_without_rows_is_as_likely_as_its_name_says():
+    named = NamedScores(3)
+    label = torch.arange(20) % 2
+    named.fit(scored(label, columns=[5, 2, 0]), label, column=torch.tensor([5, 2, 0]))
+    named.share.fill_(0.25)
+    features, learned = random(9, 6).abs(), random(9, 3, seed=2)
+    likely = named.beside(learned, features, weight=1.0).softmax(dim=1)
+    torch.testing.assert_close(likely[:, 2], named(features).softmax(dim=1)[:, 2])
+    met = (0.75 * learned + 0.25 * named(features))[:, :2].softmax(dim=1)
+    torch.testing.assert_close(likely[:, :2], met * (1 - likely[:, 2:]))
+
+
 def test_shared_space_in_training_scores_by_the_head_alone():
     torch.manual_seed(0)
     network = SharedSpace(
@@ -139,3 +204,91 @@ def test_shared_space_in_training_scores_by_the_head_alone():
     network._heads["text"].linear.fit(rows, label)
     torch.testing.assert_close(network(rows, Medium.TEXT)[1], before)
     assert not torch.allclose(network.eval()(rows, Medium.TEXT)[1], before)
+
+
+# ---------------------------------------------------------------- where the names draw an item
+
+
+def place_of(named_scores, *, dim=256):
+    place = NamedPlace(len(set(named_scores.values())), dim=dim)
+    place.fit(named_scores)
+    return place
+
+
+def test_items_of_two_encoders_meet_where_both_give_them_one_name():
+    hears = place_of({"Turdus merula": 1, "Common Blackbird": 1, "Erithacus rubecula": 2, "European Robin": 2})
+    sees = place_of({"European Robin": 0, "Erithacus rubecula": 0, "Common Blackbird": 3, "Turdus merula": 3})
+    blackbird, robin = hears(torch.tensor([[9.0, 1.0, 0.0], [9.0, 0.0, 1.0]]))
+    torch.testing.assert_close(sees(torch.tensor([[0.0, 5.0, 5.0, 1.0]]))[0], blackbird)
+    torch.testing.assert_close(sees(torch.tensor([[0.5, 5.0, 5.0, 0.0]]))[0], robin)
+    assert abs(float(blackbird @ robin)) < 0.25
+
+
+def test_items_meet_by_one_of_two_names_where_the_other_has_changed():
+    old, new = place_of({"Picoides pubescens": 0, "Downy Woodpecker": 0}), place_of({"downy_woodpecker": 0})
+    (one,), (other,) = old(torch.ones(1, 1)), new(torch.ones(1, 1))
+    assert float(one @ other) == pytest.approx(0.5**0.5, abs=0.1)
+
+
+@given(st.integers(min_value=0, max_value=10_000))
+def test_the_product_of_two_items_is_about_their_bhattacharyya_coefficient(seed):
+    generator = torch.Generator().manual_seed(seed)
+    place = place_of({f"species {'abcdefghijklmnop'[number]}": number for number in range(16)}, dim=512)
+    root = (4 * torch.rand(2, 16, generator=generator)).softmax(dim=1).sqrt()
+    one, other = place(root)
+    assert float(one @ other) == pytest.approx(float(root[0] @ root[1]), abs=0.35)
+
+
+def test_names_are_the_same_in_every_process():
+    # printf 'blue jay' | b2sum --length 8 says 08: one bit of eight is set, the fourth.
+    expected = [[-1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0]]
+    assert place_of({"Blue Jay": 0}, dim=8).directions.sign().tolist() == expected
+
+
+def test_a_space_with_named_scores_holds_species_that_training_never_saw():
+    named = {f"bird {letter}": place for place, letter in enumerate("abcdef")}
+    dims = {Medium.IMAGE: 6, Medium.AUDIO: 6}
+    size = SharedSpaceSize(dim=16, component_count=6, private_weight=0.0, name_weight=5.0)
+    network = SharedSpace(input_dims=dims, class_count=2, named_counts=dict.fromkeys(dims, 6), size=size).eval()
+    label = torch.arange(20) % 2
+    for medium in dims:
+        network.fit(medium, scored(label, columns=[0, 1]), label, named_scores=named)
+    unseen = torch.eye(6)[2:].sqrt()
+    image, audio = (network(unseen, medium)[0] for medium in dims)
+    assert (image @ audio.T).argmax(dim=1).tolist() == [0, 1, 2, 3]
+
+
+def test_an_item_of_a_medium_without_names_lies_by_the_names_of_the_classes_it_may_be_of():
+    dims, label = {Medium.IMAGE: 6, Medium.TEXT: 5}, torch.arange(20) % 2
+    size = SharedSpaceSize(dim=16, component_count=5, private_weight=0.0, name_weight=100.0, posterior_weight=0.0)
+    network = SharedSpace(input_dims=dims, class_count=2, named_counts={Medium.IMAGE: 6}, size=size).eval()
+    network.fit(Medium.TEXT, 9 * torch.nn.functional.one_hot(label, 5).float(), label)
+    network.fit(
+        Medium.IMAGE,
+        scored(label, columns=[4, 1]),
+        label,
+        named_scores={f"bird {each}": place for place, each in enumerate("abcdef")},
+    )
+    text = network(9 * torch.eye(5)[:2], Medium.TEXT)[0]
+    image = network(torch.eye(6), Medium.IMAGE)[0]
+    assert (text @ image.T).argmax(dim=1).tolist() == [4, 1]
+
+
+def test_a_space_whose_encoders_name_nothing_has_no_part_for_names():
+    network = SharedSpace(input_dims={Medium.TEXT: 5}, class_count=2, named_counts={Medium.TEXT: 0})
+    assert network.dim == 256 + 64
+
+
+def test_a_space_with_named_scores_comes_back_from_its_state():
+    size = SharedSpaceSize(dim=16, component_count=6)
+    network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, named_counts={Medium.AUDIO: 4}, size=size)
+    label = torch.arange(12) % 3
+    network.fit(Medium.AUDIO, random(12, 6).abs(), label, named_scores={"a": 1, "b": 2, "c": 4, "d": 5})
+    state = network.state_dict()
+    counts = SharedSpace.read_named_counts(state)
+    assert counts == {Medium.AUDIO: 4}
+    again = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, named_counts=counts, size=size)
+    again.load_state_dict(state)
+    rows = random(4, 6, seed=2).abs()
+    torch.testing.assert_close(again.eval()(rows, Medium.AUDIO), network.eval()(rows, Medium.AUDIO))
+    assert again.dim == 16 + 64 + 128

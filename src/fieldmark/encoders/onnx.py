@@ -1,8 +1,8 @@
 """A pretrained image encoder in an ONNX file, run by ONNX Runtime."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
@@ -31,6 +31,10 @@ class OnnxImageEncoder:
     Args:
         path: The file, with its weights inside.
         output: Name of the output that is read; axes after the first are flattened.
+        labels: A text file that names the classes of the graph's own classifier, one a line, or two names as
+            `Cardinalis cardinalis (Northern Cardinal)`; the square roots of their probabilities follow the features.
+            None where it has no classifier, or it is not wanted.
+        logits: Name of the classifier's output, before softmax.
         preprocessing: How pictures are prepared; None reads the `preprocessor_config.json` beside the file.
         segment_seconds: Length of a segment of a video; images ignore it.
         frames_per_segment: Frames averaged in each.
@@ -42,13 +46,14 @@ class OnnxImageEncoder:
     """
 
     is_costly: ClassVar[bool] = True
-    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what one file needs to be read
         self,
         path: Path,
         *,
         output: str = "features",
+        labels: Path | None = None,
+        logits: str = "logits",
         preprocessing: ImagePreprocessing | None = None,
         segment_seconds: float = 4.0,
         frames_per_segment: int = 4,
@@ -57,22 +62,37 @@ class OnnxImageEncoder:
         if not path.is_file():
             raise EncoderFilesError(name=str(path), reason="there is no such file", key=KEY)
         self._session = _open_session(path, threads=threads)
-        self._output = _require_output(path, self._session, name=output)
+        self._outputs = [_require_output(path, self._session, name=output, key="output")]
+        if labels is not None:
+            self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
         self._batch_size = _find_batch_size(path, self._session)
         self._preprocessing = preprocessing or read_preprocessing(path.with_name(PREPROCESSOR_FILE), key=KEY)
-        self._dim = self._try_out(path)
+        feature_dim, *score_counts = self._try_out(path)
+        self._dim = feature_dim + sum(score_counts)
+        self._named_scores = _read_names(labels, start=feature_dim, count=score_counts[0]) if labels else {}
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
         self.fingerprint = fingerprint_of(
-            {"kind": "onnx_image", "output": output, "preprocessing": self._preprocessing, "decoding": self.decoding},
-            files=[path],
+            {
+                "kind": "onnx_image",
+                "output": output,
+                "preprocessing": self._preprocessing,
+                "decoding": self.decoding,
+                **({"logits": logits} if labels else {}),
+            },
+            files=[path, *([labels] if labels else [])],
         )
 
     @property
     def shape(self) -> tuple[int]:
         """Dimension of the features."""
         return (self._dim,)
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Places of the classifier's scores, by the names that `labels` gives them."""
+        return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
         """The features of some segments.
@@ -89,14 +109,18 @@ class OnnxImageEncoder:
         )
 
     def _infer(self, pixels: Float32[Tensor, "batch 3 height width"]) -> Float32[Tensor, "batch dim"]:
-        name = self._session.get_inputs()[0].name
-        (features,) = self._session.run([self._output], {name: pixels.numpy()})
-        return torch.from_numpy(features).flatten(1).float()
+        features, *logits = self._run(pixels)
+        return torch.cat([features, *(each.softmax(dim=1).sqrt() for each in logits)], dim=1)
 
-    def _try_out(self, path: Path) -> int:
-        """The dimension of the features of a black picture: a graph need not declare it, nor the size it takes."""
+    def _run(self, pixels: Float32[Tensor, "batch 3 height width"]) -> list[Float32[Tensor, "batch _output"]]:
+        name = self._session.get_inputs()[0].name
+        outputs = self._session.run(self._outputs, {name: pixels.numpy()})
+        return [torch.from_numpy(each).flatten(1).float() for each in outputs]
+
+    def _try_out(self, path: Path) -> list[int]:
+        """The dimensions of the outputs of a black picture: a graph need not declare them, nor the size it takes."""
         try:
-            return self._infer(torch.zeros(1, 3, *self._preprocessing.crop_pixels)).shape[1]
+            return [each.shape[1] for each in self._run(torch.zeros(1, 3, *self._preprocessing.crop_pixels))]
         except Exception as error:
             reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
             raise EncoderFilesError(name=str(path), reason=reason, key=KEY) from error
@@ -116,12 +140,29 @@ def _open_session(path: Path, *, threads: int | None) -> "InferenceSession":
         raise EncoderFilesError(name=str(path), reason=reason, key=KEY) from error
 
 
-def _require_output(path: Path, session: "InferenceSession", *, name: str) -> str:
+def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
     outputs = [output.name for output in session.get_outputs()]
     if name not in outputs:
         reason = f"it has no output '{name}', only {', '.join(outputs)}.{nearest(name, outputs)}".rstrip(".")
-        raise EncoderFilesError(name=str(path), reason=reason, key="output")
+        raise EncoderFilesError(name=str(path), reason=reason, key=key)
     return name
+
+
+def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
+    """Places of the scores by name; a line holds a name, or two, the second in parentheses at its end."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EncoderFilesError(name=str(path), reason=f"it cannot be read: {error}", key="labels") from error
+    if len(lines) != count:
+        reason = f"it names {len(lines):,} classes, and the classifier tells {count:,} apart"
+        raise EncoderFilesError(name=str(path), reason=reason, key="labels")
+    names: dict[str, int] = {}
+    for place, line in enumerate(lines):
+        for name in re.fullmatch(r"(.*?)(?:\s*\((.*)\))?\s*", line).groups():  # type: ignore[union-attr]  # matches all
+            if name:
+                names.setdefault(name.strip(), start + place)
+    return names
 
 
 def _find_batch_size(path: Path, session: "InferenceSession") -> int:

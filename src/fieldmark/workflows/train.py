@@ -250,12 +250,17 @@ def _fit_head(
 ) -> None:
     """Fits what a medium's features tell at once, before training."""
     own = [features[item.item_id] for item in rows.items]
+    number_by_group: dict[str, int] = {}
+    groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
+    segment_count = torch.tensor([len(each) for each in own])
     named = model.encoder(medium).named_scores
     network.fit(
         medium,
         torch.cat(own),
-        torch.from_numpy(rows.label).repeat_interleave(torch.tensor([len(each) for each in own])),
+        torch.from_numpy(rows.label).repeat_interleave(segment_count),
+        group=torch.tensor(groups).repeat_interleave(segment_count),
         named_column=match_names(model.class_names, named) if named else None,
+        named_scores=named,
     )
 
 
