@@ -97,6 +97,19 @@ class Model:
         supported = supported_media(self.config.model)
         return supported if self._expected is None else tuple(each for each in supported if each in self._expected)
 
+    def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
+        """The species that a medium's encoder tells apart, with all their names; none without a place for them.
+
+        Raises:
+            As `encoder`.
+        """
+        if not isinstance(self.network, SharedSpace) or not self.network.has_names:
+            return ()
+        names: dict[int, list[str]] = {}
+        for name, place in self.encoder(medium).named_scores.items():
+            names.setdefault(place, []).append(name)
+        return tuple(map(tuple, names.values()))
+
     def encoder(self, medium: Medium) -> Encoder:
         """The encoder of a medium.
 

@@ -200,14 +200,18 @@ class NamedPlace(nn.Module):
             names[column].append(plain_name(name))
         for place, (column, own) in enumerate(sorted(names.items())):
             self.column[place] = column
-            self.directions[place] = sum(_direction(name, dim=self.directions.shape[1]) for name in sorted(set(own)))
+            self.directions[place] = sum(
+                name_direction(name, dim=self.directions.shape[1]) for name in sorted(set(own))
+            )
         self.directions.copy_(normalize(self.directions, dim=1))
 
 
-def _direction(name: str, *, dim: int) -> Float[Tensor, " place"]:
-    """One of 2 ** dim directions, by a hash of the name."""
+def name_direction(name: str, *, dim: int) -> Float[Tensor, " place"]:
+    """One of 2 ** dim directions of length 1, by a hash of a plain name."""
     digest = hashlib.blake2b(name.encode(), digest_size=dim // 8).digest()
-    return torch.tensor([2.0 * (byte >> bit & 1) - 1 for byte in digest for bit in range(8)])
+    signs = torch.tensor([2.0 * (byte >> bit & 1) - 1 for byte in digest for bit in range(8)])
+    direction: Tensor = signs / dim**0.5
+    return direction
 
 
 def match_names(class_names: Sequence[str], named_scores: Mapping[str, int]) -> Int[Tensor, " class"]:

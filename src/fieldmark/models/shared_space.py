@@ -10,7 +10,14 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fieldmark.errors import MediumNotSupportedError
-from fieldmark.models.evidence import LinearClassifier, NamedPlace, NamedScores, find_share
+from fieldmark.models.evidence import (
+    LinearClassifier,
+    NamedPlace,
+    NamedScores,
+    find_share,
+    name_direction,
+    plain_name,
+)
 from fieldmark.models.network import Network
 from fieldmark.types import Medium, MediumBatch
 
@@ -143,6 +150,11 @@ class SharedSpace(Network):
         return self._size.dim + len(self._heads) * self._private_dim + self._name_dim
 
     @property
+    def has_names(self) -> bool:
+        """Whether it has a part for names, so that a name alone has a place."""
+        return self._name_dim > 0
+
+    @property
     def training_dim(self) -> int:
         """Dimension of the embedding in training, which has the shared part alone."""
         return self._size.dim
@@ -215,6 +227,26 @@ class SharedSpace(Network):
         """Embeddings and logits of all rows, part after part; each goes its own way."""
         results = [self(part.inputs, part.medium) for part in parts]
         return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
+
+    @torch.no_grad()
+    def embed_name(self, name: str, *, label: int | None = None) -> Float[Tensor, " dim"] | None:
+        """Where a text lies that is sure of its species and says nothing else; None for a name without a place here.
+
+        Args:
+            label: Of the class with this name, where the network has one.
+        """
+        shared, place = self._prototypes.new_zeros(self._size.dim), self._prototypes.new_zeros(self._name_dim)
+        if label is not None:
+            shared = normalize(self._prototypes[label], dim=0)
+            place = self._size.name_weight * normalize(self._class_place[label], dim=0)
+        elif self._name_dim:
+            place = self._size.name_weight * name_direction(plain_name(name), dim=self._name_dim).to(place)
+        else:
+            return None
+        nothing = normalize(shared.new_ones(1, max(1, self._private_dim)), dim=1)
+        own = Medium.TEXT if Medium.TEXT in self._heads else next(each for each in Medium if each in self._heads)
+        private = [part[0] for part in self._private_parts(nothing, own)]
+        return normalize(torch.cat([shared, *private, place]), dim=0)
 
     @property
     def _private_dim(self) -> int:

@@ -17,11 +17,13 @@ class Voice:
     Args:
         embedding: Of length 1.
         is_against: Whether hits like it are not wanted.
+        is_calibrated: Whether its scores are spread as those of items of its medium are.
     """
 
     medium: Medium
     embedding: Float[np.ndarray, " dim"]
     is_against: bool = False
+    is_calibrated: bool = True
 
 
 def combined_logit(
@@ -32,7 +34,7 @@ def combined_logit(
     With one query, its curve. n voices for the class each add what they change of the prior, over the root of n, since
     they repeat each other in part. A voice against adds ln(1 - p), with p the probability that the hit is of its class.
     """
-    curves = [calibration.curve(voice.medium, medium) for voice in voices]
+    curves = [calibration.curve(voice.medium, medium) if voice.is_calibrated else None for voice in voices]
     total = np.zeros(score.shape[1])
     priors, for_count = [], sum(not voice.is_against for voice in voices)
     for row, voice, curve in zip(score, voices, curves, strict=True):
@@ -58,7 +60,7 @@ def combined_standard(
     total = np.zeros(score.shape[1])
     against_count = sum(voice.is_against for voice in voices)
     for row, voice in zip(score, voices, strict=True):
-        scale = calibration.scale(voice.medium, medium)
+        scale = calibration.scale(voice.medium, medium) if voice.is_calibrated else None
         if scale is None:
             return None
         standard = scale.standard(row)

@@ -23,7 +23,7 @@ from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
 from fieldmark.workflows.judge import judge_gallery
 from fieldmark.workflows.marks import restore_classes
-from fieldmark.workflows.names import TAXONOMY_NAME
+from fieldmark.workflows.names import TAXONOMY_NAME, keep_species
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
 from fieldmark.workflows.sets import choose_set, gone_ids, record_set, renamed, stored_ids
 
@@ -141,6 +141,8 @@ def index(
     dropped = store.remove(gone)
     store.optimize()
     _keep_taxonomy(source, folder)
+    counts = store.count_by_medium()
+    keep_species(folder, model=model, media=[medium for medium, count in counts.items() if count])
     restore_classes(folder, store)
     judge_gallery(folder, index=store, model=model)
     return IndexReport(
@@ -151,7 +153,7 @@ def index(
         unchanged_count=work.unchanged_count,
         dropped_count=dropped,
         segment_count=store.segment_count(),
-        counts={medium.value: count for medium, count in store.count_by_medium().items()},
+        counts={medium.value: count for medium, count in counts.items()},
         failures=tuple(work.log.failures),
     )
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar, final
@@ -15,6 +15,7 @@ from fieldmark.errors import CutoffError, DamagedGalleryError, MissingFileError,
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.media.loaders import detect_medium
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.relevance.collection import DEPTH as EVIDENCE_DEPTH
 from fieldmark.relevance.collection import THRESHOLD, answer, evidence
 from fieldmark.relevance.combining import Voice
@@ -25,7 +26,7 @@ from fieldmark.types import MEDIA, Item, Medium
 from fieldmark.workflows.candidates import Candidates, find_candidates
 from fieldmark.workflows.encode import Host, encode_item, project
 from fieldmark.workflows.judge import JUDGMENT_NAME
-from fieldmark.workflows.names import class_named
+from fieldmark.workflows.names import SPECIES_NAME, class_named, read_species
 from fieldmark.workflows.ordering import rank_candidates
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
@@ -63,6 +64,7 @@ class Gallery:
         self.index = index
         self.model = model
         self.judgment = judgment
+        self._names: tuple[int, Mapping[str, tuple[str, ...]]] | None = None
 
     @classmethod
     def open(cls, folder: Path | str, *, host: Host | None = None) -> "Gallery":
@@ -124,15 +126,16 @@ class Gallery:
         if not queries:
             raise NoQueryError
         started = time.perf_counter()
-        voices = [self._voice(each) for each in queries]
+        class_name = self._class_named(queries)
+        named = None if class_name is None else self._named_voice(class_name)
+        voices = [named] if named is not None else [self._voice(each) for each in queries]
         heard_at = time.perf_counter()
         where = _narrowed(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
-        class_name = self._class_named(queries)
         heard = [*voices, *self._marked(marks or Marks())]
         candidates = self._candidates(heard, where=where, depth=max(k, MARGIN_DEPTH), by_segment=by_segment)
         if class_name is not None:
-            named = replace(where, class_names=_both(where.class_names, {class_name}))
-            labelled = self._candidates(heard, where=named, depth=k, by_segment=by_segment)
+            only = replace(where, class_names=_both(where.class_names, {class_name}))
+            labelled = self._candidates(heard, where=only, depth=k, by_segment=by_segment)
             candidates = [_joined(first, then) for first, then in zip(labelled, candidates, strict=True)]
         candidates = [self._with_look_alike(each, voices, where=where) for each in candidates]
         return SearchResult(
@@ -152,6 +155,20 @@ class Gallery:
         embedding, _ = project(encode_item(item, model=self.model), medium=item.medium, network=self.model.network)
         return Voice(item.medium, _mean(embedding))
 
+    def _named_voice(self, class_name: str) -> Voice | None:
+        """What speaks for a species by its name alone; None where the network has no place for it."""
+        network, class_names = self.model.network, self.model.class_names
+        if not isinstance(network, SharedSpace):
+            return None
+        label = class_names.index(class_name) if class_name in class_names else None
+        embedding = network.embed_name(class_name, label=label)
+        # A class that was trained lies as near to its items as a text that describes it well; another lies farther.
+        return (
+            None
+            if embedding is None
+            else Voice(Medium.TEXT, embedding.numpy(force=True), is_calibrated=label is not None)
+        )
+
     def _stored_voice(self, item_id: str, *, is_against: bool = False) -> Voice:
         stored = self.index.get(item_id)
         return Voice(stored.items[0].medium, _mean(stored.embedding), is_against=is_against)
@@ -161,12 +178,23 @@ class Gallery:
         return wanted + [self._stored_voice(item_id, is_against=True) for item_id in sorted(marks.irrelevant)]
 
     def _class_named(self, queries: Sequence[Query]) -> str | None:
-        """The class that a single short text names."""
+        """The class, or the species that encoders know, that a single short text names."""
         query = _text_of(queries[0])
         if len(queries) > 1 or query is None or len(query) > LONGEST_NAME:
             return None
         held = {name for name in self._held_names() if name is not None}
-        return class_named(query, folder=self.folder, class_names=sorted(held | set(self.model.class_names)))
+        class_names = sorted(held | set(self.model.class_names))
+        return class_named(query, folder=self.folder, class_names=class_names, species=self._species())
+
+    def _species(self) -> Mapping[str, tuple[str, ...]]:
+        """The names that the gallery's encoders know; read again where an `index` has added some."""
+        try:
+            stamp = (self.folder / SPECIES_NAME).stat().st_mtime_ns
+        except OSError:
+            return {}
+        if self._names is None or self._names[0] != stamp:
+            self._names = stamp, read_species(self.folder)
+        return self._names[1]
 
     def _held_names(self) -> set[str | None]:
         """The class names of the gallery's items; None where some have none."""
@@ -211,7 +239,7 @@ class Gallery:
         found = []
         for voice in voices:
             curve = self.judgment.holds.get(voice.medium)
-            if curve is None:
+            if curve is None or not voice.is_calibrated:
                 continue
             everywhere = self._candidates(
                 [voice], where=Filter(exclude_item_ids=exclude), depth=EVIDENCE_DEPTH, by_segment=False
