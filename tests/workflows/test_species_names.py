@@ -1,0 +1,172 @@
+"""Species that a text names, and that encoders know: with and without labels, trained on or not."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fieldmark import Gallery, Host, Item, Medium, Split, index, load_config, train, write_manifest
+from fieldmark.errors import DamagedGalleryError
+from fieldmark.workflows.names import SPECIES_NAME, read_species
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+LABELS = "Rufus ruber (Red Bird)\nViridis (Green Bird)\nCaeruleus (Blue Bird)\n"
+COLORS = {"Red_Bird": (250, 20, 20), "Green_Bird": (20, 250, 20), "Blue_Bird": (20, 20, 250)}
+CONFIG = """
+[model]
+kind = "shared_space"
+dim = 16
+hidden_dim = 16
+
+[[model.image]]
+kind = "onnx_image"
+path = "colors.onnx"
+labels = "labels.txt"
+
+[[losses]]
+kind = "classification"
+
+[data]
+classes_per_batch = 2
+items_per_class = 2
+validation_share = 0.0
+
+[train]
+epochs = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    """A model of pictures whose encoder tells three colors apart, and names them."""
+    folder = tmp_path_factory.mktemp("colors")
+    nodes = [
+        onnx.helper.make_node("ReduceMean", ["pixels"], ["features"], axes=[2, 3], keepdims=0),
+        onnx.helper.make_node("Mul", ["features", "factor"], ["logits"]),
+    ]
+    infos = {
+        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (
+            ("pixels", ["batch", 3, 8, 8]),
+            ("features", ["batch", 3]),
+            ("logits", ["batch", 3]),
+        )
+    }
+    factor = onnx.numpy_helper.from_array(np.array(4.0, dtype=np.float32), "factor")
+    graph = onnx.helper.make_graph(nodes, "colors", [infos["pixels"]], [infos["features"], infos["logits"]], [factor])
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
+        folder / "colors.onnx",
+    )
+    sizes = {"size": {"height": 8, "width": 8}, "crop_size": {"height": 8, "width": 8}}
+    scale = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
+    (folder / "preprocessor_config.json").write_text(json.dumps({**sizes, **scale}), encoding="utf-8")
+    (folder / "labels.txt").write_text(LABELS, encoding="utf-8")
+    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
+    return load_config(folder / "config.toml")
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    """Five pictures of each color, by class."""
+    folder, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
+    paths = {}
+    for name, color in COLORS.items():
+        for number in range(5):
+            path = folder / f"{name[0].lower()}{number}.png"
+            pixels = np.clip(np.array(color) + generator.integers(-20, 21, size=(24, 24, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(path)
+            paths.setdefault(name, []).append(path)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def run(config, pictures, tmp_path_factory):
+    """A model that was trained on red and green birds."""
+    folder = tmp_path_factory.mktemp("species")
+    items = [
+        Item(path.stem, Medium.IMAGE, path=path, class_name=name, split=Split.TRAIN)
+        for name in ("Red_Bird", "Green_Bird")
+        for path in pictures[name][:3]
+    ]
+    write_manifest(items, folder / "train.csv")
+    return train(folder / "train.csv", out=folder / "run", config=config, host=Host(device="cpu")).run
+
+
+@pytest.fixture(scope="module")
+def unlabelled(run, pictures):
+    """A gallery of all pictures without a label."""
+    folder = pictures["Red_Bird"][0].parent
+    return index(folder, checkpoint=run, gallery=run.with_name("unlabelled"), host=Host(device="cpu")).gallery
+
+
+@pytest.mark.parametrize(
+    ("text", "initial", "class_name"),
+    [
+        ("blue bird", "b", "Blue Bird"),  # never trained on
+        ("photos of Caeruleus", "b", "Caeruleus"),
+        ("GREEN BIRD", "g", "Green_Bird"),
+        ("rufus ruber", "r", "Red_Bird"),
+    ],
+)
+def test_a_name_finds_pictures_that_nobody_labelled(text, initial, class_name, unlabelled):
+    found = Gallery.open(unlabelled, host=Host(device="cpu")).search(text, k=15)
+    assert found.class_name == class_name
+    assert {hit.item_id[0] for hit in found.hits[:5]} == {initial}
+    assert len(found.hits) == 15
+
+
+def test_a_name_of_a_species_that_was_not_trained_has_no_probability(unlabelled):
+    found = Gallery.open(unlabelled, host=Host(device="cpu")).search("blue bird", k=3)
+    assert [hit.probability for hit in found.hits] == [None] * 3
+    assert found.collection is None
+
+
+def test_a_synonym_that_the_encoder_knows_finds_a_label(run, pictures, tmp_path):
+    items = [Item(path.stem, Medium.IMAGE, path=path, class_name="Blue_Bird") for path in pictures["Blue_Bird"]]
+    items += [Item(path.stem, Medium.IMAGE, path=path, class_name="Red_Bird") for path in pictures["Red_Bird"]]
+    write_manifest(items, tmp_path / "birds.csv")
+    host = Host(device="cpu")
+    gallery = Gallery.open(
+        index(tmp_path / "birds.csv", checkpoint=run, gallery=tmp_path / "gallery", host=host).gallery, host=host
+    )
+    found = gallery.search("caeruleus", k=10)
+    assert found.class_name == "Blue_Bird"
+    assert [hit.probability for hit in found.hits] == [1.0] * 5 + [0.0] * 5
+    assert found.collection is not None
+    assert found.collection.probability == 1.0
+    absent = gallery.search("Viridis", k=1)
+    assert absent.class_name == "Green_Bird"
+    assert absent.collection is not None
+    assert absent.collection.probability == 0.0
+
+
+def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, config, tmp_path):
+    folder = shutil.copytree(unlabelled, tmp_path / "moved")
+    assert read_species(folder)["blue bird"] == ("Caeruleus", "Blue Bird")
+    labels = config.model.image[0].labels
+    text = labels.read_text(encoding="utf-8")
+    labels.unlink()
+    try:
+        assert Gallery.open(folder, host=Host(device="cpu")).search("blue bird", k=1).hits[0].item_id[0] == "b"
+    finally:
+        labels.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "not json", '{"image": 3}'])
+def test_a_broken_list_of_species_is_named(content, unlabelled, tmp_path):
+    folder = shutil.copytree(unlabelled, tmp_path / "broken")
+    (folder / SPECIES_NAME).write_text(content, encoding="utf-8")
+    with pytest.raises(DamagedGalleryError, match=r"species\.json.*no list of species"):
+        Gallery.open(folder, host=Host(device="cpu")).search("blue bird")
+
+
+def test_a_gallery_without_a_list_of_species_still_searches_by_class(unlabelled, tmp_path):
+    folder = shutil.copytree(unlabelled, tmp_path / "earlier")
+    (folder / SPECIES_NAME).unlink()
+    found = Gallery.open(folder, host=Host(device="cpu")).search("red bird", k=5)
+    assert {hit.item_id[0] for hit in found.hits} == {"r"}
