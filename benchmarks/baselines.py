@@ -31,7 +31,7 @@ from fieldmark.baselines.dscmr import DSCMR
 from fieldmark.baselines.semantic_matching import SemanticMatching
 from fieldmark.build import new_model
 from fieldmark.evaluation.protocol import STRICT, evaluate
-from fieldmark.models.shared_space import Standardization
+from fieldmark.models.standardization import Standardization
 from fieldmark.types import Embeddings, Failure
 from fieldmark.workflows.encode import encode_items
 

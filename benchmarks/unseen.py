@@ -4,8 +4,8 @@
 
 In each round some classes are drawn that have photos, texts and recordings in both splits, all their training items are
 left out, and a model is trained on the rest. Queries are test items, galleries all test items of the medium, of seen
-and unseen classes alike (strict protocol). "Among themselves" has galleries of the unseen classes alone, and for the
-seen of equally many classes drawn from them.
+and unseen classes alike (strict protocol); the name of each class asks too. "Among themselves" has galleries of the
+unseen classes alone, and for the seen of equally many classes drawn from them.
 """
 
 import argparse
@@ -16,15 +16,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 import fieldmark
 from fieldmark import Medium, Split
+from fieldmark.build import load_model
+from fieldmark.data.shards import read_embeddings
 from fieldmark.evaluation.result import SEEN, UNSEEN, Slice
 
 REAL_MEDIA = (Medium.IMAGE, Medium.TEXT, Medium.AUDIO)
 DIRECTIONS = ("image_to_image", "audio_to_audio", "text_to_image")
-BY_NAME = ("image_to_audio", "audio_to_image")
-"""Between media whose encoders name species, shown beside the others and left out of their mean."""
+BY_NAME = ("image_to_audio", "audio_to_image", "name_to_image", "name_to_audio")
+"""By what encoders name: shown beside the others, and left out of their mean."""
 
 
 def main() -> None:
@@ -75,6 +78,31 @@ def measure(
                 if direction.name in DIRECTIONS + BY_NAME:
                     for queries, mean in direction.by_slice[Slice.TRAINING].items():
                         yield (direction.name, f"{queries} in {gallery}"), mean.mean_average_precision
+            for medium in (Medium.IMAGE, Medium.AUDIO):
+                precision = ask_with_names(folder / gallery, run=folder / "run", medium=medium)
+                for queries, names in ((UNSEEN, unseen), (SEEN, precision.keys() - unseen)):
+                    if own := [precision[name] for name in names & precision.keys()]:
+                        yield (f"name_to_{medium}", f"{queries} in {gallery}"), statistics.mean(own)
+
+
+def ask_with_names(embedded: Path, *, run: Path, medium: Medium) -> dict[str, float]:
+    """Average precision of the name of each class, among the items of a medium."""
+    model = load_model(run, device=torch.device("cpu"))
+    embeddings, _ = read_embeddings(embedded)
+    rows_of = defaultdict(list)
+    for row, item in enumerate(embeddings.items):
+        if item.medium is medium:
+            rows_of[item].append(row)
+    class_name = np.array([item.class_name for item in rows_of])
+    mean = np.stack([embeddings.embedding[rows].mean(axis=0) for rows in rows_of.values()])
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    found = {}
+    for name in sorted(set(class_name)):
+        label = model.class_names.index(name) if name in model.class_names else None
+        place = model.network.embed_name(name, label=label)
+        is_own = class_name[np.argsort(-mean @ place.numpy(), kind="stable")] == name
+        found[name] = float(np.mean(np.cumsum(is_own)[is_own] / (np.flatnonzero(is_own) + 1)))
+    return found
 
 
 def print_table(found: Mapping[tuple[str, str], Sequence[float]]) -> None:
