@@ -123,7 +123,7 @@ def test_the_line_stands_at_the_edge_of_those_that_are_there(monkeypatch):
     assert curves[0].offset >= curves[1].offset > curves[2].offset
 
 
-@pytest.mark.parametrize(("medium", "share"), [(Medium.IMAGE, 0.75), (Medium.TEXT, 0.0), (Medium.AUDIO, 0.5)])
+@pytest.mark.parametrize(("medium", "share"), [(Medium.IMAGE, 0.75), (Medium.TEXT, 0.0), (Medium.AUDIO, 0.75)])
 def test_evidence_weighs_the_own_medium_against_the_mean_of_the_others(medium, share):
     own = np.array([1.0, 5.0, *[-3.0] * DEPTH])
     others = [hit for hit in MEDIA if hit is not medium]
@@ -161,11 +161,12 @@ def test_judgment_is_kept_and_read_back(tmp_path):
     assert not read_judgment(tmp_path / "nothing.json").calibration.scales
 
 
-def test_a_judgment_of_version_1_is_read_without_the_curves_of_another_evidence(tmp_path):
+@pytest.mark.parametrize("earlier", [1, 2])
+def test_a_judgment_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(earlier, tmp_path):
     judgment = judged(birds())
     path = tmp_path / "calibration.json"
     write_judgment(judgment, path)
-    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 1'))
+    path.write_text(path.read_text().replace('"format_version": 3', f'"format_version": {earlier}'))
     assert read_judgment(path) == replace(judgment, holds={})
 
 

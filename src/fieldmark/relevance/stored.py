@@ -12,9 +12,9 @@ from fieldmark.relevance.calibration import Calibration, Curve, PairScale
 from fieldmark.relevance.fitting import Judgment
 from fieldmark.types import Medium
 
-FORMAT_VERSION = 2
-EARLIER_EVIDENCE = 1
-"""The version whose curves of the collection stand on another evidence: read without them."""
+FORMAT_VERSION = 3
+EARLIER_EVIDENCE = (1, 2)
+"""The versions whose curves of the collection stand on another evidence: read without them."""
 
 
 def write_judgment(judgment: Judgment, path: Path) -> None:
@@ -41,11 +41,11 @@ def read_judgment(path: Path) -> Judgment:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:
         value = json.loads(text)
-        if value["format_version"] not in (EARLIER_EVIDENCE, FORMAT_VERSION):
+        if value["format_version"] not in (*EARLIER_EVIDENCE, FORMAT_VERSION):
             raise DamagedGalleryError(path=path, reason=f"its format version is not {FORMAT_VERSION}")
         scales = {(Medium(pair["query"]), Medium(pair["hit"])): _scale(pair) for pair in value["pairs"]}
         holds = {Medium(name): _curve(curve) for name, curve in value["holds"].items()}
-        if value["format_version"] == EARLIER_EVIDENCE:
+        if value["format_version"] in EARLIER_EVIDENCE:
             holds = {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DamagedGalleryError):
