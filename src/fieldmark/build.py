@@ -103,7 +103,7 @@ class Model:
         Raises:
             As `encoder`.
         """
-        if not isinstance(self.network, SharedSpace) or not self.network.has_names:
+        if not isinstance(self.network, SharedSpace) or medium not in self.network.named_media:
             return ()
         names: dict[int, list[str]] = {}
         for name, place in self.encoder(medium).named_scores.items():

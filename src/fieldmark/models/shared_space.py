@@ -149,9 +149,9 @@ class SharedSpace(Network):
         return self._size.dim + len(self._heads) * self._private_dim + self._name_dim
 
     @property
-    def has_names(self) -> bool:
-        """Whether it has a part for names, so that a name alone has a place."""
-        return self._name_dim > 0
+    def named_media(self) -> frozenset[Medium]:
+        """The media whose names have a place in the embedding; none without a part for names."""
+        return frozenset(map(Medium, self._places))
 
     @property
     def training_dim(self) -> int:
