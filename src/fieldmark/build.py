@@ -13,6 +13,7 @@ from fieldmark.config import (
     CenterConfig,
     ClassificationConfig,
     Config,
+    DistillationConfig,
     FGCrossNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
@@ -23,6 +24,7 @@ from fieldmark.config import (
     ReleasedCenterConfig,
     ReleasedRankingConfig,
     SharedSpaceConfig,
+    SupervisedContrastiveConfig,
     TrainConfig,
     TransformersImageConfig,
     TransformersTextConfig,
@@ -40,6 +42,8 @@ from fieldmark.encoders.transformer import TransformersImageEncoder, Transformer
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
+from fieldmark.losses.contrastive import SupervisedContrastiveLoss
+from fieldmark.losses.distillation import DistillationLoss
 from fieldmark.losses.mining import MinedRankingLoss, Mining
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
@@ -208,6 +212,7 @@ def _build_network(
             size = SharedSpaceSize(
                 dim=config.dim,
                 hidden_dim=config.hidden_dim,
+                uniform_trunk=config.uniform_trunk,
                 component_count=config.component_count,
                 input_dropout=config.input_dropout,
                 dropout=config.dropout,
@@ -359,15 +364,20 @@ def _build_loss(config: LossConfig, *, network: Network, generator: torch.Genera
         case ReleasedCenterConfig():
             dim = network.training_dim if config.space == "embedding" else network.class_count
             return ReleasedCenterLoss(class_count=network.class_count, dim=dim, space=config.space, generator=generator)
-        case RankingConfig():
+        case RankingConfig() | ReleasedRankingConfig():
             return _build_ranking_loss(config)
-        case ReleasedRankingConfig():
-            return ReleasedRankingLoss(margin=config.margin, second_margin=config.second_margin)
+        case SupervisedContrastiveConfig():
+            return SupervisedContrastiveLoss(temperature=config.temperature, cross_media=config.cross_media)
+        case DistillationConfig():
+            return DistillationLoss(teacher=config.teacher, temperature=config.temperature)
     assert_never(config)
 
 
-def _build_ranking_loss(config: RankingConfig) -> nn.Module:
-    margin, second_margin, cross_media = config.margin, config.second_margin, config.cross_media
+def _build_ranking_loss(config: RankingConfig | ReleasedRankingConfig) -> nn.Module:
+    margin, second_margin = config.margin, config.second_margin
+    if isinstance(config, ReleasedRankingConfig):
+        return ReleasedRankingLoss(margin=margin, second_margin=second_margin)
+    cross_media = config.cross_media
     if config.mining == "none":
         return RankingLoss(margin=margin, second_margin=second_margin, cross_media=cross_media)
     mining = Mining(config.mining)

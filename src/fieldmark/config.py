@@ -138,6 +138,9 @@ class SharedSpaceConfig(Section):
     audio: tuple[AudioEncoderConfig, ...] = ()
     dim: Count = Field(256, description="dimension of the embedding")
     hidden_dim: Count = 512
+    uniform_trunk: bool = Field(
+        default=False, description="one trunk for all media instead of a head for each; as in He et al. 2019"
+    )
     component_count: Count = Field(512, description="principal directions kept of a medium's features")
     input_dropout: Share = 0.3
     dropout: Share = 0.3
@@ -248,8 +251,32 @@ class ReleasedRankingConfig(Section):
     second_margin: Positive = Field(0.5, description="He et al. 2019, released code")
 
 
+class SupervisedContrastiveConfig(Section):
+    """Among all rows of a batch, those of its own class are nearest to a row."""
+
+    kind: Literal["supervised_contrastive"]
+    weight: float = 1.0
+    temperature: Positive = Field(0.1, description="the smaller, the more the nearest rows decide")
+    cross_media: bool = Field(default=False, description="each row is compared to rows of other media alone")
+
+
+class DistillationConfig(Section):
+    """Rows of other media learn which classes one medium takes for each other."""
+
+    kind: Literal["distillation"]
+    weight: float = 1.0
+    teacher: Medium = Field(Medium.IMAGE, description="the medium that teaches, and learns nothing by it")
+    temperature: Positive = Field(2.0, description="the larger, the more the unlikely classes tell")
+
+
 LossConfig = Annotated[
-    ClassificationConfig | CenterConfig | ReleasedCenterConfig | RankingConfig | ReleasedRankingConfig,
+    ClassificationConfig
+    | CenterConfig
+    | ReleasedCenterConfig
+    | RankingConfig
+    | ReleasedRankingConfig
+    | SupervisedContrastiveConfig
+    | DistillationConfig,
     Field(discriminator="kind"),
 ]
 
@@ -520,9 +547,9 @@ def _override(values: dict[str, Any], override: str, *, path: Path) -> None:
     for parent in parents:
         target = _child(target, parent, key=key, path=path)
     if isinstance(target, list):
-        target[_place(target, last, key=key, path=path)] = _value(text)
+        target[_place(target, last, key=key, path=path)] = _value(text, key=key, path=path)
     else:
-        target[last] = _value(text)
+        target[last] = _value(text, key=key, path=path)
 
 
 def _child(target: Any, name: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML values have any type
@@ -540,9 +567,11 @@ def _place(target: list[Any], name: str, *, key: str, path: Path) -> int:
     raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
 
 
-def _value(text: str) -> Any:  # noqa: ANN401 - TOML values have any type
+def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML values have any type
     """A TOML value, or bare text; a path that exists is taken from the current folder, as the shell completes it."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if text.startswith(("[", "{")):
+            raise ConfigError(path=path, problems=[f"--set {key}: it is no TOML: {error}; met {text}"]) from error
         return str(Path(text).resolve()) if "/" in text and Path(text).exists() else text

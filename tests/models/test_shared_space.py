@@ -1,5 +1,7 @@
 """The default network."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -11,10 +13,26 @@ SMALL = SharedSpaceSize(dim=16, hidden_dim=32, component_count=8, input_dropout=
 DIMS = {Medium.IMAGE: 12, Medium.TEXT: 30, Medium.AUDIO: 5}
 
 
+@pytest.fixture(params=[False, True], ids=["own_heads", "uniform_trunk"])
+def size(request):
+    return replace(SMALL, uniform_trunk=request.param)
+
+
 @pytest.fixture
-def network():
+def network(size):
     torch.manual_seed(0)
-    return SharedSpace(input_dims=DIMS, class_count=4, size=SMALL)
+    return SharedSpace(input_dims=DIMS, class_count=4, size=size)
+
+
+def test_uniform_trunk_is_trained_by_every_medium(network, size):
+    """With heads of its own a medium trains nothing of the others'."""
+    network.train()
+    network(random(6, 12), Medium.IMAGE)[1].sum().backward()
+    text = [each.grad for name, each in network.named_parameters() if name.startswith("_heads.text.layers.")]
+    trunk = [each.grad for name, each in network.named_parameters() if name.startswith("_trunk.")]
+    assert (len(text), len(trunk)) == ((0, 4) if size.uniform_trunk else (4, 0))
+    assert all(each is None for each in text)
+    assert all(each.abs().sum() > 0 for each in trunk)
 
 
 def random(*shape, seed=1):
@@ -87,10 +105,10 @@ def test_shared_space_keeps_the_directions_of_largest_variance():
     assert (other - network(strong, Medium.TEXT)[0]).norm(dim=1).mean() > 0.3
 
 
-def test_shared_space_statistics_are_part_of_its_state(network):
+def test_shared_space_statistics_are_part_of_its_state(network, size):
     network.fit(Medium.TEXT, 5 + random(40, 30), labels(40))
     torch.manual_seed(9)
-    other = SharedSpace(input_dims=DIMS, class_count=4, size=SMALL)
+    other = SharedSpace(input_dims=DIMS, class_count=4, size=size)
     other.load_state_dict(network.state_dict())
     rows = random(4, 30, seed=2)
     torch.testing.assert_close(other.eval()(rows, Medium.TEXT), network.eval()(rows, Medium.TEXT))

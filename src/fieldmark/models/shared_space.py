@@ -33,6 +33,7 @@ class SharedSpaceSize:
     Args:
         dim: Of the embedding.
         hidden_dim: Of the layer between features and embedding.
+        uniform_trunk: Whether one trunk takes the features of all media into the space, instead of one for each.
         component_count: Principal directions of a medium's features that are kept.
         input_dropout: Share of the features left out in a training step.
         dropout: Share of the hidden units left out in a training step.
@@ -49,6 +50,7 @@ class SharedSpaceSize:
 
     dim: int = 256
     hidden_dim: int = 512
+    uniform_trunk: bool = False
     component_count: int = 512
     input_dropout: float = 0.3
     dropout: float = 0.3
@@ -75,6 +77,7 @@ class SharedSpace(Network):
         named_m   = q * place of the names that the encoder may give it, or else of the classes it may be of
         embedding = normalize([shared, private of each medium, named])
 
+    With `uniform_trunk` head_m is one for all media (He et al., ACM MM 2019), behind the principal components of each.
     Heads of different media err in different ways, while prototypes are common to all: to move an item towards what it
     may be, by how likely that is, brings media together, and an item of no known class keeps a place of its own.
     Nothing but the item itself is used. How likely a class is says, beside the head, a linear classifier of the
@@ -123,6 +126,8 @@ class SharedSpace(Network):
         self._heads = nn.ModuleDict(
             {medium: Head(dim, class_count=class_count, size=self._size) for medium, dim in input_dims.items()}
         )
+        count = self._size.component_count
+        self._trunk = _make_trunk(count, size=self._size) if self._size.uniform_trunk else nn.Identity()
         self._prototypes = nn.Parameter(torch.randn(class_count, self._size.dim))
         self._log_scale = nn.Parameter(torch.tensor(self._size.scale).log())
 
@@ -207,7 +212,7 @@ class SharedSpace(Network):
         """
         head = self._head(medium)
         components = head.standardization(inputs)
-        own = normalize(head(components), dim=1)
+        own = normalize(self._trunk(head(components)), dim=1)
         prototypes = normalize(self._prototypes, dim=1)
         logits = self._log_scale.exp() * own @ prototypes.T
         if self.training:
@@ -300,18 +305,15 @@ class Head(nn.Module):
         super().__init__()
         component_count = min(input_dim, size.component_count)
         self.standardization = Standardization(input_dim, component_count=component_count)
-        self.layers = nn.Sequential(
-            nn.Dropout(size.input_dropout),
-            nn.Linear(component_count, size.hidden_dim),
-            nn.GELU(),
-            nn.Dropout(size.dropout),
-            nn.Linear(size.hidden_dim, size.dim),
-        )
+        if size.uniform_trunk:
+            self.layers: nn.Module = nn.ConstantPad1d((0, size.component_count - component_count), 0.0)
+        else:
+            self.layers = _make_trunk(component_count, size=size)
         self.linear = LinearClassifier(component_count, class_count=class_count)
         self.named = NamedScores(class_count)
 
     def forward(self, components: Float[Tensor, "batch component"]) -> Float[Tensor, "batch dim"]:
-        """Places in the shared space, of any length, from standardized features."""
+        """Places in the shared space, of any length, from standardized features; or what the uniform trunk reads."""
         place: Tensor = self.layers(components)
         return place
 
@@ -337,3 +339,14 @@ class Head(nn.Module):
                     rows, components, label, group=group, column=named_column, linear_weight=linear_weight
                 )
                 self.named.share.fill_(share)
+
+
+def _make_trunk(component_count: int, *, size: SharedSpaceSize) -> nn.Sequential:
+    """From standardized features through one hidden layer to a place in the space."""
+    return nn.Sequential(
+        nn.Dropout(size.input_dropout),
+        nn.Linear(component_count, size.hidden_dim),
+        nn.GELU(),
+        nn.Dropout(size.dropout),
+        nn.Linear(size.hidden_dim, size.dim),
+    )
