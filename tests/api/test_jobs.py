@@ -109,7 +109,20 @@ def test_a_job_that_fails_says_why(serve, own_gallery, tmp_path):
     client = serve(folder=own_gallery, sources={"nothing": tmp_path / "nothing"})
     job = wait(client, client.post("/v1/jobs", json={"source": "nothing"}).json()["job_id"])
     assert job["state"] == "failed"
-    assert "holds no" in job["message"]
+    assert job["message"].startswith("'nothing' holds no")
+
+
+def test_a_job_names_files_without_the_folders_of_the_server(serve, own_gallery, tmp_path):
+    source = tmp_path / "private"
+    source.mkdir()
+    for number in range(20):
+        (source / f"{number}.txt").write_text(f"a red cap and {number} spots")
+    (source / "torn.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    client = serve(folder=own_gallery, sources={"private": source})
+    job = wait(client, client.post("/v1/jobs", json={"source": "private"}).json()["job_id"])
+    assert job["state"] == "done"
+    assert "'torn.png'" in job["result"]["failures"][0]["message"]
+    assert str(tmp_path) not in json.dumps(job)
 
 
 @pytest.mark.parametrize("source", ["unknown", "../songs", "/etc", "", "x" * 300])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 KEPT_JOBS = 50
 LOOK_SECONDS = 0.2
 """How often a follower looks for news."""
+QUOTED_PATH = re.compile(r"'/(?:[^'\n]*/)?([^'/\n]*)'")
 SILENCE_SECONDS = 15.0
 """After this without news a follower gets a comment, so that the line stays open."""
 
@@ -201,10 +203,23 @@ def job_to_json(job: Job) -> dict[str, object]:
         "task": job.task,
         "done": job.done,
         "total": job.total,
-        "lines": list(job.lines),
-        "result": None if job.result is None else {name: job.result[name] for name in job.result if name != "gallery"},
-        "message": job.message,
+        "lines": _without_folders(job.lines),
+        "result": _without_folders(job.result and {name: job.result[name] for name in job.result if name != "gallery"}),
+        "message": _without_folders(job.message),
     }
+
+
+def _without_folders(value: object) -> object:
+    """The same plain value; where it quotes a path of the server, the file's name alone is left."""
+    match value:
+        case str():
+            return QUOTED_PATH.sub(r"'\1'", value)
+        case Mapping():
+            return {name: _without_folders(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_without_folders(each) for each in value]
+        case _:
+            return value
 
 
 def _now() -> str:
