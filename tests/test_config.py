@@ -66,6 +66,7 @@ def test_override_replaces_one_key(override, read, expected):
         ("limits.failure_share=1.5", "less than or equal to 1, met 1.5"),
         ("losses=[]", "'losses'"),
         ("losses=3", "'losses': input should be a valid tuple, met 3"),
+        ("losses=[{kind='center', weight=.1}]", "--set losses: it is no TOML"),
         ("losses.9.weight=1", "'9' is not a place from 0 to"),
         ("losses.first.weight=1", "'first' is not a place"),
         ("losses.\u00b2.weight=1", "is not a place"),

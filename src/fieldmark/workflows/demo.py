@@ -92,6 +92,7 @@ class DemoReport:
                 "Try:",
                 f"  fieldmark search {photo} --gallery {gallery}",
                 f'  fieldmark search "a red cap and a trilling song" --gallery {gallery} --medium image,audio',
+                f"  fieldmark serve --gallery {gallery}",
             ]
         )
 
