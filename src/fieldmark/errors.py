@@ -731,6 +731,7 @@ class UnknownItemError(GalleryError, KeyError):
     kind = "unknown_item"
 
     def __init__(self, *, item_id: str, gallery: Path | str) -> None:
+        self.item_id = item_id
         super().__init__(f"The gallery '{gallery}' has no item '{item_id}'. Give the id of an item it holds.")
 
     def __str__(self) -> str:

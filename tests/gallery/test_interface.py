@@ -332,6 +332,14 @@ def test_items_come_page_by_page_whole(index, unit_rows, embeddings_of):
     assert (stored.item, stored.set_name, stored.content_hash, stored.segment_count) == (text, "s", "h", 1)
     assert [stored.segment_count for stored in pages[0]] == [4, 3, 2, 5]
     assert [stored.item.item_id for stored in index.items(start_after="c", limit=1)] == ["zz"]
+    named = Filter(item_ids=frozenset(["𝄞", "b", "B", "absent"]))
+    assert [(stored.item.item_id, stored.segment_count) for stored in index.items(where=named, limit=9)] == [
+        ("B", 4),
+        ("b", 2),
+        ("𝄞", 6),
+    ]
+    assert [stored.item.item_id for stored in index.items(where=named, start_after="B", limit=1)] == ["b"]
+    assert index.items(where=Filter(item_ids=frozenset()), limit=9) == ()
 
 
 def test_counts_are_by_medium_class_set_and_license(index, unit_rows, embeddings_of):

@@ -1,6 +1,7 @@
 """Spectrograms and waveforms against sounds whose course is known."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -100,3 +101,15 @@ def test_what_has_no_picture_or_sound_says_so(toy_items):
     with pytest.raises(NothingToShowError, match="no sound"):
         measure_waveform(by_medium[Medium.IMAGE], Stretch(), point_count=9, limits=LIMITS)
     assert [has_sound(by_medium[medium], limits=LIMITS) for medium in Medium] == [False, False, False, True]
+
+
+def test_a_video_has_sound_as_its_file_is_now(toy_items, ramp, tmp_path):
+    silent = next(item.path for item in toy_items if item.medium is Medium.VIDEO)
+    path = tmp_path / "clip"
+    clip = Item("x", Medium.VIDEO, path=path)
+    assert not has_sound(clip, limits=LIMITS)
+    for file, expected in ((silent, False), (ramp.path, True), (silent, False)):
+        shutil.copy(file, path)
+        assert has_sound(clip, limits=LIMITS) is expected
+    path.write_bytes(b"no video")
+    assert not has_sound(clip, limits=LIMITS)

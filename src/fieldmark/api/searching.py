@@ -19,7 +19,7 @@ from fieldmark.api.schemas import (
 )
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, ContentTypeError, OutOfRangeError
+from fieldmark.errors import BadRequestError, ContentTypeError, OutOfRangeError, UnknownItemError
 from fieldmark.gallery.interface import Filter
 from fieldmark.relevance.result import Marks, RankedHit
 from fieldmark.types import Item, Medium
@@ -80,17 +80,18 @@ def filter_of(wanted: SearchRequest) -> Filter:
 
 def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Searches, in a thread; the files are there as long as this runs."""
-    marks = Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant))
-    for item_id in sorted(marks.relevant | marks.irrelevant):
-        service.stored_item(item_id)
-    found = service.newest_gallery().search(
-        [*files, *(_query_of(each, service) for each in wanted.queries)],
-        k=wanted.k,
-        where=filter_of(wanted),
-        by_segment=wanted.by_segment,
-        per_medium=wanted.per_medium,
-        marks=marks,
-    )
+    gallery = service.newest_gallery()
+    try:
+        found = gallery.search(
+            [*files, *map(_query_of, wanted.queries)],
+            k=wanted.k,
+            where=filter_of(wanted),
+            by_segment=wanted.by_segment,
+            per_medium=wanted.per_medium,
+            marks=Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
+        )
+    except UnknownItemError as error:  # again, with no folder of the server's and no endless id in its text
+        raise UnknownItemError(item_id=error.item_id[:200], gallery=gallery.folder.name) from error
     collection = None
     if found.collection is not None:
         collection = CollectionAnswer(
@@ -106,10 +107,10 @@ def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]
     )
 
 
-def _query_of(query: Query, service: Service) -> Item | ItemId:
+def _query_of(query: Query) -> Item | ItemId:
     """A query as the library takes it. A text from outside is never taken for a path, whatever it says."""
     if query.item_id is not None:
-        return ItemId(service.stored_item(query.item_id).item.item_id)
+        return ItemId(query.item_id)
     return Item("query", Medium.TEXT, text=query.text)
 
 

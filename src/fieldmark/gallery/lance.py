@@ -327,11 +327,17 @@ class LanceIndex(SegmentIndex):
         return rows
 
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
-        found = self._facts(["item_id"], condition_of(where, FIRST_SEGMENT))["item_id"]
-        if start_after is not None:
-            found = found.filter(pc.greater(found, pa.scalar(start_after, pa.string())))
-        page = found.take(pc.sort_indices(found)[:limit]).to_pylist()
-        rows = self._facts([name for name in self._table.schema.names if name != "vector"], is_one_of("item_id", page))
+        columns = [name for name in self._table.schema.names if name != "vector"]
+        if where is not None and where.item_ids is not None:  # no more than these: read at once
+            rows = self._facts(columns, condition_of(where))
+            found = sorted(set(rows["item_id"].to_pylist()))
+            page = [item_id for item_id in found if start_after is None or item_id > start_after][:limit]
+        else:
+            ids = self._facts(["item_id"], condition_of(where, FIRST_SEGMENT))["item_id"]
+            if start_after is not None:
+                ids = ids.filter(pc.greater(ids, pa.scalar(start_after, pa.string())))
+            page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
+            rows = self._facts(columns, is_one_of("item_id", page))
         segment_counts = Counter(rows["item_id"].to_pylist())
         facts = {fact["item_id"]: fact for fact in rows.filter(pc.equal(rows["segment"], 0)).to_pylist()}
         return tuple(

@@ -3,6 +3,8 @@
 import io
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,6 +24,9 @@ SPECTROGRAM_HZ, WAVEFORM_HZ = 22_050, 8_000
 WINDOW_SAMPLES = 1024
 BLOCK_SECONDS = 30.0
 """Sound of a waveform that is in memory at once."""
+
+REMEMBERED_TRACKS = 2**16
+"""Videos of which it is remembered whether they have a sound track; every list of hits asks again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +121,16 @@ def has_sound(item: Item, *, limits: MediaLimits) -> bool:
     if item.medium is not Medium.VIDEO or item.path is None or item.form is Form.FRAMES:
         return False
     try:
-        with open_container(item.path, limits=limits) as container:
-            return sound_stream(container) is not None
-    except MediaError:
+        facts = item.path.stat()
+        return _has_sound_track(item.path, (facts.st_mtime_ns, facts.st_size), limits)
+    except (OSError, MediaError):
         return False
+
+
+@lru_cache(maxsize=REMEMBERED_TRACKS)
+def _has_sound_track(path: Path, stamp: tuple[int, int], limits: MediaLimits) -> bool:  # noqa: ARG001 - of the file as it was
+    with open_container(path, limits=limits) as container:
+        return sound_stream(container) is not None
 
 
 def _sounding(item: Item) -> Item:
