@@ -19,9 +19,9 @@ from fieldmark.gallery.snapshot import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
+    best_places,
     cosines,
     facts_of_hits,
-    first_places,
     hits_from_facts,
     lengths,
 )
@@ -122,13 +122,12 @@ def search_approximately(
         rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
         found = matrix_of(rows["vector"], dim=len(query))
         score = cosines(found, np.arange(len(rows)), length=lengths(found), query=query)
-        order = np.argsort(-score, kind="stable")
+        order = np.argsort(-score, kind="stable").tolist()
         if not by_segment:
-            item = rows["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-            order = order[first_places(item[order])]
+            order = best_places(order, item=rows["item_id"].combine_chunks().dictionary_encode().indices.to_pylist())
         if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
             order = order[:k]
-            return hits_from_facts(facts_of_hits(rows.take(pa.array(order))), score=score[order])
+            return hits_from_facts(facts_of_hits(rows.take(pa.array(order, pa.int64()))), score=score[order].tolist())
         wanted *= GROWTH
 
 

@@ -1,7 +1,7 @@
 """One version of a gallery in memory, searched exactly."""
 
 import threading
-from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -103,13 +103,14 @@ class Snapshot:
         while True:
             is_all = wanted >= len(near)
             least = NO_COSINE if is_all else max(reached_by(near, wanted), NO_COSINE)
-            row = np.flatnonzero(near >= least - 2 * error)
-            score = cosines(self.embedding, row, length=self.length, query=query)
-            order = np.argsort(-score, kind="stable")
+            row = (near >= least - 2 * error).nonzero()[0]
+            score = cosines(self.embedding, row, length=self.length, query=query).tolist()
+            # Plain lists: of so few rows, a call of numpy costs more than the work.
+            order = sorted(range(len(score)), key=score.__getitem__, reverse=True)
             if not by_segment:
-                order = order[first_places(self.item_of_row[row[order]])]
+                order = best_places(order, item=self.item_of_row[row].tolist())
             if is_all or least == NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
-                return hits_from_facts(self.facts[row[order[:k]]], score=score[order[:k]])
+                return hits_from_facts(self.facts[row[order[:k]]], score=[score[place] for place in order[:k]])
             wanted *= GROWTH
 
     def _matching(self, where: Filter) -> Bool[np.ndarray, " gallery"]:
@@ -135,21 +136,20 @@ class RecentProducts:
     def __init__(self, matrix: Float32[np.ndarray, "row dim"]) -> None:
         self._matrix = matrix
         self._guard = threading.Lock()
-        self._kept: OrderedDict[bytes, Float32[np.ndarray, " row"]] = OrderedDict()
+        self._kept: dict[bytes, Float32[np.ndarray, " row"]] = {}
 
     def with_vector(self, vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " row"]:
         """The product, not to be written to."""
         key = vector.tobytes()
-        with self._guard:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
         product: Float32[np.ndarray, " row"] = self._matrix @ vector
         product.flags.writeable = False
         with self._guard:
             self._kept[key] = product
             if len(self._kept) > self.KEPT:
-                self._kept.popitem(last=False)
+                self._kept.pop(next(iter(self._kept)))
         return product
 
 
@@ -165,9 +165,9 @@ def facts_of_hits(rows: pa.Table) -> ObjectArray:
     return facts
 
 
-def hits_from_facts(facts: ObjectArray, *, score: Float64[np.ndarray, " hit"]) -> tuple[Hit, ...]:
+def hits_from_facts(facts: ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
     """The hits of some rows of `facts_of_hits`, best first."""
-    bounded = np.minimum(np.maximum(score, -1.0), 1.0).tolist()
+    bounded = [min(max(each, -1.0), 1.0) for each in score]
     return tuple(map(Hit._make, zip(range(1, len(bounded) + 1), bounded, *facts.T.tolist(), strict=True)))
 
 
@@ -176,15 +176,16 @@ def reached_by(values: Float32[np.ndarray, " row"], count: int) -> float:
     width = len(values) // SHARES
     if width < count:
         return float(np.partition(values, -count)[-count])
-    largest = values[: SHARES * width].reshape(SHARES, width).max(axis=0)
-    return float(np.partition(largest, -count)[-count])
+    largest = np.maximum.reduce(values[: SHARES * width].reshape(SHARES, width))
+    largest.partition(-count)
+    return float(largest[-count])
 
 
-def first_places(values: Int[np.ndarray, " row"]) -> list[int]:
-    """Where each different value stands first, in order; of a few values in a fifth of the time of `np.unique`."""
+def best_places(order: Iterable[int], *, item: Sequence[int]) -> list[int]:
+    """Of places in order, the first of each item."""
     found: dict[int, int] = {}
-    for place, value in enumerate(values.tolist()):
-        found.setdefault(value, place)
+    for place in order:
+        found.setdefault(item[place], place)
     return list(found.values())
 
 
@@ -211,11 +212,10 @@ def cosines(
     Args:
         length: Of all rows, by `lengths`.
     """
-    score = np.empty(len(row))
-    for start in range(0, len(row), ROWS_AT_ONCE):
-        near = row[start : start + ROWS_AT_ONCE]
-        score[start : start + ROWS_AT_ONCE] = np.vecdot(embedding[near].astype(np.float64), query)
-    score /= length[row]
+    if len(row) > ROWS_AT_ONCE:
+        parts = np.split(row, range(ROWS_AT_ONCE, len(row), ROWS_AT_ONCE))
+        return np.concatenate([cosines(embedding, part, length=length, query=query) for part in parts])
+    score: Float64[np.ndarray, " gallery"] = np.vecdot(embedding[row].astype(np.float64), query) / length[row]
     return score
 
 
