@@ -1,5 +1,9 @@
 """What a search answers, as JSON and as text."""
 
+from dataclasses import replace
+
+import pytest
+
 from fieldmark.relevance.result import CollectionAnswer, RankedHit, SearchResult
 from fieldmark.types import Medium
 
@@ -45,3 +49,20 @@ def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
 def test_search_result_to_text_of_a_class_that_is_there():
     lines = SearchResult((Medium.TEXT,), (), CollectionAnswer(0.5, 0.5), class_name="Blue_Jay").to_text().splitlines()
     assert lines == ["the text names Blue_Jay", "nothing found"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [
+        (0.0, "  0%"),
+        (0.0004, " <1%"),
+        (0.0099, " <1%"),
+        (0.01, "  1%"),
+        (0.99, " 99%"),
+        (0.9951, ">99%"),
+        (1.0, "100%"),
+    ],
+)
+def test_only_certainty_is_called_0_or_100_percent(probability, shown):
+    [line] = SearchResult((Medium.IMAGE,), (replace(SONG, probability=probability),), None).to_text().splitlines()
+    assert line.startswith(f"  1  {shown}  0.810")

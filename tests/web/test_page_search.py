@@ -215,6 +215,19 @@ def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     assert all("96 % if it is here" in score.inner_text() for score in page.locator("li.card .score").all())
 
 
+@pytest.mark.parametrize(("probability", "shown"), [(0.004, "under 1 %"), (0.996, "over 99 %"), (1.0, "100 %")])
+def test_only_certainty_is_called_0_or_100_percent(open_page: Open, probability: float, shown: str) -> None:
+    page = open_page()
+
+    def be_sure(body: dict[str, Any]) -> None:
+        for hit in body["hits"]:
+            hit["probability"] = probability
+
+    change_answers(page, be_sure)
+    ask(page, "a red beak")
+    assert all(shown in score.inner_text() for score in page.locator("li.card .score").all())
+
+
 def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
     page = open_page()
 

@@ -115,7 +115,9 @@ class SearchResult:
         if self.class_name is not None:
             lines.append(f"the text names {self.class_name}")
         if self.collection is not None and not self.collection.is_likely:
-            lines.append(f"probably not in this collection ({self.collection.probability:.0%} likely that it is)")
+            lines.append(
+                f"probably not in this collection ({_percent(self.collection.probability).strip()} likely that it is)"
+            )
             if self.hits:
                 lines.append("the nearest that it has; their percentages are for the case that it is there:")
         if not self.hits:
@@ -125,10 +127,17 @@ class SearchResult:
 
 
 def _line(hit: RankedHit, width: int) -> str:
-    probability = "   -" if hit.probability is None else f"{hit.probability:4.0%}"
+    probability = "   -" if hit.probability is None else _percent(hit.probability)
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
     name = f"{hit.class_name or '-':<{width}}"
     return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{why}"
+
+
+def _percent(share: float) -> str:
+    """In four places; only certainty is called 0 % or 100 %."""
+    if 0 < share < 0.01:
+        return " <1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:4.0%}"
 
 
 def _place(hit: RankedHit) -> str:

@@ -57,8 +57,12 @@ export function shownTime(seconds) {
 
 export const shownMoment = (part) => `${shownTime(part.start_seconds)}–${shownTime(part.end_seconds)}`;
 
-/** A share as percent; only what rounds to them is called 0 % or 100 %. */
-export const percent = (share) => `${Math.round(share * 100)} %`;
+/** A share as percent; only certainty is called 0 % or 100 %. */
+export function percent(share) {
+  if (share > 0 && share < 0.01) return "under 1 %";
+  if (share > 0.99 && share < 1) return "over 99 %";
+  return `${Math.round(share * 100)} %`;
+}
 
 /** Tells those who do not see the page what has changed. */
 export function announce(text) {
