@@ -1,9 +1,9 @@
 """One version of a gallery in memory, searched exactly."""
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar, final
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,14 +28,45 @@ ROWS_OF_HIT, GROWTH = 2, 4
 SHARES = 8
 """Rows that stand for one in the first look for the best, spread over the gallery: neighbors are often alike."""
 
+PRODUCTS_KEPT, MASKS_KEPT = 8, 16
 SINGLE_EPSILON = float(np.finfo(np.float32).eps)
 NO_COSINE = -2.0
 """Below every score, above that of a row that a filter leaves out."""
 
+Key = TypeVar("Key", bound=Hashable)
+Made = TypeVar("Made")
 ObjectArray = npt.NDArray[np.object_]
 
 ROWS_AT_ONCE = 8192
 """Bounds the memory of a search in which very many rows score alike."""
+
+
+@final
+class Recent(Generic[Key, Made]):
+    """What was made for the keys last asked for: one search asks for the same several times.
+
+    Safe to use from several threads.
+
+    Args:
+        kept: Things that stay.
+    """
+
+    def __init__(self, *, kept: int) -> None:
+        self._kept_count = kept
+        self._guard = threading.Lock()
+        self._kept: dict[Key, Made] = {}
+
+    def get(self, key: Key, make: Callable[[], Made]) -> Made:
+        """What was made for a key; not to be written to."""
+        kept = self._kept.get(key)
+        if kept is not None:
+            return kept
+        made = make()
+        with self._guard:
+            self._kept[key] = made
+            if len(self._kept) > self._kept_count:
+                self._kept.pop(next(iter(self._kept)))
+        return made
 
 
 @final
@@ -49,13 +80,15 @@ class Snapshot:
     Args:
         embedding: Rows of length 1, up to `length_error`.
         products: Of `embedding` with the vectors last asked for.
+        masks: Which rows meet the filters last asked for, but for items that are excluded by id.
         facts: What a hit tells of each row.
         items: The same of each item's first segment, as the store has them: what a filter looks at.
         item_of_row: The place in `items` of each row's item.
     """
 
     embedding: Float32[np.ndarray, "row dim"]
-    products: "RecentProducts"
+    products: Recent[bytes, Float32[np.ndarray, " row"]]
+    masks: Recent[Filter, Bool[np.ndarray, " row"]]
     length: Float64[np.ndarray, " row"]
     length_error: float
     facts: ObjectArray
@@ -80,7 +113,8 @@ class Snapshot:
         is_first = facts["segment"].to_numpy() == 0
         return cls(
             embedding=embedding,
-            products=RecentProducts(embedding),
+            products=Recent(kept=PRODUCTS_KEPT),
+            masks=Recent(kept=MASKS_KEPT),
             length=length,
             length_error=length_error,
             facts=facts_of_hits(facts),
@@ -94,9 +128,10 @@ class Snapshot:
         """The hits as `SegmentIndex.search` defines them; `query` is of length 1."""
         if len(self.item_of_row) == 0:
             return ()
-        near = self.products.with_vector(query.astype(np.float32))
+        single = query.astype(np.float32)
+        near = self.products.get(single.tobytes(), lambda: self.embedding @ single)
         if where is not None:
-            near = np.where(self._matching(where)[self.item_of_row], near, np.float32(-np.inf))
+            near = np.where(self._matching(where), near, np.float32(-np.inf))
         # Bounds what single precision and lengths near 1 change in a score.
         error = len(query) * SINGLE_EPSILON + self.length_error
         wanted = ROWS_OF_HIT * k
@@ -113,44 +148,21 @@ class Snapshot:
                 return hits_from_facts(self.facts[row[order[:k]]], score=[score[place] for place in order[:k]])
             wanted *= GROWTH
 
-    def _matching(self, where: Filter) -> Bool[np.ndarray, " gallery"]:
-        """Which items meet the filter."""
-        matching = np.ones(len(self.items), dtype=bool)
-        for column, allowed in allowed_by_column(where).items():
-            if allowed is not None:
-                matching &= is_among(self.items[column], allowed)
+    def _matching(self, where: Filter) -> Bool[np.ndarray, " row"]:
+        """Which rows are of items that meet the filter."""
+        lasting = replace(where, exclude_item_ids=None)
+        matching = self.masks.get(lasting, lambda: self._meeting(lasting)[self.item_of_row])
         if where.exclude_item_ids:
-            matching &= ~is_among(self.items["item_id"], where.exclude_item_ids)
+            matching = matching & ~is_among(self.items["item_id"], where.exclude_item_ids)[self.item_of_row]
         return matching
 
-
-@final
-class RecentProducts:
-    """The products of a matrix with the vectors last asked for: one search asks for the same several times.
-
-    Safe to use from several threads.
-    """
-
-    KEPT: ClassVar[int] = 8
-
-    def __init__(self, matrix: Float32[np.ndarray, "row dim"]) -> None:
-        self._matrix = matrix
-        self._guard = threading.Lock()
-        self._kept: dict[bytes, Float32[np.ndarray, " row"]] = {}
-
-    def with_vector(self, vector: Float32[np.ndarray, " dim"]) -> Float32[np.ndarray, " row"]:
-        """The product, not to be written to."""
-        key = vector.tobytes()
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept
-        product: Float32[np.ndarray, " row"] = self._matrix @ vector
-        product.flags.writeable = False
-        with self._guard:
-            self._kept[key] = product
-            if len(self._kept) > self.KEPT:
-                self._kept.pop(next(iter(self._kept)))
-        return product
+    def _meeting(self, where: Filter) -> Bool[np.ndarray, " gallery"]:
+        """Which items meet the filter, those that it excludes by id among them."""
+        meeting = np.ones(len(self.items), dtype=bool)
+        for column, allowed in allowed_by_column(where).items():
+            if allowed is not None:
+                meeting &= is_among(self.items[column], allowed)
+        return meeting
 
 
 def facts_of_hits(rows: pa.Table) -> ObjectArray:
