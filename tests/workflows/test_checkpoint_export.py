@@ -8,6 +8,7 @@ import torch
 
 from fieldmark import Medium, train
 from fieldmark.build import load_model
+from fieldmark.config import load_config
 from fieldmark.errors import CheckpointError, ExportMismatchError
 from fieldmark.workflows import checkpoint_export
 from fieldmark.workflows.checkpoint_export import export_onnx
@@ -65,10 +66,12 @@ def test_export_is_described(exported_run, toy_run):
     assert "differs from torch by at most" in exported_run.to_text()
 
 
+@pytest.mark.parametrize("trunk", [[], ["model.uniform_trunk=true"]], ids=["own_heads", "uniform_trunk"])
 def test_exported_shared_space_gives_what_torch_gives(
-    toy_manifest, toy_host, shared_space_config, tmp_path_factory, tmp_path
+    toy_manifest, toy_host, shared_space_files, tmp_path_factory, tmp_path, trunk
 ):
-    run = train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=toy_host).run
+    config = load_config(shared_space_files / "config.toml", overrides=trunk)
+    run = train(toy_manifest, out=tmp_path / "run", config=config, host=toy_host).run
     report = export_onnx(run, folder=tmp_path / "onnx")
     assert {file.medium: file.shape for file in report.files} == {
         Medium.IMAGE: (48,),
