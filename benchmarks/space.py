@@ -17,17 +17,15 @@ from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+from rounds import REAL_MEDIA, STUDENT_T, show_mean, write_lines
 
 import fieldmark
 from fieldmark.data.split import split_validation
 
-REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
 SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
 HELD_OUT_SHARE = 0.25
 Found = dict[str, list[dict[str, float]]]
 """Of each lever, round by round, the MAP of every direction."""
-STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 8: 2.365, 10: 2.262}
-"""Two-sided 95 % quantiles by the number of rounds."""
 
 CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
 CENTER = "{kind='center', weight=0.1}"
@@ -95,11 +93,7 @@ def main() -> None:
                 results.append(measure(items, config=arguments.config, overrides=overrides, seed=round_number))
                 print(f"round {round_number}, {name}: {mean_of_six(results[-1]):.4f}", flush=True)
         if round_number:
-            report = format_report(found, command=f"--config {arguments.config} --rounds {round_number + 1}")
-            print(report, flush=True)
-            if arguments.out:
-                arguments.out.parent.mkdir(parents=True, exist_ok=True)
-                arguments.out.write_text(report, encoding="utf-8")
+            write_lines(format_report(found, config=arguments.config, rounds=round_number + 1), arguments.out)
 
 
 def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.Item]:
@@ -127,19 +121,19 @@ def mean_of_six(by_direction: dict[str, float]) -> float:
     return statistics.mean(by_direction[name] for name in SIX)
 
 
-def format_report(found: dict[str, Found], *, command: str) -> str:
+def format_report(found: dict[str, Found], *, config: str, rounds: int) -> list[str]:
     """All tables as Markdown, and how they were made."""
-    rounds = len(next(iter(next(iter(found.values())).values())))
     lines = [
         "# Levers of the shared space",
         "",
-        f"Made by `python benchmarks/space.py MANIFEST {command}` on 26 species of fgbirds: train split",
-        "alone, a quarter held out by group, another in each round. Mean MAP of the six directions between image, text",
-        f"and audio, strict protocol, {rounds} rounds; the difference from the first row and its 95 % interval.",
+        f"Made by `python benchmarks/space.py MANIFEST --config {config} --rounds {rounds}` on 26 species",
+        "of fgbirds: train split alone, a quarter held out by group, another in each round. Mean MAP of the six",
+        f"directions between image, text and audio, strict protocol, {rounds} rounds; the difference from the first",
+        "row and its 95 % interval.",
     ]
     for title, results in found.items():
         lines += ["", f"## {title}", "", *format_table(results)]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def format_table(found: Found) -> list[str]:
@@ -152,9 +146,7 @@ def format_table(found: Found) -> list[str]:
     ]
     for name, results in found.items():
         gaps = [mean_of_six(each) - other for each, other in zip(results, reference, strict=True)]
-        gap = statistics.mean(gaps)
-        half = STUDENT_T[len(gaps)] * statistics.stdev(gaps) / len(gaps) ** 0.5
-        shown = "| | |" if name == first else f"| {gap:+.3f} | {gap - half:+.3f} to {gap + half:+.3f} |"
+        shown = "| | |" if name == first else f"| {show_mean(gaps, signed=True)} |"
         means = [statistics.mean(each[direction] for each in results) for direction in SIX]
         cells = " | ".join(f"{value:.3f}" for value in means)
         lines.append(f"| {name} | {statistics.mean(means):.3f} {shown} {cells} |")
