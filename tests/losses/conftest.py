@@ -9,6 +9,7 @@ from torch import Tensor
 from fieldmark.types import Outputs
 
 MakeOutputs = Callable[..., Outputs]
+ValueAndGradient = Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor | None]]
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,16 @@ def make_outputs() -> MakeOutputs:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def value_and_gradient() -> ValueAndGradient:
+    """Gives what a loss says of some rows, and its gradient to them."""
+
+    def measure(function: Callable[[Tensor], Tensor], rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        rows = rows.clone().requires_grad_()
+        value = function(rows)
+        value.backward()
+        return value.detach(), rows.grad
+
+    return measure

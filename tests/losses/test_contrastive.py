@@ -22,13 +22,6 @@ def slow_contrastive(vectors, label, medium, *, temperature, cross_media):
     return sum(terms) / len(terms) if terms else vectors.sum() * 0
 
 
-def value_and_gradient(function, vectors):
-    vectors = vectors.clone().requires_grad_()
-    value = function(vectors)
-    value.backward()
-    return value.detach(), vectors.grad
-
-
 @settings(max_examples=60)
 @given(
     rows=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=10),
@@ -36,7 +29,7 @@ def value_and_gradient(function, vectors):
     temperature=st.sampled_from([0.07, 0.5, 2.0]),
     cross_media=st.booleans(),
 )
-def test_contrastive_loss_equals_slow_loops(make_outputs, rows, seed, temperature, cross_media):
+def test_contrastive_loss_equals_slow_loops(make_outputs, value_and_gradient, rows, seed, temperature, cross_media):
     label, medium = [each[0] for each in rows], [each[1] for each in rows]
     vectors = torch.randn(len(rows), 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     options = {"temperature": temperature, "cross_media": cross_media}
@@ -65,7 +58,7 @@ def test_contrastive_loss_without_positives_is_zero_with_a_gradient(make_outputs
     assert vectors.grad.eq(0).all()
 
 
-def test_contrastive_loss_is_that_of_a_library(make_outputs):
+def test_contrastive_loss_is_that_of_a_library(make_outputs, value_and_gradient):
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
     label = [row % 5 for row in range(20)]

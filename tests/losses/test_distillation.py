@@ -33,20 +33,16 @@ def slow_distillation(logits, label, medium, *, teacher, temperature):
     teacher=st.sampled_from(MEDIA),
     temperature=st.sampled_from([1.0, 4.0]),
 )
-def test_distillation_equals_slow_loops(make_outputs, rows, seed, teacher, temperature):
+def test_distillation_equals_slow_loops(make_outputs, value_and_gradient, rows, seed, teacher, temperature):
     label, medium = [each[0] for each in rows], [each[1] for each in rows]
     logits = torch.randn(len(rows), 5, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
     loss = DistillationLoss(teacher=teacher, temperature=temperature)
-    results = []
-    for function in (
-        lambda each: loss(make_outputs(each, label, medium=medium)),
+    fast = value_and_gradient(lambda each: loss(make_outputs(each, label, medium=medium)), logits)
+    slow = value_and_gradient(
         lambda each: slow_distillation(each, label, medium, teacher=MEDIA.index(teacher), temperature=temperature),
-    ):
-        given_logits = logits.clone().requires_grad_()
-        value = function(given_logits)
-        value.backward()
-        results.append((value.detach(), given_logits.grad))
-    torch.testing.assert_close(*results, rtol=1e-9, atol=1e-10)
+        logits,
+    )
+    torch.testing.assert_close(fast, slow, rtol=1e-9, atol=1e-10)
 
 
 def test_distillation_by_hand(make_outputs):

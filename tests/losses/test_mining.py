@@ -45,13 +45,6 @@ def slow_mined(vectors, label, medium, *, mining, cross_media):
     return total
 
 
-def value_and_gradient(function, vectors):
-    vectors = vectors.clone().requires_grad_()
-    value = function(vectors)
-    value.backward()
-    return value.detach(), vectors.grad
-
-
 @EVERY_MINING
 @settings(max_examples=40)
 @given(
@@ -60,7 +53,9 @@ def value_and_gradient(function, vectors):
     scale=st.sampled_from([0.1, 0.5, 3.0]),
     cross_media=st.booleans(),
 )
-def test_mined_ranking_loss_equals_slow_loops(make_outputs, mining, rows, seed, scale, cross_media):
+def test_mined_ranking_loss_equals_slow_loops(
+    make_outputs, value_and_gradient, *, mining, rows, seed, scale, cross_media
+):
     label, medium = [each[0] for each in rows], [each[1] for each in rows]
     generator = torch.Generator().manual_seed(seed)
     vectors = scale * torch.randn(len(rows), 3, dtype=torch.float64, generator=generator)

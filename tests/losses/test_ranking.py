@@ -66,16 +66,9 @@ def batches(draw):
     return vectors, label
 
 
-def value_and_gradient(function, vectors):
-    vectors = vectors.clone().requires_grad_()
-    value = function(vectors)
-    value.backward()
-    return value.detach(), vectors.grad
-
-
 @settings(deadline=None, max_examples=60)
 @given(batch=batches(), margin=st.sampled_from([0.1, 0.4, 1.3]))
-def test_ranking_loss_equals_slow_loops(make_outputs, batch, margin):
+def test_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch
     loss = RankingLoss(margin=margin, second_margin=margin / 3)
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label)), vectors)
@@ -87,7 +80,7 @@ def test_ranking_loss_equals_slow_loops(make_outputs, batch, margin):
 
 @settings(deadline=None, max_examples=40)
 @given(batch=batches(), medium=st.lists(st.integers(0, 3), min_size=8, max_size=8))
-def test_ranking_loss_across_media_equals_slow_loops(make_outputs, batch, medium):
+def test_ranking_loss_across_media_equals_slow_loops(make_outputs, value_and_gradient, batch, medium):
     vectors, label = batch
     medium = medium[: len(label)]
     loss = RankingLoss(cross_media=True)
@@ -100,7 +93,7 @@ def test_ranking_loss_across_media_equals_slow_loops(make_outputs, batch, medium
 
 @settings(deadline=None, max_examples=60)
 @given(batch=batches(), margin=st.sampled_from([0.3, 1.0, 2.7]))
-def test_released_ranking_loss_equals_slow_loops(make_outputs, batch, margin):
+def test_released_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch
     loss = ReleasedRankingLoss(margin=margin, second_margin=margin / 2)
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label)), vectors)
@@ -144,7 +137,7 @@ def test_ranking_loss_is_not_fooled_by_an_easy_term(make_outputs):
     assert RankingLoss()(make_outputs(vectors, label)).item() > 0
 
 
-def test_ranking_loss_of_two_classes_is_the_triplet_loss_of_a_library(make_outputs):
+def test_ranking_loss_of_two_classes_is_the_triplet_loss_of_a_library(make_outputs, value_and_gradient):
     losses = pytest.importorskip("pytorch_metric_learning.losses")
     distances = pytest.importorskip("pytorch_metric_learning.distances")
     vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
