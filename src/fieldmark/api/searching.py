@@ -80,9 +80,8 @@ def filter_of(wanted: SearchRequest) -> Filter:
 
 def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Searches, in a thread; the files are there as long as this runs."""
-    gallery = service.newest_gallery()
     try:
-        found = gallery.search(
+        found = service.newest_gallery().search(
             [*files, *map(_query_of, wanted.queries)],
             k=wanted.k,
             where=filter_of(wanted),
@@ -90,8 +89,8 @@ def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]
             per_medium=wanted.per_medium,
             marks=Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
         )
-    except UnknownItemError as error:  # again, with no folder of the server's and no endless id in its text
-        raise UnknownItemError(item_id=error.item_id[:200], gallery=gallery.folder.name) from error
+    except UnknownItemError as error:
+        raise service.unknown_item(error.item_id) from error
     collection = None
     if found.collection is not None:
         collection = CollectionAnswer(

@@ -90,8 +90,12 @@ class Service:
         """
         found = self.gallery.index.items(where=Filter(item_ids=frozenset([item_id])), limit=1)
         if not found:
-            raise UnknownItemError(item_id=item_id[:200], gallery=self.gallery.folder.name)
+            raise self.unknown_item(item_id)
         return found[0]
+
+    def unknown_item(self, item_id: str) -> UnknownItemError:
+        """That the gallery has no item, told without the server's folder and without an endless id."""
+        return UnknownItemError(item_id=item_id[:200], gallery=self.gallery.folder.name)
 
     def map(self) -> GalleryMap:
         """The map of the gallery, drawn anew once items have come or gone."""
