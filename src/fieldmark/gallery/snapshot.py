@@ -35,6 +35,7 @@ NO_COSINE = -2.0
 
 Key = TypeVar("Key", bound=Hashable)
 Made = TypeVar("Made")
+Values = TypeVar("Values", bound=npt.NDArray[np.generic])
 ObjectArray = npt.NDArray[np.object_]
 
 ROWS_AT_ONCE = 8192
@@ -129,7 +130,7 @@ class Snapshot:
         if len(self.item_of_row) == 0:
             return ()
         single = query.astype(np.float32)
-        near = self.products.get(single.tobytes(), lambda: self.embedding @ single)
+        near = self.products.get(single.tobytes(), lambda: frozen(self.embedding @ single))
         if where is not None:
             near = np.where(self._matching(where), near, np.float32(-np.inf))
         # Bounds what single precision and lengths near 1 change in a score.
@@ -151,7 +152,7 @@ class Snapshot:
     def _matching(self, where: Filter) -> Bool[np.ndarray, " row"]:
         """Which rows are of items that meet the filter."""
         lasting = replace(where, exclude_item_ids=None)
-        matching = self.masks.get(lasting, lambda: self._meeting(lasting)[self.item_of_row])
+        matching = self.masks.get(lasting, lambda: frozen(self._meeting(lasting)[self.item_of_row]))
         if where.exclude_item_ids:
             matching = matching & ~is_among(self.items["item_id"], where.exclude_item_ids)[self.item_of_row]
         return matching
@@ -163,6 +164,12 @@ class Snapshot:
             if allowed is not None:
                 meeting &= is_among(self.items[column], allowed)
         return meeting
+
+
+def frozen(values: Values) -> Values:
+    """The array itself, which nobody writes to from here on."""
+    values.flags.writeable = False
+    return values
 
 
 def facts_of_hits(rows: pa.Table) -> ObjectArray:
