@@ -17,12 +17,17 @@ from pathlib import Path
 import numpy as np
 
 import fieldmark
+from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.relevance.calibration import Calibration, sigmoid
 from fieldmark.relevance.collection import THRESHOLD, answer, evidence
 from fieldmark.relevance.combining import Voice, combined_logit
-from fieldmark.relevance.fitting import Judgment, fit_judgment, item_scores
+from fieldmark.relevance.fitting import Judgment, TextReader, fit_judgment, item_scores
+from fieldmark.relevance.result import UNLIKELY
+from fieldmark.training.checkpoint import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
+from fieldmark.workflows.judge import text_parts
 
 K = 12
 RESAMPLES = 2000
@@ -34,6 +39,7 @@ class Table:
 
     Args:
         judgments: By half; the first is fitted on the classes of half 0, and is for the queries of half 1.
+        word_count: Of texts; 0 for others.
     """
 
     items: tuple[Item, ...]
@@ -46,6 +52,12 @@ class Table:
     is_test: np.ndarray
     half: np.ndarray
     judgments: tuple[Judgment, Judgment]
+    word_count: np.ndarray
+
+    def voice(self, place: int, *, is_against: bool = False) -> Voice:
+        """An item that asks, or is marked."""
+        words = int(self.word_count[place]) or None
+        return Voice(MEDIA[self.medium[place]], self.mean[place], is_against=is_against, word_count=words)
 
     def judgment(self, query: int) -> Judgment:
         """The one that did not see the query's class."""
@@ -57,8 +69,7 @@ class Table:
 
     def logits(self, query: int, score: np.ndarray) -> np.ndarray:
         """Calibrated, by a judgment that did not see the query's class."""
-        voices = [Voice(MEDIA[self.medium[query]], self.mean[query])]
-        return self.combined([score], voices, self.judgment(query).calibration)
+        return self.combined([score], [self.voice(query)], self.judgment(query).calibration)
 
     def combined(self, score: Sequence[np.ndarray], voices: Sequence[Voice], calibration: Calibration) -> np.ndarray:
         """Log-odds of all items for several voices."""
@@ -83,12 +94,14 @@ def main() -> None:
     items = fieldmark.read_manifest(arguments.manifest)
     names = sorted({item.class_name for item in items if item.class_name})
     unseen = set(np.random.default_rng(0).permutation(names)[: arguments.unseen].tolist())
-    seen_all = load(embedded(items, left_out=set(), out=arguments.out / "all", config=arguments.config))
+    folder = embedded(items, left_out=set(), out=arguments.out / "all", config=arguments.config)
+    seen_all = load(folder)
     print_reliability(seen_all)
     print_first_hits(seen_all)
     print_songs_to_photos(seen_all)
     print_fusion(seen_all)
     print_marks(seen_all)
+    print_short_texts(seen_all, load(folder, by_length=False), model=model_of(folder))
     print_open_set(seen_all, np.array(names), title="species that the model was trained on")
     some = load(embedded(items, left_out=unseen, out=arguments.out / "some", config=arguments.config))
     print_open_set(some, np.array(sorted(unseen)), title="species that training never saw")
@@ -134,9 +147,30 @@ def items_of(embeddings: Embeddings) -> ItemRows:
     return ItemRows(items, mean, first, np.array([MEDIA.index(item.medium) for item in items]))
 
 
-def load(folder: Path) -> Table:
-    """The table of an embeddings folder."""
+def model_of(folder: Path) -> Model:
+    """The model of an embeddings folder."""
+    return load_model(find_checkpoint(folder.parent / "run"), device=Host.from_environment().torch_device())
+
+
+def reader_of(model: Model) -> TextReader:
+    """As `index` has texts read."""
+    return lambda items: text_parts(items, model=model, host=Host.from_environment())
+
+
+def words_of(item: Item, model: Model) -> tuple[str, ...]:
+    """Of a text; none of other media."""
+    return read_words(item, limits=model.limits) if item.medium is Medium.TEXT else ()
+
+
+def load(folder: Path, *, by_length: bool = True) -> Table:
+    """The table of an embeddings folder.
+
+    Args:
+        by_length: Whether the curves follow the length of a text.
+    """
     embeddings, info = read_embeddings(folder)
+    model = model_of(folder)
+    reader = reader_of(model) if by_length else None
     rows = items_of(embeddings)
     items = rows.items
     class_name = np.array([item.class_name or "" for item in items])
@@ -152,18 +186,20 @@ def load(folder: Path) -> Table:
         origin=np.array([item.group or item.item_id for item in items]),
         is_test=np.array([item.split is Split.TEST for item in items]),
         half=np.array([of_half[name] for name in class_name]),
-        judgments=tuple(fit_half(embeddings, info.class_names, of_half, half) for half in (0, 1)),
+        judgments=tuple(fit_half(embeddings, {*info.class_names, *of_half}, of_half, half, reader) for half in (0, 1)),
+        word_count=np.array([len(words_of(item, model)) for item in items]),
     )
 
 
-def fit_half(embeddings: Embeddings, class_names: Sequence[str], of_half: dict[str, int], half: int) -> Judgment:
+def fit_half(
+    embeddings: Embeddings, known: set[str], of_half: dict[str, int], half: int, reader: TextReader | None
+) -> Judgment:
     """The judgment of which only the test items of one half of the classes ask; all items stand in the gallery."""
     hidden = {
         item: replace(item, split=Split.TRAIN) for item in set(embeddings.items) if of_half[item.class_name] != half
     }
     asked = replace(embeddings, items=tuple(hidden.get(item, item) for item in embeddings.items))
-    known = {*class_names, *of_half}
-    return fit_judgment(asked, trained_classes=known, generator=np.random.default_rng(0))
+    return fit_judgment(asked, trained_classes=known, generator=np.random.default_rng(0), read_texts=reader)
 
 
 def queries(table: Table, *media: Medium) -> Iterator[int]:
@@ -299,7 +335,7 @@ def fused(table: Table, first: int, second: int, hit: int) -> tuple[float, ...] 
     """Average precision of the test items of one medium for two queries and for both; None without relevant ones."""
     others = ~np.isin(table.origin, table.origin[[first, second]]) & (table.medium == hit) & table.is_test
     score = [table.scores(first), table.scores(second)]
-    voices = [Voice(MEDIA[table.medium[place]], table.mean[place]) for place in (first, second)]
+    voices = [table.voice(place) for place in (first, second)]
     both = table.combined(score, voices, table.judgment(first).calibration)
     relevant = table.class_name == table.class_name[first]
     if not (relevant & others).any():
@@ -332,15 +368,62 @@ def marked(table: Table, query: int, hit: int) -> tuple[float, float]:
     logit = table.logits(query, score)
     others = (table.origin != table.origin[query]) & table.is_test
     marks = listed(logit, table.medium, others, by_turn=True)[:3]
-    voices = [Voice(MEDIA[table.medium[query]], table.mean[query])]
-    voices += [
-        Voice(MEDIA[table.medium[m]], table.mean[m], is_against=table.class_name[m] != table.class_name[query])
-        for m in marks
-    ]
+    voices = [table.voice(query)]
+    voices += [table.voice(int(m), is_against=table.class_name[m] != table.class_name[query]) for m in marks]
     scores = [score, *(table.scores(int(mark)) for mark in marks)]
     after = table.combined(scores, voices, table.judgment(query).calibration)
     allowed = others & (table.medium == hit) & ~np.isin(table.origin, table.origin[marks])
     return precision_at_10(table, logit, query, allowed), precision_at_10(table, after, query, allowed)
+
+
+def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> None:
+    """Some words that stand together in each test text, as a person types them, by either kind of curve."""
+    heading(
+        "words", "curves", "queries", f"ECE, first {K}", f"said, first {K}", f"true, first {K}",
+        "there: below 1/2, 1/3", "not there: below 1/2, 1/3",
+    )  # fmt: skip
+    for count in (3, 5, 7, 10, None):
+        cut = cut_texts(by_length, count, model=model)
+        for name, table in (("of whole texts", by_whole), ("by length", by_length)):
+            first, true, there, gone = [], [], [], []
+            for asked in (replaced(table, place, words, embedding) for place, words, embedding in cut):
+                table_of_query, query = asked
+                logit = table_of_query.logits(query, table_of_query.scores(query))
+                order = listed(logit, table.medium, table.origin != table.origin[query], by_turn=True)[:K]
+                first.append(sigmoid(logit[order]))
+                true.append(table.class_name[order] == table.class_name[query])
+                there.append(probability_held(table_of_query, query, without_class=False))
+                gone.append(probability_held(table_of_query, query, without_class=True))
+            p, y = np.concatenate(first), np.concatenate(true)
+            below = [
+                ", ".join(f"{(np.array(said, dtype=float) < limit).mean():.2f}" for limit in (THRESHOLD, UNLIKELY))
+                for said in (there, gone)
+            ]
+            line(count or "all", name, len(cut), ece(p, y), float(p.mean()), float(y.mean()), *below)
+
+
+def replaced(table: Table, place: int, word_count: int, embedding: np.ndarray) -> tuple[Table, int]:
+    """The table with another embedding of one item as query, which is no hit of itself."""
+    mean, words = table.mean.copy(), table.word_count.copy()
+    mean[place], words[place] = embedding, word_count
+    return replace(table, mean=mean, word_count=words), place
+
+
+def cut_texts(table: Table, count: int | None, *, model: Model) -> list[tuple[int, int, np.ndarray]]:
+    """So many words of each test text that has more, drawn by the text; all words for None."""
+    rng = np.random.default_rng(2)
+    places, cut = [], []
+    for place in queries(table, Medium.TEXT):
+        words = words_of(table.items[place], model)
+        if count is not None and len(words) <= count:
+            continue
+        start = 0 if count is None else int(rng.integers(len(words) - count + 1))
+        places.append((place, count or len(words)))
+        cut.append(Item(str(place), Medium.TEXT, text=" ".join(words[start:][: count or len(words)])))
+    log = FailureLog(total=len(cut), allowed_share=0.0, reporter=Host.from_environment().reporter)
+    blocks = embed_items(cut, model=model, host=Host.from_environment(), failures=log)
+    rows = np.concatenate([embeddings.embedding for embeddings, _ in blocks])
+    return [(place, words, row) for (place, words), row in zip(places, rows, strict=True)]
 
 
 def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
@@ -376,7 +459,8 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
     fieldmark.write_manifest(strangers, out / "outside.csv")
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
-    judgment = fit_judgment(gallery, trained_classes=info.class_names, generator=np.random.default_rng(0))
+    model, generator = model_of(out / "embeddings"), np.random.default_rng(0)
+    judgment = fit_judgment(gallery, trained_classes=info.class_names, generator=generator, read_texts=reader_of(model))
     asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
     score = item_scores(asked.mean, gallery.embedding, first=held.first)
     species = len({item.class_name for item in strangers})
@@ -385,12 +469,12 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
     for code, medium in enumerate(MEDIA):
         said = []
         for row in np.flatnonzero(asked.medium == code):
-            logits = {}
+            logits, words = {}, len(words_of(asked.items[row], model)) or None
             for hit_code, hit in enumerate(MEDIA):
-                curve = judgment.calibration.curve(medium, hit)
+                curve = judgment.calibration.curve(medium, hit, word_count=words)
                 if curve is not None:
                     logits[hit] = curve.logit(score[row, held.medium == hit_code])
-            probability = said_of_collection(logits, medium=medium, judgment=judgment)
+            probability = said_of_collection(logits, medium=medium, judgment=judgment, word_count=words)
             if probability is not None:
                 said.append(probability)
         if said:
@@ -408,15 +492,18 @@ def probability_held(table: Table, query: int, *, without_class: bool) -> float 
     shown = shown & ~same if without_class else shown
     shown, medium = shown & np.isfinite(logit), MEDIA[table.medium[query]]
     logits = {hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
-    return said_of_collection(logits, medium=medium, judgment=table.judgment(query))
+    words = int(table.word_count[query]) or None
+    return said_of_collection(logits, medium=medium, judgment=table.judgment(query), word_count=words)
 
 
-def said_of_collection(logits: Mapping[Medium, np.ndarray], *, medium: Medium, judgment: Judgment) -> float | None:
+def said_of_collection(
+    logits: Mapping[Medium, np.ndarray], *, medium: Medium, judgment: Judgment, word_count: int | None
+) -> float | None:
     """The probability that the collection holds the class of a query; None where nothing can be said."""
     value, curve = evidence(logits, medium=medium), judgment.holds.get(medium)
     if value is None or curve is None:
         return None
-    said = answer([(value, curve)])
+    said = answer([(value, curve.at(judgment.calibration.length(word_count)))])
     return None if said is None else said.probability
 
 

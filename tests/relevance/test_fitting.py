@@ -1,5 +1,6 @@
 """What a collection's own items tell of its scores, and whether it holds a query's class."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 
 from fieldmark.relevance.calibration import fit_curve, sigmoid
 from fieldmark.relevance.collection import DEPTH, LIMIT, answer, evidence
-from fieldmark.relevance.fitting import fit_judgment, is_new_to_model, item_scores
+from fieldmark.relevance.fitting import TextPart, fit_judgment, is_new_to_model, item_scores
 from fieldmark.relevance.stored import read_judgment, write_judgment
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
@@ -154,11 +155,92 @@ def test_item_scores_takes_the_best_segment_of_each_item():
     np.testing.assert_allclose(scores, slow)
 
 
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def vague(embedding, rng):
+    """What few words leave of a description: no farther from anything, but from its own kind."""
+    return unit(embedding + unit(rng.normal(size=embedding.shape)))
+
+
+def read_in_part(embeddings, *, readable=lambda _: True, seed=0):
+    """Gives every text as it is, of 20 words, and vaguely, of three."""
+    rng = np.random.default_rng(seed)
+    row_of = {item.item_id: row for row, item in enumerate(embeddings.items)}
+
+    def read(items):
+        readables = [item for item in items if readable(item)]
+        whole = [TextPart(item.item_id, 20, None) for item in readables]
+        return whole + [
+            TextPart(item.item_id, 3, vague(embeddings.embedding[row_of[item.item_id]], rng)) for item in readables
+        ]
+
+    return read
+
+
+def test_fit_judgment_is_honest_on_few_words_and_on_many():
+    known, new = birds(count=30), birds(count=30, seed=1)
+    fitted = fit_judgment(
+        known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(known)
+    )
+    plain = judged(known)
+    text, photo = (np.array([item.medium is medium for item in new.items]) for medium in (Medium.TEXT, Medium.IMAGE))
+    label = np.array([item.class_name for item in new.items])
+    true = (label[text][:, None] == label[photo][None]).ravel()
+    few = vague(new.embedding[text], np.random.default_rng(2))
+    gap = {}
+    for name, judgment in (("by length", fitted), ("plain", plain)):
+        for words, query in ((20, new.embedding[text]), (3, few)):
+            curve = judgment.calibration.curve(Medium.TEXT, Medium.IMAGE, word_count=words)
+            said = sigmoid(curve.logit((query @ new.embedding[photo].T).ravel()))
+            parts = np.array_split(np.argsort(said), 10)
+            gap[name, words] = sum(abs(said[part].mean() - true[part].mean()) for part in parts) / 10
+    assert gap["by length", 20] < 0.05
+    assert gap["by length", 3] < 0.05
+    assert gap["plain", 3] > 2 * gap["by length", 3]
+
+
+def test_fit_judgment_of_parts_tells_less_of_the_collection_by_few_words():
+    known = birds(count=30)
+    fitted = fit_judgment(
+        known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(known)
+    )
+    curve, length = fitted.holds[Medium.TEXT], fitted.calibration.length
+    assert curve.query_count == 150
+    assert curve.at(length(3)).slope < curve.at(length(20)).slope
+    assert all(curve.at(1.0) is curve for medium, curve in fitted.holds.items() if medium is not Medium.TEXT)
+
+
+def test_fit_judgment_of_texts_that_cannot_be_read_is_that_without_lengths():
+    known = birds()
+    none = read_in_part(known, readable=lambda _: False)
+    unread = fit_judgment(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=none)
+    assert unread == judged(known)
+    some = read_in_part(known, readable=lambda item: item.item_id.endswith(("0", "1")))
+    read = fit_judgment(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=some)
+    assert read.calibration.curve(Medium.TEXT, Medium.IMAGE).query_count == 10
+
+
 def test_judgment_is_kept_and_read_back(tmp_path):
-    judgment = judged(birds())
+    judgment = fit_judgment(
+        birds(), trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(birds())
+    )
     write_judgment(judgment, tmp_path / "calibration.json")
     assert read_judgment(tmp_path / "calibration.json") == judgment
     assert not read_judgment(tmp_path / "nothing.json").calibration.scales
+
+
+def test_a_judgment_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
+    judgment = judged(birds())
+    path = tmp_path / "calibration.json"
+    write_judgment(judgment, path)
+    value = json.loads(path.read_text()) | {"format_version": 3}
+    del value["lengths"]
+    for curve in [pair["curve"] for pair in value["pairs"]] + list(value["holds"].values()):
+        del curve["slope_by_length"], curve["offset_by_length"]
+    path.write_text(json.dumps(value))
+    assert read_judgment(path) == judgment
 
 
 @pytest.mark.parametrize("earlier", [1, 2])
@@ -166,7 +248,7 @@ def test_a_judgment_of_an_earlier_version_is_read_without_the_curves_of_another_
     judgment = judged(birds())
     path = tmp_path / "calibration.json"
     write_judgment(judgment, path)
-    path.write_text(path.read_text().replace('"format_version": 3', f'"format_version": {earlier}'))
+    path.write_text(path.read_text().replace('"format_version": 4', f'"format_version": {earlier}'))
     assert read_judgment(path) == replace(judgment, holds={})
 
 

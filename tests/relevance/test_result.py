@@ -31,7 +31,8 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), CollectionAnswer(0.4, 0.5))
     value = result.to_json()
     assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None}
-    assert value["collection"] == {"probability": 0.4, "is_likely": False, "threshold": 0.5}
+    wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
+    assert value["collection"] == wanted
     wanted = (
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
@@ -44,6 +45,12 @@ def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
     assert lines[0] == "probably not in this collection (20% likely that it is)"
     assert lines[1] == "the nearest that it has; their percentages are for the case that it is there:"
     assert lines[2] == "  1   92%  0.810  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s  (+0.120 to Florida_Jay)"
+
+
+@pytest.mark.parametrize(("probability", "doubt"), [(0.33, "probably"), (0.34, "perhaps"), (0.49, "perhaps")])
+def test_search_result_to_text_says_how_sure_it_is_that_a_class_is_missing(probability, doubt):
+    lines = SearchResult((Medium.TEXT,), (SONG,), CollectionAnswer(probability, 0.5)).to_text().splitlines()
+    assert lines[0] == f"{doubt} not in this collection ({100 * probability:.0f}% likely that it is)"
 
 
 def test_search_result_to_text_of_a_class_that_is_there():

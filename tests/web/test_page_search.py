@@ -158,8 +158,8 @@ def test_a_sound_shows_its_outline_its_spectrogram_and_the_moment(open_page: Ope
 def test_filters_narrow_the_hits_and_stand_in_the_address(open_page: Open) -> None:
     page = open_page("/?q=a+red+beak")
     page.locator("#filters").get_by_label("Sounds").check()
-    page.wait_for_function("() => document.querySelectorAll('li.card.image').length === 0")
-    assert page.locator("li.card.audio").count() > 0
+    # In one look: while a search runs, no card stands there.
+    page.wait_for_function("() => document.querySelector('li.card.audio') && !document.querySelector('li.card.image')")
     page.get_by_label("Species", exact=True).first.click()
     choice = page.locator("details[data-name=Species] label").nth(1)
     name = choice.locator("span").first.inner_text()
@@ -201,10 +201,9 @@ def test_show_more_brings_more_hits_of_each_medium(open_page: Open) -> None:
 
 def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     page = open_page()
-    unlikely = {"probability": 0.04, "is_likely": False, "threshold": 0.5}
 
     def doubt(body: dict[str, Any]) -> None:
-        body["collection"] = unlikely
+        body["collection"] = {"probability": 0.04, "is_likely": False, "is_unlikely": True, "threshold": 0.5}
         for hit in body["hits"]:
             hit["probability"] = 0.96
 
@@ -213,6 +212,22 @@ def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
     assert "4 %" in page.locator(".verdict").inner_text()
     assert all("96 % if it is here" in score.inner_text() for score in page.locator("li.card .score").all())
+
+
+def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page: Open) -> None:
+    page = open_page()
+
+    def doubt(body: dict[str, Any]) -> None:
+        body["collection"] = {"probability": 0.41, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
+
+    change_answers(page, doubt)
+    ask(page, "a red cap")
+    assert page.locator(".verdict h2").inner_text().startswith("Perhaps ")
+    assert (
+        "a species that this collection lacks: the chance that it holds it is 41 %"
+        in page.locator(".verdict").inner_text()
+    )
+    assert "more of them tell more" in page.locator(".verdict").inner_text()
 
 
 @pytest.mark.parametrize(("probability", "shown"), [(0.004, "under 1 %"), (0.996, "over 99 %"), (1.0, "100 %")])

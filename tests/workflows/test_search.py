@@ -12,6 +12,7 @@ from fieldmark.errors import (
     EmptyMediaError,
     EncoderMismatchError,
     FieldmarkError,
+    MediaError,
     MediumNotSupportedError,
     MissingFileError,
     MissingGalleryError,
@@ -21,6 +22,7 @@ from fieldmark.errors import (
 )
 from fieldmark.gallery.interface import Filter
 from fieldmark.relevance.result import Marks
+from fieldmark.workflows.encode import encode_item
 from fieldmark.workflows.search import ItemId
 
 
@@ -47,6 +49,39 @@ def test_search_gives_only_the_media_asked_for(medium, wanted, gallery, toy_item
     hits = gallery.search(item, k=40, media=wanted).hits
     assert {hit.medium for hit in hits} == set(wanted)
     assert len(hits) == min(40, 18 * len(wanted))
+
+
+def test_search_hears_the_same_content_once(toy_gallery, toy_host, toy_items, tmp_path, monkeypatch):
+    from fieldmark.workflows import search as verb
+
+    heard = []
+    monkeypatch.setattr(verb, "encode_item", lambda item, model: heard.append(item) or encode_item(item, model=model))
+    gallery = Gallery.open(toy_gallery, host=toy_host)
+    for item in [next(item for item in toy_items if item.medium is medium) for medium in Medium]:
+        copy = tmp_path / f"copy{item.path.suffix}"
+        shutil.copy(item.path, copy)
+        first, again = gallery.search(item.path, k=9), gallery.search(copy, k=9, marks=Marks())
+        assert again == first
+    gallery.search("a red cap")
+    gallery.search("a red cap", media=[Medium.AUDIO])
+    assert len(heard) == len(Medium) + 1
+    copy.write_bytes(next(item for item in toy_items if item.path not in {h.path for h in heard}).path.read_bytes())
+    gallery.search(copy)
+    assert len(heard) == len(Medium) + 2
+    monkeypatch.setattr(verb, "KEPT_BYTES", 10)
+    gallery.search(copy)
+    assert len(heard) == len(Medium) + 3
+
+
+def test_search_with_a_file_that_cannot_be_read_fails_each_time_and_is_heard_once_mended(gallery, toy_items, tmp_path):
+    song = next(item for item in toy_items if item.medium is Medium.AUDIO)
+    path = tmp_path / "song.wav"
+    path.write_bytes(song.path.read_bytes()[:20])
+    for _ in range(2):
+        with pytest.raises(MediaError):
+            gallery.search(path)
+    shutil.copy(song.path, path)
+    assert gallery.search(path).hits
 
 
 def test_search_with_a_text(gallery, toy_items):

@@ -81,7 +81,8 @@ class CollectionAnswer(Given):
     """Whether the gallery holds the query's class at all."""
 
     probability: float
-    is_likely: bool
+    is_likely: bool = Field(description="from the threshold on")
+    is_unlikely: bool = Field(description="two to one against, or more")
     threshold: float
 
 

@@ -96,6 +96,7 @@ def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]
         collection = CollectionAnswer(
             probability=found.collection.probability,
             is_likely=found.collection.is_likely,
+            is_unlikely=found.collection.is_unlikely,
             threshold=found.collection.threshold,
         )
     return SearchAnswer(

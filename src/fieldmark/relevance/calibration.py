@@ -7,13 +7,16 @@ pair (medium of the query, medium of the hit) has its own curve (Platt, 1999):
 
 It rises strictly with the score, so the order within a pair of media stays. Where too few labels are known, a score is
 only compared with the scores that are usual for its pair.
+
+Three words tell less than a whole description, and their scores are as high. So where a text asks, slope and offset
+follow its length, the logarithm of its words.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from fieldmark.types import MEDIA, Medium
 
@@ -25,6 +28,8 @@ SMALLEST_DEVIATION = 1e-6
 RIDGE = 1e-3
 STEPS = 100
 SMALLEST_SLOPE = 1e-3
+USUAL_WORDS = 20
+"""A text of so many words has length 0, and so has a query of another medium."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Curve:
         prior: Share of pairs of one class among all that were fitted.
         relevant_count: Those pairs.
         query_count: Queries among them.
+        slope_by_length: What a text's length adds to the slope, for each unit of it.
+        offset_by_length: What it adds to the offset.
     """
 
     slope: float
@@ -42,10 +49,26 @@ class Curve:
     prior: float
     relevant_count: int
     query_count: int
+    slope_by_length: float = 0.0
+    offset_by_length: float = 0.0
 
-    def logit(self, score: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
-        """Log-odds that query and hit are of one class."""
-        logit: Float[np.ndarray, "*hit"] = self.slope * score + self.offset
+    def at(self, length: float) -> "Curve":
+        """The curve of queries of one length, which no length changes any more."""
+        if not self.slope_by_length and not self.offset_by_length:
+            return self
+        slope, offset = self.slope + self.slope_by_length * length, self.offset + self.offset_by_length * length
+        return replace(self, slope=slope, offset=offset, slope_by_length=0.0, offset_by_length=0.0)
+
+    def logit(
+        self, score: Float[np.ndarray, "*hit"], length: Float[np.ndarray, "..."] | float = 0.0
+    ) -> Float[np.ndarray, "*hit"]:
+        """Log-odds that query and hit are of one class.
+
+        Args:
+            length: Of the query of each hit, or of all.
+        """
+        slope = self.slope + self.slope_by_length * length
+        logit: Float[np.ndarray, "*hit"] = slope * score + self.offset + self.offset_by_length * length
         return logit
 
     @property
@@ -76,18 +99,31 @@ class PairScale:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What is known of the scores of every pair of media; pairs that no item shows are not there."""
+    """What is known of the scores of every pair of media; pairs that no item shows are not there.
+
+    Args:
+        lengths: Of the shortest and the longest text that asked; what is beyond them is taken to be as long as these.
+    """
 
     scales: Mapping[tuple[Medium, Medium], PairScale]
+    lengths: tuple[float, float] = (0.0, 0.0)
 
     def scale(self, query: Medium, hit: Medium) -> PairScale | None:
         """Of one pair of media; None where it is not known."""
         return self.scales.get((query, hit))
 
-    def curve(self, query: Medium, hit: Medium) -> Curve | None:
-        """Of one pair of media; None where there are too few labels."""
+    def curve(self, query: Medium, hit: Medium, *, word_count: int | None = None) -> Curve | None:
+        """Of one pair of media; None where there are too few labels.
+
+        Args:
+            word_count: Of a query that is a text; None where it is not known.
+        """
         scale = self.scale(query, hit)
-        return None if scale is None else scale.curve
+        return None if scale is None or scale.curve is None else scale.curve.at(self.length(word_count))
+
+    def length(self, word_count: int | None) -> float:
+        """Of a text, within those that asked; 0, as near as these come to it, where the words are not known."""
+        return float(np.clip(0.0 if word_count is None else text_length(word_count), *self.lengths))
 
     def is_fitted(self, query: Medium, hits: tuple[Medium, ...] = MEDIA) -> bool:
         """Whether all known pairs of a query's medium with these media have a curve, so that their hits compare."""
@@ -95,11 +131,18 @@ class Calibration:
         return bool(known) and all(scale.curve is not None for scale in known)
 
 
+def text_length(word_count: int) -> float:
+    """The length of a text in its curves: the logarithm of its words, 0 for usual ones."""
+    return float(np.log(max(word_count, 1) / USUAL_WORDS))
+
+
 def fit_scale(
     score: Float[np.ndarray, "query gallery"],
     *,
     counts: Bool[np.ndarray, "query gallery"],
     labels: tuple[np.ndarray, np.ndarray],
+    asking: Int[np.ndarray, " query"] | None = None,
+    length: Float[np.ndarray, " query"] | None = None,
 ) -> PairScale | None:
     """The scale of one pair of media; None where fewer than two scores count.
 
@@ -107,6 +150,8 @@ def fit_scale(
         score: Of each query with each item of the gallery.
         counts: Which of them say something; not those of an item with itself or with its own group.
         labels: The labels of queries and of the gallery, below zero where unknown.
+        asking: Which item a query is, or is a part of; None where each is another.
+        length: Of each query, as a text; None where they are no texts.
     """
     chosen = score[counts]
     if chosen.size < 2:
@@ -115,19 +160,39 @@ def fit_scale(
     relevant = known & (labels[0][:, None] == labels[1][None, :])
     deviation = max(float(chosen.std()), SMALLEST_DEVIATION)
     curve = None
-    if relevant.sum() >= MIN_RELEVANT and relevant.any(axis=1).sum() >= MIN_QUERIES and (known & ~relevant).any():
-        queries = int(relevant.any(axis=1).sum())
-        curve = fit_curve(score[known], relevant[known], query_count=queries)
+    asking = np.arange(len(score)) if asking is None else asking
+    query_count = len(np.unique(asking[relevant.any(axis=1)]))
+    if relevant.sum() >= MIN_RELEVANT and query_count >= MIN_QUERIES and (known & ~relevant).any():
+        lengths = None if length is None else np.broadcast_to(length[:, None], score.shape)[known]
+        curve = fit_curve(score[known], relevant[known], query_count=query_count, length=lengths)
     return PairScale(mean=float(chosen.mean()), deviation=deviation, curve=curve)
 
 
-def fit_curve(score: Float[np.ndarray, " case"], relevant: Bool[np.ndarray, " case"], *, query_count: int) -> Curve:
-    """The curve of largest likelihood; where it would fall with the score, one that is all but flat."""
+def fit_curve(
+    score: Float[np.ndarray, " case"],
+    relevant: Bool[np.ndarray, " case"],
+    *,
+    query_count: int,
+    length: Float[np.ndarray, " case"] | None = None,
+) -> Curve:
+    """The curve of largest likelihood; where it would fall with the score, one that is all but flat.
+
+    Args:
+        length: Of the query of each case; None where all are alike. Where the curve would fall at some length, all
+            lengths share one.
+    """
     share = float((relevant.sum() + 0.5) / (relevant.size + 1))
-    slope, offset = fit_logistic(score[:, None], relevant)
+    curve = Curve(0.0, 0.0, share, relevant_count=int(relevant.sum()), query_count=query_count)
+    if length is not None and length.min() < length.max():
+        columns = np.column_stack([score, length, score * length])
+        slope, offset_by_length, slope_by_length, offset = fit_logistic(columns, relevant).tolist()
+        if min(slope + slope_by_length * end for end in (length.min(), length.max())) >= SMALLEST_SLOPE:
+            by_length = {"slope_by_length": slope_by_length, "offset_by_length": offset_by_length}
+            return replace(curve, slope=slope, offset=offset, **by_length)
+    slope, offset = fit_logistic(score[:, None], relevant).tolist()
     if slope < SMALLEST_SLOPE:
-        slope, offset = SMALLEST_SLOPE, np.log(share / (1 - share)) - SMALLEST_SLOPE * score.mean()
-    return Curve(float(slope), float(offset), share, relevant_count=int(relevant.sum()), query_count=query_count)
+        slope, offset = SMALLEST_SLOPE, float(np.log(share / (1 - share)) - SMALLEST_SLOPE * score.mean())
+    return replace(curve, slope=slope, offset=offset)
 
 
 def fit_logistic(

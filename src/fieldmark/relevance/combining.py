@@ -18,12 +18,14 @@ class Voice:
         embedding: Of length 1.
         is_against: Whether hits like it are not wanted.
         is_calibrated: Whether its scores are spread as those of items of its medium are.
+        word_count: Of a text; None where it is not known, and of other media.
     """
 
     medium: Medium
     embedding: Float[np.ndarray, " dim"]
     is_against: bool = False
     is_calibrated: bool = True
+    word_count: int | None = None
 
 
 def combined_logit(
@@ -34,7 +36,10 @@ def combined_logit(
     With one query, its curve. n voices for the class each add what they change of the prior, over the root of n, since
     they repeat each other in part. A voice against adds ln(1 - p), with p the probability that the hit is of its class.
     """
-    curves = [calibration.curve(voice.medium, medium) if voice.is_calibrated else None for voice in voices]
+    curves = [
+        calibration.curve(voice.medium, medium, word_count=voice.word_count) if voice.is_calibrated else None
+        for voice in voices
+    ]
     total = np.zeros(score.shape[1])
     priors, for_count = [], sum(not voice.is_against for voice in voices)
     for row, voice, curve in zip(score, voices, curves, strict=True):

@@ -1,12 +1,20 @@
 """What a collection's own labelled items tell of its scores: curves of all pairs of media, and of the collection."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fieldmark.relevance.calibration import MIN_QUERIES, Calibration, Curve, PairScale, fit_curve, fit_scale
+from fieldmark.relevance.calibration import (
+    MIN_QUERIES,
+    Calibration,
+    Curve,
+    PairScale,
+    fit_curve,
+    fit_scale,
+    text_length,
+)
 from fieldmark.relevance.collection import evidence
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
@@ -29,6 +37,23 @@ class Judgment:
 
 
 @dataclass(frozen=True, slots=True)
+class TextPart:
+    """All words of a text item, or some, as a person may type them.
+
+    Args:
+        embedding: Of length 1; None for all words, whose embedding is the item's own.
+    """
+
+    item_id: str
+    word_count: int
+    embedding: Float[np.ndarray, " dim"] | None
+
+
+TextReader = Callable[[Sequence[Item]], Sequence[TextPart]]
+"""Gives the parts of text items; an item that cannot be read has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Table:
     """Items as arrays.
 
@@ -48,8 +73,26 @@ class _Table:
     origin: Int[np.ndarray, " item"]
 
 
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """What asks, as arrays.
+
+    Args:
+        place: The item that asks, or of which a part does.
+        length: As a text; None where nothing is known of it.
+    """
+
+    place: Int[np.ndarray, " query"]
+    embedding: Float[np.ndarray, "query dim"]
+    length: Float[np.ndarray, " query"] | None
+
+
 def fit_judgment(
-    embeddings: Embeddings, *, trained_classes: Collection[str], generator: np.random.Generator
+    embeddings: Embeddings,
+    *,
+    trained_classes: Collection[str],
+    generator: np.random.Generator,
+    read_texts: TextReader | None = None,
 ) -> Judgment:
     """The judgment that a collection's items support; each item asks, its own group left out.
 
@@ -59,29 +102,53 @@ def fit_judgment(
 
     Args:
         trained_classes: The class names of the model.
+        read_texts: Gives texts by their words, so that the curves follow a text's length; None leaves that out.
     """
     table = _table_of(embeddings)
     is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
     scales: dict[tuple[Medium, Medium], PairScale] = {}
     holds: dict[Medium, Curve] = {}
+    lengths = (0.0, 0.0)
     for code, medium in enumerate(MEDIA):
         of_medium = np.flatnonzero(table.medium == code)
         new = of_medium[is_new[of_medium]]
         asked = generator.permutation(new if new.size else of_medium)[:QUERIES_PER_MEDIUM]
         if not asked.size:
             continue
-        score = item_scores(table.mean[asked], table.segment, first=table.first)
-        counts = table.origin[asked][:, None] != table.origin[None, :]
-        label = table.label[asked] if new.size else np.full(asked.size, -1)
+        queries = _queries(table, asked, read_texts=read_texts if medium is Medium.TEXT and new.size else None)
+        if queries.length is not None:
+            lengths = float(queries.length.min()), float(queries.length.max())
+        score = item_scores(queries.embedding, table.segment, first=table.first)
+        counts = table.origin[queries.place][:, None] != table.origin[None, :]
+        label = table.label[queries.place] if new.size else np.full(len(queries.place), -1)
         for hit_code, hit_medium in enumerate(MEDIA):
             columns = table.medium == hit_code
-            labels = (label, table.label[columns])
-            if scale := fit_scale(score[:, columns], counts=counts[:, columns], labels=labels):
+            scale = fit_scale(
+                score[:, columns],
+                counts=counts[:, columns],
+                labels=(label, table.label[columns]),
+                asking=queries.place,
+                length=queries.length,
+            )
+            if scale is not None:
                 scales[medium, hit_medium] = scale
-        curve = _holding(score, medium=medium, label=label, counts=counts, table=table, scales=scales)
+        curve = _holding(score, medium=medium, label=label, counts=counts, queries=queries, table=table, scales=scales)
         if curve is not None:
             holds[medium] = curve
-    return Judgment(Calibration(scales), holds)
+    return Judgment(Calibration(scales, lengths), holds)
+
+
+def _queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader | None) -> _Queries:
+    """Items that ask as they are, or texts by the parts that can be read of them."""
+    parts = read_texts([table.items[place] for place in asked]) if read_texts is not None else ()
+    if not parts:
+        return _Queries(asked, table.mean[asked], None)
+    place_of = {table.items[place].item_id: place for place in asked}
+    place = np.array([place_of[part.item_id] for part in parts])
+    given = [
+        table.mean[at] if part.embedding is None else part.embedding for at, part in zip(place, parts, strict=True)
+    ]
+    return _Queries(place, np.stack(given), np.array([text_length(part.word_count) for part in parts]))
 
 
 def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
@@ -103,23 +170,25 @@ def item_scores(
     return best
 
 
-def _holding(
+def _holding(  # noqa: PLR0913 - the parts of one judgment
     score: Float[np.ndarray, "query item"],
     *,
     medium: Medium,
     label: Int[np.ndarray, " query"],
     counts: Bool[np.ndarray, "query item"],
+    queries: _Queries,
     table: _Table,
     scales: Mapping[tuple[Medium, Medium], PairScale],
 ) -> Curve | None:
     """Evidence of each query with its class there, and again with all items of its class left out."""
+    length = np.zeros(len(score)) if queries.length is None else queries.length
     logits = np.full(score.shape, -np.inf)
     for hit_code, hit_medium in enumerate(MEDIA):
         scale = scales.get((medium, hit_medium))
         if scale is not None and scale.curve is not None:
             columns = table.medium == hit_code
-            logits[:, columns] = scale.curve.logit(score[:, columns])
-    cases: list[tuple[float, bool]] = []
+            logits[:, columns] = scale.curve.logit(score[:, columns], length[:, None])
+    cases: list[tuple[int, float, bool]] = []
     for row in np.flatnonzero(label >= 0):
         allowed = counts[row] & np.isfinite(logits[row])
         same = table.label == label[row]
@@ -129,16 +198,16 @@ def _holding(
             by_medium = {hit: logits[row, shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
             value = evidence(by_medium, medium=medium)
             if value is not None:
-                cases.append((value, is_there))
-    query_count = sum(is_there for _, is_there in cases)
-    if query_count < MIN_QUERIES or query_count == len(cases):
+                cases.append((int(row), value, is_there))
+    query_count = len({queries.place[row] for row, _, is_there in cases if is_there})
+    if query_count < MIN_QUERIES or all(is_there for _, _, is_there in cases):
         return None
-    values, there = np.array([value for value, _ in cases]), np.array([is_there for _, is_there in cases])
-    curve = fit_curve(values, there, query_count=query_count)
+    rows, values, there = (np.array(column) for column in zip(*cases, strict=True))
+    curve = fit_curve(values, there, query_count=query_count, length=None if queries.length is None else length[rows])
     # A species that was learned and left out lies farther from all others than one that was never met: where the two
     # cases are wide apart, the line between them belongs to the edge of those that are there.
-    edge = float(np.quantile(values[there], LOST_SHARE))
-    return replace(curve, offset=min(curve.offset, -curve.slope * edge))
+    edge = float(np.quantile(curve.logit(values[there], length[rows[there]]), LOST_SHARE))
+    return replace(curve, offset=curve.offset - max(0.0, edge))
 
 
 def _table_of(embeddings: Embeddings) -> _Table:

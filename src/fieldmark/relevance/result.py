@@ -43,6 +43,10 @@ class RankedHit:
         return {**asdict(self), "medium": self.medium.value}
 
 
+UNLIKELY = 1 / 3
+"""Below this, two to one against, a class is "probably" not there; up to the threshold of an answer, "perhaps" not."""
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionAnswer:
     """Whether the collection holds the query's class.
@@ -60,9 +64,19 @@ class CollectionAnswer:
         """Whether the class is taken to be there."""
         return self.probability >= self.threshold
 
+    @property
+    def is_unlikely(self) -> bool:
+        """Whether it is taken to be missing."""
+        return self.probability < min(UNLIKELY, self.threshold)
+
     def to_json(self) -> dict[str, object]:
         """The plain values that `--json` prints."""
-        return {"probability": self.probability, "is_likely": self.is_likely, "threshold": self.threshold}
+        return {
+            "probability": self.probability,
+            "is_likely": self.is_likely,
+            "is_unlikely": self.is_unlikely,
+            "threshold": self.threshold,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +129,9 @@ class SearchResult:
         if self.class_name is not None:
             lines.append(f"the text names {self.class_name}")
         if self.collection is not None and not self.collection.is_likely:
-            lines.append(
-                f"probably not in this collection ({_percent(self.collection.probability).strip()} likely that it is)"
-            )
+            doubt = "probably" if self.collection.is_unlikely else "perhaps"
+            chance = _percent(self.collection.probability).strip()
+            lines.append(f"{doubt} not in this collection ({chance} likely that it is)")
             if self.hits:
                 lines.append("the nearest that it has; their percentages are for the case that it is there:")
         if not self.hits:

@@ -12,7 +12,9 @@ from fieldmark.relevance.calibration import Calibration, Curve, PairScale
 from fieldmark.relevance.fitting import Judgment
 from fieldmark.types import Medium
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
+WITHOUT_LENGTHS = 3
+"""The version before curves followed the length of a text: read as it is."""
 EARLIER_EVIDENCE = (1, 2)
 """The versions whose curves of the collection stand on another evidence: read without them."""
 
@@ -24,7 +26,13 @@ def write_judgment(judgment: Judgment, path: Path) -> None:
         for (query, hit), scale in judgment.calibration.scales.items()
     ]
     holds = {medium.value: asdict(curve) for medium, curve in judgment.holds.items()}
-    write_text(path, json.dumps({"format_version": FORMAT_VERSION, "pairs": pairs, "holds": holds}, indent=1))
+    value = {
+        "format_version": FORMAT_VERSION,
+        "lengths": judgment.calibration.lengths,
+        "pairs": pairs,
+        "holds": holds,
+    }
+    write_text(path, json.dumps(value, indent=1))
 
 
 def read_judgment(path: Path) -> Judgment:
@@ -41,17 +49,19 @@ def read_judgment(path: Path) -> Judgment:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:
         value = json.loads(text)
-        if value["format_version"] not in (*EARLIER_EVIDENCE, FORMAT_VERSION):
+        if value["format_version"] not in (*EARLIER_EVIDENCE, WITHOUT_LENGTHS, FORMAT_VERSION):
             raise DamagedGalleryError(path=path, reason=f"its format version is not {FORMAT_VERSION}")
         scales = {(Medium(pair["query"]), Medium(pair["hit"])): _scale(pair) for pair in value["pairs"]}
         holds = {Medium(name): _curve(curve) for name, curve in value["holds"].items()}
         if value["format_version"] in EARLIER_EVIDENCE:
             holds = {}
+        shortest, longest = value.get("lengths", (0.0, 0.0))
+        lengths = float(shortest), float(longest)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DamagedGalleryError):
             raise
         raise DamagedGalleryError(path=path, reason=f"it is no calibration ({error!r})") from error
-    return Judgment(Calibration(scales), holds)
+    return Judgment(Calibration(scales, lengths), holds)
 
 
 def _scale(pair: Mapping[str, Any]) -> PairScale:
@@ -66,4 +76,6 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         prior=float(value["prior"]),
         relevant_count=int(value["relevant_count"]),
         query_count=int(value["query_count"]),
+        slope_by_length=float(value.get("slope_by_length", 0.0)),
+        offset_by_length=float(value.get("offset_by_length", 0.0)),
     )

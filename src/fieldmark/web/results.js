@@ -27,12 +27,22 @@ function meter(probability, threshold) {
 export function verdict(answer) {
   const leader = leadingClass(answer);
   const collection = answer.collection;
-  if (collection && !collection.is_likely) {
+  if (collection && collection.is_unlikely) {
     return element(
       "div",
       { class: "verdict unlikely" },
       element("h2", { text: "Probably not in this collection" }),
       element("p", {}, `The chance that it holds this species is ${percent(collection.probability)}. What follows is the nearest it has`, leader ? `: ${shownName(leader)} and others.` : "."),
+      meter(collection.probability, collection.threshold),
+    );
+  }
+  if (collection && !collection.is_likely) {
+    return element(
+      "div",
+      { class: "verdict" },
+      element("h2", { text: leader ? `Perhaps ${shownName(leader)}` : "Perhaps not in this collection" }),
+      element("p", { text: `Perhaps a species that this collection lacks: the chance that it holds it is ${percent(collection.probability)}.` }),
+      answer.query.medium === "text" ? element("p", { class: "faint", text: "The words fit several species; more of them tell more." }) : null,
       meter(collection.probability, collection.threshold),
     );
   }

@@ -21,7 +21,18 @@ from fieldmark.data.features import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.types import Embeddings, Failure, Item, MediaLimits, Medium, Reporter, Segment, SilentReporter
+from fieldmark.types import (
+    Decoding,
+    Embeddings,
+    Failure,
+    Item,
+    MediaLimits,
+    Medium,
+    Reporter,
+    Segment,
+    SilentReporter,
+    TextContent,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +162,17 @@ def encode_item(item: Item, *, model: Model) -> Tensor:
     if pieces.error is not None:
         raise pieces.error
     return torch.stack(pieces.inputs)
+
+
+def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:
+    """The words of a text item.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    segments = load_segments(item, decoding=Decoding(), limits=limits)
+    texts = [segment.content.text for segment in segments if isinstance(segment.content, TextContent)]
+    return tuple(word for text in texts for word in text.split())
 
 
 def encode_items(

@@ -144,7 +144,7 @@ def index(
     counts = store.count_by_medium()
     keep_species(folder, model=model, media=[medium for medium, count in counts.items() if count])
     restore_classes(folder, store)
-    judge_gallery(folder, index=store, model=model)
+    judge_gallery(folder, index=store, model=model, host=host)
     return IndexReport(
         gallery=folder,
         set_name=name,

@@ -1,24 +1,34 @@
 """How a gallery's scores are to be read: fitted on its own labelled items, kept beside them."""
 
+import itertools
+import zlib
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from fieldmark.build import Model
+from fieldmark.errors import MediaError
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.relevance.calibration import Calibration
-from fieldmark.relevance.fitting import Judgment, fit_judgment, is_new_to_model
+from fieldmark.relevance.fitting import Judgment, TextPart, fit_judgment, is_new_to_model
 from fieldmark.relevance.stored import write_judgment
-from fieldmark.types import Item, Medium
+from fieldmark.types import Item, Medium, SilentReporter
+from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
 
 JUDGMENT_NAME = "calibration.json"
 ITEMS_PER_MEDIUM = 5_000
 """Most items of a medium that a judgment is fitted on; more would cost seconds and change no digit that is shown."""
 PAGE_ITEMS = 10_000
+FEWEST_WORDS = 2
+"""Of a part of a text."""
+PARTS = 2
+"""Of each text: one of few words, one of more. One alone left the curves to chance, three told no more."""
 
 
-def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model) -> Judgment:
+def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host) -> Judgment:
     """Fits the judgment of a gallery on a sample of its items, and keeps it in the gallery's folder.
 
     The sample is the same for the same items.
@@ -30,11 +40,47 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model) -> Judgmen
     chosen = _sample(index, model=model, generator=generator)
     if chosen:
         embeddings = index.embeddings(Filter(item_ids=frozenset(chosen)))
-        judgment = fit_judgment(embeddings, trained_classes=frozenset(model.class_names), generator=generator)
+        judgment = fit_judgment(
+            embeddings,
+            trained_classes=frozenset(model.class_names),
+            generator=generator,
+            read_texts=lambda items: text_parts(items, model=model, host=host),
+        )
     else:
         judgment = Judgment(Calibration({}), {})
     write_judgment(judgment, folder / JUDGMENT_NAME)
     return judgment
+
+
+def text_parts(items: Sequence[Item], *, model: Model, host: Host) -> list[TextPart]:
+    """All words of each text, and some that stand together: few are as likely as many, counted in logarithms.
+
+    The same text has the same parts, so that their features are computed once.
+    """
+    whole: list[TextPart] = []
+    cut: list[Item] = []
+    for item in items:
+        try:
+            words = read_words(item, limits=model.limits)
+        except MediaError:
+            continue
+        whole.append(TextPart(item.item_id, len(words), None))
+        if len(words) <= FEWEST_WORDS:
+            continue
+        generator = np.random.default_rng(zlib.crc32(" ".join(words).encode()))
+        bounds = np.geomspace(FEWEST_WORDS, len(words), PARTS + 1)
+        for low, high in itertools.pairwise(bounds.tolist()):
+            count = round(low * (high / low) ** generator.random())
+            start = int(generator.integers(len(words) - count + 1))
+            cut.append(Item(item.item_id, Medium.TEXT, text=" ".join(words[start : start + count])))
+    silent = replace(host, reporter=SilentReporter())  # to a reader these are no items
+    log = FailureLog(total=len(cut), allowed_share=1.0, reporter=silent.reporter)
+    parts = [
+        TextPart(item.item_id, len((item.text or "").split()), embedding)
+        for embeddings, _ in embed_items(cut, model=model, host=silent, failures=log)
+        for item, embedding in zip(embeddings.items, embeddings.embedding, strict=True)
+    ]
+    return whole + parts
 
 
 def _sample(index: SegmentIndex, *, model: Model, generator: np.random.Generator) -> list[str]:

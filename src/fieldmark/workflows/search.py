@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,10 +12,19 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.build import Model, load_model
-from fieldmark.errors import CutoffError, DamagedGalleryError, MissingFileError, MissingGalleryError, NoQueryError
+from fieldmark.errors import (
+    CutoffError,
+    DamagedGalleryError,
+    MediaError,
+    MissingFileError,
+    MissingGalleryError,
+    NoQueryError,
+    UnknownItemError,
+)
 from fieldmark.gallery.interface import Filter, SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
-from fieldmark.media.loaders import detect_medium
+from fieldmark.gallery.snapshot import Recent
+from fieldmark.media.loaders import detect_medium, hash_content
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.relevance.collection import DEPTH as EVIDENCE_DEPTH
 from fieldmark.relevance.collection import THRESHOLD, answer, evidence
@@ -24,7 +34,7 @@ from fieldmark.relevance.result import CollectionAnswer, Marks, SearchResult
 from fieldmark.relevance.stored import read_judgment
 from fieldmark.types import MEDIA, Item, Medium
 from fieldmark.workflows.candidates import Candidates, find_candidates
-from fieldmark.workflows.encode import Host, encode_item, project
+from fieldmark.workflows.encode import Host, encode_item, project, read_words
 from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.names import SPECIES_NAME, class_named, read_species
 from fieldmark.workflows.ordering import rank_candidates
@@ -35,6 +45,10 @@ SEGMENTS_NAME = "segments"
 
 LONGEST_NAME = 100
 """Characters of a text that may be the name of a class."""
+KEPT_QUERIES = 64
+"""Queries whose embeddings are remembered: a person who narrows or marks what was found asks with the same again."""
+KEPT_BYTES = 128 * 1024**2
+"""A larger file is not remembered: to know it again, all of it would have to be read."""
 MARGIN_DEPTH = 30
 """Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
 
@@ -65,6 +79,7 @@ class Gallery:
         self.model = model
         self.judgment = judgment
         self._names: tuple[int, Mapping[str, tuple[str, ...]]] | None = None
+        self._heard: Recent[str, Voice] = Recent(kept=KEPT_QUERIES)
 
     @classmethod
     def open(cls, folder: Path | str, *, host: Host | None = None) -> "Gallery":
@@ -148,12 +163,19 @@ class Gallery:
         )
 
     def _voice(self, query: Query) -> Voice:
-        """A query, heard by the network."""
+        """A query, heard by the network, or remembered by its content."""
         if isinstance(query, ItemId):
-            return self._stored_voice(query.item_id)
+            return self._stored_voices([query.item_id])[query.item_id]
         item = _item_of(query)
+        if not _is_small(item):
+            return self._hear(item)
+        return self._heard.get(hash_content(item), lambda: self._hear(item))
+
+    def _hear(self, item: Item) -> Voice:
         embedding, _ = project(encode_item(item, model=self.model), medium=item.medium, network=self.model.network)
-        return Voice(item.medium, _mean(embedding))
+        mean = _mean(embedding)
+        mean.setflags(write=False)
+        return Voice(item.medium, mean, word_count=self._word_count(item))
 
     def _named_voice(self, class_name: str) -> Voice | None:
         """What speaks for a species by its name alone; None where the network has no place for it."""
@@ -169,13 +191,40 @@ class Gallery:
             else Voice(Medium.TEXT, embedding.numpy(force=True), is_calibrated=label is not None)
         )
 
-    def _stored_voice(self, item_id: str, *, is_against: bool = False) -> Voice:
-        stored = self.index.get(item_id)
-        return Voice(stored.items[0].medium, _mean(stored.embedding), is_against=is_against)
+    def _stored_voices(self, item_ids: Collection[str]) -> dict[str, Voice]:
+        """Items of the gallery that speak, by id, read together."""
+        stored = self.index.embeddings(Filter(item_ids=frozenset(item_ids)))
+        rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, item in enumerate(stored.items):
+            rows_of[item.item_id].append(row)
+        for item_id in item_ids:
+            if item_id not in rows_of:
+                raise UnknownItemError(item_id=item_id, gallery=self.folder)
+        return {
+            item_id: Voice(
+                stored.items[rows[0]].medium,
+                _mean(stored.embedding[rows]),
+                word_count=self._word_count(stored.items[rows[0]]),
+            )
+            for item_id, rows in rows_of.items()
+        }
+
+    def _word_count(self, item: Item) -> int | None:
+        """Of a text; None for other media, and for a text whose file is gone."""
+        if item.medium is not Medium.TEXT:
+            return None
+        try:
+            return len(read_words(item, limits=self.model.limits))
+        except MediaError:
+            return None
 
     def _marked(self, marks: Marks) -> list[Voice]:
-        wanted = [self._stored_voice(item_id) for item_id in sorted(marks.relevant)]
-        return wanted + [self._stored_voice(item_id, is_against=True) for item_id in sorted(marks.irrelevant)]
+        relevant, irrelevant = sorted(marks.relevant), sorted(marks.irrelevant)
+        if not relevant and not irrelevant:
+            return []
+        voices = self._stored_voices([*relevant, *irrelevant])
+        against = [replace(voices[item_id], is_against=True) for item_id in irrelevant]
+        return [voices[item_id] for item_id in relevant] + against
 
     def _class_named(self, queries: Sequence[Query]) -> str | None:
         """The class, or the species that encoders know, that a single short text names."""
@@ -247,7 +296,7 @@ class Gallery:
             known = {each.medium: each.logit for each in everywhere if each.logit is not None}
             value = evidence(known, medium=voice.medium)
             if value is not None:
-                found.append((value, curve))
+                found.append((value, curve.at(self.judgment.calibration.length(voice.word_count))))
         return answer(found)
 
 
@@ -296,6 +345,16 @@ def _item_of(query: Path | str | Item) -> Item:
     if isinstance(query, Path) or _looks_like_path(query):
         raise MissingFileError(path=query)
     return Item(item_id="query", medium=Medium.TEXT, text=query)
+
+
+def _is_small(item: Item) -> bool:
+    """Whether its content is soon hashed: a text, or one file of some size."""
+    if item.text is not None:
+        return True
+    try:
+        return item.path is not None and item.form is None and item.path.stat().st_size <= KEPT_BYTES
+    except (OSError, ValueError):
+        return False  # what is wrong with it is told where it is decoded
 
 
 def _text_of(query: Query) -> str | None:

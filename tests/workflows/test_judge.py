@@ -1,0 +1,84 @@
+"""Texts in parts, by which a gallery's curves learn what a few words tell."""
+
+import numpy as np
+import pytest
+
+from fieldmark import Gallery, Item, Medium
+from fieldmark.relevance.calibration import Calibration, Curve, PairScale, sigmoid, text_length
+from fieldmark.relevance.fitting import Judgment
+from fieldmark.workflows.encode import encode_item, project
+from fieldmark.workflows.judge import FEWEST_WORDS, PARTS, text_parts
+from fieldmark.workflows.search import ItemId
+
+
+@pytest.fixture(scope="module")
+def gallery(toy_gallery, toy_host):
+    return Gallery.open(toy_gallery, host=toy_host)
+
+
+def embedding_of(text, model):
+    rows, _ = project(
+        encode_item(Item("q", Medium.TEXT, text=text), model=model), medium=Medium.TEXT, network=model.network
+    )
+    mean = rows.mean(axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+def test_text_parts_are_words_that_stand_together(gallery, toy_host, toy_items):
+    texts = [item for item in toy_items if item.medium is Medium.TEXT]
+    parts = text_parts(texts, model=gallery.model, host=toy_host)
+    for item in texts:
+        words = (item.text or item.path.read_text()).split()
+        own = [part for part in parts if part.item_id == item.item_id]
+        assert [part.word_count for part in own if part.embedding is None] == [len(words)]
+        cut = [part for part in own if part.embedding is not None]
+        assert len(cut) == PARTS
+        for part, low, high in zip(
+            cut, (2, np.sqrt(2 * len(words))), (np.sqrt(2 * len(words)), len(words)), strict=True
+        ):
+            assert round(low) <= part.word_count <= round(high)
+            stretches = [words[start:][: part.word_count] for start in range(len(words) - part.word_count + 1)]
+            nearest = max(embedding_of(" ".join(stretch), gallery.model) @ part.embedding for stretch in stretches)
+            assert nearest == pytest.approx(1, abs=1e-5)
+
+
+def test_text_parts_of_the_same_text_are_the_same_whatever_stands_beside_it(gallery, toy_host, toy_items):
+    texts = [item for item in toy_items if item.medium is Medium.TEXT]
+    all_of_them = text_parts(texts, model=gallery.model, host=toy_host)
+    [first, *_] = texts
+    alone = text_parts([first], model=gallery.model, host=toy_host)
+    beside = [part for part in all_of_them if part.item_id == first.item_id]
+    assert [part.word_count for part in alone] == [part.word_count for part in beside]
+
+
+def test_text_parts_pass_over_what_cannot_be_read_and_leave_short_texts_whole(gallery, toy_host, tmp_path):
+    gone = Item("gone", Medium.TEXT, path=tmp_path / "gone.txt")
+    short = Item("short", Medium.TEXT, text=" ".join(["wren"] * FEWEST_WORDS))
+    [part] = text_parts([gone, short], model=gallery.model, host=toy_host)
+    assert (part.item_id, part.word_count, part.embedding) == ("short", FEWEST_WORDS, None)
+
+
+@pytest.mark.parametrize("kind", ["typed", "from a file", "of the gallery"])
+def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_items, tmp_path):
+    curve = Curve(3.0, -1.0, 0.3, relevant_count=50, query_count=20, slope_by_length=1.0, offset_by_length=0.25)
+    scales = {(Medium.TEXT, medium): PairScale(0.0, 1.0, curve) for medium in Medium}
+    calibration = Calibration(scales, (text_length(2), text_length(60)))
+    judged = Gallery(
+        gallery.folder, index=gallery.index, model=gallery.model, judgment=Judgment(calibration, {Medium.TEXT: curve})
+    )
+    text = next(item for item in toy_items if item.medium is Medium.TEXT)
+    words = (text.text or text.path.read_text()).split()
+    if kind == "typed":
+        words, query = words[:4], " ".join(words[:4])
+    elif kind == "from a file":
+        words, query = words[:5], tmp_path / "query.txt"
+        query.write_text(" ".join(words))
+    else:
+        query = ItemId(text.item_id)
+    result = judged.search(query, k=10, media=[Medium.IMAGE])
+    assert result.class_name is None
+    for hit in result.hits:
+        wanted = sigmoid(curve.logit(np.array([hit.score]), calibration.length(len(words))))
+        assert hit.probability == pytest.approx(wanted[0], abs=1e-6)
+    assert len({round(hit.probability, 6) for hit in result.hits}) > 1
+    assert result.collection is not None
