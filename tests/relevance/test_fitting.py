@@ -153,6 +153,10 @@ def test_item_scores_takes_the_best_segment_of_each_item():
     scores = item_scores(query, segment, first=np.array([0, 1, 4]))
     slow = [[max(q @ segment[row] for row in rows) for rows in ([0], [1, 2, 3], [4, 5])] for q in query]
     np.testing.assert_allclose(scores, slow)
+    many = rng.normal(size=(150, 4))
+    blocks = item_scores(many, segment, first=np.array([0, 1, 4]))
+    np.testing.assert_allclose(blocks, [item_scores(q[None], segment, first=np.array([0, 1, 4]))[0] for q in many])
+    assert item_scores(query[:0], segment, first=np.array([0, 1, 4])).shape == (0, 3)
 
 
 def unit(rows):

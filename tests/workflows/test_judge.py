@@ -1,13 +1,17 @@
 """Texts in parts, by which a gallery's curves learn what a few words tell."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from fieldmark import Gallery, Item, Medium
 from fieldmark.relevance.calibration import Calibration, Curve, PairScale, sigmoid, text_length
-from fieldmark.relevance.fitting import Judgment
+from fieldmark.relevance.fitting import Judgment, fit_judgment
+from fieldmark.relevance.stored import read_judgment
 from fieldmark.workflows.encode import encode_item, project
-from fieldmark.workflows.judge import FEWEST_WORDS, PARTS, text_parts
+from fieldmark.workflows.judge import FEWEST_WORDS, JUDGMENT_NAME, PARTS, text_parts
+from fieldmark.workflows.marks import save_class
 from fieldmark.workflows.search import ItemId
 
 
@@ -56,6 +60,33 @@ def test_text_parts_pass_over_what_cannot_be_read_and_leave_short_texts_whole(ga
     short = Item("short", Medium.TEXT, text=" ".join(["wren"] * FEWEST_WORDS))
     [part] = text_parts([gone, short], model=gallery.model, host=toy_host)
     assert (part.item_id, part.word_count, part.embedding) == ("short", FEWEST_WORDS, None)
+
+
+def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew(
+    toy_gallery, toy_host, tmp_path, monkeypatch
+):
+    from fieldmark.workflows import judge as verb
+
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    gallery = Gallery.open(tmp_path / "gallery", host=toy_host)
+    fits = []
+    monkeypatch.setattr(verb, "fit_judgment", lambda *given, **named: fits.append(1) or fit_judgment(*given, **named))
+
+    def judge():
+        judged = verb.judge_gallery(gallery.folder, index=gallery.index, model=gallery.model, host=toy_host)
+        assert read_judgment(gallery.folder / JUDGMENT_NAME) == judged
+        return judged, len(fits)
+
+    assert judge() == (gallery.judgment, 0)
+    (gallery.folder / JUDGMENT_NAME).write_text("{")
+    assert judge() == (gallery.judgment, 1)
+    [item, *_] = (stored.item for stored in gallery.index.items(limit=1))
+    save_class(gallery.folder, gallery.index, class_name="Newcomer", item_ids=[item.item_id])
+    labelled, count = judge()
+    assert (labelled.fitted_on != gallery.judgment.fitted_on, count) == (True, 2)
+    gallery.index.remove([item.item_id])
+    assert judge()[1] == 3
+    assert judge()[1] == 3
 
 
 @pytest.mark.parametrize("kind", ["typed", "from a file", "of the gallery"])

@@ -20,6 +20,9 @@ from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 QUERIES_PER_MEDIUM = 400
 """Most items of a medium that are asked with; the curves have two parameters."""
+TEXTS = 200
+"""Most texts that are asked with in parts, three queries each; the curves have four parameters."""
+QUERIES_AT_ONCE = 64
 LOST_SHARE = 0.05
 """Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
 
@@ -30,10 +33,12 @@ class Judgment:
 
     Args:
         holds: Curve of a query medium from evidence to whether the collection holds the query's class.
+        fitted_on: What tells these items, as they stand, from any others; empty where nobody said.
     """
 
     calibration: Calibration
     holds: Mapping[Medium, Curve]
+    fitted_on: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +120,10 @@ def fit_judgment(
         asked = generator.permutation(new if new.size else of_medium)[:QUERIES_PER_MEDIUM]
         if not asked.size:
             continue
-        queries = _queries(table, asked, read_texts=read_texts if medium is Medium.TEXT and new.size else None)
+        if medium is Medium.TEXT and new.size and read_texts is not None:
+            queries = _text_queries(table, asked[:TEXTS], read_texts=read_texts) or _item_queries(table, asked)
+        else:
+            queries = _item_queries(table, asked)
         if queries.length is not None:
             lengths = float(queries.length.min()), float(queries.length.max())
         score = item_scores(queries.embedding, table.segment, first=table.first)
@@ -138,11 +146,16 @@ def fit_judgment(
     return Judgment(Calibration(scales, lengths), holds)
 
 
-def _queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader | None) -> _Queries:
-    """Items that ask as they are, or texts by the parts that can be read of them."""
-    parts = read_texts([table.items[place] for place in asked]) if read_texts is not None else ()
+def _item_queries(table: _Table, asked: Int[np.ndarray, " query"]) -> _Queries:
+    """Items that ask as they are."""
+    return _Queries(asked, table.mean[asked], None)
+
+
+def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader) -> _Queries | None:
+    """Texts that ask in parts; None where none of them can be read."""
+    parts = read_texts([table.items[place] for place in asked])
     if not parts:
-        return _Queries(asked, table.mean[asked], None)
+        return None
     place_of = {table.items[place].item_id: place for place in asked}
     place = np.array([place_of[part.item_id] for part in parts])
     given = [
@@ -166,8 +179,8 @@ def item_scores(
     Args:
         first: The first row of each item; rows of one item stand together.
     """
-    best: Float[np.ndarray, "query item"] = np.maximum.reduceat(query @ segment.T, first, axis=1)
-    return best
+    blocks = [query[start : start + QUERIES_AT_ONCE] for start in range(0, max(len(query), 1), QUERIES_AT_ONCE)]
+    return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
 
 
 def _holding(  # noqa: PLR0913 - the parts of one judgment

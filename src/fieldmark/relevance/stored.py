@@ -28,6 +28,7 @@ def write_judgment(judgment: Judgment, path: Path) -> None:
     holds = {medium.value: asdict(curve) for medium, curve in judgment.holds.items()}
     value = {
         "format_version": FORMAT_VERSION,
+        "fitted_on": judgment.fitted_on,
         "lengths": judgment.calibration.lengths,
         "pairs": pairs,
         "holds": holds,
@@ -57,11 +58,12 @@ def read_judgment(path: Path) -> Judgment:
             holds = {}
         shortest, longest = value.get("lengths", (0.0, 0.0))
         lengths = float(shortest), float(longest)
+        fitted_on = str(value.get("fitted_on", ""))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DamagedGalleryError):
             raise
         raise DamagedGalleryError(path=path, reason=f"it is no calibration ({error!r})") from error
-    return Judgment(Calibration(scales, lengths), holds)
+    return Judgment(Calibration(scales, lengths), holds, fitted_on)
 
 
 def _scale(pair: Mapping[str, Any]) -> PairScale:

@@ -1,6 +1,8 @@
 """How a gallery's scores are to be read: fitted on its own labelled items, kept beside them."""
 
+import hashlib
 import itertools
+import json
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.build import Model
-from fieldmark.errors import MediaError
-from fieldmark.gallery.interface import Filter, SegmentIndex
+from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.interface import Filter, SegmentIndex, StoredItem
 from fieldmark.relevance.calibration import Calibration
 from fieldmark.relevance.fitting import Judgment, TextPart, fit_judgment, is_new_to_model
-from fieldmark.relevance.stored import write_judgment
+from fieldmark.relevance.stored import FORMAT_VERSION, read_judgment, write_judgment
 from fieldmark.types import Item, Medium, SilentReporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
 
@@ -31,13 +33,21 @@ PARTS = 2
 def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host) -> Judgment:
     """Fits the judgment of a gallery on a sample of its items, and keeps it in the gallery's folder.
 
-    The sample is the same for the same items.
+    The sample is the same for the same items, and what was fitted on the same items already stays.
 
     Raises:
         OSError: The file cannot be written.
     """
+    stored = _all_items(index)
+    fitted_on = _stamp(stored, model=model)
+    try:
+        known = read_judgment(folder / JUDGMENT_NAME)
+    except DamagedGalleryError:
+        known = Judgment(Calibration({}), {})
+    if known.fitted_on == fitted_on:
+        return known
     generator = np.random.default_rng(0)
-    chosen = _sample(index, model=model, generator=generator)
+    chosen = _sample([each.item for each in stored], model=model, generator=generator)
     if chosen:
         embeddings = index.embeddings(Filter(item_ids=frozenset(chosen)))
         judgment = fit_judgment(
@@ -48,6 +58,7 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host
         )
     else:
         judgment = Judgment(Calibration({}), {})
+    judgment = replace(judgment, fitted_on=fitted_on)
     write_judgment(judgment, folder / JUDGMENT_NAME)
     return judgment
 
@@ -83,11 +94,11 @@ def text_parts(items: Sequence[Item], *, model: Model, host: Host) -> list[TextP
     return whole + parts
 
 
-def _sample(index: SegmentIndex, *, model: Model, generator: np.random.Generator) -> list[str]:
+def _sample(items: Sequence[Item], *, model: Model, generator: np.random.Generator) -> list[str]:
     """Item ids, so many of each medium at most; half of them, where there are, of items new to the model."""
     trained = frozenset(model.class_names)
     by_medium: dict[Medium, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
-    for item in _all_items(index):
+    for item in items:
         new, others = by_medium[item.medium]
         (new if is_new_to_model(item, trained) else others).append(item.item_id)
     chosen: list[str] = []
@@ -98,10 +109,18 @@ def _sample(index: SegmentIndex, *, model: Model, generator: np.random.Generator
     return chosen
 
 
-def _all_items(index: SegmentIndex) -> list[Item]:
-    items: list[Item] = []
-    last: str | None = None
-    while page := index.items(start_after=last, limit=PAGE_ITEMS):
-        items += [stored.item for stored in page]
-        last = page[-1].item.item_id
+def _all_items(index: SegmentIndex) -> list[StoredItem]:
+    items: list[StoredItem] = []
+    while page := index.items(start_after=items[-1].item.item_id if items else None, limit=PAGE_ITEMS):
+        items += page
     return items
+
+
+def _stamp(stored: Sequence[StoredItem], *, model: Model) -> str:
+    """Changes with the model, with any item's content, and with what is known of it."""
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {model.fingerprint}".encode())
+    for each in stored:
+        item = each.item
+        facts = (item.item_id, each.content_hash, item.medium, item.class_name, item.split, item.group)
+        digest.update(json.dumps(facts).encode())
+    return digest.hexdigest()
