@@ -413,6 +413,8 @@ class LanceIndex(SegmentIndex):
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
         self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
+        if len(versions_in(self._folder)) > 1:  # what compaction itself wrote in its last millisecond
+            self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
         if self._table.count_rows() > self._exact_rows:
             bring_up_to_date(self._table, self._folder)
 
