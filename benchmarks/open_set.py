@@ -386,14 +386,14 @@ def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> Non
         cut = cut_texts(by_length, count, model=model)
         for name, table in (("of whole texts", by_whole), ("by length", by_length)):
             first, true, there, gone = [], [], [], []
-            for asked in (replaced(table, place, words, embedding) for place, words, embedding in cut):
-                table_of_query, query = asked
-                logit = table_of_query.logits(query, table_of_query.scores(query))
+            for query, words, embedding in cut:
+                asking = with_query(table, query, words, embedding)
+                logit = asking.logits(query, asking.scores(query))
                 order = listed(logit, table.medium, table.origin != table.origin[query], by_turn=True)[:K]
                 first.append(sigmoid(logit[order]))
                 true.append(table.class_name[order] == table.class_name[query])
-                there.append(probability_held(table_of_query, query, without_class=False))
-                gone.append(probability_held(table_of_query, query, without_class=True))
+                there.append(probability_held(asking, query, without_class=False))
+                gone.append(probability_held(asking, query, without_class=True))
             p, y = np.concatenate(first), np.concatenate(true)
             below = [
                 ", ".join(f"{(np.array(said, dtype=float) < limit).mean():.2f}" for limit in (THRESHOLD, UNLIKELY))
@@ -402,11 +402,11 @@ def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> Non
             line(count or "all", name, len(cut), ece(p, y), float(p.mean()), float(y.mean()), *below)
 
 
-def replaced(table: Table, place: int, word_count: int, embedding: np.ndarray) -> tuple[Table, int]:
+def with_query(table: Table, place: int, word_count: int, embedding: np.ndarray) -> Table:
     """The table with another embedding of one item as query, which is no hit of itself."""
     mean, words = table.mean.copy(), table.word_count.copy()
     mean[place], words[place] = embedding, word_count
-    return replace(table, mean=mean, word_count=words), place
+    return replace(table, mean=mean, word_count=words)
 
 
 def cut_texts(table: Table, count: int | None, *, model: Model) -> list[tuple[int, int, np.ndarray]]:
@@ -500,10 +500,10 @@ def said_of_collection(
     logits: Mapping[Medium, np.ndarray], *, medium: Medium, judgment: Judgment, word_count: int | None
 ) -> float | None:
     """The probability that the collection holds the class of a query; None where nothing can be said."""
-    value, curve = evidence(logits, medium=medium), judgment.holds.get(medium)
+    value, curve = evidence(logits, medium=medium), judgment.holding(medium, word_count=word_count)
     if value is None or curve is None:
         return None
-    said = answer([(value, curve.at(judgment.calibration.length(word_count)))])
+    said = answer([(value, curve)])
     return None if said is None else said.probability
 
 

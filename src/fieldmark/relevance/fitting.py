@@ -40,6 +40,18 @@ class Judgment:
     holds: Mapping[Medium, Curve]
     fitted_on: str = ""
 
+    def holding(self, medium: Medium, *, word_count: int | None = None) -> Curve | None:
+        """The curve of the collection for a query; None where there are too few labels.
+
+        Args:
+            word_count: Of a query that is a text; None where it is not known.
+        """
+        curve = self.holds.get(medium)
+        return None if curve is None else curve.at(self.calibration.length(word_count))
+
+
+NOTHING_KNOWN = Judgment(Calibration({}), {})
+
 
 @dataclass(frozen=True, slots=True)
 class TextPart:

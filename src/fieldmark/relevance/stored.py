@@ -9,7 +9,7 @@ from typing import Any
 from fieldmark.durable import write_text
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.relevance.calibration import Calibration, Curve, PairScale
-from fieldmark.relevance.fitting import Judgment
+from fieldmark.relevance.fitting import NOTHING_KNOWN, Judgment
 from fieldmark.types import Medium
 
 FORMAT_VERSION = 4
@@ -45,7 +45,7 @@ def read_judgment(path: Path) -> Judgment:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        return Judgment(Calibration({}), {})
+        return NOTHING_KNOWN
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:

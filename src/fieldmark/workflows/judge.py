@@ -14,8 +14,7 @@ import numpy as np
 from fieldmark.build import Model
 from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.interface import Filter, SegmentIndex, StoredItem
-from fieldmark.relevance.calibration import Calibration
-from fieldmark.relevance.fitting import Judgment, TextPart, fit_judgment, is_new_to_model
+from fieldmark.relevance.fitting import NOTHING_KNOWN, Judgment, TextPart, fit_judgment, is_new_to_model
 from fieldmark.relevance.stored import FORMAT_VERSION, read_judgment, write_judgment
 from fieldmark.types import Item, Medium, SilentReporter
 from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
@@ -43,7 +42,7 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host
     try:
         known = read_judgment(folder / JUDGMENT_NAME)
     except DamagedGalleryError:
-        known = Judgment(Calibration({}), {})
+        known = NOTHING_KNOWN
     if known.fitted_on == fitted_on:
         return known
     generator = np.random.default_rng(0)
@@ -57,7 +56,7 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host
             read_texts=lambda items: text_parts(items, model=model, host=host),
         )
     else:
-        judgment = Judgment(Calibration({}), {})
+        judgment = NOTHING_KNOWN
     judgment = replace(judgment, fitted_on=fitted_on)
     write_judgment(judgment, folder / JUDGMENT_NAME)
     return judgment
@@ -117,10 +116,8 @@ def _all_items(index: SegmentIndex) -> list[StoredItem]:
 
 
 def _stamp(stored: Sequence[StoredItem], *, model: Model) -> str:
-    """Changes with the model, with any item's content, and with what is known of it."""
+    """Changes with the model, and with any item: its content and facts, which its hash stands for, or its label."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {model.fingerprint}".encode())
     for each in stored:
-        item = each.item
-        facts = (item.item_id, each.content_hash, item.medium, item.class_name, item.split, item.group)
-        digest.update(json.dumps(facts).encode())
+        digest.update(json.dumps([each.item.item_id, each.content_hash, each.item.class_name]).encode())
     return digest.hexdigest()

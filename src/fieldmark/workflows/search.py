@@ -287,7 +287,7 @@ class Gallery:
                 return CollectionAnswer(float(class_name in names), THRESHOLD)
         found = []
         for voice in voices:
-            curve = self.judgment.holds.get(voice.medium)
+            curve = self.judgment.holding(voice.medium, word_count=voice.word_count)
             if curve is None or not voice.is_calibrated:
                 continue
             everywhere = self._candidates(
@@ -296,7 +296,7 @@ class Gallery:
             known = {each.medium: each.logit for each in everywhere if each.logit is not None}
             value = evidence(known, medium=voice.medium)
             if value is not None:
-                found.append((value, curve.at(self.judgment.calibration.length(voice.word_count))))
+                found.append((value, curve))
         return answer(found)
 
 
