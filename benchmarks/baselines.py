@@ -18,22 +18,22 @@ from pathlib import Path
 import numpy as np
 import rounds
 import torch
+from methods.acmr import ACMR
+from methods.baseline import Baseline, LabeledFeatures
+from methods.cca import CCA
+from methods.dscmr import DSCMR
+from methods.semantic_matching import SemanticMatching
 from rounds import REAL_MEDIA
 from space import hold_out
 from torch import Tensor
 
 import fieldmark
 from fieldmark import Item, Medium, Split
-from fieldmark.baselines.acmr import ACMR
-from fieldmark.baselines.baseline import Baseline, LabeledFeatures
-from fieldmark.baselines.cca import CCA
-from fieldmark.baselines.dscmr import DSCMR
-from fieldmark.baselines.semantic_matching import SemanticMatching
 from fieldmark.build import new_model
+from fieldmark.embedding import encode_items
 from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.standardization import Standardization
 from fieldmark.types import Embeddings, Failure
-from fieldmark.workflows.encode import encode_items
 
 COMPONENTS = 512
 TUNING_DRAWS = 2

@@ -19,14 +19,14 @@ import numpy as np
 import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
-from fieldmark.relevance.calibration import Calibration, sigmoid
-from fieldmark.relevance.collection import THRESHOLD, answer, evidence
-from fieldmark.relevance.combining import Voice, combined_logit
-from fieldmark.relevance.fitting import Judgment, TextReader, fit_judgment, item_scores
-from fieldmark.relevance.result import UNLIKELY
+from fieldmark.embedding import FailureLog, Host, embed_items, read_words
+from fieldmark.gallery.search.calibration import Calibration, sigmoid
+from fieldmark.gallery.search.fitting import Judgment, TextReader, fit_judgment, item_scores
+from fieldmark.gallery.search.fusion import Voice, combined_logit
+from fieldmark.gallery.search.open_set import THRESHOLD, answer, evidence
+from fieldmark.gallery.search.result import UNLIKELY
 from fieldmark.training.checkpoint import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
-from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
 from fieldmark.workflows.judge import text_parts
 
 K = 12

@@ -22,8 +22,8 @@ import numpy as np
 import pyarrow as pa
 from lancedb.index import IvfFlat
 
-from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.store import Filter
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
 K, WARM_UP = 10, 20

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from fieldmark.aviary.figure import Bird
-from fieldmark.aviary.scene import draw_bird
-from fieldmark.aviary.species import Species, invent_species
+from fieldmark.datasets.aviary.figure import Bird
+from fieldmark.datasets.aviary.scene import draw_bird
+from fieldmark.datasets.aviary.species import Species, invent_species
 
 OUT = Path("docs/images/sister_species.jpg")
 SEED, SIDE, CAPTION = 0, 220, 56

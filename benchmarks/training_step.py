@@ -28,11 +28,11 @@ from fieldmark.build import build_execution, build_losses, build_optimizer_optio
 from fieldmark.config import Config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, MediaReader, MediumRows
 from fieldmark.data.sampler import CrossMediaSampler
+from fieldmark.embedding import encode_item
 from fieldmark.training.group import Group
 from fieldmark.training.passes import Passes
 from fieldmark.training.step import Stepper
 from fieldmark.types import Batch
-from fieldmark.workflows.encode import encode_item
 
 CLASS_COUNT, PER_CLASS = 200, 4
 PRESENT = 4

@@ -245,3 +245,11 @@ def broken(tmp_path: Path, toy_items: tuple["Item", ...]) -> BrokenFiles:
     song = next(item for item in toy_items if item.medium is Medium.AUDIO)
     (tmp_path / "broken").mkdir()
     return BrokenFiles(tmp_path / "broken", photo=photo, song=song)
+
+
+@pytest.fixture(scope="session")
+def shared_space_config(shared_space_files: Path) -> "Config":
+    """The default model at small size."""
+    from fieldmark import load_config
+
+    return load_config(shared_space_files / "config.toml")

@@ -12,8 +12,8 @@ import pytest
 import fieldmark
 from fieldmark import Medium, errors
 from fieldmark.build import build_encoder, supported_media
-from fieldmark.checks.findings import SEVERITIES, ProblemKind
 from fieldmark.config import DEFAULT_PRESET, load_config, preset_folder
+from fieldmark.datasets.checks.findings import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS
 from fieldmark.types import MEDIA

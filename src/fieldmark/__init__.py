@@ -3,11 +3,14 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from fieldmark._version import __version__
+
 if TYPE_CHECKING:
-    from fieldmark.aviary.synthesis import synthesize
     from fieldmark.config import Config, load_config
-    from fieldmark.curation.check import check
     from fieldmark.data.manifest import read_manifest, write_manifest
+    from fieldmark.datasets.aviary.synthesis import synthesize
+    from fieldmark.datasets.check import check
+    from fieldmark.embedding import Host
     from fieldmark.errors import FieldmarkError
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
     from fieldmark.workflows.checkpoint_export import export_onnx
@@ -15,15 +18,12 @@ if TYPE_CHECKING:
     from fieldmark.workflows.compare import compare
     from fieldmark.workflows.demo import run_demo
     from fieldmark.workflows.embed import embed
-    from fieldmark.workflows.encode import Host
     from fieldmark.workflows.evaluate import evaluate
     from fieldmark.workflows.index import index
     from fieldmark.workflows.pretrained import from_pretrained, push_to_hub, save_pretrained
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
     from fieldmark.workflows.verify import verify
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Config",
@@ -36,6 +36,7 @@ __all__ = [
     "Medium",
     "Segment",
     "Split",
+    "__version__",
     "check",
     "compare",
     "embed",
@@ -57,17 +58,17 @@ __all__ = [
 
 _HOMES = {
     "config": ("Config", "load_config"),
-    "aviary.synthesis": ("synthesize",),
+    "datasets.aviary.synthesis": ("synthesize",),
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
     "workflows.checkpoint_export": ("export_onnx",),
     "workflows.checkpoint_import": ("import_checkpoint",),
     "workflows.compare": ("compare",),
-    "curation.check": ("check",),
+    "datasets.check": ("check",),
     "workflows.demo": ("run_demo",),
     "workflows.embed": ("embed",),
-    "workflows.encode": ("Host",),
+    "embedding": ("Host",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
     "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),

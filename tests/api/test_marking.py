@@ -6,7 +6,7 @@ import io
 import pytest
 
 from fieldmark import Gallery, Item, Medium
-from fieldmark.relevance.result import Marks
+from fieldmark.gallery.search.result import Marks
 
 SEARCH = {"queries": [{"text": "a red cap and a trill"}], "k": 60}
 

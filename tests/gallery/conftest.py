@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldmark.gallery.interface import SegmentIndex
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.store import SegmentIndex
 from fieldmark.types import Embeddings, Item, Medium
 
 UnitRows = Callable[..., np.ndarray]

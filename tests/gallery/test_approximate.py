@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.store import Filter
 from fieldmark.types import Embeddings, Item, Medium
 
 DIM, CLASSES = 16, 60

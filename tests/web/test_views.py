@@ -228,7 +228,7 @@ def held_songs(
             gate.wait(60)
 
     monkeypatch.setattr(JobDesk, "change", held_change)
-    monkeypatch.setattr("fieldmark.workflows.encode.BLOCK_ITEMS", 2)
+    monkeypatch.setattr("fieldmark.embedding.BLOCK_ITEMS", 2)
     folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
     yield served(folder, sources={"songs": songs}), gate
     gate.set()

@@ -11,14 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldmark import Config, load_config
-
-
-@pytest.fixture(scope="session")
-def shared_space_config(shared_space_files: Path) -> Config:
-    """The default model at small size."""
-    return load_config(shared_space_files / "config.toml")
-
 
 @pytest.fixture(scope="session")
 def run_killed() -> Callable[..., None]:

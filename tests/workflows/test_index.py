@@ -18,8 +18,8 @@ from fieldmark.errors import (
     TooManyDroppedError,
     TooManyFailuresError,
 )
-from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.store import Filter
 
 
 def content_of(gallery):

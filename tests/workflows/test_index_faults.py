@@ -19,8 +19,8 @@ from fieldmark import Embeddings, Host, Item, Medium, index
 from fieldmark.build import load_model
 from fieldmark.data.shards import EmbeddingsWriter
 from fieldmark.errors import FieldmarkError
-from fieldmark.gallery.interface import Filter
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.store import Filter
 from fieldmark.workflows.gallery import check_gallery, disk_bytes
 
 KILLS = 20

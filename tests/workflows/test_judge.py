@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fieldmark import Gallery, Item, Medium
-from fieldmark.relevance.calibration import Calibration, Curve, PairScale, sigmoid, text_length
-from fieldmark.relevance.fitting import Judgment, fit_judgment
-from fieldmark.relevance.stored import read_judgment
-from fieldmark.workflows.encode import encode_item, project
+from fieldmark.embedding import encode_item, project
+from fieldmark.gallery.labels import save_class
+from fieldmark.gallery.search.calibration import Calibration, Curve, PairScale, sigmoid, text_length
+from fieldmark.gallery.search.calibration_file import read_judgment
+from fieldmark.gallery.search.fitting import Judgment, fit_judgment
 from fieldmark.workflows.judge import FEWEST_WORDS, JUDGMENT_NAME, PARTS, text_parts
-from fieldmark.workflows.marks import save_class
 from fieldmark.workflows.search import ItemId
 
 

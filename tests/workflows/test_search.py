@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from fieldmark import Gallery, Medium, index, train, write_manifest
+from fieldmark.embedding import encode_item
 from fieldmark.errors import (
     CheckpointError,
     CutoffError,
@@ -20,9 +21,8 @@ from fieldmark.errors import (
     UnknownItemError,
     UnknownMediumError,
 )
-from fieldmark.gallery.interface import Filter
-from fieldmark.relevance.result import Marks
-from fieldmark.workflows.encode import encode_item
+from fieldmark.gallery.search.result import Marks
+from fieldmark.gallery.store import Filter
 from fieldmark.workflows.search import ItemId
 
 

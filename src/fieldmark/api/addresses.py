@@ -4,9 +4,9 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from fieldmark.api.schemas import ItemAnswer
-from fieldmark.gallery.interface import StoredItem
+from fieldmark.gallery.store import StoredItem
+from fieldmark.media.preview import has_sound
 from fieldmark.types import Item, MediaLimits, Medium
-from fieldmark.workflows.preview import has_sound
 
 Addresses = dict[str, str | None]
 

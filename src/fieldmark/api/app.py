@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.api import browsing, marking, searching, showing, working
 from fieldmark.api.bodies import explain
 from fieldmark.api.failures import answer, answer_error

@@ -21,7 +21,7 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, service_of
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.interface import Filter
+from fieldmark.gallery.store import Filter
 from fieldmark.types import Medium
 from fieldmark.workflows.names import TAXONOMY_NAME
 

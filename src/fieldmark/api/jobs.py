@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import final
 
+from fieldmark.embedding import Host
 from fieldmark.errors import FieldmarkError, JobRunningError, UnknownJobError, UnknownSourceError
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.index import index
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from fieldmark.api.bodies import read_json
 from fieldmark.api.schemas import ClassRequest, ExportRequest, HitMark, SavedClassAnswer, SavedClassesAnswer
 from fieldmark.api.service import Service, service_of
 from fieldmark.errors import BadRequestError, OutOfRangeError
-from fieldmark.gallery.interface import StoredItem
-from fieldmark.relevance.export import ExportFormat, export_marks
-from fieldmark.relevance.result import RankedHit
+from fieldmark.gallery.labels import SavedClass, list_classes, save_class, undo_class
+from fieldmark.gallery.search.export import ExportFormat, export_marks
+from fieldmark.gallery.search.result import RankedHit
+from fieldmark.gallery.store import StoredItem
 from fieldmark.types import Item
-from fieldmark.workflows.marks import SavedClass, list_classes, save_class, undo_class
 
 FILES = {
     ExportFormat.CSV: ("hits.csv", "text/csv; charset=utf-8"),

@@ -20,8 +20,8 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, ContentTypeError, OutOfRangeError, UnknownItemError
-from fieldmark.gallery.interface import Filter
-from fieldmark.relevance.result import Marks, RankedHit
+from fieldmark.gallery.search.result import Marks, RankedHit
+from fieldmark.gallery.store import Filter
 from fieldmark.types import Item, Medium
 from fieldmark.workflows.search import ItemId
 

@@ -10,8 +10,8 @@ import uvicorn
 from fieldmark.api.app import create_app
 from fieldmark.api.guard import Access
 from fieldmark.api.service import ServeOptions, Service
+from fieldmark.embedding import Host
 from fieldmark.errors import AddressError
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.search import Gallery
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})

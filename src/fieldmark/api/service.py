@@ -14,13 +14,13 @@ from fieldmark.api.jobs import JobDesk
 from fieldmark.api.metrics import Metrics
 from fieldmark.api.room import Doorkeeper, Room
 from fieldmark.config import ServeLimits
+from fieldmark.embedding import Host
 from fieldmark.errors import UnknownItemError
-from fieldmark.gallery.interface import Filter, StoredItem
-from fieldmark.relevance.stored import read_judgment
+from fieldmark.gallery.map import GalleryMap, draw_map
+from fieldmark.gallery.search.calibration_file import read_judgment
+from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.types import MediaLimits
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.judge import JUDGMENT_NAME
-from fieldmark.workflows.map import GalleryMap, draw_map
 from fieldmark.workflows.search import Gallery
 
 

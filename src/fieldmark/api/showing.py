@@ -11,8 +11,8 @@ from fieldmark.api.delivery import deliver, media_type, open_media
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, service_of
 from fieldmark.errors import MediaGoneError, MissingFileError, OutOfRangeError
+from fieldmark.media.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform
 from fieldmark.types import Item
-from fieldmark.workflows.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform
 
 HEAD_BYTES = 64
 KEPT = {"cache-control": "private, max-age=300"}

@@ -6,7 +6,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.api.bodies import read_json
 from fieldmark.api.guard import SESSION_COOKIE, carries_token
 from fieldmark.api.jobs import job_to_json

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
@@ -87,8 +87,8 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Make a small synthetic four-media set, check it, train on it, evaluate, index and search it."""
+    from fieldmark.embedding import Host
     from fieldmark.workflows.demo import run_demo
-    from fieldmark.workflows.encode import Host
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = run_demo(out, seed=seed, host=Host.from_environment(reporter))
@@ -120,7 +120,7 @@ def train(
 
     On several GPUs of one machine: torchrun --nproc-per-node N --no-python fieldmark train ...
     """
-    from fieldmark.workflows.encode import Host
+    from fieldmark.embedding import Host
     from fieldmark.workflows.train import choose_config, train
 
     with TerminalReporter(quiet=quiet) as reporter:
@@ -150,8 +150,8 @@ def embed(
     quiet: Quiet = False,
 ) -> None:
     """Compute the embedding of every segment."""
+    from fieldmark.embedding import Host
     from fieldmark.workflows.embed import embed
-    from fieldmark.workflows.encode import Host
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = embed(manifest, checkpoint=checkpoint, out=out, split=split, host=Host.from_environment(reporter))
@@ -178,7 +178,7 @@ def index(
     quiet: Quiet = False,
 ) -> None:
     """Make a set of a gallery what a source is: new items are added, unchanged ones passed over, gone ones dropped."""
-    from fieldmark.workflows.encode import Host
+    from fieldmark.embedding import Host
     from fieldmark.workflows.index import index
 
     with TerminalReporter(quiet=quiet) as reporter:

@@ -36,7 +36,7 @@ def import_pku(
     as_json: Json = False,
 ) -> None:
     """Read the list files of PKU FG-XMedia, with the media at hand or without."""
-    from fieldmark.curation.importing import import_lists
+    from fieldmark.datasets.importing import import_lists
 
     report = import_lists(source, out=out, media=media, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
@@ -53,7 +53,7 @@ def import_folders(
     as_json: Json = False,
 ) -> None:
     """Read folders of media files: the medium by content, the class by folder."""
-    from fieldmark.curation.importing import import_folder
+    from fieldmark.datasets.importing import import_folder
 
     report = import_folder(source, out=out, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
@@ -85,7 +85,7 @@ def import_csv(
 ) -> None:
     """Read any table, such as an export of iNaturalist, xeno-canto or Macaulay."""
     pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
-    from fieldmark.curation.importing import import_csv
+    from fieldmark.datasets.importing import import_csv
 
     report = import_csv(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
@@ -108,9 +108,9 @@ def data_check(
 
     What was decoded is kept in the cache, so that a second check decodes only what is new.
     """
-    from fieldmark.curation.check import check, write_clean
-    from fieldmark.curation.page import write_page
-    from fieldmark.workflows.encode import Host
+    from fieldmark.datasets.check import check, write_clean
+    from fieldmark.datasets.page import write_page
+    from fieldmark.embedding import Host
 
     with TerminalReporter(quiet=quiet) as reporter:
         found = check(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
@@ -139,7 +139,7 @@ def data_split(
     as_json: Json = False,
 ) -> None:
     """Give every item a split, by class and medium, never through a group; what is not for testing is to train."""
-    from fieldmark.curation.splitting import split
+    from fieldmark.datasets.splitting import split
 
     report = split(manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
@@ -155,8 +155,8 @@ def data_describe(
     quiet: Quiet = False,
 ) -> None:
     """Count classes, media, splits, groups and licenses, and measure how long the items are."""
-    from fieldmark.curation.describe import describe, write_datasheet
-    from fieldmark.workflows.encode import Host
+    from fieldmark.datasets.describe import describe, write_datasheet
+    from fieldmark.embedding import Host
 
     with TerminalReporter(quiet=quiet) as reporter:
         found = describe(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
@@ -179,7 +179,7 @@ def data_build(
     quiet: Quiet = False,
 ) -> None:
     """Cut raw media into items: stretches of sound, frames of videos, passages; each keeps its group and its place."""
-    from fieldmark.curation.building import build_items
+    from fieldmark.datasets.building import build_items
 
     with TerminalReporter(quiet=quiet) as reporter:
         report = build_items(
@@ -209,7 +209,7 @@ def data_synthesize(
     quiet: Quiet = False,
 ) -> None:
     """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, manifest, taxonomy."""
-    from fieldmark.aviary.synthesis import synthesize
+    from fieldmark.datasets.aviary.synthesis import synthesize
 
     with TerminalReporter(quiet=quiet) as reporter:
         manifest = synthesize(

@@ -49,9 +49,9 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
-    from fieldmark.durable import write_text
     from fieldmark.evaluation.published import format_beside, read_published
-    from fieldmark.report.tables import format_csv, format_latex
+    from fieldmark.io import write_text
+    from fieldmark.reports.tables import format_csv, format_latex
     from fieldmark.workflows.evaluate import Settings, measure_folder
     from fieldmark.workflows.receipt import write_receipt
     from fieldmark.workflows.report import write_report

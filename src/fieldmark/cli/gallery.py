@@ -32,7 +32,7 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Read every part of a gallery and its media files; exit 1 where something is wrong."""
-    from fieldmark.workflows.encode import Host
+    from fieldmark.embedding import Host
     from fieldmark.workflows.gallery import check_gallery
 
     with TerminalReporter(quiet=quiet) as reporter:

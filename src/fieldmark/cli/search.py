@@ -59,12 +59,12 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("give a QUERY, or an item of the gallery with --item")
-    from fieldmark.durable import write_text
-    from fieldmark.gallery.interface import Filter
-    from fieldmark.relevance.export import ExportFormat, export_marks
-    from fieldmark.relevance.result import Marks
+    from fieldmark.embedding import Host
+    from fieldmark.gallery.search.export import ExportFormat, export_marks
+    from fieldmark.gallery.search.result import Marks
+    from fieldmark.gallery.store import Filter
+    from fieldmark.io import write_text
     from fieldmark.types import Medium
-    from fieldmark.workflows.encode import Host
     from fieldmark.workflows.search import Gallery, ItemId
 
     result = Gallery.open(gallery, host=Host.from_environment()).search(
@@ -95,8 +95,8 @@ def save(
     as_json: Json = False,
 ) -> None:
     """Give items of a gallery a class; it outlives a later `index` of the same files."""
-    from fieldmark.workflows.encode import Host
-    from fieldmark.workflows.marks import save_class
+    from fieldmark.embedding import Host
+    from fieldmark.gallery.labels import save_class
     from fieldmark.workflows.search import Gallery
 
     index = Gallery.open(gallery, host=Host.from_environment()).index
@@ -107,7 +107,7 @@ def save(
 @marks_app.command("list")
 def list_saved(*, gallery: GalleryPath, as_json: Json = False) -> None:
     """List the classes that were given so, those undone too."""
-    from fieldmark.workflows.marks import list_classes
+    from fieldmark.gallery.labels import list_classes
 
     saved = list_classes(gallery)
     text = "\n".join(each.to_text() for each in saved) or "no saved class"
@@ -122,8 +122,8 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Give the items of a saved class their former classes."""
-    from fieldmark.workflows.encode import Host
-    from fieldmark.workflows.marks import undo_class
+    from fieldmark.embedding import Host
+    from fieldmark.gallery.labels import undo_class
     from fieldmark.workflows.search import Gallery
 
     index = Gallery.open(gallery, host=Host.from_environment()).index

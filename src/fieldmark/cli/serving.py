@@ -65,7 +65,7 @@ def run_server(
     from fieldmark.api.server import access_to, is_loopback, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config import parse_limits
-    from fieldmark.workflows.encode import Host
+    from fieldmark.embedding import Host
 
     options = ServeOptions(limits=parse_limits(limits), access=access_to(host_name, token=token), sources=sources or {})
     if token is None and not is_loopback(host_name):

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldmark.data.table import Table, check_names, read_table, spelled, write_csv
-from fieldmark.durable import replacing
 from fieldmark.errors import (
     BadRowsError,
     ManifestColumnsError,
@@ -22,6 +21,7 @@ from fieldmark.errors import (
     UnreadableMediaError,
     nearest,
 )
+from fieldmark.io import replacing
 from fieldmark.media.loaders import detect_medium
 from fieldmark.types import Failure, Item, Medium, Split
 

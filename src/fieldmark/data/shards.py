@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from jaxtyping import Float32
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from fieldmark.durable import replacing
 from fieldmark.errors import EmbeddingsError
+from fieldmark.io import replacing
 from fieldmark.types import MEDIA, Embeddings, Failure, Item, Medium, Split
 
 FORMAT_VERSION = 1

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldmark.data.table import read_table, write_csv
-from fieldmark.durable import replacing
 from fieldmark.errors import TaxonomyError
+from fieldmark.io import replacing
 
 RANKS = ("genus", "family", "order")
 """Above the class, the narrowest first."""

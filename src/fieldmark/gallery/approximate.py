@@ -11,11 +11,7 @@ from jaxtyping import Float32, Float64
 from lancedb.index import IvfFlat
 from lancedb.table import LanceTable
 
-from fieldmark.durable import write_text
-from fieldmark.gallery.conditions import condition_of
-from fieldmark.gallery.interface import Approximation, Filter
-from fieldmark.gallery.rows import matrix_of
-from fieldmark.gallery.snapshot import (
+from fieldmark.gallery.exact import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
@@ -25,6 +21,10 @@ from fieldmark.gallery.snapshot import (
     hits_from_facts,
     lengths,
 )
+from fieldmark.gallery.filter import condition_of
+from fieldmark.gallery.store import Approximation, Filter
+from fieldmark.io import write_text
+from fieldmark.segment_table import matrix_of
 from fieldmark.types import Hit, Medium
 
 FACTS_NAME = "approximation.json"

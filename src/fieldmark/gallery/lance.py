@@ -28,10 +28,11 @@ from fieldmark.errors import (
     TakenItemIdError,
     UnknownItemError,
 )
-from fieldmark.gallery import soundness
+from fieldmark.gallery import integrity
 from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
-from fieldmark.gallery.conditions import FIRST_SEGMENT, condition_of, is_one_of
-from fieldmark.gallery.folder import (
+from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
+from fieldmark.gallery.filter import FIRST_SEGMENT, condition_of, is_one_of
+from fieldmark.gallery.lance_folder import (
     TABLE,
     data_bytes,
     failing_as_damaged,
@@ -42,8 +43,8 @@ from fieldmark.gallery.folder import (
     versions_stamp,
     writing_alone,
 )
-from fieldmark.gallery.interface import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
-from fieldmark.gallery.rows import (
+from fieldmark.gallery.store import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
+from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
     embeddings_from_rows,
     item_from_fact,
@@ -51,7 +52,6 @@ from fieldmark.gallery.rows import (
     rows_from_embeddings,
     segment_schema,
 )
-from fieldmark.gallery.snapshot import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 logger = logging.getLogger(__name__)
@@ -298,8 +298,8 @@ class LanceIndex(SegmentIndex):
         """What is wrong with items, as `SegmentIndex.unsound_items` says."""
 
         def read() -> dict[str, str]:
-            batches = self._table.search().select(list(soundness.COLUMNS)).to_batches(ROWS_AT_ONCE)
-            return soundness.unsound_items(batches, dim=self._dim)
+            batches = self._table.search().select(list(integrity.COLUMNS)).to_batches(ROWS_AT_ONCE)
+            return integrity.unsound_items(batches, dim=self._dim)
 
         return self._reading(read)
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fieldmark.durable import replacing
 from fieldmark.errors import CheckpointError, RunWriteError, first
+from fieldmark.io import replacing
 from fieldmark.types import Medium
 
 FORMAT_VERSION = 1

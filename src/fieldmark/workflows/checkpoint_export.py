@@ -14,14 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.errors import ExportMismatchError, MissingExtraError
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.reports.model_card import portable_config
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.types import Medium
-from fieldmark.workflows.model_card import portable_config
 
 if TYPE_CHECKING:
     from onnx import ModelProto

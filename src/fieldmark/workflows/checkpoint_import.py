@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.build import build_encoder, supported_media
 from fieldmark.config import Config, load_config
 from fieldmark.errors import ClassNamesError, RunExistsError, WeightsFileError, first

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from fieldmark.embedding import Host
 from fieldmark.errors import CannotCompareError, first
 from fieldmark.evaluation.metrics import bootstrap_means, holm_adjusted, sign_flip_p_values
 from fieldmark.evaluation.protocol import Measurement, Task
 from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, symbol
 from fieldmark.types import Item, Medium
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings, measure_folder
 
 FLIP_COUNT = 10_000

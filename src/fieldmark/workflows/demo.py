@@ -8,17 +8,17 @@ from pathlib import Path
 
 from PIL import Image
 
-from fieldmark.aviary.synthesis import synthesize
 from fieldmark.config import load_config
-from fieldmark.curation.check import CheckReport, check
-from fieldmark.curation.contact_sheet import Tile, draw_sheet
 from fieldmark.data.manifest import read_manifest
+from fieldmark.datasets.aviary.synthesis import synthesize
+from fieldmark.datasets.check import CheckReport, check
+from fieldmark.datasets.contact_sheet import Tile, draw_sheet
+from fieldmark.embedding import Host
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation
-from fieldmark.relevance.result import RankedHit
+from fieldmark.gallery.search.result import RankedHit
 from fieldmark.types import MEDIA, Item, Split
 from fieldmark.workflows.embed import embed
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import evaluate
 from fieldmark.workflows.index import index
 from fieldmark.workflows.search import Gallery

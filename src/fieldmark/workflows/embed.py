@@ -11,10 +11,10 @@ from typing import Literal
 from fieldmark.build import load_model
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
+from fieldmark.embedding import FailureLog, Host, embed_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.media.loaders import hash_content
 from fieldmark.types import Item, Split
-from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
 
 SplitName = Literal["train", "validation", "test", "all"]
 

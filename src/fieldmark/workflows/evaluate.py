@@ -7,12 +7,12 @@ from typing import Literal
 
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.embedding import Host
 from fieldmark.errors import TaxonomyError, first
 from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.types import Embeddings, Item, Split
-from fieldmark.workflows.encode import Host
 
 ProtocolName = Literal["strict", "paper"]
 

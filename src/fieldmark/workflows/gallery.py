@@ -8,15 +8,15 @@ from pathlib import Path
 from textwrap import shorten
 
 from fieldmark.build import load_model
+from fieldmark.embedding import Host
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
-from fieldmark.gallery.interface import Approximation, StoredItem
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
+from fieldmark.gallery.sets import SETS_NAME, read_sets
+from fieldmark.gallery.store import Approximation, StoredItem
 from fieldmark.media.loaders import hash_content
 from fieldmark.types import MEDIA
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.index import content_of
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
-from fieldmark.workflows.sets import SETS_NAME, read_sets
 
 PAGE_ITEMS = 2_000
 """Items whose media are looked at together."""

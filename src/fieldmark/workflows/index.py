@@ -14,18 +14,18 @@ from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
+from fieldmark.embedding import FailureLog, Host, embed_items, keep_supported
 from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
-from fieldmark.gallery.interface import Filter, SegmentIndex
+from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, stored_ids
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import hash_content
 from fieldmark.training.checkpoint import find_checkpoint, write_durably
 from fieldmark.types import Embeddings, Failure, Item, Reporter
-from fieldmark.workflows.encode import FailureLog, Host, embed_items, keep_supported
 from fieldmark.workflows.judge import judge_gallery
-from fieldmark.workflows.marks import restore_classes
 from fieldmark.workflows.names import TAXONOMY_NAME, keep_species
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
-from fieldmark.workflows.sets import choose_set, gone_ids, record_set, renamed, stored_ids
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""

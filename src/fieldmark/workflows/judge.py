@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.build import Model
+from fieldmark.embedding import FailureLog, Host, embed_items, read_words
 from fieldmark.errors import DamagedGalleryError, MediaError
-from fieldmark.gallery.interface import Filter, SegmentIndex, StoredItem
-from fieldmark.relevance.fitting import NOTHING_KNOWN, Judgment, TextPart, fit_judgment, is_new_to_model
-from fieldmark.relevance.stored import FORMAT_VERSION, read_judgment, write_judgment
+from fieldmark.gallery.search.calibration_file import FORMAT_VERSION, read_judgment, write_judgment
+from fieldmark.gallery.search.fitting import NOTHING_KNOWN, Judgment, TextPart, fit_judgment, is_new_to_model
+from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem
 from fieldmark.types import Item, Medium, SilentReporter
-from fieldmark.workflows.encode import FailureLog, Host, embed_items, read_words
 
 JUDGMENT_NAME = "calibration.json"
 ITEMS_PER_MEDIUM = 5_000

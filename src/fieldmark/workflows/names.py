@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fieldmark.build import Model
 from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy
-from fieldmark.durable import write_text
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
+from fieldmark.io import write_text
 from fieldmark.models.evidence import plain_name
 from fieldmark.types import Medium
 

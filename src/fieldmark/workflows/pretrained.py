@@ -7,10 +7,12 @@ from typing import Protocol, cast, runtime_checkable
 
 import torch
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
+from fieldmark.embedding import Host
 from fieldmark.errors import HubError, MissingExtraError, RunExistsError
+from fieldmark.reports.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
 from fieldmark.training.checkpoint import (
     PRETRAINED_NAME,
     Checkpoint,
@@ -19,8 +21,6 @@ from fieldmark.training.checkpoint import (
     save_checkpoint,
     write_durably,
 )
-from fieldmark.workflows.encode import Host
-from fieldmark.workflows.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
 from fieldmark.workflows.train import RECEIPT_NAME
 
 CONFIG_NAME = "config.json"

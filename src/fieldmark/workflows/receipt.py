@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
 
 import fieldmark.evaluation
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.data.shards import read_content_hashes
-from fieldmark.durable import write_text
 from fieldmark.errors import ReceiptError, ReceiptVersionError
 from fieldmark.evaluation.item_table import first_rows
+from fieldmark.io import write_text
 from fieldmark.types import Split
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fieldmark import __version__
-from fieldmark.durable import write_text
+from fieldmark._version import __version__
 from fieldmark.evaluation.published import read_published
-from fieldmark.report.page import render_page
+from fieldmark.io import write_text
+from fieldmark.reports.page import render_page
 from fieldmark.types import Reporter, SilentReporter
 from fieldmark.workflows.evaluate import MeasuredFolder
 from fieldmark.workflows.receipt import digest_items, hash_items

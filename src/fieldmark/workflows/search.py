@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.build import Model, load_model
+from fieldmark.embedding import Host, encode_item, project, read_words
 from fieldmark.errors import (
     CutoffError,
     DamagedGalleryError,
@@ -21,23 +22,22 @@ from fieldmark.errors import (
     NoQueryError,
     UnknownItemError,
 )
-from fieldmark.gallery.interface import Filter, SegmentIndex
+from fieldmark.gallery.exact import Recent
 from fieldmark.gallery.lance import LanceIndex
-from fieldmark.gallery.snapshot import Recent
+from fieldmark.gallery.search.calibration_file import read_judgment
+from fieldmark.gallery.search.candidates import Candidates, find_candidates
+from fieldmark.gallery.search.fitting import Judgment
+from fieldmark.gallery.search.fusion import Voice
+from fieldmark.gallery.search.open_set import DEPTH as EVIDENCE_DEPTH
+from fieldmark.gallery.search.open_set import THRESHOLD, answer, evidence
+from fieldmark.gallery.search.ordering import rank_candidates
+from fieldmark.gallery.search.result import CollectionAnswer, Marks, SearchResult
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content
 from fieldmark.models.shared_space import SharedSpace
-from fieldmark.relevance.collection import DEPTH as EVIDENCE_DEPTH
-from fieldmark.relevance.collection import THRESHOLD, answer, evidence
-from fieldmark.relevance.combining import Voice
-from fieldmark.relevance.fitting import Judgment
-from fieldmark.relevance.result import CollectionAnswer, Marks, SearchResult
-from fieldmark.relevance.stored import read_judgment
 from fieldmark.types import MEDIA, Item, Medium
-from fieldmark.workflows.candidates import Candidates, find_candidates
-from fieldmark.workflows.encode import Host, encode_item, project, read_words
 from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.names import SPECIES_NAME, class_named, read_species
-from fieldmark.workflows.ordering import rank_candidates
 
 CHECKPOINT_NAME = "checkpoint.safetensors"
 SEGMENTS_NAME = "segments"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.build import (
     Model,
     build_execution,
@@ -28,6 +28,7 @@ from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.data.split import split_validation
+from fieldmark.embedding import FailureLog, Host, encode_item, encode_items, keep_supported, project
 from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
 from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.evidence import match_names
@@ -44,7 +45,6 @@ from fieldmark.training.task import (
     TrainingTask,
 )
 from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, SilentReporter, Split
-from fieldmark.workflows.encode import FailureLog, Host, encode_item, encode_items, keep_supported, project
 
 CONFIG_NAME = "config.toml"
 CENTER_KINDS = frozenset({"center", "released_center"})

@@ -7,11 +7,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeGuard
 
-from fieldmark import __version__
+from fieldmark._version import __version__
 from fieldmark.config import load_config
 from fieldmark.data.shards import INFO_NAME
+from fieldmark.embedding import Host
 from fieldmark.errors import CannotEvaluateError, ConfigError, EmbeddingsError, NonFiniteEmbeddingError
-from fieldmark.workflows.encode import Host
 from fieldmark.workflows.evaluate import MeasuredFolder, find_embeddings, measure_folder
 from fieldmark.workflows.receipt import DIGEST_NAMES, ItemDigests, Receipt, hash_evaluator, make_receipt, read_receipt
 from fieldmark.workflows.train import CONFIG_NAME

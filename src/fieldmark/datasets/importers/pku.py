@@ -1,0 +1,299 @@
+"""The list files of PKU FG-XMedia, as they are found in the wild, to items."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+from fieldmark.data.taxonomy import Taxonomy, name_key
+from fieldmark.datasets.importers.harvest import FolderView, Harvest, leaves_root, settle_classes
+from fieldmark.errors import ImportSourceError, UnreadableMediaError
+from fieldmark.media.file import unreadable
+from fieldmark.media.frames import MARK, split_number
+from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
+
+CLASS_COUNT = 200
+"""Labels run from 0 to one less: those of CUB-200-2011."""
+
+_SPLITS = (Split.TRAIN, Split.TEST)
+_PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
+_NUMBERED = re.compile(r"(\d+)\.(.+)")
+_RECORDING = re.compile(r"(\d+)(_\d+)*")
+_LONGEST_LINE = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One line of a list: a path and the label it was given.
+
+    Args:
+        place: The list and the number of the line.
+    """
+
+    place: str
+    medium: Medium
+    split: Split
+    path: str
+    label: int
+
+    @property
+    def folder(self) -> str | None:
+        """The name of its class's folder, without a number; None where it lies in none."""
+        name = self._folder
+        numbered = _NUMBERED.fullmatch(name) if name else None
+        return numbered[2] if numbered else name
+
+    @property
+    def class_number(self) -> int | None:
+        """The number before the name of its folder, from 1; None where there is none."""
+        numbered = _NUMBERED.fullmatch(self._folder or "")
+        return int(numbered[1]) if numbered else None
+
+    @property
+    def _folder(self) -> str | None:
+        parts = PurePosixPath(self.path).parts
+        return parts[-2] if len(parts) >= 3 else None
+
+    def left(self, kind: str, reason: str) -> Failure:
+        """The record that this line was not taken."""
+        return Failure(self.place, kind, f"'{self.path}': {reason}")
+
+
+def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | None = None) -> Harvest:
+    """The items of a copy of the lists, with the media or without.
+
+    A label is the class number of CUB-200-2011 less one, and decides; a folder's name is only asked for the name of
+    a class, first that of a numbered folder. Frames of one video make one item; sound listed as pictures is marked as
+    spectrograms. Clips of one recording, by the number their names begin with, share a group.
+
+    Args:
+        source: The folder that holds `list/`, or that folder itself.
+        media: What paths in the lists are relative to; None takes `source`. Of a medium of which no file is there
+            the items are taken nevertheless; where some are there, those that are not are left.
+
+    Raises:
+        ImportSourceError: There is no list.
+    """
+    folder = _list_folder(source)
+    left: list[Failure] = []
+    notes: list[str] = []
+    lines: list[_Line] = []
+    for medium in MEDIA:
+        for split in _SPLITS:
+            lines += _read_list(folder, medium, split, left)
+        notes += _compare_labels(folder, medium, [line for line in lines if line.medium is medium])
+    if not lines and not any(folder.rglob("*.txt")):
+        raise ImportSourceError(path=source, met="it holds no list", wanted=_WANTED)
+    lines = list(_plausible(lines, left))
+    names = _class_names(lines, notes)
+    lines = list(_consistent(lines, names, left))
+    view = FolderView(media or (folder.parent if folder.name == "list" else folder))
+    lines = list(_present(lines, view, left, notes))
+    items = [item for group in _videos_together(lines) for item in _item(group, names, view.root, left)]
+    return Harvest(settle_classes(_unrepeated(items, left), taxonomy, notes), tuple(left), tuple(notes))
+
+
+_WANTED = "the folder that holds 'list/image/test.txt' and its like"
+
+
+def _list_folder(source: Path) -> Path:
+    for folder in (source / "list", source):
+        if any((folder / medium).is_dir() for medium in MEDIA):
+            return folder
+    met = "it holds no folder 'image', 'text', 'video' or 'audio' of lists" if source.is_dir() else "it is no folder"
+    raise ImportSourceError(path=source, met=met, wanted=_WANTED)
+
+
+# ---------------------------------------------------------------- lines
+
+
+def _read_list(folder: Path, medium: Medium, split: Split, left: list[Failure]) -> list[_Line]:
+    """The lines of one list that hold a path and a label."""
+    name = f"{medium}/{split}.txt"
+    file = folder / name
+    if not file.is_file():
+        labels = _read_labels(folder, medium) if split is Split.TEST else []
+        hint = f"; testlabel.txt has {len(labels):,} labels, but no paths" if labels else ""
+        left.append(Failure(name, "missing_list", f"There is no list '{name}'{hint}. Nothing of it is taken."))
+        return []
+    lines = []
+    for number, text in enumerate(_texts(file), start=1):
+        if not text.strip():
+            continue
+        place = f"{name} line {number}"
+        path, _, label = text.strip().rpartition(" ")
+        if len(text) > _LONGEST_LINE:
+            left.append(Failure(place, "bad_line", f"The line has {len(text):,} characters; it is no path and label."))
+        elif not path or not re.fullmatch(r"-?\d{1,9}", label):
+            left.append(Failure(place, "bad_line", f"'{text.strip()}' has no label; give a path, a space, a number."))
+        else:
+            lines.append(_Line(place, medium, split, path.strip(), int(label)))
+    return lines
+
+
+def _texts(file: Path) -> Iterator[str]:
+    """The lines of a file, which need not be UTF-8 as a whole."""
+    with unreadable(file), file.open(encoding="utf-8", errors="replace") as handle:
+        lines = list(handle)
+    yield from (line.rstrip("\r\n") for line in lines)
+
+
+def _read_labels(folder: Path, medium: Medium) -> list[str]:
+    try:
+        return [line.strip() for line in _texts(folder / medium / "testlabel.txt") if line.strip()]
+    except UnreadableMediaError:
+        return []
+
+
+def _compare_labels(folder: Path, medium: Medium, lines: Sequence[_Line]) -> Iterator[str]:
+    """A note where the labels of the test list differ from those of the file beside it."""
+    labels = _read_labels(folder, medium)
+    tested = [str(line.label) for line in lines if line.split is Split.TEST]
+    if labels and tested and labels != tested:
+        differing = sum(one != other for one, other in zip(labels, tested, strict=False))
+        yield (
+            f"{medium}/testlabel.txt has {len(labels):,} labels, {medium}/test.txt {len(tested):,} good lines, "
+            f"and {differing:,} differ; the list's own labels are taken."
+        )
+
+
+def _plausible(lines: Iterable[_Line], left: list[Failure]) -> Iterator[_Line]:
+    """The lines that stand for a file of their medium, each file once; the others are left."""
+    known: set[tuple[Medium, str]] = set()
+    for line in lines:
+        top = PurePosixPath(line.path).parts[0].lower() if line.path else ""
+        if leaves_root(line.path):
+            left.append(line.left("outside_root", "the path leaves the folder of the media; give one within"))
+        elif top in set(MEDIA) - {line.medium}:
+            left.append(line.left("medium_mismatch", f"the list of {line.medium} names a file of {top}"))
+        elif not 0 <= line.label < CLASS_COUNT:
+            left.append(line.left("label_outside", f"label {line.label}; allowed is 0 to {CLASS_COUNT - 1}"))
+        elif line.class_number is not None and line.class_number != line.label + 1:
+            left.append(line.left("label_mismatch", f"label {line.label} in a folder numbered {line.class_number}"))
+        elif (line.medium, line.path) in known:
+            left.append(line.left("listed_twice", "a line before it lists the same file"))
+        else:
+            known.add((line.medium, line.path))
+            yield line
+
+
+# ---------------------------------------------------------------- class names
+
+
+def _class_names(lines: Iterable[_Line], notes: list[str]) -> dict[int, str]:
+    """The name of each label, by its folders; and a note for each class whose folders have several names."""
+    folders: defaultdict[int, Counter[tuple[bool, str]]] = defaultdict(Counter)
+    media: defaultdict[tuple[int, str], set[Medium]] = defaultdict(set)
+    for line in lines:
+        if line.folder is not None:
+            folders[line.label][line.class_number is not None, line.folder] += 1
+            media[line.label, line.folder].add(line.medium)
+    names = {}
+    for label, counts in sorted(folders.items()):
+        # A numbered folder is one of CUB itself; of several names the one that most lines have.
+        names[label] = max(counts, key=lambda each: (each[0], counts[each], each[1]))[1]
+        others = {name for _, name in counts} - {names[label]}
+        notes += [
+            f"Class {label} is '{names[label]}'; {' and '.join(sorted(media[label, other]))} has it as '{other}'."
+            for other in sorted(others)
+        ]
+    return names
+
+
+def _consistent(lines: Iterable[_Line], names: Mapping[int, str], left: list[Failure]) -> Iterator[_Line]:
+    """The lines whose folder does not bear the name of another class than their label's; the others are left."""
+    label_by_key = {name_key(name): label for label, name in names.items()}
+    for line in lines:
+        label = label_by_key.get(name_key(line.folder)) if line.folder else None
+        if label not in (None, line.label):
+            left.append(line.left("label_mismatch", f"label {line.label} in the folder of class {label}"))
+        else:
+            yield line
+
+
+# ---------------------------------------------------------------- items
+
+
+def _present(lines: Sequence[_Line], view: FolderView, left: list[Failure], notes: list[str]) -> Iterator[_Line]:
+    """The lines whose file is there; all lines of a medium of which nothing is there."""
+    for medium, group in groupby(lines, key=lambda line: line.medium):
+        listed = list(group)
+        missing = [line for line in listed if not view.holds(line.path)]
+        if len(missing) == len(listed):
+            notes.append(f"None of the {len(listed):,} files of {medium} is under '{view.root}': not looked at.")
+            yield from listed
+            continue
+        left += [line.left("missing_file", f"there is no such file under '{view.root}'") for line in missing]
+        gone = {line.place for line in missing}
+        yield from (line for line in listed if line.place not in gone)
+
+
+def _videos_together(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
+    """The lines of each item: one line, or all frames of one video in one split."""
+    frames: defaultdict[tuple[Split, str], list[_Line]] = defaultdict(list)
+    for line in lines:
+        if line.medium is Medium.VIDEO and _is_frame(line.path):
+            frames[line.split, _video_path(line.path)].append(line)
+        else:
+            yield [line]
+    yield from frames.values()
+
+
+def _is_frame(path: str) -> bool:
+    pure = PurePosixPath(path)
+    return pure.suffix.lower() in _PICTURE_SUFFIXES and bool(split_number(pure.name)[1])
+
+
+def _video_path(path: str) -> str:
+    """The path of a frame with a mark in place of its number."""
+    pure = PurePosixPath(path)
+    prefix, _, suffix = split_number(pure.name)
+    return pure.with_name(f"{prefix}{MARK}{suffix}").as_posix()
+
+
+def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: list[Failure]) -> Iterator[Item]:
+    """The item of one line, or of the frames of one video; none where its frames have several labels."""
+    line = lines[0]
+    labels = sorted({each.label for each in lines})
+    if len(labels) > 1:
+        reason = f"the frames of this video have the labels {', '.join(map(str, labels))}; give it one"
+        left += [each.left("label_mismatch", reason) for each in lines]
+        return
+    extra: list[tuple[str, str]] = []
+    path = item_id = line.path
+    group = None
+    pure = PurePosixPath(path)
+    if line.medium is Medium.VIDEO:
+        if _is_frame(path):
+            path = _video_path(path)
+            item_id = path[: path.index(MARK)].rstrip("_-")
+            extra = [("form", Form.FRAMES), ("frame_count", str(len(lines)))]
+        group = PurePosixPath(item_id).stem if path == line.path else PurePosixPath(item_id).name
+    elif line.medium is Medium.AUDIO:
+        recording = _RECORDING.fullmatch(pure.stem)
+        group = f"recording {names.get(line.label, line.label)}/{recording[1]}" if recording else None
+        extra = [("form", Form.SPECTROGRAM)] if pure.suffix.lower() in _PICTURE_SUFFIXES else []
+    yield Item(
+        item_id=item_id,
+        medium=line.medium,
+        path=root / path,
+        class_name=names.get(line.label, f"class_{line.label}"),
+        split=line.split,
+        group=group,
+        source="PKU FG-XMedia",
+        extra=tuple(extra),
+    )
+
+
+def _unrepeated(items: Iterable[Item], left: list[Failure]) -> Iterator[Item]:
+    """The items, of those with one id (a video whose frames stand in both lists) the first."""
+    first: dict[str, Item] = {}
+    for item in items:
+        if item.item_id in first:
+            message = f"its frames stand in {first[item.item_id].split} already, and now in {item.split}"
+            left.append(Failure(item.item_id, "listed_twice", message))
+            continue
+        first[item.item_id] = item
+        yield item

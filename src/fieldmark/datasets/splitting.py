@@ -1,0 +1,106 @@
+"""The verb `data split`: every item of a manifest gets a split, and the result says how even it came out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fieldmark.data.manifest import read_manifest, write_manifest
+from fieldmark.data.split import split_items
+from fieldmark.datasets.checks.findings import count_items, count_lines
+from fieldmark.errors import OutOfRangeError, first
+from fieldmark.types import MEDIA, Item, Split
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """How the items were split.
+
+    Args:
+        unseen: Classes that stand in the test split alone.
+        untested: By medium, the classes that have items of it but none in the test split: too few groups.
+    """
+
+    manifest: Path
+    seed: int
+    counts: Mapping[str, Mapping[str, int]]
+    unseen: tuple[str, ...]
+    untested: Mapping[str, tuple[str, ...]]
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {
+            "manifest": str(self.manifest),
+            "seed": self.seed,
+            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
+            "unseen_classes": list(self.unseen),
+            "classes_without_test": {medium: list(names) for medium, names in self.untested.items()},
+        }
+
+    def to_text(self) -> str:
+        """The counts, and the classes that stand on one side only."""
+        lines = [f"{self.manifest}, seed {self.seed}"]
+        lines += count_lines(self.counts)
+        lines += [f"only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
+        lines += [
+            f"without {medium} in test, for too few groups: {first(names, limit=8)}"
+            for medium, names in self.untested.items()
+        ]
+        return "\n".join(lines)
+
+
+def split(
+    manifest: Path,
+    *,
+    out: Path,
+    validation: float = 0.1,
+    test: float = 0.3,
+    unseen_classes: int = 0,
+    seed: int = 0,
+) -> SplitReport:
+    """Splits a manifest by class and medium, never through a group; the same seed gives the same splits.
+
+    Args:
+        validation: Share of the items, 0 to 1.
+        test: The same; what is left is for training.
+        unseen_classes: Classes, drawn by chance, that go to the test split whole.
+
+    Raises:
+        ManifestError: The manifest is not valid.
+        OutOfRangeError: A share or a count lies outside its range.
+    """
+    if validation + test > 1:
+        raise OutOfRangeError(name="validation + test", got=validation + test, smallest=0, largest=1)
+    shares = {Split.TRAIN: 1 - validation - test, Split.VALIDATION: validation, Split.TEST: test}
+    items = split_items(
+        read_manifest(manifest),
+        shares=shares,
+        unseen_class_count=unseen_classes,
+        generator=np.random.default_rng(seed),
+    )
+    write_manifest(items, out)
+    return SplitReport(
+        manifest=out,
+        seed=seed,
+        counts=count_items(items),
+        unseen=tuple(
+            sorted(_class_names(items) - _class_names(item for item in items if item.split is not Split.TEST))
+        ),
+        untested=_untested(items),
+    )
+
+
+def _class_names(items: Iterable[Item]) -> set[str]:
+    return {item.class_name for item in items if item.class_name is not None}
+
+
+def _untested(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """The classes of each medium none of whose items is for testing, where there are any."""
+    found = {}
+    for medium in MEDIA:
+        own = [item for item in items if item.medium is medium]
+        names = _class_names(own) - _class_names(item for item in own if item.split is Split.TEST)
+        if names:
+            found[medium.value] = tuple(sorted(names))
+    return found

@@ -1,0 +1,142 @@
+"""Classes that people give to items of a gallery: saved, listed, undone, and kept through a later `index`."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from filelock import FileLock
+
+from fieldmark.errors import DamagedGalleryError, NoMarksError, UnknownItemError, UnknownSavedClassError
+from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.io import write_text
+
+CLASSES_NAME = "saved_classes.json"
+
+
+@dataclass(frozen=True, slots=True)
+class SavedClass:
+    """A class that some items were given.
+
+    Args:
+        number: Counted from 1, in the order of saving.
+        former_names: The class that each item had before, by item id; None for none.
+        is_undone: Whether the items have their former classes again.
+    """
+
+    number: int
+    class_name: str
+    former_names: Mapping[str, str | None]
+    is_undone: bool = False
+
+    def to_json(self) -> dict[str, object]:
+        """The plain values that `--json` prints."""
+        return {**asdict(self), "former_names": dict(self.former_names)}
+
+    def to_text(self) -> str:
+        """One line: number, class, how many items, whether it was undone."""
+        undone = ", undone" if self.is_undone else ""
+        return f"{self.number}  {self.class_name}  {len(self.former_names):,} items{undone}"
+
+
+def save_class(folder: Path, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
+    """Gives items of a gallery a class; both the label and the note of it outlive the process.
+
+    The note comes first, so that after a crash between the two the next `index` gives the label.
+
+    Raises:
+        NoMarksError: No item, or no name, is given.
+        UnknownItemError: The gallery has no such item; nothing is saved.
+        DamagedGalleryError: The file of saved classes cannot be read.
+    """
+    name = class_name.strip()
+    if not name or not item_ids:
+        raise NoMarksError(class_name=class_name, item_count=len(item_ids))
+    with _locked(folder):
+        there = index.items(where=Filter(item_ids=frozenset(item_ids)), limit=len(item_ids))
+        former = {stored.item.item_id: stored.item.class_name for stored in there}
+        for item_id in item_ids:
+            if item_id not in former:
+                raise UnknownItemError(item_id=item_id, gallery=folder)
+        saved = list_classes(folder)
+        made = SavedClass(len(saved) + 1, name, former)
+        _write(folder, [*saved, made])
+        _relabel(index, dict.fromkeys(former, name))
+    return made
+
+
+def list_classes(folder: Path) -> tuple[SavedClass, ...]:
+    """All classes that were saved in a gallery, those undone too.
+
+    Raises:
+        DamagedGalleryError: The file of saved classes cannot be read.
+    """
+    path = folder / CLASSES_NAME
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(
+            SavedClass(int(v["number"]), str(v["class_name"]), dict(v["former_names"]), bool(v["is_undone"]))
+            for v in values
+        )
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedGalleryError(path=path, reason=f"it lists no saved classes ({error!r})") from error
+
+
+def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
+    """Gives the items of a saved class their former classes, unless they were given another one since.
+
+    Raises:
+        UnknownSavedClassError: There is no such saved class, or it is undone already.
+        DamagedGalleryError: The file of saved classes cannot be read.
+    """
+    with _locked(folder):
+        saved = list_classes(folder)
+        chosen = next((each for each in saved if each.number == number and not each.is_undone), None)
+        if chosen is None:
+            raise UnknownSavedClassError(number=number, known=[each.number for each in saved if not each.is_undone])
+        undone = replace(chosen, is_undone=True)
+        _write(folder, [undone if each is chosen else each for each in saved])
+        later = _labels([each for each in saved if each.number > number])
+        _relabel(index, {item_id: name for item_id, name in chosen.former_names.items() if item_id not in later})
+    return undone
+
+
+def restore_classes(folder: Path, index: SegmentIndex) -> int:
+    """Gives saved classes again to items that were indexed anew; how many items that were."""
+    with _locked(folder):
+        return _relabel(index, _labels(list_classes(folder)))
+
+
+def _labels(saved: Sequence[SavedClass]) -> dict[str, str | None]:
+    """The class of each item by the classes in force, the last saved winning."""
+    return {item_id: each.class_name for each in saved if not each.is_undone for item_id in each.former_names}
+
+
+def _relabel(index: SegmentIndex, name_by_item_id: Mapping[str, str | None]) -> int:
+    """Changes labels and nothing else: an unchanged file is still unchanged to the next `index`."""
+    if not name_by_item_id:
+        return 0
+    changed = 0
+    for stored in index.items(where=Filter(item_ids=frozenset(name_by_item_id)), limit=len(name_by_item_id)):
+        item = stored.item
+        if item.class_name == name_by_item_id[item.item_id]:
+            continue
+        embeddings = index.get(item.item_id)
+        labelled = replace(item, class_name=name_by_item_id[item.item_id])
+        index.add(
+            replace(embeddings, items=(labelled,) * len(embeddings.items)),
+            content_hash_by_item_id={item.item_id: stored.content_hash},
+            set_name=stored.set_name,
+        )
+        changed += 1
+    return changed
+
+
+def _write(folder: Path, saved: Sequence[SavedClass]) -> None:
+    write_text(folder / CLASSES_NAME, json.dumps([asdict(each) for each in saved], ensure_ascii=False, indent=1))
+
+
+def _locked(folder: Path) -> FileLock:
+    return FileLock(folder / f".{CLASSES_NAME}.lock")

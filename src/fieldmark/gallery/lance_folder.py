@@ -1,0 +1,89 @@
+"""The folder of a store: its versions, who writes in it, and how its failures are told."""
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import filelock
+
+from fieldmark.errors import DamagedGalleryError, FieldmarkError, GalleryBusyError, GalleryWriteError
+from fieldmark.io import write_text
+
+TABLE = "segments"
+SETTLED_NANOSECONDS = 100_000_000
+NEWEST_NAME = "newest.txt"
+"""Holds the number of the newest version that was written to the end."""
+
+
+def versions_in(folder: Path) -> tuple[Path, ...]:
+    """The files that list the parts of each version, sound or not; a store that was not made to the end has none."""
+    return tuple((folder / f"{TABLE}.lance" / "_versions").glob("*.manifest"))
+
+
+def versions_stamp(folder: Path) -> int | None:
+    """Stays the same while no version comes or goes; None where one may just have come, or none can be seen.
+
+    A look at the folder takes microseconds, where LanceDB takes a third of a millisecond to tell its newest version.
+    """
+    try:
+        stamp = os.stat(f"{folder}/{TABLE}.lance/_versions").st_mtime_ns  # noqa: PTH116 - four times as fast
+    except OSError:
+        return None
+    # Two changes within a tick of the file system's clock leave one stamp.
+    return stamp if time.time_ns() - stamp > SETTLED_NANOSECONDS else None
+
+
+def data_bytes(folder: Path) -> int:
+    """Bytes of the rows of all versions."""
+    return sum(path.stat().st_size for path in (folder / f"{TABLE}.lance" / "data").glob("*"))
+
+
+def record_newest(folder: Path, version: int) -> None:
+    """Keeps the number of a version that was written to the end."""
+    write_text(folder / NEWEST_NAME, str(version))
+
+
+def lost_version(folder: Path, *, newest: int) -> str | None:
+    """The file that lists the parts of a version written to the end, where it is not there any more; None otherwise.
+
+    Args:
+        newest: The newest version that can be read.
+    """
+    path = folder / NEWEST_NAME
+    text = path.read_text(encoding="ascii", errors="replace") if path.is_file() else ""
+    if not text.isdecimal() or int(text) <= newest:
+        return None
+    return f"_versions/{2**64 - 1 - int(text):020d}.manifest"
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of what LanceDB says, without the places in its source."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return re.sub(r",? */\S+\.rs:\d+:\d+", "", lines[0])
+
+
+@contextmanager
+def failing_as_damaged(folder: Path) -> Iterator[None]:
+    """Tells of any failure to read as of a damaged gallery."""
+    try:
+        yield
+    except Exception as error:
+        raise DamagedGalleryError(path=folder, reason=reason_of(error)) from error
+
+
+@contextmanager
+def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
+    """Holds the folder's lock; tells of any failure within as of a failure to write."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / "write.lock", timeout=wait_seconds, poll_interval=0.005):
+            yield
+    except filelock.Timeout as error:
+        raise GalleryBusyError(path=folder, waited_seconds=wait_seconds) from error
+    except FieldmarkError:
+        raise
+    except Exception as error:
+        raise GalleryWriteError(path=folder, reason=reason_of(error)) from error

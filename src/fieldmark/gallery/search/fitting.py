@@ -1,0 +1,257 @@
+"""What a collection's own labelled items tell of its scores: curves of all pairs of media, and of the collection."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from fieldmark.gallery.search.calibration import (
+    MIN_QUERIES,
+    Calibration,
+    Curve,
+    PairScale,
+    fit_curve,
+    fit_scale,
+    text_length,
+)
+from fieldmark.gallery.search.open_set import evidence
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+
+QUERIES_PER_MEDIUM = 400
+"""Most items of a medium that are asked with; the curves have two parameters."""
+TEXTS = 200
+"""Most texts that are asked with in parts, three queries each; the curves have four parameters."""
+QUERIES_AT_ONCE = 64
+LOST_SHARE = 0.05
+"""Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """How the scores of a collection are read.
+
+    Args:
+        holds: Curve of a query medium from evidence to whether the collection holds the query's class.
+        fitted_on: What tells these items, as they stand, from any others; empty where nobody said.
+    """
+
+    calibration: Calibration
+    holds: Mapping[Medium, Curve]
+    fitted_on: str = ""
+
+    def holding(self, medium: Medium, *, word_count: int | None = None) -> Curve | None:
+        """The curve of the collection for a query; None where there are too few labels.
+
+        Args:
+            word_count: Of a query that is a text; None where it is not known.
+        """
+        curve = self.holds.get(medium)
+        return None if curve is None else curve.at(self.calibration.length(word_count))
+
+
+NOTHING_KNOWN = Judgment(Calibration({}), {})
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """All words of a text item, or some, as a person may type them.
+
+    Args:
+        embedding: Of length 1; None for all words, whose embedding is the item's own.
+    """
+
+    item_id: str
+    word_count: int
+    embedding: Float[np.ndarray, " dim"] | None
+
+
+TextReader = Callable[[Sequence[Item]], Sequence[TextPart]]
+"""Gives the parts of text items; an item that cannot be read has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Items as arrays.
+
+    Args:
+        mean: The item's own embedding, with which it asks.
+        first: The item's first row among the segments.
+        label: Below zero where unknown.
+        origin: The item's group, by number; an item without one is its own.
+    """
+
+    items: tuple[Item, ...]
+    segment: Float[np.ndarray, "row dim"]
+    mean: Float[np.ndarray, "item dim"]
+    first: Int[np.ndarray, " item"]
+    medium: Int[np.ndarray, " item"]
+    label: Int[np.ndarray, " item"]
+    origin: Int[np.ndarray, " item"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Queries:
+    """What asks, as arrays.
+
+    Args:
+        place: The item that asks, or of which a part does.
+        length: As a text; None where nothing is known of it.
+    """
+
+    place: Int[np.ndarray, " query"]
+    embedding: Float[np.ndarray, "query dim"]
+    length: Float[np.ndarray, " query"] | None
+
+
+def fit_judgment(
+    embeddings: Embeddings,
+    *,
+    trained_classes: Collection[str],
+    generator: np.random.Generator,
+    read_texts: TextReader | None = None,
+) -> Judgment:
+    """The judgment that a collection's items support; each item asks, its own group left out.
+
+    Only items that the model was not trained on ask: those of the validation and test splits, and those of classes that
+    it does not know. Items it was trained on lie nearer to their class than any new query will, so that their
+    probabilities would be too high. Where none are left, all items show at least which scores are usual.
+
+    Args:
+        trained_classes: The class names of the model.
+        read_texts: Gives texts by their words, so that the curves follow a text's length; None leaves that out.
+    """
+    table = _table_of(embeddings)
+    is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
+    scales: dict[tuple[Medium, Medium], PairScale] = {}
+    holds: dict[Medium, Curve] = {}
+    lengths = (0.0, 0.0)
+    for code, medium in enumerate(MEDIA):
+        of_medium = np.flatnonzero(table.medium == code)
+        new = of_medium[is_new[of_medium]]
+        asked = generator.permutation(new if new.size else of_medium)[:QUERIES_PER_MEDIUM]
+        if not asked.size:
+            continue
+        if medium is Medium.TEXT and new.size and read_texts is not None:
+            queries = _text_queries(table, asked[:TEXTS], read_texts=read_texts) or _item_queries(table, asked)
+        else:
+            queries = _item_queries(table, asked)
+        if queries.length is not None:
+            lengths = float(queries.length.min()), float(queries.length.max())
+        score = item_scores(queries.embedding, table.segment, first=table.first)
+        counts = table.origin[queries.place][:, None] != table.origin[None, :]
+        label = table.label[queries.place] if new.size else np.full(len(queries.place), -1)
+        for hit_code, hit_medium in enumerate(MEDIA):
+            columns = table.medium == hit_code
+            scale = fit_scale(
+                score[:, columns],
+                counts=counts[:, columns],
+                labels=(label, table.label[columns]),
+                asking=queries.place,
+                length=queries.length,
+            )
+            if scale is not None:
+                scales[medium, hit_medium] = scale
+        curve = _holding(score, medium=medium, label=label, counts=counts, queries=queries, table=table, scales=scales)
+        if curve is not None:
+            holds[medium] = curve
+    return Judgment(Calibration(scales, lengths), holds)
+
+
+def _item_queries(table: _Table, asked: Int[np.ndarray, " query"]) -> _Queries:
+    """Items that ask as they are."""
+    return _Queries(asked, table.mean[asked], None)
+
+
+def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader) -> _Queries | None:
+    """Texts that ask in parts; None where none of them can be read."""
+    parts = read_texts([table.items[place] for place in asked])
+    if not parts:
+        return None
+    place_of = {table.items[place].item_id: place for place in asked}
+    place = np.array([place_of[part.item_id] for part in parts])
+    given = [
+        table.mean[at] if part.embedding is None else part.embedding for at, part in zip(place, parts, strict=True)
+    ]
+    return _Queries(place, np.stack(given), np.array([text_length(part.word_count) for part in parts]))
+
+
+def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
+    """Whether an item's label is known, and the model surely did not see the item in training."""
+    if item.class_name is None:
+        return False
+    return item.split in (Split.VALIDATION, Split.TEST) or item.class_name not in trained_classes
+
+
+def item_scores(
+    query: Float[np.ndarray, "query dim"], segment: Float[np.ndarray, "row dim"], *, first: Int[np.ndarray, " item"]
+) -> Float[np.ndarray, "query item"]:
+    """The score of each item, that of its best segment, as a store ranks it.
+
+    Args:
+        first: The first row of each item; rows of one item stand together.
+    """
+    blocks = [query[start : start + QUERIES_AT_ONCE] for start in range(0, max(len(query), 1), QUERIES_AT_ONCE)]
+    return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
+
+
+def _holding(  # noqa: PLR0913 - the parts of one judgment
+    score: Float[np.ndarray, "query item"],
+    *,
+    medium: Medium,
+    label: Int[np.ndarray, " query"],
+    counts: Bool[np.ndarray, "query item"],
+    queries: _Queries,
+    table: _Table,
+    scales: Mapping[tuple[Medium, Medium], PairScale],
+) -> Curve | None:
+    """Evidence of each query with its class there, and again with all items of its class left out."""
+    length = np.zeros(len(score)) if queries.length is None else queries.length
+    logits = np.full(score.shape, -np.inf)
+    for hit_code, hit_medium in enumerate(MEDIA):
+        scale = scales.get((medium, hit_medium))
+        if scale is not None and scale.curve is not None:
+            columns = table.medium == hit_code
+            logits[:, columns] = scale.curve.logit(score[:, columns], length[:, None])
+    cases: list[tuple[int, float, bool]] = []
+    for row in np.flatnonzero(label >= 0):
+        allowed = counts[row] & np.isfinite(logits[row])
+        same = table.label == label[row]
+        if not (allowed & same).any():
+            continue
+        for is_there, shown in ((True, allowed), (False, allowed & ~same)):
+            by_medium = {hit: logits[row, shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
+            value = evidence(by_medium, medium=medium)
+            if value is not None:
+                cases.append((int(row), value, is_there))
+    query_count = len({queries.place[row] for row, _, is_there in cases if is_there})
+    if query_count < MIN_QUERIES or all(is_there for _, _, is_there in cases):
+        return None
+    rows, values, there = (np.array(column) for column in zip(*cases, strict=True))
+    curve = fit_curve(values, there, query_count=query_count, length=None if queries.length is None else length[rows])
+    # A species that was learned and left out lies farther from all others than one that was never met: where the two
+    # cases are wide apart, the line between them belongs to the edge of those that are there.
+    edge = float(np.quantile(curve.logit(values[there], length[rows[there]]), LOST_SHARE))
+    return replace(curve, offset=curve.offset - max(0.0, edge))
+
+
+def _table_of(embeddings: Embeddings) -> _Table:
+    rows = embeddings.items
+    first = [row for row in range(len(rows)) if row == 0 or rows[row].item_id != rows[row - 1].item_id]
+    items = tuple(rows[row] for row in first)
+    total = np.add.reduceat(embeddings.embedding, first, axis=0)
+    classes = {name: label for label, name in enumerate(sorted({i.class_name for i in items if i.class_name}))}
+    origins = {name: code for code, name in enumerate(dict.fromkeys(map(_origin, items)))}
+    return _Table(
+        items=items,
+        segment=embeddings.embedding,
+        mean=total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12),
+        first=np.array(first),
+        medium=np.array([MEDIA.index(item.medium) for item in items]),
+        label=np.array([classes.get(item.class_name or "", -1) for item in items]),
+        origin=np.array([origins[_origin(item)] for item in items]),
+    )
+
+
+def _origin(item: Item) -> tuple[str, str]:
+    return ("group", item.group) if item.group else ("item", item.item_id)

@@ -1,0 +1,76 @@
+"""Folders in any nesting and letter case."""
+
+import pytest
+
+from fieldmark.datasets.importers.folders import import_folders
+from fieldmark.errors import ImportSourceError
+from fieldmark.types import Medium, Split
+
+
+def found(harvest) -> dict[str, tuple[str, str | None]]:
+    return {item.item_id: (item.medium.value, item.class_name) for item in harvest.items}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["Images/Veery/a.jpg", "AUDIO/Veery/b.ogg", "text/Wren/c.txt"], ["Veery", "Veery", "Wren"]),
+        (["Veery/a.jpg", "Veery/b.ogg", "Wren/c.txt"], ["Veery", "Veery", "Wren"]),
+        (["Veery/Photos/a.jpg", "Wren/sounds/b.ogg"], ["Veery", "Wren"]),
+        (["birds/Veery/a.jpg", "birds/Wren/2021/b.jpg", "README.txt"], ["Veery", "Wren", None]),
+        (["blue_jay/a.jpg", "Blue Jay/b.jpg", "Wren/c.jpg"], ["Blue Jay", "Blue Jay", "Wren"]),
+        (["a.jpg", "b.ogg", "c.txt"], [None, None, None]),
+        (["Veery/a.jpg"], ["Veery"]),
+    ],
+)
+def test_folders_names_classes_in_any_layout(files, expected, put, tmp_path):
+    for file in files:
+        put(f"data/{file}")
+    classes = found(import_folders(tmp_path / "data"))
+    assert {file: classes[file][1] for file in files} == dict(zip(files, expected, strict=True))
+
+
+def test_folders_read_splits_and_media_by_content(put, tmp_path):
+    put("d/Train/Veery/a.jpg")
+    put("d/TEST/Veery/a.ogg")
+    harvest = import_folders(tmp_path / "d")
+    assert {item.medium: item.split for item in harvest.items} == {
+        Medium.IMAGE: Split.TRAIN,
+        Medium.AUDIO: Split.TEST,
+    }
+
+
+def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
+    put("d/audio/Veery/a.jpg")
+    put("d/Veery/table.csv", "a,b\n1,2\n")
+    put("d/Veery/damaged.jpg").write_bytes(b"\x00\x01nothing known\xff" * 9)
+    put("d/Veery/empty.jpg").write_bytes(b"")
+    put("d/Veery/good.jpg")
+    (tmp_path / "d/Veery/loop").symlink_to(tmp_path / "d")
+    (tmp_path / "d/Veery/self").symlink_to("self")
+    harvest = import_folders(tmp_path / "d")
+    assert list(found(harvest)) == ["Veery/good.jpg"]
+    assert {each.item_id: each.kind for each in harvest.left} == {
+        "Veery/damaged.jpg": "unreadable",
+        "Veery/empty.jpg": "empty",
+        "Veery/loop": "repeated_folder",
+        "Veery/self": "missing_file",
+        "Veery/table.csv": "not_prose",
+        "audio/Veery/a.jpg": "medium_mismatch",
+    }
+
+
+def test_folders_says_what_it_decided(put, tmp_path):
+    for file in ("d/birds/Veery/1/a.jpg", "d/birds/Wren/b.jpg", "d/birds/wren/c.jpg", "d/notes.txt"):
+        put(file)
+    notes = " ".join(import_folders(tmp_path / "d").notes)
+    assert "'birds' holds all others" in notes
+    assert "1 of 4 files lie in no class's folder" in notes
+    assert "1 files lie in folders within their class's folder" in notes
+    assert "'wren' are of the class 'Wren'" in notes
+
+
+def test_folders_of_nothing(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ImportSourceError, match="Give a folder"):
+            import_folders(folder)

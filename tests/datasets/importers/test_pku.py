@@ -1,0 +1,149 @@
+"""Lists of PKU FG-XMedia as they are found: what is taken, what is left, and that nothing is guessed."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fieldmark.data.taxonomy import Taxon, Taxonomy
+from fieldmark.datasets.importers.harvest import count_shared_groups
+from fieldmark.datasets.importers.pku import import_pku
+from fieldmark.errors import ImportSourceError
+from fieldmark.types import Form, Medium, Split
+
+
+@pytest.fixture
+def lists(put, tmp_path) -> Path:
+    """Two classes: one spelled otherwise under audio, and with a recording in both splits; videos as frames."""
+    put("list/image/train.txt", "image/001.Gray_Gull/a.jpg 0\nimage/002.Tern/b.jpg 1\n")
+    put("list/image/test.txt", "image/001.Gray_Gull/c.jpg 0\n")
+    put("list/image/testlabel.txt", "0\n")
+    put("list/audio/train.txt", "audio/audioimg/Grey_Gull/22_23.png 0\naudio/audioimg/Tern/7.png 1\n")
+    put("list/audio/test.txt", "audio/audioimg/Grey_Gull/22_24_51.png 0\naudio/audioimg/Tern/9_1.png 1\n")
+    put("list/text/train.txt", "text/Gray_Gull/Gray_Gull_1.txt 0\n")
+    put("list/text/test.txt", "text/Tern/Tern_1.txt 1\n")
+    put("list/video/train.txt", "".join(f"video/Tern/x-_y_{number:05d}.jpg 1\n" for number in (0, 12, 24)))
+    put("list/video/test.txt", "video/Gray_Gull/z_00001.jpg 0\n")
+    return tmp_path
+
+
+def test_pku_takes_an_item_of_each_line_and_one_of_the_frames_of_a_video(lists):
+    harvest = import_pku(lists)
+    assert Counter((item.medium, item.split) for item in harvest.items) == {
+        (Medium.IMAGE, Split.TRAIN): 2,
+        (Medium.IMAGE, Split.TEST): 1,
+        (Medium.TEXT, Split.TRAIN): 1,
+        (Medium.TEXT, Split.TEST): 1,
+        (Medium.VIDEO, Split.TRAIN): 1,
+        (Medium.VIDEO, Split.TEST): 1,
+        (Medium.AUDIO, Split.TRAIN): 2,
+        (Medium.AUDIO, Split.TEST): 2,
+    }
+    assert harvest.left == ()
+    video = next(item for item in harvest.items if item.medium is Medium.VIDEO)
+    assert (video.item_id, video.path.name, video.form) == ("video/Tern/x-_y", "x-_y_*.jpg", Form.FRAMES)
+    assert dict(video.extra)["frame_count"] == "3"
+    sound = next(item for item in harvest.items if item.medium is Medium.AUDIO)
+    assert (sound.class_name, sound.form) == ("Gray_Gull", Form.SPECTROGRAM)
+    assert any("'Gray_Gull'; audio has it as 'Grey_Gull'" in note for note in harvest.notes)
+
+
+def test_pku_clips_of_one_recording_share_a_group(lists):
+    harvest = import_pku(lists)
+    groups = [item.group for item in harvest.items if item.medium is Medium.AUDIO]
+    assert groups[0] == groups[2] != groups[1]
+    shared = {each.medium: (each.sharing, each.total) for each in count_shared_groups(harvest.items)}
+    assert shared[Medium.AUDIO] == (1, 2)
+    assert shared[Medium.IMAGE] == (0, 1)
+
+
+def test_pku_names_come_from_labels_and_a_taxonomy(lists):
+    taxonomy = Taxonomy((Taxon("Larus_canus", synonyms=("Gray Gull",)),))
+    harvest = import_pku(lists, taxonomy=taxonomy)
+    assert {item.class_name for item in harvest.items} == {"Larus_canus", "Tern"}
+    assert any("Gray_Gull -> Larus_canus" in note for note in harvest.notes)
+    assert any("not in the taxonomy and keep their names: Tern" in note for note in harvest.notes)
+
+
+def test_pku_reports_missing_lists_and_takes_nothing_of_them(lists, put):
+    (lists / "list/video/test.txt").unlink()
+    put("list/video/testlabel.txt", "38\n38\n")
+    (lists / "list/text/train.txt").unlink()
+    harvest = import_pku(lists)
+    missing = {each.item_id: each.message for each in harvest.left if each.kind == "missing_list"}
+    assert missing.keys() == {"video/test.txt", "text/train.txt"}
+    assert "testlabel.txt has 2 labels, but no paths" in missing["video/test.txt"]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("image/001.Gray_Gull/d.jpg", "bad_line"),
+        ("image/001.Gray_Gull/d.jpg one", "bad_line"),
+        ("image/001.Gray_Gull/d.jpg -1", "label_outside"),
+        ("x" * 5_000 + " 1", "bad_line"),
+        ("image/201.Gray_Gull/d.jpg 200", "label_outside"),
+        ("image/001.Gray_Gull/d.jpg 7", "label_mismatch"),
+        ("image/Tern/d.jpg 0", "label_mismatch"),
+        ("image/002.Tern/b.jpg 1", "listed_twice"),
+        ("../../etc/passwd 0", "outside_root"),
+        ("/etc/passwd 0", "outside_root"),
+        ("image/../../x.jpg 0", "outside_root"),
+        ("audio/audioimg/Tern/8.png 1", "medium_mismatch"),
+    ],
+)
+def test_pku_leaves_a_bad_line_with_its_reason(lists, line, kind):
+    before = import_pku(lists)
+    with (lists / "list/image/train.txt").open("a") as file:
+        file.write(f"\n{line}\n")
+    harvest = import_pku(lists)
+    [left] = harvest.left
+    assert (left.kind, left.item_id) == (kind, "image/train.txt line 4")
+    assert harvest.items == before.items
+
+
+def test_pku_leaves_a_video_with_several_labels_or_in_both_lists(lists, put):
+    put("list/video/test.txt", "video/m_00001.jpg 0\nvideo/m_00002.jpg 1\nvideo/Tern/x-_y_00099.jpg 1\n")
+    harvest = import_pku(lists)
+    assert Counter(each.kind for each in harvest.left) == {"label_mismatch": 2, "listed_twice": 1}
+
+
+def test_pku_with_the_media_at_hand_leaves_what_is_not_there(lists, put):
+    put("image/001.Gray_Gull/a.jpg")
+    harvest = import_pku(lists)
+    assert [each.kind for each in harvest.left] == ["missing_file", "missing_file"]
+    assert [item.path.name for item in harvest.items if item.medium is Medium.IMAGE] == ["a.jpg"]
+    assert sum("not looked at" in note for note in harvest.notes) == 3
+
+
+def test_pku_notes_labels_that_disagree(lists, put):
+    put("list/image/testlabel.txt", "1\n")
+    assert any("image/testlabel.txt has 1 labels" in note and "1 differ" in note for note in import_pku(lists).notes)
+
+
+def test_pku_of_a_folder_without_lists(tmp_path):
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ImportSourceError, match="Give the folder that holds"):
+            import_pku(folder)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("variant", "images", "train", "left"),
+    [
+        ("fgcrossnet", 5_794, 0, {"missing_list": 5}),
+        ("dbfcnet", 5_792, 15_994, {"medium_mismatch": 11_788}),
+        ("safgcmhn", 5_792, 15_994, {"missing_list": 2}),
+    ],
+)
+def test_pku_counts_of_the_lists_in_the_wild(shared_folder, variant, images, train, left):
+    harvest = import_pku(shared_folder / "data/fgxmedia_lists" / variant)
+    counts = Counter((item.medium, item.split) for item in harvest.items)
+    assert counts[Medium.IMAGE, Split.TEST] == images
+    assert counts[Medium.TEXT, Split.TEST] == 4_000
+    assert counts[Medium.AUDIO, Split.TEST] == 6_000
+    assert sum(count for (_, split), count in counts.items() if split is Split.TRAIN) == train
+    assert Counter(each.kind for each in harvest.left) == left
+    assert len({item.class_name for item in harvest.items}) == 200
+    shared = {each.medium: each.sharing for each in count_shared_groups(harvest.items)}
+    assert shared[Medium.AUDIO] == (1_957 if train else 0)

@@ -1,0 +1,113 @@
+"""Tables of others, mapped by column."""
+
+import pytest
+
+from fieldmark.data.taxonomy import Taxon, Taxonomy
+from fieldmark.datasets.importers.table import import_table
+from fieldmark.errors import ColumnMappingError, ManifestFormatError
+from fieldmark.types import Medium, Split
+
+
+def test_table_of_inaturalist(put, tmp_path):
+    put("1.jpg")
+    table = put(
+        "obs.csv",
+        "id,image_url,scientificName,license,file\n1,https://x.org/1.jpg,Larus canus,CC0,1.jpg\n"
+        "2,https://x.org/2.jpg,Larus canus,CC0,https://x.org/2.jpg\n3,,Larus canus,,gone.jpg\n",
+    )
+    harvest = import_table(table, columns={"class_name": "scientificName", "path": "file", "item_id": "id"})
+    [item] = harvest.items
+    assert (item.item_id, item.class_name, item.medium, item.license) == ("1", "Larus canus", Medium.IMAGE, "CC0")
+    assert dict(item.extra) == {"image_url": "https://x.org/1.jpg"}
+    assert [(each.item_id, each.kind) for each in harvest.left] == [
+        ("line 3", "web_address"),
+        ("line 4", "missing_file"),
+    ]
+    assert item.path == tmp_path / "1.jpg"
+
+
+def test_table_of_xeno_canto_joins_columns(put, tmp_path):
+    put("audio/XC77.ogg")
+    table = put("xc.csv", "id;gen;sp;lic\n77;Larus;canus;CC-BY\n78;Larus;canus;CC-BY\n")
+    harvest = import_table(
+        table,
+        columns={"class_name": "{gen} {sp}", "path": "audio/XC{id}.*", "license": "lic"},
+        values={"medium": "Sound"},
+    )
+    [item] = harvest.items
+    assert (item.class_name, item.medium, item.path) == ("Larus canus", Medium.AUDIO, tmp_path / "audio/XC77.ogg")
+    assert [each.kind for each in harvest.left] == ["missing_file"]
+
+
+def test_table_of_macaulay_reads_media_in_its_words(put):
+    put("media/ML1.jpg")
+    put("media/ML2.ogg")
+    table = put(
+        "ml.tsv", "ML Catalog Number\tFormat\tCommon Name\n1\tPhoto\tMew Gull\n2\tAudio\tMew Gull\n3\tAudio\tX\n"
+    )
+    harvest = import_table(
+        table,
+        columns={"medium": "Format", "class_name": "Common Name", "path": "ML{ML Catalog Number}.*"},
+        media=table.parent / "media",
+        taxonomy=Taxonomy((Taxon("Common_Gull", synonyms=("Mew Gull",)),)),
+    )
+    assert [(item.medium, item.class_name) for item in harvest.items] == [
+        (Medium.IMAGE, "Common_Gull"),
+        (Medium.AUDIO, "Common_Gull"),
+    ]
+
+
+def test_table_leaves_bad_rows_with_their_reason(put):
+    put("a.jpg")
+    put("b.jpg")
+    table = put(
+        "t.csv",
+        "item_id,path,split\n1,a.jpg,Training\n1,b.jpg,test\n2,../../etc/passwd,test\n3,/etc/passwd,test\n4,b.jpg\n"
+        "5,b.jpg,spring\n6,,test\n",
+    )
+    harvest = import_table(table)
+    assert [(item.item_id, item.split) for item in harvest.items] == [("1", Split.TRAIN)]
+    assert [each.kind for each in harvest.left] == [
+        "repeated_id",
+        "outside_root",
+        "outside_root",
+        "bad_row",
+        "bad_row",
+        "bad_row",
+    ]
+
+
+def test_table_takes_texts_and_absolute_paths_under_the_folder(put, tmp_path):
+    put("a.jpg")
+    table = put("t.csv", f"what,where,who\nA gull.,,Gull\n,{tmp_path}/a.jpg,Gull\n")
+    harvest = import_table(table, columns={"text": "what", "path": "where", "class_name": "who"})
+    assert [item.medium for item in harvest.items] == [Medium.TEXT, Medium.IMAGE]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"class_name": "scientific_nam"}, "Did you mean 'scientific_name'"),
+        ({"clas_name": "scientific_name"}, "Did you mean 'class_name'"),
+        ({"path": "{id}/{nowhere}.jpg"}, "names no column"),
+    ],
+)
+def test_table_refuses_a_mapping_of_what_is_not_there(columns, message, put):
+    with pytest.raises(ColumnMappingError, match=message):
+        import_table(put("t.csv", "id,path,scientific_name\n"), columns=columns)
+
+
+def test_table_that_is_none(tmp_path):
+    with pytest.raises(ManifestFormatError):
+        import_table(tmp_path / "nowhere.csv")
+
+
+def test_table_says_what_it_does_not_tell(put):
+    put("a.jpg")
+    put("b.jpg")
+    table = put("t.csv", "file,name\na.jpg,Veery\nb.jpg,\n")
+    harvest = import_table(table, columns={"path": "file", "class_name": "name"})
+    assert "1 of 2 items have no class." in harvest.notes
+    harvest = import_table(table)
+    assert not harvest.items
+    assert any("No column says where the items are" in note for note in harvest.notes)
