@@ -52,16 +52,16 @@ def main() -> None:
 
 def train(manifest: Path, run: Path, *, config: str, overrides: list[str]) -> float:
     """Seconds that training takes with a cache of its own."""
-    host = fieldmark.Host(cache=run.with_name(f"{run.name}.cache"))
+    runtime = fieldmark.Runtime(cache=run.with_name(f"{run.name}.cache"))
     started = time.monotonic()
-    fieldmark.train(manifest, out=run, config=fieldmark.load_config(config, overrides=overrides), host=host)
+    fieldmark.train(manifest, out=run, config=fieldmark.load_config(config, overrides=overrides), runtime=runtime)
     return time.monotonic() - started
 
 
 def measure(manifest: Path, run: Path) -> Evaluation:
     """The run on the test split."""
-    host = fieldmark.Host(cache=run.with_name(f"{run.name}.cache"))
-    fieldmark.embed(manifest, checkpoint=run, out=run / "test", host=host)
+    runtime = fieldmark.Runtime(cache=run.with_name(f"{run.name}.cache"))
+    fieldmark.embed(manifest, checkpoint=run, out=run / "test", runtime=runtime)
     return fieldmark.evaluate(run / "test")
 
 

@@ -97,7 +97,7 @@ def read_features(manifest: Path, config: fieldmark.Config) -> Table:
     media = {item.medium for item in items}
     model = new_model(config, class_names=class_names, media=media, device=torch.device("cpu"))
     kept, features = [], {}
-    for encoded in encode_items(items, model=model, host=fieldmark.Host.from_environment(), task="features"):
+    for encoded in encode_items(items, model=model, runtime=fieldmark.Runtime.from_environment(), task="features"):
         if not isinstance(encoded, Failure):
             kept.append(encoded.item)
             features[encoded.item.item_id] = encoded.inputs.mean(dim=0)

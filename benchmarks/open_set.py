@@ -19,12 +19,13 @@ import numpy as np
 import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
-from fieldmark.embedding import FailureLog, Host, embed_items, read_words
+from fieldmark.embedding import FailureLog, embed_items, read_words
 from fieldmark.gallery.search.calibration import Calibration, sigmoid
 from fieldmark.gallery.search.fitting import Judgment, TextReader, fit_judgment, item_scores
 from fieldmark.gallery.search.fusion import Voice, combined_logit
 from fieldmark.gallery.search.open_set import THRESHOLD, answer, evidence
 from fieldmark.gallery.search.result import UNLIKELY
+from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 from fieldmark.workflows.judge import text_parts
@@ -149,12 +150,12 @@ def items_of(embeddings: Embeddings) -> ItemRows:
 
 def model_of(folder: Path) -> Model:
     """The model of an embeddings folder."""
-    return load_model(find_checkpoint(folder.parent / "run"), device=Host.from_environment().torch_device())
+    return load_model(find_checkpoint(folder.parent / "run"), device=Runtime.from_environment().torch_device())
 
 
 def reader_of(model: Model) -> TextReader:
     """As `index` has texts read."""
-    return lambda items: text_parts(items, model=model, host=Host.from_environment())
+    return lambda items: text_parts(items, model=model, runtime=Runtime.from_environment())
 
 
 def words_of(item: Item, model: Model) -> tuple[str, ...]:
@@ -420,8 +421,8 @@ def cut_texts(table: Table, count: int | None, *, model: Model) -> list[tuple[in
         start = 0 if count is None else int(rng.integers(len(words) - count + 1))
         places.append((place, count or len(words)))
         cut.append(Item(str(place), Medium.TEXT, text=" ".join(words[start:][: count or len(words)])))
-    log = FailureLog(total=len(cut), allowed_share=0.0, reporter=Host.from_environment().reporter)
-    blocks = embed_items(cut, model=model, host=Host.from_environment(), failures=log)
+    log = FailureLog(total=len(cut), allowed_share=0.0, reporter=Runtime.from_environment().reporter)
+    blocks = embed_items(cut, model=model, runtime=Runtime.from_environment(), failures=log)
     rows = np.concatenate([embeddings.embedding for embeddings, _ in blocks])
     return [(place, words, row) for (place, words), row in zip(places, rows, strict=True)]
 

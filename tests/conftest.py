@@ -13,7 +13,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     # Imported in the fixtures: modules loaded before pytest is configured escape the check of tensor axes.
-    from fieldmark import Config, Host, Item, Medium, Split
+    from fieldmark import Config, Item, Medium, Runtime, Split
 
 # A time limit for each example would make the outcome depend on how busy the machine is.
 settings.register_profile("without_deadline", deadline=None)
@@ -60,11 +60,11 @@ def toy_config(toy_overrides: tuple[str, ...]) -> "Config":
 
 
 @pytest.fixture(scope="session")
-def toy_host(tmp_path_factory: pytest.TempPathFactory) -> "Host":
+def toy_runtime(tmp_path_factory: pytest.TempPathFactory) -> "Runtime":
     """The CPU, and a feature cache of its own."""
-    from fieldmark import Host
+    from fieldmark import Runtime
 
-    return Host(cache=tmp_path_factory.mktemp("cache"), device="cpu")
+    return Runtime(cache=tmp_path_factory.mktemp("cache"), device="cpu")
 
 
 @pytest.fixture(scope="session")
@@ -76,27 +76,27 @@ def toy_manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def toy_run(toy_manifest: Path, toy_config: "Config", toy_host: "Host") -> Path:
+def toy_run(toy_manifest: Path, toy_config: "Config", toy_runtime: "Runtime") -> Path:
     """FGCrossNet trained on the toy set. Only to be read."""
     from fieldmark import train
 
-    return train(toy_manifest, out=toy_manifest.parents[1] / "run", config=toy_config, host=toy_host).run
+    return train(toy_manifest, out=toy_manifest.parents[1] / "run", config=toy_config, runtime=toy_runtime).run
 
 
 @pytest.fixture(scope="session")
-def toy_embeddings(toy_manifest: Path, toy_run: Path, toy_host: "Host") -> Path:
+def toy_embeddings(toy_manifest: Path, toy_run: Path, toy_runtime: "Runtime") -> Path:
     """Embeddings of the test split. Only to be read."""
     from fieldmark import embed
 
-    return embed(toy_manifest, checkpoint=toy_run, out=toy_run.with_name("embeddings"), host=toy_host).folder
+    return embed(toy_manifest, checkpoint=toy_run, out=toy_run.with_name("embeddings"), runtime=toy_runtime).folder
 
 
 @pytest.fixture(scope="session")
-def toy_gallery(toy_manifest: Path, toy_run: Path, toy_host: "Host") -> Path:
+def toy_gallery(toy_manifest: Path, toy_run: Path, toy_runtime: "Runtime") -> Path:
     """A gallery of the whole toy set. Only to be read."""
     from fieldmark import index
 
-    return index(toy_manifest, checkpoint=toy_run, gallery=toy_run.with_name("gallery"), host=toy_host).gallery
+    return index(toy_manifest, checkpoint=toy_run, gallery=toy_run.with_name("gallery"), runtime=toy_runtime).gallery
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark import Host, Item, Medium, Split, load_config
+from fieldmark import Item, Medium, Runtime, Split, load_config
 from fieldmark.build import Model, new_model
 from fieldmark.data.features import FeatureStore
 from fieldmark.embedding import (
@@ -71,12 +71,12 @@ def texts(count: int) -> list[Item]:
     return [Item(str(place), Medium.TEXT, text="x" * (place + 1)) for place in range(count)]
 
 
-def test_encode_items_keeps_the_order_of_items_and_failures(shared_space_config, toy_host):
+def test_encode_items_keeps_the_order_of_items_and_failures(shared_space_config, toy_runtime):
     items = texts(BLOCK_ITEMS + 10)
     items[3] = Item("gone", Medium.TEXT, path=Path("nowhere.txt"))
     items[BLOCK_ITEMS + 2] = Item("blank", Medium.TEXT, text="  ")
     model = model_of(CountingEncoder(is_costly=False), shared_space_config)
-    found = list(encode_items(items, model=model, host=toy_host, task="encode"))
+    found = list(encode_items(items, model=model, runtime=toy_runtime, task="encode"))
     assert [each.item_id if isinstance(each, Failure) else each.item.item_id for each in found] == [
         item.item_id for item in items
     ]
@@ -90,29 +90,32 @@ def test_encode_items_keeps_the_order_of_items_and_failures(shared_space_config,
 
 def test_encode_items_asks_the_encoder_once_for_each_content(shared_space_config, tmp_path):
     items = texts(BLOCK_ITEMS + 10)
-    host = Host(cache=tmp_path)
+    runtime = Runtime(cache=tmp_path)
     first, second, other = CountingEncoder(), CountingEncoder(), CountingEncoder(fingerprint="changed")
-    cold = list(encode_items(items, model=model_of(first, shared_space_config), host=host, task="encode"))
-    warm = list(encode_items(items, model=model_of(second, shared_space_config), host=host, task="encode"))
+    cold = list(encode_items(items, model=model_of(first, shared_space_config), runtime=runtime, task="encode"))
+    warm = list(encode_items(items, model=model_of(second, shared_space_config), runtime=runtime, task="encode"))
     assert sum(first.calls) == len(items)
     assert max(first.calls) <= CHUNK_SEGMENTS
     assert second.calls == []
     assert all(torch.equal(before.inputs, after.inputs) for before, after in zip(cold, warm, strict=True))
     assert all(np.isnan(after.start_seconds).all() for after in warm)
-    list(encode_items(items[:3], model=model_of(other, shared_space_config), host=host, task="encode"))
+    list(encode_items(items[:3], model=model_of(other, shared_space_config), runtime=runtime, task="encode"))
     assert sum(other.calls) == 3
 
 
 def test_encode_items_keeps_nothing_of_cheap_encoders(shared_space_config, tmp_path):
     model = model_of(CountingEncoder(is_costly=False), shared_space_config)
-    list(encode_items(texts(3), model=model, host=Host(cache=tmp_path), task="encode"))
+    list(encode_items(texts(3), model=model, runtime=Runtime(cache=tmp_path), task="encode"))
     assert FeatureStore(tmp_path).size().item_count == 0
 
 
 def test_encode_items_keeps_what_a_stopped_run_has_done(shared_space_config, tmp_path):
     encoder = CountingEncoder()
     run = encode_items(
-        texts(2 * BLOCK_ITEMS), model=model_of(encoder, shared_space_config), host=Host(cache=tmp_path), task="encode"
+        texts(2 * BLOCK_ITEMS),
+        model=model_of(encoder, shared_space_config),
+        runtime=Runtime(cache=tmp_path),
+        task="encode",
     )
     next(run)
     run.close()
@@ -128,22 +131,22 @@ def test_encode_item_raises_what_is_wrong_with_it(shared_space_config, broken):
         encode_item(replace(text, medium=Medium.AUDIO), model=model)
 
 
-def test_encode_items_hands_on_what_is_no_fault_of_a_file(shared_space_config, toy_host):
+def test_encode_items_hands_on_what_is_no_fault_of_a_file(shared_space_config, toy_runtime):
     class FailingEncoder(CountingEncoder):
         def encode(self, segments) -> torch.Tensor:
             raise MemoryError
 
     model = model_of(FailingEncoder(), shared_space_config)
     with pytest.raises(MemoryError):
-        list(encode_items(texts(200), model=model, host=Host(), task="encode"))
+        list(encode_items(texts(200), model=model, runtime=Runtime(), task="encode"))
 
 
-def test_embed_items_gives_blocks_of_whole_items(toy_run, toy_items, toy_host):
+def test_embed_items_gives_blocks_of_whole_items(toy_run, toy_items, toy_runtime):
     from fieldmark.build import load_model
 
     log = FailureLog(total=72, allowed_share=0.0, reporter=SilentReporter())
     model = load_model(toy_run, device=torch.device("cpu"))
-    blocks = list(embed_items(toy_items, model=model, host=toy_host, failures=log))
+    blocks = list(embed_items(toy_items, model=model, runtime=toy_runtime, failures=log))
     assert [len(hashes) for _, hashes in blocks] == [64, 8]
     ordered = [item.item_id for embeddings, _ in blocks for item in dict.fromkeys(embeddings.items)]
     assert ordered == [item.item_id for item in toy_items]
@@ -192,29 +195,29 @@ def test_keep_supported_says_what_it_leaves_out(toy_items, make_reporter):
 def test_host_reads_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path))
     monkeypatch.setenv("FIELDMARK_DEVICE", "cpu")
-    assert Host.from_environment().cache == tmp_path
-    assert Host.from_environment().torch_device() == torch.device("cpu")
+    assert Runtime.from_environment().cache == tmp_path
+    assert Runtime.from_environment().torch_device() == torch.device("cpu")
     monkeypatch.setenv("FIELDMARK_CACHE", "")
     monkeypatch.setenv("FIELDMARK_DEVICE", "")
-    assert Host.from_environment().cache == Path("~/.cache/fieldmark").expanduser()
-    assert Host.from_environment().device is None
+    assert Runtime.from_environment().cache == Path("~/.cache/fieldmark").expanduser()
+    assert Runtime.from_environment().device is None
 
 
 def test_host_refuses_a_device_that_is_not_here():
     with pytest.raises(DeviceError, match="FIELDMARK_DEVICE"):
-        Host(device="nonsense").torch_device()
+        Runtime(device="nonsense").torch_device()
 
 
-def test_a_trained_model_takes_the_media_it_was_trained_on(toy_items, toy_config, toy_host, tmp_path):
+def test_a_trained_model_takes_the_media_it_was_trained_on(toy_items, toy_config, toy_runtime, tmp_path):
     from fieldmark import Gallery, index, train, write_manifest
 
     kept = [item for item in toy_items if item.medium in (Medium.IMAGE, Medium.TEXT)]
     write_manifest(kept, tmp_path / "two.csv")
-    run = train(tmp_path / "two.csv", out=tmp_path / "run", config=toy_config, host=toy_host).run
+    run = train(tmp_path / "two.csv", out=tmp_path / "run", config=toy_config, runtime=toy_runtime).run
     write_manifest(toy_items, tmp_path / "all.csv")
-    report = index(tmp_path / "all.csv", checkpoint=run, gallery=tmp_path / "gallery", host=toy_host)
+    report = index(tmp_path / "all.csv", checkpoint=run, gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert report.counts == {"image": 18, "text": 18, "video": 0, "audio": 0}
     clip = next(item for item in toy_items if item.medium is Medium.VIDEO)
     with pytest.raises(MediumNotSupportedError, match="takes no video; it takes image, text"):
-        Gallery.open(tmp_path / "gallery", host=toy_host).search(clip)
+        Gallery.open(tmp_path / "gallery", runtime=toy_runtime).search(clip)
     assert load_config(run / "config.toml") == toy_config

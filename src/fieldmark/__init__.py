@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from fieldmark.data.manifest import read_manifest, write_manifest
     from fieldmark.datasets.aviary.synthesis import synthesize
     from fieldmark.datasets.check import check
-    from fieldmark.embedding import Host
     from fieldmark.errors import FieldmarkError
+    from fieldmark.runtime import Runtime
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
     from fieldmark.workflows.checkpoint_export import export_onnx
     from fieldmark.workflows.checkpoint_import import import_checkpoint
@@ -31,9 +31,9 @@ __all__ = [
     "FieldmarkError",
     "Gallery",
     "Hit",
-    "Host",
     "Item",
     "Medium",
+    "Runtime",
     "Segment",
     "Split",
     "__version__",
@@ -68,7 +68,7 @@ _HOMES = {
     "datasets.check": ("check",),
     "workflows.demo": ("run_demo",),
     "workflows.embed": ("embed",),
-    "embedding": ("Host",),
+    "runtime": ("Runtime",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
     "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),

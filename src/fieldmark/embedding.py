@@ -1,14 +1,12 @@
 """The road every verb shares: items to encoded segments to embeddings; costly features are computed once."""
 
 import logging
-import os
 import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -19,8 +17,9 @@ from torch import Tensor, nn
 from fieldmark.build import Model
 from fieldmark.data.features import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
-from fieldmark.errors import DeviceError, MediaError, TooManyFailuresError
+from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Decoding,
     Embeddings,
@@ -30,7 +29,6 @@ from fieldmark.types import (
     Medium,
     Reporter,
     Segment,
-    SilentReporter,
     TextContent,
 )
 
@@ -40,42 +38,6 @@ BLOCK_ITEMS = 64
 """Items between two writes of the feature cache: the most work that a crash costs."""
 CHUNK_SEGMENTS = 32
 """Segments encoded in one call; twice as many may wait, so a recording of any length fits in memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What the machine offers a verb.
-
-    Args:
-        device: A torch device; None takes the GPU where there is one, else the CPU.
-        cache: Folder for computed features; None keeps none.
-    """
-
-    reporter: Reporter = field(default_factory=SilentReporter)
-    cache: Path | None = None
-    device: str | None = None
-
-    @classmethod
-    def from_environment(cls, reporter: Reporter | None = None) -> "Host":
-        """The host as FIELDMARK_CACHE and FIELDMARK_DEVICE describe it."""
-        # An empty variable counts as unset.
-        cache = Path(os.environ.get("FIELDMARK_CACHE") or "~/.cache/fieldmark").expanduser()
-        return cls(
-            reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
-        )
-
-    def torch_device(self) -> torch.device:
-        """Where networks run.
-
-        Raises:
-            DeviceError: There is no such device here.
-        """
-        if self.device is None:
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            return torch.empty(0, device=self.device).device
-        except (RuntimeError, AssertionError) as error:
-            raise DeviceError(name=self.device, reason=str(error).splitlines()[0]) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +141,14 @@ def encode_items(
     items: Sequence[Item],
     *,
     model: Model,
-    host: Host,
+    runtime: Runtime,
     task: str,
 ) -> Iterator[EncodedItem | Failure]:
     """What the network reads of each item, in the items' order; a file that cannot be used gives its failure.
 
-    Features of costly encoders are looked up in the host's cache, and written to it after every block of items.
+    Features of costly encoders are looked up in the runtime's cache, and written to it after every block of items.
     """
-    store = FeatureStore(host.cache) if host.cache is not None else None
+    store = FeatureStore(runtime.cache) if runtime.cache is not None else None
     done = 0
     for start in range(0, len(items), BLOCK_ITEMS):
         block = items[start : start + BLOCK_ITEMS]
@@ -197,12 +159,12 @@ def encode_items(
             for place, result in zip(places, encoded, strict=True):
                 results[place] = result
                 done += 1
-                host.reporter.step(task, done=done, total=len(items), note=medium.value)
+                runtime.reporter.step(task, done=done, total=len(items), note=medium.value)
         yield from (results[place] for place in range(len(block)))
 
 
 def embed_items(
-    items: Sequence[Item], *, model: Model, host: Host, failures: FailureLog
+    items: Sequence[Item], *, model: Model, runtime: Runtime, failures: FailureLog
 ) -> Iterator[tuple[Embeddings, dict[str, str]]]:
     """Embeddings of items in blocks, in their order, each block with its content hashes by item id.
 
@@ -210,7 +172,7 @@ def embed_items(
         TooManyFailuresError: More items than allowed cannot be used.
     """
     block: list[EncodedItem] = []
-    for encoded in encode_items(items, model=model, host=host, task="embed"):
+    for encoded in encode_items(items, model=model, runtime=runtime, task="embed"):
         if isinstance(encoded, Failure):
             failures.add(encoded)
             continue

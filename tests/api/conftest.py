@@ -11,11 +11,11 @@ import pytest
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
-    from fieldmark import Host
+    from fieldmark import Runtime
 
 
 @pytest.fixture(scope="session")
-def serve(toy_gallery: Path, toy_host: "Host") -> Iterator[Callable[..., "TestClient"]]:
+def serve(toy_gallery: Path, toy_runtime: "Runtime") -> Iterator[Callable[..., "TestClient"]]:
     """Makes clients of a server of the toy gallery; each may have limits, a token and sources of its own."""
     from starlette.testclient import TestClient
 
@@ -31,7 +31,7 @@ def serve(toy_gallery: Path, toy_host: "Host") -> Iterator[Callable[..., "TestCl
         options = ServeOptions(
             limits=ServeLimits(**limits), access=Access(token, frozenset(host_names)), sources=sources or {}
         )
-        service = Service(Gallery.open(folder, host=toy_host), options=options, host=toy_host)
+        service = Service(Gallery.open(folder, runtime=toy_runtime), options=options, runtime=toy_runtime)
         services.append(service)
         return TestClient(create_app(service), base_url="http://127.0.0.1", raise_server_exceptions=True)
 

@@ -58,7 +58,7 @@ def test_statistics_add_up(client, toy_items, toy_gallery):
 
 
 def test_the_map_has_each_item_once_and_is_drawn_anew_once_items_come(
-    serve, own_gallery, toy_items, toy_host, tmp_path
+    serve, own_gallery, toy_items, toy_runtime, tmp_path
 ):
     client = serve(folder=own_gallery)
     first = client.get("/v1/map").json()
@@ -67,5 +67,5 @@ def test_the_map_has_each_item_once_and_is_drawn_anew_once_items_come(
     assert client.get("/v1/map").json() == first
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "new.txt").write_text("a bird seen at dusk", encoding="utf-8")
-    index(tmp_path / "notes", gallery=own_gallery, host=toy_host)
+    index(tmp_path / "notes", gallery=own_gallery, runtime=toy_runtime)
     assert client.get("/v1/map").json()["item_count"] == len(toy_items) + 1

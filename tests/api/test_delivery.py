@@ -109,11 +109,11 @@ def test_a_file_that_is_no_file_is_refused_at_once(tmp_path):
         open_media(Item("item", Medium.TEXT, text="words"))
 
 
-def test_a_file_that_has_gone_is_told_without_its_path(serve, own_gallery, toy_items, toy_host, tmp_path):
+def test_a_file_that_has_gone_is_told_without_its_path(serve, own_gallery, toy_items, toy_runtime, tmp_path):
     song = next(item for item in toy_items if item.medium is Medium.AUDIO)
     (tmp_path / "songs").mkdir()
     shutil.copy(song.path, tmp_path / "songs" / "lost.flac")
-    index(tmp_path / "songs", gallery=own_gallery, host=toy_host)
+    index(tmp_path / "songs", gallery=own_gallery, runtime=toy_runtime)
     (tmp_path / "songs" / "lost.flac").unlink()
     client = serve(folder=own_gallery)
     [item_id] = [i["item_id"] for i in client.get("/v1/items?limit=500").json()["items"] if i["name"] == "lost.flac"]
@@ -123,13 +123,15 @@ def test_a_file_that_has_gone_is_told_without_its_path(serve, own_gallery, toy_i
         assert str(tmp_path) not in answer.text
 
 
-def test_an_id_full_of_tricks_is_only_an_id(serve, toy_items, toy_run, toy_host, tmp_path):
+def test_an_id_full_of_tricks_is_only_an_id(serve, toy_items, toy_run, toy_runtime, tmp_path):
     photo = next(item for item in read_manifest(toy_run.with_name("aviary") / "manifest.csv") if item.medium == "image")
     tricky = ["../../etc/passwd", "/etc/passwd", "a b?c#d", "<script>alert(1)</script>", "it's; DROP TABLE"]
     shutil.copy(photo.path, tmp_path / "photo.jpg")
     items = [Item(each, Medium.IMAGE, path=tmp_path / "photo.jpg", class_name="<b>bold</b>") for each in tricky]
     write_manifest(items, tmp_path / "manifest.csv")
-    gallery = index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host).gallery
+    gallery = index(
+        tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime
+    ).gallery
     client = serve(folder=gallery)
     listed = client.get("/v1/items").json()["items"]
     assert {item["item_id"] for item in listed} == set(tricky)

@@ -20,11 +20,11 @@ def ids_of(answer):
     return [hit["item_id"] for hit in answer.json()["hits"]]
 
 
-def test_marks_rank_as_the_library_ranks_with_them(client, toy_gallery, toy_host, toy_items):
+def test_marks_rank_as_the_library_ranks_with_them(client, toy_gallery, toy_runtime, toy_items):
     liked, disliked = ([item.item_id for item in toy_items[start : start + 3]] for start in (0, 30))
     marks = {"relevant": liked, "irrelevant": disliked}
     met = ids_of(client.post("/v1/search", json={**SEARCH, "marks": marks}))
-    gallery = Gallery.open(toy_gallery, host=toy_host)
+    gallery = Gallery.open(toy_gallery, runtime=toy_runtime)
     text = Item("query", Medium.TEXT, text=SEARCH["queries"][0]["text"])
     found = gallery.search(text, k=60, marks=Marks(frozenset(liked), frozenset(disliked)))
     assert met == [hit.item_id for hit in found.hits]

@@ -12,8 +12,8 @@ def file_part(path, name=None):
 
 
 @pytest.fixture(scope="module")
-def gallery(toy_gallery, toy_host):
-    return Gallery.open(toy_gallery, host=toy_host)
+def gallery(toy_gallery, toy_runtime):
+    return Gallery.open(toy_gallery, runtime=toy_runtime)
 
 
 @pytest.mark.parametrize("medium", list(Medium))

@@ -11,19 +11,19 @@ from fieldmark.gallery.labels import CLASSES_NAME, list_classes, restore_classes
 
 
 @pytest.fixture
-def gallery(toy_gallery, toy_host, tmp_path):
+def gallery(toy_gallery, toy_runtime, tmp_path):
     shutil.copytree(toy_gallery, tmp_path / "gallery")
-    return Gallery.open(tmp_path / "gallery", host=toy_host)
+    return Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
 
 
 def label(gallery, item_id):
     return gallery.index.get(item_id).items[0].class_name
 
 
-def test_saved_class_is_there_for_who_opens_the_gallery_later(gallery, toy_items, toy_host):
+def test_saved_class_is_there_for_who_opens_the_gallery_later(gallery, toy_items, toy_runtime):
     chosen = [item.item_id for item in toy_items[:3]]
     save_class(gallery.folder, gallery.index, class_name=" Odd one ", item_ids=chosen)
-    again = Gallery.open(gallery.folder, host=toy_host)
+    again = Gallery.open(gallery.folder, runtime=toy_runtime)
     assert {label(again, item_id) for item_id in chosen} == {"Odd one"}
     result = again.search("odd-ONE", k=3)
     assert result.class_name == "Odd one"
@@ -42,23 +42,23 @@ def test_saved_class_leaves_all_else_of_an_item(gallery, toy_items):
 
 
 def test_saved_class_survives_another_index_of_a_folder_without_labels(
-    toy_run, toy_items, toy_host, tmp_path, toy_gallery
+    toy_run, toy_items, toy_runtime, tmp_path, toy_gallery
 ):
     photos = tmp_path / "photos"
     photos.mkdir()
     for item in [item for item in toy_items if item.medium is Medium.IMAGE][:4]:
         shutil.copy(item.path, photos)
-    index(photos, checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
-    opened = Gallery.open(tmp_path / "gallery", host=toy_host)
+    index(photos, checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    opened = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     [first, second, *_] = opened.index.items(limit=4)
     ids = [first.item.item_id, second.item.item_id]
     save_class(opened.folder, opened.index, class_name="Odd one", item_ids=ids)
-    report = index(photos, gallery=tmp_path / "gallery", host=toy_host)
+    report = index(photos, gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert (report.added_count, report.unchanged_count) == (0, 4)
     assert [label(opened, item_id) for item_id in ids] == ["Odd one"] * 2
     # A file with other content is indexed anew, without a label, and gets its class again.
     shutil.copy(second.item.path, first.item.path)
-    assert index(photos, gallery=tmp_path / "gallery", host=toy_host).added_count == 1
+    assert index(photos, gallery=tmp_path / "gallery", runtime=toy_runtime).added_count == 1
     assert label(opened, ids[0]) == "Odd one"
 
 
@@ -102,15 +102,15 @@ def test_saved_classes_that_are_damaged(gallery):
         list_classes(gallery.folder)
 
 
-def test_index_reads_the_taxonomy_beside_a_manifest(toy_items, toy_run, toy_host, tmp_path):
+def test_index_reads_the_taxonomy_beside_a_manifest(toy_items, toy_run, toy_runtime, tmp_path):
     some = [item for item in toy_items if item.medium is Medium.TEXT and item.split is Split.TEST]
     write_manifest(some, tmp_path / "manifest.csv")
     name = some[0].class_name
     (tmp_path / "taxonomy.csv").write_text(
         f"class_name,scientific_name,synonyms\n{name},Rara avis,Old Bill; Ol' Bill\n"
     )
-    index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
-    opened = Gallery.open(tmp_path / "gallery", host=toy_host)
+    index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    opened = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     for text in ("rara avis", "OLD BILL", "Ol Bill", name.replace("_", " ").lower()):
         result = opened.search(text, k=1)
         assert (result.class_name, result.hits[0].class_name) == (name, name)

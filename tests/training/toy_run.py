@@ -16,7 +16,7 @@ from fieldmark.training.loop import train
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.passes import Execution, Passes
 from fieldmark.training.step import WeightedLoss
-from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
+from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
 
 CLASS_COUNT, DIM = 3, 8
@@ -229,7 +229,7 @@ def run(
         provenance=provenance,
         folder=folder,
         resume=resume,
-        host=TrainingHost(reporter or Lines(), group or Group()),
+        runtime=TrainingRuntime(reporter or Lines(), group or Group()),
     )
 
 

@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-    from fieldmark import Host
+    from fieldmark import Runtime
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 CHROMIUM_OPTIONS = (
@@ -56,7 +56,7 @@ def hostile_gallery(toy_gallery: Path, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def served(toy_host: "Host") -> Iterator[Callable[..., str]]:
+def served(toy_runtime: "Runtime") -> Iterator[Callable[..., str]]:
     """Serves galleries from threads; gives the address of each, without a slash at its end."""
     import uvicorn
 
@@ -69,7 +69,7 @@ def served(toy_host: "Host") -> Iterator[Callable[..., str]]:
 
     def serve(folder: Path, *, token: str | None = None, sources: dict[str, Path] | None = None) -> str:
         options = ServeOptions(access=access_to("127.0.0.1", token=token), sources=sources or {})
-        service = Service(Gallery.open(folder, host=toy_host), options=options, host=toy_host)
+        service = Service(Gallery.open(folder, runtime=toy_runtime), options=options, runtime=toy_runtime)
         listener = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="error", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

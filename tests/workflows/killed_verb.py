@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from fieldmark import Host
+from fieldmark import Runtime
 
 
 class Killer:
@@ -26,20 +26,20 @@ class Killer:
 
 def main(task: str, step: str, verb: str, *arguments: str) -> None:
     torch.set_num_threads(1)
-    host = Host(reporter=Killer(task, int(step)), device="cpu")
+    runtime = Runtime(reporter=Killer(task, int(step)), device="cpu")
     match verb, arguments:
         case "train", [manifest, config, out]:
             from fieldmark import load_config, train
 
-            train(Path(manifest), out=Path(out), config=load_config(config), resume=True, host=host)
+            train(Path(manifest), out=Path(out), config=load_config(config), resume=True, runtime=runtime)
         case "embed", [manifest, run, out]:
             from fieldmark import embed
 
-            embed(Path(manifest), checkpoint=Path(run), out=Path(out), split="all", host=host)
+            embed(Path(manifest), checkpoint=Path(run), out=Path(out), split="all", runtime=runtime)
         case "index", [source, run, gallery]:
             from fieldmark import index
 
-            index(Path(source), checkpoint=Path(run), gallery=Path(gallery), host=host)
+            index(Path(source), checkpoint=Path(run), gallery=Path(gallery), runtime=runtime)
 
 
 if __name__ == "__main__":

@@ -68,10 +68,10 @@ def test_export_is_described(exported_run, toy_run):
 
 @pytest.mark.parametrize("trunk", [[], ["model.uniform_trunk=true"]], ids=["own_heads", "uniform_trunk"])
 def test_exported_shared_space_gives_what_torch_gives(
-    toy_manifest, toy_host, shared_space_files, tmp_path_factory, tmp_path, trunk
+    toy_manifest, toy_runtime, shared_space_files, tmp_path_factory, tmp_path, trunk
 ):
     config = load_config(shared_space_files / "config.toml", overrides=trunk)
-    run = train(toy_manifest, out=tmp_path / "run", config=config, host=toy_host).run
+    run = train(toy_manifest, out=tmp_path / "run", config=config, runtime=toy_runtime).run
     report = export_onnx(run, folder=tmp_path / "onnx")
     assert {file.medium: file.shape for file in report.files} == {
         Medium.IMAGE: (48,),

@@ -63,11 +63,11 @@ def released(tmp_path_factory):
     return folder, logits
 
 
-def test_imported_network_gives_the_logits_of_the_released_one_from_files(released, toy_host):
+def test_imported_network_gives_the_logits_of_the_released_one_from_files(released, toy_runtime):
     folder, expected = released
     report = import_checkpoint(folder / "model.pkl", out=folder / "run")
     assert (report.size.depth, report.size.class_count, report.has_class_names) == (50, 200, False)
-    embed(folder / "manifest.csv", checkpoint=folder / "run", out=folder / "embeddings", host=toy_host)
+    embed(folder / "manifest.csv", checkpoint=folder / "run", out=folder / "embeddings", runtime=toy_runtime)
     found, _ = read_embeddings(folder / "embeddings")
     names = {
         "photo": ["photo.png"],
@@ -122,14 +122,14 @@ def test_import_reads_as_the_released_code_reads(small_state, save, tmp_path):
     assert len(receipt["imported"]["sha256"]) == 64
 
 
-def test_imported_run_is_embedded_evaluated_and_indexed(small_state, save, tmp_path, toy_manifest, toy_host):
+def test_imported_run_is_embedded_evaluated_and_indexed(small_state, save, tmp_path, toy_manifest, toy_runtime):
     names = tmp_path / "classes.txt"
     names.write_text("1 001.Blue\n2 002.Red\n3 003.Green\n")
     run = import_checkpoint(save(small_state), out=tmp_path / "run", classes=names).run
     assert load_checkpoint(run).provenance.class_names == ("Blue", "Red", "Green")
-    embed(toy_manifest, checkpoint=run, out=tmp_path / "embeddings", host=toy_host)
+    embed(toy_manifest, checkpoint=run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert evaluate(tmp_path / "embeddings", protocol="paper").bi_modality > 0
-    index(toy_manifest, checkpoint=run, gallery=tmp_path / "gallery", host=toy_host)
+    index(toy_manifest, checkpoint=run, gallery=tmp_path / "gallery", runtime=toy_runtime)
 
 
 def test_import_without_counters_and_in_half_precision(small_state, save, tmp_path):

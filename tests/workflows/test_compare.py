@@ -131,10 +131,10 @@ def test_compare_refuses_items_of_another_class(toy_embeddings, tmp_path):
         compare(toy_embeddings, tmp_path / "other")
 
 
-def test_compare_of_one_medium_has_the_direction_to_all_alone(toy_manifest, toy_run, toy_host, tmp_path):
+def test_compare_of_one_medium_has_the_direction_to_all_alone(toy_manifest, toy_run, toy_runtime, tmp_path):
     images = [item for item in read_manifest(toy_manifest) if item.medium is Medium.IMAGE]
     write_manifest(images, tmp_path / "images.csv")
-    embed(tmp_path / "images.csv", checkpoint=toy_run, out=tmp_path / "images", host=toy_host)
+    embed(tmp_path / "images.csv", checkpoint=toy_run, out=tmp_path / "images", runtime=toy_runtime)
     report = compare(tmp_path / "images", tmp_path / "images")
     assert [each.name for each in report.directions] == ["image_to_all"]
     assert [each.name for each in report.averages] == ["multi_modality"]

@@ -11,14 +11,14 @@ from fieldmark.errors import DemoFolderError
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, toy_overrides, toy_host):
+def demo(tmp_path_factory, toy_overrides, toy_runtime):
     folder = tmp_path_factory.mktemp("demo")
     return run_demo(
-        folder, seed=3, class_count=4, items_per_medium=6, overrides=toy_overrides, host=toy_host
+        folder, seed=3, class_count=4, items_per_medium=6, overrides=toy_overrides, runtime=toy_runtime
     )  # fmt: skip
 
 
-def test_demo_does_the_whole_job(demo, toy_host):
+def test_demo_does_the_whole_job(demo, toy_runtime):
     assert not demo.check.has_errors
     assert [query.item.medium for query in demo.queries] == list(Medium)
     assert len({query.item.class_name for query in demo.queries}) == 4
@@ -27,7 +27,7 @@ def test_demo_does_the_whole_job(demo, toy_host):
         assert {hit.medium for hit in query.hits} == set(Medium)
     result = json.loads(json.dumps(demo.to_json()))
     assert len(result["evaluation"]["map"]) == 16
-    assert Gallery.open(demo.folder / "gallery", host=toy_host).search("a red cap", k=1).hits
+    assert Gallery.open(demo.folder / "gallery", runtime=toy_runtime).search("a red cap", k=1).hits
     with Image.open(demo.folder / "results.png") as picture:
         assert picture.height > 900
 
@@ -38,12 +38,12 @@ def test_demo_says_what_it_did_and_what_to_try(demo):
         assert name in text
 
 
-def test_demo_replaces_its_own_files_and_leaves_others(demo, toy_overrides, toy_host, make_reporter, tmp_path):
+def test_demo_replaces_its_own_files_and_leaves_others(demo, toy_overrides, toy_runtime, make_reporter, tmp_path):
     (demo.folder / "notes.txt").write_text("mine")
     reporter = make_reporter()
     again = run_demo(
         demo.folder, class_count=4, items_per_medium=6, overrides=toy_overrides,
-        host=replace(toy_host, reporter=reporter),
+        runtime=replace(toy_runtime, reporter=reporter),
     )  # fmt: skip
     assert (demo.folder / "notes.txt").read_text() == "mine"
     assert again.training.result.epochs == 2

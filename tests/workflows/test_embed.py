@@ -20,20 +20,20 @@ def test_embed_gives_every_segment_of_the_split(toy_embeddings, toy_items):
     assert info.straddling_groups == ()
 
 
-def test_embed_again_computes_nothing(toy_embeddings, toy_manifest, toy_run, toy_host, make_reporter, tmp_path):
+def test_embed_again_computes_nothing(toy_embeddings, toy_manifest, toy_run, toy_runtime, make_reporter, tmp_path):
     folder = tmp_path / "embeddings"
     shutil.copytree(toy_embeddings, folder)
     reporter = make_reporter()
-    report = embed(toy_manifest, checkpoint=toy_run, out=folder, host=replace(toy_host, reporter=reporter))
+    report = embed(toy_manifest, checkpoint=toy_run, out=folder, runtime=replace(toy_runtime, reporter=reporter))
     assert report.kept_count == report.info.item_count
     assert reporter.done == {}
     assert f"{report.kept_count:,} of them were there already" in report.to_text()
 
 
-def test_embed_does_not_depend_on_what_else_is_embedded(toy_embeddings, toy_items, toy_run, toy_host, tmp_path):
+def test_embed_does_not_depend_on_what_else_is_embedded(toy_embeddings, toy_items, toy_run, toy_runtime, tmp_path):
     chosen = [item for item in toy_items if item.split is Split.TEST][::-3]
     write_manifest(chosen, tmp_path / "few.csv")
-    embed(tmp_path / "few.csv", checkpoint=toy_run, out=tmp_path / "few", host=toy_host)
+    embed(tmp_path / "few.csv", checkpoint=toy_run, out=tmp_path / "few", runtime=toy_runtime)
     few, _ = read_embeddings(tmp_path / "few")
     every, _ = read_embeddings(toy_embeddings)
     row_of = {}
@@ -44,77 +44,79 @@ def test_embed_does_not_depend_on_what_else_is_embedded(toy_embeddings, toy_item
             assert few.embedding[row] == pytest.approx(every.embedding[row_of[item.item_id]], abs=1e-5)
 
 
-def test_embed_names_groups_that_stand_in_train_too(toy_items, toy_run, toy_host, tmp_path):
+def test_embed_names_groups_that_stand_in_train_too(toy_items, toy_run, toy_runtime, tmp_path):
     shared = next(item.group for item in toy_items if item.split is Split.TRAIN)
     place = next(place for place, item in enumerate(toy_items) if item.split is Split.TEST)
     items = [*toy_items]
     items[place] = replace(items[place], group=shared)
     write_manifest(items, tmp_path / "leaking.csv")
-    report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", host=toy_host)
+    report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert report.info.straddling_groups == (shared,)
 
 
-def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_host, broken, tmp_path):
+def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, broken, tmp_path):
     good = [replace(item, split=Split.TEST) for item in [*toy_items, *toy_items]]
     good = [replace(item, item_id=f"{place}") for place, item in enumerate(good)]
     bad = broken.make(Split.TEST)
     write_manifest([*bad, *good], tmp_path / "broken.csv")
-    report = embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", host=toy_host)
+    report = embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert report.info.item_count == len(good)
     assert {failure.item_id.split("/")[1]: failure.kind for failure in report.info.failures} == broken.kinds
     assert json.loads(json.dumps(report.to_json()))["failures"][0]["message"]
 
 
-def test_embed_stops_above_the_failure_share(toy_items, toy_run, toy_host, broken, tmp_path):
+def test_embed_stops_above_the_failure_share(toy_items, toy_run, toy_runtime, broken, tmp_path):
     write_manifest([*broken.make(Split.TEST), *toy_items], tmp_path / "broken.csv")
     with pytest.raises(TooManyFailuresError, match=r"unreadable-photo.*limits\.failure_share"):
-        embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", host=toy_host)
+        embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     with pytest.raises(EmbeddingsError, match="not finished"):
         read_info(tmp_path / "embeddings")
 
 
-def test_embed_needs_items_of_the_split(toy_items, toy_run, toy_host, tmp_path):
+def test_embed_needs_items_of_the_split(toy_items, toy_run, toy_runtime, tmp_path):
     write_manifest([item for item in toy_items if item.split is Split.TRAIN], tmp_path / "train.csv")
     with pytest.raises(NoItemsError, match=r"items of the split 'test'; it holds \d+ train"):
-        embed(tmp_path / "train.csv", checkpoint=toy_run, out=tmp_path / "embeddings", host=toy_host)
+        embed(tmp_path / "train.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
 
 
-def test_embed_needs_items_that_the_model_takes(toy_items, toy_manifest, shared_space_config, toy_host, tmp_path):
-    train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=toy_host)
+def test_embed_needs_items_that_the_model_takes(toy_items, toy_manifest, shared_space_config, toy_runtime, tmp_path):
+    train(toy_manifest, out=tmp_path / "run", config=shared_space_config, runtime=toy_runtime)
     write_manifest([item for item in toy_items if item.medium is Medium.AUDIO], tmp_path / "songs.csv")
     with pytest.raises(NoItemsError, match="image, text, video"):
-        embed(tmp_path / "songs.csv", checkpoint=tmp_path / "run", out=tmp_path / "embeddings", host=toy_host)
+        embed(tmp_path / "songs.csv", checkpoint=tmp_path / "run", out=tmp_path / "embeddings", runtime=toy_runtime)
 
 
-def test_embed_without_a_checkpoint(toy_manifest, toy_host, tmp_path):
+def test_embed_without_a_checkpoint(toy_manifest, toy_runtime, tmp_path):
     with pytest.raises(CheckpointError, match="fieldmark train"):
-        embed(toy_manifest, checkpoint=tmp_path / "nowhere", out=tmp_path / "embeddings", host=toy_host)
+        embed(toy_manifest, checkpoint=tmp_path / "nowhere", out=tmp_path / "embeddings", runtime=toy_runtime)
     assert not (tmp_path / "embeddings").exists()
 
 
 def test_embed_refuses_a_folder_of_another_model(
-    toy_embeddings, toy_manifest, toy_config, toy_host, tmp_path
+    toy_embeddings, toy_manifest, toy_config, toy_runtime, tmp_path
 ):  # fmt: skip
     folder = tmp_path / "embeddings"
     shutil.copytree(toy_embeddings, folder)
-    train(toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), host=toy_host)
+    train(toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), runtime=toy_runtime)
     with pytest.raises(EmbeddingsError, match="another model"):
-        embed(toy_manifest, checkpoint=tmp_path / "run", out=folder, host=toy_host)
+        embed(toy_manifest, checkpoint=tmp_path / "run", out=folder, runtime=toy_runtime)
 
 
-def test_embed_out_that_is_a_file(toy_manifest, toy_run, toy_host, tmp_path):
+def test_embed_out_that_is_a_file(toy_manifest, toy_run, toy_runtime, tmp_path):
     (tmp_path / "taken").touch()
     with pytest.raises(EmbeddingsError, match="choose another --out"):
-        embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "taken", host=toy_host)
+        embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "taken", runtime=toy_runtime)
 
 
-def test_embed_killed_is_completed_by_the_same_command(toy_run, toy_host, run_killed, tmp_path):
+def test_embed_killed_is_completed_by_the_same_command(toy_run, toy_runtime, run_killed, tmp_path):
     count = 1_100
     items = [Item(f"{n:04d}", Medium.TEXT, text=f"Bird {n} has a red cap", split=Split.TEST) for n in range(count)]
     write_manifest(items, tmp_path / "texts.csv")
     arguments = (str(tmp_path / "texts.csv"), str(toy_run), str(tmp_path / "embeddings"))
     run_killed("embed", *arguments, at=("embed", 1_090))
-    report = embed(tmp_path / "texts.csv", checkpoint=toy_run, out=tmp_path / "embeddings", split="all", host=toy_host)
+    report = embed(
+        tmp_path / "texts.csv", checkpoint=toy_run, out=tmp_path / "embeddings", split="all", runtime=toy_runtime
+    )
     assert report.kept_count == 1_024
     embeddings, _ = read_embeddings(tmp_path / "embeddings")
     assert sorted(item.item_id for item in embeddings.items) == [item.item_id for item in items]

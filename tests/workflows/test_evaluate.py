@@ -21,8 +21,8 @@ def test_evaluate_measures_all_sixteen_tasks(protocol, toy_embeddings):
     assert all(0 <= value <= 1 and math.isfinite(value) for value in result["map"].values())
 
 
-def test_evaluate_takes_the_test_items_of_a_folder_of_all(toy_manifest, toy_run, toy_embeddings, toy_host, tmp_path):
-    embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "all", split="all", host=toy_host)
+def test_evaluate_takes_the_test_items_of_a_folder_of_all(toy_manifest, toy_run, toy_embeddings, toy_runtime, tmp_path):
+    embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "all", split="all", runtime=toy_runtime)
     ours, of_test = evaluate(tmp_path / "all"), evaluate(toy_embeddings)
     assert ours.to_json()["map"] == pytest.approx(of_test.to_json()["map"], abs=1e-6)
     train = evaluate(tmp_path / "all", split=Split.TRAIN).to_json()
@@ -30,8 +30,8 @@ def test_evaluate_takes_the_test_items_of_a_folder_of_all(toy_manifest, toy_run,
     assert train["counts"] != of_test.to_json()["counts"]
 
 
-def test_evaluate_a_folder_without_test_items(toy_manifest, toy_run, toy_host, tmp_path):
-    embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "train", split="train", host=toy_host)
+def test_evaluate_a_folder_without_test_items(toy_manifest, toy_run, toy_runtime, tmp_path):
+    embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "train", split="train", runtime=toy_runtime)
     assert evaluate(tmp_path / "train").to_json()["split"] == "train"
     with pytest.raises(CannotEvaluateError):
         evaluate(tmp_path / "train", split=Split.TEST)

@@ -23,8 +23,8 @@ def gallery(toy_gallery, tmp_path) -> Path:
     return tmp_path / "gallery"
 
 
-def kinds(gallery, host, **options):
-    return [problem.kind for problem in check_gallery(gallery, host=host, **options).problems]
+def kinds(gallery, runtime, **options):
+    return [problem.kind for problem in check_gallery(gallery, runtime=runtime, **options).problems]
 
 
 def test_describe_counts_by_medium_set_class_and_license(toy_gallery, toy_items, toy_manifest):
@@ -69,32 +69,32 @@ def test_describe_of_no_gallery(tmp_path):
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_check_of_a_sound_gallery(toy_gallery, toy_host):
-    found = check_gallery(toy_gallery, host=toy_host)
+def test_check_of_a_sound_gallery(toy_gallery, toy_runtime):
+    found = check_gallery(toy_gallery, runtime=toy_runtime)
     assert (found.item_count, found.problems, found.has_problems) == (72, (), False)
     assert "nothing is wrong" in found.to_text()
 
 
-def test_check_names_media_that_are_missing_or_changed(toy_items, toy_run, toy_host, tmp_path):
+def test_check_names_media_that_are_missing_or_changed(toy_items, toy_run, toy_runtime, tmp_path):
     pictures = [item for item in toy_items if item.medium is Medium.IMAGE][:4]
     folder = tmp_path / "photos"
     folder.mkdir()
     for place, item in enumerate(pictures):
         shutil.copy(item.path, folder / f"{place}.png")
-    index(folder, checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
+    index(folder, checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
     (folder / "0.png").unlink()
     (folder / "2.png").write_bytes((folder / "2.png").read_bytes() + b"x")
-    found = check_gallery(tmp_path / "gallery", host=toy_host)
+    found = check_gallery(tmp_path / "gallery", runtime=toy_runtime)
     assert [(each.kind, each.item_ids) for each in found.problems] == [
         ("missing_media", ("0.png",)),
         ("changed_media", ("2.png",)),
     ]
     assert found.to_json()["problems"][0]["severity"] == "error"
     assert "missing_media: 0.png:" in found.to_text()
-    assert kinds(tmp_path / "gallery", toy_host, reads_media=False) == []
+    assert kinds(tmp_path / "gallery", toy_runtime, reads_media=False) == []
 
 
-def test_check_names_rows_that_are_not_sound(gallery, toy_host):
+def test_check_names_rows_that_are_not_sound(gallery, toy_runtime):
     table = lancedb.connect(gallery / "segments").open_table("segments")
     names = sorted(LanceIndex.open(gallery / "segments").content_hashes())[:4]
     table.update(where=f"item_id = '{names[0]}'", values={"segment": 7})
@@ -103,7 +103,8 @@ def test_check_names_rows_that_are_not_sound(gallery, toy_host):
     dim = LanceIndex.open(gallery / "segments").dim
     table.update(where=f"item_id = '{names[3]}'", values={"vector": [0.0] * dim})
     found = {
-        each.item_ids[0]: each.detail for each in check_gallery(gallery, reads_media=False, host=toy_host).problems
+        each.item_ids[0]: each.detail
+        for each in check_gallery(gallery, reads_media=False, runtime=toy_runtime).problems
     }
     assert found.keys() == set(names)
     assert "not numbered from 0" in found[names[0]]
@@ -113,27 +114,29 @@ def test_check_names_rows_that_are_not_sound(gallery, toy_host):
 
 
 def test_check_names_a_checkpoint_that_is_missing_broken_or_another(
-    gallery, toy_manifest, toy_config, toy_host, tmp_path
+    gallery, toy_manifest, toy_config, toy_runtime, tmp_path
 ):
     from fieldmark import train
 
     path = gallery / "checkpoint.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:1000])
-    assert kinds(gallery, toy_host, reads_media=False) == ["checkpoint"]
+    assert kinds(gallery, toy_runtime, reads_media=False) == ["checkpoint"]
     path.unlink()
-    found = check_gallery(gallery, reads_media=False, host=toy_host)
+    found = check_gallery(gallery, reads_media=False, runtime=toy_runtime)
     assert "'checkpoint.safetensors' is missing" in found.problems[0].detail
-    other = train(toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), host=toy_host)
+    other = train(
+        toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), runtime=toy_runtime
+    )
     shutil.copy(other.run / "checkpoints" / "best.safetensors", path)
-    assert kinds(gallery, toy_host, reads_media=False) == ["checkpoint"]
+    assert kinds(gallery, toy_runtime, reads_media=False) == ["checkpoint"]
 
 
 def inner_files(gallery: Path) -> list[Path]:
     return sorted(path for path in gallery.rglob("*") if path.is_file())
 
 
-def test_each_inner_file_deleted_is_named_or_not_needed(toy_gallery, toy_run, toy_host, tmp_path):
+def test_each_inner_file_deleted_is_named_or_not_needed(toy_gallery, toy_run, toy_runtime, tmp_path):
     """Also the parts of a store with an index and with items that were removed."""
     small = tmp_path / "small"
     shutil.copytree(toy_gallery, small)
@@ -142,20 +145,22 @@ def test_each_inner_file_deleted_is_named_or_not_needed(toy_gallery, toy_run, to
     store = LanceIndex.open(small / "segments", exact_rows=0)
     first = sorted(store.content_hashes())[0]
     store.remove([first])
-    answers = [(hit.item_id, hit.score) for hit in Gallery.open(small, host=toy_host).search("a red cap", k=99).hits]
+    answers = [
+        (hit.item_id, hit.score) for hit in Gallery.open(small, runtime=toy_runtime).search("a red cap", k=99).hits
+    ]
     silent = []
     for file in inner_files(small):
         kept = file.read_bytes()
         file.unlink()
-        found = check_gallery(small, reads_media=False, host=toy_host)
+        found = check_gallery(small, reads_media=False, runtime=toy_runtime)
         if found.has_problems:
             assert file.name in found.to_text(), (file, found.to_text())
             if file.name != "sets.json" and file.parent.name != "_versions":
                 with pytest.raises(FieldmarkError):
-                    Gallery.open(small, host=toy_host).search("a red cap", k=99)
+                    Gallery.open(small, runtime=toy_runtime).search("a red cap", k=99)
         else:
             silent.append(file.parent.name)
-            hits = Gallery.open(small, host=toy_host).search("a red cap", k=99).hits
+            hits = Gallery.open(small, runtime=toy_runtime).search("a red cap", k=99).hits
             found_again = [(hit.item_id, hit.score) for hit in hits]
             if file.name == "calibration.json":  # without it media are mixed in another order
                 assert sorted(found_again) == sorted(answers)
@@ -164,27 +169,29 @@ def test_each_inner_file_deleted_is_named_or_not_needed(toy_gallery, toy_run, to
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(kept)
     assert set(silent) <= {"_transactions", "_versions", "segments", "small"}
-    assert not check_gallery(small, reads_media=False, host=toy_host).has_problems
+    assert not check_gallery(small, reads_media=False, runtime=toy_runtime).has_problems
 
 
-def test_a_store_deleted_as_a_whole_is_damage(gallery, toy_host):
+def test_a_store_deleted_as_a_whole_is_damage(gallery, toy_runtime):
     shutil.rmtree(gallery / "segments")
     with pytest.raises(DamagedGalleryError, match="'segments' holds no store"):
         describe_gallery(gallery)
-    assert kinds(gallery, toy_host) == ["store"]
+    assert kinds(gallery, toy_runtime) == ["store"]
 
 
-def test_compact_gives_back_the_disk_and_changes_no_answer(gallery, toy_host, toy_items, tmp_path):
+def test_compact_gives_back_the_disk_and_changes_no_answer(gallery, toy_runtime, toy_items, tmp_path):
     store = LanceIndex.open(gallery / "segments")
     for _ in range(20):
         name = sorted(store.content_hashes())[0]
         store.add(store.get(name), content_hash_by_item_id={name: "x"}, set_name=store.counts()[0].set_name)
-    before = [(hit.item_id, hit.score) for hit in Gallery.open(gallery, host=toy_host).search("a red cap", k=72).hits]
+    before = [
+        (hit.item_id, hit.score) for hit in Gallery.open(gallery, runtime=toy_runtime).search("a red cap", k=72).hits
+    ]
     assert describe_gallery(gallery).version_count > 20
     report = compact_gallery(gallery)
     assert report.bytes_after < report.bytes_before
     assert report.bytes_after == describe_gallery(gallery).disk_bytes
     assert describe_gallery(gallery).version_count == 1
     assert "MB before" in report.to_text()
-    after = Gallery.open(gallery, host=toy_host).search("a red cap", k=72).hits
+    after = Gallery.open(gallery, runtime=toy_runtime).search("a red cap", k=72).hits
     assert [(hit.item_id, hit.score) for hit in after] == before

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark import Embeddings, Host, Item, Medium, index
+from fieldmark import Embeddings, Item, Medium, Runtime, index
 from fieldmark.build import load_model
 from fieldmark.data.shards import EmbeddingsWriter
 from fieldmark.errors import FieldmarkError
@@ -48,13 +48,13 @@ def index_until_killed(connection: Connection, source: Path, run: Path, gallery:
     killer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
     killer.daemon = True
     killer.start()
-    index(source, checkpoint=run, gallery=gallery, host=Host(reporter=Acknowledger(connection), device="cpu"))
+    index(source, checkpoint=run, gallery=gallery, runtime=Runtime(reporter=Acknowledger(connection), device="cpu"))
     connection.send("end")
 
 
-def write_embeddings(folder: Path, run: Path, host, *, item_count: int, prefix: str = "") -> Path:
+def write_embeddings(folder: Path, run: Path, runtime, *, item_count: int, prefix: str = "") -> Path:
     """An embeddings folder of sounds, each of some segments."""
-    model = load_model(run, device=host.torch_device())
+    model = load_model(run, device=runtime.torch_device())
     items = tuple(Item(f"{prefix}{place:05}", Medium.AUDIO, path=Path("/none.wav")) for place in range(item_count))
     rows = tuple(item for item in items for _ in range(SEGMENTS))
     vectors = np.random.default_rng(item_count).standard_normal((len(rows), model.network.dim)).astype(np.float32)
@@ -87,13 +87,13 @@ def run_killed(context, source: Path, run: Path, gallery: Path, *, seconds: floa
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a matter of POSIX systems")
-def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_host, tmp_path):
+def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_runtime, tmp_path):
     """Each time it reopens with whole items, all that was acknowledged, and the same command completes it."""
-    source = write_embeddings(tmp_path / "embeddings", toy_run, toy_host, item_count=ITEM_COUNT)
+    source = write_embeddings(tmp_path / "embeddings", toy_run, toy_runtime, item_count=ITEM_COUNT)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch", "fieldmark.build"])
     started = time.perf_counter()
-    index(source, checkpoint=toy_run, gallery=tmp_path / "whole", host=toy_host)
+    index(source, checkpoint=toy_run, gallery=tmp_path / "whole", runtime=toy_runtime)
     duration = time.perf_counter() - started
     expected = LanceIndex.open(tmp_path / "whole" / "segments").content_hashes()
     moments, cut_short = np.random.default_rng(0), 0
@@ -108,51 +108,51 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
             store = LanceIndex.open(segments)
             assert store.item_count() >= acknowledged
             assert store.segment_count() == SEGMENTS * store.item_count()
-        report = index(source, checkpoint=toy_run, gallery=gallery, host=toy_host)
+        report = index(source, checkpoint=toy_run, gallery=gallery, runtime=toy_runtime)
         assert report.unchanged_count >= acknowledged
         assert report.added_count + report.unchanged_count == ITEM_COUNT
         assert LanceIndex.open(segments).content_hashes() == expected
-        assert not check_gallery(gallery, reads_media=False, host=toy_host).has_problems
+        assert not check_gallery(gallery, reads_media=False, runtime=toy_runtime).has_problems
         shutil.rmtree(gallery)
     assert cut_short >= KILLS // 2
 
 
-def test_two_runs_at_once_each_complete_their_set(toy_run, toy_host, tmp_path):
+def test_two_runs_at_once_each_complete_their_set(toy_run, toy_runtime, tmp_path):
     gallery = tmp_path / "gallery"
     names = ["first", "second"]
     for name in names:
-        write_embeddings(tmp_path / name, toy_run, toy_host, item_count=300)
+        write_embeddings(tmp_path / name, toy_run, toy_runtime, item_count=300)
     index(
-        write_embeddings(tmp_path / "zero", toy_run, toy_host, item_count=1, prefix="z"),
+        write_embeddings(tmp_path / "zero", toy_run, toy_runtime, item_count=1, prefix="z"),
         checkpoint=toy_run,
         gallery=gallery,
-        host=toy_host,
+        runtime=toy_runtime,
     )
     with ThreadPoolExecutor(2) as pool:
-        reports = list(pool.map(lambda name: index(tmp_path / name, gallery=gallery, host=toy_host), names))
+        reports = list(pool.map(lambda name: index(tmp_path / name, gallery=gallery, runtime=toy_runtime), names))
     assert [report.added_count for report in reports] == [300, 300]
     store = LanceIndex.open(gallery / "segments")
     assert store.item_count() == 601
     for name in names:
         assert len(store.content_hashes(Filter(set_names=frozenset({name})))) == 300
-        assert index(tmp_path / name, gallery=gallery, host=toy_host).unchanged_count == 300
+        assert index(tmp_path / name, gallery=gallery, runtime=toy_runtime).unchanged_count == 300
 
 
-def test_index_on_a_full_disk_keeps_what_was_stored_and_goes_on(toy_run, toy_host, tmp_path):
+def test_index_on_a_full_disk_keeps_what_was_stored_and_goes_on(toy_run, toy_runtime, tmp_path):
     """A limit on the size of a file stands for the disk: the second block of rows no longer fits."""
     gallery = tmp_path / "gallery"
-    small = write_embeddings(tmp_path / "small", toy_run, toy_host, item_count=20)
-    large = write_embeddings(tmp_path / "large", toy_run, toy_host, item_count=300)
-    index(small, checkpoint=toy_run, gallery=gallery, set_name="birds", host=toy_host)
+    small = write_embeddings(tmp_path / "small", toy_run, toy_runtime, item_count=20)
+    large = write_embeddings(tmp_path / "large", toy_run, toy_runtime, item_count=300)
+    index(small, checkpoint=toy_run, gallery=gallery, set_name="birds", runtime=toy_runtime)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     try:
         with pytest.raises(FieldmarkError, match="cannot be written"):
-            index(large, gallery=gallery, set_name="birds", host=toy_host)
+            index(large, gallery=gallery, set_name="birds", runtime=toy_runtime)
         assert LanceIndex.open(gallery / "segments").item_count() == 20
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert not check_gallery(gallery, reads_media=False, host=toy_host).has_problems
-    report = index(large, gallery=gallery, set_name="birds", host=toy_host)
+    assert not check_gallery(gallery, reads_media=False, runtime=toy_runtime).has_problems
+    report = index(large, gallery=gallery, set_name="birds", runtime=toy_runtime)
     assert report.added_count + report.unchanged_count == 300
     assert disk_bytes(gallery) > 0

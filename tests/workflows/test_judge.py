@@ -16,8 +16,8 @@ from fieldmark.workflows.search import ItemId
 
 
 @pytest.fixture(scope="module")
-def gallery(toy_gallery, toy_host):
-    return Gallery.open(toy_gallery, host=toy_host)
+def gallery(toy_gallery, toy_runtime):
+    return Gallery.open(toy_gallery, runtime=toy_runtime)
 
 
 def embedding_of(text, model):
@@ -28,9 +28,9 @@ def embedding_of(text, model):
     return mean / np.linalg.norm(mean)
 
 
-def test_text_parts_are_words_that_stand_together(gallery, toy_host, toy_items):
+def test_text_parts_are_words_that_stand_together(gallery, toy_runtime, toy_items):
     texts = [item for item in toy_items if item.medium is Medium.TEXT]
-    parts = text_parts(texts, model=gallery.model, host=toy_host)
+    parts = text_parts(texts, model=gallery.model, runtime=toy_runtime)
     for item in texts:
         words = (item.text or item.path.read_text()).split()
         own = [part for part in parts if part.item_id == item.item_id]
@@ -46,34 +46,34 @@ def test_text_parts_are_words_that_stand_together(gallery, toy_host, toy_items):
             assert nearest == pytest.approx(1, abs=1e-5)
 
 
-def test_text_parts_of_the_same_text_are_the_same_whatever_stands_beside_it(gallery, toy_host, toy_items):
+def test_text_parts_of_the_same_text_are_the_same_whatever_stands_beside_it(gallery, toy_runtime, toy_items):
     texts = [item for item in toy_items if item.medium is Medium.TEXT]
-    all_of_them = text_parts(texts, model=gallery.model, host=toy_host)
+    all_of_them = text_parts(texts, model=gallery.model, runtime=toy_runtime)
     [first, *_] = texts
-    alone = text_parts([first], model=gallery.model, host=toy_host)
+    alone = text_parts([first], model=gallery.model, runtime=toy_runtime)
     beside = [part for part in all_of_them if part.item_id == first.item_id]
     assert [part.word_count for part in alone] == [part.word_count for part in beside]
 
 
-def test_text_parts_pass_over_what_cannot_be_read_and_leave_short_texts_whole(gallery, toy_host, tmp_path):
+def test_text_parts_pass_over_what_cannot_be_read_and_leave_short_texts_whole(gallery, toy_runtime, tmp_path):
     gone = Item("gone", Medium.TEXT, path=tmp_path / "gone.txt")
     short = Item("short", Medium.TEXT, text=" ".join(["wren"] * FEWEST_WORDS))
-    [part] = text_parts([gone, short], model=gallery.model, host=toy_host)
+    [part] = text_parts([gone, short], model=gallery.model, runtime=toy_runtime)
     assert (part.item_id, part.word_count, part.embedding) == ("short", FEWEST_WORDS, None)
 
 
 def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew(
-    toy_gallery, toy_host, tmp_path, monkeypatch
+    toy_gallery, toy_runtime, tmp_path, monkeypatch
 ):
     from fieldmark.workflows import judge as verb
 
     shutil.copytree(toy_gallery, tmp_path / "gallery")
-    gallery = Gallery.open(tmp_path / "gallery", host=toy_host)
+    gallery = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     fits = []
     monkeypatch.setattr(verb, "fit_judgment", lambda *given, **named: fits.append(1) or fit_judgment(*given, **named))
 
     def judge():
-        judged = verb.judge_gallery(gallery.folder, index=gallery.index, model=gallery.model, host=toy_host)
+        judged = verb.judge_gallery(gallery.folder, index=gallery.index, model=gallery.model, runtime=toy_runtime)
         assert read_judgment(gallery.folder / JUDGMENT_NAME) == judged
         return judged, len(fits)
 

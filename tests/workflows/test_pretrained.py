@@ -7,7 +7,7 @@ import shutil
 import pytest
 import torch
 
-from fieldmark import Host, Medium, evaluate, from_pretrained, index, push_to_hub, save_pretrained, train
+from fieldmark import Medium, Runtime, evaluate, from_pretrained, index, push_to_hub, save_pretrained, train
 from fieldmark.build import load_model
 from fieldmark.errors import CheckpointError, EvaluationFileError, HubError, RunExistsError
 from fieldmark.training.checkpoint import best_path, load_checkpoint, save_checkpoint
@@ -48,8 +48,8 @@ def folder(toy_run, tmp_path):
     return tmp_path / "model"
 
 
-def test_pretrained_folder_is_bit_equal_after_a_round_trip(folder, toy_run, toy_host, have_same_tensors):
-    first, second = load_model(toy_run, device=CPU), from_pretrained(folder, host=toy_host)
+def test_pretrained_folder_is_bit_equal_after_a_round_trip(folder, toy_run, toy_runtime, have_same_tensors):
+    first, second = load_model(toy_run, device=CPU), from_pretrained(folder, runtime=toy_runtime)
     assert have_same_tensors(first.network.state_dict(), second.network.state_dict())
     assert (first.fingerprint, first.class_names, first.config) == (
         second.fingerprint,
@@ -82,8 +82,8 @@ def test_pretrained_folder_holds_no_state_of_training(folder):
     assert {file.name for file in folder.iterdir()} == {"model.safetensors", "config.json", "README.md"}
 
 
-def test_pretrained_folder_is_taken_as_a_checkpoint(folder, toy_manifest, toy_host, tmp_path):
-    index(toy_manifest, checkpoint=folder, gallery=tmp_path / "gallery", host=toy_host)
+def test_pretrained_folder_is_taken_as_a_checkpoint(folder, toy_manifest, toy_runtime, tmp_path):
+    index(toy_manifest, checkpoint=folder, gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert load_model(tmp_path / "gallery" / "checkpoint.safetensors", device=CPU).fingerprint
 
 
@@ -131,9 +131,9 @@ def test_card_with_an_evaluation_that_is_none(toy_run, tmp_path, content):
 
 
 def test_card_names_encoders_and_no_folder_of_this_machine(
-    shared_space_config, toy_manifest, toy_host, tmp_path, tmp_path_factory
+    shared_space_config, toy_manifest, toy_runtime, tmp_path, tmp_path_factory
 ):
-    run = train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=toy_host).run
+    run = train(toy_manifest, out=tmp_path / "run", config=shared_space_config, runtime=toy_runtime).run
     save_pretrained(run, tmp_path / "model")
     card = (tmp_path / "model" / "README.md").read_text()
     assert "| image | `grid.onnx` | not stated in the configuration" in card
@@ -154,20 +154,20 @@ def test_card_of_a_checkpoint_without_its_run(toy_run, tmp_path):
 # ---------------------------------------------------------------- the hub
 
 
-def test_pushed_folder_comes_back_from_the_hub(folder, tmp_path, toy_host):
+def test_pushed_folder_comes_back_from_the_hub(folder, tmp_path, toy_runtime):
     (folder / "notes.txt").write_text("not to be uploaded")
     hub = FakeHub(tmp_path / "hub")
     push_to_hub(folder, "owner/name", hub=hub)
     assert hub.calls[0] == ("create", "owner/name", True, True)
     assert not (tmp_path / "hub" / "notes.txt").exists()
-    back = from_pretrained("owner/name", allow_download=True, host=toy_host, hub=hub)
-    assert back.fingerprint == from_pretrained(folder, host=toy_host).fingerprint
+    back = from_pretrained("owner/name", allow_download=True, runtime=toy_runtime, hub=hub)
+    assert back.fingerprint == from_pretrained(folder, runtime=toy_runtime).fingerprint
 
 
-def test_nothing_is_downloaded_unasked(tmp_path, toy_host):
+def test_nothing_is_downloaded_unasked(tmp_path, toy_runtime):
     hub = FakeHub(tmp_path / "hub")
     with pytest.raises(HubError, match="'allow_download' is false"):
-        from_pretrained("owner/name", host=toy_host, hub=hub)
+        from_pretrained("owner/name", runtime=toy_runtime, hub=hub)
     assert hub.calls == [("download", "owner/name", True)]
 
 
@@ -176,7 +176,7 @@ def test_hub_that_refuses(folder, tmp_path):
     with pytest.raises(HubError, match=r"did not take 'owner/name': 401: log in first\. Give"):
         push_to_hub(folder, "owner/name", hub=hub)
     with pytest.raises(HubError, match="did not give 'owner/name': 401"):
-        from_pretrained("owner/name", allow_download=True, hub=hub, host=Host(device="cpu"))
+        from_pretrained("owner/name", allow_download=True, hub=hub, runtime=Runtime(device="cpu"))
 
 
 def test_only_a_folder_made_to_hand_on_is_pushed(toy_run, tmp_path):

@@ -27,8 +27,8 @@ from fieldmark.workflows.search import ItemId
 
 
 @pytest.fixture(scope="module")
-def gallery(toy_gallery, toy_host):
-    return Gallery.open(toy_gallery, host=toy_host)
+def gallery(toy_gallery, toy_runtime):
+    return Gallery.open(toy_gallery, runtime=toy_runtime)
 
 
 @pytest.mark.parametrize("medium", Medium)
@@ -51,12 +51,12 @@ def test_search_gives_only_the_media_asked_for(medium, wanted, gallery, toy_item
     assert len(hits) == min(40, 18 * len(wanted))
 
 
-def test_search_hears_the_same_content_once(toy_gallery, toy_host, toy_items, tmp_path, monkeypatch):
+def test_search_hears_the_same_content_once(toy_gallery, toy_runtime, toy_items, tmp_path, monkeypatch):
     from fieldmark.workflows import search as verb
 
     heard = []
     monkeypatch.setattr(verb, "encode_item", lambda item, model: heard.append(item) or encode_item(item, model=model))
-    gallery = Gallery.open(toy_gallery, host=toy_host)
+    gallery = Gallery.open(toy_gallery, runtime=toy_runtime)
     for item in [next(item for item in toy_items if item.medium is medium) for medium in Medium]:
         copy = tmp_path / f"copy{item.path.suffix}"
         shutil.copy(item.path, copy)
@@ -140,59 +140,61 @@ def test_search_result_tells_where_a_hit_is(gallery, toy_items):
     assert photo["start_seconds"] is None
 
 
-def test_gallery_moved_with_its_run_gone_still_opens(toy_gallery, toy_host, gallery, tmp_path):
+def test_gallery_moved_with_its_run_gone_still_opens(toy_gallery, toy_runtime, gallery, tmp_path):
     moved = tmp_path / "elsewhere" / "birds"
     shutil.copytree(toy_gallery, moved)
-    assert Gallery.open(moved, host=toy_host).search("a red cap").hits == gallery.search("a red cap").hits
+    assert Gallery.open(moved, runtime=toy_runtime).search("a red cap").hits == gallery.search("a red cap").hits
 
 
-def test_gallery_that_is_not_there(toy_host, tmp_path):
+def test_gallery_that_is_not_there(toy_runtime, tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(MissingGalleryError, match=f"'{folder}'"):
-            Gallery.open(folder, host=toy_host)
+            Gallery.open(folder, runtime=toy_runtime)
 
 
-def test_gallery_only_begun(toy_gallery, toy_host, tmp_path):
+def test_gallery_only_begun(toy_gallery, toy_runtime, tmp_path):
     shutil.copy(toy_gallery / "checkpoint.safetensors", tmp_path)
     (tmp_path / "segments").mkdir()
     with pytest.raises(MissingGalleryError, match=f"'{tmp_path}'"):
-        Gallery.open(tmp_path, host=toy_host)
+        Gallery.open(tmp_path, runtime=toy_runtime)
 
 
-def test_gallery_with_another_checkpoint(toy_gallery, toy_manifest, toy_config, toy_host, tmp_path):
+def test_gallery_with_another_checkpoint(toy_gallery, toy_manifest, toy_config, toy_runtime, tmp_path):
     shutil.copytree(toy_gallery, tmp_path / "gallery")
-    report = train(toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), host=toy_host)
+    report = train(
+        toy_manifest, out=tmp_path / "run", config=toy_config.model_copy(update={"seed": 9}), runtime=toy_runtime
+    )
     shutil.copy(report.result.best_path, tmp_path / "gallery" / "checkpoint.safetensors")
     with pytest.raises(EncoderMismatchError):
-        Gallery.open(tmp_path / "gallery", host=toy_host)
+        Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
 
 
-def test_gallery_that_is_damaged(toy_gallery, toy_host, tmp_path):
+def test_gallery_that_is_damaged(toy_gallery, toy_runtime, tmp_path):
     for name in ("no_checkpoint", "cut_checkpoint", "no_data", "cut_data"):
         shutil.copytree(toy_gallery, tmp_path / name)
     (tmp_path / "no_checkpoint" / "checkpoint.safetensors").unlink()
     with pytest.raises(DamagedGalleryError, match=r"'checkpoint\.safetensors' is missing"):
-        Gallery.open(tmp_path / "no_checkpoint", host=toy_host)
+        Gallery.open(tmp_path / "no_checkpoint", runtime=toy_runtime)
     cut = tmp_path / "cut_checkpoint" / "checkpoint.safetensors"
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(CheckpointError):
-        Gallery.open(tmp_path / "cut_checkpoint", host=toy_host)
+        Gallery.open(tmp_path / "cut_checkpoint", runtime=toy_runtime)
     for file in (tmp_path / "no_data" / "segments").rglob("*.lance"):
         if file.is_file():
             file.unlink()
     with pytest.raises(DamagedGalleryError, match="fieldmark index"):
-        Gallery.open(tmp_path / "no_data", host=toy_host).search("a red cap")
+        Gallery.open(tmp_path / "no_data", runtime=toy_runtime).search("a red cap")
     for file in (tmp_path / "cut_data" / "segments").rglob("*.lance"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(DamagedGalleryError):
-        Gallery.open(tmp_path / "cut_data", host=toy_host).search("a red cap")
+        Gallery.open(tmp_path / "cut_data", runtime=toy_runtime).search("a red cap")
 
 
-def test_search_shared_space_with_what_it_takes(toy_manifest, toy_items, shared_space_config, toy_host, tmp_path):
-    train(toy_manifest, out=tmp_path / "run", config=shared_space_config, host=toy_host)
-    index(toy_manifest, checkpoint=tmp_path / "run", gallery=tmp_path / "gallery", host=toy_host)
-    gallery = Gallery.open(tmp_path / "gallery", host=toy_host)
+def test_search_shared_space_with_what_it_takes(toy_manifest, toy_items, shared_space_config, toy_runtime, tmp_path):
+    train(toy_manifest, out=tmp_path / "run", config=shared_space_config, runtime=toy_runtime)
+    index(toy_manifest, checkpoint=tmp_path / "run", gallery=tmp_path / "gallery", runtime=toy_runtime)
+    gallery = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     for medium in (Medium.IMAGE, Medium.TEXT, Medium.VIDEO):
         item = next(item for item in toy_items if item.medium is medium)
         result = gallery.search(item, k=54)
@@ -277,21 +279,23 @@ def test_search_tells_the_margin_over_the_nearest_other_class(gallery, toy_items
     assert only.hits[0].margin == pytest.approx(hits[0].margin, abs=1e-6)
 
 
-def test_search_for_the_name_of_a_class_that_the_gallery_lacks(toy_items, toy_run, toy_host, tmp_path):
+def test_search_for_the_name_of_a_class_that_the_gallery_lacks(toy_items, toy_run, toy_runtime, tmp_path):
     name = toy_items[0].class_name
     write_manifest([i for i in toy_items if i.class_name != name and i.path], tmp_path / "manifest.csv")
-    index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", host=toy_host)
-    result = Gallery.open(tmp_path / "gallery", host=toy_host).search(name.replace("_", " "), k=3)
+    index(tmp_path / "manifest.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    result = Gallery.open(tmp_path / "gallery", runtime=toy_runtime).search(name.replace("_", " "), k=3)
     assert result.class_name == name
     assert (result.collection.probability, result.collection.is_likely) == (0, False)
     assert "probably not in this collection" in result.to_text()
 
 
-def test_search_without_a_calibration_mixes_media_and_says_no_probability(toy_gallery, toy_host, toy_items, tmp_path):
+def test_search_without_a_calibration_mixes_media_and_says_no_probability(
+    toy_gallery, toy_runtime, toy_items, tmp_path
+):
     shutil.copytree(toy_gallery, tmp_path / "gallery")
     (tmp_path / "gallery" / "calibration.json").unlink()
     song = next(item for item in toy_items if item.medium is Medium.AUDIO)
-    result = Gallery.open(tmp_path / "gallery", host=toy_host).search(song, k=4)
+    result = Gallery.open(tmp_path / "gallery", runtime=toy_runtime).search(song, k=4)
     assert {hit.medium for hit in result.hits} == set(Medium)
     assert [hit.probability for hit in result.hits] == [None] * 4
     assert result.collection is None

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fieldmark import Gallery, Host, Item, Medium, Split, index, load_config, train, write_manifest
+from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.workflows.names import SPECIES_NAME, read_species
 
@@ -94,14 +94,14 @@ def run(config, pictures, tmp_path_factory):
         for path in pictures[name][:3]
     ]
     write_manifest(items, folder / "train.csv")
-    return train(folder / "train.csv", out=folder / "run", config=config, host=Host(device="cpu")).run
+    return train(folder / "train.csv", out=folder / "run", config=config, runtime=Runtime(device="cpu")).run
 
 
 @pytest.fixture(scope="module")
 def unlabelled(run, pictures):
     """A gallery of all pictures without a label."""
     folder = pictures["Red_Bird"][0].parent
-    return index(folder, checkpoint=run, gallery=run.with_name("unlabelled"), host=Host(device="cpu")).gallery
+    return index(folder, checkpoint=run, gallery=run.with_name("unlabelled"), runtime=Runtime(device="cpu")).gallery
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def unlabelled(run, pictures):
     ],
 )
 def test_a_name_finds_pictures_that_nobody_labelled(text, initial, class_name, unlabelled):
-    found = Gallery.open(unlabelled, host=Host(device="cpu")).search(text, k=15)
+    found = Gallery.open(unlabelled, runtime=Runtime(device="cpu")).search(text, k=15)
     assert found.class_name == class_name
     assert {hit.item_id[0] for hit in found.hits[:5]} == {initial}
     assert len(found.hits) == 15
 
 
 def test_a_name_of_a_species_that_was_not_trained_has_no_probability(unlabelled):
-    found = Gallery.open(unlabelled, host=Host(device="cpu")).search("blue bird", k=3)
+    found = Gallery.open(unlabelled, runtime=Runtime(device="cpu")).search("blue bird", k=3)
     assert [hit.probability for hit in found.hits] == [None] * 3
     assert found.collection is None
 
@@ -130,9 +130,10 @@ def test_a_synonym_that_the_encoder_knows_finds_a_label(run, pictures, tmp_path)
     items = [Item(path.stem, Medium.IMAGE, path=path, class_name="Blue_Bird") for path in pictures["Blue_Bird"]]
     items += [Item(path.stem, Medium.IMAGE, path=path, class_name="Red_Bird") for path in pictures["Red_Bird"]]
     write_manifest(items, tmp_path / "birds.csv")
-    host = Host(device="cpu")
+    runtime = Runtime(device="cpu")
     gallery = Gallery.open(
-        index(tmp_path / "birds.csv", checkpoint=run, gallery=tmp_path / "gallery", host=host).gallery, host=host
+        index(tmp_path / "birds.csv", checkpoint=run, gallery=tmp_path / "gallery", runtime=runtime).gallery,
+        runtime=runtime,
     )
     found = gallery.search("caeruleus", k=10)
     assert found.class_name == "Blue_Bird"
@@ -152,7 +153,7 @@ def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, conf
     text = labels.read_text(encoding="utf-8")
     labels.unlink()
     try:
-        assert Gallery.open(folder, host=Host(device="cpu")).search("blue bird", k=1).hits[0].item_id[0] == "b"
+        assert Gallery.open(folder, runtime=Runtime(device="cpu")).search("blue bird", k=1).hits[0].item_id[0] == "b"
     finally:
         labels.write_text(text, encoding="utf-8")
 
@@ -162,11 +163,11 @@ def test_a_broken_list_of_species_is_named(content, unlabelled, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "broken")
     (folder / SPECIES_NAME).write_text(content, encoding="utf-8")
     with pytest.raises(DamagedGalleryError, match=r"species\.json.*no list of species"):
-        Gallery.open(folder, host=Host(device="cpu")).search("blue bird")
+        Gallery.open(folder, runtime=Runtime(device="cpu")).search("blue bird")
 
 
 def test_a_gallery_without_a_list_of_species_still_searches_by_class(unlabelled, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "earlier")
     (folder / SPECIES_NAME).unlink()
-    found = Gallery.open(folder, host=Host(device="cpu")).search("red bird", k=5)
+    found = Gallery.open(folder, runtime=Runtime(device="cpu")).search("red bird", k=5)
     assert {hit.item_id[0] for hit in found.hits} == {"r"}

@@ -13,8 +13,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import final
 
-from fieldmark.embedding import Host
 from fieldmark.errors import FieldmarkError, JobRunningError, UnknownJobError, UnknownSourceError
+from fieldmark.runtime import Runtime
 from fieldmark.workflows.index import index
 
 logger = logging.getLogger(__name__)
@@ -69,11 +69,11 @@ class JobDesk:
     A job runs in a thread of its own, so that it outlives whoever asked for it.
     """
 
-    def __init__(self, gallery: Path, *, sources: Mapping[str, Path], host: Host) -> None:
+    def __init__(self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime) -> None:
         self.source_names = tuple(sources)
         self._gallery = gallery
         self._sources = dict(sources)
-        self._host = host
+        self._runtime = runtime
         self._guard = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
@@ -151,7 +151,9 @@ class JobDesk:
     def _run(self, job_id: str, source: str) -> None:
         reporter = _JobReporter(self, job_id)
         try:
-            report = index(self._sources[source], gallery=self._gallery, host=replace(self._host, reporter=reporter))
+            report = index(
+                self._sources[source], gallery=self._gallery, runtime=replace(self._runtime, reporter=reporter)
+            )
         except _CancelledJobError:
             self.change(job_id, state=JobState.CANCELLED)
         except FieldmarkError as error:

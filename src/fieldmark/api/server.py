@@ -10,8 +10,8 @@ import uvicorn
 from fieldmark.api.app import create_app
 from fieldmark.api.guard import Access
 from fieldmark.api.service import ServeOptions, Service
-from fieldmark.embedding import Host
 from fieldmark.errors import AddressError
+from fieldmark.runtime import Runtime
 from fieldmark.workflows.search import Gallery
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -20,7 +20,13 @@ MOST_CONNECTIONS = 1024
 
 
 def serve(
-    gallery: Path, *, host_name: str, port: int, options: ServeOptions, host: Host, announce: Callable[[str], None]
+    gallery: Path,
+    *,
+    host_name: str,
+    port: int,
+    options: ServeOptions,
+    runtime: Runtime,
+    announce: Callable[[str], None],
 ) -> None:
     """Serves a gallery until the process is told to end.
 
@@ -34,7 +40,7 @@ def serve(
     """
     listener = listen(host_name, port)
     with listener:
-        service = Service(Gallery.open(gallery, host=host), options=options, host=host)
+        service = Service(Gallery.open(gallery, runtime=runtime), options=options, runtime=runtime)
         config = uvicorn.Config(
             create_app(service),
             log_level="warning",

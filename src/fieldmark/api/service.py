@@ -14,11 +14,11 @@ from fieldmark.api.jobs import JobDesk
 from fieldmark.api.metrics import Metrics
 from fieldmark.api.room import Doorkeeper, Room
 from fieldmark.config import ServeLimits
-from fieldmark.embedding import Host
 from fieldmark.errors import UnknownItemError
 from fieldmark.gallery.map import GalleryMap, draw_map
 from fieldmark.gallery.search.calibration_file import read_judgment
 from fieldmark.gallery.store import Filter, StoredItem
+from fieldmark.runtime import Runtime
 from fieldmark.types import MediaLimits
 from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.search import Gallery
@@ -41,14 +41,14 @@ class ServeOptions:
 class Service:
     """One gallery being served."""
 
-    def __init__(self, gallery: Gallery, *, options: ServeOptions, host: Host) -> None:
+    def __init__(self, gallery: Gallery, *, options: ServeOptions, runtime: Runtime) -> None:
         limits = options.limits
         self.gallery = gallery
         self.limits = limits
         self.access = options.access
         self.metrics = Metrics()
         self.cache = ByteCache(max_bytes=limits.cache_bytes)
-        self.desk = JobDesk(gallery.folder, sources=options.sources, host=host)
+        self.desk = JobDesk(gallery.folder, sources=options.sources, runtime=runtime)
         self.uploads = Doorkeeper("upload", places=limits.max_uploads, retry_seconds=limits.retry_seconds)
         self.followers = Doorkeeper("job events", places=limits.event_streams, retry_seconds=limits.retry_seconds)
         # One at a time: an encoder takes all cores, and some cannot be used by two threads.

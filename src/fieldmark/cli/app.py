@@ -87,11 +87,11 @@ def demo(
     quiet: Quiet = False,
 ) -> None:
     """Make a small synthetic four-media set, check it, train on it, evaluate, index and search it."""
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.demo import run_demo
 
     with TerminalReporter(quiet=quiet) as reporter:
-        result = run_demo(out, seed=seed, host=Host.from_environment(reporter))
+        result = run_demo(out, seed=seed, runtime=Runtime.from_environment(reporter))
     print_result(result.to_json(), result.to_text(), as_json=as_json)
     if serve:
         run_server(out / "gallery", quiet=quiet)
@@ -120,7 +120,7 @@ def train(
 
     On several GPUs of one machine: torchrun --nproc-per-node N --no-python fieldmark train ...
     """
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.train import choose_config, train
 
     with TerminalReporter(quiet=quiet) as reporter:
@@ -129,7 +129,7 @@ def train(
             config=choose_config(config, overrides=tuple(overrides or ()), out=out, resume=resume),
             out=out,
             resume=resume,
-            host=Host.from_environment(reporter),
+            runtime=Runtime.from_environment(reporter),
         )
     if result.is_first:
         print_result(result.to_json(), result.to_text(), as_json=as_json)
@@ -150,11 +150,13 @@ def embed(
     quiet: Quiet = False,
 ) -> None:
     """Compute the embedding of every segment."""
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.embed import embed
 
     with TerminalReporter(quiet=quiet) as reporter:
-        result = embed(manifest, checkpoint=checkpoint, out=out, split=split, host=Host.from_environment(reporter))
+        result = embed(
+            manifest, checkpoint=checkpoint, out=out, split=split, runtime=Runtime.from_environment(reporter)
+        )
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
@@ -178,7 +180,7 @@ def index(
     quiet: Quiet = False,
 ) -> None:
     """Make a set of a gallery what a source is: new items are added, unchanged ones passed over, gone ones dropped."""
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.index import index
 
     with TerminalReporter(quiet=quiet) as reporter:
@@ -188,7 +190,7 @@ def index(
             gallery=gallery,
             set_name=set_name,
             allow_drop=allow_drop,
-            host=Host.from_environment(reporter),
+            runtime=Runtime.from_environment(reporter),
         )
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 

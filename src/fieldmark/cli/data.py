@@ -110,10 +110,10 @@ def data_check(
     """
     from fieldmark.datasets.check import check, write_clean
     from fieldmark.datasets.page import write_page
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
 
     with TerminalReporter(quiet=quiet) as reporter:
-        found = check(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
+        found = check(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
         if report is not None:
             write_page(found, report, title=manifest.name)
             reporter.say(f"{report}: the findings as a page")
@@ -156,10 +156,10 @@ def data_describe(
 ) -> None:
     """Count classes, media, splits, groups and licenses, and measure how long the items are."""
     from fieldmark.datasets.describe import describe, write_datasheet
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
 
     with TerminalReporter(quiet=quiet) as reporter:
-        found = describe(manifest, workers=workers, cache=Host.from_environment().cache, reporter=reporter)
+        found = describe(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
     if datasheet is not None:
         write_datasheet(found, datasheet)
     print_result(found.to_json(), found.to_text(), as_json=as_json)

@@ -32,11 +32,11 @@ def check(
     quiet: Quiet = False,
 ) -> None:
     """Read every part of a gallery and its media files; exit 1 where something is wrong."""
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.gallery import check_gallery
 
     with TerminalReporter(quiet=quiet) as reporter:
-        result = check_gallery(gallery, reads_media=media, host=Host.from_environment(reporter))
+        result = check_gallery(gallery, reads_media=media, runtime=Runtime.from_environment(reporter))
     print_result(result.to_json(), result.to_text(), as_json=as_json)
     if result.has_problems:
         raise typer.Exit(1)

@@ -59,15 +59,15 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("give a QUERY, or an item of the gallery with --item")
-    from fieldmark.embedding import Host
     from fieldmark.gallery.search.export import ExportFormat, export_marks
     from fieldmark.gallery.search.result import Marks
     from fieldmark.gallery.store import Filter
     from fieldmark.io import write_text
+    from fieldmark.runtime import Runtime
     from fieldmark.types import Medium
     from fieldmark.workflows.search import Gallery, ItemId
 
-    result = Gallery.open(gallery, host=Host.from_environment()).search(
+    result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
         [*(queries or ()), *map(ItemId, item_ids or ())],
         k=k,
         media=tuple(Medium(name) for name in media_names),
@@ -95,11 +95,11 @@ def save(
     as_json: Json = False,
 ) -> None:
     """Give items of a gallery a class; it outlives a later `index` of the same files."""
-    from fieldmark.embedding import Host
     from fieldmark.gallery.labels import save_class
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, host=Host.from_environment()).index
+    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
     saved = save_class(gallery, index, class_name=class_name, item_ids=item_ids)
     print_result(saved.to_json(), saved.to_text(), as_json=as_json)
 
@@ -122,11 +122,11 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Give the items of a saved class their former classes."""
-    from fieldmark.embedding import Host
     from fieldmark.gallery.labels import undo_class
+    from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, host=Host.from_environment()).index
+    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
     undone = undo_class(gallery, index, number=number)
     print_result(undone.to_json(), undone.to_text(), as_json=as_json)
 

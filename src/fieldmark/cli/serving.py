@@ -65,7 +65,7 @@ def run_server(
     from fieldmark.api.server import access_to, is_loopback, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config import parse_limits
-    from fieldmark.embedding import Host
+    from fieldmark.runtime import Runtime
 
     options = ServeOptions(limits=parse_limits(limits), access=access_to(host_name, token=token), sources=sources or {})
     if token is None and not is_loopback(host_name):
@@ -76,7 +76,7 @@ def run_server(
             host_name=host_name,
             port=port,
             options=options,
-            host=Host.from_environment(),
+            runtime=Runtime.from_environment(),
             announce=lambda address: reporter.say(f"fieldmark serves {gallery} at {address} (Ctrl-C ends it)"),
         )
 

@@ -29,7 +29,7 @@ from fieldmark.training.optimizer import optimizer_state, restore_optimizer
 from fieldmark.training.passes import Passes
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
 from fieldmark.training.step import Stepper, interrupts_after, seed_step
-from fieldmark.training.task import TrainingHost, TrainingOptions, TrainingResult, TrainingStage, TrainingTask
+from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def train(
     provenance: Provenance,
     folder: Path,
     resume: bool,
-    host: TrainingHost,
+    runtime: TrainingRuntime,
 ) -> TrainingResult:
     """Trains a network and keeps checkpoints and `metrics.csv` in a run's folder.
 
@@ -70,7 +70,7 @@ def train(
         raise RunExistsError(path=folder)
     if options.writes_tensorboard:
         check_board()
-    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, host=host)
+    trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, runtime=runtime)
     if has_run:
         trainer.restore()
     return trainer.run()
@@ -87,14 +87,14 @@ class _Trainer:
         options: TrainingOptions,
         provenance: Provenance,
         folder: Path,
-        host: TrainingHost,
+        runtime: TrainingRuntime,
     ) -> None:
         self._task = task
         self._options = options
         self._provenance = provenance
         self._folder = folder
-        self._reporter = host.reporter
-        self._group = host.group
+        self._reporter = runtime.reporter
+        self._group = runtime.group
         self._device = next(task.network.parameters()).device
         self._losses = nn.ModuleDict({name: each.module for name, each in task.losses.items()})
         self._fresh_losses = {name: copy.deepcopy(each.module.state_dict()) for name, each in task.losses.items()}

@@ -92,7 +92,7 @@ class TrainingOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingHost:
+class TrainingRuntime:
     """Who trains, and who hears of it."""
 
     reporter: Reporter

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from fieldmark.embedding import Host
 from fieldmark.errors import CannotCompareError, first
 from fieldmark.evaluation.metrics import bootstrap_means, holm_adjusted, sign_flip_p_values
 from fieldmark.evaluation.protocol import Measurement, Task
 from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, symbol
+from fieldmark.runtime import Runtime
 from fieldmark.types import Item, Medium
 from fieldmark.workflows.evaluate import MeasuredFolder, ProtocolName, Settings, measure_folder
 
@@ -132,7 +132,7 @@ def compare(
     *,
     protocol: ProtocolName = "strict",
     seed: int = 0,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> CompareReport:
     """Compares two embeddings folders, or runs that hold one, query by query.
 
@@ -143,7 +143,7 @@ def compare(
         NonFiniteEmbeddingError: Items without a usable vector.
     """
     settings = Settings(protocol=protocol, seed=seed)
-    one, other = (measure_folder(run, settings=settings, host=host) for run in (first_run, second_run))
+    one, other = (measure_folder(run, settings=settings, runtime=runtime) for run in (first_run, second_run))
     row = _match_rows(one, other)
     pairs = [
         (mine, yours)

@@ -13,10 +13,10 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.datasets.aviary.synthesis import synthesize
 from fieldmark.datasets.check import CheckReport, check
 from fieldmark.datasets.contact_sheet import Tile, draw_sheet
-from fieldmark.embedding import Host
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.gallery.search.result import RankedHit
+from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA, Item, Split
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.evaluate import evaluate
@@ -104,7 +104,7 @@ def run_demo(
     class_count: int = CLASS_COUNT,
     items_per_medium: int = ITEMS_PER_MEDIUM,
     overrides: Sequence[str] = (),
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> DemoReport:
     """Makes a synthetic four-media set, checks it, trains FGCrossNet on it, evaluates, indexes and searches.
 
@@ -115,10 +115,10 @@ def run_demo(
     Raises:
         DemoFolderError: The folder holds something else.
     """
-    folder, host = Path(out), host or Host.from_environment()
+    folder, runtime = Path(out), runtime or Runtime.from_environment()
     started = time.monotonic()
     _clear(folder)
-    say = host.reporter.say
+    say = runtime.reporter.say
     say(f"1/6 make {class_count} invented species with {items_per_medium} items in each of four media")
     manifest = synthesize(
         folder / "aviary",
@@ -126,21 +126,21 @@ def run_demo(
         items_per_medium=items_per_medium,
         seed=seed,
         difficulty=DIFFICULTY,
-        report=host.reporter,
+        report=runtime.reporter,
     )
     say("2/6 check: decode every file, look for duplicates and leaks")
-    checked = check(manifest, reporter=host.reporter)
+    checked = check(manifest, reporter=runtime.reporter)
     say(checked.to_text())
     say(f"3/6 train FGCrossNet, preset {CONFIG}")
     config = load_config(CONFIG, overrides=[f"seed={seed}", *overrides])
-    training = train(manifest, out=folder / "run", config=config, host=host)
+    training = train(manifest, out=folder / "run", config=config, runtime=runtime)
     say("4/6 embed and evaluate the test split")
-    embed(manifest, checkpoint=folder / "run", out=folder / "embeddings", host=host)
+    embed(manifest, checkpoint=folder / "run", out=folder / "embeddings", runtime=runtime)
     evaluation = evaluate(folder / "embeddings")
     say("5/6 index it")
-    index(folder / "embeddings", checkpoint=folder / "run", gallery=folder / "gallery", host=host)
+    index(folder / "embeddings", checkpoint=folder / "run", gallery=folder / "gallery", runtime=runtime)
     say("6/6 search with a photo, a text, a clip and a song")
-    queries = _search(folder / "gallery", read_manifest(manifest), host)
+    queries = _search(folder / "gallery", read_manifest(manifest), runtime)
     _draw(queries, read_manifest(manifest)).save(folder / "results.png", optimize=True)
     return DemoReport(folder, checked, training, evaluation, queries, time.monotonic() - started)
 
@@ -161,9 +161,9 @@ def _clear(folder: Path) -> None:
     )
 
 
-def _search(folder: Path, items: tuple[Item, ...], host: Host) -> tuple[DemoQuery, ...]:
+def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[DemoQuery, ...]:
     """One search of each medium, each for another species."""
-    gallery = Gallery.open(folder, host=host)
+    gallery = Gallery.open(folder, runtime=runtime)
     class_names = sorted({item.class_name for item in items if item.class_name})
     queries = []
     for place, medium in enumerate(MEDIA):

@@ -11,9 +11,10 @@ from typing import Literal
 from fieldmark.build import load_model
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
-from fieldmark.embedding import FailureLog, Host, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.media.loaders import hash_content
+from fieldmark.runtime import Runtime
 from fieldmark.types import Item, Split
 
 SplitName = Literal["train", "validation", "test", "all"]
@@ -60,7 +61,7 @@ def embed(
     checkpoint: Path | str,
     out: Path | str,
     split: SplitName = "test",
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> EmbedReport:
     """Computes the embedding of every segment; a folder begun before is completed.
 
@@ -70,21 +71,21 @@ def embed(
         EmbeddingsError: The folder holds embeddings of another model, or cannot be written.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    manifest, out, host = Path(manifest), Path(out), host or Host.from_environment()
+    manifest, out, runtime = Path(manifest), Path(out), runtime or Runtime.from_environment()
     all_items = read_manifest(manifest)
     items = all_items if split == "all" else tuple(item for item in all_items if item.split == split)
     if not items:
         present = ", ".join(f"{count} {name or 'without a split'}" for name, count in _count_splits(all_items).items())
         raise NoItemsError(path=manifest, wanted=f"items of the split '{split}'", present=present)
-    model = load_model(checkpoint, device=host.torch_device())
-    wanted = keep_supported(items, media=model.media, reporter=host.reporter)
+    model = load_model(checkpoint, device=runtime.torch_device())
+    wanted = keep_supported(items, media=model.media, reporter=runtime.reporter)
     if not wanted:
         taken = ", ".join(model.media)
         raise NoItemsError(path=manifest, wanted=f"{taken} items of the split '{split}'", present="other media only")
     writer = EmbeddingsWriter(out, fingerprint=model.fingerprint)
     fresh = [item for item in wanted if not _is_done(item, writer)]
-    failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
-    for embeddings, content_hashes in embed_items(fresh, model=model, host=host, failures=failures):
+    failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
+    for embeddings, content_hashes in embed_items(fresh, model=model, runtime=runtime, failures=failures):
         writer.add(embeddings, content_hash_by_item_id=content_hashes)
     failed = {failure.item_id for failure in failures.failures}
     info = writer.finish(

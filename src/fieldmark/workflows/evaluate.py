@@ -7,11 +7,11 @@ from typing import Literal
 
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
-from fieldmark.embedding import Host
 from fieldmark.errors import TaxonomyError, first
 from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.result import Evaluation
+from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Split
 
 ProtocolName = Literal["strict", "paper"]
@@ -59,7 +59,7 @@ def evaluate(
     split: Split | None = None,
     seed: int = 0,
     taxonomy: Path | str | None = None,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> Evaluation:
     """Measures the 12 + 4 tasks on the embeddings in a folder.
 
@@ -76,11 +76,11 @@ def evaluate(
         TaxonomyError: The taxonomy cannot be read, or tells genus and family of none of the classes.
     """
     settings = Settings(protocol=protocol, split=split, seed=seed)
-    return measure_folder(folder, settings=settings, taxonomy=taxonomy, host=host).evaluation
+    return measure_folder(folder, settings=settings, taxonomy=taxonomy, runtime=runtime).evaluation
 
 
 def measure_folder(
-    folder: Path | str, *, settings: Settings, taxonomy: Path | str | None = None, host: Host | None = None
+    folder: Path | str, *, settings: Settings, taxonomy: Path | str | None = None, runtime: Runtime | None = None
 ) -> MeasuredFolder:
     """Everything that was measured on a folder; the classes that its model scores are those seen in training.
 
@@ -111,7 +111,7 @@ def measure_folder(
         protocol=PROTOCOLS[settings.protocol],
         known=known,
         seed=settings.seed,
-        compute=Compute(device=(host or Host.from_environment()).torch_device()),
+        compute=Compute(device=(runtime or Runtime.from_environment()).torch_device()),
         with_space=True,
     )
     return MeasuredFolder(folder, settings, embeddings, info, measurement)

@@ -8,12 +8,12 @@ from pathlib import Path
 from textwrap import shorten
 
 from fieldmark.build import load_model
-from fieldmark.embedding import Host
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.sets import SETS_NAME, read_sets
 from fieldmark.gallery.store import Approximation, StoredItem
 from fieldmark.media.loaders import hash_content
+from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
 from fieldmark.workflows.index import content_of
 from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
@@ -188,7 +188,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
     )
 
 
-def check_gallery(gallery: Path | str, *, reads_media: bool = True, host: Host | None = None) -> GalleryCheck:
+def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:
     """Reads every part of a gallery, and the media it points at, and tells what is wrong.
 
     Args:
@@ -197,8 +197,8 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, host: Host |
     Raises:
         MissingGalleryError: The folder holds no gallery.
     """
-    folder, host = Path(gallery), host or Host.from_environment()
-    problems = list(_checkpoint_problems(folder, host))
+    folder, runtime = Path(gallery), runtime or Runtime.from_environment()
+    problems = list(_checkpoint_problems(folder, runtime))
     item_count = 0
     try:
         store = _open_store(folder)
@@ -212,7 +212,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, host: Host |
         if not unsound:
             problems += _set_problems(folder, sets={each.set_name for each in store.counts() if each.set_name})
         if reads_media and not unsound:
-            problems += _media_problems(store, item_count=item_count, host=host)
+            problems += _media_problems(store, item_count=item_count, runtime=runtime)
     except DamagedGalleryError as error:
         problems.append(GalleryProblem("store", (), str(error)))
     return GalleryCheck(folder, item_count, tuple(problems))
@@ -253,13 +253,13 @@ def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
         raise DamagedGalleryError(path=folder, reason=f"'{SEGMENTS_NAME}' holds no store") from error
 
 
-def _checkpoint_problems(folder: Path, host: Host) -> Iterator[GalleryProblem]:
+def _checkpoint_problems(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem]:
     path = folder / CHECKPOINT_NAME
     if not path.is_file():
         yield GalleryProblem("checkpoint", (), f"'{CHECKPOINT_NAME}' is missing: index again with --checkpoint")
         return
     try:
-        fingerprint = load_model(path, device=host.torch_device()).fingerprint
+        fingerprint = load_model(path, device=runtime.torch_device()).fingerprint
         LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=fingerprint)
     except (DamagedGalleryError, MissingGalleryError):
         return  # told where the store is looked at
@@ -276,14 +276,14 @@ def _set_problems(folder: Path, *, sets: set[str]) -> list[GalleryProblem]:
     return [GalleryProblem("sets", (), detail.format(SETS_NAME, name, name)) for name in unknown]
 
 
-def _media_problems(store: LanceIndex, *, item_count: int, host: Host) -> list[GalleryProblem]:
+def _media_problems(store: LanceIndex, *, item_count: int, runtime: Runtime) -> list[GalleryProblem]:
     found: list[GalleryProblem] = []
     done, last = 0, None
     with ThreadPoolExecutor(max_workers=2) as pool:
         while page := store.items(start_after=last, limit=PAGE_ITEMS):
             found += [problem for problem in pool.map(_media_problem, page) if problem is not None]
             done, last = done + len(page), page[-1].item.item_id
-            host.reporter.step("check media", done=min(done, item_count), total=item_count)
+            runtime.reporter.step("check media", done=min(done, item_count), total=item_count)
     return found
 
 

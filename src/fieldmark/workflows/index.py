@@ -14,13 +14,14 @@ from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
-from fieldmark.embedding import FailureLog, Host, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, stored_ids
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import hash_content
+from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import find_checkpoint, write_durably
 from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.judge import judge_gallery
@@ -96,7 +97,7 @@ def index(
     checkpoint: Path | str | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> IndexReport:
     """Makes a set of a gallery what a source is: adds what is new, passes over what is unchanged, drops what is gone.
 
@@ -116,14 +117,14 @@ def index(
         TooManyDroppedError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    source, folder, host = Path(source), Path(gallery), host or Host.from_environment()
-    model, store = _open(folder, checkpoint, host)
+    source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
+    model, store = _open(folder, checkpoint, runtime)
     name = choose_set(folder, source=source, chosen=set_name)
     known = _Known.of(store, name)
     if (source / INFO_NAME).is_file():
-        work = _from_embeddings(source, known=known, model=model, host=host)
+        work = _from_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _from_items(source, known=known, model=model, host=host)
+        work = _from_items(source, known=known, model=model, runtime=runtime)
     gone = gone_ids(
         _own_part(store, name, split=work.split),
         listed=work.listed,
@@ -137,14 +138,14 @@ def index(
         _add(store, embeddings, states, known=known)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
-        host.reporter.step("add", done=added, total=work.fresh_count)
+        runtime.reporter.step("add", done=added, total=work.fresh_count)
     dropped = store.remove(gone)
     store.optimize()
     _keep_taxonomy(source, folder)
     counts = store.count_by_medium()
     keep_species(folder, model=model, media=[medium for medium, count in counts.items() if count])
     restore_classes(folder, store)
-    judge_gallery(folder, index=store, model=model, host=host)
+    judge_gallery(folder, index=store, model=model, runtime=runtime)
     return IndexReport(
         gallery=folder,
         set_name=name,
@@ -165,7 +166,7 @@ def _keep_taxonomy(source: Path, folder: Path) -> None:
         write_taxonomy(read_taxonomy(path), folder / TAXONOMY_NAME)
 
 
-def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Model, SegmentIndex]:
+def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
     """The model and the store of a gallery; a gallery that is not there, or was only begun, is made."""
     own = folder / CHECKPOINT_NAME
     if checkpoint is None:
@@ -173,7 +174,7 @@ def _open(folder: Path, checkpoint: Path | str | None, host: Host) -> tuple[Mode
             raise MissingGalleryError(path=folder)
         checkpoint = own
     source = Path(checkpoint)
-    model = load_model(source, device=host.torch_device())
+    model = load_model(source, device=runtime.torch_device())
     content = find_checkpoint(source).read_bytes()
     segments = folder / SEGMENTS_NAME
     try:
@@ -226,26 +227,26 @@ class _Work:
     split: str | None = None
 
 
-def _from_items(source: Path, *, known: _Known, model: Model, host: Host) -> _Work:
+def _from_items(source: Path, *, known: _Known, model: Model, runtime: Runtime) -> _Work:
     """The work of a manifest or a folder."""
     listed, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
     listed = renamed(listed, known.stored_ids(item.item_id for item in listed))
-    items = keep_supported(listed, media=model.media, reporter=host.reporter)
+    items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
     fresh = [item for item in items if not _is_known(item, known.own)]
-    log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=host.reporter)
+    log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
     log.list_only(not_media)
     blocks = (
         (embeddings, _states(embeddings.items, hashes))
-        for embeddings, hashes in embed_items(fresh, model=model, host=host, failures=log)
+        for embeddings, hashes in embed_items(fresh, model=model, runtime=runtime, failures=log)
     )
     ids = frozenset(item.item_id for item in listed)
     return _Work(blocks, log, ids, fresh_count=len(fresh), unchanged_count=len(items) - len(fresh))
 
 
-def _from_embeddings(source: Path, *, known: _Known, model: Model, host: Host) -> _Work:
+def _from_embeddings(source: Path, *, known: _Known, model: Model, runtime: Runtime) -> _Work:
     """The work of an embeddings folder; what could not be embedded counts as listed."""
     embeddings, info = read_embeddings(source)
     if info.fingerprint != model.fingerprint:
@@ -257,8 +258,8 @@ def _from_embeddings(source: Path, *, known: _Known, model: Model, host: Host) -
     fresh_rows = np.flatnonzero([known.own.get(item.item_id) != states[item.item_id] for item in embeddings.items])
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
     return _Work(
-        _split_blocks(embeddings, fresh_rows, states, host.reporter),
-        FailureLog(total=len(states), allowed_share=1.0, reporter=host.reporter),
+        _split_blocks(embeddings, fresh_rows, states, runtime.reporter),
+        FailureLog(total=len(states), allowed_share=1.0, reporter=runtime.reporter),
         frozenset(stored_id.values()),
         fresh_count=fresh_count,
         unchanged_count=len(states) - fresh_count,

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.build import Model
-from fieldmark.embedding import FailureLog, Host, embed_items, read_words
+from fieldmark.embedding import FailureLog, embed_items, read_words
 from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.search.calibration_file import FORMAT_VERSION, read_judgment, write_judgment
 from fieldmark.gallery.search.fitting import NOTHING_KNOWN, Judgment, TextPart, fit_judgment, is_new_to_model
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem
+from fieldmark.runtime import Runtime
 from fieldmark.types import Item, Medium, SilentReporter
 
 JUDGMENT_NAME = "calibration.json"
@@ -29,7 +30,7 @@ PARTS = 2
 """Of each text: one of few words, one of more. One alone left the curves to chance, three told no more."""
 
 
-def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host) -> Judgment:
+def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, runtime: Runtime) -> Judgment:
     """Fits the judgment of a gallery on a sample of its items, and keeps it in the gallery's folder.
 
     The sample is the same for the same items, and what was fitted on the same items already stays.
@@ -53,7 +54,7 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host
             embeddings,
             trained_classes=frozenset(model.class_names),
             generator=generator,
-            read_texts=lambda items: text_parts(items, model=model, host=host),
+            read_texts=lambda items: text_parts(items, model=model, runtime=runtime),
         )
     else:
         judgment = NOTHING_KNOWN
@@ -62,7 +63,7 @@ def judge_gallery(folder: Path, *, index: SegmentIndex, model: Model, host: Host
     return judgment
 
 
-def text_parts(items: Sequence[Item], *, model: Model, host: Host) -> list[TextPart]:
+def text_parts(items: Sequence[Item], *, model: Model, runtime: Runtime) -> list[TextPart]:
     """All words of each text, and some that stand together: few are as likely as many, counted in logarithms.
 
     The same text has the same parts, so that their features are computed once.
@@ -83,11 +84,11 @@ def text_parts(items: Sequence[Item], *, model: Model, host: Host) -> list[TextP
             count = round(low * (high / low) ** generator.random())
             start = int(generator.integers(len(words) - count + 1))
             cut.append(Item(item.item_id, Medium.TEXT, text=" ".join(words[start : start + count])))
-    silent = replace(host, reporter=SilentReporter())  # to a reader these are no items
+    silent = replace(runtime, reporter=SilentReporter())  # to a reader these are no items
     log = FailureLog(total=len(cut), allowed_share=1.0, reporter=silent.reporter)
     parts = [
         TextPart(item.item_id, len((item.text or "").split()), embedding)
-        for embeddings, _ in embed_items(cut, model=model, host=silent, failures=log)
+        for embeddings, _ in embed_items(cut, model=model, runtime=silent, failures=log)
         for item, embedding in zip(embeddings.items, embeddings.embedding, strict=True)
     ]
     return whole + parts

@@ -10,9 +10,9 @@ import torch
 from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
-from fieldmark.embedding import Host
 from fieldmark.errors import HubError, MissingExtraError, RunExistsError
 from fieldmark.reports.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
+from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import (
     PRETRAINED_NAME,
     Checkpoint,
@@ -106,7 +106,7 @@ def save_pretrained(
 
 
 def from_pretrained(
-    name: Path | str, *, allow_download: bool = False, host: Host | None = None, hub: Hub | None = None
+    name: Path | str, *, allow_download: bool = False, runtime: Runtime | None = None, hub: Hub | None = None
 ) -> Model:
     """The model in a folder that `save_pretrained` wrote, or in a run, or on the model hub.
 
@@ -120,7 +120,7 @@ def from_pretrained(
         HubError: It is no folder, and the hub gives nothing under this name.
         MissingExtraError: It is no folder, and the library of the hub is not installed.
     """
-    host = host or Host.from_environment()
+    runtime = runtime or Runtime.from_environment()
     folder = Path(name)
     if not folder.exists():
         try:
@@ -131,7 +131,7 @@ def from_pretrained(
             reason = "it is no folder here, and 'allow_download' is false" if not allow_download else _first_line(error)
             raise HubError(name=str(name), action="give", reason=reason) from error
         folder = Path(found)
-    return load_model(folder, device=host.torch_device())
+    return load_model(folder, device=runtime.torch_device())
 
 
 def push_to_hub(folder: Path | str, name: str, *, private: bool = True, hub: Hub | None = None) -> None:

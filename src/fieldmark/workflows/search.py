@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.build import Model, load_model
-from fieldmark.embedding import Host, encode_item, project, read_words
+from fieldmark.embedding import encode_item, project, read_words
 from fieldmark.errors import (
     CutoffError,
     DamagedGalleryError,
@@ -35,6 +35,7 @@ from fieldmark.gallery.search.result import CollectionAnswer, Marks, SearchResul
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA, Item, Medium
 from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.names import SPECIES_NAME, class_named, read_species
@@ -82,7 +83,7 @@ class Gallery:
         self._heard: Recent[str, Voice] = Recent(kept=KEPT_QUERIES)
 
     @classmethod
-    def open(cls, folder: Path | str, *, host: Host | None = None) -> "Gallery":
+    def open(cls, folder: Path | str, *, runtime: Runtime | None = None) -> "Gallery":
         """The gallery in a folder.
 
         Raises:
@@ -90,12 +91,12 @@ class Gallery:
             DamagedGalleryError: A part of it is missing or broken.
             EncoderMismatchError: Its checkpoint is not the one it was built with.
         """
-        folder, host = Path(folder), host or Host.from_environment()
+        folder, runtime = Path(folder), runtime or Runtime.from_environment()
         if not (folder / SEGMENTS_NAME).is_dir():
             raise MissingGalleryError(path=folder)
         if not (folder / CHECKPOINT_NAME).is_file():
             raise DamagedGalleryError(path=folder, reason=f"'{CHECKPOINT_NAME}' is missing")
-        model = load_model(folder / CHECKPOINT_NAME, device=host.torch_device())
+        model = load_model(folder / CHECKPOINT_NAME, device=runtime.torch_device())
         try:
             index = LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=model.fingerprint)
         except MissingGalleryError as error:

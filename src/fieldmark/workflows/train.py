@@ -28,19 +28,20 @@ from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.data.split import split_validation
-from fieldmark.embedding import FailureLog, Host, encode_item, encode_items, keep_supported, project
+from fieldmark.embedding import FailureLog, encode_item, encode_items, keep_supported, project
 from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
 from fieldmark.evaluation.protocol import STRICT, evaluate
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, last_path, write_durably
 from fieldmark.training.group import Group, open_group, own_device
 from fieldmark.training.loop import train as run_loop
 from fieldmark.training.task import (
     BatchSource,
-    TrainingHost,
     TrainingOptions,
     TrainingResult,
+    TrainingRuntime,
     TrainingStage,
     TrainingTask,
 )
@@ -113,7 +114,7 @@ def train(
     out: Path | str,
     config: Config | None = None,
     resume: bool = False,
-    host: Host | None = None,
+    runtime: Runtime | None = None,
 ) -> TrainReport:
     """Trains on the train split of a manifest and keeps the run in a folder.
 
@@ -132,26 +133,28 @@ def train(
         TrainingError: The run exists, was changed, or cannot go on.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    host = host or Host.from_environment()
-    with open_group(host.torch_device()) as group:
+    runtime = runtime or Runtime.from_environment()
+    with open_group(runtime.torch_device()) as group:
         if not group.is_first:
-            host = replace(host, reporter=SilentReporter())
-        return _train(Path(manifest), out=Path(out), config=config, resume=resume, host=host, group=group)
+            runtime = replace(runtime, reporter=SilentReporter())
+        return _train(Path(manifest), out=Path(out), config=config, resume=resume, runtime=runtime, group=group)
 
 
-def _train(manifest: Path, *, out: Path, config: Config | None, resume: bool, host: Host, group: Group) -> TrainReport:
+def _train(
+    manifest: Path, *, out: Path, config: Config | None, resume: bool, runtime: Runtime, group: Group
+) -> TrainReport:
     has_run = last_path(out).is_file()
     if has_run and not resume:
         raise RunExistsError(path=out)
     config = config or choose_config(None, out=out, resume=resume)
     items = keep_supported(
-        _training_items(manifest, config), media=supported_media(config.model), reporter=host.reporter
+        _training_items(manifest, config), media=supported_media(config.model), reporter=runtime.reporter
     )
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
-    device = own_device(host.torch_device(), group)
+    device = own_device(runtime.torch_device(), group)
     model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
-    failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=host.reporter)
-    rows = _read_rows(items, model=model, failures=failures, host=host)
+    failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
+    rows = _read_rows(items, model=model, failures=failures, runtime=runtime)
     receipt = _Receipt(manifest, model=model, rows=rows)
     receipt.check(out, resume=resume)
     stages = _Stages(manifest, config=config, rows=rows, failures=failures, group=group)
@@ -178,7 +181,7 @@ def _train(manifest: Path, *, out: Path, config: Config | None, resume: bool, ho
         provenance=receipt.provenance,
         folder=out,
         resume=resume,
-        host=TrainingHost(host.reporter, group),
+        runtime=TrainingRuntime(runtime.reporter, group),
     )
     if group.is_first:
         receipt.write(out, failures=failures.failures, result=result)
@@ -214,12 +217,12 @@ def _training_items(manifest: Path, config: Config) -> tuple[Item, ...]:
 Rows = dict[Medium, MediumRows]
 
 
-def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, host: Host) -> dict[Split, Rows]:
+def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime) -> dict[Split, Rows]:
     """The rows of train and validation by medium; features are computed here where the network reads features."""
     label_by_name = {name: label for label, name in enumerate(model.class_names)}
     features: dict[str, Tensor] = {}
     if needs_features(model.config.model):
-        for encoded in encode_items(items, model=model, host=host, task="features"):
+        for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
             if isinstance(encoded, Failure):
                 failures.add(encoded)
             else:

@@ -10,8 +10,8 @@ from typing import TypeGuard
 from fieldmark._version import __version__
 from fieldmark.config import load_config
 from fieldmark.data.shards import INFO_NAME
-from fieldmark.embedding import Host
 from fieldmark.errors import CannotEvaluateError, ConfigError, EmbeddingsError, NonFiniteEmbeddingError
+from fieldmark.runtime import Runtime
 from fieldmark.workflows.evaluate import MeasuredFolder, find_embeddings, measure_folder
 from fieldmark.workflows.receipt import DIGEST_NAMES, ItemDigests, Receipt, hash_evaluator, make_receipt, read_receipt
 from fieldmark.workflows.train import CONFIG_NAME
@@ -120,7 +120,9 @@ _TITLES = {
 }
 
 
-def verify(receipt: Path | str, *, embeddings: Path | str | None = None, host: Host | None = None) -> VerifyReport:
+def verify(
+    receipt: Path | str, *, embeddings: Path | str | None = None, runtime: Runtime | None = None
+) -> VerifyReport:
     """Computes a receipt's numbers again from the embeddings, and compares all that it says with what is there.
 
     Args:
@@ -140,7 +142,7 @@ def verify(receipt: Path | str, *, embeddings: Path | str | None = None, host: H
         raise EmbeddingsError(path=folder, reason=reason)
     notes = list(_notes(expected))
     try:
-        measured = measure_folder(folder, settings=expected.settings, host=host)
+        measured = measure_folder(folder, settings=expected.settings, runtime=runtime)
     except (CannotEvaluateError, NonFiniteEmbeddingError) as error:
         differences.append(Difference(Cause.EMBEDDING, "all", "measured", str(error)))
         return VerifyReport(path, tuple(differences), tuple(notes), item_count=0, number_count=0)

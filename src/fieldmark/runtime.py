@@ -1,0 +1,46 @@
+"""What a verb runs with: a device, a cache folder, and someone to report progress to."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from fieldmark.errors import DeviceError
+from fieldmark.types import Reporter, SilentReporter
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a verb runs with.
+
+    Args:
+        device: A torch device; None takes the GPU where there is one, else the CPU.
+        cache: Folder for computed features; None keeps none.
+    """
+
+    reporter: Reporter = field(default_factory=SilentReporter)
+    cache: Path | None = None
+    device: str | None = None
+
+    @classmethod
+    def from_environment(cls, reporter: Reporter | None = None) -> "Runtime":
+        """The runtime as FIELDMARK_CACHE and FIELDMARK_DEVICE describe it."""
+        # An empty variable counts as unset.
+        cache = Path(os.environ.get("FIELDMARK_CACHE") or "~/.cache/fieldmark").expanduser()
+        return cls(
+            reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
+        )
+
+    def torch_device(self) -> torch.device:
+        """Where networks run.
+
+        Raises:
+            DeviceError: There is no such device here.
+        """
+        if self.device is None:
+            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        try:
+            return torch.empty(0, device=self.device).device
+        except (RuntimeError, AssertionError) as error:
+            raise DeviceError(name=self.device, reason=str(error).splitlines()[0]) from error
