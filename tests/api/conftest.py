@@ -21,7 +21,7 @@ def serve(toy_gallery: Path, toy_runtime: "Runtime") -> Iterator[Callable[..., "
 
     from fieldmark import Gallery
     from fieldmark.api.app import create_app
-    from fieldmark.api.guard import Access
+    from fieldmark.api.security import Access
     from fieldmark.api.service import ServeOptions, Service
     from fieldmark.config import ServeLimits
 

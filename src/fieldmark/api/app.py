@@ -13,12 +13,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from fieldmark._version import __version__
-from fieldmark.api import browsing, marking, searching, showing, working
+from fieldmark.api import routes_admin, routes_items, routes_jobs, routes_labels, routes_media, routes_search
 from fieldmark.api.bodies import explain
-from fieldmark.api.failures import answer, answer_error
-from fieldmark.api.guard import Guard
+from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.page import page_handlers
 from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
+from fieldmark.api.security import Guard
 from fieldmark.api.service import Service
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, FieldmarkError
@@ -75,32 +75,38 @@ WAVEFORM = {
         "200": {"description": "the outline", "content": {"application/json": {"schema": _reference(WaveformAnswer)}}}
     }
 }
+EXPORT = {**json_body(ExportRequest), **_sent("text/csv", "text/plain")}
 
 ROUTES: Sequence[Route] = (
-    Route("POST", "/v1/search", searching.search, SEARCH_BODY),
-    Route("GET", "/v1/items", browsing.list_items),
-    Route("GET", "/v1/items/{item_id:path}", browsing.show_item),
-    Route("GET", "/v1/media/{item_id:path}", showing.send_media, _sent("application/octet-stream")),
-    Route("HEAD", "/v1/media/{item_id:path}", showing.send_media, _sent("application/octet-stream")),
-    Route("GET", "/v1/thumbnails/{item_id:path}", showing.send_thumbnail, _sent("image/jpeg")),
-    Route("GET", "/v1/spectrograms/{item_id:path}", showing.send_spectrogram, _sent("image/png")),
-    Route("GET", "/v1/waveforms/{item_id:path}", showing.send_waveform, WAVEFORM),
-    Route("GET", "/v1/classes", browsing.list_classes),
-    Route("GET", "/v1/gallery", browsing.show_gallery),
-    Route("GET", "/v1/map", browsing.show_map),
-    Route("POST", "/v1/marks/classes", marking.give_class, json_body(ClassRequest), status=201),
-    Route("GET", "/v1/marks/classes", marking.list_given_classes),
-    Route("DELETE", "/v1/marks/classes/{number}", marking.undo_given_class),
-    Route("POST", "/v1/marks/export", marking.export, {**json_body(ExportRequest), **_sent("text/csv", "text/plain")}),
-    Route("POST", "/v1/jobs", working.start_job, json_body(JobRequest), status=202),
-    Route("GET", "/v1/jobs", working.list_jobs),
-    Route("GET", "/v1/jobs/{job_id}", working.show_job),
-    Route("DELETE", "/v1/jobs/{job_id}", working.cancel_job),
-    Route("GET", "/v1/jobs/{job_id}/events", working.follow_job, _sent("text/event-stream")),
-    Route("POST", "/v1/session", working.begin_session, status=204),
-    Route("DELETE", "/v1/session", working.end_session, status=204),
-    Route("GET", "/v1/health", working.show_health),
-    Route("GET", "/v1/metrics", working.show_metrics, _sent("text/plain")),
+    Route("POST", "/v1/search", routes_search.search, SEARCH_BODY),
+    Route("GET", "/v1/items", routes_items.list_items),
+    Route("GET", "/v1/items/{item_id:path}", routes_items.show_item),
+    Route("GET", "/v1/media/{item_id:path}", routes_media.send_media, _sent("application/octet-stream")),
+    Route("HEAD", "/v1/media/{item_id:path}", routes_media.send_media, _sent("application/octet-stream")),
+    Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _sent("image/jpeg")),
+    Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _sent("image/png")),
+    Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, WAVEFORM),
+    Route("GET", "/v1/classes", routes_items.list_classes),
+    Route("GET", "/v1/gallery", routes_items.show_gallery),
+    Route("GET", "/v1/map", routes_items.show_map),
+    Route("POST", "/v1/marks/classes", routes_labels.give_class, json_body(ClassRequest), status=201),
+    Route("GET", "/v1/marks/classes", routes_labels.list_given_classes),
+    Route("DELETE", "/v1/marks/classes/{number}", routes_labels.undo_given_class),
+    Route(
+        "POST",
+        "/v1/marks/export",
+        routes_labels.export,
+        {**json_body(ExportRequest), **_sent("text/csv", "text/plain")},
+    ),
+    Route("POST", "/v1/jobs", routes_jobs.start_job, json_body(JobRequest), status=202),
+    Route("GET", "/v1/jobs", routes_jobs.list_jobs),
+    Route("GET", "/v1/jobs/{job_id}", routes_jobs.show_job),
+    Route("DELETE", "/v1/jobs/{job_id}", routes_jobs.cancel_job),
+    Route("GET", "/v1/jobs/{job_id}/events", routes_jobs.follow_job, _sent("text/event-stream")),
+    Route("POST", "/v1/session", routes_admin.begin_session, status=204),
+    Route("DELETE", "/v1/session", routes_admin.end_session, status=204),
+    Route("GET", "/v1/health", routes_admin.show_health),
+    Route("GET", "/v1/metrics", routes_admin.show_metrics, _sent("text/plain")),
 )
 """All of the API; the page's files stand beside it."""
 

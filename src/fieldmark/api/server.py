@@ -8,7 +8,7 @@ from pathlib import Path
 import uvicorn
 
 from fieldmark.api.app import create_app
-from fieldmark.api.guard import Access
+from fieldmark.api.security import Access
 from fieldmark.api.service import ServeOptions, Service
 from fieldmark.errors import AddressError
 from fieldmark.runtime import Runtime

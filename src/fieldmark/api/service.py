@@ -9,10 +9,10 @@ from typing import final
 from starlette.requests import Request
 
 from fieldmark.api.cache import ByteCache
-from fieldmark.api.guard import Access
 from fieldmark.api.jobs import JobDesk
+from fieldmark.api.limits import Doorkeeper, Room
 from fieldmark.api.metrics import Metrics
-from fieldmark.api.room import Doorkeeper, Room
+from fieldmark.api.security import Access
 from fieldmark.config import ServeLimits
 from fieldmark.errors import UnknownItemError
 from fieldmark.gallery.map import GalleryMap, draw_map

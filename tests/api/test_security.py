@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldmark.api.guard import SESSION_COOKIE
+from fieldmark.api.security import SESSION_COOKIE
 
 TOKEN = "correct-horse-battery"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

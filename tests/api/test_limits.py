@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from fieldmark.api.room import Doorkeeper, Room
+from fieldmark.api.limits import Doorkeeper, Room
 from fieldmark.errors import OverloadedError, WorkTimeoutError
 
 

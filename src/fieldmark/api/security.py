@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fieldmark.api.failures import answer, answer_error
+from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.metrics import Metrics
 from fieldmark.errors import FieldmarkError, ForeignRequestError, TokenError
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark import errors
-from fieldmark.api.failures import STATUS_OF, answer_error, status_of
+from fieldmark.api.errors import STATUS_OF, answer_error, status_of
 
 
 def test_every_error_of_a_request_has_a_status():
