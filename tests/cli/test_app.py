@@ -34,6 +34,7 @@ COMMANDS = [
     "train",
     "embed",
     "evaluate",
+    "compare",
     "verify",
     "index",
     "search",
@@ -124,12 +125,18 @@ def test_version(run):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["search", "x", "--gallery", "g", "--medium", "picture"], "met 'picture'; allowed are image, text"),
-        (["search", "x", "--gallery", "g", "--medium", ","], "joined by commas"),
+        (
+            ["search", "x", "--gallery", "g", "--medium", "picture"],
+            "'picture' is not a list of media. Give image, text",
+        ),
+        (["search", "x", "--gallery", "g", "--medium", ","], "separated by commas"),
         (["search", "x", "--gallery", "g", "-k", "0"], "-k"),
         (["search", "x"], "--gallery"),
         (["search", "--gallery", "g"], "--item"),
-        (["search", "x", "--gallery", "g", "--export", "xml=a.xml"], "csv, raven, audacity, dwc; met 'xml'"),
+        (
+            ["search", "x", "--gallery", "g", "--export", "xml=a.xml"],
+            "'xml=a.xml' is not an export. Give FORMAT=FILE with one of the formats csv, raven, audacity, dwc",
+        ),
         (["evaluate", "e", "--protocol", "loose"], "'loose'"),
         (["embed", "m", "--checkpoint", "c", "--out", "o", "--split", "dev"], "'dev'"),
         (["train", "m"], "--out"),
@@ -359,7 +366,7 @@ def test_marks_are_saved_listed_and_undone(run, toy_gallery, toy_manifest, tmp_p
     shutil.copytree(toy_gallery, tmp_path / "gallery")
     gallery = ("--gallery", tmp_path / "gallery")
     photo = next(item for item in read_manifest(toy_manifest) if item.medium is Medium.IMAGE)
-    assert run("marks", "list", *gallery)[1] == "no saved class\n"
+    assert run("marks", "list", *gallery)[1] == "no labels\n"
     assert run("marks", "save", "Odd one", photo.item_id, *gallery)[:2] == (0, "1  Odd one  1 items\n")
     _, out, _ = run("search", "odd one", *gallery, "-k", 1, "--json")
     assert json.loads(out)["query"]["class_name"] == "Odd one"

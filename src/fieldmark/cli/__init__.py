@@ -1,1 +1,1 @@
-"""The command line: arguments to a workflow to text; results on stdout, progress on stderr."""
+"""The command line: run a workflow, print its result on stdout and its progress on stderr."""

@@ -1,4 +1,4 @@
-"""The commands, and how a run of the command line begins and ends."""
+"""The top-level commands and the entry point of the command line."""
 
 import logging
 import sys
@@ -27,14 +27,14 @@ from fieldmark.cli.terminal import (
 from fieldmark.errors import FieldmarkError
 
 EPILOG = (
-    "Environment: FIELDMARK_CACHE, the folder for computed features (default ~/.cache/fieldmark); "
-    "FIELDMARK_DEVICE, the torch device (default: the GPU where there is one, else the CPU); "
-    "FIELDMARK_TOKEN, the token that `serve` asks for (default: none)."
+    "Environment variables: FIELDMARK_CACHE, the folder for computed features (default: ~/.cache/fieldmark); "
+    "FIELDMARK_DEVICE, the PyTorch device (default: the GPU if there is one, else the CPU); "
+    "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none)."
 )
 
 app = typer.Typer(
     name="fieldmark",
-    help="Find photos, texts, videos and sounds of the same species: ask with any of the four.",
+    help="Search photos, texts, videos and sounds by species. Any of the four can be the query.",
     epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
@@ -62,12 +62,15 @@ def configure(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=lambda value: _show_version(value=value), is_eager=True, help="print the version"
+            "--version",
+            callback=lambda value: _show_version(value=value),
+            is_eager=True,
+            help="Print the version and exit.",
         ),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="log details, and show tracebacks of errors")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Log details, and show the traceback of an error.")] = False,
 ) -> None:
-    """Find photos, texts, videos and sounds of the same species: ask with any of the four."""
+    """Search photos, texts, videos and sounds by species. Any of the four can be the query."""
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING,
         stream=sys.stderr,
@@ -78,15 +81,21 @@ def configure(
 @app.command()
 def demo(
     *,
-    out: Annotated[Path, typer.Option("--out", help="folder for everything the demo makes")] = Path("fieldmark-demo"),
-    seed: Annotated[int, typer.Option("--seed", help="of the data and of the training")] = 0,
-    serve: Annotated[bool, typer.Option("--serve", help="open the gallery as a page at the end, on this machine")] = (
-        False
+    out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path(
+        "fieldmark-demo"
     ),
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the data and the training.")] = 0,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="At the end, serve the gallery as a web page on this machine.")
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a small synthetic four-media set, check it, train on it, evaluate, index and search it."""
+    """Make a small synthetic data set, train on it and search it.
+
+    The data set holds drawn birds, short clips, synthesized songs and descriptions. The demo also checks the data,
+    evaluates the model and builds a gallery. It needs no network and no pretrained weights.
+    """
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.demo import run_demo
 
@@ -101,24 +110,30 @@ def demo(
 def train(
     manifest: Manifest,
     *,
-    out: Annotated[Path, typer.Option("--out", help="run folder to make", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
     config: Annotated[
         str | None,
         typer.Option(
-            "--config", help="TOML file, or a preset: fieldmark (the default), fgcrossnet, fgcrossnet_released, tiny"
+            "--config",
+            help="TOML file or preset: fieldmark (the default), fgcrossnet, fgcrossnet_released or tiny.",
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="replace one key, such as train.lr=1e-3; may be repeated"),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Override one key of the configuration, such as train.lr=1e-3. Repeatable.",
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train on the manifest's train split; validation is taken from it, by group.
+    """Train a model on the train split of a manifest.
 
-    On several GPUs of one machine: torchrun --nproc-per-node N --no-python fieldmark train ...
+    Validation items are held out of the train split, whole groups at a time. To train on several GPUs of one
+    machine, run: torchrun --nproc-per-node N --no-python fieldmark train ...
     """
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.train import choose_config, train
@@ -141,15 +156,15 @@ def embed(
     *,
     checkpoint: CheckpointPath,
     out: Annotated[
-        Path, typer.Option("--out", help="embeddings folder; one begun before is completed", show_default=False)
+        Path, typer.Option("--out", help="Embeddings folder to create, or to complete.", show_default=False)
     ],
     split: Annotated[
-        Literal["train", "validation", "test", "all"], typer.Option("--split", help="which items")
+        Literal["train", "validation", "test", "all"], typer.Option("--split", help="Split whose items to embed.")
     ] = "test",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compute the embedding of every segment."""
+    """Compute the embedding of every segment of the items."""
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.embed import embed
 
@@ -163,23 +178,29 @@ def embed(
 @app.command()
 def index(
     source: Annotated[
-        Path, typer.Argument(help="manifest, folder of files without labels, or embeddings folder", show_default=False)
+        Path, typer.Argument(help="Manifest, folder of unlabeled files, or embeddings folder.", show_default=False)
     ],
     *,
     gallery: GalleryPath,
     checkpoint: Annotated[
-        Path | None, typer.Option("--checkpoint", help="run folder or checkpoint; not needed for a gallery that exists")
+        Path | None,
+        typer.Option("--checkpoint", help="Run folder or checkpoint file. Only needed to create a gallery."),
     ] = None,
     set_name: Annotated[
-        str | None, typer.Option("--set", help="the source's set in the gallery; default: named like the source")
+        str | None, typer.Option("--set", help="Name of the set that holds the source. [default: the source's name]")
     ] = None,
     allow_drop: Annotated[
-        bool, typer.Option("--allow-drop", help="also where more than half of the set is gone from the source")
+        bool,
+        typer.Option("--allow-drop", help="Delete items even if more than half of the set is gone from the source."),
     ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make a set of a gallery what a source is: new items are added, unchanged ones passed over, gone ones dropped."""
+    """Add a source to a gallery, or update the gallery after a change.
+
+    Each source is one set of the gallery. New items are added, changed items are replaced, unchanged items are
+    skipped, and items that are gone from the source are deleted. Items whose files cannot be read are kept.
+    """
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.index import index
 
@@ -199,7 +220,7 @@ app.command()(search)
 
 
 def main() -> None:
-    """Runs the command line; an error of fieldmark or of the file system is one message and exit 1, wrong usage 2."""
+    """Run the command line. Errors print one message and exit with 1, wrong usage exits with 2."""
     debug = "--debug" in sys.argv
     try:
         app(prog_name="fieldmark")

@@ -1,4 +1,4 @@
-"""The commands on checkpoints: `checkpoint import`, `checkpoint export`."""
+"""The commands `fieldmark checkpoint ...`: import released weights, export trained models."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,22 +7,26 @@ import typer
 
 from fieldmark.cli.terminal import Json, print_result
 
-checkpoint_app = typer.Typer(help="Bring in weights of the released code, and hand models on.", no_args_is_help=True)
+checkpoint_app = typer.Typer(help="Import released FGCrossNet weights, or export a model.", no_args_is_help=True)
 
 
 @checkpoint_app.command("import")
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="state dict of the released FGCrossNet code (.pkl, .pth)", show_default=False)
+        Path, typer.Argument(help="State dict of the released FGCrossNet code (.pkl or .pth).", show_default=False)
     ],
     *,
-    out: Annotated[Path, typer.Option("--out", help="run folder to make", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
     classes: Annotated[
-        Path | None, typer.Option("--classes", help="class names, one a line in the order of the labels")
+        Path | None,
+        typer.Option("--classes", help="Text file with one class name per line, in the order of the labels."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Load a state dict of the authors' released FGCrossNet code; no code in the file is run."""
+    """Import weights of the authors' released FGCrossNet code.
+
+    Weights are read safely: no code in the file is executed.
+    """
     from fieldmark.workflows.checkpoint_import import import_checkpoint
 
     report = import_checkpoint(file, out=out, classes=classes)
@@ -31,29 +35,33 @@ def import_(
 
 @checkpoint_app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="run folder, or one checkpoint file", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="Run folder or checkpoint file.", show_default=False)],
     *,
     onnx: Annotated[
-        Path | None, typer.Option("--onnx", help="write each medium's network as an ONNX file to this folder")
+        Path | None, typer.Option("--onnx", help="Write the network of each medium as an ONNX file to this folder.")
     ] = None,
     pretrained: Annotated[
-        Path | None, typer.Option("--pretrained", help="write weights, configuration and model card to this folder")
+        Path | None, typer.Option("--pretrained", help="Write weights, configuration and model card to this folder.")
     ] = None,
     evaluation: Annotated[
-        Path | None, typer.Option("--evaluation", help="for the card: what `fieldmark evaluate --json` printed")
+        Path | None,
+        typer.Option("--evaluation", help="Model card: file with the output of `fieldmark evaluate --json`."),
     ] = None,
-    license_name: Annotated[str | None, typer.Option("--license", help="for the card: of the weights")] = None,
+    license_name: Annotated[str | None, typer.Option("--license", help="Model card: license of the weights.")] = None,
     push: Annotated[
-        str | None, typer.Option("--push", metavar="OWNER/NAME", help="put the --pretrained folder on the model hub")
+        str | None,
+        typer.Option("--push", metavar="OWNER/NAME", help="Upload the --pretrained folder to the Hugging Face Hub."),
     ] = None,
-    public: Annotated[bool, typer.Option("--public", help="on the hub for everyone; else private")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="Make the uploaded model public. Without it, the model is private.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a model for other programs, or to hand on."""
+    """Export a model as ONNX files or as a folder to share."""
     if onnx is None and pretrained is None:
-        raise typer.BadParameter("give --onnx DIR, --pretrained DIR or both")
+        raise typer.BadParameter("No output was chosen. Give --onnx DIR, --pretrained DIR or both.")
     if pretrained is None and (push or evaluation or license_name):
-        raise typer.BadParameter("--push, --evaluation and --license go with --pretrained DIR")
+        raise typer.BadParameter("--push, --evaluation and --license need --pretrained DIR. Add it.")
     from fieldmark.workflows.checkpoint_export import export_onnx
     from fieldmark.workflows.pretrained import push_to_hub, save_pretrained
 
@@ -70,5 +78,5 @@ def export(
     if push and pretrained is not None:
         push_to_hub(pretrained, push, private=not public)
         values["pushed"] = push
-        lines.append(f"on the model hub: {push}")
+        lines.append(f"uploaded to the Hugging Face Hub: {push}")
     print_result(values, "\n".join(lines), as_json=as_json)

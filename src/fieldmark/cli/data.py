@@ -1,4 +1,4 @@
-"""The commands `fieldmark data ...`: make and check manifests."""
+"""The commands `fieldmark data ...`: create, check, split and describe manifests."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,18 +7,24 @@ import typer
 
 from fieldmark.cli.terminal import Json, Manifest, Quiet, TerminalReporter, parse_pairs, print_line, print_result
 
-data_app = typer.Typer(help="Make and check manifests.", no_args_is_help=True, rich_markup_mode=None)
-import_app = typer.Typer(help="Make a manifest of a known layout.", no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Create, check, split and describe manifests, the tables that list items.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+import_app = typer.Typer(
+    help="Create a manifest from folders, a table or PKU FG-XMedia.", no_args_is_help=True, rich_markup_mode=None
+)
 data_app.add_typer(import_app, name="import")
 
-Out = Annotated[Path, typer.Option("--out", help="manifest to write, .csv or .parquet", show_default=False)]
+Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
 TaxonomyPath = Annotated[
-    Path | None, typer.Option("--taxonomy", help="CSV of classes whose other names are read as the class's own")
+    Path | None, typer.Option("--taxonomy", help="CSV of classes and their synonyms. Synonyms are read as the class.")
 ]
 
 # A backspace tells the command line to keep the lines as they are.
 EXPORTS = """\b
-How some exports are read:
+Columns for common exports:
   iNaturalist: --column path='photos/{id}.*' --column class_name=scientific_name
   xeno-canto:  --column path='XC{id}.*' --column class_name='{gen} {sp}'
   Macaulay:    --column path='{ML Catalog Number}.*' --column class_name='Common Name'"""
@@ -26,16 +32,20 @@ How some exports are read:
 
 @import_app.command("pku")
 def import_pku(
-    source: Annotated[Path, typer.Argument(help="folder that holds list/ of PKU FG-XMedia", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Folder that holds list/ of PKU FG-XMedia.", show_default=False)],
     *,
     out: Out,
     media: Annotated[
-        Path | None, typer.Option("--media", help="folder that paths in the lists begin from; default SOURCE")
+        Path | None,
+        typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
     ] = None,
     taxonomy: TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
-    """Read the list files of PKU FG-XMedia, with the media at hand or without."""
+    """Import the list files of PKU FG-XMedia.
+
+    The media files themselves may be missing.
+    """
     from fieldmark.datasets.importing import import_lists
 
     report = import_lists(source, out=out, media=media, taxonomy=taxonomy)
@@ -45,14 +55,17 @@ def import_pku(
 @import_app.command("folders")
 def import_folders(
     source: Annotated[
-        Path, typer.Argument(help="folder of medium/class/file, class/file, or files", show_default=False)
+        Path, typer.Argument(help="Folder with files as medium/class/file, class/file or file.", show_default=False)
     ],
     *,
     out: Out,
     taxonomy: TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
-    """Read folders of media files: the medium by content, the class by folder."""
+    """Import folders of media files.
+
+    The content of a file gives its medium, and the name of its folder gives its class.
+    """
     from fieldmark.datasets.importing import import_folder
 
     report = import_folder(source, out=out, taxonomy=taxonomy)
@@ -61,7 +74,7 @@ def import_folders(
 
 @import_app.command("csv", epilog=EXPORTS)
 def import_csv(
-    source: Annotated[Path, typer.Argument(help="table with a header: CSV, TSV or Parquet", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Table with a header: CSV, TSV or Parquet.", show_default=False)],
     *,
     out: Out,
     columns: Annotated[
@@ -69,21 +82,25 @@ def import_csv(
         typer.Option(
             "--column",
             metavar="COLUMN=NAME",
-            help="read a column of ours from one of the table, or join several: class_name='{genus} {species}', "
-            "path='{id}.*'; may be repeated",
+            help="Fill the manifest's COLUMN from the table's column NAME, or from several columns in braces: "
+            "class_name='{genus} {species}', path='{id}.*'. Repeatable.",
         ),
     ] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--value", metavar="COLUMN=TEXT", help="what every row has there, such as medium=audio"),
+        typer.Option(
+            "--value",
+            metavar="COLUMN=TEXT",
+            help="Fill empty cells of COLUMN with TEXT, such as medium=audio. Repeatable.",
+        ),
     ] = None,
     media: Annotated[
-        Path | None, typer.Option("--media", help="folder that paths begin from; default that of the table")
+        Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
     ] = None,
     taxonomy: TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
-    """Read any table, such as an export of iNaturalist, xeno-canto or Macaulay."""
+    """Import a table, such as an export of iNaturalist, xeno-canto or Macaulay."""
     pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
     from fieldmark.datasets.importing import import_csv
 
@@ -95,18 +112,21 @@ def import_csv(
 def data_check(
     manifest: Manifest,
     *,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that decode")] = 2,
-    report: Annotated[Path | None, typer.Option("--report", help="write the findings as one HTML page")] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
+    report: Annotated[Path | None, typer.Option("--report", help="Also write the findings to this HTML file.")] = None,
     clean: Annotated[
         Path | None,
-        typer.Option("--write-clean", help="write a manifest without the faults, and what was changed beside it"),
+        typer.Option(
+            "--write-clean", help="Write a corrected manifest to this file, and a list of the changes beside it."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Decode every item and list what is broken, repeated or stands in two splits; exit 1 if there are errors.
+    """Decode every item and list broken, duplicate and leaking items.
 
-    What was decoded is kept in the cache, so that a second check decodes only what is new.
+    An item leaks if it, a near duplicate of it or an item of its group is also in another split. Results are
+    cached, so a second check decodes new files only. Exits with 1 if there are errors.
     """
     from fieldmark.datasets.check import check, write_clean
     from fieldmark.datasets.page import write_page
@@ -116,7 +136,7 @@ def data_check(
         found = check(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
         if report is not None:
             write_page(found, report, title=manifest.name)
-            reporter.say(f"{report}: the findings as a page")
+            reporter.say(f"{report}: wrote the findings")
         if clean is not None:
             mended = write_clean(found, clean)
             reporter.say(f"{clean}: {len(mended.items):,} items, {len(mended.changes):,} rows dropped or moved")
@@ -130,15 +150,21 @@ def data_split(
     manifest: Manifest,
     *,
     out: Out,
-    validation: Annotated[float, typer.Option("--validation", min=0, max=1, help="share of the items")] = 0.1,
-    test: Annotated[float, typer.Option("--test", min=0, max=1, help="share of the items")] = 0.3,
+    validation: Annotated[
+        float, typer.Option("--validation", min=0, max=1, help="Share of items for validation.")
+    ] = 0.1,
+    test: Annotated[float, typer.Option("--test", min=0, max=1, help="Share of items for testing.")] = 0.3,
     unseen_classes: Annotated[
-        int, typer.Option("--unseen-classes", min=0, help="classes, drawn by chance, only for testing")
+        int, typer.Option("--unseen-classes", min=0, help="Number of random classes to use for testing only.")
     ] = 0,
-    seed: Annotated[int, typer.Option("--seed", help="the same seed makes the same splits")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed. The same seed gives the same splits.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Give every item a split, by class and medium, never through a group; what is not for testing is to train."""
+    """Assign each item to train, validation or test.
+
+    Every class and medium is split in these shares. Items of one group always stay together. All items that are not
+    chosen for validation or testing are for training.
+    """
     from fieldmark.datasets.splitting import split
 
     report = split(manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed)
@@ -149,12 +175,17 @@ def data_split(
 def data_describe(
     manifest: Manifest,
     *,
-    datasheet: Annotated[Path | None, typer.Option("--datasheet", help="write a datasheet in Markdown")] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that decode")] = 2,
+    datasheet: Annotated[
+        Path | None, typer.Option("--datasheet", help="Also write a datasheet to this Markdown file.")
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Count classes, media, splits, groups and licenses, and measure how long the items are."""
+    """Count items by class, medium, split, group and license.
+
+    Also measures how long the items are.
+    """
     from fieldmark.datasets.describe import describe, write_datasheet
     from fieldmark.runtime import Runtime
 
@@ -169,16 +200,23 @@ def data_describe(
 def data_build(
     manifest: Manifest,
     *,
-    out: Annotated[Path, typer.Option("--out", help="folder to make", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder to create.", show_default=False)],
     longest_seconds: Annotated[
-        float, typer.Option("--longest-seconds", help="longer recordings are cut, into at most this")
+        float, typer.Option("--longest-seconds", help="Cut longer recordings into parts of at most this many seconds.")
     ] = 10.0,
-    longest_words: Annotated[int, typer.Option("--longest-words", help="longer texts are cut, into at most this")] = 80,
-    frames: Annotated[int, typer.Option("--frames", help="taken of each video, before noise is left out")] = 25,
+    longest_words: Annotated[
+        int, typer.Option("--longest-words", help="Cut longer texts into passages of at most this many words.")
+    ] = 80,
+    frames: Annotated[
+        int, typer.Option("--frames", help="Frames to take from each video, before noisy ones are removed.")
+    ] = 25,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Cut raw media into items: stretches of sound, frames of videos, passages; each keeps its group and its place."""
+    """Cut raw media into items: sound excerpts, video frames, passages.
+
+    Each new item keeps the group of its source and records where in the source it comes from.
+    """
     from fieldmark.datasets.building import build_items
 
     with TerminalReporter(quiet=quiet) as reporter:
@@ -196,19 +234,28 @@ def data_build(
 @data_app.command("synthesize")
 def data_synthesize(
     *,
-    out: Annotated[Path, typer.Option("--out", help="folder to make", show_default=False)],
-    classes: Annotated[int, typer.Option("--classes", min=2, help="species")] = 20,
+    out: Annotated[Path, typer.Option("--out", help="Folder to create.", show_default=False)],
+    classes: Annotated[int, typer.Option("--classes", min=2, help="Number of species.")] = 20,
     items_per_medium: Annotated[
-        int, typer.Option("--items-per-medium", min=4, help="items of each species and medium")
+        int, typer.Option("--items-per-medium", min=4, help="Items per species and medium.")
     ] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="the same seed makes the same birds")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed. The same seed gives the same birds.")] = 0,
     difficulty: Annotated[
-        float, typer.Option("--difficulty", min=0, max=1, help="how far birds, light, sound and wording stray")
+        float,
+        typer.Option(
+            "--difficulty",
+            min=0,
+            max=1,
+            help="How much birds, light, sound and wording vary, from 0 (easy) to 1 (hard).",
+        ),
     ] = 0.5,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="processes that draw and sing")] = 2,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that draw and synthesize.")] = 2,
     quiet: Quiet = False,
 ) -> None:
-    """Make a synthetic aviary: drawn birds and clips, synthesized songs, written descriptions, manifest, taxonomy."""
+    """Make a data set of invented birds.
+
+    It holds drawn birds, short clips, synthesized songs, written descriptions, a manifest and a taxonomy.
+    """
     from fieldmark.datasets.aviary.synthesis import synthesize
 
     with TerminalReporter(quiet=quiet) as reporter:

@@ -1,4 +1,4 @@
-"""The commands that measure: `evaluate`, `compare`, `verify`."""
+"""The commands `evaluate`, `compare` and `verify`: measure a model."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,16 +12,17 @@ evaluation_app = typer.Typer()
 EmbeddingsPath = Annotated[
     Path,
     typer.Argument(
-        help="embeddings folder, made by `fieldmark embed`, or a run folder that holds one", show_default=False
+        help="Embeddings folder, made by `fieldmark embed`, or the run folder that holds it.", show_default=False
     ),
 ]
 RunPath = Annotated[
-    Path, typer.Argument(help="run folder with embeddings in it, or embeddings folder", show_default=False)
+    Path, typer.Argument(help="Run folder that holds an embeddings folder, or embeddings folder.", show_default=False)
 ]
 Protocol = Annotated[
-    Literal["strict", "paper"], typer.Option("--protocol", help="paper: only for comparison with published numbers")
+    Literal["strict", "paper"],
+    typer.Option("--protocol", help="Evaluation protocol. Use paper only to compare with published numbers."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="of the bootstrap")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed of the bootstrap intervals.")]
 
 
 @evaluation_app.command()
@@ -31,24 +32,34 @@ def evaluate(
     protocol: Protocol = "strict",
     taxonomy: Annotated[
         Path | None,
-        typer.Option("--taxonomy", help="CSV with class_name, genus, family, order: MAP at genus and family rank too"),
+        typer.Option(
+            "--taxonomy", help="CSV with class_name, genus, family and order. Adds MAP by genus and by family."
+        ),
     ] = None,
     seed: Seed = 0,
     receipt: Annotated[
-        Path | None, typer.Option("--receipt", help="write what `fieldmark verify` needs to this JSON file")
+        Path | None, typer.Option("--receipt", help="Also write a receipt for `fieldmark verify` to this JSON file.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="write a page with charts, map and examples to this HTML file")
+        Path | None,
+        typer.Option("--report", help="Also write a report with charts, a map and examples to this HTML file."),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="write all figures, also by class, to this file")] = None,
-    latex: Annotated[Path | None, typer.Option("--latex", help="write the table of a paper to this file")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Also write all figures, with those of each class, to this file.")
+    ] = None,
+    latex: Annotated[Path | None, typer.Option("--latex", help="Also write the table as LaTeX to this file.")] = None,
     beside: Annotated[
-        Literal["published"] | None, typer.Option("--beside", help="show the published results, with their caveats")
+        Literal["published"] | None,
+        typer.Option("--beside", help="Also show the published results, with their caveats."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Print the 12 bi-modality and 4 multi-modality MAPs beside chance."""
+    """Measure retrieval: MAP of 16 tasks, each beside chance.
+
+    MAP is mean average precision. The 12 bi-modality tasks search one medium with another; the 4 multi-modality
+    tasks search all media at once.
+    """
     from fieldmark.evaluation.published import format_beside, read_published
     from fieldmark.io import write_text
     from fieldmark.reports.tables import format_csv, format_latex
@@ -83,7 +94,10 @@ def compare(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Test direction by direction whether one of two runs is better on the same items."""
+    """Test whether one of two runs is better on the same items.
+
+    Each direction, such as image to text, has its own test.
+    """
     from fieldmark.workflows.compare import compare
 
     report = compare(first_run, second_run, protocol=protocol, seed=seed)
@@ -93,15 +107,18 @@ def compare(
 @evaluation_app.command()
 def verify(
     receipt: Annotated[
-        Path, typer.Argument(help="JSON file, made by `fieldmark evaluate --receipt`", show_default=False)
+        Path, typer.Argument(help="JSON file, made by `fieldmark evaluate --receipt`.", show_default=False)
     ],
     *,
     embeddings: Annotated[
-        Path | None, typer.Option("--embeddings", help="embeddings folder; default: where the receipt says")
+        Path | None, typer.Option("--embeddings", help="Embeddings folder. [default: the one named in the receipt]")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute a receipt's numbers again from the embeddings and say what differs; exit 1 if anything does."""
+    """Recompute the numbers of a receipt and report differences.
+
+    A receipt holds the settings, hashes and numbers of an evaluation. Exits with 1 if anything differs.
+    """
     from fieldmark.workflows.verify import verify
 
     report = verify(receipt, embeddings=embeddings)

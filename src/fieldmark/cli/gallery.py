@@ -1,4 +1,4 @@
-"""The commands `fieldmark gallery ...`: look into a gallery, check it, give back its disk space."""
+"""The commands `fieldmark gallery ...`: describe, check and compact a gallery."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,14 +7,17 @@ import typer
 
 from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
 
-gallery_app = typer.Typer(no_args_is_help=True, help="Look into a gallery, check it, and give back its disk space.")
+gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery.")
 
-GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="gallery folder", show_default=False)]
+GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
 
 
 @gallery_app.command()
 def describe(gallery: GalleryFolder, *, as_json: Json = False) -> None:
-    """Tell what a gallery holds: media, sets, classes, licenses, disk, and how it is searched."""
+    """Show what a gallery holds and how it is searched.
+
+    Counts items by medium, set, class and license, and shows the disk space.
+    """
     from fieldmark.workflows.gallery import describe_gallery
 
     result = describe_gallery(gallery)
@@ -26,12 +29,15 @@ def check(
     gallery: GalleryFolder,
     *,
     media: Annotated[
-        bool, typer.Option("--media/--no-media", help="read every media file, to see that it is there and unchanged")
+        bool, typer.Option("--media/--no-media", help="Also read every media file, to find missing and changed ones.")
     ] = True,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read every part of a gallery and its media files; exit 1 where something is wrong."""
+    """Check that a gallery and its media files are intact.
+
+    Exits with 1 if there are errors.
+    """
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.gallery import check_gallery
 
@@ -44,7 +50,10 @@ def check(
 
 @gallery_app.command()
 def compact(gallery: GalleryFolder, *, as_json: Json = False) -> None:
-    """Give back the disk space of what was replaced and dropped; no answer of an exact search changes."""
+    """Free the disk space of replaced and deleted items.
+
+    Results of an exact search stay the same.
+    """
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)

@@ -1,4 +1,4 @@
-"""The commands that ask a gallery, and that keep what people say of its answers."""
+"""The commands `search` and `marks ...`: search a gallery, label its items."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,10 +7,10 @@ import typer
 
 from fieldmark.cli.terminal import GalleryPath, Json, parse_media, print_result
 
-FORMATS = ("csv", "raven", "audacity", "dwc")
+_FORMATS = ("csv", "raven", "audacity", "dwc")
 
 marks_app = typer.Typer(
-    name="marks", help="Give items of a gallery a class, list the classes given so, undo one.", no_args_is_help=True
+    name="marks", help="Label items of a gallery yourself; list or undo your labels.", no_args_is_help=True
 )
 
 Names = list[str] | None
@@ -21,44 +21,61 @@ def search(
         Names,
         typer.Argument(
             metavar="[QUERY]...",
-            help="a file of any medium, or quoted text; several that show one species are taken together",
+            help="File of any medium, or quoted text. Several queries must show one species; they are combined.",
             show_default=False,
         ),
     ] = None,
     *,
     gallery: GalleryPath,
     item_ids: Annotated[
-        Names, typer.Option("--item", metavar="ITEM_ID", help="more like this item of the gallery; may be repeated")
+        Names, typer.Option("--item", metavar="ITEM_ID", help="Use this item of the gallery as a query. Repeatable.")
     ] = None,
     medium: Annotated[
-        str | None, typer.Option("--medium", help="only hits of these media, such as image,audio; default all")
+        str | None,
+        typer.Option("--medium", help="Only return hits of these media, such as image,audio. [default: all]"),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, help="number of hits")] = 10,
-    per_medium: Annotated[bool, typer.Option("--per-medium", help="that many hits of each medium")] = False,
-    by_segment: Annotated[bool, typer.Option("--by-segment", help="every moment may be a hit of its own")] = False,
-    class_names: Annotated[Names, typer.Option("--class", help="only hits of this class; may be repeated")] = None,
-    set_names: Annotated[Names, typer.Option("--set", help="only hits of this data set; may be repeated")] = None,
-    licenses: Annotated[Names, typer.Option("--license", help="only hits under this license; may be repeated")] = None,
-    groups: Annotated[Names, typer.Option("--group", help="only hits of this group; may be repeated")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    per_medium: Annotated[bool, typer.Option("--per-medium", help="Return -k hits of each medium.")] = False,
+    by_segment: Annotated[
+        bool,
+        typer.Option("--by-segment", help="Return segments, such as moments of a recording, instead of whole items."),
+    ] = False,
+    class_names: Annotated[Names, typer.Option("--class", help="Only return hits of this class. Repeatable.")] = None,
+    set_names: Annotated[Names, typer.Option("--set", help="Only return hits of this set. Repeatable.")] = None,
+    licenses: Annotated[
+        Names, typer.Option("--license", help="Only return hits under this license. Repeatable.")
+    ] = None,
+    groups: Annotated[Names, typer.Option("--group", help="Only return hits of this group. Repeatable.")] = None,
     relevant: Annotated[
-        Names, typer.Option("--relevant", metavar="ITEM_ID", help="an item that was found right; may be repeated")
+        Names,
+        typer.Option(
+            "--relevant", metavar="ITEM_ID", help="Item that you judged right; similar items move up. Repeatable."
+        ),
     ] = None,
     irrelevant: Annotated[
-        Names, typer.Option("--irrelevant", metavar="ITEM_ID", help="an item that was found wrong; may be repeated")
+        Names,
+        typer.Option(
+            "--irrelevant", metavar="ITEM_ID", help="Item that you judged wrong; similar items move down. Repeatable."
+        ),
     ] = None,
     exports: Annotated[
         Names,
         typer.Option(
-            "--export", metavar="FORMAT=FILE", help="also write the hits; csv, raven, audacity or dwc; may be repeated"
+            "--export",
+            metavar="FORMAT=FILE",
+            help="Also write the hits to FILE, as csv, raven, audacity or dwc (Darwin Core). Repeatable.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Rank the gallery's items by how likely they are of the species of a photo, a text, a video or a sound."""
-    media_names = parse_media(medium)  # before the libraries load, so that a wrong name is told at once
+    """Search a gallery with a photo, a text, a video or a sound.
+
+    Hits are ranked by how likely they show the species of the query.
+    """
+    media_names = parse_media(medium)  # checked before heavy imports, so a wrong name fails at once
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
-        raise typer.BadParameter("give a QUERY, or an item of the gallery with --item")
+        raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
     from fieldmark.gallery.search.export import ExportFormat, export_marks
     from fieldmark.gallery.search.result import Marks
     from fieldmark.gallery.store import Filter
@@ -88,13 +105,16 @@ def search(
 
 @marks_app.command("save")
 def save(
-    class_name: Annotated[str, typer.Argument(help="name of the class", show_default=False)],
-    item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...", help="items", show_default=False)],
+    class_name: Annotated[str, typer.Argument(help="Class to assign.", show_default=False)],
+    item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...", help="Items to label.", show_default=False)],
     *,
     gallery: GalleryPath,
     as_json: Json = False,
 ) -> None:
-    """Give items of a gallery a class; it outlives a later `index` of the same files."""
+    """Assign a class to items of a gallery.
+
+    Labels are kept when the same files are indexed again.
+    """
     from fieldmark.gallery.labels import save_class
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
@@ -106,22 +126,22 @@ def save(
 
 @marks_app.command("list")
 def list_saved(*, gallery: GalleryPath, as_json: Json = False) -> None:
-    """List the classes that were given so, those undone too."""
+    """List your labels, including those you undid."""
     from fieldmark.gallery.labels import list_classes
 
     saved = list_classes(gallery)
-    text = "\n".join(each.to_text() for each in saved) or "no saved class"
+    text = "\n".join(each.to_text() for each in saved) or "no labels"
     print_result({"saved_classes": [each.to_json() for each in saved]}, text, as_json=as_json)
 
 
 @marks_app.command("undo")
 def undo(
-    number: Annotated[int, typer.Argument(help="number of the saved class, as `list` shows it", show_default=False)],
+    number: Annotated[int, typer.Argument(help="Number of the label, as shown by `marks list`.", show_default=False)],
     *,
     gallery: GalleryPath,
     as_json: Json = False,
 ) -> None:
-    """Give the items of a saved class their former classes."""
+    """Undo a label: give its items their former classes back."""
     from fieldmark.gallery.labels import undo_class
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
@@ -136,9 +156,12 @@ def _chosen(names: Names) -> frozenset[str] | None:
 
 
 def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
-    """The format and file of each `FORMAT=FILE`."""
+    """Parse each `FORMAT=FILE` into its format and file."""
     pairs = [text.partition("=") for text in texts]
-    for name, _, path in pairs:
-        if name not in FORMATS or not path:
-            raise typer.BadParameter(f"--export takes FORMAT=FILE with a format of {', '.join(FORMATS)}; met '{name}'")
+    for name, equals, path in pairs:
+        if name not in _FORMATS or not path:
+            formats = ", ".join(_FORMATS)
+            raise typer.BadParameter(
+                f"'{name}{equals}{path}' is not an export. Give FORMAT=FILE with one of the formats {formats}."
+            )
     return [(name, Path(path)) for name, _, path in pairs]

@@ -1,4 +1,4 @@
-"""The command that serves a gallery over HTTP."""
+"""The command `serve`: a gallery as a web page and an HTTP API."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from fieldmark.errors import TokenFileError
 
 serving_app = typer.Typer()
 
-TOKEN_VARIABLE = "FIELDMARK_TOKEN"  # noqa: S105 - its name, not a token
+_TOKEN_VARIABLE = "FIELDMARK_TOKEN"  # noqa: S105 - the name of the variable, not a token
 _TOKEN = re.compile(r"[\w\-.~+/=]{16,512}", re.ASCII)
 
 
@@ -21,25 +21,35 @@ _TOKEN = re.compile(r"[\w\-.~+/=]{16,512}", re.ASCII)
 def serve(
     *,
     gallery: GalleryPath,
-    host: Annotated[str, typer.Option("--host", help="address to listen at; this machine alone by default")] = (
-        "127.0.0.1"
-    ),
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="port; 0 takes a free one")] = 8000,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on. The default is reachable from this machine only.")
+    ] = ("127.0.0.1"),
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 picks a free one.")
+    ] = 8000,
     token_file: Annotated[
         Path | None,
-        typer.Option("--token-file", help="file with a token that every request must carry; or FIELDMARK_TOKEN"),
+        typer.Option(
+            "--token-file", help="File with a token that every request must carry. [default: FIELDMARK_TOKEN]"
+        ),
     ] = None,
     sources: Annotated[
         list[str] | None,
-        typer.Option("--source", metavar="NAME=PATH", help="what jobs may index: manifest or folder; may be repeated"),
+        typer.Option(
+            "--source", metavar="NAME=PATH", help="Manifest or folder that clients may index, under NAME. Repeatable."
+        ),
     ] = None,
     limits: Annotated[
         list[str] | None,
-        typer.Option("--limit", metavar="KEY=VALUE", help="a limit, such as max_k=500; GET /v1/openapi.json has all"),
+        typer.Option(
+            "--limit",
+            metavar="KEY=VALUE",
+            help="Change a limit, such as max_k=500. GET /v1/openapi.json lists all. Repeatable.",
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Answer searches over HTTP, and show the page."""
+    """Serve a gallery as a web page and an HTTP API."""
     run_server(
         gallery,
         host_name=host,
@@ -61,7 +71,7 @@ def run_server(
     limits: tuple[str, ...] = (),
     quiet: bool = False,
 ) -> None:
-    """Serves until it is told to end."""
+    """Serve a gallery until the process is stopped."""
     from fieldmark.api.server import access_to, is_loopback, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config import parse_limits
@@ -69,7 +79,9 @@ def run_server(
 
     options = ServeOptions(limits=parse_limits(limits), access=access_to(host_name, token=token), sources=sources or {})
     if token is None and not is_loopback(host_name):
-        sys.stderr.write("fieldmark: anyone who reaches this address may search and index; --token-file asks a token\n")
+        sys.stderr.write(
+            "fieldmark: Anyone who can reach this address can search and index. Use --token-file to require a token.\n"
+        )
     with TerminalReporter(quiet=quiet) as reporter:
         serve(
             gallery,
@@ -77,26 +89,26 @@ def run_server(
             port=port,
             options=options,
             runtime=Runtime.from_environment(),
-            announce=lambda address: reporter.say(f"fieldmark serves {gallery} at {address} (Ctrl-C ends it)"),
+            announce=lambda address: reporter.say(f"fieldmark serves {gallery} at {address} (press Ctrl-C to stop)"),
         )
 
 
 def read_token(path: Path | None) -> str | None:
-    """The token of a file, else of the environment; None where neither is given.
+    """Return the token of a file or, without a file, of the environment; None if there is none.
 
     Raises:
-        TokenFileError: It cannot be read, or is no token.
+        TokenFileError: The token cannot be read or is not valid.
     """
     if path is None:
-        given, place = os.environ.get(TOKEN_VARIABLE, ""), TOKEN_VARIABLE
+        given, origin = os.environ.get(_TOKEN_VARIABLE, ""), _TOKEN_VARIABLE
         if not given:
             return None
     else:
-        place = str(path)
+        origin = str(path)
         try:
             given = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise TokenFileError(path=path, reason="it cannot be read as ASCII text") from error
     if not _TOKEN.fullmatch(given):
-        raise TokenFileError(path=place, reason="it is too short, too long, or holds other characters")
+        raise TokenFileError(path=origin, reason="it is too short, too long, or contains other characters")
     return given

@@ -1,4 +1,4 @@
-"""What the commands share: common options, printed results, and progress in a terminal."""
+"""Options that commands share, printed results, and progress in a terminal."""
 
 import json
 import sys
@@ -11,28 +11,28 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object on stdout")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress on stderr")]
-Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists the items", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print progress.")]
+Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists the items.", show_default=False)]
 CheckpointPath = Annotated[
-    Path, typer.Option("--checkpoint", help="run folder, or one checkpoint file", show_default=False)
+    Path, typer.Option("--checkpoint", help="Run folder or checkpoint file.", show_default=False)
 ]
-GalleryPath = Annotated[Path, typer.Option("--gallery", help="gallery folder", show_default=False)]
+GalleryPath = Annotated[Path, typer.Option("--gallery", help="Gallery folder.", show_default=False)]
 
 
 def print_line(text: str) -> None:
-    """Prints a line of a result on stdout."""
+    """Print a line of a result on stdout."""
     sys.stdout.write(text + "\n")
 
 
 def print_result(value: dict[str, Any], text: str, *, as_json: bool) -> None:
-    """Prints a result for machines, as one JSON object, or for people."""
+    """Print a result as one JSON object, or as text."""
     print_line(json.dumps(value, ensure_ascii=False) if as_json else text)
 
 
 @final
 class TerminalReporter:
-    """Progress with the time left on stderr: a bar in a terminal, now and then a line elsewhere."""
+    """Progress and time left on stderr: a bar in a terminal, a line every ten seconds elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
@@ -43,7 +43,7 @@ class TerminalReporter:
         self._last_line = 0.0
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        """Moves the bar of `task`, or prints a line every ten seconds."""
+        """Move the bar of `task`, or print a line every ten seconds."""
         if self._quiet:
             return
         if self._console.is_terminal:
@@ -60,7 +60,7 @@ class TerminalReporter:
             del self._started[task]
 
     def say(self, message: str) -> None:
-        """Prints a line above the bars."""
+        """Print a line above the bars."""
         if not self._quiet:
             console = self._progress.console if self._progress is not None else self._console
             console.print(message, soft_wrap=True, markup=False)
@@ -86,21 +86,25 @@ class TerminalReporter:
 
 
 def parse_media(text: str | None) -> tuple[str, ...]:
-    """The media of a list such as `image,audio`; none for None."""
+    """Parse a list of media such as `image,audio`; None gives an empty tuple."""
     if text is None:
         return ()
     chosen = tuple(part.strip().lower() for part in text.split(",") if part.strip())
     allowed = ("image", "text", "video", "audio")
     wrong = [name for name in chosen if name not in allowed]
     if wrong or not chosen:
-        raise typer.BadParameter(f"met '{text}'; allowed are {', '.join(allowed)}, joined by commas")
+        raise typer.BadParameter(
+            f"'{text}' is not a list of media. Give {', '.join(allowed)}, or several separated by commas."
+        )
     return chosen
 
 
 def parse_pairs(texts: Sequence[str] | None, *, option: str) -> dict[str, str]:
-    """The pairs of some `KEY=VALUE`, in the words of the option's metavar; none for None."""
+    """Parse texts of the form `KEY=VALUE`; None gives an empty dict."""
     pairs = [text.partition("=") for text in texts or ()]
     for key, equals, value in pairs:
         if not (key.strip() and equals and value.strip()):
-            raise typer.BadParameter(f"{option} takes COLUMN=NAME; met '{key}{equals}{value}'")
+            raise typer.BadParameter(
+                f"{option} takes NAME=VALUE, but got '{key}{equals}{value}'. Give a name and a value."
+            )
     return {key.strip(): value.strip() for key, _, value in pairs}
