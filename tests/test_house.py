@@ -5,12 +5,13 @@ import inspect
 import re
 from enum import Enum
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import NamedTuple, get_args, get_type_hints
 
 import pytest
 
 import fieldmark
 from fieldmark import Medium, errors
+from fieldmark.api.errors import STATUS_OF
 from fieldmark.build import build_encoder, supported_media
 from fieldmark.config import DEFAULT_PRESET, load_config, preset_folder
 from fieldmark.datasets.checks.findings import SEVERITIES, ProblemKind
@@ -20,17 +21,17 @@ from fieldmark.types import MEDIA
 
 SOURCE = Path(fieldmark.__file__).parent
 ERRORS = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, errors.FieldmarkError)]
-BUILT = [each for each in ERRORS if "__init__" in vars(each)]
-"""Errors with a message of their own; the others are branches of the tree."""
+BUILT = [each for each in ERRORS if "__init__" in vars(each) and each is not errors.FieldmarkError]
+"""Errors that build their message from values; messages of the others are written where they are raised."""
 
 REMEDY_VERBS = (
     "Add Build Choose Correct Cut Embed Give Go Install Let Look Lower Mend Put Replace Resume Run Set Train Use"
 )
-REMEDY = re.compile(rf"\b({REMEDY_VERBS.replace(' ', '|')})\b")
+REMEDY = re.compile(rf"({REMEDY_VERBS.replace(' ', '|')})\b")
 REMEDY_IN_SAMPLE = {"reason": "it is so; Mend it", "remedy": "Mend it", "problems": ["'key': Mend it"]}
 """Sample values of arguments that carry the remedy themselves, as in an error over several causes."""
 
-CARRIES_REMEDY = {errors.ConfigError, errors.EmbeddingsError, errors.CannotEvaluateError}
+CARRIES_REMEDY = {errors.EmbeddingsError, errors.CannotEvaluateError}
 
 
 # ---------------------------------------------------------------- names and tables
@@ -56,7 +57,7 @@ def test_every_medium_has_its_place():
 
 def test_every_kind_of_finding_has_a_severity():
     assert set(SEVERITIES) == set(ProblemKind)
-    assert {error.kind for error in ERRORS if issubclass(error, errors.MediaError)} <= set(ProblemKind)
+    assert {each.kind for each in RAISED if issubclass(each.error, errors.MediaError)} <= set(ProblemKind)
 
 
 def test_protocols_of_the_contract_are_there():
@@ -85,7 +86,7 @@ def make(error):
     hints = get_type_hints(error.__init__)
     values = {}
     for name in inspect.signature(error.__init__).parameters:
-        if name == "self":
+        if name in ("self", "kind"):
             continue
         kinds = get_args(hints[name]) or (hints[name],)
         if error in CARRIES_REMEDY and name in REMEDY_IN_SAMPLE:
@@ -106,33 +107,115 @@ def make(error):
 def test_every_error_is_in_the_tree():
     defined = [each for each in vars(errors).values() if inspect.isclass(each) and each.__module__ == errors.__name__]
     assert set(defined) == set(ERRORS)
-    assert len(BUILT) > 30
+    drawn = re.findall(r"[A-Z]\w+Error\b", errors.__doc__)
+    assert sorted(drawn) == sorted(each.__name__ for each in ERRORS)
 
 
 @pytest.mark.parametrize("error", BUILT)
 def test_error_names_what_was_met_and_a_remedy(error):
     made, values = make(error)
     message = str(made)
-    assert REMEDY.search(message), message
+    assert re.search(rf"\b{REMEDY.pattern}", message), message
     shown = [value for value in values.values() if isinstance(value, str)]
     assert all(value.split()[0] in message for value in shown), message
     assert isinstance(made.kind, str)
     assert re.fullmatch(r"[a-z_]+", made.kind)
 
 
-@pytest.mark.parametrize("error", [each for each in ERRORS if each is not errors.FieldmarkError])
-def test_error_has_a_kind_of_its_own_or_of_its_branch(error):
-    parents = [each for each in error.__mro__[1:] if each in ERRORS]
-    same = [each for each in ERRORS if each.kind == error.kind and each is not error]
-    shared = {"unreadable", "manifest", "config", "embeddings"}
-    assert error.kind != "error"
-    assert all(each in parents or error in each.__mro__ for each in same) or error.kind in shared
+class Raised(NamedTuple):
+    """A message written where it is raised."""
+
+    at: str
+    error: type[errors.FieldmarkError]
+    message: str
+    """With {} for each value; empty where it is not written there."""
+
+    kind: str
+
+
+def read_text(node):
+    """The text of a string in the source, with {} for each value."""
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=parts):
+            return "".join(read_text(part) for part in parts)
+        case ast.FormattedValue():
+            return "{}"
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return read_text(left) + read_text(right)
+    return ""
+
+
+def find_raised(source, at):
+    """Every error of ours that some source code makes."""
+    by_name = {each.__name__: each for each in ERRORS}
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name in by_name:
+            kinds = [each.value.value for each in node.keywords if each.arg == "kind"]
+            message = read_text(node.args[0]) if node.args else ""
+            yield Raised(f"{at}:{node.lineno}", by_name[name], message, *(kinds or [by_name[name].kind]))
+
+
+RAISED = [
+    raised
+    for file in sorted(SOURCE.rglob("*.py"))
+    for raised in find_raised(file.read_text(encoding="utf-8"), file.relative_to(SOURCE))
+]
+WRITTEN = [each for each in RAISED if each.error not in BUILT]
+"""Messages written where they are raised."""
+
+
+def list_faults(raised):
+    """What of its three parts a message lacks."""
+    if not raised.message:
+        return ["it is not written there"]
+    faults = [] if "{}" in raised.message or raised.kind == "no_query" else ["it names no value"]
+    if not any(REMEDY.match(sentence) for sentence in re.split(r"\.(?:\{\})? ", raised.message)[1:]):
+        faults.append("it says not what to do, in a sentence after the first")
+    return faults
+
+
+@pytest.mark.parametrize("raised", WRITTEN, ids=lambda raised: raised.at)
+def test_message_names_a_value_and_a_remedy(raised):
+    assert list_faults(raised) == [], raised.message
+
+
+@pytest.mark.parametrize(
+    ("source", "count"),
+    [
+        ("raise ManifestError(f\"'{path}' has no header. Add one.\")", 0),
+        ("raise ManifestError(f\"'{path}' has no header. \" f'Add {one}.')", 0),
+        ("raise ManifestError(f\"'{path}' has no header.\")", 1),
+        ("raise ManifestError(f\"'{path}' has no header; add one. It is bad.\")", 1),
+        ("raise ManifestError('A manifest has no header. Add one.')", 1),
+        ("raise ManifestError('A manifest has no header.')", 2),
+        ("raise ManifestError(message)", 1),
+    ],
+)
+def test_a_message_without_its_parts_is_found(source, count):
+    [raised] = find_raised(source, "here")
+    assert len(list_faults(raised)) == count
 
 
 def test_every_error_is_raised_somewhere():
-    text = "\n".join(file.read_text(encoding="utf-8") for file in SOURCE.rglob("*.py") if file.name != "errors.py")
-    unused = [error.__name__ for error in BUILT if not re.search(rf"\b{error.__name__}\b", text)]
-    assert unused == []
+    raised = {each.error for each in RAISED}
+    parents = {parent for each in ERRORS for parent in each.__mro__[1:]}
+    assert [each for each in ERRORS if each not in raised and each not in parents] == []
+
+
+def test_kinds_are_plain_names():
+    assert all(re.fullmatch(r"[a-z_]+", each.kind) and each.kind != "error" for each in RAISED)
+
+
+def test_every_status_belongs_to_a_kind_that_is_raised():
+    assert set(STATUS_OF) <= {each.kind for each in RAISED}
+    assert {each.kind for each in RAISED if issubclass(each.error, errors.MediaError | errors.RequestError)} <= set(
+        STATUS_OF
+    )
 
 
 def test_a_long_list_is_cut():

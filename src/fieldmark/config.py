@@ -453,7 +453,7 @@ def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(path=file, problems=[f"it is not TOML in UTF-8: {error}"]) from error
+        raise _invalid(file, [f"it is not TOML in UTF-8: {error}"]) from error
     for override in overrides:
         _override(values, override, path=file)
     return _validate(values, path=file, folder=file.resolve().parent)
@@ -468,9 +468,9 @@ def parse_config(text: str, *, path: Path | str) -> Config:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(path=path, problems=[f"it is not JSON: {error}"]) from error
+        raise _invalid(path, [f"it is not JSON: {error}"]) from error
     if not isinstance(values, dict):
-        raise ConfigError(path=path, problems=[f"it is no object of keys and values, but {type(values).__name__}"])
+        raise _invalid(path, [f"it is no object of keys and values, but {type(values).__name__}"])
     return _validate(values, path=path, folder=Path.cwd())
 
 
@@ -486,7 +486,12 @@ def parse_limits(overrides: Sequence[str]) -> ServeLimits:
     try:
         return ServeLimits.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(path="--limit", problems=[_explain(problem) for problem in error.errors()]) from error
+        raise _invalid("--limit", [_explain(problem) for problem in error.errors()]) from error
+
+
+def _invalid(path: Path | str, problems: Sequence[str]) -> ConfigError:
+    listed = "\n".join(f"  {problem}" for problem in problems)
+    return ConfigError(f"The configuration '{path}' is not valid. Correct it:\n{listed}")
 
 
 def preset_folder() -> Path:
@@ -503,14 +508,14 @@ def _find_config(path: Path | str) -> Path:
     if str(path) in presets:
         return presets[str(path)]
     hint = nearest(str(path), presets)
-    raise ConfigError(path=path, problems=[f"no such file, and no preset of this name ({', '.join(presets)}).{hint}"])
+    raise _invalid(path, [f"no such file, and no preset of this name ({', '.join(presets)}).{hint}"])
 
 
 def _validate(values: Mapping[str, Any], *, path: Path | str, folder: Path) -> Config:
     try:
         return Config.model_validate(values, context={"folder": folder})
     except ValidationError as error:
-        raise ConfigError(path=path, problems=[_explain(problem) for problem in error.errors()]) from error
+        raise _invalid(path, [_explain(problem) for problem in error.errors()]) from error
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
@@ -541,7 +546,7 @@ def _kinds() -> set[str]:
 def _override(values: dict[str, Any], override: str, *, path: Path) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise ConfigError(path=path, problems=[f"--set takes key=value, met '{override}'"])
+        raise _invalid(path, [f"--set takes key=value, met '{override}'"])
     target: Any = values
     *parents, last = key.split(".")
     for parent in parents:
@@ -557,14 +562,14 @@ def _child(target: Any, name: str, *, key: str, path: Path) -> Any:  # noqa: ANN
         return target[_place(target, name, key=key, path=path)]
     child = target.setdefault(name, {})
     if not isinstance(child, dict | list):
-        raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is a value and has no keys"])
+        raise _invalid(path, [f"--set {key}: '{name}' is a value and has no keys"])
     return child
 
 
 def _place(target: list[Any], name: str, *, key: str, path: Path) -> int:
     if name.isdecimal() and int(name) < len(target):
         return int(name)
-    raise ConfigError(path=path, problems=[f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
+    raise _invalid(path, [f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
 
 
 def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML values have any type
@@ -575,5 +580,5 @@ def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML va
         if "/" in text and Path(text).exists():
             return str(Path(text).resolve())
         if text.startswith(("[", "{")):
-            raise ConfigError(path=path, problems=[f"--set {key}: it is no TOML: {error}; met {text}"]) from error
+            raise _invalid(path, [f"--set {key}: it is no TOML: {error}; met {text}"]) from error
         return text

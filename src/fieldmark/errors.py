@@ -1,9 +1,80 @@
-"""Every error a caller may catch, drawn as a tree; each builds its own message from plain values."""
+"""Every error that a caller may catch.
+
+A class stands here where somebody catches it by name, reads data from it, or raises it in many places with one message.
+All other messages are written where they are raised, in the class of their branch; `kind` tells them apart in HTTP
+answers, findings and failures.
+
+FieldmarkError
+├── MediaError
+│   ├── MissingFileError
+│   ├── UnreadableMediaError
+│   ├── EmptyMediaError
+│   ├── UnknownMediumError
+│   ├── MediumMismatchError
+│   └── TooLargeError
+├── TooManyFailuresError
+├── ManifestError
+│   ├── BadRowsError
+│   ├── ManifestColumnsError
+│   ├── ManifestFormatError
+│   ├── NoItemsError
+│   ├── ManifestExistsError
+│   ├── TaxonomyError
+│   ├── ImportSourceError
+│   └── ColumnMappingError
+├── OutOfRangeError
+├── ConfigError
+├── CropSizeError
+├── MissingExtraError
+├── EncoderFilesError
+├── FeatureStoreError
+├── EncoderChangedError
+├── DeviceError
+├── EncodersNotJoinableError
+├── MediumNotSupportedError
+├── DemoFolderError
+├── TrainingError
+│   ├── NonFiniteLossError
+│   ├── RunExistsError
+│   ├── RunChangedError
+│   ├── TrainingMemoryError
+│   └── RunWriteError
+├── CheckpointError
+├── WeightsFileError
+│   └── StateNamesError
+├── ClassNamesError
+├── ExportMismatchError
+├── EvaluationFileError
+├── HubError
+├── EmbeddingsError
+│   └── CannotEvaluateError
+├── NonFiniteEmbeddingError
+├── CannotCompareError
+├── ReceiptError
+│   └── ReceiptVersionError
+├── GalleryError
+│   ├── MissingGalleryError
+│   ├── DamagedGalleryError
+│   ├── GalleryFormatError
+│   ├── TakenItemIdError
+│   ├── SetNameError
+│   ├── SetSourceError
+│   ├── TooManyDroppedError
+│   ├── GalleryExistsError
+│   ├── GalleryBusyError
+│   ├── GalleryWriteError
+│   ├── UnknownItemError
+│   ├── EncoderMismatchError
+│   └── DimensionMismatchError
+└── RequestError
+    ├── BadRequestError
+    ├── RangeError
+    └── OverloadedError
+"""
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar
 
 
 def first(names: Sequence[object], *, limit: int = 5) -> str:
@@ -19,9 +90,21 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
 
 
 class FieldmarkError(Exception):
-    """The root of the tree; `kind` is the short name that faces print."""
+    """The root of the tree.
 
-    kind: ClassVar[str] = "error"
+    Args:
+        message: What was met with its value, what is allowed, and what to do next.
+        kind: The short name that HTTP answers, findings and failures give; None for that of the class.
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, *, kind: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind or type(self).kind
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError and OSError would quote it
 
 
 # ---------------------------------------------------------------- one bad file: counted, listed, passed over
@@ -41,9 +124,6 @@ class MissingFileError(MediaError, FileNotFoundError):
     def __init__(self, *, path: Path | str, met: str | None = None) -> None:
         but = f", but {met}" if met else ""
         super().__init__(f"There is no file at '{path}'{but}. Give a path to an existing file, or mend the row.")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class UnreadableMediaError(MediaError):
@@ -167,9 +247,6 @@ class ManifestExistsError(ManifestError, FileExistsError):
     def __init__(self, *, path: Path | str) -> None:
         super().__init__(f"There is a manifest at '{path}' already. Choose another folder, or delete it first.")
 
-    def __str__(self) -> str:
-        return str(self.args[0])
-
 
 class TaxonomyError(ManifestError):
     """A taxonomy that cannot be used."""
@@ -210,18 +287,18 @@ class OutOfRangeError(FieldmarkError, ValueError):
 
     kind = "out_of_range"
 
-    def __init__(self, *, name: str, got: int | float, smallest: int | float, largest: int | float) -> None:
-        super().__init__(f"'{name}' is {got}; allowed is {smallest} to {largest}. Choose a value in that range.")
+    def __init__(
+        self, *, name: str, got: int | float, smallest: int | float, largest: int | float, kind: str | None = None
+    ) -> None:
+        super().__init__(
+            f"'{name}' is {got}; allowed is {smallest} to {largest}. Choose a value in that range.", kind=kind
+        )
 
 
 class ConfigError(FieldmarkError, ValueError):
-    """A configuration that is not valid."""
+    """A choice of the user that cannot be used: a configuration, a device, an address, a token."""
 
     kind = "config"
-
-    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
-        listed = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(f"The configuration '{path}' is not valid:\n{listed}")
 
 
 class CropSizeError(FieldmarkError, ValueError):
@@ -258,9 +335,6 @@ class EncoderFilesError(FieldmarkError, FileNotFoundError):
             f"The encoder '{name}' cannot be loaded: {reason}. "
             f"Give a local folder or file, or, when online, a model hub name, in '{key}'."
         )
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class FeatureStoreError(FieldmarkError, OSError):
@@ -329,9 +403,6 @@ class DemoFolderError(FieldmarkError, FileExistsError):
 
     def __init__(self, *, path: Path | str) -> None:
         super().__init__(f"'{path}' holds files that no demo made. Choose a new or empty folder with --out.")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 # ---------------------------------------------------------------- training and checkpoints
@@ -511,17 +582,6 @@ class CannotEvaluateError(EmbeddingsError):
         FieldmarkError.__init__(self, f"The embeddings cannot be evaluated: {reason}. {remedy}.")
 
 
-class CutoffError(FieldmarkError, ValueError):
-    """A cut-off outside the ranking."""
-
-    kind = "cutoff"
-
-    def __init__(self, *, got: int, largest: int) -> None:
-        super().__init__(
-            f"The cut-off is {got}; allowed is 1 to {largest}, the gallery's size. Choose k in that range."
-        )
-
-
 class NonFiniteEmbeddingError(FieldmarkError, ValueError):
     """Embeddings with NaN or infinity, or not of length 1."""
 
@@ -689,42 +749,6 @@ class GalleryWriteError(GalleryError):
         )
 
 
-class NoQueryError(FieldmarkError, ValueError):
-    """A search with nothing to ask for."""
-
-    kind = "no_query"
-
-    def __init__(self) -> None:
-        super().__init__("The search has no query; it needs one or more. Give a file, a text or the id of an item.")
-
-
-class NoMarksError(FieldmarkError, ValueError):
-    """A class to be saved without a name or without items."""
-
-    kind = "no_marks"
-
-    def __init__(self, *, class_name: str, item_count: int) -> None:
-        super().__init__(
-            f"The class '{class_name}' was given to {item_count} items; it needs a name and one item or more. "
-            "Give the ids of marked items and the name of their class."
-        )
-
-
-class UnknownSavedClassError(GalleryError, KeyError):
-    """A saved class that is not there, or is undone."""
-
-    kind = "unknown_saved_class"
-
-    def __init__(self, *, number: int, known: Sequence[object]) -> None:
-        listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
-        super().__init__(
-            f"There is no saved class {number} to undo; {listed}. Give a number that `fieldmark marks list` shows."
-        )
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 class UnknownItemError(GalleryError, KeyError):
     """An item that a gallery does not hold."""
 
@@ -733,9 +757,6 @@ class UnknownItemError(GalleryError, KeyError):
     def __init__(self, *, item_id: str, gallery: Path | str) -> None:
         self.item_id = item_id
         super().__init__(f"The gallery '{gallery}' has no item '{item_id}'. Give the id of an item it holds.")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class EncoderMismatchError(GalleryError, ValueError):
@@ -780,79 +801,6 @@ class BadRequestError(RequestError):
         )
 
 
-class ContentTypeError(RequestError):
-    """A body of a type that is not read."""
-
-    kind = "content_type"
-
-    def __init__(self, *, got: str, allowed: str) -> None:
-        super().__init__(f"The body has the type '{got}'; read is {allowed}. Set the header Content-Type to that.")
-
-
-class BodyTooLargeError(RequestError):
-    """A body, or a part of one, of more bytes than are read."""
-
-    kind = "body_too_large"
-
-    def __init__(self, *, got: str, allowed: int, limit: str) -> None:
-        super().__init__(
-            f"The request holds {got} bytes; the limit is {allowed:,}. "
-            f"Cut or shrink what is sent, or let the server raise '{limit}'."
-        )
-
-
-class SlowRequestError(RequestError, TimeoutError):
-    """A body that did not arrive in time."""
-
-    kind = "slow_request"
-
-    def __init__(self, *, allowed_seconds: float) -> None:
-        super().__init__(f"The body did not arrive within {allowed_seconds:g} seconds. Use a faster line or less data.")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class TokenError(RequestError):
-    """A request without the token that this server asks for."""
-
-    kind = "unauthorized"
-
-    def __init__(self, *, got: str) -> None:
-        super().__init__(
-            f"This server asks for a token; met {got}. Give it in the header 'Authorization: Bearer TOKEN'."
-        )
-
-
-class ForeignRequestError(RequestError):
-    """A request that another web site caused, or that asks for another host."""
-
-    kind = "foreign_request"
-
-    def __init__(self, *, got: str, allowed: str) -> None:
-        super().__init__(
-            f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed."
-        )
-
-
-class NothingToShowError(RequestError):
-    """An item that has no file, picture or sound of the kind that was asked for."""
-
-    kind = "nothing_to_show"
-
-    def __init__(self, *, item_id: str, wanted: str) -> None:
-        super().__init__(f"The item '{item_id}' has no {wanted} that can be shown. Choose one of another medium.")
-
-
-class MediaGoneError(RequestError):
-    """An item whose file is not where the gallery says."""
-
-    kind = "media_gone"
-
-    def __init__(self, *, item_id: str) -> None:
-        super().__init__(f"The file of the item '{item_id}' is gone. Put it back, or run `fieldmark index` again.")
-
-
 class RangeError(RequestError):
     """A range of bytes that lies outside a file."""
 
@@ -861,40 +809,6 @@ class RangeError(RequestError):
     def __init__(self, *, got: str, size: int) -> None:
         self.size = size
         super().__init__(f"The range '{got}' lies outside the file, which has {size:,} bytes. Choose one inside.")
-
-
-class UnknownSourceError(RequestError):
-    """A job for a source that was not named when the server started."""
-
-    kind = "unknown_source"
-
-    def __init__(self, *, got: str, allowed: Sequence[str]) -> None:
-        named = first(allowed) if allowed else "none"
-        super().__init__(
-            f"There is no source '{got}'; named are: {named}.{nearest(got, allowed)} "
-            "Let the server start with `fieldmark serve --source NAME=PATH`."
-        )
-
-
-class UnknownJobError(RequestError, KeyError):
-    """A job that the server does not know."""
-
-    kind = "unknown_job"
-
-    def __init__(self, *, job_id: str) -> None:
-        super().__init__(f"There is no job '{job_id}'. Choose one that GET /v1/jobs lists.")
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class JobRunningError(RequestError):
-    """A second job while one is running."""
-
-    kind = "job_running"
-
-    def __init__(self, *, job_id: str) -> None:
-        super().__init__(f"The job '{job_id}' is running, and one runs at a time. Let it end, or cancel it.")
 
 
 class OverloadedError(RequestError):
@@ -907,42 +821,4 @@ class OverloadedError(RequestError):
         super().__init__(
             f"{allowed} requests of the kind '{work}' are being answered or wait, which is all that may. "
             f"Let {retry_seconds} seconds pass, and send it again."
-        )
-
-
-class WorkTimeoutError(RequestError, TimeoutError):
-    """Work on a request that took too long."""
-
-    kind = "timed_out"
-
-    def __init__(self, *, work: str, allowed_seconds: float) -> None:
-        super().__init__(
-            f"The work '{work}' did not end within {allowed_seconds:g} seconds. "
-            "Give a shorter file, or let some time pass and send it again."
-        )
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-class AddressError(FieldmarkError, OSError):
-    """An address at which nothing can be served."""
-
-    kind = "address"
-
-    def __init__(self, *, host_name: str, port: int, reason: str) -> None:
-        super().__init__(
-            f"Nothing can be served at '{host_name}', port {port}: {reason}. "
-            "Choose another --port (0 takes a free one), or another --host."
-        )
-
-
-class TokenFileError(FieldmarkError, ValueError):
-    """A file that holds no token that can be used."""
-
-    kind = "token_file"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The token in '{path}' cannot be used: {reason}. Put 16 or more letters, digits, '-' or '_' in one line."
         )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fieldmark import Item, Medium, index, read_manifest, write_manifest
 from fieldmark.api.delivery import OPAQUE_TYPE, media_type, open_media, parse_range
-from fieldmark.errors import MediaGoneError, NothingToShowError, RangeError
+from fieldmark.errors import RangeError, RequestError
 
 
 @pytest.fixture
@@ -103,9 +103,9 @@ def test_no_content_gets_a_type_that_runs(medium, head):
 def test_a_file_that_is_no_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "nowhere", Path("/dev/zero")):
-        with pytest.raises(MediaGoneError, match="is gone"):
+        with pytest.raises(RequestError, match="is gone"):
             open_media(Item("item", Medium.AUDIO, path=path))
-    with pytest.raises(NothingToShowError, match="has no file"):
+    with pytest.raises(RequestError, match="has no file"):
         open_media(Item("item", Medium.TEXT, text="words"))
 
 

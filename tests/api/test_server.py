@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from fieldmark.api.server import address_of, is_loopback, listen
-from fieldmark.errors import AddressError
+from fieldmark.errors import ConfigError
 
 UPLOAD_SECONDS = 1.0
 
@@ -175,9 +175,9 @@ def test_an_address_that_is_taken_is_told():
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
         assert address_of(first) == f"http://127.0.0.1:{port}/"
-        with pytest.raises(AddressError, match="Choose another --port"):
+        with pytest.raises(ConfigError, match="Choose another --port"):
             listen("127.0.0.1", port)
-    with pytest.raises(AddressError):
+    with pytest.raises(ConfigError):
         listen("no.such.host.invalid", 0)
 
 

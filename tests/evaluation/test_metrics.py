@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.errors import CutoffError, NonFiniteEmbeddingError
+from fieldmark.errors import NonFiniteEmbeddingError, OutOfRangeError
 from fieldmark.evaluation.metrics import (
     RECALL_LEVELS,
     average_precision,
@@ -289,7 +289,7 @@ def test_rank_relevant_refuses_rows_without_direction(bad):
 @pytest.mark.parametrize("k", [0, 4])
 def test_hit_rate_at_k_refuses_a_cutoff_outside_the_ranking(k):
     gallery = rows_of(angles([0.9, 0.8, 0.7]), [0, 1, 1])
-    with pytest.raises(CutoffError, match="1 to 3"):
+    with pytest.raises(OutOfRangeError, match="1 to 3"):
         hit_rate_at_k(FIRST_AXIS, gallery, k=k, ties=Ties.EXPECTED, exclude_self=False)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from fieldmark import Gallery, Medium, Split, index, write_manifest
-from fieldmark.errors import DamagedGalleryError, NoMarksError, UnknownItemError, UnknownSavedClassError
+from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError
 from fieldmark.gallery.labels import CLASSES_NAME, list_classes, restore_classes, save_class, undo_class
 
 
@@ -70,7 +70,7 @@ def test_undo_gives_the_former_class_unless_another_was_given_since(gallery, toy
     assert label(gallery, first.item_id) == first.class_name
     assert label(gallery, second.item_id) == "B"
     assert [(each.class_name, each.is_undone) for each in list_classes(gallery.folder)] == [("A", True), ("B", False)]
-    with pytest.raises(UnknownSavedClassError, match="can be undone are 2"):
+    with pytest.raises(RequestError, match="can be undone are 2"):
         undo_class(gallery.folder, gallery.index, number=1)
 
 
@@ -88,9 +88,9 @@ def test_restore_gives_what_a_crash_left_undone(gallery, toy_items):
 def test_save_class_of_nothing_or_nobody(gallery, toy_items):
     with pytest.raises(UnknownItemError, match="nobody"):
         save_class(gallery.folder, gallery.index, class_name="A", item_ids=[toy_items[0].item_id, "nobody"])
-    with pytest.raises(NoMarksError, match="needs a name"):
+    with pytest.raises(RequestError, match="needs a name"):
         save_class(gallery.folder, gallery.index, class_name="  ", item_ids=[toy_items[0].item_id])
-    with pytest.raises(NoMarksError, match="0 items"):
+    with pytest.raises(RequestError, match="0 items"):
         save_class(gallery.folder, gallery.index, class_name="A", item_ids=[])
     assert list_classes(gallery.folder) == ()
     assert label(gallery, toy_items[0].item_id) == toy_items[0].class_name

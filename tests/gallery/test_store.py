@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fieldmark.errors import (
-    CutoffError,
     DimensionMismatchError,
     NonFiniteEmbeddingError,
+    OutOfRangeError,
     TakenItemIdError,
     UnknownItemError,
 )
@@ -225,7 +225,7 @@ def test_search_refuses_a_query_that_is_no_direction(index, unit_rows):
             index.search(query, k=1)
     with pytest.raises(DimensionMismatchError, match="dimension 5"):
         index.search(unit_rows(1, dim=5)[0], k=1)
-    with pytest.raises(CutoffError, match="cut-off is 0"):
+    with pytest.raises(OutOfRangeError, match="'k' is 0"):
         index.search(unit_rows(1)[0], k=0)
 
 

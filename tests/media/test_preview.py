@@ -9,7 +9,7 @@ import soundfile
 from PIL import Image
 
 from fieldmark import Item, Medium
-from fieldmark.errors import NothingToShowError, OutOfRangeError, TooLargeError
+from fieldmark.errors import OutOfRangeError, RequestError, TooLargeError
 from fieldmark.media.preview import (
     SPECTROGRAM_HZ,
     Stretch,
@@ -96,9 +96,9 @@ def test_a_part_of_a_recording_is_shown_within_its_own_times(steps):
 
 def test_what_has_no_picture_or_sound_says_so(toy_items):
     by_medium = {item.medium: item for item in toy_items}
-    with pytest.raises(NothingToShowError, match="no picture"):
+    with pytest.raises(RequestError, match="no picture"):
         draw_thumbnail(by_medium[Medium.TEXT], side_pixels=32, limits=LIMITS)
-    with pytest.raises(NothingToShowError, match="no sound"):
+    with pytest.raises(RequestError, match="no sound"):
         measure_waveform(by_medium[Medium.IMAGE], Stretch(), point_count=9, limits=LIMITS)
     assert [has_sound(by_medium[medium], limits=LIMITS) for medium in Medium] == [False, False, False, True]
 

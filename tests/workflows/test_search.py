@@ -8,7 +8,6 @@ from fieldmark import Gallery, Medium, index, train, write_manifest
 from fieldmark.embedding import encode_item
 from fieldmark.errors import (
     CheckpointError,
-    CutoffError,
     DamagedGalleryError,
     EmptyMediaError,
     EncoderMismatchError,
@@ -17,7 +16,8 @@ from fieldmark.errors import (
     MediumNotSupportedError,
     MissingFileError,
     MissingGalleryError,
-    NoQueryError,
+    OutOfRangeError,
+    RequestError,
     UnknownItemError,
     UnknownMediumError,
 )
@@ -231,7 +231,7 @@ def test_search_with_several_queries_scores_each_hit_by_all(gallery, toy_items):
     ]
     for hit in result.hits:
         assert hit.score == pytest.approx(sum(scores[hit.item_id] for scores in alone) / 2, abs=1e-5)
-    with pytest.raises(NoQueryError, match="needs one"):
+    with pytest.raises(RequestError, match="needs one"):
         gallery.search([])
 
 
@@ -260,7 +260,7 @@ def test_search_keeps_to_its_filters(gallery, toy_items):
     assert {(hit.medium, hit.class_name) for hit in result.hits} == {(Medium.IMAGE, name)}
     neither = gallery.search("a red cap", where=Filter(media=frozenset({Medium.TEXT})), media=[Medium.IMAGE])
     assert neither.hits == ()
-    with pytest.raises(CutoffError):
+    with pytest.raises(OutOfRangeError, match="'k' is"):
         gallery.search("a red cap", k=0)
 
 

@@ -18,11 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from fieldmark.config import ServeLimits
 from fieldmark.errors import (
     BadRequestError,
-    BodyTooLargeError,
-    ContentTypeError,
     EmptyMediaError,
     MediaError,
-    SlowRequestError,
+    RequestError,
 )
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -45,14 +43,12 @@ async def read_json(request: Request, schema: type[Body], *, limits: ServeLimits
     """The body of a request as a checked object.
 
     Raises:
-        ContentTypeError: It is not sent as JSON, which no plain HTML form of another site can do.
-        BodyTooLargeError: It has too many bytes.
-        SlowRequestError: It did not arrive in time.
-        BadRequestError: It is not what the schema says.
+        RequestError: It is not sent as JSON, which no plain HTML form of another site can do; it has too many bytes,
+            did not arrive in time, or is not what the schema says.
     """
     kind = content_type(request)
     if kind != JSON_TYPE:
-        raise ContentTypeError(got=kind, allowed=JSON_TYPE)
+        raise wrong_type(kind, allowed=JSON_TYPE)
     received = bytearray()
     async for block in receive(request, max_bytes=limits.max_json_bytes, limit="max_json_bytes", limits=limits):
         received += block
@@ -82,24 +78,38 @@ def content_type(request: Request) -> str:
     return request.headers.get("content-type", "none").partition(";")[0].strip().lower()[:100]
 
 
+def wrong_type(got: str, *, allowed: str) -> RequestError:
+    """Build the error of a body whose type is not read."""
+    return RequestError(
+        f"The body has the type '{got}'; read is {allowed}. Set the header Content-Type to that.", kind="content_type"
+    )
+
+
 async def receive(request: Request, *, max_bytes: int, limit: str, limits: ServeLimits) -> AsyncIterator[bytes]:
     """The blocks of a body: the declared length is checked first, and what comes is counted.
 
     Raises:
-        BodyTooLargeError: It has too many bytes, or says so.
-        SlowRequestError: It did not arrive in time.
+        RequestError: It has too many bytes, or says so, or did not arrive in time.
     """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > max_bytes):
-        raise BodyTooLargeError(got=declared[:30], allowed=max_bytes, limit=limit)
+        raise _too_large(declared[:30], allowed=max_bytes, limit=limit)
     count = 0
     stream = request.stream()
     deadline = asyncio.get_running_loop().time() + limits.upload_seconds
     while (block := await _next_block(stream, deadline=deadline, limits=limits)) is not None:
         count += len(block)
         if count > max_bytes:
-            raise BodyTooLargeError(got=f"more than {max_bytes:,}", allowed=max_bytes, limit=limit)
+            raise _too_large(f"more than {max_bytes:,}", allowed=max_bytes, limit=limit)
         yield block
+
+
+def _too_large(got: str, *, allowed: int, limit: str) -> RequestError:
+    return RequestError(
+        f"The request holds {got} bytes; the limit is {allowed:,}. "
+        f"Cut or shrink what is sent, or let the server raise '{limit}'.",
+        kind="body_too_large",
+    )
 
 
 async def _next_block(stream: AsyncGenerator[bytes, None], *, deadline: float, limits: ServeLimits) -> bytes | None:
@@ -107,7 +117,10 @@ async def _next_block(stream: AsyncGenerator[bytes, None], *, deadline: float, l
         async with asyncio.timeout_at(deadline):
             return await anext(stream, None)
     except TimeoutError as error:
-        raise SlowRequestError(allowed_seconds=limits.upload_seconds) from error
+        raise RequestError(
+            f"The body did not arrive within {limits.upload_seconds:g} seconds. Use a faster line or less data.",
+            kind="slow_request",
+        ) from error
     except ClientDisconnect as error:
         raise BadRequestError(problems=["the client went away"]) from error
 
@@ -117,8 +130,7 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
     """A form with its files on disk, which are gone when the block ends, however it ends.
 
     Raises:
-        BodyTooLargeError: It, or its part `request`, has too many bytes.
-        SlowRequestError: It did not arrive in time.
+        RequestError: It, or its part `request`, has too many bytes, or it did not arrive in time.
         BadRequestError: It is no form, or has other parts than `request` and `file`, or too many.
         EmptyMediaError: A file has zero bytes.
     """
@@ -230,7 +242,7 @@ class _Parts:
             self._request += data[start:end]
             if len(self._request) > self._limits.max_json_bytes:
                 allowed = self._limits.max_json_bytes
-                raise BodyTooLargeError(got=f"more than {allowed:,}", allowed=allowed, limit="max_json_bytes")
+                raise _too_large(f"more than {allowed:,}", allowed=allowed, limit="max_json_bytes")
 
     def _close(self) -> None:
         if self._file is not None:

@@ -13,7 +13,8 @@ from typing import BinaryIO
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fieldmark.errors import MediaGoneError, NothingToShowError, RangeError
+from fieldmark.errors import RangeError, RequestError
+from fieldmark.media.preview import nothing_to_show
 from fieldmark.types import Item, Medium
 
 BLOCK_BYTES = 256 * 1024
@@ -86,23 +87,29 @@ def parse_range(header: str | None, *, size: int) -> Range | None:
     return Range(start, stop)
 
 
+def media_gone(item_id: str) -> RequestError:
+    """Build the error of an item whose file is not where the gallery says."""
+    return RequestError(
+        f"The file of the item '{item_id}' is gone. Put it back, or run `fieldmark index` again.", kind="media_gone"
+    )
+
+
 def open_media(item: Item) -> tuple[BinaryIO, os.stat_result]:
     """The open file of an item, and what the system says of it.
 
     Raises:
-        NothingToShowError: The item has no file, or several.
-        MediaGoneError: The file is not there any more, or is no plain file.
+        RequestError: The item has no file, or several, or the file is not there any more, or is no plain file.
     """
     if item.path is None or "*" in item.path.name:
-        raise NothingToShowError(item_id=item.item_id, wanted="file")
+        raise nothing_to_show(item.item_id, wanted="file")
     try:
         file = _open_plain(item.path)
     except (OSError, ValueError) as error:
-        raise MediaGoneError(item_id=item.item_id) from error
+        raise media_gone(item.item_id) from error
     facts = os.fstat(file.fileno())
     if not stat.S_ISREG(facts.st_mode):
         file.close()
-        raise MediaGoneError(item_id=item.item_id)
+        raise media_gone(item.item_id)
     return file, facts
 
 

@@ -1,4 +1,4 @@
-"""The table from error to status, and the one shape of every answer that is not good news."""
+"""The table from kind of error to status, and the one shape of every answer that is not good news."""
 
 import logging
 
@@ -9,38 +9,41 @@ from fieldmark.errors import FieldmarkError
 
 logger = logging.getLogger(__name__)
 
-STATUS_OF: dict[type[FieldmarkError], int] = {
-    errors.BadRequestError: 400,
-    errors.OutOfRangeError: 400,
-    errors.CutoffError: 400,
-    errors.NoQueryError: 400,
-    errors.NoMarksError: 400,
-    errors.TokenError: 401,
-    errors.ForeignRequestError: 403,
-    errors.UnknownItemError: 404,
-    errors.UnknownJobError: 404,
-    errors.UnknownSavedClassError: 404,
-    errors.UnknownSourceError: 404,
-    errors.NothingToShowError: 404,
-    errors.MediaGoneError: 404,
-    errors.SlowRequestError: 408,
-    errors.JobRunningError: 409,
-    errors.TooLargeError: 413,
-    errors.BodyTooLargeError: 413,
-    errors.ContentTypeError: 415,
-    errors.RangeError: 416,
-    errors.MediaError: 422,
-    errors.MediumNotSupportedError: 422,
-    errors.OverloadedError: 503,
-    errors.WorkTimeoutError: 503,
-    errors.GalleryBusyError: 503,
+STATUS_OF = {
+    "bad_request": 400,
+    "cutoff": 400,
+    "no_marks": 400,
+    "no_query": 400,
+    "out_of_range": 400,
+    "unauthorized": 401,
+    "foreign_request": 403,
+    "media_gone": 404,
+    "nothing_to_show": 404,
+    "unknown_item": 404,
+    "unknown_job": 404,
+    "unknown_saved_class": 404,
+    "unknown_source": 404,
+    "slow_request": 408,
+    "job_running": 409,
+    "body_too_large": 413,
+    "too_long": 413,
+    "content_type": 415,
+    "range": 416,
+    "empty": 422,
+    "medium_mismatch": 422,
+    "medium_not_supported": 422,
+    "missing_file": 422,
+    "unreadable": 422,
+    "gallery_busy": 503,
+    "overloaded": 503,
+    "timed_out": 503,
 }
-"""The nearest class counts, so that a branch of the tree has one line; what is not here is the server's fault: 500."""
+"""By the kind of an error; what is not here is the server's fault: 500."""
 
 
 def status_of(error: FieldmarkError) -> int:
-    """The status of an error: that of its nearest class in the table."""
-    return next((STATUS_OF[each] for each in type(error).__mro__ if each in STATUS_OF), 500)
+    """Return the status of an error by its kind."""
+    return STATUS_OF.get(error.kind, 500)
 
 
 def answer_error(error: FieldmarkError) -> Response:
@@ -54,7 +57,7 @@ def answer_error(error: FieldmarkError) -> Response:
         headers["retry-after"] = str(error.retry_seconds)
     elif status == 503:
         headers["retry-after"] = "5"
-    if isinstance(error, errors.TokenError):
+    if status == 401:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, errors.RangeError):
         headers["content-range"] = f"bytes */{error.size}"

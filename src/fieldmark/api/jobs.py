@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import final
 
-from fieldmark.errors import FieldmarkError, JobRunningError, UnknownJobError, UnknownSourceError
+from fieldmark.errors import FieldmarkError, RequestError, first, nearest
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.index import index
 
@@ -83,15 +83,22 @@ class JobDesk:
         """Begins to index a source.
 
         Raises:
-            UnknownSourceError: No source of this name was given at the start.
-            JobRunningError: Another job is running.
+            RequestError: No source of this name was given at the start, or another job is running.
         """
         if source not in self._sources:
-            raise UnknownSourceError(got=source[:100], allowed=self.source_names)
+            name, allowed = source[:100], self.source_names
+            raise RequestError(
+                f"There is no source '{name}'; named are: {first(allowed) or 'none'}.{nearest(name, allowed)} "
+                "Let the server start with `fieldmark serve --source NAME=PATH`.",
+                kind="unknown_source",
+            )
         with self._guard:
             running = next((job for job in self._jobs.values() if job.state is JobState.RUNNING), None)
             if running is not None:
-                raise JobRunningError(job_id=running.job_id)
+                raise RequestError(
+                    f"The job '{running.job_id}' is running, and one runs at a time. Let it end, or cancel it.",
+                    kind="job_running",
+                )
             job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_now())
             self._jobs[job.job_id] = job
             while len(self._jobs) > KEPT_JOBS:
@@ -110,11 +117,13 @@ class JobDesk:
         """One job as it stands.
 
         Raises:
-            UnknownJobError: There is none.
+            RequestError: There is none.
         """
         with self._guard:
             if job_id not in self._jobs:
-                raise UnknownJobError(job_id=job_id[:100])
+                raise RequestError(
+                    f"There is no job '{job_id[:100]}'. Choose one that GET /v1/jobs lists.", kind="unknown_job"
+                )
             return self._jobs[job_id]
 
     def cancel(self, job_id: str) -> Job:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, final
 
-from fieldmark.errors import OverloadedError, WorkTimeoutError
+from fieldmark.errors import OverloadedError, RequestError
 
 Result = TypeVar("Result")
 
@@ -37,7 +37,7 @@ class Room:
 
         Raises:
             OverloadedError: All places are taken.
-            WorkTimeoutError: It took too long.
+            RequestError: It took too long.
         """
         if self.inside >= self._places:
             self.refused += 1
@@ -59,7 +59,11 @@ class Room:
         if not done:
             future.cancel()
             waited.cancel()
-            raise WorkTimeoutError(work=self.name, allowed_seconds=self._seconds)
+            raise RequestError(
+                f"The work '{self.name}' did not end within {self._seconds:g} seconds. "
+                "Give a shorter file, or let some time pass and send it again.",
+                kind="timed_out",
+            )
         return waited.result()
 
     def _leave(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,16 +7,15 @@ from starlette.responses import Response
 from fieldmark._version import __version__
 from fieldmark.api.metrics import resident_bytes
 from fieldmark.api.schemas import HealthAnswer
-from fieldmark.api.security import SESSION_COOKIE, carries_token
+from fieldmark.api.security import SESSION_COOKIE, carries_token, unauthorized
 from fieldmark.api.service import service_of
-from fieldmark.errors import TokenError
 
 
 async def begin_session(request: Request) -> Response:
     """Changes the token in the header for a cookie, which opens pictures and players of the page."""
     access = service_of(request).access
     if access.token is not None and not carries_token(Headers(scope=request.scope), access):
-        raise TokenError(got="none" if "authorization" not in request.headers else "another")
+        raise unauthorized(request.headers)
     response = Response(status_code=204)
     if access.token is not None:
         secure = request.url.scheme == "https"

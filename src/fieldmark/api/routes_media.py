@@ -7,10 +7,10 @@ from fastapi import Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fieldmark.api.delivery import deliver, media_type, open_media
+from fieldmark.api.delivery import deliver, media_gone, media_type, open_media
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, service_of
-from fieldmark.errors import MediaGoneError, MissingFileError, OutOfRangeError
+from fieldmark.errors import MissingFileError, OutOfRangeError
 from fieldmark.media.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform
 from fieldmark.types import Item
 
@@ -106,4 +106,4 @@ def _kept(service: Service, item_id: str, what: tuple[object, ...], make: Callab
     try:
         return service.cache.get_or_make((stored.content_hash, item_id, what), lambda: make(stored.item))
     except MissingFileError as error:
-        raise MediaGoneError(item_id=item_id) from error
+        raise media_gone(item_id) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from starlette.requests import Request
 
 from fieldmark.api.addresses import addresses_of, file_name
-from fieldmark.api.bodies import FORM_TYPE, JSON_TYPE, content_type, parse, read_json, receive_form
+from fieldmark.api.bodies import FORM_TYPE, JSON_TYPE, content_type, parse, read_json, receive_form, wrong_type
 from fieldmark.api.schemas import (
     CollectionAnswer,
     HitAnswer,
@@ -19,7 +19,7 @@ from fieldmark.api.schemas import (
 )
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, ContentTypeError, OutOfRangeError, UnknownItemError
+from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
 from fieldmark.gallery.search.result import Marks, RankedHit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Item, Medium
@@ -40,7 +40,7 @@ async def search(request: Request) -> SearchAnswer:
                 wanted = parse(form.request, SearchRequest)
                 check_search(wanted, file_count=len(form.files), limits=service.limits)
                 return await service.search_room.run(lambda: answer_search(service, wanted, form.files))
-    raise ContentTypeError(got=kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
+    raise wrong_type(kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
 
 
 def check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits) -> None:

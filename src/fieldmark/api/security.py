@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.metrics import Metrics
-from fieldmark.errors import FieldmarkError, ForeignRequestError, TokenError
+from fieldmark.errors import FieldmarkError, RequestError
 
 logger = logging.getLogger(__name__)
 
@@ -127,19 +127,19 @@ def check_host(scope: Scope, access: Access) -> None:
     """Checks under which name the server is asked.
 
     Raises:
-        ForeignRequestError: It is none of its own.
+        RequestError: It is none of its own.
     """
     host = Headers(scope=scope).get("host", "")
     if access.host_names and _host_name(f"//{host}") not in access.host_names:
         allowed = ", ".join(sorted(access.host_names))
-        raise ForeignRequestError(got=f"the host '{host[:100]}'", allowed=allowed)
+        raise _foreign(f"the host '{host[:100]}'", allowed=allowed)
 
 
 def check_origin(scope: Scope) -> None:
     """Checks that no other site's page sends what changes something.
 
     Raises:
-        ForeignRequestError: One does.
+        RequestError: One does.
     """
     if scope["method"] in SAFE_METHODS:
         return
@@ -147,7 +147,14 @@ def check_origin(scope: Scope) -> None:
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
     is_own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
     if site not in {"none", "same-origin"} or not is_own:
-        raise ForeignRequestError(got=f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
+        raise _foreign(f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
+
+
+def _foreign(got: str, *, allowed: str) -> RequestError:
+    return RequestError(
+        f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed.",
+        kind="foreign_request",
+    )
 
 
 def check_token(scope: Scope, access: Access) -> None:
@@ -157,7 +164,7 @@ def check_token(scope: Scope, access: Access) -> None:
     so a page changes its token for a cookie, which scripts cannot read and which opens only GET and HEAD.
 
     Raises:
-        TokenError: There is none, or another.
+        RequestError: There is none, or another.
     """
     path = scope["path"]
     if access.token is None or path in OPEN_PATHS or not path.startswith("/v1/"):
@@ -167,7 +174,16 @@ def check_token(scope: Scope, access: Access) -> None:
         return
     if scope["method"] in SAFE_METHODS and _is_same(_session(headers), access.session_value()):
         return
-    raise TokenError(got="none" if "authorization" not in headers else "another")
+    raise unauthorized(headers)
+
+
+def unauthorized(headers: Headers) -> RequestError:
+    """Build the error of a request without the token that this server asks for."""
+    got = "none" if "authorization" not in headers else "another"
+    return RequestError(
+        f"This server asks for a token; met {got}. Give it in the header 'Authorization: Bearer TOKEN'.",
+        kind="unauthorized",
+    )
 
 
 def carries_token(headers: Headers, access: Access) -> bool:

@@ -10,7 +10,7 @@ import uvicorn
 from fieldmark.api.app import create_app
 from fieldmark.api.security import Access
 from fieldmark.api.service import ServeOptions, Service
-from fieldmark.errors import AddressError
+from fieldmark.errors import ConfigError
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.search import Gallery
 
@@ -35,7 +35,7 @@ def serve(
         announce: Is given the address, once requests are answered there.
 
     Raises:
-        AddressError: The address cannot be used.
+        ConfigError: The address cannot be used.
         GalleryError: The gallery cannot be opened.
     """
     listener = listen(host_name, port)
@@ -60,7 +60,7 @@ def listen(host_name: str, port: int) -> socket.socket:
     """A socket that listens at an address.
 
     Raises:
-        AddressError: The name is unknown, or the port is taken or forbidden.
+        ConfigError: The name is unknown, or the port is taken or forbidden.
     """
     try:
         [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host_name, port, type=socket.SOCK_STREAM)
@@ -73,7 +73,10 @@ def listen(host_name: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as error:
-        raise AddressError(host_name=host_name, port=port, reason=error.strerror or str(error)) from error
+        raise ConfigError(
+            f"Nothing can be served at '{host_name}', port {port}: {error.strerror or error}. "
+            "Choose another --port (0 takes a free one), or another --host."
+        ) from error
     return listener
 
 

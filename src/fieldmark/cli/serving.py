@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fieldmark.cli.terminal import GalleryPath, Quiet, TerminalReporter, parse_pairs
-from fieldmark.errors import TokenFileError
+from fieldmark.errors import ConfigError
 
 serving_app = typer.Typer()
 
@@ -97,7 +97,7 @@ def read_token(path: Path | None) -> str | None:
     """Return the token of a file or, without a file, of the environment; None if there is none.
 
     Raises:
-        TokenFileError: The token cannot be read or is not valid.
+        ConfigError: The token cannot be read or is not valid.
     """
     if path is None:
         given, origin = os.environ.get(_TOKEN_VARIABLE, ""), _TOKEN_VARIABLE
@@ -108,7 +108,13 @@ def read_token(path: Path | None) -> str | None:
         try:
             given = path.read_text(encoding="ascii").strip()
         except (OSError, UnicodeDecodeError) as error:
-            raise TokenFileError(path=path, reason="it cannot be read as ASCII text") from error
+            raise _bad_token(path, reason="it cannot be read as ASCII text") from error
     if not _TOKEN.fullmatch(given):
-        raise TokenFileError(path=origin, reason="it is too short, too long, or contains other characters")
+        raise _bad_token(origin, reason="it is too short, too long, or contains other characters")
     return given
+
+
+def _bad_token(place: Path | str, *, reason: str) -> ConfigError:
+    return ConfigError(
+        f"The token in '{place}' cannot be used: {reason}. Put 16 or more letters, digits, '-' or '_' in one line."
+    )

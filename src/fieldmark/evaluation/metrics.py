@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from fieldmark.errors import CutoffError
+from fieldmark.errors import OutOfRangeError
 from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, Ties, rank_relevant, relevant_count
 
 RECALL_LEVELS = tuple(step / 20 for step in range(21))
@@ -55,11 +55,11 @@ def hit_rate_at_k(
         k: Cut-off, 1 to the gallery's size.
 
     Raises:
-        CutoffError: k lies outside the ranking.
+        OutOfRangeError: k lies outside the ranking.
         NonFiniteEmbeddingError: A row has no direction.
     """
     if not 1 <= k <= len(gallery.label):
-        raise CutoffError(got=k, largest=len(gallery.label))
+        raise OutOfRangeError(name="k", got=k, smallest=1, largest=len(gallery.label), kind="cutoff")
     total = 0.0
     for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, compute=compute):
         total += float(hits_at_k(blocks, k=k, start=0, query_count=len(query.label)).sum())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from fieldmark.errors import DamagedGalleryError, NoMarksError, UnknownItemError, UnknownSavedClassError
+from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, first
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.io import write_text
 
@@ -45,13 +45,17 @@ def save_class(folder: Path, index: SegmentIndex, *, class_name: str, item_ids: 
     The note comes first, so that after a crash between the two the next `index` gives the label.
 
     Raises:
-        NoMarksError: No item, or no name, is given.
+        RequestError: No item, or no name, is given.
         UnknownItemError: The gallery has no such item; nothing is saved.
         DamagedGalleryError: The file of saved classes cannot be read.
     """
     name = class_name.strip()
     if not name or not item_ids:
-        raise NoMarksError(class_name=class_name, item_count=len(item_ids))
+        raise RequestError(
+            f"The class '{class_name}' was given to {len(item_ids)} items; it needs a name and one item or more. "
+            "Give the ids of marked items and the name of their class.",
+            kind="no_marks",
+        )
     with _locked(folder):
         there = index.items(where=Filter(item_ids=frozenset(item_ids)), limit=len(item_ids))
         former = {stored.item.item_id: stored.item.class_name for stored in there}
@@ -88,14 +92,19 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
     """Gives the items of a saved class their former classes, unless they were given another one since.
 
     Raises:
-        UnknownSavedClassError: There is no such saved class, or it is undone already.
+        RequestError: There is no such saved class, or it is undone already.
         DamagedGalleryError: The file of saved classes cannot be read.
     """
     with _locked(folder):
         saved = list_classes(folder)
         chosen = next((each for each in saved if each.number == number and not each.is_undone), None)
         if chosen is None:
-            raise UnknownSavedClassError(number=number, known=[each.number for each in saved if not each.is_undone])
+            known = [each.number for each in saved if not each.is_undone]
+            listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
+            raise RequestError(
+                f"There is no saved class {number} to undo; {listed}. Give a number that `fieldmark marks list` shows.",
+                kind="unknown_saved_class",
+            )
         undone = replace(chosen, is_undone=True)
         _write(folder, [undone if each is chosen else each for each in saved])
         later = _labels([each for each in saved if each.number > number])

@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from jaxtyping import Float
 
 from fieldmark.errors import (
-    CutoffError,
     DamagedGalleryError,
     DimensionMismatchError,
     EncoderMismatchError,
@@ -25,6 +24,7 @@ from fieldmark.errors import (
     GalleryFormatError,
     MissingGalleryError,
     NonFiniteEmbeddingError,
+    OutOfRangeError,
     TakenItemIdError,
     UnknownItemError,
 )
@@ -228,7 +228,8 @@ class LanceIndex(SegmentIndex):
         """The nearest items or segments, as `SegmentIndex.search` says."""
         self._check_dim(len(query))
         if k < 1:
-            raise CutoffError(got=k, largest=self.segment_count() if by_segment else self.item_count())
+            largest = self.segment_count() if by_segment else self.item_count()
+            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         wide = query.astype(np.float64)
         length = math.sqrt(wide @ wide)
         if not 0 < length < np.inf:

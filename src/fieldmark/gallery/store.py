@@ -159,7 +159,7 @@ class SegmentIndex(Protocol):
             by_segment: Whether every segment may be a hit, so that an item may come more than once.
 
         Raises:
-            CutoffError: k is below 1.
+            OutOfRangeError: k is below 1.
             DimensionMismatchError: The query has another dimension than the store.
             NonFiniteEmbeddingError: The query is not finite or is zero.
         """

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Float32
 from PIL import Image
 
-from fieldmark.errors import MediaError, NothingToShowError, OutOfRangeError
+from fieldmark.errors import MediaError, OutOfRangeError, RequestError
 from fieldmark.media.container import open_container, sound_stream
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.pictures import FLOOR_DB, JPEG_QUALITY, LOUDNESS_COLORS, draw_content
@@ -51,10 +51,10 @@ def draw_thumbnail(item: Item, *, side_pixels: int, limits: MediaLimits) -> byte
 
     Raises:
         MediaError: The file cannot be read.
-        NothingToShowError: A text or a sound has no thumbnail.
+        RequestError: A text or a sound has no thumbnail.
     """
     if item.medium not in {Medium.IMAGE, Medium.VIDEO}:
-        raise NothingToShowError(item_id=item.item_id, wanted="picture")
+        raise nothing_to_show(item.item_id, wanted="picture")
     decoding = Decoding(side_pixels=side_pixels, segment_seconds=4.0, frames_per_segment=1)
     segment = _first_segment(item, decoding=decoding, limits=limits)
     file = io.BytesIO()
@@ -71,7 +71,7 @@ def draw_spectrogram(item: Item, stretch: Stretch, *, size: tuple[int, int], lim
 
     Raises:
         MediaError: The file cannot be read.
-        NothingToShowError: The item has no sound.
+        RequestError: The item has no sound.
         OutOfRangeError: The stretch is empty, too long, or outside the item.
     """
     sounding = _part(_sounding(item), stretch, longest=limits.max_segment_seconds)
@@ -95,12 +95,12 @@ def measure_waveform(item: Item, stretch: Stretch, *, point_count: int, limits: 
 
     Raises:
         MediaError: The file cannot be read, or the sound is longer than allowed and no stretch of it was given.
-        NothingToShowError: The item has no sound.
+        RequestError: The item has no sound.
         OutOfRangeError: The stretch is empty, too long, or outside the item.
     """
     sounding = _sounding(item)
     if item.form is Form.SPECTROGRAM:
-        raise NothingToShowError(item_id=item.item_id, wanted="sound")
+        raise nothing_to_show(item.item_id, wanted="sound")
     if stretch != Stretch():
         sounding = _part(sounding, stretch, longest=limits.max_segment_seconds)
     decoding = Decoding(sample_rate_hz=WAVEFORM_HZ, segment_seconds=BLOCK_SECONDS)
@@ -133,10 +133,17 @@ def _has_sound_track(path: Path, stamp: tuple[int, int], limits: MediaLimits) ->
         return sound_stream(container) is not None
 
 
+def nothing_to_show(item_id: str, *, wanted: str) -> RequestError:
+    """Build the error of an item that has nothing of the kind that was asked for."""
+    return RequestError(
+        f"The item '{item_id}' has no {wanted} that can be shown. Choose one of another medium.", kind="nothing_to_show"
+    )
+
+
 def _sounding(item: Item) -> Item:
     """The item as a sound: a video is heard, not seen."""
     if item.medium not in {Medium.AUDIO, Medium.VIDEO} or item.form is Form.FRAMES:
-        raise NothingToShowError(item_id=item.item_id, wanted="sound")
+        raise nothing_to_show(item.item_id, wanted="sound")
     return replace(item, medium=Medium.AUDIO)
 
 

@@ -14,12 +14,12 @@ from jaxtyping import Float
 from fieldmark.build import Model, load_model
 from fieldmark.embedding import encode_item, project, read_words
 from fieldmark.errors import (
-    CutoffError,
     DamagedGalleryError,
     MediaError,
     MissingFileError,
     MissingGalleryError,
-    NoQueryError,
+    OutOfRangeError,
+    RequestError,
     UnknownItemError,
 )
 from fieldmark.gallery.exact import Recent
@@ -130,17 +130,20 @@ class Gallery:
             marks: Items of the gallery that a person found right or wrong; the ranking follows them.
 
         Raises:
-            CutoffError: k is below 1.
-            NoQueryError: The sequence of queries is empty.
+            OutOfRangeError: k is below 1.
+            RequestError: The sequence of queries is empty.
             MediaError: A query cannot be read.
             MediumNotSupportedError: The gallery's model takes no query of this medium.
             UnknownItemError: The gallery has no item of an id.
         """
         if k < 1:
-            raise CutoffError(got=k, largest=self.index.item_count())
+            raise OutOfRangeError(name="k", got=k, smallest=1, largest=self.index.item_count(), kind="cutoff")
         queries = (query,) if isinstance(query, str | Path | Item | ItemId) else tuple(query)
         if not queries:
-            raise NoQueryError
+            raise RequestError(
+                "The search has no query; it needs one or more. Give a file, a text or the id of an item.",
+                kind="no_query",
+            )
         started = time.perf_counter()
         class_name = self._class_named(queries)
         named = None if class_name is None else self._named_voice(class_name)
