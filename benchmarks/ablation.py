@@ -102,12 +102,16 @@ def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command:
     """All tables as Markdown."""
     yield "# The three constraints, alone and together"
     yield ""
-    yield f"Made by `python benchmarks/ablation.py MANIFEST {command}`:"
-    yield "every subset of the constraints, with the weights of the configuration. Test split, strict protocol; mean"
-    yield "MAP of the directions between two media, its 95 % interval over the seeds, the paired difference from"
-    yield "classification alone, and the mean MAP of retrieval within a medium. Heads alone: the embedding is where the"
-    yield "trained head puts an item, without the classes' share (`model.posterior_weight=0`)."
-    yield "No setting was chosen by these figures."
+    yield f"Measured with `python benchmarks/ablation.py MANIFEST {command}`."
+    yield "Each row trains with a subset of the three constraints, at the weights of the configuration. Results are for"
+    yield "the test split under the strict protocol. Columns: the mean MAP of the directions between two media and its"
+    yield "95 % interval over the seeds; the paired difference from classification alone and its interval; and the mean"
+    yield "MAP of retrieval within one medium."
+    yield ""
+    yield '"Heads alone" means that the embedding is the output of the trained heads only. It leaves out the class'
+    yield "logits, which are part of the embedding by default (`model.posterior_weight=0`)."
+    yield ""
+    yield "No setting was chosen with these figures."
     for study in studies:
         yield from format_table(study, found[study.title])
 

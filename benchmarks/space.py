@@ -70,8 +70,8 @@ HEADS: Levers = {
     }.items()
 }
 TABLES = {
-    "What each part of the shared space is worth": WHOLE,
-    "What moves the trained heads, where they decide alone": HEADS,
+    "The whole model with one part changed or left out": WHOLE,
+    "The trained heads alone, with one part changed or left out": HEADS,
 }
 """Of each the first row is what the others are compared with."""
 
@@ -124,12 +124,12 @@ def mean_of_six(by_direction: dict[str, float]) -> float:
 def format_report(found: dict[str, Found], *, config: str, rounds: int) -> list[str]:
     """All tables as Markdown, and how they were made."""
     lines = [
-        "# Levers of the shared space",
+        "# What each part of the shared space contributes",
         "",
-        f"Made by `python benchmarks/space.py MANIFEST --config {config} --rounds {rounds}` on 26 species",
-        "of fgbirds: train split alone, a quarter held out by group, another in each round. Mean MAP of the six",
-        f"directions between image, text and audio, strict protocol, {rounds} rounds; the difference from the first",
-        "row and its 95 % interval.",
+        f"Measured with `python benchmarks/space.py MANIFEST --config {config} --rounds {rounds}` on 26 species",
+        "of fgbirds. Only the train split is used: in each round, another quarter of it is held out by group. The",
+        "tables give the mean MAP of the six directions between image, text and audio under the strict protocol over",
+        f"{rounds} rounds, and the difference from the first row with its 95 % interval.",
     ]
     for title, results in found.items():
         lines += ["", f"## {title}", "", *format_table(results)]

@@ -108,8 +108,8 @@ def ask_with_names(embedded: Path, *, run: Path, medium: Medium) -> dict[str, fl
 def print_table(found: Mapping[tuple[str, str], Sequence[float]]) -> None:
     """Means over the rounds with the smallest and the largest, and their share of the seen."""
     for title, unseen, seen in (
-        ("all classes in the gallery", f"{UNSEEN} in all", f"{SEEN} in all"),
-        ("as many classes, among themselves", f"{UNSEEN} in {UNSEEN}", f"{SEEN} in {SEEN}"),
+        ("All classes in the gallery", f"{UNSEEN} in all", f"{SEEN} in all"),
+        ("Only the unseen classes in the gallery, or as many seen ones", f"{UNSEEN} in {UNSEEN}", f"{SEEN} in {SEEN}"),
     ):
         print(f"\n{title}\n\n| direction | unseen | seen | share |\n|---|---|---|---|")
         for direction in DIRECTIONS + BY_NAME:
