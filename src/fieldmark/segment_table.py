@@ -1,148 +1,214 @@
-"""Embeddings as the rows of a table, and back."""
+"""Items and embeddings as Arrow tables, and back: the one place that says how a fact of an item is stored."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Float32, Int
 
-from fieldmark.types import Embeddings, Item, Medium, Split
+from fieldmark.types import Embeddings, Item
 
 LENGTH_TOLERANCE = 1e-3
 """How far the length of a row may be from 1, as half precision needs; beyond it, the row is no embedding."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A field of `Item`, and how it is stored.
+
+    Args:
+        name: Of the field.
+        kind: Its type, without None.
+        column: Of the table; an item's own times are named apart from those of its segments.
+        is_required: Every item has it.
+        encode: Gives the stored value; never called with None.
+        decode: Gives the fact back.
+    """
+
+    name: str
+    kind: Any
+    column: str
+    arrow_type: pa.DataType
+    is_required: bool
+    default: object
+    encode: Callable[[Any], object]
+    decode: Callable[[Any], object]
+
+    @property
+    def field(self) -> pa.Field:
+        """The column of a table."""
+        return pa.field(self.column, self.arrow_type, nullable=not self.is_required)
+
+    def collect(self, items: tuple[Item, ...]) -> pa.Array:
+        """Return the stored values of some items."""
+        values = (getattr(item, self.name) for item in items)
+        return pa.array([None if each == self.default else self.encode(each) for each in values], self.arrow_type)
+
+
+def _describe_fact(field: "Field[object]", hint: object) -> Fact:
+    [kind] = [each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,)) if each is not NoneType]
+    arrow_type, encode, decode = _storage_of(kind)
+    is_required = field.default is MISSING
+    return Fact(
+        name=field.name,
+        kind=kind,
+        column=f"item_{field.name}" if field.name in ("start_seconds", "end_seconds") else field.name,
+        arrow_type=arrow_type,
+        is_required=is_required,
+        default=None if is_required else field.default,
+        encode=encode,
+        decode=decode,
+    )
+
+
+def _storage_of(kind: object) -> tuple[pa.DataType, Callable[[Any], object], Callable[[Any], object]]:
+    """The Arrow type of a type of fact, and the functions there and back."""
+    if not isinstance(kind, type):  # the unknown columns: pairs of name and value
+        return pa.string(), json.dumps, lambda text: tuple(map(tuple, json.loads(text)))
+    if issubclass(kind, (StrEnum, Path)):
+        return pa.string(), str, kind
+    plain = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    return plain[kind], kind, kind
+
+
+_HINTS = get_type_hints(Item)
+
+FACTS = tuple(_describe_fact(field, _HINTS[field.name]) for field in fields(Item))
+"""The facts of an item, in the order of its fields: tables, manifests, hits and exports derive from them."""
+
+FACT_COLUMNS = tuple(fact.column for fact in FACTS)
+
+
 def segment_schema(*, dim: int) -> pa.Schema:
-    """The columns of a segment: its place in its item, the facts of the item, its times and its vector."""
-    text, seconds = pa.string(), pa.float64()
+    """Return the columns of a gallery's segments: index in the item, times, facts of the item, and vector."""
     return pa.schema(
         [
-            pa.field("item_id", text, nullable=False),
+            pa.field("item_id", pa.string(), nullable=False),
             pa.field("segment", pa.int32(), nullable=False),
-            pa.field("start_seconds", seconds),
-            pa.field("end_seconds", seconds),
-            pa.field("medium", text, nullable=False),
-            pa.field("class_name", text),
-            pa.field("path", text),
-            pa.field("text", text),
-            pa.field("split", text),
-            pa.field("group", text),
-            pa.field("item_start_seconds", seconds),
-            pa.field("item_end_seconds", seconds),
-            pa.field("source", text),
-            pa.field("license", text),
-            pa.field("caption_of", text),
-            pa.field("extra", text),
-            pa.field("set_name", text),
-            pa.field("content_hash", text, nullable=False),
+            pa.field("start_seconds", pa.float64()),
+            pa.field("end_seconds", pa.float64()),
+            *(fact.field for fact in FACTS if fact.name != "item_id"),
+            pa.field("set_name", pa.string()),
+            pa.field("content_hash", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
 
 
-def rows_from_embeddings(
+def table_from_embeddings(
     embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
 ) -> pa.Table:
-    """One row for each segment."""
-    items = embeddings.items
+    """Return one row for each segment, as a gallery stores it."""
     dim = embeddings.embedding.shape[1]
     columns = {
-        "item_id": [item.item_id for item in items],
-        "segment": places(items),
-        "start_seconds": pa.array(embeddings.start_seconds, from_pandas=True),
-        "end_seconds": pa.array(embeddings.end_seconds, from_pandas=True),
-        "medium": [item.medium.value for item in items],
-        "class_name": [item.class_name for item in items],
-        "path": [None if item.path is None else str(item.path) for item in items],
-        "text": [item.text for item in items],
-        "split": [None if item.split is None else item.split.value for item in items],
-        "group": [item.group for item in items],
-        "item_start_seconds": [item.start_seconds for item in items],
-        "item_end_seconds": [item.end_seconds for item in items],
-        "source": [item.source for item in items],
-        "license": [item.license for item in items],
-        "caption_of": [item.caption_of for item in items],
-        "extra": [json.dumps(item.extra) if item.extra else None for item in items],
-        "set_name": pa.array([set_name] * len(items), pa.string()),
-        "content_hash": [content_hash_by_item_id[item.item_id] for item in items],
-        "vector": pa.FixedSizeListArray.from_arrays(pa.array(embeddings.embedding.ravel()), dim),
+        **collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id),
+        "segment": _number_segments(embeddings.items),
+        "set_name": pa.array([set_name] * len(embeddings.items), pa.string()),
+        "vector": vector_column(embeddings.embedding),
     }
     return pa.table(columns, schema=segment_schema(dim=dim))
 
 
-def embeddings_from_rows(rows: pa.Table, *, dim: int) -> Embeddings:
-    """The embeddings of the items whose rows these are, ordered by item id and by place in the item."""
+def collect_columns(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> dict[str, pa.Array]:
+    """Return the facts, the content hash and the times of each row: what every table of segments has."""
+    items, seconds = embeddings.items, pa.float64()
+    return {
+        **{fact.column: fact.collect(items) for fact in FACTS},
+        "content_hash": pa.array([content_hash_by_item_id[item.item_id] for item in items], pa.string()),
+        "start_seconds": pa.array(embeddings.start_seconds, seconds, from_pandas=True),
+        "end_seconds": pa.array(embeddings.end_seconds, seconds, from_pandas=True),
+    }
+
+
+def embeddings_from_table(rows: pa.Table, *, dim: int) -> Embeddings:
+    """Return the embeddings of the rows of a gallery, ordered by item id and by segment."""
     facts = rows.drop_columns(["vector"])
     order = pc.sort_indices(facts, sort_keys=[("item_id", "ascending"), ("segment", "ascending")])
     facts = facts.take(order)
-    item_of_row: list[Item] = []
-    for fact in facts.to_pylist():
-        is_next = not item_of_row or item_of_row[-1].item_id != fact["item_id"]
-        item_of_row.append(item_from_fact(fact) if is_next else item_of_row[-1])
     return Embeddings(
-        items=tuple(item_of_row),
+        items=tuple(items_from_table(facts)),
         start_seconds=facts["start_seconds"].to_numpy(),
         end_seconds=facts["end_seconds"].to_numpy(),
         embedding=ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim),
     )
 
 
-def item_from_fact(fact: Mapping[str, Any]) -> Item:
-    """The item that a row tells of."""
-    return Item(
-        item_id=fact["item_id"],
-        medium=Medium(fact["medium"]),
-        path=None if fact["path"] is None else Path(fact["path"]),
-        text=fact["text"],
-        class_name=fact["class_name"],
-        split=None if fact["split"] is None else Split(fact["split"]),
-        group=fact["group"],
-        start_seconds=fact["item_start_seconds"],
-        end_seconds=fact["item_end_seconds"],
-        source=fact["source"],
-        license=fact["license"],
-        caption_of=fact["caption_of"],
-        extra=tuple((column, value) for column, value in json.loads(fact["extra"] or "[]")),
-    )
+def items_from_table(rows: pa.Table) -> list[Item]:
+    """Return the item of each row; rows of one item share the object, equal values of a fact share theirs.
+
+    A table written before a fact was known lacks its column; the fact then has its default.
+    """
+    if len(rows) == 0:
+        return []
+    codes = rows["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    _, first_rows = np.unique(codes, return_index=True)
+    first = rows.take(first_rows)
+    items = list(map(Item, *(_decode_column(first, fact) for fact in FACTS)))
+    return [items[code] for code in codes.tolist()]
 
 
-def matrix_of(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
-    """A column of vectors as one matrix."""
+def _decode_column(rows: pa.Table, fact: Fact) -> list[Any]:
+    if fact.column not in rows.schema.names:
+        return [fact.default] * len(rows)
+    return python_values(rows[fact.column], decode=fact.decode, default=fact.default)
+
+
+def python_values(
+    column: pa.ChunkedArray, *, decode: Callable[[Any], object] | None = None, default: object = None
+) -> list[Any]:
+    """Return the values of a column; equal ones are one object, nulls are the default."""
+    coded = column.combine_chunks().dictionary_encode()
+    values = coded.dictionary.to_pylist()
+    values = [*(values if decode is None else map(decode, values)), default]
+    return [values[code] for code in coded.indices.fill_null(-1).to_pylist()]
+
+
+def vector_column(matrix: Float32[np.ndarray, "row dim"]) -> pa.Array:
+    """Return the rows of a matrix as a column of vectors."""
+    values = np.ascontiguousarray(matrix, dtype=np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
+
+
+def matrix_from_column(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
+    """Return a column of vectors as one matrix."""
     return ordered_matrix(vectors, order=np.arange(len(vectors)), dim=dim)
 
 
 def ordered_matrix(
     vectors: pa.ChunkedArray, *, order: Int[np.ndarray, " row"], dim: int
 ) -> Float32[np.ndarray, "row dim"]:
-    """A column of vectors as one matrix whose row i is vector `order[i]`; only the matrix itself is allocated."""
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
+    """Return a column of vectors as one matrix whose row i is vector `order[i]`; only the matrix is allocated."""
+    row_of_vector = np.empty_like(order)
+    row_of_vector[order] = np.arange(len(order))
     matrix = np.empty((len(order), dim), dtype=np.float32)
     start = 0
     for chunk in vectors.chunks:
         stop = start + len(chunk)
-        matrix[place[start:stop]] = chunk.flatten().to_numpy().reshape(-1, dim)
+        matrix[row_of_vector[start:stop]] = chunk.flatten().to_numpy().reshape(-1, dim)
         start = stop
     return matrix
 
 
-def length_errors(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " row"]:
-    """How far the length of each row is from 1; infinite for a row that is not finite."""
+def measure_length_errors(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " row"]:
+    """Return how far the length of each row is from 1; infinite for a row that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
         error: Float[np.ndarray, " row"] = np.abs(np.sqrt(np.einsum("rd,rd->r", embedding, embedding)) - 1)
     return np.where(np.isnan(error), np.inf, error)
 
 
-def places(items: tuple[Item, ...]) -> list[int]:
-    """Each row's place in its item, counted from 0."""
-    next_place: dict[str, int] = {}
+def _number_segments(items: tuple[Item, ...]) -> list[int]:
+    """The index of each row in its item, from 0."""
+    next_index: dict[str, int] = {}
     found = []
     for item in items:
-        place = next_place.get(item.item_id, 0)
-        next_place[item.item_id] = place + 1
-        found.append(place)
+        index = next_index.get(item.item_id, 0)
+        next_index[item.item_id] = index + 1
+        found.append(index)
     return found

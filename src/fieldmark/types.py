@@ -240,29 +240,47 @@ class Embeddings:
 
 
 class Hit(NamedTuple):
-    """One result of a search; a tuple, since ten frozen dataclasses cost a small gallery a quarter of its search.
+    """One result of a search: an item, or one of its segments, and how it ranks.
+
+    A tuple, since ten frozen dataclasses cost a small gallery a quarter of its search.
 
     Args:
         rank: Counted from 1.
-        score: Cosine similarity; larger is nearer.
-        text: The text of a text item, where the gallery holds it.
+        score: Cosine similarity; larger is nearer. Of several queries, the mean.
         set_name: The set of the gallery that the item belongs to.
-        group: What the item shares its origin with.
+        start_seconds: Where the best segment begins; None where the medium has no time.
+        end_seconds: Where it ends.
+        probability: That the hit is of the query's class, where the gallery holds that class at all; None where nothing
+            could be calibrated.
+        margin: How much nearer the hit's class is than the nearest other class, in score units, among the hit's
+            medium; below zero for a hit of another class than the nearest. None where there is no other class.
+        look_alike: That other class.
     """
 
     rank: int
     score: float
-    item_id: str
-    medium: Medium
-    class_name: str | None
-    path: str | None
-    start_seconds: float | None
-    end_seconds: float | None
-    text: str | None = None
-    source: str | None = None
-    license: str | None = None
+    item: Item
     set_name: str | None = None
-    group: str | None = None
+    start_seconds: float | None = None
+    end_seconds: float | None = None
+    probability: float | None = None
+    margin: float | None = None
+    look_alike: str | None = None
+
+    @property
+    def item_id(self) -> str:
+        """The id of the item."""
+        return self.item.item_id
+
+    @property
+    def medium(self) -> Medium:
+        """The medium of the item."""
+        return self.item.medium
+
+    @property
+    def class_name(self) -> str | None:
+        """The class of the item."""
+        return self.item.class_name
 
 
 @runtime_checkable

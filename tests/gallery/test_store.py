@@ -196,10 +196,15 @@ def test_search_tells_all_a_hit_says_of_its_item(index, unit_rows, embeddings_of
     index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings))
 
     (hit,) = index.search(rows[0], k=1)
-    assert (hit.text, hit.source, hit.license, hit.path) == ("A streaked brown bird.", "field notes", "CC0", None)
+    assert (hit.item.text, hit.item.source, hit.item.license, hit.item.path) == (
+        "A streaked brown bird.",
+        "field notes",
+        "CC0",
+        None,
+    )
     assert (hit.medium, hit.class_name, hit.start_seconds, hit.end_seconds) == (Medium.TEXT, None, None, None)
     (hit,) = index.search(rows[2], k=1)
-    assert (hit.item_id, hit.path, hit.class_name) == ("v", "clips/v.mp4", "Song Sparrow")
+    assert (hit.item_id, hit.item.path, hit.class_name) == ("v", Path("clips/v.mp4"), "Song Sparrow")
     assert (hit.medium, hit.start_seconds, hit.end_seconds) == (Medium.VIDEO, 3.0, 6.0)
 
 
@@ -295,7 +300,7 @@ def test_sets_are_filters_and_facts_of_hits(index, unit_rows, embeddings_of):
         embeddings = embeddings_of((Item(str(place), Medium.IMAGE, group=f"g{place}"), rows[place : place + 1]))
         index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings), set_name=set_name)
     hits = index.search(rows[0], k=3)
-    assert {hit.item_id: (hit.set_name, hit.group) for hit in hits} == {
+    assert {hit.item_id: (hit.set_name, hit.item.group) for hit in hits} == {
         "0": ("photos of 2019", "g0"),
         "1": ("it's", "g1"),
         "2": (None, "g2"),

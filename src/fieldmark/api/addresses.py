@@ -4,6 +4,7 @@ from pathlib import PurePath
 from urllib.parse import quote
 
 from fieldmark.api.schemas import ItemAnswer
+from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.store import StoredItem
 from fieldmark.media.preview import has_sound
 from fieldmark.types import Item, MediaLimits, Medium
@@ -31,20 +32,16 @@ def addresses_of(item: Item, *, limits: MediaLimits) -> Addresses:
 def describe_item(stored: StoredItem, *, limits: MediaLimits) -> ItemAnswer:
     """An item as the API gives it: no path of the server's own."""
     item = stored.item
-    return ItemAnswer(
-        item_id=item.item_id,
-        medium=item.medium,
-        class_name=item.class_name,
-        set_name=stored.set_name,
-        group=item.group,
-        name=file_name(item.path),
-        text=item.text,
-        source=item.source,
-        license=item.license,
-        start_seconds=item.start_seconds,
-        end_seconds=item.end_seconds,
-        segment_count=stored.segment_count,
-        **addresses_of(item, limits=limits),
+    return ItemAnswer.model_validate(
+        {
+            **describe_facts(item),
+            "set_name": stored.set_name,
+            "name": file_name(item.path),
+            "start_seconds": item.start_seconds,
+            "end_seconds": item.end_seconds,
+            "segment_count": stored.segment_count,
+            **addresses_of(item, limits=limits),
+        }
     )
 
 

@@ -12,9 +12,8 @@ from fieldmark.api.service import Service, service_of
 from fieldmark.errors import BadRequestError, OutOfRangeError
 from fieldmark.gallery.labels import SavedClass, list_classes, save_class, undo_class
 from fieldmark.gallery.search.export import ExportFormat, export_marks
-from fieldmark.gallery.search.result import RankedHit
 from fieldmark.gallery.store import StoredItem
-from fieldmark.types import Item
+from fieldmark.types import Hit, Item
 
 FILES = {
     ExportFormat.CSV: ("hits.csv", "text/csv; charset=utf-8"),
@@ -98,24 +97,6 @@ def _without_folder(item: Item) -> Item:
     return item if item.path is None else replace(item, path=Path(item.path.name))
 
 
-def _hit_of(mark: HitMark, stored: StoredItem) -> RankedHit:
+def _hit_of(mark: HitMark, stored: StoredItem) -> Hit:
     """A hit as it was given, its facts as the gallery holds them now."""
-    item = stored.item
-    return RankedHit(
-        rank=mark.rank,
-        score=mark.score,
-        probability=mark.probability,
-        item_id=item.item_id,
-        medium=item.medium,
-        class_name=item.class_name,
-        set_name=stored.set_name,
-        group=item.group,
-        path=None if item.path is None else item.path.name,
-        start_seconds=mark.start_seconds,
-        end_seconds=mark.end_seconds,
-        text=item.text,
-        source=item.source,
-        license=item.license,
-        margin=mark.margin,
-        look_alike=mark.look_alike,
-    )
+    return Hit(item=_without_folder(stored.item), set_name=stored.set_name, **mark.model_dump(exclude={"item_id"}))

@@ -1,7 +1,6 @@
 """The handler of searches: JSON or a form -> one search -> hits with addresses."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from starlette.requests import Request
@@ -20,9 +19,9 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
-from fieldmark.gallery.search.result import Marks, RankedHit
+from fieldmark.gallery.search.result import Marks, describe_hit
 from fieldmark.gallery.store import Filter
-from fieldmark.types import Item, Medium
+from fieldmark.types import Hit, Item, Medium
 from fieldmark.workflows.search import ItemId
 
 
@@ -102,7 +101,7 @@ def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]
     return SearchAnswer(
         query=QueryAnswer(medium=found.medium, media=list(found.media), class_name=found.class_name),
         collection=collection,
-        hits=[describe_hit(hit, service) for hit in found.hits],
+        hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )
 
@@ -114,10 +113,7 @@ def _query_of(query: Query) -> Item | ItemId:
     return Item("query", Medium.TEXT, text=query.text)
 
 
-def describe_hit(hit: RankedHit, service: Service) -> HitAnswer:
+def _answer_hit(hit: Hit, service: Service) -> HitAnswer:
     """A hit as the API gives it: a file name for the path, and addresses."""
-    facts = asdict(hit)
-    path = facts.pop("path")
-    item = Item(hit.item_id, hit.medium, path=None if path is None else Path(path), text=hit.text)
-    addresses = addresses_of(item, limits=service.preview_limits)
-    return HitAnswer.model_validate({"name": file_name(path), **facts, **addresses})
+    addresses = addresses_of(hit.item, limits=service.preview_limits)
+    return HitAnswer.model_validate({**describe_hit(hit), "name": file_name(hit.item.path), **addresses})

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from fieldmark.gallery.search.export import ExportFormat
-from fieldmark.types import Medium
+from fieldmark.types import Medium, Split
 
 ItemId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+Facts = Annotated[dict[str, str], Field(description="further columns of the item's manifest, by name")]
 Names = Annotated[list[Name], Field(max_length=200)]
 
 
@@ -107,6 +108,11 @@ class HitAnswer(Given):
     license: str | None
     margin: float | None = Field(None, description="by how much the hit's class is nearer than the look-alike")
     look_alike: str | None = Field(None, description="the nearest other class")
+    split: Split | None = None
+    item_start_seconds: float | None = Field(None, description="where the item begins in its file")
+    item_end_seconds: float | None = None
+    caption_of: str | None = None
+    facts: Facts
     item_url: str
     media_url: str | None
     thumbnail_url: str | None
@@ -193,6 +199,9 @@ class ItemAnswer(Given):
     license: str | None
     start_seconds: float | None
     end_seconds: float | None
+    split: Split | None = None
+    caption_of: str | None = None
+    facts: Facts
     segment_count: int
     item_url: str
     media_url: str | None

@@ -16,15 +16,15 @@ from fieldmark.gallery.exact import (
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
     best_places,
+    collect_hit_values,
     cosines,
-    facts_of_hits,
-    hits_from_facts,
     lengths,
+    make_hits,
 )
 from fieldmark.gallery.filter import condition_of
 from fieldmark.gallery.store import Approximation, Filter
 from fieldmark.io import write_text
-from fieldmark.segment_table import matrix_of
+from fieldmark.segment_table import matrix_from_column
 from fieldmark.types import Hit, Medium
 
 FACTS_NAME = "approximation.json"
@@ -120,14 +120,15 @@ def search_approximately(
     while True:
         rows = nearest_rows(table, query, limit=min(wanted, row_count), condition=condition_of(where), known=known)
         rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
-        found = matrix_of(rows["vector"], dim=len(query))
+        found = matrix_from_column(rows["vector"], dim=len(query))
         score = cosines(found, np.arange(len(rows)), length=lengths(found), query=query)
         order = np.argsort(-score, kind="stable").tolist()
         if not by_segment:
             order = best_places(order, item=rows["item_id"].combine_chunks().dictionary_encode().indices.to_pylist())
         if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
             order = order[:k]
-            return hits_from_facts(facts_of_hits(rows.take(pa.array(order, pa.int64()))), score=score[order].tolist())
+            best = collect_hit_values(rows.take(pa.array(order, pa.int64())))
+            return make_hits(best, score=score[order].tolist())
         wanted *= GROWTH
 
 
@@ -203,7 +204,7 @@ def sample_queries(table: LanceTable) -> Queries:
     dim = table.schema.field("vector").type.list_size
     media, item_ids = rows["medium"].to_pylist(), rows["item_id"].to_pylist()
     return Queries(
-        vector=matrix_of(rows["vector"], dim=dim),
+        vector=matrix_from_column(rows["vector"], dim=dim),
         medium=tuple(media),
         item_id=tuple(item_ids),
         where=tuple(
@@ -223,7 +224,7 @@ def exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "qu
     own = np.array(queries.medium if has_media else queries.item_id, dtype=object)
     columns = ["medium" if has_media else "item_id", "vector"]
     for batch in table.search().select(columns).to_batches(ROWS_AT_ONCE):
-        score = queries.vector @ matrix_of(pa.chunked_array([batch["vector"]]), dim=dim).T
+        score = queries.vector @ matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim).T
         score[own[:, None] == np.array(batch[columns[0]].to_pylist(), dtype=object)[None]] = -1.0
         best = np.sort(np.concatenate([best, score], axis=1), axis=1)[:, -RECALL_K:]
     return best
@@ -239,6 +240,6 @@ def recall_of(
         if there == 0:
             continue
         rows = nearest_rows(table, vector.astype(np.float64), limit=there, condition=condition_of(where), known=known)
-        found = matrix_of(rows["vector"], dim=len(vector)) @ vector
+        found = matrix_from_column(rows["vector"], dim=len(vector)) @ vector
         shares.append(min(there, int((found >= scores[-there] - EQUAL_SCORES).sum())) / there)
     return float(np.mean(shares)) if shares else 1.0

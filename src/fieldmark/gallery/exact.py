@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float32, Float64, Int, Int32
 
 from fieldmark.gallery.filter import allowed_by_column
 from fieldmark.gallery.store import Filter
-from fieldmark.segment_table import LENGTH_TOLERANCE, ordered_matrix
-from fieldmark.types import Hit, Medium
+from fieldmark.segment_table import FACT_COLUMNS, LENGTH_TOLERANCE, items_from_table, ordered_matrix, python_values
+from fieldmark.types import Hit
 
-HIT_COLUMNS = tuple(name for name in Hit._fields if name not in ("rank", "score"))
-"""What a hit tells, beside its place, in its own order."""
+HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
+"""The columns that a hit is made of."""
 
 COLUMNS = (*HIT_COLUMNS, "segment", "vector")
-"""What a snapshot needs of a store's rows."""
+"""The columns of a store that a snapshot reads."""
 
 ROWS_OF_HIT, GROWTH = 2, 4
 """Best rows looked at first for each hit that is wanted; and so many times as many where they are of too few items."""
@@ -82,7 +82,7 @@ class Snapshot:
         embedding: Rows of length 1, up to `length_error`.
         products: Of `embedding` with the vectors last asked for.
         masks: Which rows meet the filters last asked for, but for items that are excluded by id.
-        facts: What a hit tells of each row.
+        hit_values: Of each row, by `collect_hit_values`.
         items: The same of each item's first segment, as the store has them: what a filter looks at.
         item_of_row: The place in `items` of each row's item.
     """
@@ -92,7 +92,7 @@ class Snapshot:
     masks: Recent[Filter, Bool[np.ndarray, " row"]]
     length: Float64[np.ndarray, " row"]
     length_error: float
-    facts: ObjectArray
+    hit_values: ObjectArray
     items: pa.Table
     item_of_row: Int32[np.ndarray, " row"]
 
@@ -118,7 +118,7 @@ class Snapshot:
             masks=Recent(kept=MASKS_KEPT),
             length=length,
             length_error=length_error,
-            facts=facts_of_hits(facts),
+            hit_values=collect_hit_values(facts),
             items=facts.filter(pa.array(is_first)),
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
         )
@@ -146,7 +146,7 @@ class Snapshot:
             if not by_segment:
                 order = best_places(order, item=self.item_of_row[row].tolist())
             if is_all or least == NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
-                return hits_from_facts(self.facts[row[order[:k]]], score=[score[place] for place in order[:k]])
+                return make_hits(self.hit_values[row[order[:k]]], score=[score[place] for place in order[:k]])
             wanted *= GROWTH
 
     def _matching(self, where: Filter) -> Bool[np.ndarray, " row"]:
@@ -172,22 +172,23 @@ def frozen(values: Values) -> Values:
     return values
 
 
-def facts_of_hits(rows: pa.Table) -> ObjectArray:
-    """`HIT_COLUMNS` of rows as hits have them, (row, column): ten are taken in a fortieth of PyArrow's time."""
-    facts = np.empty((len(rows), len(HIT_COLUMNS)), dtype=object)
-    for column, name in enumerate(HIT_COLUMNS):
-        # Values that repeat, as those of a class, stand in memory once.
-        coded = rows[name].combine_chunks().dictionary_encode()
-        values = coded.dictionary.to_pylist()
-        values = [*(map(Medium, values) if name == "medium" else values), None]
-        facts[:, column] = np.array(values, dtype=object)[coded.indices.fill_null(-1).to_numpy()]
-    return facts
+def collect_hit_values(rows: pa.Table) -> ObjectArray:
+    """Return the item, set name, start and end of each row as Python values, ready to become hits.
+
+    Ten rows of such an array are taken in a fortieth of the time that PyArrow needs.
+    """
+    moments = (python_values(rows[name]) for name in ("set_name", "start_seconds", "end_seconds"))
+    columns = [items_from_table(rows), *moments]
+    values = np.empty((len(rows), len(columns)), dtype=object)
+    for position, column in enumerate(columns):
+        values[:, position] = column
+    return values
 
 
-def hits_from_facts(facts: ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
-    """The hits of some rows of `facts_of_hits`, best first."""
+def make_hits(values: ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
+    """Return the hits of some rows of `collect_hit_values`, best first."""
     bounded = [min(max(each, -1.0), 1.0) for each in score]
-    return tuple(map(Hit._make, zip(range(1, len(bounded) + 1), bounded, *facts.T.tolist(), strict=True)))
+    return tuple(map(Hit, range(1, len(bounded) + 1), bounded, *values.T.tolist()))
 
 
 def reached_by(values: Float32[np.ndarray, " row"], count: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from fieldmark.segment_table import LENGTH_TOLERANCE, length_errors, matrix_of
+from fieldmark.segment_table import LENGTH_TOLERANCE, matrix_from_column, measure_length_errors
 from fieldmark.types import Medium
 
 COLUMNS = ("item_id", "segment", "medium", "start_seconds", "end_seconds", "vector")
@@ -28,7 +28,7 @@ def unsound_items(batches: Iterable[pa.RecordBatch], *, dim: int) -> dict[str, s
         ):
             places[item_id].append(place)
             media[item_id].add(medium)
-        errors = length_errors(matrix_of(pa.chunked_array([batch["vector"]]), dim=dim))
+        errors = measure_length_errors(matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim))
         for row in np.flatnonzero(errors > LENGTH_TOLERANCE):
             found[item_ids[row]] = "a vector is not of length 1"
         start, end = (batch[name].to_numpy(zero_copy_only=False) for name in ("start_seconds", "end_seconds"))

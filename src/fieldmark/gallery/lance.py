@@ -46,11 +46,11 @@ from fieldmark.gallery.lance_folder import (
 from fieldmark.gallery.store import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
-    embeddings_from_rows,
-    item_from_fact,
-    length_errors,
-    rows_from_embeddings,
+    embeddings_from_table,
+    items_from_table,
+    measure_length_errors,
     segment_schema,
+    table_from_embeddings,
 )
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
@@ -177,13 +177,13 @@ class LanceIndex(SegmentIndex):
     ) -> None:
         """Stores items as `SegmentIndex.add` says, in one commit."""
         self._check_dim(embeddings.embedding.shape[1])
-        bad_rows = np.flatnonzero(length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
+        bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
         if len(bad_rows):
             bad_ids = dict.fromkeys(embeddings.items[row].item_id for row in bad_rows)
             raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
         if not embeddings.items:
             return
-        rows = rows_from_embeddings(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
+        rows = table_from_embeddings(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
         added = is_one_of("item_id", (item.item_id for item in embeddings.items))
         with self._writing():
             present = self._facts(["item_id", "set_name"], f"{FIRST_SEGMENT} AND {added}")
@@ -215,7 +215,7 @@ class LanceIndex(SegmentIndex):
         rows = self._reading(lambda: self._facts(None, is_one_of("item_id", [item_id])))
         if len(rows) == 0:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
-        return embeddings_from_rows(rows, dim=self._dim)
+        return embeddings_from_table(rows, dim=self._dim)
 
     def search(
         self,
@@ -257,7 +257,7 @@ class LanceIndex(SegmentIndex):
     def embeddings(self, where: Filter | None = None) -> Embeddings:
         """All segments of the items that meet a filter, as `SegmentIndex.embeddings` says."""
         rows = self._reading(lambda: self._facts(None, condition_of(where)))
-        return embeddings_from_rows(rows, dim=self._dim)
+        return embeddings_from_table(rows, dim=self._dim)
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """How many items share their facts, as `SegmentIndex.counts` says."""
@@ -340,16 +340,13 @@ class LanceIndex(SegmentIndex):
             page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
             rows = self._facts(columns, is_one_of("item_id", page))
         segment_counts = Counter(rows["item_id"].to_pylist())
-        facts = {fact["item_id"]: fact for fact in rows.filter(pc.equal(rows["segment"], 0)).to_pylist()}
-        return tuple(
-            StoredItem(
-                item=item_from_fact(facts[item_id]),
-                set_name=facts[item_id]["set_name"],
-                content_hash=facts[item_id]["content_hash"],
-                segment_count=segment_counts[item_id],
-            )
-            for item_id in page
-        )
+        first = rows.filter(pc.equal(rows["segment"], 0))
+        set_names, content_hashes = first["set_name"].to_pylist(), first["content_hash"].to_pylist()
+        stored = {
+            item.item_id: StoredItem(item, set_name, content_hash, segment_counts[item.item_id])
+            for item, set_name, content_hash in zip(items_from_table(first), set_names, content_hashes, strict=True)
+        }
+        return tuple(stored[item_id] for item_id in page)
 
     def _check_dim(self, dim: int) -> None:
         if dim != self._dim:

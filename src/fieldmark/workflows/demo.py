@@ -15,9 +15,8 @@ from fieldmark.datasets.check import CheckReport, check
 from fieldmark.datasets.contact_sheet import Tile, draw_sheet
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation
-from fieldmark.gallery.search.result import RankedHit
 from fieldmark.runtime import Runtime
-from fieldmark.types import MEDIA, Item, Split
+from fieldmark.types import MEDIA, Hit, Item, Split
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.evaluate import evaluate
 from fieldmark.workflows.index import index
@@ -40,7 +39,7 @@ class DemoQuery:
     """One search of the demo: an item of the test split against all the others."""
 
     item: Item
-    hits: tuple[RankedHit, ...]
+    hits: tuple[Hit, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +168,7 @@ def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[De
     for place, medium in enumerate(MEDIA):
         class_name = class_names[(place * len(class_names)) // len(MEDIA)]
         item = next(i for i in items if (i.medium, i.class_name, i.split) == (medium, class_name, Split.TEST))
-        hits: list[RankedHit] = []
+        hits: list[Hit] = []
         for wanted in MEDIA:
             found = gallery.search(item, k=SHOWN_HITS + 1, media=[wanted]).hits
             hits += [hit for hit in found if hit.item_id != item.item_id][:SHOWN_HITS]

@@ -3,32 +3,42 @@
 import csv
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from fieldmark.gallery.search.export import ExportFormat, export_marks
-from fieldmark.gallery.search.result import RankedHit
-from fieldmark.types import Item, Medium
+from fieldmark.types import Hit, Item, Medium
 
-SONG = RankedHit(
+SONG = Hit(
     rank=1,
     score=0.5,
     probability=0.75,
-    item_id="a song",
-    medium=Medium.AUDIO,
-    class_name="Blue_Jay",
+    item=Item(
+        "a song",
+        Medium.AUDIO,
+        class_name="Blue_Jay",
+        path=Path("/birds/morning\tsong.ogg"),
+        source="https://example.org/1",
+        license="CC0",
+        extra=(("observer", "A. Smith"), ("score", "3")),
+    ),
     set_name="marsh",
-    group=None,
-    path="/birds/morning\tsong.ogg",
     start_seconds=3.0,
     end_seconds=6.25,
-    text=None,
-    source="https://example.org/1",
-    license="CC0",
     margin=0.1,
     look_alike="Mockingbird",
 )
-PHOTO = replace(SONG, item_id="photo", medium=Medium.IMAGE, path="/b.jpg", start_seconds=None, end_seconds=None)
+
+
+def with_item(hit: Hit, **changes) -> Hit:
+    """The hit with some facts of its item changed."""
+    return hit._replace(item=replace(hit.item, **changes))
+
+
+PHOTO = with_item(SONG, item_id="photo", medium=Medium.IMAGE, path=Path("/b.jpg"))._replace(
+    start_seconds=None, end_seconds=None
+)
 NOTE = Item("note", Medium.TEXT, text='says "jay",\nloudly')
 
 
@@ -37,6 +47,12 @@ def test_csv_reads_back_with_all_columns():
     assert [row["item_id"] for row in rows] == ["a song", "photo", "note"]
     assert (rows[0]["probability"], rows[0]["end_seconds"], rows[0]["look_alike"]) == ("0.75", "6.25", "Mockingbird")
     assert (rows[1]["start_seconds"], rows[2]["text"], rows[2]["score"]) == ("", NOTE.text, "")
+
+
+def test_csv_has_the_unknown_columns_of_the_manifest_under_names_of_their_own():
+    rows = list(csv.DictReader(io.StringIO(export_marks([SONG, NOTE], format=ExportFormat.CSV))))
+    assert [row["observer"] for row in rows] == ["A. Smith", ""]
+    assert (rows[0]["score"], rows[0]["fact_score"]) == ("0.5", "3")
 
 
 def test_raven_table_has_a_numbered_selection_for_each_moment():
@@ -76,7 +92,7 @@ def test_raven_band_is_written_as_raven_writes_it():
 @pytest.mark.parametrize("kind", [ExportFormat.RAVEN, ExportFormat.AUDACITY])
 def test_a_tab_separated_cell_never_begins_with_a_quote(kind):
     """A reader that knows quotes would take all up to the next quote, over the ends of lines, for one cell."""
-    hits = [replace(SONG, class_name=name) for name in ('"', '"Jay" of\tthe marsh', 'a "Jay", mésange')]
+    hits = [with_item(SONG, class_name=name) for name in ('"', '"Jay" of\tthe marsh', 'a "Jay", mésange')]
     lines = export_marks(hits, format=kind).splitlines()[-len(hits) :]
     cells = [line.split("\t") for line in lines]
     assert not any(cell.startswith('"') for row in cells for cell in row)
@@ -88,13 +104,13 @@ def test_a_tab_separated_cell_never_begins_with_a_quote(kind):
 @pytest.mark.parametrize("kind", [ExportFormat.RAVEN, ExportFormat.AUDACITY])
 def test_a_moment_without_a_class_is_labelled_unknown(kind):
     """Readers of both refuse an empty label."""
-    for moment in (replace(SONG, class_name=None), Item("cut", Medium.AUDIO, start_seconds=1.0, end_seconds=2.0)):
+    for moment in (with_item(SONG, class_name=None), Item("cut", Medium.AUDIO, start_seconds=1.0, end_seconds=2.0)):
         cells = export_marks([moment], format=kind).splitlines()[-1].split("\t")
         assert any(cell.split(" [")[0] == "unknown" for cell in cells)
 
 
 def test_a_darwin_core_id_stands_in_one_row_that_is_one_line():
-    later = replace(SONG, rank=2, start_seconds=9.0, end_seconds=12.0, probability=0.25)
+    later = SONG._replace(rank=2, start_seconds=9.0, end_seconds=12.0, probability=0.25)
     text = export_marks([SONG, later, replace(NOTE, text="two\r\nlines")], format=ExportFormat.DARWIN_CORE)
     assert text.count("\n") == len(text.splitlines()) == 3
     rows = list(csv.DictReader(io.StringIO(text)))

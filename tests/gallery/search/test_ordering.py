@@ -5,14 +5,14 @@ import pytest
 
 from fieldmark.gallery.search.candidates import Candidates, class_margins
 from fieldmark.gallery.search.ordering import rank_candidates
-from fieldmark.types import Hit, Medium
+from fieldmark.types import Hit, Item, Medium
 
 
 def found(medium, scores, *, names=None, logit=None, standard=None, others=()):
     """Candidates of one medium."""
     hits = tuple(
-        Hit(0, score, f"{medium}-{place}", medium, names[place] if names else None, None, None, None)
-        for place, score in enumerate(scores)
+        Hit(0, score, Item(f"{medium}-{index}", medium, class_name=names[index] if names else None))
+        for index, score in enumerate(scores)
     )
     as_array = lambda values: None if values is None else np.array(values, dtype=float)  # noqa: E731
     return Candidates(medium, hits, np.array(scores, dtype=float), as_array(logit), as_array(standard), others)
@@ -72,6 +72,6 @@ def test_class_margins_are_over_the_nearest_other_class():
 
 def test_class_margins_of_one_class_need_others():
     assert class_margins(found(Medium.IMAGE, [0.9, 0.8], names=["Jay", "Jay"])) == [None, None]
-    auk = Hit(0, 0.25, "auk", Medium.IMAGE, "Auk", None, None, None)
+    auk = Hit(0, 0.25, Item("auk", Medium.IMAGE, class_name="Auk"))
     margins = class_margins(found(Medium.IMAGE, [0.75], names=["Jay"], others=(auk,)))
     assert margins == [(0.5, "Auk")]

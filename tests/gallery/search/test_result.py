@@ -1,27 +1,27 @@
 """What a search answers, as JSON and as text."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from fieldmark.gallery.search.result import CollectionAnswer, RankedHit, SearchResult
-from fieldmark.types import Medium
+from fieldmark.gallery.search.result import CollectionAnswer, SearchResult
+from fieldmark.types import Hit, Item, Medium
 
-SONG = RankedHit(
+SONG = Hit(
     rank=1,
     score=0.81,
     probability=0.92,
-    item_id="song",
-    medium=Medium.AUDIO,
-    class_name="Blue_Jay",
-    set_name=None,
-    group="XC1",
-    path="birds/song.ogg",
+    item=Item(
+        "song",
+        Medium.AUDIO,
+        class_name="Blue_Jay",
+        group="XC1",
+        path=Path("birds/song.ogg"),
+        license="CC0",
+        extra=(("observer", "A. Smith"),),
+    ),
     start_seconds=3.0,
     end_seconds=6.0,
-    text=None,
-    source=None,
-    license="CC0",
     margin=0.12,
     look_alike="Florida_Jay",
 )
@@ -36,7 +36,9 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     wanted = (
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
-    assert list(value["hits"][0]) == [*wanted.split(), "license", "margin", "look_alike"]
+    keys = [*wanted.split(), "license", "margin", "look_alike"]
+    assert list(value["hits"][0])[: len(keys)] == keys
+    assert value["hits"][0]["facts"] == {"observer": "A. Smith"}
     assert value["hits"][0]["medium"] == "audio"
 
 
@@ -71,5 +73,5 @@ def test_search_result_to_text_of_a_class_that_is_there():
     ],
 )
 def test_only_certainty_is_called_0_or_100_percent(probability, shown):
-    [line] = SearchResult((Medium.IMAGE,), (replace(SONG, probability=probability),), None).to_text().splitlines()
+    [line] = SearchResult((Medium.IMAGE,), (SONG._replace(probability=probability),), None).to_text().splitlines()
     assert line.startswith(f"  1  {shown}  0.810")

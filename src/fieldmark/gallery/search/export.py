@@ -5,10 +5,10 @@ import io
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
-from fieldmark.gallery.search.result import RankedHit
-from fieldmark.types import Item, Medium
+from fieldmark.gallery.search.result import HIT_KEYS, describe_facts, describe_hit
+from fieldmark.types import Hit, Item, Medium
 
 HIGHEST_HZ = 15_000.0
 """Raven wants a box; a search knows no band, so the box spans 0 Hz to this, the band that BirdNET hears."""
@@ -25,7 +25,7 @@ class ExportFormat(StrEnum):
     DARWIN_CORE = "dwc"
 
 
-def export_marks(found: Sequence[RankedHit | Item], *, format: ExportFormat) -> str:  # noqa: A002 - the faces' word
+def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  # noqa: A002 - the faces' word
     """The text of a file with these hits or items, in their order.
 
     Raven and Audacity mark moments of sounds and of videos: what has no moment is left out.
@@ -43,40 +43,52 @@ def export_marks(found: Sequence[RankedHit | Item], *, format: ExportFormat) -> 
             assert_never(format)
 
 
-CSV_COLUMNS = (
-    *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
-    *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-)
+def _csv(found: Iterable[Hit | Item]) -> str:
+    """The keys of a hit's JSON as columns, then the unknown columns of the manifest; an item has those it knows."""
+    rows = [_describe(each) for each in found]
+    facts = [row.pop("facts") for row in rows]
+    columns = list(dict.fromkeys([*HIT_KEYS, *(key for row in rows for key in row)]))
+    column_by_fact: dict[str, str] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        column = name
+        while column in columns:  # a manifest may have a column `score` of its own
+            column = f"fact_{column}"
+        columns.append(column)
+        column_by_fact[name] = column
+    for row, each in zip(rows, facts, strict=True):
+        row |= {column_by_fact[name]: value for name, value in each.items()}
+    return _table(columns, ([row.get(column) for column in columns] for row in rows), separator=",")
 
 
-def _csv(found: Iterable[RankedHit | Item]) -> str:
-    """The columns of a hit's JSON; an item has those that it knows."""
-    return _table(CSV_COLUMNS, ([getattr(each, name, None) for name in CSV_COLUMNS] for each in found), separator=",")
+def _describe(each: Hit | Item) -> dict[str, Any]:
+    if isinstance(each, Hit):
+        return describe_hit(each)
+    return {**describe_facts(each), "start_seconds": each.start_seconds, "end_seconds": each.end_seconds}
 
 
-def _raven(found: Iterable[RankedHit | Item]) -> str:
+def _raven(found: Iterable[Hit | Item]) -> str:
     """A selection table of Raven Pro: one selection for each moment, times within its own file."""
     names = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)")
     more = ("Begin Path", "File Offset (s)", "Species", "Score")
     rows: list[tuple[object, ...]] = []
     for each in _moments(found):
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
-        score = f"{each.score:.4f}" if isinstance(each, RankedHit) else ""
+        score = f"{each.score:.4f}" if isinstance(each, Hit) else ""
         box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, HIGHEST_HZ)
-        rows.append((*box, each.path or "", start, each.class_name or UNKNOWN, score))
+        rows.append((*box, _item_of(each).path or "", start, each.class_name or UNKNOWN, score))
     return _table((*names, *more), rows, separator="\t")
 
 
-def _audacity(found: Iterable[RankedHit | Item]) -> str:
+def _audacity(found: Iterable[Hit | Item]) -> str:
     """A label file of Audacity: start, end, label, without a header; the label names the file."""
     lines = []
     for each in _moments(found):
-        label = _tab_cell(f"{each.class_name or UNKNOWN} [{Path(each.path or each.item_id).name}]")
+        label = _tab_cell(f"{each.class_name or UNKNOWN} [{Path(_item_of(each).path or each.item_id).name}]")
         lines.append(f"{each.start_seconds:.6f}\t{each.end_seconds:.6f}\t{label}\n")
     return "".join(lines)
 
 
-def _darwin_core(found: Iterable[RankedHit | Item]) -> str:
+def _darwin_core(found: Iterable[Hit | Item]) -> str:
     """Occurrences in Darwin Core terms; where and when each was, the gallery does not know.
 
     A text is an observation that a person wrote down; all other media are machine observations. An item is one
@@ -91,15 +103,20 @@ def _darwin_core(found: Iterable[RankedHit | Item]) -> str:
     for each in found:
         basis = "HumanObservation" if each.medium is Medium.TEXT else "MachineObservation"
         name = (each.class_name or "").replace("_", " ")
-        data_set = each.set_name if isinstance(each, RankedHit) else None
-        likely = each.probability if isinstance(each, RankedHit) else None
+        data_set = each.set_name if isinstance(each, Hit) else None
+        likely = each.probability if isinstance(each, Hit) else None
         remarks = "" if likely is None else f"fieldmark: {likely:.3f} likely of the query's class"
-        row = (each.item_id, basis, "present", name, each.path, data_set, each.license, each.source, remarks, each.text)
-        rows.setdefault(each.item_id, ["" if value is None else _one_line(str(value)) for value in row])
+        item = _item_of(each)
+        row = (item.item_id, basis, "present", name, item.path, data_set, item.license, item.source, remarks, item.text)
+        rows.setdefault(item.item_id, ["" if value is None else _one_line(str(value)) for value in row])
     return _table(names, rows.values(), separator=",")
 
 
-def _moments(found: Iterable[RankedHit | Item]) -> Iterable[RankedHit | Item]:
+def _item_of(each: Hit | Item) -> Item:
+    return each.item if isinstance(each, Hit) else each
+
+
+def _moments(found: Iterable[Hit | Item]) -> Iterable[Hit | Item]:
     timed = (Medium.AUDIO, Medium.VIDEO)
     return (e for e in found if e.medium in timed and e.start_seconds is not None and e.end_seconds is not None)
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from fieldmark.gallery.search.calibration import sigmoid
 from fieldmark.gallery.search.candidates import Candidates, class_margins
-from fieldmark.gallery.search.result import RankedHit
 from fieldmark.types import MEDIA, Hit, Medium
 
 CERTAIN = 0.99
@@ -24,7 +23,7 @@ class _Entry:
 
 def rank_candidates(
     candidates: Sequence[Candidates], *, k: int, per_medium: bool, class_name: str | None
-) -> tuple[RankedHit, ...]:
+) -> tuple[Hit, ...]:
     """The first `k` of all candidates, or of each medium.
 
     Args:
@@ -91,23 +90,8 @@ def _in_order(entries: Sequence[_Entry]) -> list[_Entry]:
     return [entries[place] for place in sorted(range(len(entries)), key=key)]
 
 
-def _ranked(rank: int, entry: _Entry) -> RankedHit:
-    hit = entry.hit
-    return RankedHit(
-        rank=rank,
-        score=entry.score,
-        probability=entry.probability,
-        item_id=hit.item_id,
-        medium=hit.medium,
-        class_name=hit.class_name,
-        set_name=hit.set_name,
-        group=hit.group,
-        path=hit.path,
-        start_seconds=hit.start_seconds,
-        end_seconds=hit.end_seconds,
-        text=hit.text,
-        source=hit.source,
-        license=hit.license,
-        margin=None if entry.margin is None else entry.margin[0],
-        look_alike=None if entry.margin is None else entry.margin[1],
+def _ranked(rank: int, entry: _Entry) -> Hit:
+    margin, look_alike = entry.margin or (None, None)
+    return entry.hit._replace(
+        rank=rank, score=entry.score, probability=entry.probability, margin=margin, look_alike=look_alike
     )

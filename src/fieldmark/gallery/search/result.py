@@ -1,46 +1,35 @@
 """What a search answers: its hits, and whether the collection holds the query's class at all."""
 
 import textwrap
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from fieldmark.types import Medium
+from fieldmark.segment_table import FACTS
+from fieldmark.types import Hit, Item, Medium
+
+HIT_KEYS = (
+    *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
+    *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
+)
+"""What a hit is described by first, in this order; every other fact of its item follows."""
 
 
-@dataclass(frozen=True, slots=True)
-class RankedHit:
-    """One item, or one segment, that a search found.
+def describe_hit(hit: Hit) -> dict[str, object]:
+    """Return the plain values of a hit, by key: how it ranks, and all facts of its item."""
+    values: dict[str, object] = {**hit._asdict(), **describe_facts(hit.item)}
+    del values["item"]
+    return {key: values.pop(key) for key in HIT_KEYS} | values
 
-    Args:
-        rank: Counted from 1.
-        score: Cosine similarity; larger is nearer. Of several queries, the mean.
-        probability: That the hit is of the query's class, where the gallery holds that class at all; None where nothing
-            could be calibrated.
-        margin: How much nearer the hit's class is than the nearest other class, in score units, among the hit's
-            medium; below zero for a hit of another class than the nearest. None where there is no other class.
-        look_alike: That other class.
-        text: The text of a text item, where the gallery holds it.
-    """
 
-    rank: int
-    score: float
-    probability: float | None
-    item_id: str
-    medium: Medium
-    class_name: str | None
-    set_name: str | None
-    group: str | None
-    path: str | None
-    start_seconds: float | None
-    end_seconds: float | None
-    text: str | None
-    source: str | None
-    license: str | None
-    margin: float | None
-    look_alike: str | None
-
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {**asdict(self), "medium": self.medium.value}
+def describe_facts(item: Item) -> dict[str, object]:
+    """Return the plain values of an item's facts, by column; those of unknown columns of its manifest as `facts`."""
+    values: dict[str, object] = {}
+    for fact in FACTS:
+        value = getattr(item, fact.name)
+        if fact.name == "extra":
+            values["facts"] = dict(value)
+        else:
+            values[fact.column] = None if value is None else fact.encode(value)
+    return values
 
 
 UNLIKELY = 1 / 3
@@ -100,7 +89,7 @@ class SearchResult:
     """
 
     media: tuple[Medium, ...]
-    hits: tuple[RankedHit, ...]
+    hits: tuple[Hit, ...]
     collection: CollectionAnswer | None = None
     class_name: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
@@ -120,7 +109,7 @@ class SearchResult:
                 "class_name": self.class_name,
             },
             "collection": None if self.collection is None else self.collection.to_json(),
-            "hits": [hit.to_json() for hit in self.hits],
+            "hits": [describe_hit(hit) for hit in self.hits],
         }
 
     def to_text(self) -> str:
@@ -140,7 +129,7 @@ class SearchResult:
         return "\n".join([*lines, *(_line(hit, width) for hit in self.hits)])
 
 
-def _line(hit: RankedHit, width: int) -> str:
+def _line(hit: Hit, width: int) -> str:
     probability = "   -" if hit.probability is None else _percent(hit.probability)
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
     name = f"{hit.class_name or '-':<{width}}"
@@ -154,9 +143,9 @@ def _percent(share: float) -> str:
     return ">99%" if 0.99 < share < 1 else f"{share:4.0%}"
 
 
-def _place(hit: RankedHit) -> str:
+def _place(hit: Hit) -> str:
     """Where the hit is: the moment and the file, or the beginning of the text."""
-    if hit.text is not None:
-        return textwrap.shorten(hit.text, 80, placeholder=" ...")
+    if hit.item.text is not None:
+        return textwrap.shorten(hit.item.text, 80, placeholder=" ...")
     moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
-    return f"{hit.path or hit.item_id}{moment}"
+    return f"{hit.item.path or hit.item_id}{moment}"
