@@ -109,7 +109,7 @@ def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command:
     yield "MAP of retrieval within one medium."
     yield ""
     yield '"Heads alone" means that the embedding is the output of the trained heads only. It leaves out the class'
-    yield "logits, which are part of the embedding by default (`model.posterior_weight=0`)."
+    yield "component, the part of the embedding that is computed from class probabilities (`model.posterior_weight=0`)."
     yield ""
     yield "No setting was chosen with these figures."
     for study in studies:

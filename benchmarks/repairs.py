@@ -183,7 +183,7 @@ def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
     steps, chance, seeds = [each.steps for each in finite], finite[0].chance, len(rows["released"].found)
     yield "# Repairs of the released recipe, one by one"
     yield ""
-    yield f"Measured with `python benchmarks/repairs.py {command}`. A FGCrossNet of 10 layers at 84 pixels is trained"
+    yield f"Measured with `python benchmarks/repairs.py {command}`. An FGCrossNet of 10 layers at 84 pixels is trained"
     yield f"from scratch on a synthetic aviary; {rounds.show_counts(finite[0])}."
     yield f"Stages 0, c and r have {IMAGE_EPOCHS}, {EPOCHS} and {EPOCHS} epochs with 16 rows a step, {min(steps):,} to"
     yield f"{max(steps):,} steps in all, with SGD. Each recipe uses the learning rate of"
