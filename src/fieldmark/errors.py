@@ -9,19 +9,11 @@ FieldmarkError
 │   ├── MissingFileError
 │   ├── UnreadableMediaError
 │   ├── EmptyMediaError
-│   ├── UnknownMediumError
 │   ├── MediumMismatchError
 │   └── TooLargeError
 ├── TooManyFailuresError
 ├── ManifestError
-│   ├── BadRowsError
-│   ├── ManifestColumnsError
-│   ├── ManifestFormatError
-│   ├── NoItemsError
-│   ├── ManifestExistsError
-│   ├── TaxonomyError
-│   ├── ImportSourceError
-│   └── ColumnMappingError
+│   └── NoItemsError
 ├── OutOfRangeError
 ├── ConfigError
 ├── CropSizeError
@@ -55,17 +47,8 @@ FieldmarkError
 ├── GalleryError
 │   ├── MissingGalleryError
 │   ├── DamagedGalleryError
-│   ├── GalleryFormatError
 │   ├── TakenItemIdError
-│   ├── SetNameError
-│   ├── SetSourceError
-│   ├── TooManyDroppedError
-│   ├── GalleryExistsError
-│   ├── GalleryBusyError
-│   ├── GalleryWriteError
-│   ├── UnknownItemError
-│   ├── EncoderMismatchError
-│   └── DimensionMismatchError
+│   └── UnknownItemError
 └── RequestError
     ├── BadRequestError
     ├── RangeError
@@ -87,6 +70,12 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
     """A hint at the nearest valid name, or nothing."""
     close = get_close_matches(name, list(allowed), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def list_faults(faults: Sequence[str], *, limit: int = 20) -> str:
+    """One line for each of the first faults, with the count of those left out."""
+    rest = [f"and {len(faults) - limit} more"] if len(faults) > limit else []
+    return "\n".join(f"  {fault}" for fault in [*faults[:limit], *rest])
 
 
 class FieldmarkError(Exception):
@@ -144,18 +133,6 @@ class EmptyMediaError(MediaError):
         super().__init__(f"'{path}' is empty: {reason}. Replace the file or drop it.")
 
 
-class UnknownMediumError(MediaError):
-    """A file whose content is none of the four media."""
-
-    kind = "unreadable"
-
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(
-            f"The content of '{path}' is neither an image, a text, a video nor a sound that can be read. "
-            "Give a picture, UTF-8 text, or a file that FFmpeg decodes."
-        )
-
-
 class MediumMismatchError(MediaError):
     """A file whose content is of another medium than its row says."""
 
@@ -199,37 +176,6 @@ class ManifestError(FieldmarkError, ValueError):
     kind = "manifest"
 
 
-class BadRowsError(ManifestError):
-    """Rows that are not valid; all of them, reported at once."""
-
-    kind = "bad_row"
-
-    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
-        self.problems = tuple(problems)
-        listed = "\n".join(f"  {problem}" for problem in problems[:20])
-        rest = f"\n  and {len(problems) - 20} more" if len(problems) > 20 else ""
-        super().__init__(f"'{path}' has {len(problems)} bad rows. Mend them:\n{listed}{rest}")
-
-
-class ManifestColumnsError(ManifestError):
-    """A manifest without the columns it needs."""
-
-    def __init__(self, *, path: Path | str, got: Sequence[str], missing: Sequence[str]) -> None:
-        super().__init__(
-            f"'{path}' has the columns {first(got, limit=12)}; missing: {', '.join(missing)}. "
-            "A manifest needs 'medium', and 'path' or 'text'. Add the columns to the header."
-        )
-
-
-class ManifestFormatError(ManifestError):
-    """A file that is no manifest."""
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"'{path}' cannot be read as a manifest: {reason}. Give a UTF-8 CSV with a header, or Parquet."
-        )
-
-
 class NoItemsError(ManifestError):
     """A selection that leaves nothing to work on."""
 
@@ -237,46 +183,6 @@ class NoItemsError(ManifestError):
 
     def __init__(self, *, path: Path | str, wanted: str, present: str) -> None:
         super().__init__(f"'{path}' holds no {wanted}; it holds {present}. Choose what it holds, or add items.")
-
-
-class ManifestExistsError(ManifestError, FileExistsError):
-    """A folder where new data would overwrite a manifest."""
-
-    kind = "manifest_exists"
-
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(f"There is a manifest at '{path}' already. Choose another folder, or delete it first.")
-
-
-class TaxonomyError(ManifestError):
-    """A taxonomy that cannot be used."""
-
-    kind = "taxonomy"
-
-    def __init__(self, *, path: Path | str, problems: Sequence[str]) -> None:
-        listed = "\n".join(f"  {problem}" for problem in problems[:20])
-        super().__init__(f"The taxonomy '{path}' has {len(problems)} faults. Mend them:\n{listed}")
-
-
-class ImportSourceError(ManifestError):
-    """A folder or table that an importer finds nothing of its layout in."""
-
-    kind = "import_source"
-
-    def __init__(self, *, path: Path | str, met: str, wanted: str) -> None:
-        super().__init__(f"'{path}' cannot be imported: {met}. Give {wanted}.")
-
-
-class ColumnMappingError(ManifestError):
-    """A mapping of columns that names what is not there."""
-
-    kind = "column_mapping"
-
-    def __init__(self, *, got: str, allowed: Sequence[str], hint: str = "") -> None:
-        super().__init__(
-            f"The mapping '{got}' names no column there is; there are {first(allowed, limit=30)}.{hint} "
-            "Give COLUMN=NAME, or COLUMN='{NAME} {OTHER}' to join several."
-        )
 
 
 # ---------------------------------------------------------------- configuration and parts
@@ -656,18 +562,6 @@ class DamagedGalleryError(GalleryError):
         super().__init__(f"The gallery '{path}' is damaged: {reason}. Build it again with `fieldmark index`.")
 
 
-class GalleryFormatError(GalleryError):
-    """A gallery whose store another version of fieldmark made."""
-
-    kind = "gallery_format"
-
-    def __init__(self, *, path: Path | str, got: str, expected: str) -> None:
-        super().__init__(
-            f"The gallery '{path}' has a store of format {got}; this fieldmark reads format {expected}. "
-            "Give another folder to `fieldmark index` to build it again, or install the fieldmark that made it."
-        )
-
-
 class TakenItemIdError(GalleryError):
     """Items whose ids another set of the gallery holds."""
 
@@ -682,73 +576,6 @@ class TakenItemIdError(GalleryError):
         )
 
 
-class SetNameError(GalleryError, ValueError):
-    """A set without a name."""
-
-    kind = "set_name"
-
-    def __init__(self, *, got: str, source: Path | str) -> None:
-        super().__init__(f"The set of '{source}' has the name '{got}'; allowed is any text. Give one with --set.")
-
-
-class SetSourceError(GalleryError, ValueError):
-    """A source that would take the place of another one's set."""
-
-    kind = "set_source"
-
-    def __init__(self, *, name: str, got: Path | str, expected: Path | str, gallery: Path | str) -> None:
-        super().__init__(
-            f"The set '{name}' of the gallery '{gallery}' came from '{expected}', not from '{got}'. "
-            f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'."
-        )
-
-
-class TooManyDroppedError(GalleryError):
-    """A source from which more items are gone than is likely."""
-
-    kind = "too_many_dropped"
-
-    def __init__(self, *, item_ids: Sequence[str], total: int, set_name: str, allowed_share: float) -> None:
-        super().__init__(
-            f"{len(item_ids)} of the {total} items of the set '{set_name}' are gone from its source: "
-            f"{first(item_ids)}; allowed is a share of {allowed_share:g}. Nothing was changed. "
-            "Look whether the source is whole and, where these items are to go, add --allow-drop."
-        )
-
-
-class GalleryExistsError(GalleryError):
-    """A path where a new gallery would overwrite another."""
-
-    kind = "gallery_exists"
-
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(f"There is a gallery at '{path}' already. Add to it, or choose another path.")
-
-
-class GalleryBusyError(GalleryError):
-    """A gallery that another process is writing."""
-
-    kind = "gallery_busy"
-
-    def __init__(self, *, path: Path | str, waited_seconds: float) -> None:
-        super().__init__(
-            f"Another process is writing the gallery '{path}'; it was waited for {waited_seconds:g} seconds. "
-            "Let it end, and run the same command again."
-        )
-
-
-class GalleryWriteError(GalleryError):
-    """A gallery that cannot be written."""
-
-    kind = "gallery_write"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The gallery '{path}' cannot be written: {reason}. It is as it was before. "
-            "Look at the free disk space and the rights of the folder, and run the same command again."
-        )
-
-
 class UnknownItemError(GalleryError, KeyError):
     """An item that a gallery does not hold."""
 
@@ -757,30 +584,6 @@ class UnknownItemError(GalleryError, KeyError):
     def __init__(self, *, item_id: str, gallery: Path | str) -> None:
         self.item_id = item_id
         super().__init__(f"The gallery '{gallery}' has no item '{item_id}'. Give the id of an item it holds.")
-
-
-class EncoderMismatchError(GalleryError, ValueError):
-    """Embeddings of one encoder for a gallery built with another."""
-
-    kind = "encoder_mismatch"
-
-    def __init__(self, *, got: str, expected: str, gallery: Path | str) -> None:
-        super().__init__(
-            f"The encoder's fingerprint is {got[:12]}, but gallery '{gallery}' was built with {expected[:12]}. "
-            "Use the checkpoint the gallery was built with, or build a new gallery."
-        )
-
-
-class DimensionMismatchError(GalleryError, ValueError):
-    """Embeddings of another dimension than the gallery's."""
-
-    kind = "dimension_mismatch"
-
-    def __init__(self, *, got: int, expected: int, gallery: Path | str) -> None:
-        super().__init__(
-            f"Embeddings have dimension {got}, but gallery '{gallery}' holds dimension {expected}. "
-            "Embed with the checkpoint the gallery was built with, or build a new gallery."
-        )
 
 
 # ---------------------------------------------------------------- requests over HTTP

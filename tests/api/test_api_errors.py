@@ -16,7 +16,7 @@ from fieldmark.api.errors import answer_error, status_of
         (errors.RequestError("x", kind="unknown_job"), 404),
         (errors.RequestError("x"), 400),
         (errors.FieldmarkError("x"), 500),
-        (errors.GalleryBusyError(path="x", waited_seconds=1.0), 503),
+        (errors.GalleryError("x", kind="gallery_busy"), 503),
         (errors.DamagedGalleryError(path="/secret/place", reason="x"), 500),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
-from fieldmark.errors import TaxonomyError
+from fieldmark.errors import ManifestError
 
 GULL = Taxon("Common_Gull", "Larus", "Laridae", "Charadriiformes", "Larus canus", ("Mew Gull", "Sea Mew"))
 TERN = Taxon("Tern")
@@ -46,5 +46,5 @@ def test_taxonomy_needs_only_class_names(tmp_path):
 )
 def test_taxonomy_refuses_what_is_not_clear(text, message, tmp_path):
     (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(TaxonomyError, match=message):
+    with pytest.raises(ManifestError, match=message):
         read_taxonomy(tmp_path / "t.csv")

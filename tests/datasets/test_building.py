@@ -8,7 +8,7 @@ from PIL import Image
 from fieldmark import Medium, Split, check, read_manifest, write_manifest
 from fieldmark.datasets.aviary.synthesis import write_clip
 from fieldmark.datasets.building import build_items
-from fieldmark.errors import ManifestExistsError, OutOfRangeError
+from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import Form, Item
 
 RATE_HZ = 16_000
@@ -79,7 +79,7 @@ def test_build_keeps_a_dim_video_with_one_flash(tmp_path):
 
 def test_build_refuses_a_folder_with_a_manifest_and_numbers_out_of_range(raw, tmp_path):
     build_items(raw, out=tmp_path / "built")
-    with pytest.raises(ManifestExistsError):
+    with pytest.raises(ManifestError, match="There is a manifest at"):
         build_items(raw, out=tmp_path / "built")
     with pytest.raises(OutOfRangeError, match="frame_count"):
         build_items(raw, out=tmp_path / "other", frame_count=0)

@@ -11,7 +11,6 @@ from fieldmark.errors import (
     MediumMismatchError,
     MissingFileError,
     TooLargeError,
-    UnknownMediumError,
     UnreadableMediaError,
 )
 from fieldmark.media.loaders import LOADERS, detect_medium, hash_content, load_segments
@@ -120,7 +119,7 @@ def test_detect_medium_refuses_what_is_none_of_the_four(tmp_path):
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\x00",
     ):
         (tmp_path / "a.mp4").write_bytes(data)
-        with pytest.raises(UnknownMediumError, match="neither an image, a text, a video nor a sound"):
+        with pytest.raises(MediaError, match="neither an image, a text, a video nor a sound"):
             detect_medium(tmp_path / "a.mp4")
 
 

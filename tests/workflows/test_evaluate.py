@@ -9,7 +9,7 @@ import pytest
 
 from fieldmark import Split, embed, evaluate
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.errors import CannotEvaluateError, EmbeddingsError, NonFiniteEmbeddingError, TaxonomyError
+from fieldmark.errors import CannotEvaluateError, EmbeddingsError, ManifestError, NonFiniteEmbeddingError
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
@@ -79,7 +79,7 @@ def test_evaluate_finds_the_classes_of_a_taxonomy_by_any_of_their_names(toy_embe
 @pytest.mark.parametrize("content", ["class_name,genus\ndodo,Raphus\n", "class_name\ndodo\n"])
 def test_evaluate_refuses_a_taxonomy_that_tells_nothing_of_the_classes(content, toy_embeddings, tmp_path):
     (tmp_path / "taxonomy.csv").write_text(content)
-    with pytest.raises(TaxonomyError, match=r"genus and family of none of the 3 classes of the embeddings"):
+    with pytest.raises(ManifestError, match=r"genus and family of none of the 3 classes of the embeddings"):
         evaluate(toy_embeddings, taxonomy=tmp_path / "taxonomy.csv")
 
 

@@ -14,11 +14,12 @@ import pyarrow.parquet as pq
 
 from fieldmark.data.table import Table, check_names, read_table, spelled, write_csv
 from fieldmark.errors import (
-    BadRowsError,
-    ManifestColumnsError,
+    ManifestError,
     MediaError,
     MissingFileError,
     UnreadableMediaError,
+    first,
+    list_faults,
     nearest,
 )
 from fieldmark.io import replacing
@@ -65,9 +66,9 @@ def read_manifest(path: Path | str) -> tuple[Item, ...]:
     path as written (with `#t=start,end` where it is cut from a file), or a hash of its text.
 
     Raises:
-        ManifestFormatError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
-        ManifestColumnsError: `medium` is missing, or both `path` and `text` are.
-        BadRowsError: Rows are not valid.
+        ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
+        ManifestError: `medium` is missing, or both `path` and `text` are.
+        ManifestError: Rows are not valid.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -81,7 +82,8 @@ def read_manifest(path: Path | str) -> tuple[Item, ...]:
     path = Path(path)
     rows = read_rows(path)
     if rows.problems:
-        raise BadRowsError(path=path, problems=rows.problems)
+        problems = list_faults(rows.problems)
+        raise ManifestError(f"'{path}' has {len(rows.problems)} bad rows. Mend them:\n{problems}", kind="bad_row")
     return rows.items
 
 
@@ -89,8 +91,8 @@ def read_rows(path: Path) -> ManifestRows:
     """The items of the good rows of a manifest, and what is wrong with the others; `read_manifest` is the strict face.
 
     Raises:
-        ManifestFormatError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
-        ManifestColumnsError: `medium` is missing, or both `path` and `text` are.
+        ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
+        ManifestError: `medium` is missing, or both `path` and `text` are.
     """
     table = _read_manifest_table(path)
     folder = path.parent.resolve()
@@ -118,7 +120,10 @@ def _read_manifest_table(path: Path) -> Table:
     if "path" not in table.names and "text" not in table.names:
         missing.append("path (or text)")
     if missing:
-        raise ManifestColumnsError(path=path, got=table.names, missing=missing)
+        raise ManifestError(
+            f"'{path}' has the columns {first(table.names, limit=12)}; missing: {', '.join(missing)}. "
+            "A manifest needs 'medium', and 'path' or 'text'. Add the columns to the header."
+        )
     return table
 
 
@@ -224,7 +229,7 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     Paths are written relative to the manifest. `read_manifest` gives the same items back.
 
     Raises:
-        ManifestFormatError: A column of `Item.extra` bears the name of one of `COLUMNS`.
+        ManifestError: A column of `Item.extra` bears the name of one of `COLUMNS`.
     """
     items, path = tuple(items), Path(path)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))

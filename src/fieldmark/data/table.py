@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldmark.errors import ManifestFormatError
+from fieldmark.errors import ManifestError
 
 _DELIMITERS = ",\t;"
 
@@ -37,14 +37,14 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
         delimiter: Between the cells of a CSV; None takes the comma, tab or semicolon that its header has most of.
 
     Raises:
-        ManifestFormatError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
+        ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise ManifestFormatError(path=path, reason="there is no such file") from None
+        raise _no_table(path, reason="there is no such file") from None
     except OSError as error:
-        raise ManifestFormatError(path=path, reason=str(error.strerror)) from error
+        raise _no_table(path, reason=str(error.strerror)) from error
     is_parquet = content.startswith(b"PAR1")
     table = _read_parquet(content, path) if is_parquet else _read_csv(content, path, delimiter)
     names = tuple(spelled(name, known) for name in table.names)
@@ -71,15 +71,15 @@ def check_names(names: Sequence[str], path: Path) -> None:
     """Checks that every column has a name, and one of its own.
 
     Raises:
-        ManifestFormatError: It is not so.
+        ManifestError: It is not so.
     """
     if not names:
-        raise ManifestFormatError(path=path, reason="it has no header")
+        raise _no_table(path, reason="it has no header")
     if "" in names:
-        raise ManifestFormatError(path=path, reason=f"column {names.index('') + 1} has no name")
+        raise _no_table(path, reason=f"column {names.index('') + 1} has no name")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise ManifestFormatError(path=path, reason=f"the column '{name}' stands {count} times in the header")
+        raise _no_table(path, reason=f"the column '{name}' stands {count} times in the header")
 
 
 def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
@@ -87,7 +87,7 @@ def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ManifestFormatError(path=path, reason=f"line {line} is not UTF-8") from error
+        raise _no_table(path, reason=f"line {line} is not UTF-8") from error
     if delimiter is None:
         header = text.partition("\n")[0]
         delimiter = max(_DELIMITERS, key=header.count)
@@ -103,7 +103,7 @@ def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
                 rows.append((f"line {line}", _trimmed(cells, width=len(names))))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise ManifestFormatError(path=path, reason=f"from line {line} on it is no CSV: {error}") from error
+        raise _no_table(path, reason=f"from line {line} on it is no CSV: {error}") from error
     return Table(names=names, rows=tuple(rows))
 
 
@@ -112,7 +112,7 @@ def _read_parquet(content: bytes, path: Path) -> Table:
         table = pq.ParquetFile(io.BytesIO(content)).read()
         columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
     except (pa.ArrowException, OSError) as error:
-        raise ManifestFormatError(path=path, reason=f"damaged Parquet: {error}") from error
+        raise _no_table(path, reason=f"damaged Parquet: {error}") from error
     rows = zip(*columns, strict=True)
     return Table(
         names=tuple(str(name) for name in table.column_names),
@@ -133,3 +133,9 @@ def _cell(value: object) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     return value if isinstance(value, str) else str(value)
+
+
+def _no_table(path: Path, *, reason: str) -> ManifestError:
+    return ManifestError(
+        f"'{path}' cannot be read as a manifest: {reason}. Give a UTF-8 CSV with a header, or Parquet."
+    )

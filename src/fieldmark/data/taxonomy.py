@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldmark.data.table import read_table, write_csv
-from fieldmark.errors import TaxonomyError
+from fieldmark.errors import ManifestError, list_faults
 from fieldmark.io import replacing
 
 RANKS = ("genus", "family", "order")
@@ -66,12 +66,15 @@ def read_taxonomy(path: Path) -> Taxonomy:
     """The taxonomy of a CSV or Parquet file; only `class_name` is required, synonyms are parted by semicolons.
 
     Raises:
-        ManifestFormatError: The file is no table.
-        TaxonomyError: The column `class_name` is missing, a row has none, or one name stands for two classes.
+        ManifestError: The file is no table.
+        ManifestError: The column `class_name` is missing, a row has none, or one name stands for two classes.
     """
     table = read_table(path, known=COLUMNS)
     if "class_name" not in table.names:
-        raise TaxonomyError(path=path, problems=[f"no column 'class_name', but {', '.join(table.names)}; add it"])
+        names = ", ".join(table.names)
+        raise ManifestError(
+            f"The taxonomy '{path}' has no column 'class_name', but {names}. Add that column.", kind="taxonomy"
+        )
     problems: list[str] = []
     taxa: list[Taxon] = []
     owner_by_key: dict[str, str] = {}
@@ -84,7 +87,9 @@ def read_taxonomy(path: Path) -> Taxonomy:
         problems += [f"{place}: {fault}" for fault in _claim(taxon, owner_by_key)]
         taxa.append(taxon)
     if problems:
-        raise TaxonomyError(path=path, problems=problems)
+        raise ManifestError(
+            f"The taxonomy '{path}' has {len(problems)} faults. Mend them:\n{list_faults(problems)}", kind="taxonomy"
+        )
     return Taxonomy(tuple(taxa))
 
 

@@ -17,7 +17,7 @@ from fieldmark.datasets.checks.fingerprint import picture_row
 from fieldmark.datasets.excerpts.frames import Frame, spaced_frames, told_apart
 from fieldmark.datasets.excerpts.passages import passages
 from fieldmark.datasets.excerpts.sound import stretches_of_interest
-from fieldmark.errors import ManifestExistsError, MediaError, OutOfRangeError
+from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
 from fieldmark.media.frames import MARK
 from fieldmark.media.loaders import load_segments
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
@@ -96,7 +96,10 @@ def build_items(
         if not smallest <= got <= largest:
             raise OutOfRangeError(name=name, got=got, smallest=smallest, largest=largest)
     if (out / "manifest.csv").exists():
-        raise ManifestExistsError(path=out / "manifest.csv")
+        raise ManifestError(
+            f"There is a manifest at '{out / 'manifest.csv'}' already. Choose another folder, or delete it first.",
+            kind="manifest_exists",
+        )
     raw = read_manifest(manifest)
     cutter = _Cutter(out, longest_seconds=longest_seconds, longest_words=longest_words, frame_count=frame_count)
     reporter = reporter or SilentReporter()

@@ -66,8 +66,8 @@ def import_lists(source: Path, *, out: Path, media: Path | None = None, taxonomy
         media: What paths in the lists are relative to; None takes the folder that holds the lists.
 
     Raises:
-        ImportSourceError: There is no list.
-        TaxonomyError: The taxonomy is not valid.
+        ManifestError: There is no list.
+        ManifestError: The taxonomy is not valid.
     """
     known = read_taxonomy(taxonomy) if taxonomy else None
     return _write(import_pku(source, media=media, taxonomy=known), out)
@@ -77,8 +77,8 @@ def import_folder(source: Path, *, out: Path, taxonomy: Path | None = None) -> I
     """Makes a manifest of a folder of files.
 
     Raises:
-        ImportSourceError: It is no folder, or holds no file.
-        TaxonomyError: The taxonomy is not valid.
+        ManifestError: It is no folder, or holds no file.
+        ManifestError: The taxonomy is not valid.
     """
     known = read_taxonomy(taxonomy) if taxonomy else None
     return _write(import_folders(source, taxonomy=known), out)
@@ -96,9 +96,9 @@ def import_csv(
     """Makes a manifest of any table; the arguments are those of `import_table`.
 
     Raises:
-        ManifestFormatError: The file is no table.
-        ColumnMappingError: A mapping names a column that is not there.
-        TaxonomyError: The taxonomy is not valid.
+        ManifestError: The file is no table.
+        ManifestError: A mapping names a column that is not there.
+        ManifestError: The taxonomy is not valid.
     """
     known = read_taxonomy(taxonomy) if taxonomy else None
     return _write(import_table(source, columns=columns, values=values, media=media, taxonomy=known), out)

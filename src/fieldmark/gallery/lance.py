@@ -18,10 +18,7 @@ from jaxtyping import Float
 
 from fieldmark.errors import (
     DamagedGalleryError,
-    DimensionMismatchError,
-    EncoderMismatchError,
-    GalleryExistsError,
-    GalleryFormatError,
+    GalleryError,
     MissingGalleryError,
     NonFiniteEmbeddingError,
     OutOfRangeError,
@@ -103,7 +100,11 @@ class LanceIndex(SegmentIndex):
             self._fingerprint: str = schema.metadata[FINGERPRINT_KEY].decode()
             self._dim: int = schema.field("vector").type.list_size
         if found_format != FORMAT:
-            raise GalleryFormatError(path=folder, got=found_format, expected=FORMAT)
+            raise GalleryError(
+                f"The gallery '{folder}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
+                "Give another folder to `fieldmark index` to build it again, or install the fieldmark that made it.",
+                kind="gallery_format",
+            )
 
     @classmethod
     def create(
@@ -121,14 +122,17 @@ class LanceIndex(SegmentIndex):
             exact_rows: Segments up to which a search by this handle is exact.
 
         Raises:
-            GalleryExistsError: The folder holds a store already.
-            GalleryBusyError: Another process has been writing there for too long.
-            GalleryWriteError: The folder cannot be written.
+            GalleryError: The folder holds a store already.
+            GalleryError: Another process has been writing there for too long.
+            GalleryError: The folder cannot be written.
         """
         schema = segment_schema(dim=dim).with_metadata({FORMAT_KEY: FORMAT, FINGERPRINT_KEY: fingerprint})
         with writing_alone(folder, wait_seconds=wait_seconds):
             if versions_in(folder):
-                raise GalleryExistsError(path=folder)
+                raise GalleryError(
+                    f"There is a gallery at '{folder}' already. Add to it, or choose another path.",
+                    kind="gallery_exists",
+                )
             lancedb.connect(folder).create_table(TABLE, schema=schema)
         return cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
 
@@ -150,8 +154,8 @@ class LanceIndex(SegmentIndex):
         Raises:
             MissingGalleryError: The folder holds no store.
             DamagedGalleryError: The store cannot be read.
-            GalleryFormatError: The store was made by another version of fieldmark.
-            EncoderMismatchError: The store was made with another fingerprint.
+            GalleryError: The store was made by another version of fieldmark.
+            GalleryError: The store was made with another fingerprint.
         """
         if not versions_in(folder):
             if any((folder / f"{TABLE}.lance" / "data").glob("*")):
@@ -159,7 +163,11 @@ class LanceIndex(SegmentIndex):
             raise MissingGalleryError(path=folder)
         index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
         if fingerprint is not None and fingerprint != index.fingerprint:
-            raise EncoderMismatchError(got=fingerprint, expected=index.fingerprint, gallery=folder)
+            raise GalleryError(
+                f"The encoder's fingerprint is {fingerprint[:12]}, but gallery '{folder}' was built with "
+                f"{index.fingerprint[:12]}. Use the checkpoint the gallery was built with, or build a new gallery.",
+                kind="encoder_mismatch",
+            )
         return index
 
     @property
@@ -350,7 +358,11 @@ class LanceIndex(SegmentIndex):
 
     def _check_dim(self, dim: int) -> None:
         if dim != self._dim:
-            raise DimensionMismatchError(got=dim, expected=self._dim, gallery=self._folder)
+            raise GalleryError(
+                f"Embeddings have dimension {dim}, but gallery '{self._folder}' holds dimension {self._dim}. "
+                "Embed with the checkpoint the gallery was built with, or build a new gallery.",
+                kind="dimension_mismatch",
+            )
 
     def _size(self) -> tuple[int, int, Approximation | None]:
         """The newest version, its segments, and what its index is known to find; None where it has none."""

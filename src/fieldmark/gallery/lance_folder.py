@@ -9,7 +9,7 @@ from pathlib import Path
 
 import filelock
 
-from fieldmark.errors import DamagedGalleryError, FieldmarkError, GalleryBusyError, GalleryWriteError
+from fieldmark.errors import DamagedGalleryError, FieldmarkError, GalleryError
 from fieldmark.io import write_text
 
 TABLE = "segments"
@@ -82,8 +82,16 @@ def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
         with filelock.FileLock(folder / "write.lock", timeout=wait_seconds, poll_interval=0.005):
             yield
     except filelock.Timeout as error:
-        raise GalleryBusyError(path=folder, waited_seconds=wait_seconds) from error
+        raise GalleryError(
+            f"Another process is writing the gallery '{folder}'; it was waited for {wait_seconds:g} seconds. "
+            "Let it end, and run the same command again.",
+            kind="gallery_busy",
+        ) from error
     except FieldmarkError:
         raise
     except Exception as error:
-        raise GalleryWriteError(path=folder, reason=reason_of(error)) from error
+        raise GalleryError(
+            f"The gallery '{folder}' cannot be written: {reason_of(error)}. It is as it was before. "
+            "Look at the free disk space and the rights of the folder, and run the same command again.",
+            kind="gallery_write",
+        ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import filelock
 
 from fieldmark.data.shards import INFO_NAME, read_info
-from fieldmark.errors import DamagedGalleryError, SetNameError, SetSourceError, TooManyDroppedError
+from fieldmark.errors import DamagedGalleryError, GalleryError, first
 from fieldmark.io import write_text
 from fieldmark.types import Failure, Item
 
@@ -46,19 +46,26 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
         chosen: The name the user gave, also for a source that has moved; None for one made of the source's.
 
     Raises:
-        SetSourceError: A set of that name came from another source.
-        SetNameError: The name is empty.
+        GalleryError: A set of that name came from another source.
+        GalleryError: The name is empty.
     """
     origin, known = str(origin_of(source)), read_sets(gallery)
     if chosen is None:
         earlier = next((name for name, path in known.items() if path == origin), None)
         name = earlier or plain_name(Path(origin))
         if known.get(name, origin) != origin:
-            raise SetSourceError(name=name, got=origin, expected=known[name], gallery=gallery)
+            raise GalleryError(
+                f"The set '{name}' of the gallery '{gallery}' came from '{known[name]}', not from '{origin}'. "
+                f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'.",
+                kind="set_source",
+            )
     else:
         name = chosen.strip()
     if not name:
-        raise SetNameError(got=chosen or "", source=source)
+        raise GalleryError(
+            f"The set of '{source}' has the name '{chosen or ''}'; allowed is any text. Give one with --set.",
+            kind="set_name",
+        )
     return name
 
 
@@ -134,7 +141,7 @@ def gone_ids(
         failures: What the source holds beside its items.
 
     Raises:
-        TooManyDroppedError: More of the set is gone than is likely, and `allow_drop` is not set.
+        GalleryError: More of the set is gone than is likely, and `allow_drop` is not set.
     """
     unread = {failure.item_id for failure in failures}
     unread |= {f"{set_name}/{item_id}" for item_id in unread}
@@ -145,5 +152,10 @@ def gone_ids(
         if not item_id.startswith(folders) and os.curdir not in unread
     )
     if gone and len(gone) > LARGEST_DROP * len(own) and not allow_drop:
-        raise TooManyDroppedError(item_ids=gone, total=len(own), set_name=set_name, allowed_share=LARGEST_DROP)
+        raise GalleryError(
+            f"{len(gone)} of the {len(own)} items of the set '{set_name}' are gone from its source: {first(gone)}; "
+            f"allowed is a share of {LARGEST_DROP:g}. Nothing was changed. "
+            "Look whether the source is whole and, where these items are to go, add --allow-drop.",
+            kind="too_many_dropped",
+        )
     return gone

@@ -116,10 +116,10 @@ class SegmentIndex(Protocol):
 
         Raises:
             TakenItemIdError: An item is there already, in another set.
-            DimensionMismatchError: The embeddings have another dimension than the store.
+            GalleryError: The embeddings have another dimension than the store.
             NonFiniteEmbeddingError: A row is not finite or not of length 1; the error names the items.
-            GalleryBusyError: Another process has been writing for too long.
-            GalleryWriteError: The store could not be written; it is as it was before the call.
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written; it is as it was before the call.
         """
         ...
 
@@ -127,8 +127,8 @@ class SegmentIndex(Protocol):
         """Drops items; ids that are not there are passed over. Gives the number of items dropped.
 
         Raises:
-            GalleryBusyError: Another process has been writing for too long.
-            GalleryWriteError: The store could not be written.
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written.
         """
         ...
 
@@ -160,7 +160,7 @@ class SegmentIndex(Protocol):
 
         Raises:
             OutOfRangeError: k is below 1.
-            DimensionMismatchError: The query has another dimension than the store.
+            GalleryError: The query has another dimension than the store.
             NonFiniteEmbeddingError: The query is not finite or is zero.
         """
         ...
@@ -220,7 +220,7 @@ class SegmentIndex(Protocol):
         Writing does this by itself now and then; worth calling at the end of a long run.
 
         Raises:
-            GalleryBusyError: Another process has been writing for too long.
-            GalleryWriteError: The store could not be written.
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written.
         """
         ...

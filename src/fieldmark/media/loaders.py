@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnknownMediumError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnreadableMediaError
 from fieldmark.media import audio, frames, image, text, video
 from fieldmark.media.container import open_container, picture_stream, sound_stream
 from fieldmark.media.file import check_file, unreadable
@@ -108,7 +108,7 @@ def detect_medium(path: Path) -> Medium:
     Raises:
         MissingFileError: There is no such file.
         EmptyMediaError: The file has zero bytes.
-        UnknownMediumError: It holds none of the four media.
+        MediaError: It holds none of the four media.
     """
     check_file(path)
     head = _read_head(path)
@@ -121,7 +121,10 @@ def detect_medium(path: Path) -> Medium:
     if found is not None:
         return found
     if not possible:
-        raise UnknownMediumError(path=path)
+        raise MediaError(
+            f"The content of '{path}' is neither an image, a text, a video nor a sound that can be read. "
+            "Give a picture, UTF-8 text, or a file that FFmpeg decodes."
+        )
     return Medium.AUDIO if path.suffix.lower() in _SOUND_EXTENSIONS else possible[0]
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
-from fieldmark.errors import TaxonomyError, first
+from fieldmark.errors import ManifestError, first
 from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.result import Evaluation
@@ -73,7 +73,7 @@ def evaluate(
         EmbeddingsError: The folder is not complete or damaged.
         CannotEvaluateError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
-        TaxonomyError: The taxonomy cannot be read, or tells genus and family of none of the classes.
+        ManifestError: The taxonomy cannot be read, or tells genus and family of none of the classes.
     """
     settings = Settings(protocol=protocol, split=split, seed=seed)
     return measure_folder(folder, settings=settings, taxonomy=taxonomy, runtime=runtime).evaluation
@@ -91,7 +91,7 @@ def measure_folder(
         EmbeddingsError: As for `evaluate`.
         CannotEvaluateError: As for `evaluate`.
         NonFiniteEmbeddingError: As for `evaluate`.
-        TaxonomyError: As for `evaluate`.
+        ManifestError: As for `evaluate`.
     """
     folder = find_embeddings(Path(folder))
     embeddings, info = read_embeddings(folder)
@@ -127,11 +127,11 @@ def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
         entries = {name: taxonomy.class_named(name) for name in class_names}
         ranks[rank] = {name: told[entry] for name, entry in entries.items() if entry in told}
     if not any(ranks.values()):
-        problem = (
-            f"it tells genus and family of none of the {len(class_names):,} classes of the embeddings "
-            f"({first(class_names)}); give a row with 'class_name', 'genus' and 'family' for each"
+        raise ManifestError(
+            f"The taxonomy '{path}' tells genus and family of none of the {len(class_names):,} classes of the "
+            f"embeddings ({first(class_names)}). Give a row with 'class_name', 'genus' and 'family' for each.",
+            kind="taxonomy",
         )
-        raise TaxonomyError(path=path, problems=[problem])
     return ranks
 
 

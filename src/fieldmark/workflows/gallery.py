@@ -223,8 +223,8 @@ def compact_gallery(gallery: Path | str) -> Compaction:
 
     Raises:
         MissingGalleryError: The folder holds no gallery.
-        GalleryBusyError: Another process has been writing for too long.
-        GalleryWriteError: The store could not be written.
+        GalleryError: Another process has been writing for too long.
+        GalleryError: The store could not be written.
     """
     folder = Path(gallery)
     store = _open_store(folder)

@@ -15,7 +15,7 @@ from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
-from fieldmark.errors import EncoderMismatchError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
+from fieldmark.errors import GalleryError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, stored_ids
@@ -111,10 +111,10 @@ def index(
 
     Raises:
         MissingGalleryError: There is no gallery, and no checkpoint to make one with.
-        EncoderMismatchError: The gallery, or the embeddings folder, was made with another model.
+        GalleryError: The gallery, or the embeddings folder, was made with another model.
         ManifestError: The source cannot be read or is empty.
-        SetSourceError: Another source has the set's name.
-        TooManyDroppedError: Most of the set is gone from its source.
+        GalleryError: Another source has the set's name.
+        GalleryError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
@@ -250,7 +250,11 @@ def _from_embeddings(source: Path, *, known: _Known, model: Model, runtime: Runt
     """The work of an embeddings folder; what could not be embedded counts as listed."""
     embeddings, info = read_embeddings(source)
     if info.fingerprint != model.fingerprint:
-        raise EncoderMismatchError(got=info.fingerprint, expected=model.fingerprint, gallery=source)
+        raise GalleryError(
+            f"The embeddings '{source}' have the fingerprint {info.fingerprint[:12]}, but the gallery was built with "
+            f"{model.fingerprint[:12]}. Use the checkpoint the gallery was built with, or build a new gallery.",
+            kind="encoder_mismatch",
+        )
     hashes = read_content_hashes(source)
     stored_id = known.stored_ids([*hashes, *(failure.item_id for failure in info.failures)])
     embeddings = replace(embeddings, items=renamed(embeddings.items, stored_id))

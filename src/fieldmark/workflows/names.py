@@ -47,7 +47,7 @@ def class_named(
         species: As `read_species` gives it.
 
     Raises:
-        TaxonomyError: The taxonomy there is broken.
+        ManifestError: The taxonomy there is broken.
 
     Example:
         >>> class_named("Song of the northern cardinal", folder=Path(), class_names=["Cardinal", "Blue_Jay"])

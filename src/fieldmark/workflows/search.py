@@ -89,7 +89,7 @@ class Gallery:
         Raises:
             MissingGalleryError: The folder holds no gallery.
             DamagedGalleryError: A part of it is missing or broken.
-            EncoderMismatchError: Its checkpoint is not the one it was built with.
+            GalleryError: Its checkpoint is not the one it was built with.
         """
         folder, runtime = Path(folder), runtime or Runtime.from_environment()
         if not (folder / SEGMENTS_NAME).is_dir():

@@ -23,7 +23,7 @@ from fieldmark.datasets.aviary.song import RATE_HZ, sing
 from fieldmark.datasets.aviary.species import invent_species
 from fieldmark.datasets.aviary.synthesis import FRAME_PIXELS, PHOTO_PIXELS, synthesize
 from fieldmark.datasets.aviary.wording import describe
-from fieldmark.errors import ManifestExistsError, OutOfRangeError
+from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split
 
 CLASS_COUNT, ITEMS_PER_MEDIUM = 3, 5
@@ -323,7 +323,7 @@ def test_synthesize_refuses_a_number_outside_its_range(tmp_path, name, value):
 
 def test_synthesize_leaves_a_manifest_alone(tmp_path):
     (tmp_path / "manifest.csv").write_text("mine")
-    with pytest.raises(ManifestExistsError, match="Choose another folder"):
+    with pytest.raises(ManifestError, match="Choose another folder"):
         synthesize(tmp_path, class_count=2, items_per_medium=2, seed=0)
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.csv"]
 

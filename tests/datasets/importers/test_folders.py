@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark.datasets.importers.folders import import_folders
-from fieldmark.errors import ImportSourceError
+from fieldmark.errors import ManifestError
 from fieldmark.types import Medium, Split
 
 
@@ -72,5 +72,5 @@ def test_folders_says_what_it_decided(put, tmp_path):
 
 def test_folders_of_nothing(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ImportSourceError, match="Give a folder"):
+        with pytest.raises(ManifestError, match="Give a folder"):
             import_folders(folder)

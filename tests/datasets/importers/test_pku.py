@@ -8,7 +8,7 @@ import pytest
 from fieldmark.data.taxonomy import Taxon, Taxonomy
 from fieldmark.datasets.importers.harvest import count_shared_groups
 from fieldmark.datasets.importers.pku import import_pku
-from fieldmark.errors import ImportSourceError
+from fieldmark.errors import ManifestError
 from fieldmark.types import Form, Medium, Split
 
 
@@ -123,7 +123,7 @@ def test_pku_notes_labels_that_disagree(lists, put):
 
 def test_pku_of_a_folder_without_lists(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ImportSourceError, match="Give the folder that holds"):
+        with pytest.raises(ManifestError, match="Give the folder that holds"):
             import_pku(folder)
 
 

@@ -21,7 +21,7 @@ from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, draw_bird
 from fieldmark.datasets.aviary.song import RATE_HZ, sing
 from fieldmark.datasets.aviary.species import Species, invent_species
 from fieldmark.datasets.aviary.wording import describe
-from fieldmark.errors import ManifestExistsError, OutOfRangeError
+from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 
 PHOTO_PIXELS, FRAME_PIXELS = 176, 128
@@ -188,7 +188,7 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
 
     Raises:
         OutOfRangeError: A number lies outside its range.
-        ManifestExistsError: The folder holds a manifest already.
+        ManifestError: The folder holds a manifest already.
 
     Example:
         >>> manifest = synthesize("aviary", class_count=20, items_per_medium=30, seed=7)  # doctest: +SKIP
@@ -203,7 +203,10 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
     folder = Path(folder)
     flock, manifest = invent_species(class_count, seed=seed), folder / "manifest.csv"
     if manifest.exists():
-        raise ManifestExistsError(path=manifest)
+        raise ManifestError(
+            f"There is a manifest at '{manifest}' already. Choose another folder, or delete it first.",
+            kind="manifest_exists",
+        )
     make = partial(_make_class, folder, items_per_medium=items_per_medium, seed=seed, difficulty=difficulty)
     items: list[Item] = []
     for species, made in zip(flock, _each(make, list(enumerate(flock)), workers=workers), strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from fieldmark.data.manifest import list_folder
 from fieldmark.data.taxonomy import Taxonomy, name_key
 from fieldmark.datasets.importers.harvest import Harvest, settle_classes
-from fieldmark.errors import ImportSourceError
+from fieldmark.errors import ManifestError
 from fieldmark.types import Failure, Item, Medium, Split
 
 MEDIUM_WORDS: dict[str, Medium] = {
@@ -38,13 +38,14 @@ def import_folders(source: Path, *, taxonomy: Taxonomy | None = None) -> Harvest
     class. The medium itself is what the content says.
 
     Raises:
-        ImportSourceError: It is no folder, or holds no file.
+        ManifestError: It is no folder, or holds no file.
     """
-    if not source.is_dir():
-        raise ImportSourceError(path=source, met="it is no folder", wanted="a folder of media files")
-    found, failures = list_folder(source)
+    found, failures = list_folder(source) if source.is_dir() else ([], [])
     if not found and not failures:
-        raise ImportSourceError(path=source, met="it holds no file", wanted="a folder of media files")
+        met = "it holds no file" if source.is_dir() else "it is no folder"
+        raise ManifestError(
+            f"'{source}' cannot be imported: {met}. Give a folder of media files.", kind="import_source"
+        )
     left, notes = list(failures), list[str]()
     items = [item for item in found if _is_medium_file(item, left)]
     ways = {item.item_id: _way(item) for item in items}

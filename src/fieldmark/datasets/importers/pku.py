@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from fieldmark.data.taxonomy import Taxonomy, name_key
 from fieldmark.datasets.importers.harvest import FolderView, Harvest, leaves_root, settle_classes
-from fieldmark.errors import ImportSourceError, UnreadableMediaError
+from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import unreadable
 from fieldmark.media.frames import MARK, split_number
 from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
@@ -74,7 +74,7 @@ def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | 
             the items are taken nevertheless; where some are there, those that are not are left.
 
     Raises:
-        ImportSourceError: There is no list.
+        ManifestError: There is no list.
     """
     folder = _list_folder(source)
     left: list[Failure] = []
@@ -85,7 +85,7 @@ def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | 
             lines += _read_list(folder, medium, split, left)
         notes += _compare_labels(folder, medium, [line for line in lines if line.medium is medium])
     if not lines and not any(folder.rglob("*.txt")):
-        raise ImportSourceError(path=source, met="it holds no list", wanted=_WANTED)
+        raise _no_lists(source, met="it holds no list")
     lines = list(_plausible(lines, left))
     names = _class_names(lines, notes)
     lines = list(_consistent(lines, names, left))
@@ -95,15 +95,19 @@ def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | 
     return Harvest(settle_classes(_unrepeated(items, left), taxonomy, notes), tuple(left), tuple(notes))
 
 
-_WANTED = "the folder that holds 'list/image/test.txt' and its like"
-
-
 def _list_folder(source: Path) -> Path:
     for folder in (source / "list", source):
         if any((folder / medium).is_dir() for medium in MEDIA):
             return folder
     met = "it holds no folder 'image', 'text', 'video' or 'audio' of lists" if source.is_dir() else "it is no folder"
-    raise ImportSourceError(path=source, met=met, wanted=_WANTED)
+    raise _no_lists(source, met=met)
+
+
+def _no_lists(source: Path, *, met: str) -> ManifestError:
+    return ManifestError(
+        f"'{source}' cannot be imported: {met}. Give the folder that holds 'list/image/test.txt' and its like.",
+        kind="import_source",
+    )
 
 
 # ---------------------------------------------------------------- lines

@@ -11,7 +11,7 @@ from fieldmark.data.table import Table, read_table
 from fieldmark.data.taxonomy import Taxonomy, name_key
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS
 from fieldmark.datasets.importers.harvest import FolderView, Harvest, leaves_root, settle_classes
-from fieldmark.errors import ColumnMappingError, MediaError, nearest
+from fieldmark.errors import ManifestError, MediaError, first, nearest
 from fieldmark.media.frames import MARK
 from fieldmark.media.loaders import detect_medium
 from fieldmark.types import Failure
@@ -38,8 +38,8 @@ def import_table(
         media: What paths are relative to; None takes the folder of the table.
 
     Raises:
-        ManifestFormatError: The file is no table.
-        ColumnMappingError: A mapping names a column that we or the table do not have.
+        ManifestError: The file is no table.
+        ManifestError: A mapping names a column that we or the table do not have.
     """
     table = read_table(source, known=COLUMNS, delimiter=None)
     mapping = _checked({**{name: name for name in COLUMNS if name in table.names}, **(columns or {})}, table)
@@ -80,14 +80,22 @@ def _checked(columns: Mapping[str, str], table: Table) -> dict[str, str]:
     for target, origin in columns.items():
         for name in _FIELD.findall(origin) or [origin]:
             if name not in table.names:
-                raise ColumnMappingError(got=f"{target}={origin}", allowed=table.names, hint=nearest(name, table.names))
+                raise _bad_mapping(target, origin, met=name, allowed=table.names)
     return dict(columns)
 
 
 def _check_targets(columns: Mapping[str, str]) -> None:
     for target, origin in columns.items():
         if target not in COLUMNS:
-            raise ColumnMappingError(got=f"{target}={origin}", allowed=COLUMNS, hint=nearest(target, COLUMNS))
+            raise _bad_mapping(target, origin, met=target, allowed=COLUMNS)
+
+
+def _bad_mapping(target: str, origin: str, *, met: str, allowed: Sequence[str]) -> ManifestError:
+    return ManifestError(
+        f"The mapping '{target}={origin}' names no column there is; there are {first(allowed, limit=30)}."
+        f"{nearest(met, allowed)} Give COLUMN=NAME, or COLUMN='{{NAME}} {{OTHER}}' to join several.",
+        kind="column_mapping",
+    )
 
 
 def _mapped(cells: Mapping[str, str], mapping: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
