@@ -26,7 +26,7 @@ from fieldmark.gallery.search.fusion import Voice, combined_logit
 from fieldmark.gallery.search.open_set import THRESHOLD, answer, evidence
 from fieldmark.gallery.search.result import UNLIKELY
 from fieldmark.runtime import Runtime
-from fieldmark.training.checkpoint import find_checkpoint
+from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 from fieldmark.workflows.judge import text_parts
 

@@ -30,7 +30,8 @@ from fieldmark.losses.contrastive import SupervisedContrastiveLoss
 from fieldmark.losses.distillation import DistillationLoss
 from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.training.checkpoint import Checkpoint, Provenance, best_path, load_checkpoint, save_checkpoint
+from fieldmark.training.checkpoint import Checkpoint, Provenance, load_checkpoint, save_checkpoint
+from fieldmark.training.layout import RunLayout
 from fieldmark.types import Segment, TextContent
 
 CPU = torch.device("cpu")
@@ -147,7 +148,7 @@ def test_encoder_files_that_are_missing(tmp_path, lexical_config):
 
 
 def test_load_model_gives_the_same_embeddings(toy_run, tmp_path):
-    shutil.copy(best_path(toy_run), tmp_path / "moved.safetensors")
+    shutil.copy(RunLayout(toy_run).best, tmp_path / "moved.safetensors")
     first, second = load_model(toy_run, device=CPU), load_model(tmp_path / "moved.safetensors", device=CPU)
     assert first.fingerprint == second.fingerprint != ""
     assert not first.network.training
@@ -250,4 +251,4 @@ def test_encoder_that_moved_keeps_the_fingerprint(shared_space_files, save, tmp_
 
 
 def test_best_checkpoint_is_what_a_run_s_folder_means(toy_run):
-    assert load_checkpoint(toy_run).epoch == load_checkpoint(best_path(toy_run)).epoch
+    assert load_checkpoint(toy_run).epoch == load_checkpoint(RunLayout(toy_run).best).epoch

@@ -13,14 +13,16 @@ if TYPE_CHECKING:
     from fieldmark.errors import FieldmarkError
     from fieldmark.runtime import Runtime
     from fieldmark.types import Embeddings, Hit, Item, Medium, Segment, Split
-    from fieldmark.workflows.checkpoint_export import export_onnx
-    from fieldmark.workflows.checkpoint_import import import_checkpoint
     from fieldmark.workflows.compare import compare
     from fieldmark.workflows.demo import run_demo
     from fieldmark.workflows.embed import embed
     from fieldmark.workflows.evaluate import evaluate
+    from fieldmark.workflows.export_checkpoint import export_onnx
+    from fieldmark.workflows.from_pretrained import from_pretrained
+    from fieldmark.workflows.import_checkpoint import import_checkpoint
     from fieldmark.workflows.index import index
-    from fieldmark.workflows.pretrained import from_pretrained, push_to_hub, save_pretrained
+    from fieldmark.workflows.push_to_hub import push_to_hub
+    from fieldmark.workflows.save_pretrained import save_pretrained
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
     from fieldmark.workflows.verify import verify
@@ -62,8 +64,8 @@ _HOMES = {
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),
-    "workflows.checkpoint_export": ("export_onnx",),
-    "workflows.checkpoint_import": ("import_checkpoint",),
+    "workflows.export_checkpoint": ("export_onnx",),
+    "workflows.import_checkpoint": ("import_checkpoint",),
     "workflows.compare": ("compare",),
     "datasets.check": ("check",),
     "workflows.demo": ("run_demo",),
@@ -71,7 +73,9 @@ _HOMES = {
     "runtime": ("Runtime",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
-    "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),
+    "workflows.from_pretrained": ("from_pretrained",),
+    "workflows.push_to_hub": ("push_to_hub",),
+    "workflows.save_pretrained": ("save_pretrained",),
     "workflows.search": ("Gallery",),
     "workflows.train": ("train",),
     "workflows.verify": ("verify",),

@@ -1,11 +1,13 @@
 """Config to objects: the only place where a name becomes a class."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import assert_never, final
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import nn
 
 from fieldmark.config import (
@@ -24,12 +26,14 @@ from fieldmark.config import (
     ReleasedCenterConfig,
     ReleasedRankingConfig,
     SharedSpaceConfig,
+    StageConfig,
     SupervisedContrastiveConfig,
     TrainConfig,
     TransformersImageConfig,
     TransformersTextConfig,
     parse_config,
 )
+from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
@@ -55,6 +59,7 @@ from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.passes import Execution, supports_bf16
 from fieldmark.training.step import WeightedLoss
+from fieldmark.training.task import BatchSource, TrainingStage
 from fieldmark.types import MEDIA, MediaLimits, Medium
 
 PartConfig = (
@@ -65,6 +70,9 @@ PartConfig = (
     | FieldMarkTextConfig
     | BirdNetConfig
 )
+
+
+_CENTER_KINDS = frozenset({"center", "released_center"})
 
 
 @final
@@ -382,6 +390,48 @@ def _build_ranking_loss(config: RankingConfig | ReleasedRankingConfig) -> nn.Mod
         return RankingLoss(margin=margin, second_margin=second_margin, cross_media=cross_media)
     mining = Mining(config.mining)
     return MinedRankingLoss(mining=mining, margin=margin, second_margin=second_margin, cross_media=cross_media)
+
+
+def build_sampler(config: Config, labels: Mapping[Medium, Int[np.ndarray, " row"]]) -> Sampler:
+    """Build what draws the batches.
+
+    Args:
+        labels: Of the training rows of each medium.
+    """
+    match config.data.order:
+        case "classes":
+            return CrossMediaSampler(
+                labels,
+                classes_per_batch=config.data.classes_per_batch,
+                items_per_class=config.data.items_per_class,
+                seed=config.seed,
+            )
+        case "lists":
+            return ListSampler(
+                {medium: len(label) for medium, label in labels.items()},
+                items_per_medium=config.data.items_per_medium,
+                seed=config.seed,
+            )
+    assert_never(config.data.order)
+
+
+def build_stage(
+    stage: StageConfig, config: Config, *, batches: BatchSource, validate: Callable[[nn.Module], float] | None
+) -> TrainingStage:
+    """Build a stage of training from its batches."""
+    choices = stage.choose(config.train)
+    kinds = tuple(loss.kind for loss in config.losses)
+    return TrainingStage(
+        name=stage.name,
+        batches=batches,
+        loss_names=tuple(kind for kind in kinds if stage.losses is None or kind in stage.losses),
+        epochs=choices.epochs,
+        optimizer=build_optimizer_options(choices),
+        schedule=build_schedule(choices),
+        renewed=() if stage.keep_centers else tuple(kind for kind in kinds if kind in _CENTER_KINDS),
+        patience_epochs=choices.patience_epochs,
+        validate=validate,
+    )
 
 
 def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:

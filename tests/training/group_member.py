@@ -16,8 +16,8 @@ from fieldmark.errors import NonFiniteLossError, TooManyFailuresError
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss
-from fieldmark.training.checkpoint import last_path
 from fieldmark.training.group import Group
+from fieldmark.training.layout import RunLayout
 from fieldmark.training.step import WeightedLoss
 from fieldmark.types import Batch
 
@@ -106,7 +106,7 @@ def main(place: int, size: int, folder: Path) -> None:
     reporter = Lines()
     run(own, make_task(network=network_without_norm(), batches=SharedBatches(group)), group=group, reporter=reporter)
     told = {
-        "writes": last_path(own).exists(),
+        "writes": RunLayout(own).last.exists(),
         "total": reporter.steps[-1][3],
         "nan": failing_run(folder / "nan", group, PoisonedBatches()),
         "failures": failing_run(folder / "failures", group, ToyBatches(failures={(0, 2): ("a", "b", "c")})),

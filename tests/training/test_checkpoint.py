@@ -16,12 +16,12 @@ from fieldmark.errors import CheckpointError, RunWriteError
 from fieldmark.training.checkpoint import (
     Checkpoint,
     ResumeState,
-    best_path,
     fingerprint,
     load_checkpoint,
     restore_state,
     save_checkpoint,
 )
+from fieldmark.training.layout import RunLayout
 from fieldmark.types import Medium
 
 
@@ -71,7 +71,7 @@ def test_load_checkpoint_gives_what_was_saved(checkpoint: Checkpoint, tmp_path: 
 
 
 def test_load_checkpoint_of_a_run_gives_its_best(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    save_checkpoint(best_path(tmp_path), replace(checkpoint, resume=None, validation_map=None))
+    save_checkpoint(RunLayout(tmp_path).best, replace(checkpoint, resume=None, validation_map=None))
     loaded = load_checkpoint(tmp_path)
     assert loaded.resume is None
     assert loaded.validation_map is None

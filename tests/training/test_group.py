@@ -11,8 +11,9 @@ import torch
 from group_member import joint_run
 from toy_run import ToyNetwork
 
-from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, stage_path
+from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.group import Group, open_group, own_device
+from fieldmark.training.layout import RunLayout
 
 SIZE = 2
 
@@ -44,8 +45,9 @@ def told(folder: Path, name: str) -> list[str]:
 @pytest.mark.parametrize("name", ["joint", "parts"])
 def test_two_processes_give_what_one_gives_with_the_joint_batch(name: str, together: Path, tmp_path: Path) -> None:
     joint_run(tmp_path, Group())
-    for path_of in (best_path, last_path, lambda run: stage_path(run, "c")):
-        mine, theirs = load_checkpoint(path_of(together / name)), load_checkpoint(path_of(tmp_path))
+    runs = RunLayout(together / name), RunLayout(tmp_path)
+    for path, own in zip(*([run.best, run.last, run.stage("c")] for run in runs), strict=True):
+        mine, theirs = load_checkpoint(path), load_checkpoint(own)
         assert mine.epoch == theirs.epoch
         for one, other in ((mine.network, theirs.network), (mine.losses, theirs.losses)):
             assert one.keys() == other.keys()
@@ -59,7 +61,7 @@ def test_two_processes_give_what_one_gives_with_the_joint_batch(name: str, toget
 
 def test_the_joint_run_moves_the_weights(tmp_path: Path) -> None:
     joint_run(tmp_path, Group())
-    trained = load_checkpoint(last_path(tmp_path)).network["classifier.weight"]
+    trained = load_checkpoint(RunLayout(tmp_path).last).network["classifier.weight"]
     assert (trained - group_member.network_without_norm().classifier.weight).abs().max() > 0.01
 
 

@@ -24,7 +24,8 @@ from fieldmark.errors import (
     RunWriteError,
     TooManyFailuresError,
 )
-from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, save_checkpoint, stage_path
+from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
+from fieldmark.training.layout import RunLayout
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
 from fieldmark.training.passes import Execution
 from fieldmark.training.progress import Progress
@@ -46,8 +47,9 @@ def read_metrics(folder: Path) -> list[dict[str, str]]:
 def assert_same_run(first: Path, second: Path) -> None:
     """Both runs ended with the same bits."""
     assert read_metrics(first) == read_metrics(second)
-    for path_of in (best_path, last_path):
-        mine, theirs = load_checkpoint(path_of(first)), load_checkpoint(path_of(second))
+    layouts = RunLayout(first), RunLayout(second)
+    for paths in zip(*([layout.best, layout.last] for layout in layouts), strict=True):
+        mine, theirs = (load_checkpoint(path) for path in paths)
         assert (mine.epoch, mine.validation_map) == (theirs.epoch, theirs.validation_map)
         states = [(mine.network, theirs.network), (mine.losses, theirs.losses)]
         if mine.resume and theirs.resume:
@@ -74,7 +76,7 @@ def test_train_gives_the_best_and_the_way_there(tmp_path: Path) -> None:
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [row["step"] for row in rows] == ["4", "8", "12"]
     assert float(rows[-1]["total"]) < float(rows[0]["total"])
-    assert (result.epochs, result.steps, result.best_path) == (3, 12, best_path(tmp_path))
+    assert (result.epochs, result.steps, result.best_path) == (3, 12, RunLayout(tmp_path).best)
     assert result.best_score == max(scores)
     assert scores[result.best_epoch - 1] == max(scores)
     assert result.seconds > 0
@@ -154,7 +156,7 @@ def test_train_resumes_exactly_from_the_last_epoch_where_steps_are_not_saved(tmp
         folder = tmp_path / f"broken-{place}"
         with pytest.raises(Crash):
             run(folder, make_task(batches=dying_at(place, crash)), options=options)
-        assert last_path(folder).exists() == (place[0] > 0)
+        assert RunLayout(folder).last.exists() == (place[0] > 0)
         run(folder, options=options, resume=True)
         assert_same_run(folder, tmp_path / "straight")
 
@@ -171,9 +173,9 @@ def test_train_resumes_exactly_between_the_writing_of_best_last_and_table(tmp_pa
     run(tmp_path / "straight")
     with pytest.raises(Crash):
         run(tmp_path / "broken", make_task(batches=dying_at((2, 0), crash)))
-    last = last_path(tmp_path / "broken").read_bytes()
+    last = RunLayout(tmp_path / "broken").last.read_bytes()
     run(tmp_path / "broken", resume=True)
-    last_path(tmp_path / "broken").write_bytes(last)  # best and table are now ahead of it by an epoch
+    RunLayout(tmp_path / "broken").last.write_bytes(last)  # best and table are now ahead of it by an epoch
     with pytest.raises(Crash):
         run(tmp_path / "broken", make_task(batches=dying_at((2, 1), crash)), resume=True)
     assert [row["epoch"] for row in read_metrics(tmp_path / "broken")] == ["1", "2"]
@@ -209,7 +211,7 @@ def test_train_interrupted_saves_every_step_done(place: tuple[int, int], tmp_pat
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", make_task(batches=batches), options=options, reporter=reporter)
     assert "Go on with --resume" in reporter.said[-1]
-    resume = load_checkpoint(last_path(tmp_path / "broken")).resume
+    resume = load_checkpoint(RunLayout(tmp_path / "broken").last).resume
     assert resume is not None
     progress = Progress.from_json(resume.progress_json, path=tmp_path)
     assert (progress.epoch, progress.step) == place
@@ -264,11 +266,11 @@ def test_train_tells_of_another_code_version(tmp_path: Path) -> None:
 def test_train_refuses_to_resume_from_what_is_no_state(tmp_path: Path) -> None:
     run(tmp_path)
     best = load_checkpoint(tmp_path)
-    save_checkpoint(last_path(tmp_path), best)
+    save_checkpoint(RunLayout(tmp_path).last, best)
     with pytest.raises(CheckpointError, match="no state to go on from"):
         run(tmp_path, resume=True)
-    save_checkpoint(last_path(tmp_path), replace(load_checkpoint(tmp_path), resume=None))
-    last_path(tmp_path).write_bytes(b"half")
+    save_checkpoint(RunLayout(tmp_path).last, replace(load_checkpoint(tmp_path), resume=None))
+    RunLayout(tmp_path).last.write_bytes(b"half")
     with pytest.raises(CheckpointError, match="cut off"):
         run(tmp_path, resume=True)
 
@@ -301,7 +303,7 @@ def test_train_stops_at_a_loss_that_is_no_number(tmp_path: Path) -> None:
     task = replace(task, batches=dying_at((1, 2), poison))
     with pytest.raises(NonFiniteLossError, match=r"step 7 .*image-102-0.*last\.safetensors"):
         run(tmp_path, task)
-    saved = load_checkpoint(last_path(tmp_path))
+    saved = load_checkpoint(RunLayout(tmp_path).last)
     assert all(bool(tensor.isfinite().all()) for tensor in saved.network.values())
     run(tmp_path, resume=True)
 
@@ -321,7 +323,7 @@ def test_train_stops_above_the_share_of_failures(tmp_path: Path) -> None:
     options = replace(OPTIONS, failure_share=0.1)  # of 48 items: 4
     with pytest.raises(TooManyFailuresError, match=r"5 of 48 items.*at most 10%.*e: it is cut off"):
         run(tmp_path, make_task(batches=ToyBatches(failures=failures)), options=options)
-    assert load_checkpoint(last_path(tmp_path)).epoch == 1
+    assert load_checkpoint(RunLayout(tmp_path).last).epoch == 1
 
 
 def test_train_goes_on_over_a_batch_without_rows(tmp_path: Path) -> None:
@@ -380,7 +382,7 @@ def test_a_stage_starts_from_the_best_of_the_one_before(tmp_path: Path) -> None:
 
     result = run_stages(tmp_path, replace(task, batches=ToyBatches(before=watch)))
     assert all(torch.equal(tensor, seen[0][name]) for name, tensor in started[0].items())
-    kept = load_checkpoint(stage_path(tmp_path, "c"))
+    kept = load_checkpoint(RunLayout(tmp_path).stage("c"))
     assert (kept.epoch, kept.validation_map) == (1, 0.9)
     assert (result.best_epoch, result.best_score) == (5, 0.4)  # a stage looks for a best of its own
 
@@ -437,7 +439,7 @@ def test_max_steps_counts_over_stages(max_steps: int, steps: int, last: str, tmp
 
 def test_train_leaves_the_run_whole_when_the_disk_is_full(tmp_path: Path) -> None:
     run(tmp_path / "straight")
-    whole = last_path(tmp_path / "straight").stat().st_size
+    whole = RunLayout(tmp_path / "straight").last.stat().st_size
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     fill = dying_at((1, 2), lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (whole // 2, limits[1])))
     try:
@@ -445,7 +447,7 @@ def test_train_leaves_the_run_whole_when_the_disk_is_full(tmp_path: Path) -> Non
             run(tmp_path / "full", make_task(batches=fill))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    resume = load_checkpoint(last_path(tmp_path / "full")).resume
+    resume = load_checkpoint(RunLayout(tmp_path / "full").last).resume
     assert Progress.from_json(resume.progress_json, path=tmp_path).total_steps == 6
     run(tmp_path / "full", resume=True)
     assert_same_run(tmp_path / "full", tmp_path / "straight")

@@ -14,7 +14,8 @@ import pytest
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, RunChangedError, RunExistsError, TooManyFailuresError
-from fieldmark.training.checkpoint import best_path, last_path, load_checkpoint, stage_path
+from fieldmark.training.checkpoint import load_checkpoint
+from fieldmark.training.layout import RunLayout
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.train import choose_config
 
@@ -30,7 +31,10 @@ def test_train_makes_a_run_folder(toy_run, toy_config):
     assert receipt["class_count"] == 3
     assert receipt["failures"] == []
     assert len((toy_run / "metrics.csv").read_text().splitlines()) == 3
-    assert load_checkpoint(toy_run).provenance.class_names == load_checkpoint(last_path(toy_run)).provenance.class_names
+    assert (
+        load_checkpoint(toy_run).provenance.class_names
+        == load_checkpoint(RunLayout(toy_run).last).provenance.class_names
+    )
 
 
 def test_train_takes_validation_from_train_by_group(toy_run, toy_items):
@@ -200,13 +204,13 @@ def test_train_killed_at_any_moment_ends_as_if_it_had_not_been(
     train(toy_manifest, out=whole, config=config, runtime=toy_runtime)
     arguments = (str(toy_manifest), str(tmp_path / "config.toml"), str(run))
     run_killed("train", *arguments, at=("train", 1))  # before there is any checkpoint
-    assert not last_path(run).exists()
-    run_killed("train", *arguments, once_there=last_path(run))  # about when it writes the next one
+    assert not RunLayout(run).last.exists()
+    run_killed("train", *arguments, once_there=RunLayout(run).last)  # about when it writes the next one
     run_killed("train", *arguments, at=("train", 11))  # within the last epoch
-    assert load_checkpoint(last_path(run)).epoch == 2
+    assert load_checkpoint(RunLayout(run).last).epoch == 2
     train(toy_manifest, out=run, config=config, resume=True, runtime=toy_runtime)
-    for path in (best_path, last_path):
-        resumed, expected = load_checkpoint(path(run)), load_checkpoint(path(whole))
+    for path, other in zip(*([each.best, each.last] for each in (RunLayout(run), RunLayout(whole))), strict=True):
+        resumed, expected = load_checkpoint(path), load_checkpoint(other)
         assert have_same_tensors(resumed.network, expected.network)
         assert have_same_tensors(resumed.losses, expected.losses)
         assert resumed.epoch == expected.epoch
@@ -242,7 +246,7 @@ def test_train_by_the_released_recipe(toy_manifest, toy_overrides, toy_runtime, 
     report = train(toy_manifest, out=tmp_path / "run", config=config, runtime=toy_runtime)
     assert report.result.best_score is None
     assert report.result.steps == 3 + 2 + 2  # 12 images of 4 a step; then up to the end of the 8 sounds
-    start, end = (load_checkpoint(stage_path(tmp_path / "run", name)).losses for name in ("0", "c"))
+    start, end = (load_checkpoint(RunLayout(tmp_path / "run").stage(name)).losses for name in ("0", "c"))
     assert not np.array_equal(start["released_center.centers"], end["released_center.centers"])
 
 
@@ -314,8 +318,9 @@ def test_train_shared_space_interrupted_ends_as_if_it_had_not_been(
     with pytest.raises(KeyboardInterrupt):
         train(toy_manifest, out=tmp_path / "run", config=shared_space_config, runtime=stopping)
     train(toy_manifest, out=tmp_path / "run", resume=True, runtime=toy_runtime)
-    for path in (best_path, last_path):
-        resumed, expected = load_checkpoint(path(tmp_path / "run")), load_checkpoint(path(tmp_path / "whole"))
+    layouts = RunLayout(tmp_path / "run"), RunLayout(tmp_path / "whole")
+    for path, other in zip(*([each.best, each.last] for each in layouts), strict=True):
+        resumed, expected = load_checkpoint(path), load_checkpoint(other)
         assert have_same_tensors(resumed.network, expected.network)
         assert have_same_tensors(resumed.losses, expected.losses)
 

@@ -27,7 +27,7 @@ def import_(
 
     Weights are read safely: no code in the file is executed.
     """
-    from fieldmark.workflows.checkpoint_import import import_checkpoint
+    from fieldmark.workflows.import_checkpoint import import_checkpoint
 
     report = import_checkpoint(file, out=out, classes=classes)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
@@ -62,8 +62,9 @@ def export(
         raise typer.BadParameter("No output was chosen. Give --onnx DIR, --pretrained DIR or both.")
     if pretrained is None and (push or evaluation or license_name):
         raise typer.BadParameter("--push, --evaluation and --license need --pretrained DIR. Add it.")
-    from fieldmark.workflows.checkpoint_export import export_onnx
-    from fieldmark.workflows.pretrained import push_to_hub, save_pretrained
+    from fieldmark.workflows.export_checkpoint import export_onnx
+    from fieldmark.workflows.push_to_hub import push_to_hub
+    from fieldmark.workflows.save_pretrained import save_pretrained
 
     values: dict[str, Any] = {}
     lines: list[str] = []

@@ -1,6 +1,6 @@
 """Plans of the sampler to batches: rows are read, one segment each, and bad files are passed over."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, final, runtime_checkable
 
@@ -134,6 +134,7 @@ class BatchStream:
     Args:
         prefetch: Batches that each of the workers decodes ahead.
         share: Place and number of the processes that train together, of which each reads its share of every batch.
+        on_failure: Told of each item that could not be used.
     """
 
     def __init__(
@@ -144,12 +145,14 @@ class BatchStream:
         workers: int,
         prefetch: int = 2,
         share: tuple[int, int] = (0, 1),
+        on_failure: Callable[[Failure], None] | None = None,
     ) -> None:
         self._dataset = dataset
         self._sampler = sampler
         self._workers = workers
         self._prefetch = prefetch
         self._share = share
+        self._on_failure = on_failure
 
     def __len__(self) -> int:
         return len(self._sampler)
@@ -166,4 +169,8 @@ class BatchStream:
             num_workers=self._workers,
             prefetch_factor=self._prefetch if self._workers else None,
         )
-        return iter(loader)
+        for batch in loader:
+            if self._on_failure is not None:
+                for failure in batch.failures:
+                    self._on_failure(failure)
+            yield batch

@@ -1,13 +1,14 @@
 """Items to splits, stratified by class and medium, never through a group."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
-from fieldmark.errors import OutOfRangeError
+from fieldmark.errors import NoItemsError, OutOfRangeError
 from fieldmark.types import Item, Medium, Split
 
 _Stratum = tuple[str | None, Medium]
@@ -34,6 +35,41 @@ def linked(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
     for one, two in pairs:
         parent[find(two)] = find(one)
     return {name: find(name) for name in list(parent)}
+
+
+def select_training_items(
+    items: Sequence[Item],
+    *,
+    media: Collection[Medium],
+    validation_share: float,
+    generator: np.random.Generator,
+    manifest: Path,
+) -> tuple[Item, ...]:
+    """Return the labeled items of train and validation, of all media.
+
+    Items without a split count as train. Where the manifest names no validation items, some are taken from train, as
+    `split_validation` does.
+
+    Args:
+        media: Of the items that can be trained on.
+        manifest: Where the items are from, for the message.
+
+    Raises:
+        NoItemsError: Fewer than two classes can be trained on.
+    """
+    usable = tuple(
+        replace(item, split=item.split or Split.TRAIN)
+        for item in items
+        if item.class_name is not None and item.split is not Split.TEST
+    )
+    to_train = [item for item in usable if item.split is Split.TRAIN and item.medium in media]
+    if len({item.class_name for item in to_train}) < 2:
+        present = f"{len(items):,} items, {len(to_train):,} of them labelled, of these media and in the train split"
+        wanted = f"training items of two classes or more ({', '.join(media)})"
+        raise NoItemsError(path=manifest, wanted=wanted, present=present)
+    if any(item.split is Split.VALIDATION for item in usable):
+        return usable
+    return split_validation(usable, share=validation_share, generator=generator)
 
 
 def split_validation(items: Sequence[Item], *, share: float, generator: np.random.Generator) -> tuple[Item, ...]:

@@ -166,6 +166,23 @@ def evaluate(
     return measure(embeddings, protocol=protocol, known=known, seed=seed, compute=compute).evaluation
 
 
+def measure_validation_map(embeddings: Embeddings) -> float:
+    """Return the mean MAP of the directions between media, strict protocol, by which a run chooses its best epoch.
+
+    It is that within the medium where there is only one, and 0 where no item has another of its class.
+
+    Raises:
+        NonFiniteEmbeddingError: Items without a usable vector; all are named.
+    """
+    try:
+        found = evaluate(embeddings, protocol=STRICT, split=None)
+    except CannotEvaluateError:
+        return 0.0
+    if found.bi_modality is not None:
+        return found.bi_modality
+    return float(np.mean([each.mean_average_precision for each in found.same_medium]))
+
+
 def measure(
     embeddings: Embeddings,
     *,

@@ -15,11 +15,10 @@ from torch import Tensor, nn
 
 from fieldmark.errors import CheckpointError, RunWriteError, first
 from fieldmark.io import replacing
+from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Medium
 
 FORMAT_VERSION = 1
-PRETRAINED_NAME = "model.safetensors"
-"""Of the checkpoint in a folder made to hand on."""
 _HEADER_KEY = "fieldmark"
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip; before torch 1.6 a bare pickle.
 
@@ -96,29 +95,6 @@ class _Header:
     validation_map: float | None
     created: str
     progress_json: str | None
-
-
-def best_path(run: Path) -> Path:
-    """Where a run keeps its best checkpoint."""
-    return run / "checkpoints" / "best.safetensors"
-
-
-def last_path(run: Path) -> Path:
-    """Where a run keeps what it goes on from."""
-    return run / "checkpoints" / "last.safetensors"
-
-
-def stage_path(run: Path, name: str) -> Path:
-    """Where a run keeps the best checkpoint of a finished stage, from which the next one started."""
-    return run / "checkpoints" / f"stage-{name}.safetensors"
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that a path means: the file itself, a run's best one, or the one of a folder made to hand on."""
-    if not path.is_dir():
-        return path
-    handed_on = path / PRETRAINED_NAME
-    return handed_on if handed_on.is_file() and not best_path(path).is_file() else best_path(path)
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:

@@ -17,14 +17,12 @@ from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
     ResumeState,
-    best_path,
-    last_path,
     load_checkpoint,
     restore_state,
     save_checkpoint,
-    stage_path,
     write_durably,
 )
+from fieldmark.training.layout import RunLayout
 from fieldmark.training.optimizer import optimizer_state, restore_optimizer
 from fieldmark.training.passes import Passes
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
@@ -65,7 +63,7 @@ def train(
         RunWriteError: A checkpoint cannot be written.
         KeyboardInterrupt: The person stopped it; the last checkpoint holds all steps done.
     """
-    has_run = last_path(folder).exists()
+    has_run = RunLayout(folder).last.exists()
     if has_run and not resume:
         raise RunExistsError(path=folder)
     if options.writes_tensorboard:
@@ -92,7 +90,7 @@ class _Trainer:
         self._task = task
         self._options = options
         self._provenance = provenance
-        self._folder = folder
+        self._layout = RunLayout(folder)
         self._reporter = runtime.reporter
         self._group = runtime.group
         self._device = next(task.network.parameters()).device
@@ -115,12 +113,12 @@ class _Trainer:
             losses={name: self._task.losses[name] for name in stage.loss_names},
             options=stage.optimizer,
             group=self._group,
-            last_good=last_path(self._folder),
+            last_good=self._layout.last,
         )
 
     def restore(self) -> None:
         """Puts everything back to where the last checkpoint was written."""
-        path = last_path(self._folder)
+        path = self._layout.last
         checkpoint = load_checkpoint(path)
         if checkpoint.resume is None:
             raise CheckpointError(path=path, reason="it holds weights only, and no state to go on from")
@@ -129,7 +127,7 @@ class _Trainer:
         is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
         changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
         if changed:
-            raise RunChangedError(path=self._folder, what=changed)
+            raise RunChangedError(path=self._layout.folder, what=changed)
         self._progress = progress
         self._stepper = self._make_stepper()
         restore_state(self._task.network, checkpoint.network, path=path)
@@ -151,11 +149,11 @@ class _Trainer:
                     self._run_stage()
         except KeyboardInterrupt:
             self._save_last()
-            self._reporter.say(f"Stopped; '{last_path(self._folder)}' holds every step done. Go on with --resume.")
+            self._reporter.say(f"Stopped; '{self._layout.last}' holds every step done. Go on with --resume.")
             raise
         progress = self._progress
         return TrainingResult(
-            best_path=best_path(self._folder),
+            best_path=self._layout.best,
             best_epoch=progress.best_epoch,
             best_score=progress.best_score,
             epochs=progress.epoch,
@@ -174,9 +172,9 @@ class _Trainer:
 
     def _begin_stage(self) -> None:
         """Goes from the end of a stage to the start of the next; after a crash in between, all is done again."""
-        kept = stage_path(self._folder, self._stage.name)
+        kept = self._layout.stage(self._stage.name)
         if self._group.is_first:
-            write_durably(kept, best_path(self._folder).read_bytes())
+            write_durably(kept, self._layout.best.read_bytes())
         self._group.wait()
         best = load_checkpoint(kept)
         restore_state(self._task.network, best.network, path=kept)
@@ -284,7 +282,7 @@ class _Trainer:
         is_best = score is None or progress.best_score is None or score > progress.best_score
         finished = progress.finish_epoch(row, is_best=is_best)
         if is_best and self._group.is_first:
-            save_checkpoint(best_path(self._folder), self._checkpoint(finished))
+            save_checkpoint(self._layout.best, self._checkpoint(finished))
         self._progress = finished
         self._save_last()
         self._write_tables()
@@ -312,13 +310,13 @@ class _Trainer:
 
     def _write_tables(self) -> None:
         if self._group.is_first:
-            write_metrics(self._folder / "metrics.csv", self._progress.history)
+            write_metrics(self._layout.metrics, self._progress.history)
             if self._options.writes_tensorboard:
-                write_board(self._folder / "tensorboard", self._progress.history)
+                write_board(self._layout.tensorboard, self._progress.history)
 
     def _save_last(self) -> None:
         if not self._group.is_first:
             return
         resume = ResumeState(optimizer_state(self._stepper.optimizer), self._progress.to_json())
-        save_checkpoint(last_path(self._folder), replace(self._checkpoint(self._progress), resume=resume))
+        save_checkpoint(self._layout.last, replace(self._checkpoint(self._progress), resume=resume))
         self._saved_at = time.monotonic()

@@ -22,7 +22,8 @@ from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, st
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import hash_content
 from fieldmark.runtime import Runtime
-from fieldmark.training.checkpoint import find_checkpoint, write_durably
+from fieldmark.training.checkpoint import write_durably
+from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Embeddings, Failure, Item, Reporter
 from fieldmark.workflows.judge import judge_gallery
 from fieldmark.workflows.names import TAXONOMY_NAME, keep_species

@@ -1,12 +1,9 @@
 """The verb `train`: a manifest and a configuration to a run folder."""
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import assert_never, final
 
 import numpy as np
 import torch
@@ -17,8 +14,8 @@ from fieldmark.build import (
     Model,
     build_execution,
     build_losses,
-    build_optimizer_options,
-    build_schedule,
+    build_sampler,
+    build_stage,
     needs_features,
     new_model,
     supported_media,
@@ -26,40 +23,32 @@ from fieldmark.build import (
 from fieldmark.config import Config, StageConfig, load_config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
 from fieldmark.data.manifest import read_manifest
-from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
-from fieldmark.data.split import split_validation
+from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, encode_item, encode_items, keep_supported, project
-from fieldmark.errors import CannotEvaluateError, MediaError, NoItemsError, RunChangedError, RunExistsError
-from fieldmark.evaluation.protocol import STRICT, evaluate
+from fieldmark.errors import MediaError, NoItemsError, RunExistsError
+from fieldmark.evaluation.protocol import measure_validation_map
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.runtime import Runtime
-from fieldmark.training.checkpoint import Provenance, last_path, write_durably
+from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, open_group, own_device
+from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import train as run_loop
-from fieldmark.training.task import (
-    BatchSource,
-    TrainingOptions,
-    TrainingResult,
-    TrainingRuntime,
-    TrainingStage,
-    TrainingTask,
-)
-from fieldmark.types import Batch, Embeddings, Failure, Item, Medium, SilentReporter, Split
+from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
+from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
+from fieldmark.types import Embeddings, Failure, Item, Medium, SilentReporter, Split
 
-CONFIG_NAME = "config.toml"
-CENTER_KINDS = frozenset({"center", "released_center"})
-RECEIPT_NAME = "receipt.json"
+_Rows = Mapping[Medium, MediumRows]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainReport:
-    """What a run came to.
+    """A run that was trained.
 
     Args:
         counts: Items by split and medium, after validation was taken.
         failures: Items that could not be used.
-        is_first: Whether this process is the first of those that trained together, which speaks for all.
+        is_first: Whether this process is the first of those that trained together, which reports for all.
     """
 
     run: Path
@@ -70,7 +59,7 @@ class TrainReport:
     is_first: bool = True
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+        """Return the plain values that `--json` prints."""
         return {
             "run": str(self.run),
             "checkpoint": str(self.result.best_path),
@@ -85,7 +74,7 @@ class TrainReport:
         }
 
     def to_text(self) -> str:
-        """What was trained on, how good it is on validation, and where it lies."""
+        """Return the data, the validation score and the checkpoint as text."""
         result = self.result
         has_score = result.best_score is not None
         kept = (
@@ -104,7 +93,7 @@ class TrainReport:
             kept,
         ]
         if self.failures:
-            lines.append(f"passed over {len(self.failures)} items; {self.run / RECEIPT_NAME} lists them")
+            lines.append(f"passed over {len(self.failures)} items; {RunLayout(self.run).run_info} lists them")
         return "\n".join([*lines, f"checkpoint: {result.best_path}"])
 
 
@@ -116,17 +105,17 @@ def train(
     resume: bool = False,
     runtime: Runtime | None = None,
 ) -> TrainReport:
-    """Trains on the train split of a manifest and keeps the run in a folder.
+    """Train on the train split of a manifest and keep the run in a folder.
 
     Items without a split count as train. Where the manifest names no validation items, they are taken from train, by
-    group. Files that cannot be used are passed over and listed, up to `limits.failure_share`.
+    group. Files that cannot be used are skipped and listed, up to `limits.failure_share`.
 
     Started by `torchrun`, several processes train together: each takes its share of every batch, on a GPU of its own
     where there are GPUs, and the first one writes.
 
     Args:
-        config: None takes that of the run to resume, or else the default preset.
-        resume: Goes on with the run in `out`.
+        config: None takes that of the run to resume, or the default preset.
+        resume: Whether to continue the run in `out`.
 
     Raises:
         ManifestError: The manifest cannot be read or has nothing to train on.
@@ -143,32 +132,41 @@ def train(
 def _train(
     manifest: Path, *, out: Path, config: Config | None, resume: bool, runtime: Runtime, group: Group
 ) -> TrainReport:
-    has_run = last_path(out).is_file()
+    layout = RunLayout(out)
+    has_run = layout.last.is_file()
     if has_run and not resume:
         raise RunExistsError(path=out)
     config = config or choose_config(None, out=out, resume=resume)
-    items = keep_supported(
-        _training_items(manifest, config), media=supported_media(config.model), reporter=runtime.reporter
+    media = supported_media(config.model)
+    items = select_training_items(
+        read_manifest(manifest),
+        media=media,
+        validation_share=config.data.validation_share,
+        generator=np.random.default_rng(config.seed),
+        manifest=manifest,
     )
+    items = keep_supported(items, media=media, reporter=runtime.reporter)
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
     device = own_device(runtime.torch_device(), group)
     model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     rows = _read_rows(items, model=model, failures=failures, runtime=runtime)
-    receipt = _Receipt(manifest, model=model, rows=rows)
-    receipt.check(out, resume=resume)
-    stages = _Stages(manifest, config=config, rows=rows, failures=failures, group=group)
-    if (
-        not has_run and group.is_first
-    ):  # what an older run was made from stands until this one has been let in by its checkpoint
-        write_durably(out / CONFIG_NAME, config.to_toml().encode())
-        receipt.write(out, failures=failures.failures, result=None)
+    data = describe_data(
+        manifest, {split: [item for each in own.values() for item in each.items] for split, own in rows.items()}
+    )
+    info = RunInfo(_describe_model(model, rows), data)
+    if resume:
+        check_same_data(out, data)
+    if not has_run and group.is_first:  # an older run keeps its info until its checkpoint has let this one in
+        write_durably(layout.config, config.to_toml().encode())
+        replace(info, failures=failures.failures).write(out)
+    make_stage = partial(_make_stage, config=config, rows=rows, manifest=manifest, failures=failures, group=group)
     result = run_loop(
         TrainingTask(
             network=model.network,
             forward=model.network.forward_together,
             losses=build_losses(config.losses, network=model.network, seed=config.seed),
-            stages=tuple(stages.build(each) for each in config.all_stages),
+            stages=tuple(make_stage(stage) for stage in config.all_stages),
             item_count=sum(len(each.items) for each in rows[Split.TRAIN].values()),
         ),
         options=TrainingOptions(
@@ -178,47 +176,37 @@ def _train(
             writes_tensorboard=config.train.tensorboard,
             failure_share=config.limits.failure_share,
         ),
-        provenance=receipt.provenance,
+        provenance=info.provenance,
         folder=out,
         resume=resume,
         runtime=TrainingRuntime(runtime.reporter, group),
     )
     if group.is_first:
-        receipt.write(out, failures=failures.failures, result=result)
-    return TrainReport(out, result, len(class_names), receipt.counts, tuple(failures.failures), group.is_first)
+        replace(info, failures=failures.failures, result=result).write(out)
+    return TrainReport(out, result, len(class_names), data.counts, failures.failures, group.is_first)
 
 
 def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrides: Sequence[str] = ()) -> Config:
-    """The configuration that was asked for; a resumed run without one keeps its own."""
-    own = out / CONFIG_NAME
+    """Load the configuration that was asked for; a resumed run without one keeps its own."""
+    own = RunLayout(out).config
     return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
 
 
-def _training_items(manifest: Path, config: Config) -> tuple[Item, ...]:
-    """The labelled items of train and validation; those without a split are train."""
-    items = read_manifest(manifest)
-    media = supported_media(config.model)
-    usable = tuple(
-        replace(item, split=item.split or Split.TRAIN)
-        for item in items
-        if item.class_name is not None and item.split is not Split.TEST
+def _describe_model(model: Model, rows: Mapping[Split, _Rows]) -> Provenance:
+    media = dict.fromkeys(medium for by_medium in rows.values() for medium in by_medium)
+    return Provenance(
+        config_json=model.config.to_json(),
+        class_names=model.class_names,
+        seed=model.config.seed,
+        code_version=__version__,
+        encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in media},
     )
-    to_train = [item for item in usable if item.split is Split.TRAIN and item.medium in media]
-    if len({item.class_name for item in to_train}) < 2:
-        present = f"{len(items):,} items, {len(to_train):,} of them labelled, of these media and in the train split"
-        wanted = f"training items of two classes or more ({', '.join(media)})"
-        raise NoItemsError(path=manifest, wanted=wanted, present=present)
-    if any(item.split is Split.VALIDATION for item in usable):
-        return usable
-    generator = np.random.default_rng(config.seed)
-    return split_validation(usable, share=config.data.validation_share, generator=generator)
 
 
-Rows = dict[Medium, MediumRows]
-
-
-def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime) -> dict[Split, Rows]:
-    """The rows of train and validation by medium; features are computed here where the network reads features."""
+def _read_rows(
+    items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime
+) -> dict[Split, dict[Medium, MediumRows]]:
+    """Return the rows of train and validation by medium; features are computed here if the network reads features."""
     label_by_name = {name: label for label, name in enumerate(model.class_names)}
     features: dict[str, Tensor] = {}
     if needs_features(model.config.model):
@@ -228,7 +216,7 @@ def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, run
             else:
                 features[encoded.item.item_id] = encoded.inputs
         items = [item for item in items if item.item_id in features]
-    splits: dict[Split, Rows] = {Split.TRAIN: {}, Split.VALIDATION: {}}
+    splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
     memory_bytes = model.config.data.memory_megabytes * 1_000_000
     for split, rows in splits.items():
         chosen = [item for item in items if (item.split is Split.VALIDATION) == (split is Split.VALIDATION)]
@@ -251,7 +239,7 @@ def _read_rows(items: Sequence[Item], *, model: Model, failures: FailureLog, run
 def _fit_head(
     network: SharedSpace, medium: Medium, rows: MediumRows, *, features: Mapping[str, Tensor], model: Model
 ) -> None:
-    """Fits what a medium's features tell at once, before training."""
+    """Fit the parts of the network that a medium's features determine at once, before training."""
     own = [features[item.item_id] for item in rows.items]
     number_by_group: dict[str, int] = {}
     groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
@@ -267,97 +255,42 @@ def _fit_head(
     )
 
 
-@final
-class _Stages:
-    """Makes the stages of a run from what the configuration says of each."""
+def _make_stage(
+    stage: StageConfig,
+    *,
+    config: Config,
+    rows: Mapping[Split, _Rows],
+    manifest: Path,
+    failures: FailureLog,
+    group: Group,
+) -> TrainingStage:
+    """Return a stage on its own media.
 
-    def __init__(
-        self, manifest: Path, *, config: Config, rows: Mapping[Split, Rows], failures: FailureLog, group: Group
-    ) -> None:
-        self._manifest = manifest
-        self._config = config
-        self._rows = rows
-        self._failures = failures
-        self._group = group
-
-    def build(self, stage: StageConfig) -> TrainingStage:
-        """A stage on its own media.
-
-        Raises:
-            NoItemsError: There is no training item of its media.
-        """
-        choices = stage.choose(self._config.train)
-        rows = {split: self._choose(own, stage) for split, own in self._rows.items()}
-        if not rows[Split.TRAIN]:
-            wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
-            present = f"items of {', '.join(self._rows[Split.TRAIN])}"
-            raise NoItemsError(path=self._manifest, wanted=wanted, present=present)
-        kinds = tuple(loss.kind for loss in self._config.losses)
-        validate = partial(_validate, rows=rows[Split.VALIDATION], failures=self._failures)
-        return TrainingStage(
-            name=stage.name,
-            batches=_ListedBatches(self._batches(rows[Split.TRAIN]), self._failures),
-            loss_names=tuple(kind for kind in kinds if stage.losses is None or kind in stage.losses),
-            epochs=choices.epochs,
-            optimizer=build_optimizer_options(choices),
-            schedule=build_schedule(choices),
-            renewed=() if stage.keep_centers else tuple(kind for kind in kinds if kind in CENTER_KINDS),
-            patience_epochs=choices.patience_epochs,
-            validate=validate if _can_validate(rows[Split.VALIDATION]) else None,
-        )
-
-    def _choose(self, rows: Rows, stage: StageConfig) -> Rows:
-        return {medium: each for medium, each in rows.items() if stage.media is None or medium in stage.media}
-
-    def _batches(self, rows: Rows) -> BatchStream:
-        data = self._config.data
-        return BatchStream(
-            CrossMediaDataset(rows),
-            _sampler(rows, self._config),
-            workers=data.workers,
-            prefetch=data.prefetch,
-            share=(self._group.place, self._group.size),
-        )
+    Raises:
+        NoItemsError: There is no training item of its media.
+    """
+    chosen = {
+        split: {medium: each for medium, each in own.items() if stage.media is None or medium in stage.media}
+        for split, own in rows.items()
+    }
+    to_train, to_validate = chosen[Split.TRAIN], chosen[Split.VALIDATION]
+    if not to_train:
+        wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
+        raise NoItemsError(path=manifest, wanted=wanted, present=f"items of {', '.join(rows[Split.TRAIN])}")
+    batches = BatchStream(
+        CrossMediaDataset(to_train),
+        build_sampler(config, {medium: each.label for medium, each in to_train.items()}),
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+        share=(group.place, group.size),
+        on_failure=failures.list_quietly,  # the loop counts and reports them
+    )
+    validate = partial(_validate, rows=to_validate, failures=failures) if _can_validate(to_validate) else None
+    return build_stage(stage, config, batches=batches, validate=validate)
 
 
-def _sampler(rows: Rows, config: Config) -> Sampler:
-    match config.data.order:
-        case "classes":
-            return CrossMediaSampler(
-                {medium: each.label for medium, each in rows.items()},
-                classes_per_batch=config.data.classes_per_batch,
-                items_per_class=config.data.items_per_class,
-                seed=config.seed,
-            )
-        case "lists":
-            return ListSampler(
-                {medium: len(each.label) for medium, each in rows.items()},
-                items_per_medium=config.data.items_per_medium,
-                seed=config.seed,
-            )
-    assert_never(config.data.order)
-
-
-@final
-class _ListedBatches(BatchSource):
-    """Batches whose failures are put down for the receipt; the loop counts and says them."""
-
-    def __init__(self, batches: BatchSource, failures: FailureLog) -> None:
-        self._batches = batches
-        self._failures = failures
-
-    def __len__(self) -> int:
-        return len(self._batches)
-
-    def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        for batch in self._batches(epoch, first_step):
-            for failure in batch.failures:
-                self._failures.list_quietly(failure)
-            yield batch
-
-
-def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
-    """Mean MAP of the directions between media, strict protocol; of one medium alone where there is only one."""
+def _validate(network: nn.Module, *, rows: _Rows, failures: FailureLog) -> float:
+    """Return the validation MAP of a network; 0 where no file can be read."""
     items: list[Item] = []
     vectors: list[np.ndarray] = []
     for medium, each in rows.items():
@@ -372,83 +305,11 @@ def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
             vectors.append(embedding)
     if not items:
         return 0.0
-    nowhere = np.full(len(items), np.nan)
-    embeddings = Embeddings(tuple(items), nowhere, nowhere, np.concatenate(vectors))
-    try:
-        found = evaluate(embeddings, protocol=STRICT, split=None)
-    except CannotEvaluateError:
-        return 0.0  # the files that cannot be read have left no two items of a class
-    if found.bi_modality is not None:
-        return found.bi_modality
-    return float(np.mean([each.mean_average_precision for each in found.same_medium]))
+    no_time = np.full(len(items), np.nan)
+    return measure_validation_map(Embeddings(tuple(items), no_time, no_time, np.concatenate(vectors)))
 
 
-def _can_validate(rows: Rows) -> bool:
+def _can_validate(rows: _Rows) -> bool:
     """Whether some class has two validation items, so that one can find the other."""
     labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.label for each in rows.values())])
     return bool((np.bincount(labels) > 1).any()) if len(labels) else False
-
-
-def _count(rows: Mapping[Split, Rows]) -> dict[str, dict[str, int]]:
-    return {
-        split.value: {medium.value: len(each.items) for medium, each in by_medium.items()}
-        for split, by_medium in rows.items()
-    }
-
-
-class _Receipt:
-    """What a run was made from and came to: `receipt.json`, written at the start and at the end."""
-
-    def __init__(self, manifest: Path, *, model: Model, rows: Mapping[Split, Rows]) -> None:
-        self._model = model
-        self.counts = _count(rows)
-        items = [(split, item) for split, media in rows.items() for each in media.values() for item in each.items]
-        facts = sorted([item.item_id, item.medium, item.class_name or "", split] for split, item in items)
-        self._items_hash = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        self._manifest_hash = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        self.provenance = Provenance(
-            config_json=model.config.to_json(),
-            class_names=model.class_names,
-            seed=model.config.seed,
-            code_version=__version__,
-            encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in _media(rows)},
-        )
-
-    def check(self, run: Path, *, resume: bool) -> None:
-        """Refuses to go on with a run that was started on other items.
-
-        Raises:
-            RunChangedError: The run's receipt names other items.
-        """
-        path = run / RECEIPT_NAME
-        if resume and path.is_file() and json.loads(path.read_text("utf-8")).get("items_sha256") != self._items_hash:
-            raise RunChangedError(path=run, what="set of items")
-
-    def write(self, run: Path, *, failures: Sequence[Failure], result: TrainingResult | None) -> None:
-        """Writes the receipt; before training ends it has no result."""
-        facts = {
-            "fieldmark": __version__,
-            "torch": torch.__version__,
-            "seed": self._model.config.seed,
-            "config": json.loads(self._model.config.to_json()),
-            "class_count": len(self._model.class_names),
-            "counts": self.counts,
-            "manifest_sha256": self._manifest_hash,
-            "items_sha256": self._items_hash,
-            "encoders": {medium.value: text for medium, text in self.provenance.encoder_fingerprints.items()},
-            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in failures],
-            "result": None
-            if result is None
-            else {
-                "best_epoch": result.best_epoch,
-                "validation_map": result.best_score,
-                "epochs": result.epochs,
-                "steps": result.steps,
-                "seconds": round(result.seconds, 1),
-            },
-        }
-        write_durably(run / RECEIPT_NAME, json.dumps(facts, indent=2).encode() + b"\n")
-
-
-def _media(rows: Mapping[Split, Rows]) -> list[Medium]:
-    return list(dict.fromkeys(medium for by_medium in rows.values() for medium in by_medium))

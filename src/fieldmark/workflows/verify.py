@@ -12,9 +12,9 @@ from fieldmark.config import load_config
 from fieldmark.data.shards import INFO_NAME
 from fieldmark.errors import CannotEvaluateError, ConfigError, EmbeddingsError, NonFiniteEmbeddingError
 from fieldmark.runtime import Runtime
+from fieldmark.training.layout import RunLayout
 from fieldmark.workflows.evaluate import MeasuredFolder, find_embeddings, measure_folder
 from fieldmark.workflows.receipt import DIGEST_NAMES, ItemDigests, Receipt, hash_evaluator, make_receipt, read_receipt
-from fieldmark.workflows.train import CONFIG_NAME
 
 TOLERANCE = 1e-9
 """By how much a number may differ: the libraries of another machine sum in another order."""
@@ -184,7 +184,7 @@ def _compare_config(
         notes.append("the receipt tells no configuration: its embeddings were made before that was kept")
         return
     yield from _compare_values(Cause.CONFIG, expected.config, found.config or {})
-    run_config = Path(str(measured.info.facts.get("checkpoint"))) / CONFIG_NAME
+    run_config = RunLayout(Path(str(measured.info.facts.get("checkpoint")))).config
     if not run_config.is_file():
         notes.append("the run is not where it was; the configuration was compared with the one kept in the embeddings")
         return

@@ -15,8 +15,9 @@ from fieldmark.data.shards import read_embeddings
 from fieldmark.errors import ClassNamesError, RunExistsError, StateNamesError, WeightsFileError
 from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
-from fieldmark.training.checkpoint import best_path, load_checkpoint
-from fieldmark.workflows.checkpoint_import import import_checkpoint, read_class_names
+from fieldmark.training.checkpoint import load_checkpoint
+from fieldmark.training.layout import RunLayout
+from fieldmark.workflows.import_checkpoint import import_checkpoint, read_class_names
 
 TEXT = "A first line, which is not read.\nA small Bird: red cap; black wings (3 bars) & a #long~ tail.\n"
 PICTURES = {"photo.png": 1, "sound.png": 2, "clip_00001.png": 3, "clip_00002.png": 4}
@@ -142,10 +143,10 @@ def test_import_without_counters_and_in_half_precision(small_state, save, tmp_pa
 
 
 def test_import_leaves_a_run_as_it_is(small_state, save, tmp_path, toy_run):
-    before = best_path(toy_run).read_bytes()
+    before = RunLayout(toy_run).best.read_bytes()
     with pytest.raises(RunExistsError):
         import_checkpoint(save(small_state), out=toy_run)
-    assert best_path(toy_run).read_bytes() == before
+    assert RunLayout(toy_run).best.read_bytes() == before
 
 
 def test_import_of_other_names_writes_nothing(small_state, save, tmp_path):

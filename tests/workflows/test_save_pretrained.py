@@ -10,7 +10,8 @@ import torch
 from fieldmark import Medium, Runtime, evaluate, from_pretrained, index, push_to_hub, save_pretrained, train
 from fieldmark.build import load_model
 from fieldmark.errors import CheckpointError, EvaluationFileError, HubError, RunExistsError
-from fieldmark.training.checkpoint import best_path, load_checkpoint, save_checkpoint
+from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
+from fieldmark.training.layout import RunLayout
 
 CPU = torch.device("cpu")
 
@@ -146,7 +147,7 @@ def test_card_names_encoders_and_no_folder_of_this_machine(
 def test_card_of_a_checkpoint_without_its_run(toy_run, tmp_path):
     file = tmp_path / "lone" / "checkpoints" / "some.safetensors"
     file.parent.mkdir(parents=True)
-    shutil.copy(best_path(toy_run), file)
+    shutil.copy(RunLayout(toy_run).best, file)
     save_pretrained(file, tmp_path / "model")
     assert "No receipt of the run was at hand" in (tmp_path / "model" / "README.md").read_text()
 

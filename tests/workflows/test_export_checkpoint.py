@@ -10,8 +10,8 @@ from fieldmark import Medium, train
 from fieldmark.build import load_model
 from fieldmark.config import load_config
 from fieldmark.errors import CheckpointError, ExportMismatchError
-from fieldmark.workflows import checkpoint_export
-from fieldmark.workflows.checkpoint_export import export_onnx
+from fieldmark.workflows import export_checkpoint
+from fieldmark.workflows.export_checkpoint import export_onnx
 
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -83,7 +83,7 @@ def test_exported_shared_space_gives_what_torch_gives(
 
 
 def test_export_that_differs_is_not_written(toy_run, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint_export, "TOLERANCE", -1.0)
+    monkeypatch.setattr(export_checkpoint, "TOLERANCE", -1.0)
     with pytest.raises(ExportMismatchError, match=r"network for image differs .* Nothing was written"):
         export_onnx(toy_run, folder=tmp_path / "onnx")
     assert not (tmp_path / "onnx").exists()

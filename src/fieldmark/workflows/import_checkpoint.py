@@ -1,14 +1,12 @@
 """The verb `checkpoint import`: a state dict of the released FGCrossNet code to a run folder."""
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from fieldmark._version import __version__
@@ -17,15 +15,9 @@ from fieldmark.config import Config, load_config
 from fieldmark.errors import ClassNamesError, RunExistsError, WeightsFileError, first
 from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
 from fieldmark.models.weights import read_weights
-from fieldmark.training.checkpoint import (
-    Checkpoint,
-    Provenance,
-    best_path,
-    last_path,
-    save_checkpoint,
-    write_durably,
-)
-from fieldmark.workflows.train import CONFIG_NAME, RECEIPT_NAME
+from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoint, write_durably
+from fieldmark.training.layout import RunLayout
+from fieldmark.training.run_info import ImportedFile, RunInfo
 
 PRESET = "fgcrossnet_released"
 RESIZE_TO_CROP = 512 / 448
@@ -34,10 +26,10 @@ RESIZE_TO_CROP = 512 / 448
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What was imported.
+    """The weights that were imported.
 
     Args:
-        has_class_names: Whether they were given; else classes bear numbers.
+        has_class_names: Whether names were given; otherwise classes are numbered.
     """
 
     run: Path
@@ -45,10 +37,10 @@ class ImportReport:
     has_class_names: bool
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+        """Return the plain values that `--json` prints."""
         return {
             "run": str(self.run),
-            "checkpoint": str(best_path(self.run)),
+            "checkpoint": str(RunLayout(self.run).best),
             "depth": self.size.depth,
             "base_width": self.size.base_width,
             "text_width": self.size.text_width,
@@ -57,19 +49,19 @@ class ImportReport:
         }
 
     def to_text(self) -> str:
-        """The network that was met, and where it lies."""
+        """Return the network that was found and its checkpoint as text."""
         size = self.size
         lines = [f"FGCrossNet with ResNet-{size.depth} and {size.class_count} classes, read as the released code reads"]
         if not self.has_class_names:
             lines.append("classes bear numbers; give their names, one a line, by --classes")
-        return "\n".join([*lines, f"checkpoint: {best_path(self.run)}"])
+        return "\n".join([*lines, f"checkpoint: {RunLayout(self.run).best}"])
 
 
 def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str | None = None) -> ImportReport:
-    """Puts the weights of the authors' released code into a run folder that every verb accepts.
+    """Import the weights of the authors' released code into a run folder that every verb accepts.
 
-    The configuration is that of the released code: its text reader, its crops, common statistics, and the logits as
-    the embedding. No code in the file is run.
+    The configuration is that of the released code: its text encoder and crops, shared statistics of batch norm, and the
+    logits as the embedding. No code in the file is run.
 
     Args:
         file: A state dict, as `torch.save` or safetensors keeps it.
@@ -82,7 +74,8 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
         RunExistsError: There is a run in `out`.
     """
     file, out = Path(file), Path(out)
-    if best_path(out).exists() or last_path(out).exists():
+    layout = RunLayout(out)
+    if layout.best.exists() or layout.last.exists():
         raise RunExistsError(path=out)
     state = read_weights(file)
     size = read_released_size(state, path=file)
@@ -107,14 +100,14 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
         validation_map=None,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    write_durably(out / CONFIG_NAME, config.to_toml().encode())
-    write_durably(out / RECEIPT_NAME, _receipt(provenance, file=file))
-    save_checkpoint(best_path(out), checkpoint)
+    write_durably(layout.config, config.to_toml().encode())
+    RunInfo(provenance, _describe(file)).write(out)
+    save_checkpoint(layout.best, checkpoint)
     return ImportReport(out, size, has_class_names=classes is not None)
 
 
 def read_class_names(path: Path, *, count: int) -> list[str]:
-    """The class names of a text file, one a line; numbers that count the lines are left out, as in "3 003.Sooty_Tern".
+    """Read class names from a text file, one a line, without line numbers such as those of "3 003.Sooty_Tern".
 
     Raises:
         ClassNamesError: The file cannot be read, or does not hold one name for each class.
@@ -123,7 +116,7 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise ClassNamesError(path=path, reason=f"it cannot be read as UTF-8 text ({error})", count=count) from error
-    counted = [re.fullmatch(rf"(?:0*{place}[.\s]+)+(.+)", line) for place, line in enumerate(lines, start=1)]
+    counted = [re.fullmatch(rf"(?:0*{number}[.\s]+)+(.+)", line) for number, line in enumerate(lines, start=1)]
     names = [match[1] for match in counted if match]
     if len(names) < len(lines):  # not all are counted, so numbers are part of the names
         names = lines
@@ -135,7 +128,7 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
 
 
 def _config(size: ReleasedSize) -> Config:
-    """The released configuration with the sizes of this network; text and crop are of one side, as released."""
+    """Return the released configuration with the sizes of this network; texts are as wide as crops, as released."""
     side = size.text_width
     return load_config(
         PRESET,
@@ -151,7 +144,7 @@ def _config(size: ReleasedSize) -> Config:
 
 
 def _clean(state: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
-    """Single precision throughout, and all of it finite."""
+    """Return the tensors in single precision, all of them finite."""
     cleaned = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     broken = [name for name, tensor in cleaned.items() if not tensor.isfinite().all()]
     if broken:
@@ -159,16 +152,7 @@ def _clean(state: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
     return cleaned
 
 
-def _receipt(provenance: Provenance, *, file: Path) -> bytes:
+def _describe(file: Path) -> ImportedFile:
     with file.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    facts = {
-        "fieldmark": __version__,
-        "torch": torch.__version__,
-        "imported": {"file": file.name, "sha256": digest, "bytes": file.stat().st_size},
-        "config": json.loads(provenance.config_json),
-        "class_count": len(provenance.class_names),
-        "encoders": {medium.value: text for medium, text in provenance.encoder_fingerprints.items()},
-        "result": None,
-    }
-    return json.dumps(facts, indent=2).encode() + b"\n"
+    return ImportedFile(file.name, digest, file.stat().st_size)

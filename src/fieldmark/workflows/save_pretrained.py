@@ -1,0 +1,89 @@
+"""The verb `save_pretrained`: a run to a folder for others, with weights, configuration and model card."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fieldmark._version import __version__
+from fieldmark.build import Model, load_model
+from fieldmark.config import FGCrossNetConfig
+from fieldmark.errors import RunExistsError
+from fieldmark.reports.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
+from fieldmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_durably
+from fieldmark.training.layout import PretrainedLayout, RunLayout
+from fieldmark.training.run_info import read_run_info
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedReport:
+    """The folder that was written."""
+
+    folder: Path
+    fingerprint: str
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plain values that `--json` prints."""
+        names = list(PretrainedLayout(self.folder).names)
+        return {"folder": str(self.folder), "files": names, "fingerprint": self.fingerprint}
+
+    def to_text(self) -> str:
+        """Return the folder and its files as text."""
+        return f"{self.folder}: {', '.join(PretrainedLayout(self.folder).names)}; give it as --checkpoint"
+
+
+def save_pretrained(
+    checkpoint: Path | str,
+    folder: Path | str,
+    *,
+    evaluation: Path | str | None = None,
+    license: str | None = None,  # noqa: A002 - the word of the manifest and the hub
+) -> PretrainedReport:
+    """Save a model to a folder that every verb takes as a checkpoint: weights, configuration and a model card.
+
+    Everything that only training needs, such as centers and the optimizer's state, is left out. So are pretrained
+    encoders: the weights' file names them as the configuration does, local ones by their full path, and they are read
+    from there. The file that a trunk started from is no longer needed, and is named without its folder.
+
+    Args:
+        checkpoint: A run or a checkpoint.
+        evaluation: Output of `fieldmark evaluate --json`, for the card.
+        license: Of the weights, for the card.
+
+    Raises:
+        CheckpointError: There is no usable checkpoint.
+        RunExistsError: The folder is a run's.
+        EvaluationFileError: The evaluation cannot be read.
+    """
+    checkpoint, folder = Path(checkpoint), Path(folder)
+    layout = PretrainedLayout(folder)
+    if RunLayout(folder).best.exists():
+        raise RunExistsError(path=folder)
+    measured = None if evaluation is None else read_evaluation(Path(evaluation))
+    kept = replace(load_checkpoint(checkpoint), losses={}, resume=None)
+    model = load_model(checkpoint, device=torch.device("cpu"))
+    run = checkpoint if checkpoint.is_dir() else checkpoint.parent.parent
+    sources = CardSources(read_run_info(run), measured, license)
+    facts = {
+        "fieldmark": __version__,
+        "fingerprint": model.fingerprint,
+        "media": [medium.value for medium in model.media],
+        "dim": model.network.dim,
+        "class_names": list(model.class_names),
+        "config": portable_config(model),
+    }
+    save_checkpoint(layout.checkpoint, _shorten_start(kept, model))
+    write_durably(layout.config, json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_durably(layout.card, write_card(model, kept, sources).encode())
+    return PretrainedReport(folder, model.fingerprint)
+
+
+def _shorten_start(checkpoint: Checkpoint, model: Model) -> Checkpoint:
+    """Return the checkpoint with the file that its trunk started from named without its folder."""
+    network = model.config.model
+    if not isinstance(network, FGCrossNetConfig) or network.start is None:
+        return checkpoint
+    network = network.model_copy(update={"start": plain_name(network.start)})
+    config = model.config.model_copy(update={"model": network})
+    return replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=config.to_json()))
