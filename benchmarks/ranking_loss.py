@@ -16,10 +16,10 @@ import time
 
 import numpy as np
 import torch
+from losses.mining import MinedRankingLoss
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.types import Outputs
 

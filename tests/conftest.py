@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,10 @@ from hypothesis import settings
 
 if TYPE_CHECKING:
     # Imported in the fixtures: modules loaded before pytest is configured escape the check of tensor axes.
+    from torch import Tensor
+
     from fieldmark import Config, Item, Medium, Runtime, Split
+    from fieldmark.types import Outputs
 
 # A time limit for each example would make the outcome depend on how busy the machine is.
 settings.register_profile("without_deadline", deadline=None)
@@ -43,6 +46,35 @@ def shared_folder() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip("the shared media are not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_outputs() -> "Callable[..., Outputs]":
+    """Makes outputs of rows whose embedding and logits are the same tensor, all of one medium unless told."""
+    from fieldmark.types import Outputs
+
+    def make(vectors: "Tensor", label: Sequence[int], *, medium: Sequence[int] | None = None) -> Outputs:
+        return Outputs(
+            embedding=vectors,
+            logits=vectors,
+            label=torch.tensor(label, dtype=torch.int64),
+            medium=torch.tensor([0] * len(label) if medium is None else medium, dtype=torch.int64),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def value_and_gradient() -> "Callable[[Callable[[Tensor], Tensor], Tensor], tuple[Tensor, Tensor | None]]":
+    """Computes the value of a loss on some rows, and its gradient with respect to them."""
+
+    def measure(function: "Callable[[Tensor], Tensor]", rows: "Tensor") -> "tuple[Tensor, Tensor | None]":
+        rows = rows.clone().requires_grad_()
+        value = function(rows)
+        value.backward()
+        return value.detach(), rows.grad
+
+    return measure
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,6 @@ from fieldmark.errors import (
     MediumNotSupportedError,
 )
 from fieldmark.losses.center import CenterLoss
-from fieldmark.losses.contrastive import SupervisedContrastiveLoss
-from fieldmark.losses.distillation import DistillationLoss
-from fieldmark.losses.mining import MinedRankingLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.training.checkpoint import Checkpoint, Provenance, load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
@@ -198,8 +195,6 @@ def test_losses_are_built_with_their_weights():
         "{kind='ranking'}",
         "{kind='released_ranking'}",
         "{kind='released_center', weight=0.25}",
-        "{kind='supervised_contrastive', temperature=0.5}",
-        "{kind='distillation', teacher='audio'}",
     ]
     config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
     network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
@@ -213,22 +208,6 @@ def test_losses_are_built_with_their_weights():
     assert torch.equal(built["released_center"].module.centers, again.module.centers)
     assert not torch.equal(built["released_center"].module.centers, other.module.centers)
     assert isinstance(built["released_ranking"].module, ReleasedRankingLoss)
-    assert isinstance(built["supervised_contrastive"].module, SupervisedContrastiveLoss)
-    assert isinstance(built["distillation"].module, DistillationLoss)
-
-
-@pytest.mark.parametrize(
-    ("options", "kind"),
-    [
-        ("", RankingLoss),
-        (", mining='hard'", MinedRankingLoss),
-        (", mining='semi_hard', cross_media=true", MinedRankingLoss),
-    ],
-)
-def test_ranking_loss_is_built_with_its_mining(options, kind):
-    config = load_config("tiny", overrides=[f"losses=[{{kind='ranking'{options}}}]"])
-    network = new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU).network
-    assert isinstance(build_losses(config.losses, network=network)["ranking"].module, kind)
 
 
 def test_optimizer_and_schedule_are_built_as_configured():

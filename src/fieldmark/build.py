@@ -15,7 +15,6 @@ from fieldmark.config import (
     CenterConfig,
     ClassificationConfig,
     Config,
-    DistillationConfig,
     FGCrossNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
@@ -27,7 +26,6 @@ from fieldmark.config import (
     ReleasedRankingConfig,
     SharedSpaceConfig,
     StageConfig,
-    SupervisedContrastiveConfig,
     TrainConfig,
     TransformersImageConfig,
     TransformersTextConfig,
@@ -46,9 +44,6 @@ from fieldmark.encoders.transformer import TransformersImageEncoder, Transformer
 from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
-from fieldmark.losses.contrastive import SupervisedContrastiveLoss
-from fieldmark.losses.distillation import DistillationLoss
-from fieldmark.losses.mining import MinedRankingLoss, Mining
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
 from fieldmark.models.network import Network
@@ -372,24 +367,11 @@ def _build_loss(config: LossConfig, *, network: Network, generator: torch.Genera
         case ReleasedCenterConfig():
             dim = network.training_dim if config.space == "embedding" else network.class_count
             return ReleasedCenterLoss(class_count=network.class_count, dim=dim, space=config.space, generator=generator)
-        case RankingConfig() | ReleasedRankingConfig():
-            return _build_ranking_loss(config)
-        case SupervisedContrastiveConfig():
-            return SupervisedContrastiveLoss(temperature=config.temperature, cross_media=config.cross_media)
-        case DistillationConfig():
-            return DistillationLoss(teacher=config.teacher, temperature=config.temperature)
+        case RankingConfig():
+            return RankingLoss(margin=config.margin, second_margin=config.second_margin, cross_media=config.cross_media)
+        case ReleasedRankingConfig():
+            return ReleasedRankingLoss(margin=config.margin, second_margin=config.second_margin)
     assert_never(config)
-
-
-def _build_ranking_loss(config: RankingConfig | ReleasedRankingConfig) -> nn.Module:
-    margin, second_margin = config.margin, config.second_margin
-    if isinstance(config, ReleasedRankingConfig):
-        return ReleasedRankingLoss(margin=margin, second_margin=second_margin)
-    cross_media = config.cross_media
-    if config.mining == "none":
-        return RankingLoss(margin=margin, second_margin=second_margin, cross_media=cross_media)
-    mining = Mining(config.mining)
-    return MinedRankingLoss(mining=mining, margin=margin, second_margin=second_margin, cross_media=cross_media)
 
 
 def build_sampler(config: Config, labels: Mapping[Medium, Int[np.ndarray, " row"]]) -> Sampler:

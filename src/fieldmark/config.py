@@ -238,7 +238,7 @@ class RankingConfig(Section):
     weight: float = Field(0.1, description="He et al. 2019, released code")
     margin: Positive = Field(0.4, description="between a positive and a negative of one row, embeddings of length 1")
     second_margin: Positive = Field(0.2, description="between a positive and a pair of two other classes")
-    mining: Literal["none", "hard", "semi_hard"] = Field("none", description="which negatives of a pair; none: all")
+    mining: Literal["none"] = Field("none", description="every negative counts; the key is kept for older runs")
     cross_media: bool = Field(default=False, description="only positives of two media")
 
 
@@ -251,32 +251,8 @@ class ReleasedRankingConfig(Section):
     second_margin: Positive = Field(0.5, description="He et al. 2019, released code")
 
 
-class SupervisedContrastiveConfig(Section):
-    """Among all rows of a batch, those of its own class are nearest to a row."""
-
-    kind: Literal["supervised_contrastive"]
-    weight: float = 1.0
-    temperature: Positive = Field(0.1, description="the smaller, the more the nearest rows decide")
-    cross_media: bool = Field(default=False, description="each row is compared to rows of other media alone")
-
-
-class DistillationConfig(Section):
-    """Rows of other media learn which classes one medium takes for each other."""
-
-    kind: Literal["distillation"]
-    weight: float = 1.0
-    teacher: Medium = Field(Medium.IMAGE, description="the medium that teaches, and learns nothing by it")
-    temperature: Positive = Field(2.0, description="the larger, the more the unlikely classes tell")
-
-
 LossConfig = Annotated[
-    ClassificationConfig
-    | CenterConfig
-    | ReleasedCenterConfig
-    | RankingConfig
-    | ReleasedRankingConfig
-    | SupervisedContrastiveConfig
-    | DistillationConfig,
+    ClassificationConfig | CenterConfig | ReleasedCenterConfig | RankingConfig | ReleasedRankingConfig,
     Field(discriminator="kind"),
 ]
 

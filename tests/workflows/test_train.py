@@ -14,8 +14,10 @@ import pytest
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, RunChangedError, RunExistsError, TooManyFailuresError
+from fieldmark.losses.center import CenterLoss
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
+from fieldmark.training.step import WeightedLoss
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.train import choose_config
 
@@ -147,6 +149,18 @@ def test_train_without_validation_keeps_the_last_epoch(toy_items, toy_overrides,
     report = train(toy_manifest, out=tmp_path / "run", config=config, runtime=toy_runtime)
     assert report.result.best_score is None
     assert report.result.best_epoch == 2
+
+
+def test_train_adds_the_losses_of_the_caller(toy_manifest, toy_overrides, toy_runtime, tmp_path):
+    extra = {"pull": WeightedLoss(CenterLoss(class_count=3, dim=32), weight=0.5)}
+    config = short(toy_overrides, "model.embedding=features")
+    train(toy_manifest, out=tmp_path / "run", config=config, extra_losses=extra, runtime=toy_runtime)
+    row = next(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))
+    own = {loss.kind: loss.weight for loss in config.losses}
+    total = sum(weight * float(row[name]) for name, weight in {**own, "pull": 0.5}.items())
+    assert float(row["pull"]) > 0
+    assert float(row["total"]) == pytest.approx(total, rel=1e-5)
+    assert "pull.centers" in load_checkpoint(tmp_path / "run").losses
 
 
 @pytest.mark.parametrize(("split", "workers"), [(Split.TRAIN, 0), (Split.TRAIN, 1), (Split.VALIDATION, 0)])

@@ -30,8 +30,7 @@ class RankingLoss(nn.Module):
     Departs from He et al., ACM MM 2019, whose released single hinge (`ReleasedRankingLoss`) lets an easy term cancel
     a violated one.
 
-    All terms are counted exactly, by sorting, in O(n^2 log n) time and O(n^2) memory for n rows. `MinedRankingLoss`
-    takes one negative of each kind for a positive pair, instead of all.
+    All terms are counted exactly, by sorting, in O(n^2 log n) time and O(n^2) memory for n rows.
     """
 
     def __init__(self, *, margin: float = 0.4, second_margin: float = 0.2, cross_media: bool = False) -> None:

@@ -35,6 +35,7 @@ from fieldmark.training.group import Group, open_group, own_device
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
+from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Embeddings, Failure, Item, Medium, SilentReporter, Split
 
@@ -103,6 +104,7 @@ def train(
     out: Path | str,
     config: Config | None = None,
     resume: bool = False,
+    extra_losses: Mapping[str, WeightedLoss] | None = None,
     runtime: Runtime | None = None,
 ) -> TrainReport:
     """Train on the train split of a manifest and keep the run in a folder.
@@ -116,6 +118,8 @@ def train(
     Args:
         config: None takes that of the run to resume, or the default preset.
         resume: Whether to continue the run in `out`.
+        extra_losses: The caller's own losses beside those of the configuration, by name. They count in every stage. A
+            run that is resumed needs the same ones.
 
     Raises:
         ManifestError: The manifest cannot be read or has nothing to train on.
@@ -126,11 +130,26 @@ def train(
     with open_group(runtime.torch_device()) as group:
         if not group.is_first:
             runtime = replace(runtime, reporter=SilentReporter())
-        return _train(Path(manifest), out=Path(out), config=config, resume=resume, runtime=runtime, group=group)
+        return _train(
+            Path(manifest),
+            out=Path(out),
+            config=config,
+            resume=resume,
+            extra_losses=extra_losses or {},
+            runtime=runtime,
+            group=group,
+        )
 
 
-def _train(
-    manifest: Path, *, out: Path, config: Config | None, resume: bool, runtime: Runtime, group: Group
+def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
+    manifest: Path,
+    *,
+    out: Path,
+    config: Config | None,
+    resume: bool,
+    extra_losses: Mapping[str, WeightedLoss],
+    runtime: Runtime,
+    group: Group,
 ) -> TrainReport:
     layout = RunLayout(out)
     has_run = layout.last.is_file()
@@ -165,8 +184,11 @@ def _train(
         TrainingTask(
             network=model.network,
             forward=model.network.forward_together,
-            losses=build_losses(config.losses, network=model.network, seed=config.seed),
-            stages=tuple(make_stage(stage) for stage in config.all_stages),
+            losses={**build_losses(config.losses, network=model.network, seed=config.seed), **extra_losses},
+            stages=tuple(
+                replace(stage, loss_names=(*stage.loss_names, *extra_losses))
+                for stage in map(make_stage, config.all_stages)
+            ),
             item_count=sum(len(each.items) for each in rows[Split.TRAIN].values()),
         ),
         options=TrainingOptions(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from losses.distillation import DistillationLoss
 
-from fieldmark.losses.distillation import DistillationLoss
 from fieldmark.types import MEDIA, Medium
 
 

@@ -4,8 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from fieldmark.losses.mining import MinedRankingLoss, Mining
+from losses.mining import MinedRankingLoss, Mining
 
 EVERY_MINING = pytest.mark.parametrize("mining", list(Mining))
 
@@ -94,7 +93,7 @@ def test_mined_ranking_loss_does_not_depend_on_its_chunks(make_outputs, mining, 
     vectors = torch.randn(30, 4, generator=torch.Generator().manual_seed(0))
     outputs = make_outputs(vectors, [row % 5 for row in range(30)])
     whole = MinedRankingLoss(mining=mining)(outputs)
-    monkeypatch.setattr("fieldmark.losses.mining.CHUNK_DISTANCES", 1)
+    monkeypatch.setattr("losses.mining.CHUNK_DISTANCES", 1)
     torch.testing.assert_close(MinedRankingLoss(mining=mining)(outputs), whole)
 
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from fieldmark.losses.contrastive import SupervisedContrastiveLoss
+from losses.contrastive import SupervisedContrastiveLoss
 
 
 def slow_contrastive(vectors, label, medium, *, temperature, cross_media):

@@ -1,0 +1,1 @@
+"""Losses that were tried beside the three constraints and did not help: no preset trains with them."""
