@@ -26,7 +26,7 @@ from fieldmark.cli.terminal import (
 )
 from fieldmark.errors import FieldmarkError
 
-EPILOG = (
+_EPILOG = (
     "Environment variables: FIELDMARK_CACHE, the folder for computed features (default: ~/.cache/fieldmark); "
     "FIELDMARK_DEVICE, the PyTorch device (default: the GPU if there is one, else the CPU); "
     "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none)."
@@ -35,7 +35,7 @@ EPILOG = (
 app = typer.Typer(
     name="fieldmark",
     help="Search photos, texts, videos and sounds by species. Any of the four can be the query.",
-    epilog=EPILOG,
+    epilog=_EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,7 +57,7 @@ def _show_version(*, value: bool) -> bool:
 
 
 @app.callback()
-def configure(
+def _configure(
     *,
     version: Annotated[
         bool,
@@ -78,8 +78,8 @@ def configure(
     )
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def _make_demo(
     *,
     out: Annotated[Path, typer.Option("--out", help="Folder for everything that the demo makes.")] = Path(
         "fieldmark-demo"
@@ -106,8 +106,8 @@ def demo(
         run_server(out / "gallery", quiet=quiet)
 
 
-@app.command()
-def train(
+@app.command("train")
+def _train(
     manifest: Manifest,
     *,
     out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
@@ -150,8 +150,8 @@ def train(
         print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
-@app.command()
-def embed(
+@app.command("embed")
+def _embed(
     manifest: Manifest,
     *,
     checkpoint: CheckpointPath,
@@ -175,8 +175,8 @@ def embed(
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
-@app.command()
-def index(
+@app.command("index")
+def _index(
     source: Annotated[
         Path, typer.Argument(help="Manifest, folder of unlabeled files, or embeddings folder.", show_default=False)
     ],

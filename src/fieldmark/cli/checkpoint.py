@@ -11,7 +11,7 @@ checkpoint_app = typer.Typer(help="Import released FGCrossNet weights, or export
 
 
 @checkpoint_app.command("import")
-def import_(
+def _import_checkpoint(
     file: Annotated[
         Path, typer.Argument(help="State dict of the released FGCrossNet code (.pkl or .pth).", show_default=False)
     ],
@@ -33,8 +33,8 @@ def import_(
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
-@checkpoint_app.command()
-def export(
+@checkpoint_app.command("export")
+def _export_checkpoint(
     run: Annotated[Path, typer.Argument(help="Run folder or checkpoint file.", show_default=False)],
     *,
     onnx: Annotated[

@@ -12,34 +12,34 @@ data_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-import_app = typer.Typer(
+_import_app = typer.Typer(
     help="Create a manifest from folders, a table or PKU FG-XMedia.", no_args_is_help=True, rich_markup_mode=None
 )
-data_app.add_typer(import_app, name="import")
+data_app.add_typer(_import_app, name="import")
 
-Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
-TaxonomyPath = Annotated[
+_Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
+_TaxonomyPath = Annotated[
     Path | None, typer.Option("--taxonomy", help="CSV of classes and their synonyms. Synonyms are read as the class.")
 ]
 
 # A backspace tells the command line to keep the lines as they are.
-EXPORTS = """\b
+_EXPORTS = """\b
 Columns for common exports:
   iNaturalist: --column path='photos/{id}.*' --column class_name=scientific_name
   xeno-canto:  --column path='XC{id}.*' --column class_name='{gen} {sp}'
   Macaulay:    --column path='{ML Catalog Number}.*' --column class_name='Common Name'"""
 
 
-@import_app.command("pku")
-def import_pku(
+@_import_app.command("pku")
+def _import_pku(
     source: Annotated[Path, typer.Argument(help="Folder that holds list/ of PKU FG-XMedia.", show_default=False)],
     *,
-    out: Out,
+    out: _Out,
     media: Annotated[
         Path | None,
         typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
     ] = None,
-    taxonomy: TaxonomyPath = None,
+    taxonomy: _TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
     """Import the list files of PKU FG-XMedia.
@@ -52,14 +52,14 @@ def import_pku(
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
-@import_app.command("folders")
-def import_folders(
+@_import_app.command("folders")
+def _import_folders(
     source: Annotated[
         Path, typer.Argument(help="Folder with files as medium/class/file, class/file or file.", show_default=False)
     ],
     *,
-    out: Out,
-    taxonomy: TaxonomyPath = None,
+    out: _Out,
+    taxonomy: _TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
     """Import folders of media files.
@@ -72,11 +72,11 @@ def import_folders(
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
-@import_app.command("csv", epilog=EXPORTS)
-def import_csv(
+@_import_app.command("csv", epilog=_EXPORTS)
+def _import_csv(
     source: Annotated[Path, typer.Argument(help="Table with a header: CSV, TSV or Parquet.", show_default=False)],
     *,
-    out: Out,
+    out: _Out,
     columns: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,7 +97,7 @@ def import_csv(
     media: Annotated[
         Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
     ] = None,
-    taxonomy: TaxonomyPath = None,
+    taxonomy: _TaxonomyPath = None,
     as_json: Json = False,
 ) -> None:
     """Import a table, such as an export of iNaturalist, xeno-canto or Macaulay."""
@@ -109,7 +109,7 @@ def import_csv(
 
 
 @data_app.command("check")
-def data_check(
+def _check(
     manifest: Manifest,
     *,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
@@ -146,10 +146,10 @@ def data_check(
 
 
 @data_app.command("split")
-def data_split(
+def _split(
     manifest: Manifest,
     *,
-    out: Out,
+    out: _Out,
     validation: Annotated[
         float, typer.Option("--validation", min=0, max=1, help="Share of items for validation.")
     ] = 0.1,
@@ -172,7 +172,7 @@ def data_split(
 
 
 @data_app.command("describe")
-def data_describe(
+def _describe(
     manifest: Manifest,
     *,
     datasheet: Annotated[
@@ -197,7 +197,7 @@ def data_describe(
 
 
 @data_app.command("build")
-def data_build(
+def _build(
     manifest: Manifest,
     *,
     out: Annotated[Path, typer.Option("--out", help="Folder to create.", show_default=False)],
@@ -232,7 +232,7 @@ def data_build(
 
 
 @data_app.command("synthesize")
-def data_synthesize(
+def _synthesize(
     *,
     out: Annotated[Path, typer.Option("--out", help="Folder to create.", show_default=False)],
     classes: Annotated[int, typer.Option("--classes", min=2, help="Number of species.")] = 20,

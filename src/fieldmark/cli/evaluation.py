@@ -9,34 +9,34 @@ from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
 
 evaluation_app = typer.Typer()
 
-EmbeddingsPath = Annotated[
+_EmbeddingsPath = Annotated[
     Path,
     typer.Argument(
         help="Embeddings folder, made by `fieldmark embed`, or the run folder that holds it.", show_default=False
     ),
 ]
-RunPath = Annotated[
+_RunPath = Annotated[
     Path, typer.Argument(help="Run folder that holds an embeddings folder, or embeddings folder.", show_default=False)
 ]
-Protocol = Annotated[
+_Protocol = Annotated[
     Literal["strict", "paper"],
     typer.Option("--protocol", help="Evaluation protocol. Use paper only to compare with published numbers."),
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed of the bootstrap intervals.")]
+_Seed = Annotated[int, typer.Option("--seed", help="Random seed of the bootstrap intervals.")]
 
 
-@evaluation_app.command()
-def evaluate(
-    folder: EmbeddingsPath,
+@evaluation_app.command("evaluate")
+def _evaluate(
+    folder: _EmbeddingsPath,
     *,
-    protocol: Protocol = "strict",
+    protocol: _Protocol = "strict",
     taxonomy: Annotated[
         Path | None,
         typer.Option(
             "--taxonomy", help="CSV with class_name, genus, family and order. Adds MAP by genus and by family."
         ),
     ] = None,
-    seed: Seed = 0,
+    seed: _Seed = 0,
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help="Also write a receipt for `fieldmark verify` to this JSON file.")
     ] = None,
@@ -85,13 +85,13 @@ def evaluate(
     print_result(values, text, as_json=as_json)
 
 
-@evaluation_app.command()
-def compare(
-    first_run: RunPath,
-    second_run: RunPath,
+@evaluation_app.command("compare")
+def _compare(
+    first_run: _RunPath,
+    second_run: _RunPath,
     *,
-    protocol: Protocol = "strict",
-    seed: Seed = 0,
+    protocol: _Protocol = "strict",
+    seed: _Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Test whether one of two runs is better on the same items.
@@ -104,8 +104,8 @@ def compare(
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
-@evaluation_app.command()
-def verify(
+@evaluation_app.command("verify")
+def _verify(
     receipt: Annotated[
         Path, typer.Argument(help="JSON file, made by `fieldmark evaluate --receipt`.", show_default=False)
     ],

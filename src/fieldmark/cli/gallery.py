@@ -9,11 +9,11 @@ from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
 
 gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery.")
 
-GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
+_GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
 
 
-@gallery_app.command()
-def describe(gallery: GalleryFolder, *, as_json: Json = False) -> None:
+@gallery_app.command("describe")
+def _describe(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     """Show what a gallery holds and how it is searched.
 
     Counts items by medium, set, class and license, and shows the disk space.
@@ -24,9 +24,9 @@ def describe(gallery: GalleryFolder, *, as_json: Json = False) -> None:
     print_result(result.to_json(), result.to_text(), as_json=as_json)
 
 
-@gallery_app.command()
-def check(
-    gallery: GalleryFolder,
+@gallery_app.command("check")
+def _check(
+    gallery: _GalleryFolder,
     *,
     media: Annotated[
         bool, typer.Option("--media/--no-media", help="Also read every media file, to find missing and changed ones.")
@@ -48,8 +48,8 @@ def check(
         raise typer.Exit(1)
 
 
-@gallery_app.command()
-def compact(gallery: GalleryFolder, *, as_json: Json = False) -> None:
+@gallery_app.command("compact")
+def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     """Free the disk space of replaced and deleted items.
 
     Results of an exact search stay the same.

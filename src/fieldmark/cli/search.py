@@ -13,12 +13,12 @@ marks_app = typer.Typer(
     name="marks", help="Label items of a gallery yourself; list or undo your labels.", no_args_is_help=True
 )
 
-Names = list[str] | None
+_Names = list[str] | None
 
 
 def search(
     queries: Annotated[
-        Names,
+        _Names,
         typer.Argument(
             metavar="[QUERY]...",
             help="File of any medium, or quoted text. Several queries must show one species; they are combined.",
@@ -28,7 +28,7 @@ def search(
     *,
     gallery: GalleryPath,
     item_ids: Annotated[
-        Names, typer.Option("--item", metavar="ITEM_ID", help="Use this item of the gallery as a query. Repeatable.")
+        _Names, typer.Option("--item", metavar="ITEM_ID", help="Use this item of the gallery as a query. Repeatable.")
     ] = None,
     medium: Annotated[
         str | None,
@@ -40,26 +40,26 @@ def search(
         bool,
         typer.Option("--by-segment", help="Return segments, such as moments of a recording, instead of whole items."),
     ] = False,
-    class_names: Annotated[Names, typer.Option("--class", help="Only return hits of this class. Repeatable.")] = None,
-    set_names: Annotated[Names, typer.Option("--set", help="Only return hits of this set. Repeatable.")] = None,
+    class_names: Annotated[_Names, typer.Option("--class", help="Only return hits of this class. Repeatable.")] = None,
+    set_names: Annotated[_Names, typer.Option("--set", help="Only return hits of this set. Repeatable.")] = None,
     licenses: Annotated[
-        Names, typer.Option("--license", help="Only return hits under this license. Repeatable.")
+        _Names, typer.Option("--license", help="Only return hits under this license. Repeatable.")
     ] = None,
-    groups: Annotated[Names, typer.Option("--group", help="Only return hits of this group. Repeatable.")] = None,
+    groups: Annotated[_Names, typer.Option("--group", help="Only return hits of this group. Repeatable.")] = None,
     relevant: Annotated[
-        Names,
+        _Names,
         typer.Option(
             "--relevant", metavar="ITEM_ID", help="Item that you judged right; similar items move up. Repeatable."
         ),
     ] = None,
     irrelevant: Annotated[
-        Names,
+        _Names,
         typer.Option(
             "--irrelevant", metavar="ITEM_ID", help="Item that you judged wrong; similar items move down. Repeatable."
         ),
     ] = None,
     exports: Annotated[
-        Names,
+        _Names,
         typer.Option(
             "--export",
             metavar="FORMAT=FILE",
@@ -104,7 +104,7 @@ def search(
 
 
 @marks_app.command("save")
-def save(
+def _save(
     class_name: Annotated[str, typer.Argument(help="Class to assign.", show_default=False)],
     item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...", help="Items to label.", show_default=False)],
     *,
@@ -125,7 +125,7 @@ def save(
 
 
 @marks_app.command("list")
-def list_saved(*, gallery: GalleryPath, as_json: Json = False) -> None:
+def _list(*, gallery: GalleryPath, as_json: Json = False) -> None:
     """List your labels, including those you undid."""
     from fieldmark.gallery.labels import list_classes
 
@@ -135,7 +135,7 @@ def list_saved(*, gallery: GalleryPath, as_json: Json = False) -> None:
 
 
 @marks_app.command("undo")
-def undo(
+def _undo(
     number: Annotated[int, typer.Argument(help="Number of the label, as shown by `marks list`.", show_default=False)],
     *,
     gallery: GalleryPath,
@@ -151,7 +151,7 @@ def undo(
     print_result(undone.to_json(), undone.to_text(), as_json=as_json)
 
 
-def _chosen(names: Names) -> frozenset[str] | None:
+def _chosen(names: _Names) -> frozenset[str] | None:
     return frozenset(names) if names else None
 
 

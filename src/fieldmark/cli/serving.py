@@ -17,8 +17,8 @@ _TOKEN_VARIABLE = "FIELDMARK_TOKEN"  # noqa: S105 - the name of the variable, no
 _TOKEN = re.compile(r"[\w\-.~+/=]{16,512}", re.ASCII)
 
 
-@serving_app.command()
-def serve(
+@serving_app.command("serve")
+def _serve(
     *,
     gallery: GalleryPath,
     host: Annotated[
