@@ -14,7 +14,7 @@ from fieldmark import Medium, errors
 from fieldmark.api.errors import STATUS_OF
 from fieldmark.build import build_encoder, supported_media
 from fieldmark.config import DEFAULT_PRESET, load_config, preset_folder
-from fieldmark.datasets.checks.findings import SEVERITIES, ProblemKind
+from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS
 from fieldmark.types import MEDIA

@@ -8,7 +8,7 @@ from fieldmark._version import __version__
 if TYPE_CHECKING:
     from fieldmark.config import Config, load_config
     from fieldmark.data.manifest import read_manifest, write_manifest
-    from fieldmark.datasets.aviary.synthesis import synthesize
+    from fieldmark.datasets.aviary.synthesize import synthesize
     from fieldmark.datasets.check import check
     from fieldmark.errors import FieldmarkError
     from fieldmark.runtime import Runtime
@@ -60,7 +60,7 @@ __all__ = [
 
 _HOMES = {
     "config": ("Config", "load_config"),
-    "datasets.aviary.synthesis": ("synthesize",),
+    "datasets.aviary.synthesize": ("synthesize",),
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),
     "types": ("Embeddings", "Hit", "Item", "Medium", "Segment", "Split"),

@@ -1,4 +1,4 @@
-"""The page of findings, and the mended manifest beside it."""
+"""The page of findings, and the cleaned manifest."""
 
 import csv
 from html.parser import HTMLParser
@@ -67,12 +67,12 @@ def test_page_shows_items_of_each_split(toy_items, tmp_path):
 
 def test_write_clean_leaves_a_set_without_errors_and_tells_every_change(planted, tmp_path):
     report = check(planted)
-    mended = write_clean(report, tmp_path / "clean.csv")
+    cleaned = write_clean(report, tmp_path / "clean.csv")
     with (tmp_path / "clean.changes.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len(mended.changes) > 5
+    assert len(rows) == len(cleaned.changes) > 5
     assert all(row["detail"] and row["action"] in ("dropped", "moved") for row in rows)
-    assert len(read_manifest(tmp_path / "clean.csv")) == len(mended.items) < report.item_count
+    assert len(read_manifest(tmp_path / "clean.csv")) == len(cleaned.items) < report.item_count
     assert not check(tmp_path / "clean.csv").has_errors
 
 

@@ -46,9 +46,9 @@ def _import_pku(
 
     The media files themselves may be missing.
     """
-    from fieldmark.datasets.importing import import_lists
+    from fieldmark.datasets.importers.pku import import_pku
 
-    report = import_lists(source, out=out, media=media, taxonomy=taxonomy)
+    report = import_pku(source, out=out, media=media, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
@@ -66,9 +66,9 @@ def _import_folders(
 
     The content of a file gives its medium, and the name of its folder gives its class.
     """
-    from fieldmark.datasets.importing import import_folder
+    from fieldmark.datasets.importers.folders import import_folders
 
-    report = import_folder(source, out=out, taxonomy=taxonomy)
+    report = import_folders(source, out=out, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
@@ -102,9 +102,9 @@ def _import_csv(
 ) -> None:
     """Import a table, such as an export of iNaturalist, xeno-canto or Macaulay."""
     pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
-    from fieldmark.datasets.importing import import_csv
+    from fieldmark.datasets.importers.table import import_table
 
-    report = import_csv(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
+    report = import_table(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
@@ -138,8 +138,8 @@ def _check(
             write_page(found, report, title=manifest.name)
             reporter.say(f"{report}: wrote the findings")
         if clean is not None:
-            mended = write_clean(found, clean)
-            reporter.say(f"{clean}: {len(mended.items):,} items, {len(mended.changes):,} rows dropped or moved")
+            cleaned = write_clean(found, clean)
+            reporter.say(f"{clean}: {len(cleaned.items):,} items, {len(cleaned.changes):,} rows dropped or moved")
     print_result(found.to_json(), found.to_text(), as_json=as_json)
     if found.has_errors:
         raise typer.Exit(1)
@@ -165,9 +165,11 @@ def _split(
     Every class and medium is split in these shares. Items of one group always stay together. All items that are not
     chosen for validation or testing are for training.
     """
-    from fieldmark.datasets.splitting import split
+    from fieldmark.datasets.split import split_manifest
 
-    report = split(manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed)
+    report = split_manifest(
+        manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed
+    )
     print_result(report.to_json(), report.to_text(), as_json=as_json)
 
 
@@ -217,7 +219,7 @@ def _build(
 
     Each new item keeps the group of its source and records where in the source it comes from.
     """
-    from fieldmark.datasets.building import build_items
+    from fieldmark.datasets.build import build_items
 
     with TerminalReporter(quiet=quiet) as reporter:
         report = build_items(
@@ -256,7 +258,7 @@ def _synthesize(
 
     It holds drawn birds, short clips, synthesized songs, written descriptions, a manifest and a taxonomy.
     """
-    from fieldmark.datasets.aviary.synthesis import synthesize
+    from fieldmark.datasets.aviary.synthesize import synthesize
 
     with TerminalReporter(quiet=quiet) as reporter:
         manifest = synthesize(

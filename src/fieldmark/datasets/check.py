@@ -1,4 +1,4 @@
-"""The verb `data check`: decode everything, and say what is broken, repeated or leaking."""
+"""`fieldmark data check`: decode every item, and report what is broken, repeated or leaking between splits."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -7,24 +7,25 @@ from pathlib import Path
 
 from fieldmark.data.manifest import read_rows, write_manifest
 from fieldmark.data.table import write_csv
-from fieldmark.datasets.checks.findings import Problem, ProblemKind, Severity, count_items, count_lines, find_problems
+from fieldmark.datasets.checks.cleaning import CleanedItems, clean_items
 from fieldmark.datasets.checks.inspection import Inspection
-from fieldmark.datasets.checks.mending import Mended, mend
-from fieldmark.datasets.inspecting import inspect_items
+from fieldmark.datasets.checks.inspection_cache import inspect_items
+from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, find_problems
+from fieldmark.datasets.counts import count_items, format_counts
 from fieldmark.errors import first
 from fieldmark.io import replacing
 from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
 
-_MOST_ROUNDS = 5
+_MAX_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """What `data check` found.
+    """The result of a check.
 
     Args:
-        items: Of the rows that could be read.
-        inspections: What decoding showed of each of them.
+        items: The items of all valid rows.
+        inspections: The inspection of each item.
         counts: Items by medium and split.
     """
 
@@ -35,12 +36,12 @@ class CheckReport:
 
     @property
     def item_count(self) -> int:
-        """Rows of the manifest that could be read."""
+        """The number of valid rows in the manifest."""
         return len(self.items)
 
     @property
     def has_errors(self) -> bool:
-        """Whether anything found makes an item unusable or a result untrue."""
+        """Whether any problem makes an item unusable or a result wrong."""
         return any(problem.severity is Severity.ERROR for problem in self.problems)
 
     def to_json(self) -> dict[str, object]:
@@ -60,9 +61,9 @@ class CheckReport:
         }
 
     def to_text(self) -> str:
-        """The counts, then each kind of finding with its first few items."""
+        """Return the counts, then each kind of problem with its first few items."""
         lines = [f"{self.item_count:,} items"]
-        lines += count_lines(self.counts)
+        lines += format_counts(self.counts)
         found = Counter((problem.severity, problem.kind) for problem in self.problems)
         for (severity, kind), count in found.items():
             lines.append(f"{severity.value}: {kind.value}, {count:,}")
@@ -87,16 +88,16 @@ def check(
     cache: Path | None = None,
     reporter: Reporter | None = None,
 ) -> CheckReport:
-    """Decodes every item of a manifest from beginning to end and reports all findings at once.
+    """Decode every item of a manifest from beginning to end and report all problems at once.
 
     Args:
-        workers: Processes that decode; 1 decodes in this one. More are spawned, so the calling script must not do its
-            work on import.
-        cache: Folder where what was seen is kept by content, so that the next check decodes only what is new; None
-            keeps nothing.
+        workers: Processes that decode; 1 decodes in the current process. More are spawned, so the calling script must
+            not do its work on import.
+        cache: Folder that caches inspections by content, so that the next check decodes only new files; None disables
+            it.
 
     Raises:
-        ManifestError: The file is no manifest; bad rows of a good file are findings.
+        ManifestError: The file is not a manifest; invalid rows are reported as problems.
     """
     rows = read_rows(Path(manifest))
     reporter = reporter or SilentReporter()
@@ -112,20 +113,20 @@ def check(
     )
 
 
-def write_clean(report: CheckReport, out: Path) -> Mended:
-    """Writes a manifest without the faults found, and beside it a list of what was dropped or moved, and why.
+def write_clean(report: CheckReport, out: Path) -> CleanedItems:
+    """Write a cleaned manifest, and beside it a table of the rows that were dropped or moved, and why.
 
-    The list bears the name of the manifest with `.changes.csv` at its end.
+    The table has the name of the manifest with the suffix `.changes.csv`.
     """
-    mended = mend(report.items, report.problems)
-    for _ in range(_MOST_ROUNDS):  # a group that was moved may bring an item beside its like in another split
-        left = find_problems(mended.items, report.inspections)
+    cleaned = clean_items(report.items, report.problems)
+    for _ in range(_MAX_ROUNDS):  # moving a group may separate near duplicates
+        left = find_problems(cleaned.items, report.inspections)
         if not any(problem.severity is Severity.ERROR for problem in left):
             break
-        again = mend(mended.items, left)
-        mended = Mended(again.items, mended.changes + again.changes)
-    write_manifest(mended.items, out)
+        again = clean_items(cleaned.items, left)
+        cleaned = CleanedItems(again.items, cleaned.changes + again.changes)
+    write_manifest(cleaned.items, out)
     with replacing(out.with_suffix(".changes.csv")) as file:
-        rows = ([each.item_id, each.action, each.kind, each.detail] for each in mended.changes)
+        rows = ([each.item_id, each.action, each.kind, each.detail] for each in cleaned.changes)
         write_csv(file, names=["item_id", "action", "kind", "detail"], rows=rows)
-    return mended
+    return cleaned

@@ -1,4 +1,4 @@
-"""The verb `data describe`: what a data set holds, as a table, as JSON, and as a datasheet."""
+"""`fieldmark data describe`: summarize a data set as text, as JSON and as a datasheet."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,20 +8,20 @@ from statistics import median, quantiles
 
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import group_of
-from fieldmark.datasets.checks.findings import count_items, counted_splits
 from fieldmark.datasets.checks.inspection import Inspection
-from fieldmark.datasets.inspecting import inspect_items
+from fieldmark.datasets.checks.inspection_cache import inspect_items
+from fieldmark.datasets.counts import count_items, list_splits
 from fieldmark.io import write_text
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
 
 _UNKNOWN = "not stated"
 _SHOWN = 12
-_MOST_SOURCES = 40
+_MAX_SOURCES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """How some lengths are spread."""
+class Distribution:
+    """The distribution of some lengths."""
 
     count: int
     total: float
@@ -46,14 +46,14 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a manifest lists, counted.
+    """The summary of a manifest.
 
     Args:
         counts: Items by medium and split.
         class_counts: Items by class, medium and split.
-        group_counts: Different groups (recordings, pages, videos, files) by medium.
-        lengths: Seconds of sounds and videos, words of texts, of those items that could be decoded.
-        failure_count: Items that could not.
+        group_counts: Distinct groups (recordings, pages, videos, files) by medium.
+        lengths: Seconds of audio and video, words of texts; undecodable items are left out.
+        failure_count: Items that cannot be decoded.
     """
 
     manifest: Path
@@ -61,7 +61,7 @@ class Description:
     counts: Mapping[str, Mapping[str, int]]
     class_counts: Mapping[str, Mapping[str, Mapping[str, int]]]
     group_counts: Mapping[str, int]
-    lengths: Mapping[str, Spread]
+    lengths: Mapping[str, Distribution]
     licenses: Mapping[str, int]
     sources: Mapping[str, int]
     failure_count: int
@@ -85,46 +85,47 @@ class Description:
         }
 
     def to_text(self) -> str:
-        """A short table for a terminal."""
+        """Return a short table for a terminal."""
         lines = [f"{self.item_count:,} items of {len(self.class_counts):,} classes in {self.manifest}"]
-        lines += _columns(self._media_rows())
-        lines += ["", *_columns(self._class_rows(limit=_SHOWN))]
+        lines += _align_columns(self._media_rows())
+        lines += ["", *_align_columns(self._class_rows(limit=_SHOWN))]
         lines += [f"and {len(self.class_counts) - _SHOWN:,} more classes"] if len(self.class_counts) > _SHOWN else []
-        lines += ["", "licenses: " + _listed(self.licenses), "sources: " + _listed(self.sources)]
+        lines += ["", "licenses: " + _shorten(self.licenses), "sources: " + _shorten(self.sources)]
         lines += [f"{self.failure_count:,} items cannot be decoded; `fieldmark data check` lists them"] * bool(
             self.failure_count
         )
         return "\n".join(lines)
 
     def to_datasheet(self) -> str:
-        """A datasheet in Markdown; what only its maker can know is left to be filled in."""
+        """Return a datasheet in Markdown; what only its maker knows is left to fill in."""
         parts = [
             f"# Datasheet: {self.manifest.stem}",
             "## Motivation",
-            "_Why was the set made, by whom, and who paid for it?_",
+            "_Why was the data set created, by whom, and who funded it?_",
             "## Composition",
-            f"{self.item_count:,} items of {len(self.class_counts):,} classes. A group is what items share: one "
-            "recording, one page, one video, or else a file. Lengths are seconds of video and audio, words of text.",
-            _markdown(self._media_rows()),
+            f"{self.item_count:,} items of {len(self.class_counts):,} classes. Items of one origin form a "
+            "group: a recording, a page, a video, or else a file. Lengths are seconds of video and audio, or words of "
+            "text.",
+            _format_markdown(self._media_rows()),
             f"{self.failure_count:,} items cannot be decoded."
             if self.failure_count
             else "Every item can be decoded from beginning to end.",
             "### Classes",
-            _markdown(self._class_rows(limit=None)),
+            _format_markdown(self._class_rows(limit=None)),
             "## Collection",
-            "Where the items come from:",
-            _markdown([("source", "items"), *((name, f"{count:,}") for name, count in self.sources.items())]),
+            "Sources of the items:",
+            _format_markdown([("source", "items"), *((name, f"{count:,}") for name, count in self.sources.items())]),
             "## Licenses",
-            _markdown([("license", "items"), *((name, f"{count:,}") for name, count in self.licenses.items())]),
+            _format_markdown([("license", "items"), *((name, f"{count:,}") for name, count in self.licenses.items())]),
             "## Uses",
-            "_What is the set fit for, and what not?_",
+            "_What should the data set be used for, and what not?_",
             "## Maintenance",
-            "_Who answers questions, and how are errors mended?_",
+            "_Who answers questions, and how are errors corrected?_",
         ]
         return "\n\n".join(parts) + "\n"
 
     def _media_rows(self) -> list[tuple[str, ...]]:
-        splits = counted_splits(self.counts)
+        splits = list_splits(self.counts)
         rows = [("medium", *splits, "groups", "shortest", "median", "longest", "total")]
         for medium, counts in self.counts.items():
             spread = self.lengths.get(medium)
@@ -135,8 +136,8 @@ class Description:
         return rows
 
     def _class_rows(self, *, limit: int | None) -> list[tuple[str, ...]]:
-        """How many items of each class and medium stand in each split, in the order that the first row tells."""
-        splits = counted_splits(self.counts)
+        """Return the items of each class by medium and split; the header names the order of the splits."""
+        splits = list_splits(self.counts)
         rows = [(f"class ({' / '.join(splits)})", *self.counts)]
         for name, media in list(self.class_counts.items())[:limit]:
             cells = [
@@ -155,10 +156,10 @@ def describe(
     cache: Path | None = None,
     reporter: Reporter | None = None,
 ) -> Description:
-    """Counts what a manifest lists, and measures how long its items are.
+    """Count the items of a manifest and measure their lengths.
 
     Args:
-        cache: Folder where inspections are kept; after a check nothing is decoded again.
+        cache: Folder that caches inspections; after a check nothing is decoded again. None disables it.
 
     Raises:
         ManifestError: The manifest is not valid.
@@ -175,70 +176,70 @@ def describe(
         manifest=manifest,
         item_count=len(items),
         counts=count_items(items),
-        class_counts=_class_counts(items),
+        class_counts=_count_by_class(items),
         group_counts={
             medium.value: len({group_of(item) for item in items if item.medium is medium}) for medium in MEDIA
         },
-        lengths=_lengths(items, inspections),
-        licenses=_most_first(item.license or _UNKNOWN for item in items),
-        sources=_sources(items),
+        lengths=_measure_lengths(items, inspections),
+        licenses=_count_names(item.license or _UNKNOWN for item in items),
+        sources=_count_sources(items),
         failure_count=sum(inspection.failure is not None for inspection in inspections),
     )
 
 
 def write_datasheet(description: Description, out: Path) -> None:
-    """Writes the datasheet; the file appears whole or not at all."""
+    """Write the datasheet atomically."""
     write_text(out, description.to_datasheet())
 
 
-def _class_counts(items: Iterable[Item]) -> dict[str, dict[str, dict[str, int]]]:
+def _count_by_class(items: Iterable[Item]) -> dict[str, dict[str, dict[str, int]]]:
     by_class: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         by_class[item.class_name or _UNKNOWN].append(item)
     return {name: count_items(members) for name, members in sorted(by_class.items())}
 
 
-def _lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, Spread]:
+def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, Distribution]:
     lengths: defaultdict[Medium, list[float]] = defaultdict(list)
     for item, inspection in zip(items, inspections, strict=True):
         length = inspection.word_count if item.medium is Medium.TEXT else inspection.duration_seconds
         if length is not None:
             lengths[item.medium].append(float(length))
-    return {medium.value: _spread(lengths[medium]) for medium in MEDIA if lengths[medium]}
+    return {medium.value: _summarize(lengths[medium]) for medium in MEDIA if lengths[medium]}
 
 
-def _spread(values: Sequence[float]) -> Spread:
+def _summarize(values: Sequence[float]) -> Distribution:
     quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return Spread(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
+    return Distribution(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
 
 
-def _sources(items: Sequence[Item]) -> dict[str, int]:
-    """The works that items come from: as much of their addresses as leaves few enough of them to read."""
+def _count_sources(items: Sequence[Item]) -> dict[str, int]:
+    """Count items by the beginning of their source, short enough to leave at most 40 sources."""
     parts = [(item.source or _UNKNOWN).partition("://")[2] or item.source or _UNKNOWN for item in items]
     for depth in (3, 2, 1):
-        counts = _most_first("/".join(part.partition("@")[0].split("/")[:depth]) for part in parts)
-        if len(counts) <= _MOST_SOURCES:
+        counts = _count_names("/".join(part.partition("@")[0].split("/")[:depth]) for part in parts)
+        if len(counts) <= _MAX_SOURCES:
             break
     return counts
 
 
-def _most_first(names: Iterable[str]) -> dict[str, int]:
+def _count_names(names: Iterable[str]) -> dict[str, int]:
     return dict(Counter(names).most_common())
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _shorten(counts: Mapping[str, int]) -> str:
     shown = [f"{name} ({count:,})" for name, count in list(counts.items())[:_SHOWN]]
     return "; ".join(shown) + (f"; and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else "")
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def _align_columns(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return [
         "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
 
 
-def _markdown(rows: Sequence[tuple[str, ...]]) -> str:
+def _format_markdown(rows: Sequence[tuple[str, ...]]) -> str:
     cleaned = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in rows]
     lines = [f"| {' | '.join(row)} |" for row in cleaned]
     return "\n".join([lines[0], "|" + " --- |" * len(rows[0]), *lines[1:]])

@@ -12,12 +12,13 @@ import numpy as np
 import soundfile
 
 from fieldmark.datasets.check import CheckReport
-from fieldmark.datasets.checks.findings import Problem, ProblemKind, counted_splits
-from fieldmark.datasets.contact_sheet import draw_item
+from fieldmark.datasets.checks.problems import Problem, ProblemKind
+from fieldmark.datasets.counts import list_splits
 from fieldmark.errors import FieldmarkError
 from fieldmark.io import replacing
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.pictures import data_uri
+from fieldmark.reports.contact_sheet import draw_item
 from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, Medium, TextContent
 
 SHOWN_FINDINGS, SHOWN_ITEMS = 20, 4
@@ -89,7 +90,7 @@ def _page(report: CheckReport, title: str) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
     yield f"<style>{_STYLE}</style></head>\n<body><main><h1>Check of {name}</h1>\n"
     yield f"<p>{report.item_count:,} items. {html.escape(report.to_text().splitlines()[-1])}.</p>\n"
-    splits = counted_splits(report.counts)
+    splits = list_splits(report.counts)
     yield "<table><tr><th>medium</th>" + "".join(f"<th>{split}</th>" for split in splits) + "</tr>\n"
     for medium, counts in report.counts.items():
         yield f"<tr><td>{medium}</td>" + "".join(f"<td>{counts.get(split, 0):,}</td>" for split in splits) + "</tr>\n"

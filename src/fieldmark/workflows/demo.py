@@ -10,11 +10,11 @@ from PIL import Image
 
 from fieldmark.config import load_config
 from fieldmark.data.manifest import read_manifest
-from fieldmark.datasets.aviary.synthesis import synthesize
+from fieldmark.datasets.aviary.synthesize import synthesize
 from fieldmark.datasets.check import CheckReport, check
-from fieldmark.datasets.contact_sheet import Tile, draw_sheet
 from fieldmark.errors import DemoFolderError
 from fieldmark.evaluation.result import Evaluation
+from fieldmark.reports.contact_sheet import Tile, draw_sheet
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA, Hit, Item, Split
 from fieldmark.workflows.embed import embed

@@ -1,4 +1,4 @@
-"""Inspections of hostile files, and those kept between runs."""
+"""Inspections of hostile files."""
 
 import struct
 import tracemalloc
@@ -9,47 +9,10 @@ import pytest
 import soundfile
 from PIL import Image
 
-from fieldmark.datasets.checks.inspection import Inspection, InspectionStore, inspect_item
-from fieldmark.types import Failure, MediaLimits, Medium
+from fieldmark.datasets.checks.inspection import inspect_item
+from fieldmark.types import MediaLimits, Medium
 
 LIMITS = MediaLimits()
-
-
-@pytest.fixture
-def store(tmp_path):
-    return InspectionStore(tmp_path / "cache", limits=LIMITS)
-
-
-def test_store_gives_back_what_was_seen(store, make_item, tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 22_050), 22_050)
-    Image.effect_noise((40, 40), 90).save(tmp_path / "b.png")
-    (tmp_path / "c.txt").write_text("A gull over the sea.")
-    items = [
-        make_item(Medium.AUDIO, item_id="a.wav"),
-        make_item(item_id="b.png"),
-        make_item(Medium.TEXT, item_id="c.txt"),
-    ]
-    seen = [inspect_item(item, limits=LIMITS) for item in items]
-    store.put_many(seen)
-    kept = store.get_many([each.content_hash for each in seen])
-    for each in seen:
-        again = kept[each.content_hash]
-        assert (again.duration_seconds, again.peak, again.word_count, again.format_name) == (
-            each.duration_seconds,
-            each.peak,
-            each.word_count,
-            each.format_name,
-        )
-        assert again.fingerprint.kind is each.fingerprint.kind
-        assert np.array_equal(again.fingerprint.values, each.fingerprint.values)
-    assert seen[2].word_count == 5
-    assert InspectionStore(tmp_path / "cache", limits=MediaLimits(max_pixels=9)).get_many(list(kept)) == {}
-
-
-def test_store_keeps_no_failures(store):
-    failed = Inspection("x", content_hash="h", failure=Failure("x", "unreadable", "why"))
-    store.put_many([failed])
-    assert store.get_many(["h"]) == {}
 
 
 def test_a_bomb_of_a_picture_costs_no_memory(make_item, tmp_path):
@@ -90,10 +53,10 @@ def test_a_long_recording_takes_little_memory(make_item, tmp_path):
     assert most_bytes < 40_000_000
 
 
-def test_a_wav_that_is_cut_off_is_unreadable(make_item, tmp_path):
+def test_a_truncated_wav_is_unreadable(make_item, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 8_000)
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[: len(whole) // 2])
     inspection = inspect_item(make_item(Medium.AUDIO, item_id="a.wav"), limits=LIMITS)
     assert inspection.failure.kind == "unreadable"
-    assert "cut off: it says that it has 16,044 bytes" in inspection.failure.message
+    assert "truncated: it declares 16,044 bytes" in inspection.failure.message

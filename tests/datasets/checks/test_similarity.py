@@ -9,7 +9,6 @@ import soundfile
 import torch
 from PIL import Image, ImageDraw
 
-from fieldmark.datasets.checks.findings import ProblemKind, Severity, find_problems
 from fieldmark.datasets.checks.fingerprint import (
     SOUND_RATE_HZ,
     Fingerprint,
@@ -21,6 +20,7 @@ from fieldmark.datasets.checks.fingerprint import (
     text_fingerprint,
 )
 from fieldmark.datasets.checks.inspection import inspect_item
+from fieldmark.datasets.checks.problems import ProblemKind, Severity, find_problems
 from fieldmark.datasets.checks.similarity import find_similar
 from fieldmark.types import Item, MediaLimits, Medium, Split
 

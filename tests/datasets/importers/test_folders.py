@@ -7,8 +7,8 @@ from fieldmark.errors import ManifestError
 from fieldmark.types import Medium, Split
 
 
-def found(harvest) -> dict[str, tuple[str, str | None]]:
-    return {item.item_id: (item.medium.value, item.class_name) for item in harvest.items}
+def found(result) -> dict[str, tuple[str, str | None]]:
+    return {item.item_id: (item.medium.value, item.class_name) for item in result.items}
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,15 @@ def found(harvest) -> dict[str, tuple[str, str | None]]:
 def test_folders_names_classes_in_any_layout(files, expected, put, tmp_path):
     for file in files:
         put(f"data/{file}")
-    classes = found(import_folders(tmp_path / "data"))
+    classes = found(import_folders(tmp_path / "data", out=tmp_path / "m.csv"))
     assert {file: classes[file][1] for file in files} == dict(zip(files, expected, strict=True))
 
 
 def test_folders_read_splits_and_media_by_content(put, tmp_path):
     put("d/Train/Veery/a.jpg")
     put("d/TEST/Veery/a.ogg")
-    harvest = import_folders(tmp_path / "d")
-    assert {item.medium: item.split for item in harvest.items} == {
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv")
+    assert {item.medium: item.split for item in result.items} == {
         Medium.IMAGE: Split.TRAIN,
         Medium.AUDIO: Split.TEST,
     }
@@ -48,9 +48,9 @@ def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
     put("d/Veery/good.jpg")
     (tmp_path / "d/Veery/loop").symlink_to(tmp_path / "d")
     (tmp_path / "d/Veery/self").symlink_to("self")
-    harvest = import_folders(tmp_path / "d")
-    assert list(found(harvest)) == ["Veery/good.jpg"]
-    assert {each.item_id: each.kind for each in harvest.left} == {
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv")
+    assert list(found(result)) == ["Veery/good.jpg"]
+    assert {each.item_id: each.kind for each in result.left} == {
         "Veery/damaged.jpg": "unreadable",
         "Veery/empty.jpg": "empty",
         "Veery/loop": "repeated_folder",
@@ -63,14 +63,14 @@ def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
 def test_folders_says_what_it_decided(put, tmp_path):
     for file in ("d/birds/Veery/1/a.jpg", "d/birds/Wren/b.jpg", "d/birds/wren/c.jpg", "d/notes.txt"):
         put(file)
-    notes = " ".join(import_folders(tmp_path / "d").notes)
-    assert "'birds' holds all others" in notes
-    assert "1 of 4 files lie in no class's folder" in notes
-    assert "1 files lie in folders within their class's folder" in notes
-    assert "'wren' are of the class 'Wren'" in notes
+    notes = " ".join(import_folders(tmp_path / "d", out=tmp_path / "m.csv").notes)
+    assert "'birds' contains all others" in notes
+    assert "1 of 4 files are in no class folder" in notes
+    assert "1 files are in subfolders of their class folder" in notes
+    assert "'wren' are read as the class 'Wren'" in notes
 
 
 def test_folders_of_nothing(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ManifestError, match="Give a folder"):
-            import_folders(folder)
+            import_folders(folder, out=tmp_path / "m.csv")

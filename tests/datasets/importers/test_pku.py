@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.data.taxonomy import Taxon, Taxonomy
-from fieldmark.datasets.importers.harvest import count_shared_groups
+from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
 from fieldmark.datasets.importers.pku import import_pku
 from fieldmark.errors import ManifestError
 from fieldmark.types import Form, Medium, Split
@@ -28,8 +27,8 @@ def lists(put, tmp_path) -> Path:
 
 
 def test_pku_takes_an_item_of_each_line_and_one_of_the_frames_of_a_video(lists):
-    harvest = import_pku(lists)
-    assert Counter((item.medium, item.split) for item in harvest.items) == {
+    result = import_pku(lists, out=lists / "m.csv")
+    assert Counter((item.medium, item.split) for item in result.items) == {
         (Medium.IMAGE, Split.TRAIN): 2,
         (Medium.IMAGE, Split.TEST): 1,
         (Medium.TEXT, Split.TRAIN): 1,
@@ -39,38 +38,38 @@ def test_pku_takes_an_item_of_each_line_and_one_of_the_frames_of_a_video(lists):
         (Medium.AUDIO, Split.TRAIN): 2,
         (Medium.AUDIO, Split.TEST): 2,
     }
-    assert harvest.left == ()
-    video = next(item for item in harvest.items if item.medium is Medium.VIDEO)
+    assert result.left == ()
+    video = next(item for item in result.items if item.medium is Medium.VIDEO)
     assert (video.item_id, video.path.name, video.form) == ("video/Tern/x-_y", "x-_y_*.jpg", Form.FRAMES)
     assert dict(video.extra)["frame_count"] == "3"
-    sound = next(item for item in harvest.items if item.medium is Medium.AUDIO)
+    sound = next(item for item in result.items if item.medium is Medium.AUDIO)
     assert (sound.class_name, sound.form) == ("Gray_Gull", Form.SPECTROGRAM)
-    assert any("'Gray_Gull'; audio has it as 'Grey_Gull'" in note for note in harvest.notes)
+    assert any("'Gray_Gull'; audio has it as 'Grey_Gull'" in note for note in result.notes)
 
 
 def test_pku_clips_of_one_recording_share_a_group(lists):
-    harvest = import_pku(lists)
-    groups = [item.group for item in harvest.items if item.medium is Medium.AUDIO]
+    result = import_pku(lists, out=lists / "m.csv")
+    groups = [item.group for item in result.items if item.medium is Medium.AUDIO]
     assert groups[0] == groups[2] != groups[1]
-    shared = {each.medium: (each.sharing, each.total) for each in count_shared_groups(harvest.items)}
-    assert shared[Medium.AUDIO] == (1, 2)
-    assert shared[Medium.IMAGE] == (0, 1)
+    shared = result.to_json()["sharing_group_with_train"]
+    assert (shared["audio"], shared["image"]) == (1, 0)
+    assert "warning: 1 of the 2 test items of audio share their group" in result.to_text()
 
 
 def test_pku_names_come_from_labels_and_a_taxonomy(lists):
-    taxonomy = Taxonomy((Taxon("Larus_canus", synonyms=("Gray Gull",)),))
-    harvest = import_pku(lists, taxonomy=taxonomy)
-    assert {item.class_name for item in harvest.items} == {"Larus_canus", "Tern"}
-    assert any("Gray_Gull -> Larus_canus" in note for note in harvest.notes)
-    assert any("not in the taxonomy and keep their names: Tern" in note for note in harvest.notes)
+    write_taxonomy(Taxonomy((Taxon("Larus_canus", synonyms=("Gray Gull",)),)), lists / "taxonomy.csv")
+    result = import_pku(lists, out=lists / "m.csv", taxonomy=lists / "taxonomy.csv")
+    assert {item.class_name for item in result.items} == {"Larus_canus", "Tern"}
+    assert any("Gray_Gull -> Larus_canus" in note for note in result.notes)
+    assert any("not in the taxonomy and keep their names: Tern" in note for note in result.notes)
 
 
 def test_pku_reports_missing_lists_and_takes_nothing_of_them(lists, put):
     (lists / "list/video/test.txt").unlink()
     put("list/video/testlabel.txt", "38\n38\n")
     (lists / "list/text/train.txt").unlink()
-    harvest = import_pku(lists)
-    missing = {each.item_id: each.message for each in harvest.left if each.kind == "missing_list"}
+    result = import_pku(lists, out=lists / "m.csv")
+    missing = {each.item_id: each.message for each in result.left if each.kind == "missing_list"}
     assert missing.keys() == {"video/test.txt", "text/train.txt"}
     assert "testlabel.txt has 2 labels, but no paths" in missing["video/test.txt"]
 
@@ -93,38 +92,41 @@ def test_pku_reports_missing_lists_and_takes_nothing_of_them(lists, put):
     ],
 )
 def test_pku_leaves_a_bad_line_with_its_reason(lists, line, kind):
-    before = import_pku(lists)
+    before = import_pku(lists, out=lists / "m.csv")
     with (lists / "list/image/train.txt").open("a") as file:
         file.write(f"\n{line}\n")
-    harvest = import_pku(lists)
-    [left] = harvest.left
+    result = import_pku(lists, out=lists / "m.csv")
+    [left] = result.left
     assert (left.kind, left.item_id) == (kind, "image/train.txt line 4")
-    assert harvest.items == before.items
+    assert result.items == before.items
 
 
 def test_pku_leaves_a_video_with_several_labels_or_in_both_lists(lists, put):
     put("list/video/test.txt", "video/m_00001.jpg 0\nvideo/m_00002.jpg 1\nvideo/Tern/x-_y_00099.jpg 1\n")
-    harvest = import_pku(lists)
-    assert Counter(each.kind for each in harvest.left) == {"label_mismatch": 2, "listed_twice": 1}
+    result = import_pku(lists, out=lists / "m.csv")
+    assert Counter(each.kind for each in result.left) == {"label_mismatch": 2, "listed_twice": 1}
 
 
 def test_pku_with_the_media_at_hand_leaves_what_is_not_there(lists, put):
     put("image/001.Gray_Gull/a.jpg")
-    harvest = import_pku(lists)
-    assert [each.kind for each in harvest.left] == ["missing_file", "missing_file"]
-    assert [item.path.name for item in harvest.items if item.medium is Medium.IMAGE] == ["a.jpg"]
-    assert sum("not looked at" in note for note in harvest.notes) == 3
+    result = import_pku(lists, out=lists / "m.csv")
+    assert [each.kind for each in result.left] == ["missing_file", "missing_file"]
+    assert [item.path.name for item in result.items if item.medium is Medium.IMAGE] == ["a.jpg"]
+    assert sum("were not checked" in note for note in result.notes) == 3
 
 
 def test_pku_notes_labels_that_disagree(lists, put):
     put("list/image/testlabel.txt", "1\n")
-    assert any("image/testlabel.txt has 1 labels" in note and "1 differ" in note for note in import_pku(lists).notes)
+    assert any(
+        "image/testlabel.txt has 1 labels" in note and "1 differ" in note
+        for note in import_pku(lists, out=lists / "m.csv").notes
+    )
 
 
 def test_pku_of_a_folder_without_lists(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ManifestError, match="Give the folder that holds"):
-            import_pku(folder)
+        with pytest.raises(ManifestError, match="Give the folder that contains"):
+            import_pku(folder, out=tmp_path / "m.csv")
 
 
 @pytest.mark.shared
@@ -136,14 +138,13 @@ def test_pku_of_a_folder_without_lists(tmp_path):
         ("safgcmhn", 5_792, 15_994, {"missing_list": 2}),
     ],
 )
-def test_pku_counts_of_the_lists_in_the_wild(shared_folder, variant, images, train, left):
-    harvest = import_pku(shared_folder / "data/fgxmedia_lists" / variant)
-    counts = Counter((item.medium, item.split) for item in harvest.items)
+def test_pku_counts_of_the_lists_in_the_wild(shared_folder, tmp_path, variant, images, train, left):
+    result = import_pku(shared_folder / "data/fgxmedia_lists" / variant, out=tmp_path / "m.csv")
+    counts = Counter((item.medium, item.split) for item in result.items)
     assert counts[Medium.IMAGE, Split.TEST] == images
     assert counts[Medium.TEXT, Split.TEST] == 4_000
     assert counts[Medium.AUDIO, Split.TEST] == 6_000
     assert sum(count for (_, split), count in counts.items() if split is Split.TRAIN) == train
-    assert Counter(each.kind for each in harvest.left) == left
-    assert len({item.class_name for item in harvest.items}) == 200
-    shared = {each.medium: each.sharing for each in count_shared_groups(harvest.items)}
-    assert shared[Medium.AUDIO] == (1_957 if train else 0)
+    assert Counter(each.kind for each in result.left) == left
+    assert len({item.class_name for item in result.items}) == 200
+    assert result.to_json()["sharing_group_with_train"]["audio"] == (1_957 if train else 0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldmark.data.taxonomy import Taxon, Taxonomy
+from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
 from fieldmark.datasets.importers.table import import_table
 from fieldmark.errors import ManifestError
 from fieldmark.types import Medium, Split
@@ -15,11 +15,13 @@ def test_table_of_inaturalist(put, tmp_path):
         "id,image_url,scientificName,license,file\n1,https://x.org/1.jpg,Larus canus,CC0,1.jpg\n"
         "2,https://x.org/2.jpg,Larus canus,CC0,https://x.org/2.jpg\n3,,Larus canus,,gone.jpg\n",
     )
-    harvest = import_table(table, columns={"class_name": "scientificName", "path": "file", "item_id": "id"})
-    [item] = harvest.items
+    result = import_table(
+        table, out=tmp_path / "m.csv", columns={"class_name": "scientificName", "path": "file", "item_id": "id"}
+    )
+    [item] = result.items
     assert (item.item_id, item.class_name, item.medium, item.license) == ("1", "Larus canus", Medium.IMAGE, "CC0")
     assert dict(item.extra) == {"image_url": "https://x.org/1.jpg"}
-    assert [(each.item_id, each.kind) for each in harvest.left] == [
+    assert [(each.item_id, each.kind) for each in result.left] == [
         ("line 3", "web_address"),
         ("line 4", "missing_file"),
     ]
@@ -29,35 +31,38 @@ def test_table_of_inaturalist(put, tmp_path):
 def test_table_of_xeno_canto_joins_columns(put, tmp_path):
     put("audio/XC77.ogg")
     table = put("xc.csv", "id;gen;sp;lic\n77;Larus;canus;CC-BY\n78;Larus;canus;CC-BY\n")
-    harvest = import_table(
+    result = import_table(
         table,
+        out=tmp_path / "m.csv",
         columns={"class_name": "{gen} {sp}", "path": "audio/XC{id}.*", "license": "lic"},
         values={"medium": "Sound"},
     )
-    [item] = harvest.items
+    [item] = result.items
     assert (item.class_name, item.medium, item.path) == ("Larus canus", Medium.AUDIO, tmp_path / "audio/XC77.ogg")
-    assert [each.kind for each in harvest.left] == ["missing_file"]
+    assert [each.kind for each in result.left] == ["missing_file"]
 
 
-def test_table_of_macaulay_reads_media_in_its_words(put):
+def test_table_of_macaulay_reads_media_in_its_words(put, tmp_path):
     put("media/ML1.jpg")
     put("media/ML2.ogg")
     table = put(
         "ml.tsv", "ML Catalog Number\tFormat\tCommon Name\n1\tPhoto\tMew Gull\n2\tAudio\tMew Gull\n3\tAudio\tX\n"
     )
-    harvest = import_table(
+    write_taxonomy(Taxonomy((Taxon("Common_Gull", synonyms=("Mew Gull",)),)), tmp_path / "taxonomy.csv")
+    result = import_table(
         table,
+        out=tmp_path / "m.csv",
         columns={"medium": "Format", "class_name": "Common Name", "path": "ML{ML Catalog Number}.*"},
         media=table.parent / "media",
-        taxonomy=Taxonomy((Taxon("Common_Gull", synonyms=("Mew Gull",)),)),
+        taxonomy=tmp_path / "taxonomy.csv",
     )
-    assert [(item.medium, item.class_name) for item in harvest.items] == [
+    assert [(item.medium, item.class_name) for item in result.items] == [
         (Medium.IMAGE, "Common_Gull"),
         (Medium.AUDIO, "Common_Gull"),
     ]
 
 
-def test_table_leaves_bad_rows_with_their_reason(put):
+def test_table_leaves_bad_rows_with_their_reason(put, tmp_path):
     put("a.jpg")
     put("b.jpg")
     table = put(
@@ -65,9 +70,9 @@ def test_table_leaves_bad_rows_with_their_reason(put):
         "item_id,path,split\n1,a.jpg,Training\n1,b.jpg,test\n2,../../etc/passwd,test\n3,/etc/passwd,test\n4,b.jpg\n"
         "5,b.jpg,spring\n6,,test\n",
     )
-    harvest = import_table(table)
-    assert [(item.item_id, item.split) for item in harvest.items] == [("1", Split.TRAIN)]
-    assert [each.kind for each in harvest.left] == [
+    result = import_table(table, out=tmp_path / "m.csv")
+    assert [(item.item_id, item.split) for item in result.items] == [("1", Split.TRAIN)]
+    assert [each.kind for each in result.left] == [
         "repeated_id",
         "outside_root",
         "outside_root",
@@ -80,8 +85,8 @@ def test_table_leaves_bad_rows_with_their_reason(put):
 def test_table_takes_texts_and_absolute_paths_under_the_folder(put, tmp_path):
     put("a.jpg")
     table = put("t.csv", f"what,where,who\nA gull.,,Gull\n,{tmp_path}/a.jpg,Gull\n")
-    harvest = import_table(table, columns={"text": "what", "path": "where", "class_name": "who"})
-    assert [item.medium for item in harvest.items] == [Medium.TEXT, Medium.IMAGE]
+    result = import_table(table, out=tmp_path / "m.csv", columns={"text": "what", "path": "where", "class_name": "who"})
+    assert [item.medium for item in result.items] == [Medium.TEXT, Medium.IMAGE]
 
 
 @pytest.mark.parametrize(
@@ -92,22 +97,22 @@ def test_table_takes_texts_and_absolute_paths_under_the_folder(put, tmp_path):
         ({"path": "{id}/{nowhere}.jpg"}, "names no column"),
     ],
 )
-def test_table_refuses_a_mapping_of_what_is_not_there(columns, message, put):
+def test_table_refuses_a_mapping_of_what_is_not_there(columns, message, put, tmp_path):
     with pytest.raises(ManifestError, match=message):
-        import_table(put("t.csv", "id,path,scientific_name\n"), columns=columns)
+        import_table(put("t.csv", "id,path,scientific_name\n"), out=tmp_path / "m.csv", columns=columns)
 
 
 def test_table_that_is_none(tmp_path):
     with pytest.raises(ManifestError, match="there is no such file"):
-        import_table(tmp_path / "nowhere.csv")
+        import_table(tmp_path / "nowhere.csv", out=tmp_path / "m.csv")
 
 
-def test_table_says_what_it_does_not_tell(put):
+def test_table_says_what_it_does_not_tell(put, tmp_path):
     put("a.jpg")
     put("b.jpg")
     table = put("t.csv", "file,name\na.jpg,Veery\nb.jpg,\n")
-    harvest = import_table(table, columns={"path": "file", "class_name": "name"})
-    assert "1 of 2 items have no class." in harvest.notes
-    harvest = import_table(table)
-    assert not harvest.items
-    assert any("No column says where the items are" in note for note in harvest.notes)
+    result = import_table(table, out=tmp_path / "m.csv", columns={"path": "file", "class_name": "name"})
+    assert "1 of 2 items have no class." in result.notes
+    result = import_table(table, out=tmp_path / "m.csv")
+    assert not result.items
+    assert any("No column gives the paths of the items" in note for note in result.notes)

@@ -1,4 +1,4 @@
-"""Folders of files to items: the medium by content, class and split by the names of the folders."""
+"""Import a folder of files: the medium by content, class and split by the names of the folders."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldmark.data.manifest import list_folder
-from fieldmark.data.taxonomy import Taxonomy, name_key
-from fieldmark.datasets.importers.harvest import Harvest, settle_classes
+from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError
 from fieldmark.types import Failure, Item, Medium, Split
 
@@ -17,7 +17,7 @@ MEDIUM_WORDS: dict[str, Medium] = {
     **dict.fromkeys(("video", "videos", "clip", "clips", "movie", "movies", "movingimage"), Medium.VIDEO),
     **dict.fromkeys(("audio", "sound", "sounds", "recording", "recordings", "song", "songs"), Medium.AUDIO),
 }
-"""What people call the media, as `name_key` gives it."""
+"""Names that people give to media, in the form of `name_key`."""
 SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), Split.TRAIN),
     **dict.fromkeys(("validation", "val", "valid", "dev"), Split.VALIDATION),
@@ -30,33 +30,37 @@ _NOT_PROSE = {
 _Parts = tuple[str, ...]
 
 
-def import_folders(source: Path, *, taxonomy: Taxonomy | None = None) -> Harvest:
-    """The items of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
+def import_folders(source: Path, *, out: Path, taxonomy: Path | None = None) -> ImportResult:
+    """Write a manifest of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
 
-    A folder whose name is that of a medium or of a split, in any letter case, says so of all under it. Of the folders
-    that are left on a file's way, those that all files share are passed over, and the first of the others is its
-    class. The medium itself is what the content says.
+    A folder named like a medium or a split, in any letter case, applies to all files under it. Of the remaining
+    folders on the path of a file, those shared by all files are skipped, and the first of the others is its class.
+    The medium is detected by content.
+
+    Args:
+        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
 
     Raises:
-        ManifestError: It is no folder, or holds no file.
+        ManifestError: The source is not a folder or is empty, or the taxonomy is not valid.
     """
+    known = read_taxonomy(taxonomy) if taxonomy else None
     found, failures = list_folder(source) if source.is_dir() else ([], [])
     if not found and not failures:
-        met = "it holds no file" if source.is_dir() else "it is no folder"
+        met = "it contains no file" if source.is_dir() else "it is not a folder"
         raise ManifestError(
             f"'{source}' cannot be imported: {met}. Give a folder of media files.", kind="import_source"
         )
     left, notes = list(failures), list[str]()
     items = [item for item in found if _is_medium_file(item, left)]
-    ways = {item.item_id: _way(item) for item in items}
-    class_parts = _class_parts(list(ways.values()), notes)
+    paths = {item.item_id: _class_path(item) for item in items}
+    class_parts = _class_parts(list(paths.values()), notes)
     spelling = _spelling(class_parts.values(), notes)
-    for place, item in enumerate(items):
-        parts = class_parts[ways[item.item_id]]
+    for index, item in enumerate(items):
+        parts = class_parts[paths[item.item_id]]
         class_name = spelling[name_key(parts[0])] if parts else None
-        items[place] = replace(item, class_name=class_name, split=_split(item))
-    _note_depths(items, [class_parts[ways[item.item_id]] for item in items], notes)
-    return Harvest(settle_classes(items, taxonomy, notes), tuple(left), tuple(notes))
+        items[index] = replace(item, class_name=class_name, split=_split(item))
+    _note_depths(items, [class_parts[paths[item.item_id]] for item in items], notes)
+    return write_result(items, left, notes, taxonomy=known, out=out)
 
 
 def _folders(item: Item) -> _Parts:
@@ -64,53 +68,51 @@ def _folders(item: Item) -> _Parts:
 
 
 def _is_medium_file(item: Item, left: list[Failure]) -> bool:
-    """Whether a file is what its place promises; else it is left, and why is said."""
+    """Tell whether a file holds what its name and folder say; otherwise record why it is left out."""
     suffix = PurePosixPath(item.item_id).suffix.lower()
     promised = [MEDIUM_WORDS[name_key(part)] for part in _folders(item) if name_key(part) in MEDIUM_WORDS]
     if item.medium is Medium.TEXT and suffix in _NOT_PROSE:
-        left.append(Failure(item.item_id, "not_prose", f"A '{suffix}' file is a table or a page, not a description."))
+        left.append(Failure(item.item_id, "not_prose", f"A '{suffix}' file is a table or markup, not a description."))
     elif promised and promised[-1] is not item.medium:
-        message = (
-            f"The file holds {item.medium}, but lies in a folder of {promised[-1]}. Move it, or rename the folder."
-        )
+        message = f"The file holds {item.medium} but is in a folder of {promised[-1]}. Move it or rename the folder."
         left.append(Failure(item.item_id, "medium_mismatch", message))
     else:
         return True
     return False
 
 
-def _way(item: Item) -> _Parts:
-    """The folders on the way to a file that name neither a medium nor a split."""
+def _class_path(item: Item) -> _Parts:
+    """Return the folders on the path of a file that name neither a medium nor a split."""
     return tuple(
         part for part in _folders(item) if name_key(part) not in MEDIUM_WORDS and name_key(part) not in SPLIT_WORDS
     )
 
 
-def _class_parts(ways: Sequence[_Parts], notes: list[str]) -> dict[_Parts, _Parts]:
-    """Each way without the folders that all files in folders share; one folder alone is a class."""
-    distinct = set(ways)
+def _class_parts(paths: Sequence[_Parts], notes: list[str]) -> dict[_Parts, _Parts]:
+    """Map each path to its part below the folders that all files share; a single folder is a class."""
+    distinct = set(paths)
     deep = sorted(distinct - {()})
-    # Between the first and the last in order, all others share what these two do.
+    # In sorted order, every path shares what the first and the last share.
     pairs = enumerate(zip(deep[0], deep[-1], strict=False)) if len(deep) > 1 else iter(())
-    shared = next((place for place, (one, other) in pairs if one != other), None)
-    if shared is None:  # all lie on one way, some farther down
-        shared = max(0, min((len(way) for way in deep), default=0) - 1)
+    shared = next((depth for depth, (one, other) in pairs if one != other), None)
+    if shared is None:  # all are on one path, some deeper
+        shared = max(0, min((len(path) for path in deep), default=0) - 1)
     if shared:
-        notes.append(f"The folder '{'/'.join(deep[0][:shared])}' holds all others and names no class.")
-    return {way: way[shared:] for way in distinct}
+        notes.append(f"The folder '{'/'.join(deep[0][:shared])}' contains all others and is not taken as a class.")
+    return {path: path[shared:] for path in distinct}
 
 
-def _spelling(ways: Iterable[_Parts], notes: list[str]) -> dict[str, str]:
-    """How the name of each class is written: as most of its folders write it."""
+def _spelling(paths: Iterable[_Parts], notes: list[str]) -> dict[str, str]:
+    """Choose the spelling of each class name that most of its folders use."""
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for way in ways:
-        if way:
-            spellings[name_key(way[0])][way[0]] += 1
+    for path in paths:
+        if path:
+            spellings[name_key(path[0])][path[0]] += 1
     chosen = {key: min(counts, key=lambda name: (-counts[name], name)) for key, counts in spellings.items()}
     for key, counts in sorted(spellings.items()):
         if len(counts) > 1:
             others = ", ".join(f"'{name}'" for name in sorted(counts) if name != chosen[key])
-            notes.append(f"The folders {others} are of the class '{chosen[key]}', spelled otherwise.")
+            notes.append(f"The folders {others} are read as the class '{chosen[key]}'.")
     return chosen
 
 
@@ -120,10 +122,10 @@ def _split(item: Item) -> Split | None:
 
 
 def _note_depths(items: Sequence[Item], parts: Sequence[_Parts], notes: list[str]) -> None:
-    """Says how many files have no class, and how many lie deeper than its folder."""
+    """Note how many files have no class, and how many are in subfolders of a class."""
     unlabelled = sum(item.class_name is None for item in items)
     deeper = sum(len(part) > 1 for part in parts)
     if unlabelled:
-        notes.append(f"{unlabelled:,} of {len(items):,} files lie in no class's folder and have no class.")
+        notes.append(f"{unlabelled:,} of {len(items):,} files are in no class folder and have no class.")
     if deeper:
-        notes.append(f"{deeper:,} files lie in folders within their class's folder; those say nothing of the class.")
+        notes.append(f"{deeper:,} files are in subfolders of their class folder; the subfolders are ignored.")

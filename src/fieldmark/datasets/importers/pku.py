@@ -1,4 +1,4 @@
-"""The list files of PKU FG-XMedia, as they are found in the wild, to items."""
+"""Import the list files of PKU FG-XMedia in the variants found in public repositories."""
 
 import re
 from collections import Counter, defaultdict
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from fieldmark.data.taxonomy import Taxonomy, name_key
-from fieldmark.datasets.importers.harvest import FolderView, Harvest, leaves_root, settle_classes
+from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
+from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import unreadable
 from fieldmark.media.frames import MARK, split_number
 from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
 
-CLASS_COUNT = 200
-"""Labels run from 0 to one less: those of CUB-200-2011."""
+_CLASS_COUNT = 200  # those of CUB-200-2011; labels run from 0 to 199
 
 _SPLITS = (Split.TRAIN, Split.TEST)
 _PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}
@@ -26,13 +26,13 @@ _LONGEST_LINE = 4_096
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One line of a list: a path and the label it was given.
+    """One line of a list: a path and its label.
 
     Args:
-        place: The list and the number of the line.
+        location: The list and the number of the line.
     """
 
-    place: str
+    location: str
     medium: Medium
     split: Split
     path: str
@@ -40,14 +40,14 @@ class _Line:
 
     @property
     def folder(self) -> str | None:
-        """The name of its class's folder, without a number; None where it lies in none."""
+        """The name of the class folder without its number; None if the file is in none."""
         name = self._folder
         numbered = _NUMBERED.fullmatch(name) if name else None
         return numbered[2] if numbered else name
 
     @property
     def class_number(self) -> int | None:
-        """The number before the name of its folder, from 1; None where there is none."""
+        """The number before the name of the class folder, from 1; None if there is none."""
         numbered = _NUMBERED.fullmatch(self._folder or "")
         return int(numbered[1]) if numbered else None
 
@@ -56,26 +56,28 @@ class _Line:
         parts = PurePosixPath(self.path).parts
         return parts[-2] if len(parts) >= 3 else None
 
-    def left(self, kind: str, reason: str) -> Failure:
-        """The record that this line was not taken."""
-        return Failure(self.place, kind, f"'{self.path}': {reason}")
+    def leave_out(self, kind: str, reason: str) -> Failure:
+        """Return the record that this line was left out."""
+        return Failure(self.location, kind, f"'{self.path}': {reason}")
 
 
-def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | None = None) -> Harvest:
-    """The items of a copy of the lists, with the media or without.
+def import_pku(source: Path, *, out: Path, media: Path | None = None, taxonomy: Path | None = None) -> ImportResult:
+    """Write a manifest of a copy of the lists, with or without the media.
 
-    A label is the class number of CUB-200-2011 less one, and decides; a folder's name is only asked for the name of
-    a class, first that of a numbered folder. Frames of one video make one item; sound listed as pictures is marked as
-    spectrograms. Clips of one recording, by the number their names begin with, share a group.
+    The class of an item is its label, the class number of CUB-200-2011 minus one; folders only provide the name of the
+    class, numbered folders first. The frames of a video become one item; audio listed as pictures is marked as
+    spectrograms. Clips of one recording, which share the number at the start of their names, share a group.
 
     Args:
-        source: The folder that holds `list/`, or that folder itself.
-        media: What paths in the lists are relative to; None takes `source`. Of a medium of which no file is there
-            the items are taken nevertheless; where some are there, those that are not are left.
+        source: The folder that contains `list/`, or that folder itself.
+        media: The folder that paths in the lists are relative to; None takes `source`. If some files of a medium are
+            present, the missing ones are left out; if none are, all its items are taken.
+        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
 
     Raises:
-        ManifestError: There is no list.
+        ManifestError: There is no list, or the taxonomy is not valid.
     """
+    known = read_taxonomy(taxonomy) if taxonomy else None
     folder = _list_folder(source)
     left: list[Failure] = []
     notes: list[str] = []
@@ -85,27 +87,27 @@ def import_pku(source: Path, *, media: Path | None = None, taxonomy: Taxonomy | 
             lines += _read_list(folder, medium, split, left)
         notes += _compare_labels(folder, medium, [line for line in lines if line.medium is medium])
     if not lines and not any(folder.rglob("*.txt")):
-        raise _no_lists(source, met="it holds no list")
-    lines = list(_plausible(lines, left))
+        raise _no_lists(source, met="it contains no list")
+    lines = list(_keep_plausible(lines, left))
     names = _class_names(lines, notes)
-    lines = list(_consistent(lines, names, left))
-    view = FolderView(media or (folder.parent if folder.name == "list" else folder))
-    lines = list(_present(lines, view, left, notes))
-    items = [item for group in _videos_together(lines) for item in _item(group, names, view.root, left)]
-    return Harvest(settle_classes(_unrepeated(items, left), taxonomy, notes), tuple(left), tuple(notes))
+    lines = list(_keep_consistent(lines, names, left))
+    files = FolderListing(media or (folder.parent if folder.name == "list" else folder))
+    lines = list(_keep_present(lines, files, left, notes))
+    items = [item for group in _group_by_item(lines) for item in _item(group, names, files.root, left)]
+    return write_result(list(_drop_repeated(items, left)), left, notes, taxonomy=known, out=out)
 
 
 def _list_folder(source: Path) -> Path:
     for folder in (source / "list", source):
         if any((folder / medium).is_dir() for medium in MEDIA):
             return folder
-    met = "it holds no folder 'image', 'text', 'video' or 'audio' of lists" if source.is_dir() else "it is no folder"
+    met = "it has no folder 'image', 'text', 'video' or 'audio'" if source.is_dir() else "it is not a folder"
     raise _no_lists(source, met=met)
 
 
 def _no_lists(source: Path, *, met: str) -> ManifestError:
     return ManifestError(
-        f"'{source}' cannot be imported: {met}. Give the folder that holds 'list/image/test.txt' and its like.",
+        f"'{source}' cannot be imported: {met}. Give the folder that contains 'list/image/test.txt'.",
         kind="import_source",
     )
 
@@ -114,26 +116,30 @@ def _no_lists(source: Path, *, met: str) -> ManifestError:
 
 
 def _read_list(folder: Path, medium: Medium, split: Split, left: list[Failure]) -> list[_Line]:
-    """The lines of one list that hold a path and a label."""
+    """Read the lines of one list that consist of a path and a label."""
     name = f"{medium}/{split}.txt"
     file = folder / name
     if not file.is_file():
         labels = _read_labels(folder, medium) if split is Split.TEST else []
         hint = f"; testlabel.txt has {len(labels):,} labels, but no paths" if labels else ""
-        left.append(Failure(name, "missing_list", f"There is no list '{name}'{hint}. Nothing of it is taken."))
+        left.append(Failure(name, "missing_list", f"There is no list '{name}'{hint}."))
         return []
     lines = []
     for number, text in enumerate(_texts(file), start=1):
         if not text.strip():
             continue
-        place = f"{name} line {number}"
+        location = f"{name} line {number}"
         path, _, label = text.strip().rpartition(" ")
         if len(text) > _LONGEST_LINE:
-            left.append(Failure(place, "bad_line", f"The line has {len(text):,} characters; it is no path and label."))
+            left.append(
+                Failure(location, "bad_line", f"The line has {len(text):,} characters; a path and a label are shorter.")
+            )
         elif not path or not re.fullmatch(r"-?\d{1,9}", label):
-            left.append(Failure(place, "bad_line", f"'{text.strip()}' has no label; give a path, a space, a number."))
+            left.append(
+                Failure(location, "bad_line", f"'{text.strip()}' has no label; give a path, a space and a number.")
+            )
         else:
-            lines.append(_Line(place, medium, split, path.strip(), int(label)))
+            lines.append(_Line(location, medium, split, path.strip(), int(label)))
     return lines
 
 
@@ -152,7 +158,7 @@ def _read_labels(folder: Path, medium: Medium) -> list[str]:
 
 
 def _compare_labels(folder: Path, medium: Medium, lines: Sequence[_Line]) -> Iterator[str]:
-    """A note where the labels of the test list differ from those of the file beside it."""
+    """Yield a note if the labels of the test list differ from those of `testlabel.txt`."""
     labels = _read_labels(folder, medium)
     tested = [str(line.label) for line in lines if line.split is Split.TEST]
     if labels and tested and labels != tested:
@@ -163,21 +169,23 @@ def _compare_labels(folder: Path, medium: Medium, lines: Sequence[_Line]) -> Ite
         )
 
 
-def _plausible(lines: Iterable[_Line], left: list[Failure]) -> Iterator[_Line]:
-    """The lines that stand for a file of their medium, each file once; the others are left."""
+def _keep_plausible(lines: Iterable[_Line], left: list[Failure]) -> Iterator[_Line]:
+    """Yield the lines that can name a file of their medium, each file once; leave out the others."""
     known: set[tuple[Medium, str]] = set()
     for line in lines:
         top = PurePosixPath(line.path).parts[0].lower() if line.path else ""
-        if leaves_root(line.path):
-            left.append(line.left("outside_root", "the path leaves the folder of the media; give one within"))
+        if is_outside_root(line.path):
+            left.append(line.leave_out("outside_root", "the path leads out of the media folder; give one inside it"))
         elif top in set(MEDIA) - {line.medium}:
-            left.append(line.left("medium_mismatch", f"the list of {line.medium} names a file of {top}"))
-        elif not 0 <= line.label < CLASS_COUNT:
-            left.append(line.left("label_outside", f"label {line.label}; allowed is 0 to {CLASS_COUNT - 1}"))
+            left.append(line.leave_out("medium_mismatch", f"the list of {line.medium} names a file of {top}"))
+        elif not 0 <= line.label < _CLASS_COUNT:
+            left.append(line.leave_out("label_outside", f"label {line.label}; allowed is 0 to {_CLASS_COUNT - 1}"))
         elif line.class_number is not None and line.class_number != line.label + 1:
-            left.append(line.left("label_mismatch", f"label {line.label} in a folder numbered {line.class_number}"))
+            left.append(
+                line.leave_out("label_mismatch", f"label {line.label} in a folder numbered {line.class_number}")
+            )
         elif (line.medium, line.path) in known:
-            left.append(line.left("listed_twice", "a line before it lists the same file"))
+            left.append(line.leave_out("listed_twice", "an earlier line lists the same file"))
         else:
             known.add((line.medium, line.path))
             yield line
@@ -187,7 +195,7 @@ def _plausible(lines: Iterable[_Line], left: list[Failure]) -> Iterator[_Line]:
 
 
 def _class_names(lines: Iterable[_Line], notes: list[str]) -> dict[int, str]:
-    """The name of each label, by its folders; and a note for each class whose folders have several names."""
+    """Name each label after its folders, and note the classes whose folders have several names."""
     folders: defaultdict[int, Counter[tuple[bool, str]]] = defaultdict(Counter)
     media: defaultdict[tuple[int, str], set[Medium]] = defaultdict(set)
     for line in lines:
@@ -196,7 +204,7 @@ def _class_names(lines: Iterable[_Line], notes: list[str]) -> dict[int, str]:
             media[line.label, line.folder].add(line.medium)
     names = {}
     for label, counts in sorted(folders.items()):
-        # A numbered folder is one of CUB itself; of several names the one that most lines have.
+        # Numbered folders come from CUB itself; otherwise the most frequent name wins.
         names[label] = max(counts, key=lambda each: (each[0], counts[each], each[1]))[1]
         others = {name for _, name in counts} - {names[label]}
         notes += [
@@ -206,13 +214,13 @@ def _class_names(lines: Iterable[_Line], notes: list[str]) -> dict[int, str]:
     return names
 
 
-def _consistent(lines: Iterable[_Line], names: Mapping[int, str], left: list[Failure]) -> Iterator[_Line]:
-    """The lines whose folder does not bear the name of another class than their label's; the others are left."""
+def _keep_consistent(lines: Iterable[_Line], names: Mapping[int, str], left: list[Failure]) -> Iterator[_Line]:
+    """Yield the lines whose folder is not named after another class than their label; leave out the others."""
     label_by_key = {name_key(name): label for label, name in names.items()}
     for line in lines:
         label = label_by_key.get(name_key(line.folder)) if line.folder else None
         if label not in (None, line.label):
-            left.append(line.left("label_mismatch", f"label {line.label} in the folder of class {label}"))
+            left.append(line.leave_out("label_mismatch", f"label {line.label} in the folder of class {label}"))
         else:
             yield line
 
@@ -220,22 +228,26 @@ def _consistent(lines: Iterable[_Line], names: Mapping[int, str], left: list[Fai
 # ---------------------------------------------------------------- items
 
 
-def _present(lines: Sequence[_Line], view: FolderView, left: list[Failure], notes: list[str]) -> Iterator[_Line]:
-    """The lines whose file is there; all lines of a medium of which nothing is there."""
+def _keep_present(
+    lines: Sequence[_Line], files: FolderListing, left: list[Failure], notes: list[str]
+) -> Iterator[_Line]:
+    """Yield the lines whose file exists, and all lines of a medium without any file; leave out the others."""
     for medium, group in groupby(lines, key=lambda line: line.medium):
         listed = list(group)
-        missing = [line for line in listed if not view.holds(line.path)]
+        missing = [line for line in listed if not files.has(line.path)]
         if len(missing) == len(listed):
-            notes.append(f"None of the {len(listed):,} files of {medium} is under '{view.root}': not looked at.")
+            notes.append(
+                f"None of the {len(listed):,} files of {medium} is under '{files.root}'; the files were not checked."
+            )
             yield from listed
             continue
-        left += [line.left("missing_file", f"there is no such file under '{view.root}'") for line in missing]
-        gone = {line.place for line in missing}
-        yield from (line for line in listed if line.place not in gone)
+        left += [line.leave_out("missing_file", f"there is no such file under '{files.root}'") for line in missing]
+        gone = {line.location for line in missing}
+        yield from (line for line in listed if line.location not in gone)
 
 
-def _videos_together(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
-    """The lines of each item: one line, or all frames of one video in one split."""
+def _group_by_item(lines: Iterable[_Line]) -> Iterator[list[_Line]]:
+    """Yield the lines of each item: one line, or all frames of one video in one split."""
     frames: defaultdict[tuple[Split, str], list[_Line]] = defaultdict(list)
     for line in lines:
         if line.medium is Medium.VIDEO and _is_frame(line.path):
@@ -251,19 +263,19 @@ def _is_frame(path: str) -> bool:
 
 
 def _video_path(path: str) -> str:
-    """The path of a frame with a mark in place of its number."""
+    """Return the path of a frame with a wildcard instead of its number."""
     pure = PurePosixPath(path)
     prefix, _, suffix = split_number(pure.name)
     return pure.with_name(f"{prefix}{MARK}{suffix}").as_posix()
 
 
 def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: list[Failure]) -> Iterator[Item]:
-    """The item of one line, or of the frames of one video; none where its frames have several labels."""
+    """Yield the item of one line or of the frames of one video; none if its frames have several labels."""
     line = lines[0]
     labels = sorted({each.label for each in lines})
     if len(labels) > 1:
         reason = f"the frames of this video have the labels {', '.join(map(str, labels))}; give it one"
-        left += [each.left("label_mismatch", reason) for each in lines]
+        left += [each.leave_out("label_mismatch", reason) for each in lines]
         return
     extra: list[tuple[str, str]] = []
     path = item_id = line.path
@@ -291,12 +303,12 @@ def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: li
     )
 
 
-def _unrepeated(items: Iterable[Item], left: list[Failure]) -> Iterator[Item]:
-    """The items, of those with one id (a video whose frames stand in both lists) the first."""
+def _drop_repeated(items: Iterable[Item], left: list[Failure]) -> Iterator[Item]:
+    """Yield the first item of each id; a video may have frames in both lists."""
     first: dict[str, Item] = {}
     for item in items:
         if item.item_id in first:
-            message = f"its frames stand in {first[item.item_id].split} already, and now in {item.split}"
+            message = f"its frames are in {first[item.item_id].split} already, and again in {item.split}"
             left.append(Failure(item.item_id, "listed_twice", message))
             continue
         first[item.item_id] = item

@@ -1,4 +1,4 @@
-"""Any table to items: columns are mapped by name, so that exports of iNaturalist, xeno-canto or Macaulay load."""
+"""Import any table by mapping its columns, such as exports of iNaturalist, xeno-canto or Macaulay."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 
 from fieldmark.data.manifest import COLUMNS, parse_row, stable_item_id
 from fieldmark.data.table import Table, read_table
-from fieldmark.data.taxonomy import Taxonomy, name_key
+from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS
-from fieldmark.datasets.importers.harvest import FolderView, Harvest, leaves_root, settle_classes
+from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, MediaError, first, nearest
 from fieldmark.media.frames import MARK
 from fieldmark.media.loaders import detect_medium
@@ -23,59 +24,61 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 def import_table(
     source: Path,
     *,
+    out: Path,
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
     media: Path | None = None,
-    taxonomy: Taxonomy | None = None,
-) -> Harvest:
-    """The items of a CSV (comma, semicolon or tab) or Parquet file.
+    taxonomy: Path | None = None,
+) -> ImportResult:
+    """Write a manifest of a CSV (comma, semicolon or tab) or Parquet file.
 
     Args:
-        columns: Which column each of ours is read from: its name, or a text with several names in braces, such as
-            `{genus} {species}` or `photos/{id}.jpg`. A path may end in `.*`: the file of that name, whatever its
-            suffix. Columns that bear our names already need no mapping; all others are kept as they are.
-        values: What each row has under one of our columns where the table has no such column, or an empty cell.
-        media: What paths are relative to; None takes the folder of the table.
+        columns: By manifest column, the column of the table to read: its name, or a text with several names in braces,
+            such as `{genus} {species}` or `photos/{id}.jpg`. A path may end in `.*` to find the file whatever its
+            suffix. Columns named as in a manifest need no mapping; all others are kept unchanged.
+        values: By manifest column, the value of rows whose cell is missing or empty.
+        media: The folder that paths are relative to; None takes the folder of the table.
+        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
 
     Raises:
-        ManifestError: The file is no table.
-        ManifestError: A mapping names a column that we or the table do not have.
+        ManifestError: The file is not a table, a mapping names a missing column, or the taxonomy is not valid.
     """
+    known = read_taxonomy(taxonomy) if taxonomy else None
     table = read_table(source, known=COLUMNS, delimiter=None)
     mapping = _checked({**{name: name for name in COLUMNS if name in table.names}, **(columns or {})}, table)
     _check_targets(values or {})
-    view = FolderView((media or source.parent).absolute())
+    files = FolderListing((media or source.parent).absolute())
     left: list[Failure] = []
     items = []
-    place_by_item_id: dict[str, str] = {}
-    for place, row in table.rows:
+    location_by_item_id: dict[str, str] = {}
+    for location, row in table.rows:
         if len(row) != len(table.names):
-            left.append(Failure(place, "bad_row", f"{len(row)} cells under {len(table.names)} columns"))
+            left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(table.names)} columns"))
             continue
         cells = _mapped(dict(zip(table.names, row, strict=True)), mapping, values or {})
-        faults = list(_settle_path(cells, view))
-        item_id = cells.get("item_id") or stable_item_id(cells, place_by_item_id)
-        if item_id in place_by_item_id:
-            faults.append(("repeated_id", f"the item_id '{item_id}' stands already in {place_by_item_id[item_id]}"))
+        faults = list(_settle_path(cells, files))
+        item_id = cells.get("item_id") or stable_item_id(cells, location_by_item_id)
+        if item_id in location_by_item_id:
+            faults.append(("repeated_id", f"the item_id '{item_id}' is already used in {location_by_item_id[item_id]}"))
         problems = [message for _, message in faults]
-        item = parse_row(cells, item_id, view.root, problems) if not faults else None
+        item = parse_row(cells, item_id, files.root, problems) if not faults else None
         if item is None:
             kind = faults[0][0] if faults else "bad_row"
-            left.append(Failure(place, kind, "; ".join(problems)))
+            left.append(Failure(location, kind, "; ".join(problems)))
             continue
-        place_by_item_id[item_id] = place
+        location_by_item_id[item_id] = location
         items.append(item if item.path is None else replace(item, path=Path(normpath(item.path))))
     notes = [f"{name} is read from '{origin}'." for name, origin in mapping.items() if name != origin]
     if not {"path", "text"} & {*mapping, *(values or {})}:
-        notes.append("No column says where the items are; give one, as in --column path='photos/{id}.*'.")
+        notes.append("No column gives the paths of the items; map one, as in --column path='photos/{id}.*'.")
     nameless = sum(item.class_name is None for item in items)
     if nameless:
         notes.append(f"{nameless:,} of {len(items):,} items have no class.")
-    return Harvest(settle_classes(items, taxonomy, notes), tuple(left), tuple(notes))
+    return write_result(items, left, notes, taxonomy=known, out=out)
 
 
 def _checked(columns: Mapping[str, str], table: Table) -> dict[str, str]:
-    """The mapping, every name of it being that of a column."""
+    """Return the mapping after checking that every name in it is that of a column."""
     _check_targets(columns)
     for target, origin in columns.items():
         for name in _FIELD.findall(origin) or [origin]:
@@ -99,7 +102,7 @@ def _bad_mapping(target: str, origin: str, *, met: str, allowed: Sequence[str]) 
 
 
 def _mapped(cells: Mapping[str, str], mapping: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
-    """A row under our columns, and under its own those that no mapping uses up; media and splits in our words."""
+    """Return a row by manifest columns, with media and splits in our words; unmapped columns keep their names."""
     ours = {"medium": ""}
     for target, origin in mapping.items():
         is_pattern = _FIELD.search(origin) is not None
@@ -114,38 +117,41 @@ def _mapped(cells: Mapping[str, str], mapping: Mapping[str, str], values: Mappin
     return {**{name: value for name, value in cells.items() if name not in used and name not in COLUMNS}, **ours}
 
 
-def _settle_path(cells: dict[str, str], view: FolderView) -> Iterator[tuple[str, str]]:
-    """Makes the path that of a file that is there, and fills in the medium that it holds; yields what hinders it."""
+def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[str, str]]:
+    """Resolve the path to an existing file and fill in its medium; yield the kind and message of each fault."""
     path = cells.get("path", "").strip()
     if not path:
         if not cells["medium"] and cells.get("text"):
             cells["medium"] = "text"
         return
     if _ADDRESS.match(path):
-        yield "web_address", f"'{path}' is an address on the web; download the file, and map 'path' to its name"
+        yield "web_address", f"'{path}' is a web address; download the file and map 'path' to its name"
         return
-    root = f"{view.root.as_posix()}/"
+    root = f"{files.root.as_posix()}/"
     path = PurePath(path).as_posix().removeprefix(root)
-    if leaves_root(path):
-        yield "outside_root", f"'{path}' leaves the folder '{view.root}'; give a path within, or another --media"
+    if is_outside_root(path):
+        yield (
+            "outside_root",
+            f"'{path}' is outside the folder '{files.root}'; give a path inside it, or another --media",
+        )
         return
-    found = _found(path, view)
+    found = _found(path, files)
     if len(found) != 1:
         met = f"{len(found)} files" if found else "no file"
-        yield "missing_file", f"there is {met} '{path}' under '{view.root}'"
+        yield "missing_file", f"there is {met} '{path}' under '{files.root}'"
         return
     cells["path"] = found[0]
     if not cells["medium"].strip():
         try:
-            cells["medium"] = detect_medium(view.root / found[0])
+            cells["medium"] = detect_medium(files.root / found[0])
         except MediaError as error:
             yield error.kind, str(error)
 
 
-def _found(path: str, view: FolderView) -> Sequence[str]:
-    """The path itself, or all that it stands for, as far as they are there."""
+def _found(path: str, files: FolderListing) -> Sequence[str]:
+    """Return the existing files that a path stands for."""
     if not path.endswith(f".{MARK}"):
-        return [path] if view.holds(path) else []
+        return [path] if files.has(path) else []
     pure = PurePath(path)
-    names = sorted(name for name in view.names((view.root / path).parent) if PurePath(name).stem == pure.stem)
+    names = sorted(name for name in files.list_names((files.root / path).parent) if PurePath(name).stem == pure.stem)
     return [pure.with_name(name).as_posix() for name in names]

@@ -10,8 +10,9 @@ import soundfile
 from PIL import Image
 
 from fieldmark.data.manifest import read_manifest
-from fieldmark.datasets.checks.findings import SEVERITIES, ProblemKind, Severity, count_items, find_problems
 from fieldmark.datasets.checks.inspection import Inspection, inspect_item
+from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind, Severity, find_problems
+from fieldmark.datasets.counts import count_items
 from fieldmark.errors import MediaError
 from fieldmark.types import Failure, Item, MediaLimits, Medium, Split
 
@@ -187,7 +188,7 @@ def test_check_finds_groups_in_two_splits(make_item):
     [problem] = find_problems(items, [])
     assert (problem.kind, problem.item_ids) == (ProblemKind.GROUP_STRADDLES_SPLITS, ("1", "2"))
     assert problem.severity is Severity.ERROR
-    assert problem.detail == "The group 'rec 7' stands in train (1), test (1). Put all of it into one split."
+    assert problem.detail == "The group 'rec 7' occurs in train (1), test (1). Move all of it into one split."
 
 
 def test_check_finds_a_file_cut_over_two_splits(make_item, tmp_path):
@@ -211,7 +212,7 @@ def test_check_notes_classes_without_a_medium(make_item):
     ]
     [problem] = find_problems(items, [])
     assert (problem.kind, problem.severity) == (ProblemKind.CLASS_WITHOUT_MEDIUM, Severity.NOTE)
-    assert problem.detail == "The class 'Tern' has no text, no audio."
+    assert problem.detail == "The class 'Tern' has no text and no audio."
 
 
 def test_find_problems_sorts_by_kind_then_by_place(make_item):

@@ -1,4 +1,4 @@
-"""The verb `data build`: raw media become the items of a benchmark, each with its group and its place in the source."""
+"""`fieldmark data build`: cut raw media into the items of a benchmark."""
 
 import hashlib
 import re
@@ -12,26 +12,30 @@ from jaxtyping import Bool
 from PIL import Image
 
 from fieldmark.data.manifest import read_manifest, write_manifest
-from fieldmark.datasets.checks.findings import count_items, count_lines
 from fieldmark.datasets.checks.fingerprint import picture_row
-from fieldmark.datasets.excerpts.frames import Frame, spaced_frames, told_apart
-from fieldmark.datasets.excerpts.passages import passages
-from fieldmark.datasets.excerpts.sound import stretches_of_interest
+from fieldmark.datasets.counts import count_items, format_counts
+from fieldmark.datasets.excerpts import (
+    Frame,
+    find_active_intervals,
+    find_noise_frames,
+    split_into_passages,
+    take_spaced_frames,
+)
 from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
 from fieldmark.media.frames import MARK
 from fieldmark.media.loaders import load_segments
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
 
-FRAME_SIDE_PIXELS = 256
+_FRAME_SIDE_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What was built, of what, and what came to nothing.
+    """The result of a build.
 
     Args:
-        left: Items that could not be used, or hold nothing of interest, with the reason.
-        dropped_frame_count: Frames left out as noise.
+        left: Raw items that cannot be decoded or hold nothing of interest, with the reason.
+        dropped_frame_count: Frames dropped as noise.
     """
 
     manifest: Path
@@ -53,14 +57,14 @@ class BuildReport:
         }
 
     def to_text(self) -> str:
-        """The counts, and what was left by kind."""
-        lines = [f"{self.source_count:,} raw items became {self.manifest}"]
-        lines += count_lines(self.counts)
+        """Return the counts, and what was left out by kind."""
+        lines = [f"{self.manifest}, built from {self.source_count:,} raw items"]
+        lines += format_counts(self.counts)
         if self.frame_count:
-            lines.append(f"{self.frame_count:,} frames of videos, {self.dropped_frame_count:,} more left out as noise")
+            lines.append(f"{self.frame_count:,} video frames, {self.dropped_frame_count:,} more dropped as noise")
         for kind, count in Counter(each.kind for each in self.left).items():
             example = next(each for each in self.left if each.kind == kind)
-            lines.append(f"left: {kind}, {count:,}, such as {example.item_id}: {example.message}")
+            lines.append(f"left out: {kind}, {count:,}, such as {example.item_id}: {example.message}")
         return "\n".join(lines)
 
 
@@ -73,20 +77,20 @@ def build_items(
     frame_count: int = 25,
     reporter: Reporter | None = None,
 ) -> BuildReport:
-    """Makes a folder with a manifest of items cut from raw media; photos and short items are taken as they are.
+    """Build a folder of items cut from raw media, with a manifest; photos and short items are taken unchanged.
 
-    Recordings are cut into stretches of interest, which stay in their files. Videos become numbered pictures, without
-    noise frames. Long texts become passages. An item cut from another shares its group, or one made of its id, and
-    says in `derived_from` which it was, and where in it the item stands.
+    Long recordings are cut into intervals that hold sound, which stay in their files. Videos become numbered frames
+    without noise. Long texts become passages. An excerpt keeps the group of its source, or gets one named after the
+    source, and names the source in `derived_from`.
 
     Args:
-        longest_seconds: Recordings above this length are cut, and into stretches of at most this.
-        longest_words: The same of texts.
-        frame_count: Frames taken of a video, equally spaced, before noise is left out.
+        longest_seconds: Longer recordings are cut into intervals of at most this length.
+        longest_words: Longer texts are cut into passages of at most this length.
+        frame_count: Equally spaced frames taken of each video, before noise is dropped.
 
     Raises:
-        ManifestError: The manifest is not valid, or the folder holds one already.
-        OutOfRangeError: A number lies outside its range.
+        ManifestError: The manifest is not valid, or the folder has one already.
+        OutOfRangeError: A number is outside its range.
     """
     for name, got, smallest, largest in (
         ("longest_seconds", longest_seconds, 1, 600),
@@ -113,7 +117,7 @@ def build_items(
         else:
             items += parts
             if not parts:
-                left.append(Failure(item.item_id, "nothing_of_interest", "Nothing rises above its noise floor."))
+                left.append(Failure(item.item_id, "nothing_of_interest", "No sound rises above the noise floor."))
         reporter.step("build", done=done, total=len(raw))
     write_manifest(items, out / "manifest.csv")
     return BuildReport(
@@ -127,7 +131,7 @@ def build_items(
 
 
 class _Cutter:
-    """Cuts raw items, and counts the frames it keeps and drops."""
+    """Cuts raw items, and counts the frames kept and dropped."""
 
     def __init__(self, out: Path, *, longest_seconds: float, longest_words: int, frame_count: int) -> None:
         self._out = out
@@ -138,33 +142,33 @@ class _Cutter:
         self.kept = self.dropped = 0
 
     def cut(self, item: Item) -> Iterator[Item]:
-        """The items made of a raw one.
+        """Yield the items made from a raw item.
 
         Raises:
-            MediaError: It cannot be decoded.
+            MediaError: The item cannot be decoded.
         """
         if item.form is not None:
             yield item
         elif item.medium is Medium.AUDIO:
-            yield from self._cut_sound(item)
+            yield from self._cut_recording(item)
         elif item.medium is Medium.VIDEO:
-            yield self._take_frames(item)
+            yield self._write_frames(item)
         elif item.medium is Medium.TEXT:
             yield from self._cut_text(item)
         else:
             yield item
 
-    def _cut_sound(self, item: Item) -> Iterator[Item]:
+    def _cut_recording(self, item: Item) -> Iterator[Item]:
         if self._is_short(item):
             yield item
             return
-        for part in stretches_of_interest(item, limits=self._limits, longest_seconds=self._longest_seconds):
+        for part in find_active_intervals(item, limits=self._limits, longest_seconds=self._longest_seconds):
             name = f"{item.item_id}#t={part.start_seconds:g},{part.end_seconds:g}"
             derived = _derived(item, name, "recording")
             yield replace(derived, start_seconds=part.start_seconds, end_seconds=part.end_seconds)
 
     def _is_short(self, item: Item) -> bool:
-        """Whether a recording need not be cut; only as much of it is decoded as that takes."""
+        """Tell whether a recording fits in one interval; no more of it is decoded than needed."""
         decoding = Decoding(segment_seconds=self._longest_seconds, hop_seconds=1.0, sample_rate_hz=8_000)
         segments = load_segments(item, decoding=decoding, limits=self._limits)
         return next(segments, None) is not None and next(segments, None) is None
@@ -172,17 +176,19 @@ class _Cutter:
     def _cut_text(self, item: Item) -> Iterator[Item]:
         [segment] = load_segments(item, decoding=Decoding(), limits=self._limits)
         assert isinstance(segment.content, TextContent)  # noqa: S101 - what a text is loaded as
-        parts = list(passages(segment.content.text, longest_words=self._longest_words))
+        parts = list(split_into_passages(segment.content.text, longest_words=self._longest_words))
         if len(parts) == 1:
             yield item
             return
         for part in parts:
             derived = _derived(item, f"{item.item_id}#char={part.start_character},{part.end_character}", "page")
-            place = (("start_character", str(part.start_character)), ("end_character", str(part.end_character)))
-            yield replace(derived, path=None, text=part.text, extra=(*derived.extra, *place))
+            offsets = (("start_character", str(part.start_character)), ("end_character", str(part.end_character)))
+            yield replace(derived, path=None, text=part.text, extra=(*derived.extra, *offsets))
 
-    def _take_frames(self, item: Item) -> Item:
-        frames = list(spaced_frames(item, count=self._frame_count, side_pixels=FRAME_SIDE_PIXELS, limits=self._limits))
+    def _write_frames(self, item: Item) -> Item:
+        frames = list(
+            take_spaced_frames(item, count=self._frame_count, side_pixels=_FRAME_SIDE_PIXELS, limits=self._limits)
+        )
         is_noise = _are_noise(frames)
         kept = [frame for frame, noise in zip(frames, is_noise.tolist(), strict=True) if not noise]
         self.kept += len(kept)
@@ -200,25 +206,25 @@ class _Cutter:
 
 
 def _derived(item: Item, item_id: str, origin: str) -> Item:
-    """An item cut from another, of the same group, that names the other."""
+    """Return an excerpt of an item: the same group, and `derived_from` names the item."""
     extra = (*item.extra, ("derived_from", item.item_id))
     return replace(item, item_id=item_id, group=item.group or f"{origin} {item.item_id}", extra=extra)
 
 
 def _are_noise(frames: list[Frame]) -> Bool[np.ndarray, " frame"]:
-    """Plain frames, such as black ones between scenes, and those far from what most of the video shows.
+    """Mark plain frames, such as black ones between scenes, and those far from what most of the video shows.
 
-    Where most are plain, as in fog or at night, nothing tells noise from what was filmed, and none is.
+    If most frames are plain, as in fog or at night, none is marked.
     """
     rows = [picture_row(frame.pixels) for frame in frames]
     is_noise = np.array([row is None for row in rows])
     if 2 * is_noise.sum() > len(frames):
         return np.zeros(len(frames), dtype=bool)
-    is_noise[~is_noise] = told_apart(np.stack([row for row in rows if row is not None]).astype(np.float64))
+    is_noise[~is_noise] = find_noise_frames(np.stack([row for row in rows if row is not None]).astype(np.float64))
     return is_noise
 
 
 def _folder_name(item_id: str) -> str:
-    """A folder for an item, whatever its id holds; two ids never share one."""
+    """Return a safe folder name for an item id; different ids get different names."""
     readable = re.sub(r"[^A-Za-z0-9-]+", "_", item_id)[:60].strip("_")
     return f"{readable}-{hashlib.sha256(item_id.encode()).hexdigest()[:8]}"

@@ -1,9 +1,9 @@
-"""The verb `data split`: what it says of how even the splits came out."""
+"""`data split`: the report on the splits."""
 
 import pytest
 
 from fieldmark import Medium, Split, read_manifest, write_manifest
-from fieldmark.datasets.splitting import split
+from fieldmark.datasets.split import split_manifest
 from fieldmark.errors import OutOfRangeError
 from fieldmark.types import Item
 
@@ -20,14 +20,14 @@ def test_split_names_the_classes_that_cannot_be_tested_in_a_medium(tmp_path):
         for n in range(9)
     ]
     write_manifest([*items, *parts], tmp_path / "m.csv")
-    report = split(tmp_path / "m.csv", out=tmp_path / "out.csv", test=0.2, seed=1)
+    report = split_manifest(tmp_path / "m.csv", out=tmp_path / "out.csv", test=0.2, seed=1)
     assert report.untested == {"audio": ("Gull",)}
-    assert "without audio in test, for too few groups: Gull" in report.to_text()
+    assert "classes without audio in test, for too few groups: Gull" in report.to_text()
     assert {item.split for item in read_manifest(tmp_path / "out.csv") if item.medium is Medium.AUDIO} == {Split.TRAIN}
 
 
 def test_split_names_the_unseen_classes(toy_manifest, tmp_path):
-    report = split(toy_manifest, out=tmp_path / "out.csv", unseen_classes=2)
+    report = split_manifest(toy_manifest, out=tmp_path / "out.csv", unseen_classes=2)
     classes = {item.class_name for item in read_manifest(tmp_path / "out.csv") if item.split is not Split.TEST}
     assert len(report.unseen) == 2
     assert not classes & set(report.unseen)
@@ -35,5 +35,5 @@ def test_split_names_the_unseen_classes(toy_manifest, tmp_path):
 
 def test_split_refuses_shares_that_leave_less_than_nothing_to_train(toy_manifest, tmp_path):
     with pytest.raises(OutOfRangeError, match=r"'validation \+ test' is 1\.3; allowed is 0 to 1"):
-        split(toy_manifest, out=tmp_path / "out.csv", validation=0.5, test=0.8)
+        split_manifest(toy_manifest, out=tmp_path / "out.csv", validation=0.5, test=0.8)
     assert not (tmp_path / "out.csv").exists()

@@ -1,4 +1,4 @@
-"""The verb `data split`: every item of a manifest gets a split, and the result says how even it came out."""
+"""`fieldmark data split`: assign a split to every item of a manifest."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,18 +8,18 @@ import numpy as np
 
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.split import split_items
-from fieldmark.datasets.checks.findings import count_items, count_lines
+from fieldmark.datasets.counts import count_items, format_counts
 from fieldmark.errors import OutOfRangeError, first
 from fieldmark.types import MEDIA, Item, Split
 
 
 @dataclass(frozen=True, slots=True)
 class SplitReport:
-    """How the items were split.
+    """The result of a split.
 
     Args:
-        unseen: Classes that stand in the test split alone.
-        untested: By medium, the classes that have items of it but none in the test split: too few groups.
+        unseen: Classes with test items only.
+        untested: By medium, the classes with items of it but, for too few groups, no test items.
     """
 
     manifest: Path
@@ -39,18 +39,18 @@ class SplitReport:
         }
 
     def to_text(self) -> str:
-        """The counts, and the classes that stand on one side only."""
+        """Return the counts, and the classes that lack training or test items."""
         lines = [f"{self.manifest}, seed {self.seed}"]
-        lines += count_lines(self.counts)
-        lines += [f"only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
+        lines += format_counts(self.counts)
+        lines += [f"classes only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
         lines += [
-            f"without {medium} in test, for too few groups: {first(names, limit=8)}"
+            f"classes without {medium} in test, for too few groups: {first(names, limit=8)}"
             for medium, names in self.untested.items()
         ]
         return "\n".join(lines)
 
 
-def split(
+def split_manifest(
     manifest: Path,
     *,
     out: Path,
@@ -59,16 +59,16 @@ def split(
     unseen_classes: int = 0,
     seed: int = 0,
 ) -> SplitReport:
-    """Splits a manifest by class and medium, never through a group; the same seed gives the same splits.
+    """Split a manifest by class and medium and keep each group in one split; the same seed gives the same splits.
 
     Args:
         validation: Share of the items, 0 to 1.
-        test: The same; what is left is for training.
-        unseen_classes: Classes, drawn by chance, that go to the test split whole.
+        test: Share of the items, 0 to 1; the rest is for training.
+        unseen_classes: Number of randomly drawn classes that go to the test split as a whole.
 
     Raises:
         ManifestError: The manifest is not valid.
-        OutOfRangeError: A share or a count lies outside its range.
+        OutOfRangeError: A share or a count is outside its range.
     """
     if validation + test > 1:
         raise OutOfRangeError(name="validation + test", got=validation + test, smallest=0, largest=1)
@@ -87,7 +87,7 @@ def split(
         unseen=tuple(
             sorted(_class_names(items) - _class_names(item for item in items if item.split is not Split.TEST))
         ),
-        untested=_untested(items),
+        untested=_find_untested(items),
     )
 
 
@@ -95,8 +95,8 @@ def _class_names(items: Iterable[Item]) -> set[str]:
     return {item.class_name for item in items if item.class_name is not None}
 
 
-def _untested(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
-    """The classes of each medium none of whose items is for testing, where there are any."""
+def _find_untested(items: Sequence[Item]) -> dict[str, tuple[str, ...]]:
+    """Find the classes of each medium that have items of it but no test items."""
     found = {}
     for medium in MEDIA:
         own = [item for item in items if item.medium is medium]

@@ -1,12 +1,12 @@
-"""A mended data set: what is dropped, what is moved, and that nothing is left to mend."""
+"""Cleaning: items that are dropped or moved, and no errors left."""
 
 from dataclasses import replace
 
 import pytest
 
-from fieldmark.datasets.checks.findings import Problem, ProblemKind, Severity, find_problems
+from fieldmark.datasets.checks.cleaning import Action, clean_items
 from fieldmark.datasets.checks.inspection import Inspection
-from fieldmark.datasets.checks.mending import Action, mend
+from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, find_problems
 from fieldmark.types import Failure, Split
 
 
@@ -14,11 +14,11 @@ def seen(items, **hashes) -> list[Inspection]:
     return [Inspection(item.item_id, content_hash=hashes.get(item.item_id, item.item_id)) for item in items]
 
 
-def mended(items, inspections):
-    return mend(items, find_problems(items, inspections))
+def cleaned(items, inspections):
+    return clean_items(items, find_problems(items, inspections))
 
 
-def test_mend_drops_what_cannot_be_used_and_silence(make_item):
+def test_cleaning_drops_what_cannot_be_used_and_silence(make_item):
     items = [make_item(item_id=name) for name in ("good", "broken", "silent", "short")]
     inspections = [
         Inspection("good", "1"),
@@ -26,7 +26,7 @@ def test_mend_drops_what_cannot_be_used_and_silence(make_item):
         Inspection("silent", "2", duration_seconds=2.0, peak=0.0),
         Inspection("short", "3", duration_seconds=0.1, peak=0.5),
     ]
-    result = mended(items, inspections)
+    result = cleaned(items, inspections)
     assert [item.item_id for item in result.items] == ["good", "short"]
     assert [(each.item_id, each.kind) for each in result.changes] == [
         ("broken", ProblemKind.UNREADABLE),
@@ -34,15 +34,15 @@ def test_mend_drops_what_cannot_be_used_and_silence(make_item):
     ]
 
 
-def test_mend_keeps_one_of_equal_items_and_none_under_two_classes(make_item):
+def test_cleaning_keeps_one_of_equal_items_and_none_under_two_classes(make_item):
     items = [make_item(item_id=name, split=Split.TEST if name == "b" else Split.TRAIN) for name in "abcd"]
     items += [make_item(item_id="e", class_name="Wren"), make_item(item_id="f", class_name="Veery")]
-    result = mended(items, seen(items, b="a", c="a", f="e"))
+    result = cleaned(items, seen(items, b="a", c="a", f="e"))
     assert [item.item_id for item in result.items] == ["b", "d"]
     assert {each.item_id for each in result.changes} == {"a", "c", "e", "f"}
 
 
-def test_mend_moves_a_straddling_group_and_loses_nothing(make_item):
+def test_cleaning_moves_a_leaking_group_and_loses_nothing(make_item):
     items = [
         make_item(item_id="1", group="g", split=Split.TEST),
         make_item(item_id="2", group="g"),
@@ -50,7 +50,7 @@ def test_mend_moves_a_straddling_group_and_loses_nothing(make_item):
         make_item(item_id="4", group="h", split=Split.VALIDATION),
         make_item(item_id="5", split=Split.TEST),
     ]
-    result = mended(items, [])
+    result = cleaned(items, [])
     assert [item.split for item in result.items] == [
         Split.TRAIN,
         Split.TRAIN,
@@ -68,24 +68,24 @@ def test_mend_moves_a_straddling_group_and_loses_nothing(make_item):
         (ProblemKind.NEAR_DUPLICATE, (Split.TRAIN, Split.TRAIN, Split.TRAIN), ["a", "b", "c"]),
     ],
 )
-def test_mend_takes_nearly_equal_items_out_of_train_only(make_item, kind, splits, left):
+def test_cleaning_takes_nearly_equal_items_out_of_train_only(make_item, kind, splits, left):
     items = [make_item(item_id=name, split=split) for name, split in zip("abc", splits, strict=True)]
-    result = mend(items, [Problem(kind, ("a", "b", "c"), "alike")])
+    result = clean_items(items, [Problem(kind, ("a", "b", "c"), "alike")])
     assert [item.item_id for item in result.items] == left
 
 
-def test_mend_lists_rows_that_could_not_be_read(make_item):
-    result = mend([make_item()], [Problem(ProblemKind.BAD_ROW, (), "line 7: no medium")])
+def test_cleaning_lists_rows_that_could_not_be_read(make_item):
+    result = clean_items([make_item()], [Problem(ProblemKind.BAD_ROW, (), "line 7: no medium")])
     assert [(each.item_id, each.detail) for each in result.changes] == [("", "line 7: no medium")]
 
 
-def test_mend_leaves_no_errors(make_item):
+def test_cleaning_leaves_no_errors(make_item):
     items = [
         make_item(item_id=name, split=Split.TEST if place % 2 else Split.TRAIN) for place, name in enumerate("abcdef")
     ]
     items = [replace(item, group="g" if item.item_id in "ab" else None) for item in items]
     inspections = seen(items, d="c", f="a")
-    result = mended(items, inspections)
+    result = cleaned(items, inspections)
     left = find_problems(result.items, inspections)
     assert not [problem for problem in left if problem.severity is Severity.ERROR]
-    assert mend(result.items, left).changes == ()
+    assert clean_items(result.items, left).changes == ()

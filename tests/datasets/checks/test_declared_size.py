@@ -1,12 +1,12 @@
-"""Files that say how long they are, whole and cut off."""
+"""Files that declare their size, whole and truncated."""
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
+from fieldmark.datasets.checks.declared_size import read_declared_bytes
 from fieldmark.datasets.checks.inspection import inspect_item
-from fieldmark.datasets.checks.promised_size import promised_bytes
 from fieldmark.types import MediaLimits, Medium
 
 NOISE = np.random.default_rng(0).normal(0, 0.1, 16_000 * 4)
@@ -38,28 +38,28 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("format_name", "written_as", "write"), KINDS)
-def test_promised_bytes_tells_a_file_that_is_cut_off_from_a_whole_one(format_name, written_as, write, tmp_path):
+def test_declared_bytes_tell_a_truncated_file_from_a_whole_one(format_name, written_as, write, tmp_path):
     path = tmp_path / "file"
     write(path, written_as)
     whole = path.read_bytes()
-    assert promised_bytes(path, format_name) <= len(whole)
+    assert read_declared_bytes(path, format_name) <= len(whole)
     for share in (0.4, 0.9):
         path.write_bytes(whole[: int(share * len(whole))])
-        assert promised_bytes(path, format_name) > int(share * len(whole))
+        assert read_declared_bytes(path, format_name) > int(share * len(whole))
     path.write_bytes(whole + bytes(100))
-    assert (promised_bytes(path, format_name) or 0) <= len(whole)
+    assert (read_declared_bytes(path, format_name) or 0) <= len(whole)
 
 
 @pytest.mark.parametrize("format_name", ["WAV", "AIFF", "Ogg", "MP3", "MP4", "Matroska", "AVI", "JPEG"])
 @pytest.mark.parametrize("content", [b"", b"OggS", b"RIFF", b"\x1aE\xdf\xa3", bytes(5_000), b"ID3" + bytes(5_000)])
-def test_promised_bytes_of_what_says_nothing_never_fails(format_name, content, tmp_path):
+def test_declared_bytes_of_a_file_that_declares_none_never_fail(format_name, content, tmp_path):
     (tmp_path / "file").write_bytes(content)
-    promised_bytes(tmp_path / "file", format_name)
+    read_declared_bytes(tmp_path / "file", format_name)
 
 
-def test_a_stream_of_unknown_length_promises_nothing(tmp_path):
+def test_a_stream_of_unknown_length_declares_no_size(tmp_path):
     (tmp_path / "a.mkv").write_bytes(b"\x1aE\xdf\xa3\x80" + b"\x18\x53\x80\x67\x01" + b"\xff" * 7 + bytes(50))
-    assert promised_bytes(tmp_path / "a.mkv", "Matroska") is None
+    assert read_declared_bytes(tmp_path / "a.mkv", "Matroska") is None
 
 
 def test_a_film_that_plays_to_its_half_is_unreadable(make_item, tmp_path):
@@ -68,10 +68,10 @@ def test_a_film_that_plays_to_its_half_is_unreadable(make_item, tmp_path):
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 2])
     inspection = inspect_item(make_item(Medium.VIDEO, item_id="a.mp4"), limits=MediaLimits())
     assert inspection.failure.kind == "unreadable"
-    assert f"cut off: it says that it has {len(whole):,} bytes" in inspection.failure.message
+    assert f"truncated: it declares {len(whole):,} bytes" in inspection.failure.message
 
 
-def test_a_film_that_is_cut_off_says_so_rather_than_in_the_words_of_the_decoder(make_item):
+def test_a_truncated_film_is_reported_as_such_and_not_in_the_words_of_the_decoder(make_item):
     item = make_item(Medium.VIDEO, item_id="film.mp4")
     with av.open(str(item.path), "w", format="mp4") as container:  # its index stands at its end
         stream = container.add_stream("mpeg4", rate=10, width=64, height=64, pix_fmt="yuv420p")
@@ -83,4 +83,4 @@ def test_a_film_that_is_cut_off_says_so_rather_than_in_the_words_of_the_decoder(
     item.path.write_bytes(whole[: whole.index(b"moov") - 50])
     failure = inspect_item(item, limits=MediaLimits()).failure
     assert failure.kind == "unreadable"
-    assert "it is cut off" in failure.message
+    assert "it is truncated" in failure.message

@@ -1,4 +1,4 @@
-"""From raw media to items that keep their group and their place."""
+"""From raw media to items that keep their group and their offsets."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import soundfile
 from PIL import Image
 
 from fieldmark import Medium, Split, check, read_manifest, write_manifest
-from fieldmark.datasets.aviary.synthesis import write_clip
-from fieldmark.datasets.building import build_items
+from fieldmark.datasets.aviary.synthesize import write_clip
+from fieldmark.datasets.build import build_items
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import Form, Item
 
@@ -39,7 +39,7 @@ def raw(tmp_path):
     return tmp_path / "raw.csv"
 
 
-def test_build_cuts_each_medium_and_keeps_groups_and_places(raw, tmp_path):
+def test_build_cuts_each_medium_and_keeps_groups_and_offsets(raw, tmp_path):
     report = build_items(raw, out=tmp_path / "built", longest_words=12)
     items = {item.item_id: item for item in read_manifest(report.manifest)}
     by_source = {}

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: files that cannot be used, items that repeat, groups that stand in two splits."""
+"""Find the problems of a data set: unusable files, duplicates, and leakage between splits."""
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -11,19 +11,12 @@ from fieldmark.datasets.checks.similarity import find_similar
 from fieldmark.errors import first
 from fieldmark.types import MEDIA, Item, Medium, Split
 
-SILENT_PEAK = 1e-3
-"""A sound whose largest amplitude lies below this (-60 dB of full scale) counts as silent."""
-
-SHORTEST_SECONDS = 0.5
-"""A sound or a video below this length counts as too short."""
-
-
-UNSPLIT = "none"
-"""Where items without a split are counted."""
+_SILENT_PEAK = 1e-3  # -60 dB of full scale; a sound with a lower peak is silent
+_SHORTEST_SECONDS = 0.5  # shorter sounds and videos are too short
 
 
 class ProblemKind(StrEnum):
-    """What can be wrong, in the order in which it is reported."""
+    """The kinds of problem, in the order in which they are reported."""
 
     BAD_ROW = "bad_row"
     MISSING_FILE = "missing_file"
@@ -42,7 +35,7 @@ class ProblemKind(StrEnum):
 
 
 class Severity(StrEnum):
-    """An error makes an item unusable or a result untrue; a warning is to be looked at; a note is to be known."""
+    """An error makes items unusable or results wrong; a warning needs a look; a note is for information."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -69,10 +62,10 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding: what it is, whom it concerns, and what was met.
+    """One problem and the items that have it.
 
     Args:
-        is_harmless: The items can be used as they are: what would be an error is a warning.
+        is_harmless: The items can be used as they are, so an error counts as a warning.
     """
 
     kind: ProblemKind
@@ -82,80 +75,49 @@ class Problem:
 
     @property
     def severity(self) -> Severity:
-        """How much it matters; the kind decides, but for a harmless case."""
+        """The severity of the kind, except that a harmless error is a warning."""
         severity = SEVERITIES[self.kind]
         return Severity.WARNING if self.is_harmless and severity is Severity.ERROR else severity
 
 
 def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> tuple[Problem, ...]:
-    """All findings on some items, sorted by kind, then in manifest order.
+    """Find all problems, sorted by kind and then in manifest order.
 
     Args:
-        inspections: Of all items, of some, or of none: what needs no decoding is found in any case.
+        inspections: Of all, some or none of the items; problems that need no decoding are found in any case.
     """
     inspection_by_item_id = {inspection.item_id: inspection for inspection in inspections}
     problems = [
-        *(problem for item in items for problem in _own_problems(inspection_by_item_id.get(item.item_id))),
-        *_misnamed_files(items, inspection_by_item_id),
-        *_straddling_groups(items),
-        *_duplicates(items, inspection_by_item_id),
-        *_near_duplicates(items, inspection_by_item_id),
-        *_incomplete_classes(items),
+        *(problem for item in items for problem in _find_own_problems(inspection_by_item_id.get(item.item_id))),
+        *_find_misnamed_files(items, inspection_by_item_id),
+        *_find_leaking_groups(items),
+        *_find_duplicates(items, inspection_by_item_id),
+        *_find_near_duplicates(items, inspection_by_item_id),
+        *_find_incomplete_classes(items),
     ]
     kinds = list(ProblemKind)
     return tuple(sorted(problems, key=lambda problem: kinds.index(problem.kind)))
 
 
-def count_items(items: Iterable[Item]) -> dict[str, dict[str, int]]:
-    """How many items of each medium stand in each split, or under `UNSPLIT`."""
-    counts = Counter((item.medium, item.split) for item in items)
-    table: dict[str, dict[str, int]] = {}
-    for medium in MEDIA:
-        by_split = {
-            split.value if split else UNSPLIT: counts[medium, split]
-            for split in (*Split, None)
-            if counts[medium, split]
-        }
-        if by_split:
-            table[medium.value] = by_split
-    return table
-
-
-def counted_splits(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """The splits that stand in what `count_items` counted, in order."""
-    present = {split for splits in counts.values() for split in splits}
-    return [split for split in (*Split, UNSPLIT) if split in present]
-
-
-def count_lines(counts: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """What `count_items` counted, a line for each medium."""
-    return [
-        f"  {medium:<6} " + ", ".join(f"{split} {count:,}" for split, count in splits.items())
-        for medium, splits in counts.items()
-    ]
-
-
-def _own_problems(inspection: Inspection | None) -> list[Problem]:
-    """What is wrong with one item by itself."""
+def _find_own_problems(inspection: Inspection | None) -> list[Problem]:
+    """Find what is wrong with one item by itself."""
     if inspection is None:
         return []
     item_ids = (inspection.item_id,)
     if inspection.failure is not None:
         return [Problem(ProblemKind(inspection.failure.kind), item_ids, inspection.failure.message)]
     problems = []
-    if inspection.peak is not None and inspection.peak < SILENT_PEAK:
-        detail = (
-            f"The largest amplitude is {inspection.peak:.2g} of full scale; below {SILENT_PEAK:g} it counts as silent."
-        )
+    if inspection.peak is not None and inspection.peak < _SILENT_PEAK:
+        detail = f"The peak amplitude is {inspection.peak:.2g} of full scale; below {_SILENT_PEAK:g} is silence."
         problems.append(Problem(ProblemKind.SILENT, item_ids, detail))
-    if inspection.duration_seconds is not None and inspection.duration_seconds < SHORTEST_SECONDS:
-        detail = f"It lasts {inspection.duration_seconds:.3g} seconds; give at least {SHORTEST_SECONDS:g}."
+    if inspection.duration_seconds is not None and inspection.duration_seconds < _SHORTEST_SECONDS:
+        detail = f"It lasts {inspection.duration_seconds:.3g} seconds; give at least {_SHORTEST_SECONDS:g}."
         problems.append(Problem(ProblemKind.TOO_SHORT, item_ids, detail))
     return problems
 
 
-def _misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
-    """Files that can be read, but whose suffix promises another format than they hold."""
+def _find_misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+    """Find readable files whose suffix stands for another format than they hold."""
     problems = []
     for item in items:
         inspection = inspections.get(item.item_id)
@@ -165,27 +127,27 @@ def _misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspection]
         others = [name for name, (_, suffixes) in SUFFIXES.items() if suffix in suffixes]
         if others and suffix not in own:
             detail = (
-                f"'{item.path}' is named as {others[0]} and holds {inspection.format_name}. "
-                f"It is read by its content; rename it to end in {min(own, key=len)}."
+                f"'{item.path}' has a suffix of {others[0]} but holds {inspection.format_name}. "
+                f"It is read by its content; change the suffix to {min(own, key=len)}."
             )
             problems.append(Problem(ProblemKind.MEDIUM_MISMATCH, (item.item_id,), detail, is_harmless=True))
     return problems
 
 
-def _straddling_groups(items: Iterable[Item]) -> list[Problem]:
+def _find_leaking_groups(items: Iterable[Item]) -> list[Problem]:
     return [
         Problem(
             ProblemKind.GROUP_STRADDLES_SPLITS,
             _item_ids(members),
-            f"The {group} stands in {_splits_text(members)}. Put all of it into one split.",
+            f"The {group} occurs in {_splits_text(members)}. Move all of it into one split.",
         )
         for group, members in _gathered((group_of(item), item) for item in items)
         if len(_splits(members)) > 1
     ]
 
 
-def _duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
-    """Items of one hash; the hash tells parts of one file apart, and the sound of a video from its pictures."""
+def _find_duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+    """Find items with the same hash, which differs between parts of one file and between a video's sound and frames."""
     keyed = (
         (inspections[item.item_id].content_hash, item)
         for item in items
@@ -198,7 +160,7 @@ def _duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection]) ->
         names = sorted({item.class_name for item in members if item.class_name is not None})
         labels = f", under different classes ({first(names)})" if len(names) > 1 else ""
         if len(_splits(members)) > 1:
-            kind, remedy = ProblemKind.DUPLICATE_ACROSS_SPLITS, "Keep it in one split."
+            kind, remedy = ProblemKind.DUPLICATE_ACROSS_SPLITS, "Keep them in one split."
         else:
             kind, remedy = ProblemKind.DUPLICATE, "Drop all but one."
         detail = f"{len(members)} items have the same content{labels}, in {_splits_text(members)}. {remedy}"
@@ -206,8 +168,8 @@ def _duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection]) ->
     return problems
 
 
-def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
-    """Items that are nearly the same and say nowhere that they belong together, gathered where one links others."""
+def _find_near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+    """Find sets of similar items that share no group; items linked by similarity form one set."""
     found = [inspections.get(item.item_id) for item in items]
     similar = find_similar([each.fingerprint if each else None for each in found], [item.class_name for item in items])
     evidence: dict[tuple[int, int], str] = {}
@@ -217,27 +179,27 @@ def _near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection
         if not is_exact and group_of(items[pair.first]) != group_of(items[pair.second]):
             evidence[pair.first, pair.second] = pair.evidence
     problems = []
-    for places in _linked(evidence):
-        members = [items[place] for place in places]
+    for indices in _linked_sets(evidence):
+        members = [items[index] for index in indices]
         is_across = len(_splits(members)) > 1
         kind = ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS if is_across else ProblemKind.NEAR_DUPLICATE
-        remedy = "Keep them in one split." if is_across else "Look at them, and keep one."
-        why = next(reason for (place, _), reason in evidence.items() if place in places)
+        remedy = "Keep them in one split." if is_across else "Look at them and keep one."
+        why = next(reason for (index, _), reason in evidence.items() if index in indices)
         detail = f"{len(members)} items are nearly the same, in {_splits_text(members)}: {why}. {remedy}"
         problems.append(Problem(kind, _item_ids(members), detail))
     return problems
 
 
-def _linked(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """The places that pairs link, each set in order."""
+def _linked_sets(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Return the sets of indices that the pairs link, each in order."""
     roots = linked(pairs)
     gathered: defaultdict[int, list[int]] = defaultdict(list)
-    for place in sorted(roots):
-        gathered[roots[place]].append(place)
+    for index in sorted(roots):
+        gathered[roots[index]].append(index)
     return list(gathered.values())
 
 
-def _incomplete_classes(items: Iterable[Item]) -> list[Problem]:
+def _find_incomplete_classes(items: Iterable[Item]) -> list[Problem]:
     media_by_class: defaultdict[str, set[Medium]] = defaultdict(set)
     for item in items:
         if item.class_name is not None:
@@ -247,7 +209,7 @@ def _incomplete_classes(items: Iterable[Item]) -> list[Problem]:
         Problem(
             ProblemKind.CLASS_WITHOUT_MEDIUM,
             (),
-            f"The class '{class_name}' has no {', no '.join(m for m in MEDIA if m in present - media)}.",
+            f"The class '{class_name}' has no {' and no '.join(m for m in MEDIA if m in present - media)}.",
         )
         for class_name, media in sorted(media_by_class.items())
         if present - media

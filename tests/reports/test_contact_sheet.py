@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fieldmark import Medium
-from fieldmark.datasets.contact_sheet import CAPTION_PIXELS, GAP_PIXELS, TILE_PIXELS, Tile, draw_sheet
+from fieldmark.reports.contact_sheet import CAPTION_PIXELS, GAP_PIXELS, TILE_PIXELS, Tile, draw_sheet
 
 
 @pytest.mark.parametrize("medium", Medium)

@@ -21,7 +21,7 @@ from fieldmark.datasets.aviary.marks import PLUMAGE_VALUES, SONG_VALUES, Plumage
 from fieldmark.datasets.aviary.scene import draw_bird, draw_clip, raise_bird
 from fieldmark.datasets.aviary.song import RATE_HZ, sing
 from fieldmark.datasets.aviary.species import invent_species
-from fieldmark.datasets.aviary.synthesis import FRAME_PIXELS, PHOTO_PIXELS, synthesize
+from fieldmark.datasets.aviary.synthesize import FRAME_PIXELS, PHOTO_PIXELS, synthesize
 from fieldmark.datasets.aviary.wording import describe
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split

@@ -1,4 +1,4 @@
-"""Cutting: stretches of sound, frames of videos, passages of texts."""
+"""Excerpts: active intervals of recordings, frames of videos, passages of texts."""
 
 import tracemalloc
 
@@ -8,9 +8,12 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.datasets.excerpts.frames import spaced_frames, told_apart
-from fieldmark.datasets.excerpts.passages import passages
-from fieldmark.datasets.excerpts.sound import stretches_of_interest
+from fieldmark.datasets.excerpts import (
+    find_active_intervals,
+    find_noise_frames,
+    split_into_passages,
+    take_spaced_frames,
+)
 from fieldmark.types import Item, MediaLimits, Medium
 
 RATE_HZ = 16_000
@@ -32,70 +35,70 @@ def record(tmp_path):
     return make
 
 
-def stretches(item: Item, longest_seconds: float = 10.0) -> list[tuple[float, float]]:
-    found = stretches_of_interest(item, limits=LIMITS, longest_seconds=longest_seconds)
+def intervals(item: Item, longest_seconds: float = 10.0) -> list[tuple[float, float]]:
+    found = find_active_intervals(item, limits=LIMITS, longest_seconds=longest_seconds)
     return [(part.start_seconds, part.end_seconds) for part in found]
 
 
-def test_stretches_are_where_something_sounds(record):
-    found = stretches(record(30.0, [(4.0, 6.0), (6.4, 7.0), (20.0, 21.0)]))
+def test_intervals_are_where_something_sounds(record):
+    found = intervals(record(30.0, [(4.0, 6.0), (6.4, 7.0), (20.0, 21.0)]))
     assert found == [pytest.approx((3.75, 7.25), abs=0.11), pytest.approx((19.75, 21.25), abs=0.11)]
 
 
-def test_stretches_stay_within_the_item(record):
+def test_intervals_stay_within_the_item(record):
     item = record(30.0, [(4.0, 6.0), (20.0, 21.0)])
     part = Item("b", Medium.AUDIO, path=item.path, start_seconds=19.9, end_seconds=25.0)
-    assert stretches(part) == [pytest.approx((19.9, 21.25), abs=0.11)]
+    assert intervals(part) == [pytest.approx((19.9, 21.25), abs=0.11)]
 
 
-def test_a_long_stretch_is_cut_into_equal_parts(record):
-    found = stretches(record(40.0, [(5.0, 26.0)]), longest_seconds=6.0)
+def test_a_long_interval_is_cut_into_equal_parts(record):
+    found = intervals(record(40.0, [(5.0, 26.0)]), longest_seconds=6.0)
     assert len(found) == 4
     assert max(end - start for start, end in found) <= 6.0
     assert [end for _, end in found][:-1] == [start for start, _ in found][1:]
 
 
 def test_silence_and_steady_noise_hold_nothing_of_interest(record):
-    assert stretches(record(20.0, [], noise=0.0)) == []
-    assert stretches(record(20.0, [], noise=0.2)) == []
+    assert intervals(record(20.0, [], noise=0.0)) == []
+    assert intervals(record(20.0, [], noise=0.2)) == []
 
 
 def test_a_minute_full_of_song_is_of_interest(record):
-    assert stretches(record(180.0, [(60.0, 120.0)]), longest_seconds=600.0) == [
+    assert intervals(record(180.0, [(60.0, 120.0)]), longest_seconds=600.0) == [
         pytest.approx((59.75, 120.25), abs=0.11)
     ]
 
 
-def test_stretches_of_a_long_recording_take_little_memory(tmp_path):
+def test_intervals_of_a_long_recording_take_little_memory(tmp_path):
     noise = np.random.default_rng(0).normal(0, 0.01, RATE_HZ * 60)
     with soundfile.SoundFile(tmp_path / "a.flac", "w", RATE_HZ, 1) as file:
         for _ in range(6):
             file.write(noise)
     tracemalloc.start()
-    stretches(Item("a", Medium.AUDIO, path=tmp_path / "a.flac"))
+    intervals(Item("a", Medium.AUDIO, path=tmp_path / "a.flac"))
     _, most_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most_bytes < 5_000_000
 
 
-def test_told_apart_leaves_out_what_is_far_from_the_medoid():
+def test_noise_frames_leaves_out_what_is_far_from_the_medoid():
     features = np.array([[0.0, 0], [0.1, 0], [0, 0.1], [-0.1, 0], [9, 9]])
-    assert told_apart(features).tolist() == [False, False, False, False, True]
-    assert not told_apart(np.ones((4, 3))).any()
-    assert not told_apart(np.ones((1, 3))).any()
+    assert find_noise_frames(features).tolist() == [False, False, False, False, True]
+    assert not find_noise_frames(np.ones((4, 3))).any()
+    assert not find_noise_frames(np.ones((1, 3))).any()
 
 
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=1, max_size=30))
-def test_told_apart_never_leaves_out_everything(rows):
-    assert not told_apart(np.array(rows)).all()
+def test_noise_frames_never_leaves_out_everything(rows):
+    assert not find_noise_frames(np.array(rows)).all()
 
 
 def test_spaced_frames_tell_their_times(tmp_path):
-    from fieldmark.datasets.aviary.synthesis import write_clip
+    from fieldmark.datasets.aviary.synthesize import write_clip
 
     write_clip(np.repeat(np.arange(0, 200, 10, dtype=np.uint8), 64 * 64 * 3).reshape(20, 64, 64, 3), tmp_path / "a.mp4")
     item = Item("a", Medium.VIDEO, path=tmp_path / "a.mp4")
-    frames = list(spaced_frames(item, count=5, side_pixels=32, limits=LIMITS))
+    frames = list(take_spaced_frames(item, count=5, side_pixels=32, limits=LIMITS))
     assert [frame.seconds for frame in frames] == pytest.approx([0.25, 0.75, 1.25, 1.75, 2.25], abs=0.01)
     assert [int(frame.pixels.float().mean()) for frame in frames] == pytest.approx([20, 60, 100, 140, 180], abs=12)
 
@@ -105,7 +108,7 @@ WORDS = st.text("ab .!?\n", max_size=300)
 
 @given(WORDS, st.integers(5, 20))
 def test_passages_hold_every_word_once_in_order(text, longest_words):
-    found = list(passages(text, longest_words=longest_words))
+    found = list(split_into_passages(text, longest_words=longest_words))
     assert " ".join(part.text for part in found).split() == text.split()
     for part in found:
         assert text[part.start_character : part.end_character] == part.text
@@ -114,9 +117,9 @@ def test_passages_hold_every_word_once_in_order(text, longest_words):
 
 def test_passages_end_with_sentences():
     text = "One two three. Four five six! Seven eight nine ten.\n\nEleven twelve."
-    assert [part.text for part in passages(text, longest_words=7)] == [
+    assert [part.text for part in split_into_passages(text, longest_words=7)] == [
         "One two three. Four five six!",
         "Seven eight nine ten.",
         "Eleven twelve.",
     ]
-    assert [part.text for part in passages("a b c d e f g h", longest_words=5)] == ["a b c d e", "f g h"]
+    assert [part.text for part in split_into_passages("a b c d e f g h", longest_words=5)] == ["a b c d e", "f g h"]

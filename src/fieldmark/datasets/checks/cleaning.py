@@ -1,10 +1,10 @@
-"""A data set without its faults: what is dropped, what changes its split, and why."""
+"""Clean a data set: drop unusable and duplicate items, and move leaking groups into one split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from fieldmark.datasets.checks.findings import Problem, ProblemKind, Severity
+from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity
 from fieldmark.types import Item, Split
 
 _UNUSABLE = {
@@ -20,7 +20,7 @@ _NEAR = {ProblemKind.NEAR_DUPLICATE, ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS}
 
 
 class Action(StrEnum):
-    """What was done to a row."""
+    """The change made to a row."""
 
     DROPPED = "dropped"
     MOVED = "moved"
@@ -28,10 +28,10 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row that is not as it was.
+    """One changed row.
 
     Args:
-        item_id: Empty for a row that could not be read.
+        item_id: Empty for a row that could not be parsed.
     """
 
     item_id: str
@@ -41,20 +41,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
-    """The items that are left, in their order, and every change."""
+class CleanedItems:
+    """The remaining items, in manifest order, and every change."""
 
     items: tuple[Item, ...]
     changes: tuple[Change, ...]
 
 
-def mend(items: Sequence[Item], problems: Sequence[Problem]) -> Mended:
-    """Takes the faults out of a data set; a check of what is left finds no errors.
+def clean_items(items: Sequence[Item], problems: Sequence[Problem]) -> CleanedItems:
+    """Remove the problems found in a data set.
 
-    What cannot be used, and silence, is dropped. A group that stands in two splits goes as a whole to the first of
-    them in the order train, validation, test: what was learned from is not tested on, and nothing is lost. Of equal
-    items one is kept, of nearly equal ones in two splits those of one: of the last split in that order, so that a test
-    set stays as it was published. Equal items under different classes are all dropped, since one label is wrong.
+    - Unusable and silent items are dropped.
+    - A group in several splits moves as a whole to the first of them in the order train, validation, test, so that
+      nothing is lost and no training data is tested on.
+    - One of each set of duplicates is kept. Duplicates with different classes are all dropped, since a label is wrong.
+    - Near duplicates in several splits are kept in the last of them only, so that a published test set stays whole.
     """
     changes = {
         item_id: Change(item_id, Action.DROPPED, problem.kind, problem.detail)
@@ -65,9 +66,9 @@ def mend(items: Sequence[Item], problems: Sequence[Problem]) -> Mended:
     kept = {item.item_id: item for item in items if item.item_id not in changes}
     moves: dict[str, Change] = {}
     for problem in (each for each in problems if each.kind is ProblemKind.GROUP_STRADDLES_SPLITS):
-        _gather(kept, problem, moves)
+        _move_to_one_split(kept, problem, moves)
     for problem in (each for each in problems if each.kind in _EXACT | _NEAR):
-        for item_id in _superfluous(kept, problem):
+        for item_id in _choose_surplus(kept, problem):
             del kept[item_id]
             moves.pop(item_id, None)
             changes[item_id] = Change(item_id, Action.DROPPED, problem.kind, problem.detail)
@@ -75,11 +76,11 @@ def mend(items: Sequence[Item], problems: Sequence[Problem]) -> Mended:
         Change("", Action.DROPPED, each.kind, each.detail) for each in problems if each.kind is ProblemKind.BAD_ROW
     ]
     ordered = [change for item in items for change in (changes.get(item.item_id), moves.get(item.item_id)) if change]
-    return Mended(tuple(kept.values()), (*bad_rows, *ordered))
+    return CleanedItems(tuple(kept.values()), (*bad_rows, *ordered))
 
 
-def _gather(kept: dict[str, Item], problem: Problem, moves: dict[str, Change]) -> None:
-    """Puts all of a group into the first of its splits."""
+def _move_to_one_split(kept: dict[str, Item], problem: Problem, moves: dict[str, Change]) -> None:
+    """Move all items of a group into the first of its splits."""
     members = [kept[item_id] for item_id in problem.item_ids if item_id in kept]
     splits = [split for split in Split if any(item.split is split for item in members)]
     for item in members:
@@ -89,8 +90,8 @@ def _gather(kept: dict[str, Item], problem: Problem, moves: dict[str, Change]) -
             moves[item.item_id] = Change(item.item_id, Action.MOVED, problem.kind, detail)
 
 
-def _superfluous(kept: Mapping[str, Item], problem: Problem) -> list[str]:
-    """Which of some equal or nearly equal items go."""
+def _choose_surplus(kept: Mapping[str, Item], problem: Problem) -> list[str]:
+    """Return the ids of the duplicates or near duplicates to drop."""
     members = [kept[item_id] for item_id in problem.item_ids if item_id in kept]
     is_exact = problem.kind in _EXACT
     if is_exact and len({item.class_name for item in members if item.class_name is not None}) > 1:

@@ -1,0 +1,99 @@
+"""The result of an import: the items taken, what was left out and why, and notes for the user."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fieldmark.data.manifest import write_manifest
+from fieldmark.data.taxonomy import Taxonomy
+from fieldmark.datasets.counts import count_items, format_counts
+from fieldmark.types import MEDIA, Failure, Item, Split
+
+_SHOWN_EXAMPLES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """The items of an import, as written to its manifest.
+
+    Args:
+        left: Files, lines and lists that were left out, each with its location as the item id, and the reason.
+        notes: Decisions made during the import, and what could not be checked.
+    """
+
+    manifest: Path
+    items: tuple[Item, ...]
+    left: tuple[Failure, ...]
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, object]:
+        """Return the plain values that `--json` prints."""
+        return {
+            "manifest": str(self.manifest),
+            "item_count": len(self.items),
+            "class_count": self._class_count(),
+            "counts": count_items(self.items),
+            "left": [{"place": each.item_id, "kind": each.kind, "detail": each.message} for each in self.left],
+            "left_counts": dict(Counter(each.kind for each in self.left)),
+            "notes": list(self.notes),
+            "sharing_group_with_train": {medium: leaking for medium, (leaking, _) in self._count_leaks().items()},
+        }
+
+    def to_text(self) -> str:
+        """Return the counts, what was left out with a few examples of each kind, the notes, and leakage."""
+        lines = [f"{len(self.items):,} items of {self._class_count():,} classes in {self.manifest}"]
+        lines += format_counts(count_items(self.items))
+        for kind, count in Counter(each.kind for each in self.left).items():
+            shown = [each for each in self.left if each.kind == kind][:_SHOWN_EXAMPLES]
+            lines.append(f"left out: {kind}, {count:,}")
+            lines += [f"  {each.item_id}: {each.message}" for each in shown]
+            lines += [f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"] if count > _SHOWN_EXAMPLES else []
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [
+            f"warning: {leaking:,} of the {total:,} test items of {medium} share their group with a training item."
+            for medium, (leaking, total) in self._count_leaks().items()
+            if leaking
+        ]
+        return "\n".join(lines)
+
+    def _class_count(self) -> int:
+        return len({item.class_name for item in self.items if item.class_name is not None})
+
+    def _count_leaks(self) -> dict[str, tuple[int, int]]:
+        """Count the test items of each medium: those that share a group with a training item, and all."""
+        trained = {(item.medium, item.group) for item in self.items if item.split is Split.TRAIN and item.group}
+        tested = [item for item in self.items if item.split is Split.TEST]
+        total = Counter(item.medium for item in tested)
+        leaking = Counter(item.medium for item in tested if (item.medium, item.group) in trained)
+        return {medium.value: (leaking[medium], total[medium]) for medium in MEDIA if total[medium]}
+
+
+def write_result(
+    items: Iterable[Item], left: Sequence[Failure], notes: Sequence[str], *, taxonomy: Taxonomy | None, out: Path
+) -> ImportResult:
+    """Write the manifest of an import and return its result.
+
+    Args:
+        taxonomy: Its class names replace the synonyms that it knows; other names stay and are noted. None keeps all.
+    """
+    items, notes = tuple(items), list(notes)
+    if taxonomy is not None:
+        items = _apply_taxonomy(items, taxonomy, notes)
+    write_manifest(items, out)
+    return ImportResult(out, items, tuple(left), tuple(notes))
+
+
+def _apply_taxonomy(items: tuple[Item, ...], taxonomy: Taxonomy, notes: list[str]) -> tuple[Item, ...]:
+    names = sorted({item.class_name for item in items if item.class_name is not None})
+    settled = {name: taxonomy.class_named(name) for name in names}
+    unknown = [name for name, known in settled.items() if known is None]
+    renamed = [f"{name} -> {known}" for name, known in settled.items() if known not in (None, name)]
+    if renamed:
+        notes.append(f"{len(renamed)} class names are synonyms in the taxonomy: {', '.join(renamed)}.")
+    if unknown:
+        notes.append(f"{len(unknown)} classes are not in the taxonomy and keep their names: {', '.join(unknown)}.")
+    return tuple(
+        replace(item, class_name=settled[item.class_name] or item.class_name) if item.class_name else item
+        for item in items
+    )
