@@ -19,16 +19,18 @@ import numpy as np
 import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
-from fieldmark.embedding import FailureLog, embed_items, read_words
-from fieldmark.gallery.search.calibration import Calibration, sigmoid
-from fieldmark.gallery.search.fitting import Judgment, TextReader, fit_judgment, item_scores
-from fieldmark.gallery.search.fusion import Voice, combined_logit
-from fieldmark.gallery.search.open_set import THRESHOLD, answer, evidence
+from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
+from fieldmark.gallery.search.calibration import ScoreCalibration
+from fieldmark.gallery.search.curve import sigmoid
+from fieldmark.gallery.search.fitting import TextReader, fit_calibration, score_items
+from fieldmark.gallery.search.fusion import combine_logits
+from fieldmark.gallery.search.open_set import THRESHOLD, answer_open_set, compute_open_set_score
+from fieldmark.gallery.search.query import QueryEmbedding, read_words
+from fieldmark.gallery.search.recalibration import cut_texts
 from fieldmark.gallery.search.result import UNLIKELY
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
-from fieldmark.workflows.judge import text_parts
 
 K = 12
 RESAMPLES = 2000
@@ -36,10 +38,10 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """All items as arrays, and the judgments fitted on either half of the classes.
+    """All items as arrays, and the calibrations fitted on either half of the classes.
 
     Args:
-        judgments: By half; the first is fitted on the classes of half 0, and is for the queries of half 1.
+        calibrations: By half; the first is fitted on the classes of half 0, and is for the queries of half 1.
         word_count: Of texts; 0 for others.
     """
 
@@ -52,32 +54,34 @@ class Table:
     origin: np.ndarray
     is_test: np.ndarray
     half: np.ndarray
-    judgments: tuple[Judgment, Judgment]
+    calibrations: tuple[ScoreCalibration, ScoreCalibration]
     word_count: np.ndarray
 
-    def voice(self, place: int, *, is_against: bool = False) -> Voice:
+    def query_embedding(self, place: int, *, is_negative: bool = False) -> QueryEmbedding:
         """An item that asks, or is marked."""
         words = int(self.word_count[place]) or None
-        return Voice(MEDIA[self.medium[place]], self.mean[place], is_against=is_against, word_count=words)
+        return QueryEmbedding(MEDIA[self.medium[place]], self.mean[place], is_negative=is_negative, word_count=words)
 
-    def judgment(self, query: int) -> Judgment:
+    def calibration(self, query: int) -> ScoreCalibration:
         """The one that did not see the query's class."""
-        return self.judgments[1 - self.half[query]]
+        return self.calibrations[1 - self.half[query]]
 
     def scores(self, query: int) -> np.ndarray:
         """Of one item with all."""
-        return item_scores(self.mean[query : query + 1], self.segment, first=self.first)[0]
+        return score_items(self.mean[query : query + 1], self.segment, first=self.first)[0]
 
     def logits(self, query: int, score: np.ndarray) -> np.ndarray:
-        """Calibrated, by a judgment that did not see the query's class."""
-        return self.combined([score], [self.voice(query)], self.judgment(query).calibration)
+        """Calibrated, by a calibration that did not see the query's class."""
+        return self.combined([score], [self.query_embedding(query)], self.calibration(query))
 
-    def combined(self, score: Sequence[np.ndarray], voices: Sequence[Voice], calibration: Calibration) -> np.ndarray:
-        """Log-odds of all items for several voices."""
+    def combined(
+        self, score: Sequence[np.ndarray], queries: Sequence[QueryEmbedding], calibration: ScoreCalibration
+    ) -> np.ndarray:
+        """Log-odds of all items for several queries."""
         logit = np.full(len(self.items), -np.inf)
         for code, medium in enumerate(MEDIA):
             columns = self.medium == code
-            part = combined_logit(np.stack(score)[:, columns], voices=voices, medium=medium, calibration=calibration)
+            part = combine_logits(np.stack(score)[:, columns], queries=queries, medium=medium, calibration=calibration)
             if part is not None:
                 logit[columns] = part
         return logit
@@ -155,7 +159,7 @@ def model_of(folder: Path) -> Model:
 
 def reader_of(model: Model) -> TextReader:
     """As `index` has texts read."""
-    return lambda items: text_parts(items, model=model, runtime=Runtime.from_environment())
+    return lambda items: cut_texts(items, encoder=ModelQueryEncoder(model, runtime=Runtime.from_environment()))
 
 
 def words_of(item: Item, model: Model) -> tuple[str, ...]:
@@ -187,20 +191,22 @@ def load(folder: Path, *, by_length: bool = True) -> Table:
         origin=np.array([item.group or item.item_id for item in items]),
         is_test=np.array([item.split is Split.TEST for item in items]),
         half=np.array([of_half[name] for name in class_name]),
-        judgments=tuple(fit_half(embeddings, {*info.class_names, *of_half}, of_half, half, reader) for half in (0, 1)),
+        calibrations=tuple(
+            fit_half(embeddings, {*info.class_names, *of_half}, of_half, half, reader) for half in (0, 1)
+        ),
         word_count=np.array([len(words_of(item, model)) for item in items]),
     )
 
 
 def fit_half(
     embeddings: Embeddings, known: set[str], of_half: dict[str, int], half: int, reader: TextReader | None
-) -> Judgment:
-    """The judgment of which only the test items of one half of the classes ask; all items stand in the gallery."""
+) -> ScoreCalibration:
+    """The calibration of which only the test items of one half of the classes ask; all items stand in the gallery."""
     hidden = {
         item: replace(item, split=Split.TRAIN) for item in set(embeddings.items) if of_half[item.class_name] != half
     }
     asked = replace(embeddings, items=tuple(hidden.get(item, item) for item in embeddings.items))
-    return fit_judgment(asked, trained_classes=known, generator=np.random.default_rng(0), read_texts=reader)
+    return fit_calibration(asked, trained_classes=known, generator=np.random.default_rng(0), read_texts=reader)
 
 
 def queries(table: Table, *media: Medium) -> Iterator[int]:
@@ -336,8 +342,8 @@ def fused(table: Table, first: int, second: int, hit: int) -> tuple[float, ...] 
     """Average precision of the test items of one medium for two queries and for both; None without relevant ones."""
     others = ~np.isin(table.origin, table.origin[[first, second]]) & (table.medium == hit) & table.is_test
     score = [table.scores(first), table.scores(second)]
-    voices = [table.voice(place) for place in (first, second)]
-    both = table.combined(score, voices, table.judgment(first).calibration)
+    queries = [table.query_embedding(place) for place in (first, second)]
+    both = table.combined(score, queries, table.calibration(first))
     relevant = table.class_name == table.class_name[first]
     if not (relevant & others).any():
         return None
@@ -369,10 +375,12 @@ def marked(table: Table, query: int, hit: int) -> tuple[float, float]:
     logit = table.logits(query, score)
     others = (table.origin != table.origin[query]) & table.is_test
     marks = listed(logit, table.medium, others, by_turn=True)[:3]
-    voices = [table.voice(query)]
-    voices += [table.voice(int(m), is_against=table.class_name[m] != table.class_name[query]) for m in marks]
+    queries = [table.query_embedding(query)]
+    queries += [
+        table.query_embedding(int(m), is_negative=table.class_name[m] != table.class_name[query]) for m in marks
+    ]
     scores = [score, *(table.scores(int(mark)) for mark in marks)]
-    after = table.combined(scores, voices, table.judgment(query).calibration)
+    after = table.combined(scores, queries, table.calibration(query))
     allowed = others & (table.medium == hit) & ~np.isin(table.origin, table.origin[marks])
     return precision_at_10(table, logit, query, allowed), precision_at_10(table, after, query, allowed)
 
@@ -384,7 +392,7 @@ def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> Non
         "there: below 1/2, 1/3", "not there: below 1/2, 1/3",
     )  # fmt: skip
     for count in (3, 5, 7, 10, None):
-        cut = cut_texts(by_length, count, model=model)
+        cut = cut_table_texts(by_length, count, model=model)
         for name, table in (("of whole texts", by_whole), ("by length", by_length)):
             first, true, there, gone = [], [], [], []
             for query, words, embedding in cut:
@@ -410,7 +418,7 @@ def with_query(table: Table, place: int, word_count: int, embedding: np.ndarray)
     return replace(table, mean=mean, word_count=words)
 
 
-def cut_texts(table: Table, count: int | None, *, model: Model) -> list[tuple[int, int, np.ndarray]]:
+def cut_table_texts(table: Table, count: int | None, *, model: Model) -> list[tuple[int, int, np.ndarray]]:
     """So many words of each test text that has more, drawn by the text; all words for None."""
     rng = np.random.default_rng(2)
     places, cut = [], []
@@ -456,14 +464,16 @@ def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
 
 
 def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
-    """How many items of species that are neither trained nor there are refused; the gallery's own judgment."""
+    """How many items of species that are neither trained nor there are refused; the gallery's own calibration."""
     fieldmark.write_manifest(strangers, out / "outside.csv")
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
     model, generator = model_of(out / "embeddings"), np.random.default_rng(0)
-    judgment = fit_judgment(gallery, trained_classes=info.class_names, generator=generator, read_texts=reader_of(model))
+    calibration = fit_calibration(
+        gallery, trained_classes=info.class_names, generator=generator, read_texts=reader_of(model)
+    )
     asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
-    score = item_scores(asked.mean, gallery.embedding, first=held.first)
+    score = score_items(asked.mean, gallery.embedding, first=held.first)
     species = len({item.class_name for item in strangers})
     print(f"\n{species} species that are neither trained nor in the gallery: refused")
     heading("query", "queries", "below 0.5", "below 0.7", "below 0.9", "below 0.95", "below 0.99")
@@ -472,10 +482,10 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
         for row in np.flatnonzero(asked.medium == code):
             logits, words = {}, len(words_of(asked.items[row], model)) or None
             for hit_code, hit in enumerate(MEDIA):
-                curve = judgment.calibration.curve(medium, hit, word_count=words)
+                curve = calibration.get_curve(medium, hit, word_count=words)
                 if curve is not None:
-                    logits[hit] = curve.logit(score[row, held.medium == hit_code])
-            probability = said_of_collection(logits, medium=medium, judgment=judgment, word_count=words)
+                    logits[hit] = curve.compute_logit(score[row, held.medium == hit_code])
+            probability = said_of_collection(logits, medium=medium, calibration=calibration, word_count=words)
             if probability is not None:
                 said.append(probability)
         if said:
@@ -494,17 +504,20 @@ def probability_held(table: Table, query: int, *, without_class: bool) -> float 
     shown, medium = shown & np.isfinite(logit), MEDIA[table.medium[query]]
     logits = {hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
     words = int(table.word_count[query]) or None
-    return said_of_collection(logits, medium=medium, judgment=table.judgment(query), word_count=words)
+    return said_of_collection(logits, medium=medium, calibration=table.calibration(query), word_count=words)
 
 
 def said_of_collection(
-    logits: Mapping[Medium, np.ndarray], *, medium: Medium, judgment: Judgment, word_count: int | None
+    logits: Mapping[Medium, np.ndarray], *, medium: Medium, calibration: ScoreCalibration, word_count: int | None
 ) -> float | None:
     """The probability that the collection holds the class of a query; None where nothing can be said."""
-    value, curve = evidence(logits, medium=medium), judgment.holding(medium, word_count=word_count)
+    value, curve = (
+        compute_open_set_score(logits, medium=medium),
+        calibration.get_open_set_curve(medium, word_count=word_count),
+    )
     if value is None or curve is None:
         return None
-    said = answer([(value, curve)])
+    said = answer_open_set([(value, curve)])
     return None if said is None else said.probability
 
 

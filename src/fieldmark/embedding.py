@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -19,9 +19,9 @@ from fieldmark.data.features import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
-    Decoding,
     Embeddings,
     Failure,
     Item,
@@ -29,7 +29,7 @@ from fieldmark.types import (
     Medium,
     Reporter,
     Segment,
-    TextContent,
+    SilentReporter,
 )
 
 logger = logging.getLogger(__name__)
@@ -126,17 +126,6 @@ def encode_item(item: Item, *, model: Model) -> Tensor:
     return torch.stack(pieces.inputs)
 
 
-def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:
-    """The words of a text item.
-
-    Raises:
-        MediaError: It cannot be read.
-    """
-    segments = load_segments(item, decoding=Decoding(), limits=limits)
-    texts = [segment.content.text for segment in segments if isinstance(segment.content, TextContent)]
-    return tuple(word for text in texts for word in text.split())
-
-
 def encode_items(
     items: Sequence[Item],
     *,
@@ -211,6 +200,67 @@ def project(
             logits.append(scores.float().cpu().numpy())
     network.train(was_training)
     return np.concatenate(embeddings), np.concatenate(logits)
+
+
+@final
+class ModelQueryEncoder:
+    """A model as a gallery needs it: the `QueryEncoder` of `gallery/search/query.py`.
+
+    Args:
+        runtime: Whose cache keeps the features of texts; None keeps none.
+    """
+
+    def __init__(self, model: Model, *, runtime: Runtime | None = None) -> None:
+        self._model = model
+        self._runtime = runtime or Runtime()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the model was trained on."""
+        return self._model.class_names
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that shapes an embedding."""
+        return self._model.fingerprint
+
+    @property
+    def limits(self) -> MediaLimits:
+        """What a file may cost."""
+        return self._model.limits
+
+    def embed(self, item: Item) -> Float32[np.ndarray, "segment dim"]:
+        """Return the embedding of each segment of an item.
+
+        Raises:
+            MediaError: The item cannot be used.
+            MediumNotSupportedError: The model takes no item of this medium.
+        """
+        inputs = encode_item(item, model=self._model)
+        return project(inputs, medium=item.medium, network=self._model.network)[0]
+
+    def embed_class_name(self, class_name: str) -> Float32[np.ndarray, " dim"] | None:
+        """Return an embedding that stands for a class by its name alone; None where the network has none."""
+        network, class_names = self._model.network, self._model.class_names
+        if not isinstance(network, SharedSpace):
+            return None
+        label = class_names.index(class_name) if class_name in class_names else None
+        embedding = network.embed_name(class_name, label=label)
+        return None if embedding is None else embedding.numpy(force=True)
+
+    def embed_texts(self, items: Sequence[Item]) -> dict[int, Float32[np.ndarray, " dim"]]:
+        """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
+        silent = replace(self._runtime, reporter=SilentReporter())  # to a reader these are no items
+        encoded = encode_items(items, model=self._model, runtime=silent, task="embed")
+        return {
+            index: project(each.inputs, medium=Medium.TEXT, network=self._model.network)[0][0]
+            for index, each in enumerate(encoded)
+            if isinstance(each, EncodedItem)
+        }
+
+    def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
+        """Return the species that a medium's encoder tells apart, each with all its names."""
+        return self._model.named_species(medium)
 
 
 def _encode_medium(

@@ -7,7 +7,8 @@ import pytest
 
 from fieldmark import Gallery, Medium, Split, index, write_manifest
 from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError
-from fieldmark.gallery.labels import CLASSES_NAME, list_classes, restore_classes, save_class, undo_class
+from fieldmark.gallery.labels import list_classes, restore_classes, save_class, undo_class
+from fieldmark.gallery.layout import GalleryLayout
 
 
 @pytest.fixture
@@ -77,9 +78,9 @@ def test_undo_gives_the_former_class_unless_another_was_given_since(gallery, toy
 def test_restore_gives_what_a_crash_left_undone(gallery, toy_items):
     item = toy_items[0]
     save_class(gallery.folder, gallery.index, class_name="A", item_ids=[item.item_id])
-    kept = (gallery.folder / CLASSES_NAME).read_text()
+    kept = GalleryLayout(gallery.folder).labels.read_text()
     undo_class(gallery.folder, gallery.index, number=1)
-    (gallery.folder / CLASSES_NAME).write_text(kept)  # noted, and killed before the label was given
+    GalleryLayout(gallery.folder).labels.write_text(kept)  # noted, and killed before the label was given
     assert restore_classes(gallery.folder, gallery.index) == 1
     assert label(gallery, item.item_id) == "A"
     assert restore_classes(gallery.folder, gallery.index) == 0
@@ -97,7 +98,7 @@ def test_save_class_of_nothing_or_nobody(gallery, toy_items):
 
 
 def test_saved_classes_that_are_damaged(gallery):
-    (gallery.folder / CLASSES_NAME).write_text('[{"number": 1}]')
+    GalleryLayout(gallery.folder).labels.write_text('[{"number": 1}]')
     with pytest.raises(DamagedGalleryError):
         list_classes(gallery.folder)
 

@@ -410,3 +410,62 @@ def test_optimize_changes_no_answer(index, unit_rows, embeddings_of):
 
 def test_index_knows_what_it_was_made_with(index):
     assert (index.fingerprint, index.dim) == ("sparrow", 8)
+
+
+# ---------------------------------------------------------------- one comparison, several searches
+
+
+@pytest.fixture
+def birds(index, unit_rows, embeddings_of):
+    """Items of three media and seven classes, some without a class, one to three segments each."""
+    media = [Medium.IMAGE, Medium.AUDIO, Medium.VIDEO]
+    items = [
+        Item(f"{number:02}", media[number % 3], class_name=None if number % 8 == 7 else f"class {number % 7}")
+        for number in range(42)
+    ]
+    embeddings = embeddings_of(*((item, unit_rows(1 + number % 3, seed=number)) for number, item in enumerate(items)))
+    index.add(embeddings, content_hash_by_item_id={item.item_id: "h" for item in items})
+    return items
+
+
+def test_one_comparison_answers_searches_with_any_filters(index, birds):
+    query = np.ones(index.dim)
+    comparison = index.compare(query)
+    for turn in range(42):
+        where = Filter(
+            media=frozenset({birds[turn].medium}) if turn % 4 else frozenset({Medium.IMAGE, Medium.VIDEO}),
+            class_names=frozenset({f"class {turn % 7}", "class 0"}),
+            exclude_item_ids=frozenset({f"{turn:02}"}),
+        )
+        wanted = {
+            item.item_id
+            for item in birds
+            if item.medium in where.media and item.class_name in where.class_names and item.item_id != f"{turn:02}"
+        }
+        found = comparison.find_nearest(k=42, where=where)
+        assert {hit.item_id for hit in found} == wanted
+        assert found == index.search(query, k=42, where=where)
+        assert comparison.find_nearest(k=2, where=where) == found[:2]
+
+
+def test_find_other_class_is_the_nearest_item_with_another_label(index, birds):
+    comparison = index.compare(np.ones(index.dim))
+    for medium in Medium:
+        for where in (Filter(media=frozenset({medium})), Filter(media=frozenset({medium}), item_ids=frozenset({"00"}))):
+            ranked = index.search(np.ones(index.dim), k=42, where=where)
+            for is_fetched in (False, True):
+                if is_fetched:
+                    assert comparison.find_nearest(k=3, where=where) == ranked[:3]
+                for class_name in ("class 0", "class 3", "nothing"):
+                    others = [hit for hit in ranked if hit.class_name not in (None, class_name)]
+                    found = comparison.find_other_class(class_name, where=where)
+                    assert (found and found._replace(rank=0)) == (others[0]._replace(rank=0) if others else None)
+
+
+def test_items_that_score_alike_stand_by_id_across_media(index, unit_rows, embeddings_of):
+    row = unit_rows(1)
+    media = [Medium.AUDIO, Medium.IMAGE, Medium.VIDEO, Medium.TEXT]
+    items = [Item(name, media[number % 4]) for number, name in enumerate("gbhacfde")]
+    index.add(embeddings_of(*((item, row) for item in items)), content_hash_by_item_id=dict.fromkeys("abcdefgh", "h"))
+    assert [hit.item_id for hit in index.search(row[0], k=8)] == sorted("abcdefgh")
+    assert [hit.item_id for hit in index.search(row[0], k=3)] == ["a", "b", "c"]

@@ -20,9 +20,9 @@ from fieldmark.errors import (
     RequestError,
     UnknownItemError,
 )
+from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import Marks
 from fieldmark.gallery.store import Filter
-from fieldmark.workflows.search import ItemId
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +205,7 @@ def test_search_shared_space_with_what_it_takes(toy_manifest, toy_items, shared_
     assert len(gallery.search("zzxqv", k=2).hits) == 2
 
 
-# ---------------------------------------------------------------- several queries, marks, filters, judgment
+# ---------------------------------------------------------------- several queries, marks, filters, calibration
 
 
 def test_search_for_more_like_an_item_leaves_it_out_and_equals_its_own_embedding(gallery, toy_items):

@@ -21,9 +21,9 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, service_of
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Medium
-from fieldmark.workflows.names import TAXONOMY_NAME
 
 Chosen = Annotated[list[str], Query(max_length=200)]
 
@@ -115,7 +115,7 @@ def _classes(service: Service) -> ClassesAnswer:
 
 def _synonyms(service: Service) -> dict[str, list[str]]:
     """Other names of the classes, by the taxonomy that the gallery holds, if any."""
-    path = service.gallery.folder / TAXONOMY_NAME
+    path = GalleryLayout(service.gallery.folder).taxonomy
     if not path.is_file():
         return {}
     return {
@@ -152,7 +152,7 @@ def _statistics(service: Service) -> GalleryAnswer:
 
 
 def _calibrated_pairs(service: Service) -> list[str]:
-    scales = service.newest_gallery().judgment.calibration.scales
+    scales = service.newest_gallery().calibration.scales
     return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
 
 

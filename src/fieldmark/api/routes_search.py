@@ -19,10 +19,10 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, service_of
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
+from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import Marks, describe_hit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
-from fieldmark.workflows.search import ItemId
 
 
 async def search(request: Request) -> SearchAnswer:

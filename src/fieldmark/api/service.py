@@ -15,12 +15,12 @@ from fieldmark.api.metrics import Metrics
 from fieldmark.api.security import Access
 from fieldmark.config import ServeLimits
 from fieldmark.errors import UnknownItemError
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.map import GalleryMap, draw_map
-from fieldmark.gallery.search.calibration_file import read_judgment
+from fieldmark.gallery.search.calibration import read_calibration
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.runtime import Runtime
 from fieldmark.types import MediaLimits
-from fieldmark.workflows.judge import JUDGMENT_NAME
 from fieldmark.workflows.search import Gallery
 
 
@@ -55,7 +55,7 @@ class Service:
         self.search_room = self._room("search", workers=1, places=limits.search_places)
         self.preview_room = self._room("preview", workers=2, places=limits.preview_places)
         self.lookup_room = self._room("lookup", workers=2, places=limits.lookup_places)
-        self._judgment_written = -1
+        self._calibration_written = -1
         self._map_guard = threading.Lock()
         self._map: tuple[tuple[int, int], GalleryMap] | None = None
         gallery.model.limits = query_limits(gallery.model.limits, limits)
@@ -72,14 +72,14 @@ class Service:
 
     def newest_gallery(self) -> Gallery:
         """The gallery with the calibration that stands beside it now: another process, or a job, may have indexed."""
-        path = self.gallery.folder / JUDGMENT_NAME
+        path = GalleryLayout(self.gallery.folder).calibration
         try:
             written = path.stat().st_mtime_ns
         except FileNotFoundError:
             written = 0
-        if written != self._judgment_written:
-            self.gallery.judgment = read_judgment(path)
-            self._judgment_written = written
+        if written != self._calibration_written:
+            self.gallery.calibration = read_calibration(path)
+            self._calibration_written = written
         return self.gallery
 
     def stored_item(self, item_id: str) -> StoredItem:

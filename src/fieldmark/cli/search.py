@@ -77,12 +77,13 @@ def search(
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
     from fieldmark.gallery.search.export import ExportFormat, export_marks
+    from fieldmark.gallery.search.query import ItemId
     from fieldmark.gallery.search.result import Marks
     from fieldmark.gallery.store import Filter
     from fieldmark.io import write_text
     from fieldmark.runtime import Runtime
     from fieldmark.types import Medium
-    from fieldmark.workflows.search import Gallery, ItemId
+    from fieldmark.workflows.search import Gallery
 
     result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
         [*(queries or ()), *map(ItemId, item_ids or ())],

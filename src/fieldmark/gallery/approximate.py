@@ -2,8 +2,11 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import final
 
 import numpy as np
 import pyarrow as pa
@@ -11,23 +14,24 @@ from jaxtyping import Float32, Float64
 from lancedb.index import IvfFlat
 from lancedb.table import LanceTable
 
+from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.exact import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
-    best_places,
     collect_hit_values,
-    cosines,
-    lengths,
+    compute_cosines,
+    keep_best_of_each_item,
     make_hits,
+    measure_lengths,
 )
-from fieldmark.gallery.filter import condition_of
-from fieldmark.gallery.store import Approximation, Filter
+from fieldmark.gallery.filter import FIRST_SEGMENT, condition_of, is_one_of
+from fieldmark.gallery.layout import StoreLayout
+from fieldmark.gallery.store import Approximation, Comparison, Filter
 from fieldmark.io import write_text
 from fieldmark.segment_table import matrix_from_column
 from fieldmark.types import Hit, Medium
 
-FACTS_NAME = "approximation.json"
 INDEX_NAME = "vector_idx"
 
 SMALLEST_TRAINED = 256
@@ -62,13 +66,13 @@ def load_approximation(folder: Path) -> Approximation | None:
     Raises:
         ValueError: The file is not what was written.
     """
-    path = folder / FACTS_NAME
+    path = StoreLayout(folder).approximation
     if not path.is_file():
         return None
     try:
         return Approximation(**json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise ValueError(f"'{FACTS_NAME}' is not what was written ({error})") from error
+        raise ValueError(f"'{path.name}' is not what was written ({error})") from error
 
 
 def bring_up_to_date(table: LanceTable, folder: Path) -> None:
@@ -85,7 +89,7 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
     else:
         return
     found = measured(table, trained_count=trained_count, partition_count=partition_count)
-    write_text(folder / FACTS_NAME, json.dumps(asdict(found)))
+    write_text(StoreLayout(folder).approximation, json.dumps(asdict(found)))
 
 
 def train(table: LanceTable, *, partition_count: int) -> None:
@@ -99,37 +103,83 @@ def train(table: LanceTable, *, partition_count: int) -> None:
     table.create_index("vector", config=config, replace=True, name=INDEX_NAME)
 
 
-def search_approximately(
-    table: LanceTable,
-    query: Float64[np.ndarray, " dim"],
-    *,
-    k: int,
-    where: Filter | None,
-    by_segment: bool,
-    known: Approximation | None,
-) -> tuple[Hit, ...]:
-    """The hits as `SegmentIndex.search` defines them, among the rows that the index finds; `query` is of length 1.
+@final
+class ApproximateComparison(Comparison):
+    """A query among the rows that a store's index finds; each search is one query of LanceDB.
 
-    Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
+    Args:
+        query: Of length 1.
+        row_count: Rows of the table.
+        known: What the index is known to find; None where there is none, so that every row is looked at.
+        read_again: Reads from the newest version, where the one that the table shows was compacted away.
     """
-    row_count, wanted = table.count_rows(), max(ROWS_FIRST_FETCHED, 4 * k)
-    if row_count == 0:
-        return ()
-    # What single precision can change in the order of two rows.
-    slack = 8 * len(query) * SINGLE_EPSILON
-    while True:
-        rows = nearest_rows(table, query, limit=min(wanted, row_count), condition=condition_of(where), known=known)
-        rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
-        found = matrix_from_column(rows["vector"], dim=len(query))
-        score = cosines(found, np.arange(len(rows)), length=lengths(found), query=query)
-        order = np.argsort(-score, kind="stable").tolist()
-        if not by_segment:
-            order = best_places(order, item=rows["item_id"].combine_chunks().dictionary_encode().indices.to_pylist())
-        if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
-            order = order[:k]
-            best = collect_hit_values(rows.take(pa.array(order, pa.int64())))
-            return make_hits(best, score=score[order].tolist())
-        wanted *= GROWTH
+
+    def __init__(
+        self,
+        table: LanceTable,
+        *,
+        query: Float64[np.ndarray, " dim"],
+        row_count: int,
+        known: Approximation | None,
+        read_again: Callable[[Callable[[], pa.Table]], pa.Table],
+    ) -> None:
+        self._table = table
+        self._query = query
+        self._row_count = row_count
+        self._known = known
+        self._read_again = read_again
+        self._fetched: dict[Filter, tuple[pa.Table, list[float]]] = {}
+
+    def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
+        """Return the nearest items or segments, as `Comparison.find_nearest` does."""
+        where = where or Filter()
+        if k < 1:
+            largest = self._table.count_rows(None if by_segment else FIRST_SEGMENT)
+            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
+        rows, score = self._fetch(condition_of(where), k=k, by_segment=by_segment)
+        self._fetched[where] = rows, score
+        return make_hits(collect_hit_values(rows[:k]), score=score[:k])
+
+    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+        """Return the nearest item of another class, often among the rows that were fetched already."""
+        where = where or Filter()
+        if where in self._fetched:
+            rows, score = self._fetched[where]
+            for index, name in enumerate(rows["class_name"].to_pylist()):
+                if name not in (None, class_name):
+                    return make_hits(collect_hit_values(rows[index : index + 1]), score=score[index : index + 1])[0]
+        is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
+        rows, score = self._fetch(condition_of(where, is_other), k=1, by_segment=False)
+        return next(iter(make_hits(collect_hit_values(rows[:1]), score=score[:1])), None)
+
+    def _fetch(self, condition: str | None, *, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
+        """Return rows, and their scores, best first, at least the k best; each item once unless by segment.
+
+        Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
+        """
+        wanted, dim = max(ROWS_FIRST_FETCHED, 4 * k), len(self._query)
+        # What single precision can change in the order of two rows.
+        slack = 8 * dim * SINGLE_EPSILON
+        while True:
+            limit = max(min(wanted, self._row_count), 1)
+            rows = self._read(
+                partial(nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
+            )
+            rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
+            found = matrix_from_column(rows["vector"], dim=dim)
+            score = compute_cosines(found, np.arange(len(rows)), length=measure_lengths(found), query=self._query)
+            order = np.argsort(-score, kind="stable").tolist()
+            if not by_segment:
+                order = keep_best_of_each_item(order, item=rows["item_id"].to_pylist())
+            if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
+                return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist()
+            wanted *= GROWTH
+
+    def _read(self, read: Callable[[], pa.Table]) -> pa.Table:
+        try:
+            return read()
+        except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
+            return self._read_again(read)
 
 
 def nearest_rows(

@@ -1,9 +1,12 @@
-"""One version of a gallery in memory, searched exactly."""
+"""One version of a gallery in memory, searched exactly.
 
-import threading
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar, final
+A product with a matrix in memory took 2 ms where LanceDB's own exact search took 17 to 40 (100,000 x 256, two cores,
+LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int, Int32
 
+from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.filter import allowed_by_column
-from fieldmark.gallery.store import Filter
+from fieldmark.gallery.store import Comparison, Filter
 from fieldmark.segment_table import FACT_COLUMNS, LENGTH_TOLERANCE, items_from_table, ordered_matrix, python_values
-from fieldmark.types import Hit
+from fieldmark.types import MEDIA, Hit, Medium
 
 HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
 """The columns that a hit is made of."""
@@ -28,148 +32,215 @@ ROWS_OF_HIT, GROWTH = 2, 4
 SHARES = 8
 """Rows that stand for one in the first look for the best, spread over the gallery: neighbors are often alike."""
 
-PRODUCTS_KEPT, MASKS_KEPT = 8, 16
 SINGLE_EPSILON = float(np.finfo(np.float32).eps)
 NO_COSINE = -2.0
 """Below every score, above that of a row that a filter leaves out."""
 
-Key = TypeVar("Key", bound=Hashable)
-Made = TypeVar("Made")
-Values = TypeVar("Values", bound=npt.NDArray[np.generic])
 ObjectArray = npt.NDArray[np.object_]
 
 ROWS_AT_ONCE = 8192
 """Bounds the memory of a search in which very many rows score alike."""
 
 
-@final
-class Recent(Generic[Key, Made]):
-    """What was made for the keys last asked for: one search asks for the same several times.
-
-    Safe to use from several threads.
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """A column as numbers.
 
     Args:
-        kept: Things that stay.
+        values: Each value once.
+        code: The index in `values` of each entry; -1 for none.
     """
 
-    def __init__(self, *, kept: int) -> None:
-        self._kept_count = kept
-        self._guard = threading.Lock()
-        self._kept: dict[Key, Made] = {}
+    values: pa.Array
+    code: Int32[np.ndarray, " gallery"]
 
-    def get(self, key: Key, make: Callable[[], Made]) -> Made:
-        """What was made for a key; not to be written to."""
-        kept = self._kept.get(key)
-        if kept is not None:
-            return kept
-        made = make()
-        with self._guard:
-            self._kept[key] = made
-            if len(self._kept) > self._kept_count:
-                self._kept.pop(next(iter(self._kept)))
-        return made
+    @classmethod
+    def from_column(cls, column: pa.ChunkedArray) -> "_Coded":
+        coded = column.combine_chunks().dictionary_encode()
+        return cls(coded.dictionary, coded.indices.fill_null(-1).to_numpy().astype(np.int32))
+
+    def is_among(self, wanted: Iterable[str], entries: slice) -> Bool[np.ndarray, " gallery"]:
+        """Tell which of some entries have one of the wanted values."""
+        is_wanted = pc.is_in(self.values, value_set=pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
+        among: Bool[np.ndarray, " gallery"] = np.append(is_wanted, False)[self.code[entries]]  # -1 takes the last
+        return among
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The segments of one version, ordered by item id and then by place in the item.
-
-    A product with a matrix in memory took 2 ms where LanceDB's own exact search took 17 to 40 (100,000 x 256, two
-    cores, LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises.
+    """The segments of one version, ordered by medium, then by item id, then as they follow in the item.
 
     Args:
         embedding: Rows of length 1, up to `length_error`.
-        products: Of `embedding` with the vectors last asked for.
-        masks: Which rows meet the filters last asked for, but for items that are excluded by id.
         hit_values: Of each row, by `collect_hit_values`.
-        items: The same of each item's first segment, as the store has them: what a filter looks at.
-        item_of_row: The place in `items` of each row's item.
+        columns: What filters look at, of each item, but for its id.
+        index_by_item_id: The index of each item.
+        item_of_row: The index of each row's item.
+        rows_of_medium: The rows of each medium; they stand together.
+        items_of_medium: Its items.
     """
 
     embedding: Float32[np.ndarray, "row dim"]
-    products: Recent[bytes, Float32[np.ndarray, " row"]]
-    masks: Recent[Filter, Bool[np.ndarray, " row"]]
     length: Float64[np.ndarray, " row"]
     length_error: float
     hit_values: ObjectArray
-    items: pa.Table
+    columns: dict[str, _Coded]
+    index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
+    rows_of_medium: dict[Medium, slice]
+    items_of_medium: dict[Medium, slice]
 
     @classmethod
     def from_rows(cls, rows: pa.Table, *, dim: int) -> "Snapshot":
-        """Puts the rows of a store in order; `rows` has `COLUMNS`.
+        """Make a snapshot of the rows of a store; `rows` has `COLUMNS`.
 
         Raises:
             ValueError: The vectors are not what was once stored.
         """
         facts = rows.drop_columns(["vector"])
-        order = pc.sort_indices(facts, sort_keys=[("item_id", "ascending"), ("segment", "ascending")])
+        code = pc.index_in(facts["medium"], value_set=pa.array([medium.value for medium in MEDIA]))
+        keys = [("medium_code", "ascending"), ("item_id", "ascending"), ("segment", "ascending")]
+        order = pc.sort_indices(facts.append_column("medium_code", code), sort_keys=keys)
         facts = facts.take(order).combine_chunks()
         embedding = ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim)
-        length = lengths(embedding)
+        length = measure_lengths(embedding)
         length_error = float(np.abs(length - 1).max(initial=0.0))
         if not length_error <= LENGTH_TOLERANCE:
             raise ValueError("it holds vectors that are not of length 1")
         is_first = facts["segment"].to_numpy() == 0
+        items = facts.filter(pa.array(is_first))
         return cls(
             embedding=embedding,
-            products=Recent(kept=PRODUCTS_KEPT),
-            masks=Recent(kept=MASKS_KEPT),
             length=length,
             length_error=length_error,
             hit_values=collect_hit_values(facts),
-            items=facts.filter(pa.array(is_first)),
+            columns={
+                name: _Coded.from_column(items[name]) for name in allowed_by_column(Filter()) if name != "item_id"
+            },
+            index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
+            rows_of_medium=_slices(code.take(order)),
+            items_of_medium=_slices(code.take(order).filter(pa.array(is_first))),
         )
 
-    def search(
-        self, query: Float64[np.ndarray, " dim"], *, k: int, where: Filter | None, by_segment: bool
-    ) -> tuple[Hit, ...]:
-        """The hits as `SegmentIndex.search` defines them; `query` is of length 1."""
-        if len(self.item_of_row) == 0:
-            return ()
-        single = query.astype(np.float32)
-        near = self.products.get(single.tobytes(), lambda: frozen(self.embedding @ single))
-        if where is not None:
-            near = np.where(self._matching(where), near, np.float32(-np.inf))
-        # Bounds what single precision and lengths near 1 change in a score.
-        error = len(query) * SINGLE_EPSILON + self.length_error
-        wanted = ROWS_OF_HIT * k
-        while True:
-            is_all = wanted >= len(near)
-            least = NO_COSINE if is_all else max(reached_by(near, wanted), NO_COSINE)
-            row = (near >= least - 2 * error).nonzero()[0]
-            score = cosines(self.embedding, row, length=self.length, query=query).tolist()
-            # Plain lists: of so few rows, a call of numpy costs more than the work.
-            order = sorted(range(len(score)), key=score.__getitem__, reverse=True)
-            if not by_segment:
-                order = best_places(order, item=self.item_of_row[row].tolist())
-            if is_all or least == NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
-                return make_hits(self.hit_values[row[order[:k]]], score=[score[place] for place in order[:k]])
-            wanted *= GROWTH
+    def find_items(self, item_ids: Iterable[str], entries: slice) -> Bool[np.ndarray, " gallery"]:
+        """Tell which of some items have one of these ids."""
+        found = np.zeros(len(self.index_by_item_id), dtype=bool)
+        found[[self.index_by_item_id[item_id] for item_id in item_ids if item_id in self.index_by_item_id]] = True
+        return found[entries]
 
-    def _matching(self, where: Filter) -> Bool[np.ndarray, " row"]:
-        """Which rows are of items that meet the filter."""
-        lasting = replace(where, exclude_item_ids=None)
-        matching = self.masks.get(lasting, lambda: frozen(self._meeting(lasting)[self.item_of_row]))
+    def compare(self, query: Float64[np.ndarray, " dim"]) -> "ExactComparison":
+        """Compare a query of length 1 with all rows, in single precision."""
+        return ExactComparison(self, query=query, near=self.embedding @ query.astype(np.float32))
+
+
+@final
+class ExactComparison(Comparison):
+    """A query's product with all rows of a snapshot; searches choose from it.
+
+    The product in single precision finds the rows that may be among the best, and only these are scored in double
+    precision, row by row, so that equal rows have equal scores. With `error` the most that single precision can change,
+    two of the best are wanted of
+
+        near (single)   .90   .70   .69   .69   .30        error .01
+        score (double)  .90   .695  .698  .691  .30
+
+    The second largest of `near` is .70, so the second best score is at least .69, and rows whose `near` is below
+    .70 - 2 * .01 cannot be among the best two: four rows are scored, and .90 and .698 are the answer.
+
+    Args:
+        near: The scores in single precision.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, *, query: Float64[np.ndarray, " dim"], near: Float32[np.ndarray, " row"]
+    ) -> None:
+        self._snapshot = snapshot
+        self._query = query
+        self._near = near
+        self._error = len(query) * SINGLE_EPSILON + snapshot.length_error
+
+    def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
+        """Return the nearest items or segments, as `Comparison.find_nearest` does."""
+        snapshot, where = self._snapshot, where or Filter()
+        if k < 1:
+            largest = len(snapshot.item_of_row if by_segment else snapshot.index_by_item_id)
+            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
+        rows, items = self._span(where)
+        near = self._near[rows]
+        matching = self._match(where, items)
+        if matching is not None:
+            near = np.where(matching[snapshot.item_of_row[rows] - items.start], near, np.float32(-np.inf))
+        row, score = self._find_best(near, k=k, start=rows.start, by_segment=by_segment)
+        return make_hits(snapshot.hit_values[row], score=score)
+
+    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+        """Return the nearest item of another class, as `Comparison.find_other_class` does."""
+        snapshot, where = self._snapshot, where or Filter()
+        rows, items = self._span(where)
+        classes = snapshot.columns["class_name"]
+        matching = (classes.code[items] >= 0) & ~classes.is_among([class_name], items)
+        others = self._match(where, items)
+        if others is not None:
+            matching &= others
+        near = np.where(matching[snapshot.item_of_row[rows] - items.start], self._near[rows], np.float32(-np.inf))
+        row, score = self._find_best(near, k=1, start=rows.start, by_segment=False)
+        return next(iter(make_hits(snapshot.hit_values[row], score=score)), None)
+
+    def _span(self, where: Filter) -> tuple[slice, slice]:
+        """Return the rows and the items among which a search looks: those of one medium, or all."""
+        snapshot = self._snapshot
+        if where.media is not None and len(where.media) == 1:
+            [medium] = where.media
+            return snapshot.rows_of_medium[medium], snapshot.items_of_medium[medium]
+        return slice(0, len(self._near)), slice(0, len(snapshot.index_by_item_id))
+
+    def _match(self, where: Filter, items: slice) -> Bool[np.ndarray, " gallery"] | None:
+        """Tell which items of a span meet the filter; None where all do."""
+        snapshot = self._snapshot
+        allowed = {name: values for name, values in allowed_by_column(where).items() if values is not None}
+        if where.media is not None and len(where.media) == 1:
+            del allowed["medium"]  # the span itself
+        conditions = [
+            snapshot.find_items(values, items) if name == "item_id" else snapshot.columns[name].is_among(values, items)
+            for name, values in allowed.items()
+        ]
         if where.exclude_item_ids:
-            matching = matching & ~is_among(self.items["item_id"], where.exclude_item_ids)[self.item_of_row]
-        return matching
+            conditions.append(~snapshot.find_items(where.exclude_item_ids, items))
+        return np.logical_and.reduce(conditions) if conditions else None
 
-    def _meeting(self, where: Filter) -> Bool[np.ndarray, " gallery"]:
-        """Which items meet the filter, those that it excludes by id among them."""
-        meeting = np.ones(len(self.items), dtype=bool)
-        for column, allowed in allowed_by_column(where).items():
-            if allowed is not None:
-                meeting &= is_among(self.items[column], allowed)
-        return meeting
+    def _find_best(
+        self, near: Float32[np.ndarray, " row"], *, k: int, start: int, by_segment: bool
+    ) -> tuple[Int[np.ndarray, " hit"], list[float]]:
+        """Return the best rows and their scores, best first.
+
+        Args:
+            near: Of some rows that stand together; minus infinity for those that a filter leaves out.
+            start: The first of these rows.
+        """
+        snapshot, error = self._snapshot, self._error
+        wanted = ROWS_OF_HIT * k
+        while len(near):
+            is_all = wanted >= len(near)
+            least = NO_COSINE if is_all else max(find_reached_value(near, wanted), NO_COSINE)
+            row = (near >= least - 2 * error).nonzero()[0] + start
+            score = compute_cosines(snapshot.embedding, row, length=snapshot.length, query=self._query).tolist()
+            # Plain lists: of so few rows, a call of numpy costs more than the work.
+            item_id = [item.item_id for item in snapshot.hit_values[row, 0]]
+            order = sorted(range(len(score)), key=lambda index: (-score[index], item_id[index]))
+            if not by_segment:
+                order = keep_best_of_each_item(order, item=item_id)
+            if is_all or least == NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
+                return row[order[:k]], [score[index] for index in order[:k]]
+            wanted *= GROWTH
+        return np.zeros(0, dtype=np.int64), []
 
 
-def frozen(values: Values) -> Values:
-    """The array itself, which nobody writes to from here on."""
-    values.flags.writeable = False
-    return values
+def _slices(code: pa.ChunkedArray) -> dict[Medium, slice]:
+    """Return where each medium stands in a column of sorted media codes."""
+    bounds = np.searchsorted(code.to_numpy(), range(len(MEDIA) + 1)).tolist()
+    return {medium: slice(bounds[index], bounds[index + 1]) for index, medium in enumerate(MEDIA)}
 
 
 def collect_hit_values(rows: pa.Table) -> ObjectArray:
@@ -191,8 +262,8 @@ def make_hits(values: ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]
     return tuple(map(Hit, range(1, len(bounded) + 1), bounded, *values.T.tolist()))
 
 
-def reached_by(values: Float32[np.ndarray, " row"], count: int) -> float:
-    """A value that at least so many of all reach, at most the largest such; in half the time of `np.partition`."""
+def find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> float:
+    """Return a value that at least `count` of all reach, at most the largest such, in half of `np.partition`'s time."""
     width = len(values) // SHARES
     if width < count:
         return float(np.partition(values, -count)[-count])
@@ -201,16 +272,16 @@ def reached_by(values: Float32[np.ndarray, " row"], count: int) -> float:
     return float(largest[-count])
 
 
-def best_places(order: Iterable[int], *, item: Sequence[int]) -> list[int]:
-    """Of places in order, the first of each item."""
-    found: dict[int, int] = {}
-    for place in order:
-        found.setdefault(item[place], place)
+def keep_best_of_each_item(order: Iterable[int], *, item: Sequence[str]) -> list[int]:
+    """Return, of indices in order, the first of each item."""
+    found: dict[str, int] = {}
+    for index in order:
+        found.setdefault(item[index], index)
     return list(found.values())
 
 
-def lengths(embedding: Float32[np.ndarray, "row dim"]) -> Float64[np.ndarray, " row"]:
-    """The length of each row, in double precision."""
+def measure_lengths(embedding: Float32[np.ndarray, "row dim"]) -> Float64[np.ndarray, " row"]:
+    """Return the length of each row, in double precision."""
     found = np.empty(len(embedding))
     for start in range(0, len(embedding), ROWS_AT_ONCE):
         rows = embedding[start : start + ROWS_AT_ONCE].astype(np.float64)
@@ -218,28 +289,22 @@ def lengths(embedding: Float32[np.ndarray, "row dim"]) -> Float64[np.ndarray, " 
     return found
 
 
-def cosines(
+def compute_cosines(
     embedding: Float32[np.ndarray, "row dim"],
     row: Int[np.ndarray, " gallery"],
     *,
     length: Float64[np.ndarray, " row"],
     query: Float64[np.ndarray, " dim"],
 ) -> Float64[np.ndarray, " gallery"]:
-    """The cosine of some rows with a query of length 1, in double precision.
+    """Return the cosine of some rows with a query of length 1, in double precision.
 
-    Row by row: a matrix product rounds equal rows differently by where they stand, and ties would break at random.
+    Row by row: a matrix product rounds equal rows differently by their position, and ties would break at random.
 
     Args:
-        length: Of all rows, by `lengths`.
+        length: Of all rows, by `measure_lengths`.
     """
     if len(row) > ROWS_AT_ONCE:
         parts = np.split(row, range(ROWS_AT_ONCE, len(row), ROWS_AT_ONCE))
-        return np.concatenate([cosines(embedding, part, length=length, query=query) for part in parts])
+        return np.concatenate([compute_cosines(embedding, part, length=length, query=query) for part in parts])
     score: Float64[np.ndarray, " gallery"] = np.vecdot(embedding[row].astype(np.float64), query) / length[row]
     return score
-
-
-def is_among(column: pa.ChunkedArray, values: frozenset[str]) -> Bool[np.ndarray, " gallery"]:
-    """Which entries of a column of strings are one of some values; a missing entry never is."""
-    among: Bool[np.ndarray, " gallery"] = pc.is_in(column, value_set=pa.array(list(values), pa.string())).to_numpy()
-    return among

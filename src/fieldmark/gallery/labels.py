@@ -8,10 +8,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, first
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.io import write_text
-
-CLASSES_NAME = "saved_classes.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ def list_classes(folder: Path) -> tuple[SavedClass, ...]:
     Raises:
         DamagedGalleryError: The file of saved classes cannot be read.
     """
-    path = folder / CLASSES_NAME
+    path = GalleryLayout(folder).labels
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return tuple(
@@ -144,8 +143,8 @@ def _relabel(index: SegmentIndex, name_by_item_id: Mapping[str, str | None]) -> 
 
 
 def _write(folder: Path, saved: Sequence[SavedClass]) -> None:
-    write_text(folder / CLASSES_NAME, json.dumps([asdict(each) for each in saved], ensure_ascii=False, indent=1))
+    write_text(GalleryLayout(folder).labels, json.dumps([asdict(each) for each in saved], ensure_ascii=False, indent=1))
 
 
 def _locked(folder: Path) -> FileLock:
-    return FileLock(folder / f".{CLASSES_NAME}.lock")
+    return FileLock(GalleryLayout(folder).labels_lock)

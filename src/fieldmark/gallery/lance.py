@@ -21,12 +21,11 @@ from fieldmark.errors import (
     GalleryError,
     MissingGalleryError,
     NonFiniteEmbeddingError,
-    OutOfRangeError,
     TakenItemIdError,
     UnknownItemError,
 )
 from fieldmark.gallery import integrity
-from fieldmark.gallery.approximate import bring_up_to_date, load_approximation, search_approximately
+from fieldmark.gallery.approximate import ApproximateComparison, bring_up_to_date, load_approximation
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.gallery.filter import FIRST_SEGMENT, condition_of, is_one_of
 from fieldmark.gallery.lance_folder import (
@@ -40,7 +39,8 @@ from fieldmark.gallery.lance_folder import (
     versions_stamp,
     writing_alone,
 )
-from fieldmark.gallery.store import Approximation, Filter, ItemCount, SegmentIndex, StoredItem
+from fieldmark.gallery.layout import StoreLayout
+from fieldmark.gallery.store import Approximation, Comparison, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
     embeddings_from_table,
@@ -49,7 +49,7 @@ from fieldmark.segment_table import (
     segment_schema,
     table_from_embeddings,
 )
-from fieldmark.types import MEDIA, Embeddings, Hit, Medium
+from fieldmark.types import MEDIA, Embeddings, Medium
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -158,7 +158,7 @@ class LanceIndex(SegmentIndex):
             GalleryError: The store was made with another fingerprint.
         """
         if not versions_in(folder):
-            if any((folder / f"{TABLE}.lance" / "data").glob("*")):
+            if any(StoreLayout(folder).data.glob("*")):
                 raise DamagedGalleryError(path=folder, reason="it has data, but the list of its versions is gone")
             raise MissingGalleryError(path=folder)
         index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
@@ -225,19 +225,9 @@ class LanceIndex(SegmentIndex):
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
         return embeddings_from_table(rows, dim=self._dim)
 
-    def search(
-        self,
-        query: Float[np.ndarray, " dim"],
-        *,
-        k: int,
-        where: Filter | None = None,
-        by_segment: bool = False,
-    ) -> tuple[Hit, ...]:
-        """The nearest items or segments, as `SegmentIndex.search` says."""
+    def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
+        """Compare a query with the newest version, as `SegmentIndex.compare` does."""
         self._check_dim(len(query))
-        if k < 1:
-            largest = self.segment_count() if by_segment else self.item_count()
-            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         wide = query.astype(np.float64)
         length = math.sqrt(wide @ wide)
         if not 0 < length < np.inf:
@@ -245,9 +235,9 @@ class LanceIndex(SegmentIndex):
         unit = wide / length
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
-            return self._newest(version).search(unit, k=k, where=where, by_segment=by_segment)
-        return self._reading(
-            lambda: search_approximately(self._table, unit, k=k, where=where, by_segment=by_segment, known=known)
+            return self._newest(version).compare(unit)
+        return ApproximateComparison(
+            self._table, query=unit, row_count=row_count, known=known, read_again=self._reading
         )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:

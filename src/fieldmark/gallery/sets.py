@@ -10,10 +10,9 @@ import filelock
 
 from fieldmark.data.shards import INFO_NAME, read_info
 from fieldmark.errors import DamagedGalleryError, GalleryError, first
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.io import write_text
 from fieldmark.types import Failure, Item
-
-SETS_NAME = "sets.json"
 
 LARGEST_DROP = 0.5
 """Share of a set that may be gone before its source is taken to be wrong, such as a disk that is not mounted."""
@@ -28,14 +27,14 @@ def read_sets(gallery: Path) -> dict[str, str]:
     Raises:
         DamagedGalleryError: The file is not what was written.
     """
-    path = gallery / SETS_NAME
+    path = GalleryLayout(gallery).sets
     if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): str(source) for name, source in content.items()}
     except (ValueError, AttributeError) as error:
-        reason = f"'{SETS_NAME}' is not what was written"
+        reason = f"'{path.name}' is not what was written"
         raise DamagedGalleryError(path=gallery, reason=reason) from error
 
 
@@ -71,10 +70,10 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
 
 def record_set(gallery: Path, name: str, *, source: Path) -> None:
     """Keeps where a set came from."""
-    with filelock.FileLock(gallery / "sets.lock"):
+    with filelock.FileLock(GalleryLayout(gallery).sets_lock):
         content = {**read_sets(gallery), name: str(origin_of(source))}
         if content != read_sets(gallery):
-            write_text(gallery / SETS_NAME, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            write_text(GalleryLayout(gallery).sets, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def origin_of(source: Path) -> Path:

@@ -84,6 +84,33 @@ class Approximation:
         return self.measured_count * self.probe_count / self.partition_count
 
 
+class Comparison(Protocol):
+    """One query compared with the segments of a store, so that several searches share the work."""
+
+    def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
+        """Return the k nearest items, best first, each with its best segment; fewer only where fewer items match.
+
+        Equal scores are ordered by item id, code point by code point, then by the segments' order.
+
+        Args:
+            k: From 1; may exceed the number of items.
+            where: Which items may become hits; None for all.
+            by_segment: Whether every segment may be a hit, so that an item may come more than once.
+
+        Raises:
+            OutOfRangeError: k is below 1.
+        """
+        ...
+
+    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+        """Return the nearest item of a class other than this one; None where there is none.
+
+        Args:
+            where: Which items may become hits; None for all.
+        """
+        ...
+
+
 @runtime_checkable
 class SegmentIndex(Protocol):
     """A durable store of the segments of many items, searched by cosine similarity.
@@ -140,6 +167,18 @@ class SegmentIndex(Protocol):
         """
         ...
 
+    def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
+        """Compare a query with the segments of the newest version.
+
+        Args:
+            query: Finite and not zero; its length does not count.
+
+        Raises:
+            GalleryError: The query has another dimension than the store.
+            NonFiniteEmbeddingError: The query is not finite or is zero.
+        """
+        ...
+
     def search(
         self,
         query: Float[np.ndarray, " dim"],
@@ -148,22 +187,8 @@ class SegmentIndex(Protocol):
         where: Filter | None = None,
         by_segment: bool = False,
     ) -> tuple[Hit, ...]:
-        """The k nearest items, best first, each with its best segment; fewer only where fewer items match.
-
-        Equal scores are ordered by item id, code point by code point, then by the segments' order.
-
-        Args:
-            query: Finite and not zero; its length does not count.
-            k: From 1; may exceed the number of items.
-            where: Which items may become hits; None for all.
-            by_segment: Whether every segment may be a hit, so that an item may come more than once.
-
-        Raises:
-            OutOfRangeError: k is below 1.
-            GalleryError: The query has another dimension than the store.
-            NonFiniteEmbeddingError: The query is not finite or is zero.
-        """
-        ...
+        """Compare a query and return its nearest items or segments, as `Comparison.find_nearest` does."""
+        return self.compare(query).find_nearest(k=k, where=where, by_segment=by_segment)
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """The content hash of every item that meets a filter, by item id: what a later indexing run may skip."""

@@ -10,13 +10,13 @@ from textwrap import shorten
 from fieldmark.build import load_model
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
-from fieldmark.gallery.sets import SETS_NAME, read_sets
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.sets import read_sets
 from fieldmark.gallery.store import Approximation, StoredItem
 from fieldmark.media.loaders import hash_content
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
 from fieldmark.workflows.index import content_of
-from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
 
 PAGE_ITEMS = 2_000
 """Items whose media are looked at together."""
@@ -245,22 +245,24 @@ def disk_bytes(folder: Path) -> int:
 
 
 def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
+    layout = GalleryLayout(folder)
     try:
-        return LanceIndex.open(folder / SEGMENTS_NAME, exact_rows=exact_rows)
+        return LanceIndex.open(layout.segments, exact_rows=exact_rows)
     except MissingGalleryError as error:
-        if not (folder / CHECKPOINT_NAME).is_file():
+        if not layout.checkpoint.is_file():
             raise MissingGalleryError(path=folder) from error
-        raise DamagedGalleryError(path=folder, reason=f"'{SEGMENTS_NAME}' holds no store") from error
+        raise DamagedGalleryError(path=folder, reason=f"'{layout.segments.name}' holds no store") from error
 
 
 def _checkpoint_problems(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem]:
-    path = folder / CHECKPOINT_NAME
+    layout = GalleryLayout(folder)
+    path = layout.checkpoint
     if not path.is_file():
-        yield GalleryProblem("checkpoint", (), f"'{CHECKPOINT_NAME}' is missing: index again with --checkpoint")
+        yield GalleryProblem("checkpoint", (), f"'{path.name}' is missing: index again with --checkpoint")
         return
     try:
         fingerprint = load_model(path, device=runtime.torch_device()).fingerprint
-        LanceIndex.open(folder / SEGMENTS_NAME, fingerprint=fingerprint)
+        LanceIndex.open(layout.segments, fingerprint=fingerprint)
     except (DamagedGalleryError, MissingGalleryError):
         return  # told where the store is looked at
     except FieldmarkError as error:
@@ -273,7 +275,7 @@ def _set_problems(folder: Path, *, sets: set[str]) -> list[GalleryProblem]:
     except DamagedGalleryError as error:
         return [GalleryProblem("sets", (), str(error))]
     detail = "'{}' does not name the source of the set '{}': index that source again with --set '{}'"
-    return [GalleryProblem("sets", (), detail.format(SETS_NAME, name, name)) for name in unknown]
+    return [GalleryProblem("sets", (), detail.format(GalleryLayout(folder).sets.name, name, name)) for name in unknown]
 
 
 def _media_problems(store: LanceIndex, *, item_count: int, runtime: Runtime) -> list[GalleryProblem]:

@@ -13,11 +13,13 @@ from jaxtyping import Int
 from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
-from fieldmark.data.taxonomy import read_taxonomy, write_taxonomy
-from fieldmark.embedding import FailureLog, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
 from fieldmark.errors import GalleryError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.names import copy_taxonomy, record_species
+from fieldmark.gallery.search.recalibration import recalibrate
 from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, stored_ids
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import hash_content
@@ -25,9 +27,6 @@ from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Embeddings, Failure, Item, Reporter
-from fieldmark.workflows.judge import judge_gallery
-from fieldmark.workflows.names import TAXONOMY_NAME, keep_species
-from fieldmark.workflows.search import CHECKPOINT_NAME, SEGMENTS_NAME
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -142,11 +141,13 @@ def index(
         runtime.reporter.step("add", done=added, total=work.fresh_count)
     dropped = store.remove(gone)
     store.optimize()
-    _keep_taxonomy(source, folder)
+    copy_taxonomy(source, folder=folder)
     counts = store.count_by_medium()
-    keep_species(folder, model=model, media=[medium for medium, count in counts.items() if count])
+    record_species(
+        folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
+    )
     restore_classes(folder, store)
-    judge_gallery(folder, index=store, model=model, runtime=runtime)
+    recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
     return IndexReport(
         gallery=folder,
         set_name=name,
@@ -160,16 +161,9 @@ def index(
     )
 
 
-def _keep_taxonomy(source: Path, folder: Path) -> None:
-    """Copies the taxonomy that lies in a folder source or beside a manifest, so that texts find classes by any name."""
-    path = (source if source.is_dir() else source.parent) / TAXONOMY_NAME
-    if path.is_file():
-        write_taxonomy(read_taxonomy(path), folder / TAXONOMY_NAME)
-
-
 def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
     """The model and the store of a gallery; a gallery that is not there, or was only begun, is made."""
-    own = folder / CHECKPOINT_NAME
+    own = GalleryLayout(folder).checkpoint
     if checkpoint is None:
         if not own.is_file():
             raise MissingGalleryError(path=folder)
@@ -177,7 +171,7 @@ def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tupl
     source = Path(checkpoint)
     model = load_model(source, device=runtime.torch_device())
     content = find_checkpoint(source).read_bytes()
-    segments = folder / SEGMENTS_NAME
+    segments = GalleryLayout(folder).segments
     try:
         store = LanceIndex.open(segments, fingerprint=model.fingerprint)
     except MissingGalleryError:

@@ -6,19 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from fieldmark.gallery.search.calibration import (
-    MIN_QUERIES,
-    MIN_RELEVANT,
-    USUAL_WORDS,
-    Calibration,
-    Curve,
-    PairScale,
-    fit_curve,
-    fit_logistic,
-    fit_scale,
-    sigmoid,
-    text_length,
-)
+from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
+from fieldmark.gallery.search.curve import USUAL_WORDS, Curve, compute_text_length, fit_curve, fit_logistic, sigmoid
+from fieldmark.gallery.search.fitting import MIN_QUERIES, MIN_RELEVANT, fit_scale
 from fieldmark.types import Medium
 
 
@@ -48,14 +38,14 @@ def test_fit_curve_of_scores_that_part_the_classes_stays_finite():
     score = np.linspace(-1, 1, 200)
     curve = fit_curve(score, score > 0, query_count=20)
     assert np.isfinite([curve.slope, curve.offset]).all()
-    assert ((curve.logit(score) > 0) == (score > 0)).mean() > 0.99
+    assert ((curve.compute_logit(score) > 0) == (score > 0)).mean() > 0.99
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))
 def test_curve_rises_strictly_whatever_it_was_fitted_on(seed, count):
     rng = np.random.default_rng(seed)
     curve = fit_curve(rng.uniform(-1, 1, count), rng.random(count) < rng.random(), query_count=1)
-    logit = curve.logit(np.linspace(-1, 1, 101))
+    logit = curve.compute_logit(np.linspace(-1, 1, 101))
     assert np.isfinite(logit).all()
     assert (np.diff(logit) > 0).all()
 
@@ -63,7 +53,7 @@ def test_curve_rises_strictly_whatever_it_was_fitted_on(seed, count):
 def test_curve_of_scores_that_fall_with_the_label_says_the_prior():
     score, relevant = drawn()
     curve = fit_curve(-score, relevant, query_count=10)
-    np.testing.assert_allclose(sigmoid(curve.logit(score)), relevant.mean(), atol=1e-3)
+    np.testing.assert_allclose(sigmoid(curve.compute_logit(score)), relevant.mean(), atol=1e-3)
 
 
 def test_fit_curve_finds_what_the_length_of_a_text_adds():
@@ -73,15 +63,15 @@ def test_fit_curve_finds_what_the_length_of_a_text_adds():
     curve = fit_curve(score, relevant, query_count=100, length=length)
     found = [curve.slope, curve.slope_by_length, curve.offset, curve.offset_by_length]
     np.testing.assert_allclose(found, [6, 2, -4, -0.5], atol=0.3)
-    short = curve.at(-2.0)
-    assert short.logit(np.array([0.5]))[0] == pytest.approx(curve.slope * 0.5 + curve.offset - 2 * (
+    short = curve.fix_length(-2.0)
+    assert short.compute_logit(np.array([0.5]))[0] == pytest.approx(curve.slope * 0.5 + curve.offset - 2 * (
         0.5 * curve.slope_by_length + curve.offset_by_length
     ))  # fmt: skip
-    assert short.at(1.0) == short
+    assert short.fix_length(1.0) == short
     # Without the length the same scores say too much of short texts, and too little of long ones.
     plain = fit_curve(score, relevant, query_count=100)
     for few, sign in ((length < -1.5, 1), (length > 0.5, -1)):
-        assert sign * (sigmoid(plain.logit(score[few])).mean() - relevant[few].mean()) > 0.03
+        assert sign * (sigmoid(plain.compute_logit(score[few])).mean() - relevant[few].mean()) > 0.03
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))
@@ -90,22 +80,22 @@ def test_curve_rises_strictly_at_every_length_it_was_fitted_on(seed, count):
     length = rng.choice([-2.0, 0.0, 1.0], size=count)
     curve = fit_curve(rng.uniform(-1, 1, count), rng.random(count) < rng.random(), query_count=1, length=length)
     for at in (length.min(), length.mean(), length.max()):
-        logit = curve.at(at).logit(np.linspace(-1, 1, 101))
+        logit = curve.fix_length(at).compute_logit(np.linspace(-1, 1, 101))
         assert np.isfinite(logit).all()
         assert (np.diff(logit) > 0).all()
 
 
 def test_a_length_beyond_those_that_asked_counts_as_the_nearest():
     curve = Curve(5.0, -2.0, 0.1, relevant_count=50, query_count=20, slope_by_length=1.0, offset_by_length=-0.5)
-    lengths = text_length(5), text_length(40)
-    calibration = Calibration({(Medium.TEXT, Medium.IMAGE): PairScale(0.0, 1.0, curve)}, lengths)
+    lengths = compute_text_length(5), compute_text_length(40)
+    calibration = ScoreCalibration({(Medium.TEXT, Medium.IMAGE): PairScale(0.0, 1.0, curve)}, lengths)
 
     def of(word_count):
-        return calibration.curve(Medium.TEXT, Medium.IMAGE, word_count=word_count)
+        return calibration.get_curve(Medium.TEXT, Medium.IMAGE, word_count=word_count)
 
-    assert of(1) == of(5) == curve.at(lengths[0])
-    assert of(1000) == of(40) == curve.at(lengths[1])
-    assert of(None) == of(USUAL_WORDS) == curve.at(0.0)
+    assert of(1) == of(5) == curve.fix_length(lengths[0])
+    assert of(1000) == of(40) == curve.fix_length(lengths[1])
+    assert of(None) == of(USUAL_WORDS) == curve.fix_length(0.0)
     assert of(5).slope < of(10).slope < of(40).slope
 
 
@@ -134,8 +124,8 @@ def test_fit_scale_without_labels_knows_what_is_usual():
     nobody = np.full(40, -1)
     scale = fit_scale(score, counts=np.ones(score.shape, dtype=bool), labels=(nobody, labels[1]))
     assert scale.curve is None
-    np.testing.assert_allclose(scale.standard(score.ravel()).mean(), 0, atol=1e-9)
-    np.testing.assert_allclose(scale.standard(score.ravel()).std(), 1, atol=1e-9)
+    np.testing.assert_allclose(scale.standardize(score.ravel()).mean(), 0, atol=1e-9)
+    np.testing.assert_allclose(scale.standardize(score.ravel()).std(), 1, atol=1e-9)
 
 
 def test_fit_scale_with_few_pairs_of_one_class_has_no_curve():

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.gallery.search.calibration import fit_curve, sigmoid
-from fieldmark.gallery.search.calibration_file import read_judgment, write_judgment
-from fieldmark.gallery.search.fitting import TextPart, fit_judgment, is_new_to_model, item_scores
-from fieldmark.gallery.search.open_set import DEPTH, LIMIT, answer, evidence
+from fieldmark.gallery.search.calibration import read_calibration, write_calibration
+from fieldmark.gallery.search.curve import fit_curve, sigmoid
+from fieldmark.gallery.search.fitting import TextPart, fit_calibration, is_new_to_model, score_items
+from fieldmark.gallery.search.open_set import DEPTH, LIMIT, answer_open_set, compute_open_set_score
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 CLASSES = ("Auk", "Bunting", "Crow", "Dipper", "Egret")
@@ -32,14 +32,16 @@ def birds(*, split=Split.TEST, noise=0.7, count=8, seed=0, with_groups=False):
 
 
 def judged(embeddings, known=CLASSES):
-    return fit_judgment(embeddings, trained_classes=known, generator=np.random.default_rng(0))
+    return fit_calibration(embeddings, trained_classes=known, generator=np.random.default_rng(0))
 
 
 def test_fit_judgment_has_a_curve_for_all_pairs_and_tells_own_medium_from_others():
-    calibration = judged(birds()).calibration
-    assert all(calibration.curve(query, hit) is not None for query in MEDIA for hit in MEDIA)
-    own, other = (calibration.curve(Medium.IMAGE, hit) for hit in (Medium.IMAGE, Medium.AUDIO))
-    assert own.logit(np.array([0.6]))[0] < other.logit(np.array([0.6]))[0]  # near to photos is nothing special
+    calibration = judged(birds())
+    assert all(calibration.get_curve(query, hit) is not None for query in MEDIA for hit in MEDIA)
+    own, other = (calibration.get_curve(Medium.IMAGE, hit) for hit in (Medium.IMAGE, Medium.AUDIO))
+    assert (
+        own.compute_logit(np.array([0.6]))[0] < other.compute_logit(np.array([0.6]))[0]
+    )  # near to photos is nothing special
 
 
 def test_fit_judgment_is_honest_on_new_items_of_the_same_kind():
@@ -51,22 +53,22 @@ def test_fit_judgment_is_honest_on_new_items_of_the_same_kind():
             if query == hit:
                 continue
             score = new.embedding[of_medium == query] @ new.embedding[of_medium == hit].T
-            said = sigmoid(fitted.calibration.curve(MEDIA[query], MEDIA[hit]).logit(score.ravel()))
+            said = sigmoid(fitted.get_curve(MEDIA[query], MEDIA[hit]).compute_logit(score.ravel()))
             true = (label[of_medium == query][:, None] == label[of_medium == hit][None]).ravel()
             parts = np.array_split(np.argsort(said), 10)
             assert sum(abs(said[part].mean() - true[part].mean()) for part in parts) / 10 < 0.05
 
 
 def test_fit_judgment_asks_no_item_that_was_trained_on():
-    judgment = judged(birds(split=Split.TRAIN))
-    assert not judgment.holds
-    assert all(scale.curve is None for scale in judgment.calibration.scales.values())
-    assert len(judgment.calibration.scales) == 16  # what is usual is known without labels
+    calibration = judged(birds(split=Split.TRAIN))
+    assert not calibration.open_set_curves
+    assert all(scale.curve is None for scale in calibration.scales.values())
+    assert len(calibration.scales) == 16  # what is usual is known without labels
 
 
 def test_fit_judgment_asks_items_of_classes_that_the_model_does_not_know():
-    judgment = judged(birds(split=Split.TRAIN), known=("Wren",))
-    assert judgment.calibration.is_fitted(Medium.TEXT)
+    calibration = judged(birds(split=Split.TRAIN), known=("Wren",))
+    assert all(calibration.get_curve(Medium.TEXT, hit) is not None for hit in MEDIA)
 
 
 @pytest.mark.parametrize(
@@ -88,13 +90,13 @@ def test_fit_judgment_leaves_out_the_query_and_its_group():
     embeddings = birds(with_groups=True)
     doubled = replace(embeddings, embedding=np.repeat(embeddings.embedding[::2], 2, axis=0))
     # Two items of each group are equal: were they counted, photos of one group would be certain at score 1.
-    with_groups = judged(doubled).calibration.curve(Medium.IMAGE, Medium.IMAGE)
+    with_groups = judged(doubled).get_curve(Medium.IMAGE, Medium.IMAGE)
     alone = replace(doubled, items=tuple(replace(item, group=None) for item in doubled.items))
-    assert with_groups.relevant_count < judged(alone).calibration.curve(Medium.IMAGE, Medium.IMAGE).relevant_count
+    assert with_groups.relevant_count < judged(alone).get_curve(Medium.IMAGE, Medium.IMAGE).relevant_count
 
 
 def test_judgment_tells_classes_that_are_there_from_those_that_are_not():
-    judgment = judged(birds())
+    calibration = judged(birds())
     new = birds(seed=1, count=4)
     gallery = birds(seed=2)
     medium = np.array([item.medium for item in gallery.items])
@@ -103,13 +105,13 @@ def test_judgment_tells_classes_that_are_there_from_those_that_are_not():
         for found, rest in ((there, None), (gone, item.class_name)):
             shown = np.array([each.class_name != rest for each in gallery.items])
             logits = {
-                hit: judgment.calibration.curve(item.medium, hit).logit(
+                hit: calibration.get_curve(item.medium, hit).compute_logit(
                     gallery.embedding[shown & (medium == hit)] @ query
                 )
                 for hit in MEDIA
             }
-            value = evidence(logits, medium=item.medium)
-            found.append(answer([(value, judgment.holds[item.medium])]).probability)
+            value = compute_open_set_score(logits, medium=item.medium)
+            found.append(answer_open_set([(value, calibration.open_set_curves[item.medium])]).probability)
     assert np.mean(np.array(there) >= 0.5) > 0.9
     assert np.mean(np.array(gone) < 0.5) > 0.9
 
@@ -118,7 +120,7 @@ def test_the_line_stands_at_the_edge_of_those_that_are_there(monkeypatch):
     curves = []
     for share in (0.0, 0.05, 0.5):
         monkeypatch.setattr("fieldmark.gallery.search.fitting.LOST_SHARE", share)
-        curves.append(judged(birds()).holds[Medium.IMAGE])
+        curves.append(judged(birds()).open_set_curves[Medium.IMAGE])
     assert len({curve.slope for curve in curves}) == 1
     # What is plainly there must count for more, the more of it may be lost.
     assert curves[0].offset >= curves[1].offset > curves[2].offset
@@ -130,33 +132,33 @@ def test_evidence_weighs_the_own_medium_against_the_mean_of_the_others(medium, s
     others = [hit for hit in MEDIA if hit is not medium]
     logits = {medium: own, others[0]: np.array([2.0]), others[1]: np.array([4.0]), others[2]: np.array([])}
     best = (5 + 1 - 3 * (DEPTH - 2)) / DEPTH
-    assert evidence(logits, medium=medium) == pytest.approx(share * best + (1 - share) * 3)
+    assert compute_open_set_score(logits, medium=medium) == pytest.approx(share * best + (1 - share) * 3)
 
 
 @pytest.mark.parametrize("medium", MEDIA)
 def test_evidence_takes_what_is_there(medium):
     for hit in MEDIA:
-        assert evidence({hit: np.array([1e6])}, medium=medium) == LIMIT
-        assert evidence({hit: np.array([])}, medium=medium) is None
+        assert compute_open_set_score({hit: np.array([1e6])}, medium=medium) == LIMIT
+        assert compute_open_set_score({hit: np.array([])}, medium=medium) is None
 
 
 def test_answer_to_two_queries_that_agree_is_surer_than_to_one():
     curve = fit_curve(np.array([-1.0, 0, 1, 2] * 20), np.array([False, False, True, True] * 20), query_count=40)
-    one, two = answer([(1.2, curve)]), answer([(1.2, curve), (1.2, curve)])
+    one, two = answer_open_set([(1.2, curve)]), answer_open_set([(1.2, curve), (1.2, curve)])
     assert 0.5 < one.probability < two.probability < 1
-    assert answer([]) is None
+    assert answer_open_set([]) is None
 
 
 def test_item_scores_takes_the_best_segment_of_each_item():
     rng = np.random.default_rng(0)
     query, segment = rng.normal(size=(3, 4)), rng.normal(size=(6, 4))
-    scores = item_scores(query, segment, first=np.array([0, 1, 4]))
+    scores = score_items(query, segment, first=np.array([0, 1, 4]))
     slow = [[max(q @ segment[row] for row in rows) for rows in ([0], [1, 2, 3], [4, 5])] for q in query]
     np.testing.assert_allclose(scores, slow)
     many = rng.normal(size=(150, 4))
-    blocks = item_scores(many, segment, first=np.array([0, 1, 4]))
-    np.testing.assert_allclose(blocks, [item_scores(q[None], segment, first=np.array([0, 1, 4]))[0] for q in many])
-    assert item_scores(query[:0], segment, first=np.array([0, 1, 4])).shape == (0, 3)
+    blocks = score_items(many, segment, first=np.array([0, 1, 4]))
+    np.testing.assert_allclose(blocks, [score_items(q[None], segment, first=np.array([0, 1, 4]))[0] for q in many])
+    assert score_items(query[:0], segment, first=np.array([0, 1, 4])).shape == (0, 3)
 
 
 def unit(rows):
@@ -185,7 +187,7 @@ def read_in_part(embeddings, *, readable=lambda _: True, seed=0):
 
 def test_fit_judgment_is_honest_on_few_words_and_on_many():
     known, new = birds(count=30), birds(count=30, seed=1)
-    fitted = fit_judgment(
+    fitted = fit_calibration(
         known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(known)
     )
     plain = judged(known)
@@ -194,10 +196,10 @@ def test_fit_judgment_is_honest_on_few_words_and_on_many():
     true = (label[text][:, None] == label[photo][None]).ravel()
     few = vague(new.embedding[text], np.random.default_rng(2))
     gap = {}
-    for name, judgment in (("by length", fitted), ("plain", plain)):
+    for name, calibration in (("by length", fitted), ("plain", plain)):
         for words, query in ((20, new.embedding[text]), (3, few)):
-            curve = judgment.calibration.curve(Medium.TEXT, Medium.IMAGE, word_count=words)
-            said = sigmoid(curve.logit((query @ new.embedding[photo].T).ravel()))
+            curve = calibration.get_curve(Medium.TEXT, Medium.IMAGE, word_count=words)
+            said = sigmoid(curve.compute_logit((query @ new.embedding[photo].T).ravel()))
             parts = np.array_split(np.argsort(said), 10)
             gap[name, words] = sum(abs(said[part].mean() - true[part].mean()) for part in parts) / 10
     assert gap["by length", 20] < 0.05
@@ -207,53 +209,55 @@ def test_fit_judgment_is_honest_on_few_words_and_on_many():
 
 def test_fit_judgment_of_parts_tells_less_of_the_collection_by_few_words():
     known = birds(count=30)
-    fitted = fit_judgment(
+    fitted = fit_calibration(
         known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(known)
     )
-    curve, length = fitted.holds[Medium.TEXT], fitted.calibration.length
+    curve, length = fitted.open_set_curves[Medium.TEXT], fitted.clip_length
     assert curve.query_count == 150
-    assert curve.at(length(3)).slope < curve.at(length(20)).slope
-    assert all(curve.at(1.0) is curve for medium, curve in fitted.holds.items() if medium is not Medium.TEXT)
+    assert curve.fix_length(length(3)).slope < curve.fix_length(length(20)).slope
+    assert all(
+        curve.fix_length(1.0) is curve for medium, curve in fitted.open_set_curves.items() if medium is not Medium.TEXT
+    )
 
 
 def test_fit_judgment_of_texts_that_cannot_be_read_is_that_without_lengths():
     known = birds()
     none = read_in_part(known, readable=lambda _: False)
-    unread = fit_judgment(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=none)
+    unread = fit_calibration(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=none)
     assert unread == judged(known)
     some = read_in_part(known, readable=lambda item: item.item_id.endswith(("0", "1")))
-    read = fit_judgment(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=some)
-    assert read.calibration.curve(Medium.TEXT, Medium.IMAGE).query_count == 10
+    read = fit_calibration(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=some)
+    assert read.get_curve(Medium.TEXT, Medium.IMAGE).query_count == 10
 
 
 def test_judgment_is_kept_and_read_back(tmp_path):
-    judgment = fit_judgment(
+    calibration = fit_calibration(
         birds(), trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(birds())
     )
-    write_judgment(judgment, tmp_path / "calibration.json")
-    assert read_judgment(tmp_path / "calibration.json") == judgment
-    assert not read_judgment(tmp_path / "nothing.json").calibration.scales
+    write_calibration(calibration, tmp_path / "calibration.json")
+    assert read_calibration(tmp_path / "calibration.json") == calibration
+    assert not read_calibration(tmp_path / "nothing.json").scales
 
 
 def test_a_judgment_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
-    judgment = judged(birds())
+    calibration = judged(birds())
     path = tmp_path / "calibration.json"
-    write_judgment(judgment, path)
+    write_calibration(calibration, path)
     value = json.loads(path.read_text()) | {"format_version": 3}
     del value["lengths"]
     for curve in [pair["curve"] for pair in value["pairs"]] + list(value["holds"].values()):
         del curve["slope_by_length"], curve["offset_by_length"]
     path.write_text(json.dumps(value))
-    assert read_judgment(path) == judgment
+    assert read_calibration(path) == calibration
 
 
 @pytest.mark.parametrize("earlier", [1, 2])
 def test_a_judgment_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(earlier, tmp_path):
-    judgment = judged(birds())
+    calibration = judged(birds())
     path = tmp_path / "calibration.json"
-    write_judgment(judgment, path)
+    write_calibration(calibration, path)
     path.write_text(path.read_text().replace('"format_version": 4', f'"format_version": {earlier}'))
-    assert read_judgment(path) == replace(judgment, holds={})
+    assert read_calibration(path) == replace(calibration, open_set_curves={})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "pairs": [{}]}'])
@@ -262,4 +266,4 @@ def test_judgment_that_is_damaged(content, tmp_path):
 
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(DamagedGalleryError, match="fieldmark index"):
-        read_judgment(tmp_path / "calibration.json")
+        read_calibration(tmp_path / "calibration.json")

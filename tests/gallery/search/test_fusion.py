@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
-from fieldmark.gallery.search.calibration import Calibration, Curve, PairScale, sigmoid
-from fieldmark.gallery.search.fusion import Voice, combined_logit, combined_standard
+from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
+from fieldmark.gallery.search.curve import Curve, sigmoid
+from fieldmark.gallery.search.fusion import combine_logits, combine_standard_scores
+from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import Medium
 
 CURVE = Curve(slope=8.0, offset=-4.0, prior=0.1, relevant_count=50, query_count=20)
-KNOWN = Calibration(
+KNOWN = ScoreCalibration(
     {
         (Medium.AUDIO, Medium.IMAGE): PairScale(0.1, 0.2, CURVE),
         (Medium.IMAGE, Medium.IMAGE): PairScale(0.3, 0.1, CURVE),
@@ -18,12 +20,12 @@ KNOWN = Calibration(
 SCORE = np.array([[0.9, 0.4, -0.2], [0.1, 0.8, 0.3]])
 
 
-def voice(medium, *, is_against=False):
-    return Voice(medium, np.ones(1), is_against=is_against)
+def voice(medium, *, is_negative=False):
+    return QueryEmbedding(medium, np.ones(1), is_negative=is_negative)
 
 
-def combined(score, *voices, combine=combined_logit):
-    return combine(score, voices=voices, medium=Medium.IMAGE, calibration=KNOWN)
+def combined(score, *voices, combine=combine_logits):
+    return combine(score, queries=voices, medium=Medium.IMAGE, calibration=KNOWN)
 
 
 def test_one_query_has_the_logit_of_its_curve():
@@ -38,20 +40,22 @@ def test_two_queries_add_what_they_change_of_the_prior():
 
 def test_a_hit_like_one_that_was_wrong_sinks_and_one_unlike_it_stays():
     alone = combined(SCORE[:1], voice(Medium.AUDIO))
-    marked = combined(SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_against=True))
+    marked = combined(SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_negative=True))
     np.testing.assert_allclose(marked - alone, np.log(1 - sigmoid(8 * SCORE[1] - 4)))
     assert (alone - marked)[0] < 0.05 < (alone - marked)[1]
 
 
 def test_a_pair_without_a_curve_has_no_logit_but_a_standard():
     assert combined(SCORE[:1], voice(Medium.TEXT)) is None
-    assert combined(SCORE[:1], voice(Medium.VIDEO), combine=combined_standard) is None
-    np.testing.assert_allclose(combined(SCORE[:1], voice(Medium.TEXT), combine=combined_standard), SCORE[0] / 0.1)
+    assert combined(SCORE[:1], voice(Medium.VIDEO), combine=combine_standard_scores) is None
+    np.testing.assert_allclose(combined(SCORE[:1], voice(Medium.TEXT), combine=combine_standard_scores), SCORE[0] / 0.1)
 
 
 def test_standard_of_a_mark_against_only_lowers():
-    alone = combined(SCORE[:1], voice(Medium.AUDIO), combine=combined_standard)
-    marked = combined(SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_against=True), combine=combined_standard)
+    alone = combined(SCORE[:1], voice(Medium.AUDIO), combine=combine_standard_scores)
+    marked = combined(
+        SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_negative=True), combine=combine_standard_scores
+    )
     assert (marked <= alone).all()
     assert marked[1] < alone[1]
     assert marked[0] == pytest.approx(alone[0])

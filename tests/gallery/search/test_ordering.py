@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from fieldmark.gallery.search.candidates import Candidates, class_margins
-from fieldmark.gallery.search.ordering import rank_candidates
+from fieldmark.gallery.search.candidates import Candidates, compute_class_margins
+from fieldmark.gallery.search.fusion import rank_candidates
 from fieldmark.types import Hit, Item, Medium
 
 
@@ -64,14 +64,14 @@ def test_hits_of_a_named_class_come_first_and_other_labels_last():
 
 def test_class_margins_are_over_the_nearest_other_class():
     photos = found(Medium.IMAGE, [0.9, 0.8, 0.6, 0.5, 0.4], names=["Jay", "Jay", "Auk", None, "Wren"])
-    margins = class_margins(photos)
+    margins = compute_class_margins(photos)
     assert [other for _, other in [m for m in margins if m]] == ["Auk", "Auk", "Jay", "Jay"]
     np.testing.assert_allclose([m[0] for m in margins if m], [0.3, 0.3, -0.3, -0.5])
     assert margins[3] is None
 
 
 def test_class_margins_of_one_class_need_others():
-    assert class_margins(found(Medium.IMAGE, [0.9, 0.8], names=["Jay", "Jay"])) == [None, None]
+    assert compute_class_margins(found(Medium.IMAGE, [0.9, 0.8], names=["Jay", "Jay"])) == [None, None]
     auk = Hit(0, 0.25, Item("auk", Medium.IMAGE, class_name="Auk"))
-    margins = class_margins(found(Medium.IMAGE, [0.75], names=["Jay"], others=(auk,)))
+    margins = compute_class_margins(found(Medium.IMAGE, [0.75], names=["Jay"], others=(auk,)))
     assert margins == [(0.5, "Auk")]

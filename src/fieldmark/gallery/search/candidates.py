@@ -1,13 +1,12 @@
-"""The hits that a search may show: found for every voice and medium, scored by all voices, with their look-alikes."""
+"""Hits that a search may return, scored by every query."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.search.calibration import Calibration
-from fieldmark.gallery.search.fusion import Voice, combined_logit, combined_standard
+from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import Embeddings, Hit, Medium
 
@@ -17,10 +16,10 @@ class Candidates:
     """Hits of one medium, the nearest first.
 
     Args:
-        score: Mean score of the voices that speak for a hit.
-        logit: Log-odds that it is of the wanted class; None where that is not known.
+        score: Mean score of the positive queries.
+        logit: Log-odds that a hit is of the wanted class; None where that is not known.
         standard: How far its score lies above the usual; None where that is not known.
-        others: Hits of further classes, that are not shown and only tell how near the nearest other class is.
+        others: Hits of further classes, which are not returned and only tell how near the nearest other class is.
     """
 
     medium: Medium
@@ -30,51 +29,23 @@ class Candidates:
     standard: Float[np.ndarray, " hit"] | None
     others: tuple[Hit, ...] = ()
 
-
-def find_candidates(  # noqa: PLR0913 - a search has as many sides
-    index: SegmentIndex,
-    voices: Sequence[Voice],
-    *,
-    calibration: Calibration,
-    medium: Medium,
-    where: Filter,
-    depth: int,
-    by_segment: bool,
-) -> Candidates:
-    """Candidates of one medium.
-
-    With several voices the nearest items of each that speaks for a hit are put together, and every voice scores them.
-
-    Args:
-        depth: Items, or segments, that each voice finds.
-    """
-    where = replace(where, media=frozenset({medium}))
-    found = [
-        index.search(voice.embedding, k=depth, where=where, by_segment=by_segment)
-        for voice in voices
-        if not voice.is_against
-    ]
-    if len(voices) == 1:
-        hits, score = found[0], np.array([[hit.score for hit in found[0]]])
-    else:
-        hits, score = _score_union(index, voices, found=found, by_segment=by_segment)
-    is_for = np.array([not voice.is_against for voice in voices])
-    logit = combined_logit(score, voices=voices, medium=medium, calibration=calibration)
-    standard = combined_standard(score, voices=voices, medium=medium, calibration=calibration)
-    mean = score[is_for].mean(axis=0)
-    best = logit if logit is not None else standard if standard is not None else mean
-    order = np.argsort(-best, kind="stable")
-    return Candidates(
-        medium,
-        tuple(hits[place] for place in order),
-        mean[order],
-        None if logit is None else logit[order],
-        None if standard is None else standard[order],
-    )
+    def append(self, more: "Candidates") -> "Candidates":
+        """Return these candidates and then those of another search with the same queries, each hit once."""
+        there = {(hit.item_id, hit.start_seconds) for hit in self.hits}
+        new = [index for index, hit in enumerate(more.hits) if (hit.item_id, hit.start_seconds) not in there]
+        return Candidates(
+            self.medium,
+            (*self.hits, *(more.hits[index] for index in new)),
+            np.concatenate([self.score, more.score[new]]),
+            None if self.logit is None or more.logit is None else np.concatenate([self.logit, more.logit[new]]),
+            None
+            if self.standard is None or more.standard is None
+            else np.concatenate([self.standard, more.standard[new]]),
+        )
 
 
-def class_margins(candidates: Candidates) -> list[tuple[float, str] | None]:
-    """For each hit, how much nearer its class is than the nearest other class of its medium, and which that is."""
+def compute_class_margins(candidates: Candidates) -> list[tuple[float, str] | None]:
+    """Return, for each hit, how much nearer its class is than the nearest other class of its medium, and that class."""
     best: dict[str, float] = {}
     hits = candidates.hits
     others = [(hit, hit.score) for hit in candidates.others]
@@ -92,19 +63,25 @@ def class_margins(candidates: Candidates) -> list[tuple[float, str] | None]:
     return margins
 
 
-def _score_union(
-    index: SegmentIndex, voices: Sequence[Voice], *, found: Sequence[tuple[Hit, ...]], by_segment: bool
-) -> tuple[tuple[Hit, ...], Float[np.ndarray, "voice hit"]]:
-    """Every item, or segment, that some voice found, once, with its score by every voice.
+def score_hits(
+    store: SegmentIndex, queries: Sequence[QueryEmbedding], *, found: Sequence[tuple[Hit, ...]], by_segment: bool
+) -> tuple[tuple[Hit, ...], Float[np.ndarray, "query hit"]]:
+    """Return every item, or segment, that some query found, once, with its score by every query.
 
-    An item's score by a voice is that of its best segment; its moment is the segment that the voices for it find best.
+    An item's score by a query is that of its best segment; its moment is the segment that the positive queries find
+    best.
+
+    Args:
+        found: The hits of each positive query.
     """
+    if len(queries) == 1:
+        return found[0], np.array([[hit.score for hit in found[0]]])
     hit_of = {_key(hit, by_segment=by_segment): hit for hits in found for hit in hits}
     if not hit_of:
-        return (), np.zeros((len(voices), 0))
-    stored = index.embeddings(Filter(item_ids=frozenset(hit.item_id for hit in hit_of.values())))
-    score = np.stack([voice.embedding for voice in voices]) @ stored.embedding.T
-    mean = score[[not voice.is_against for voice in voices]].mean(axis=0)
+        return (), np.zeros((len(queries), 0))
+    stored = store.embeddings(Filter(item_ids=frozenset(hit.item_id for hit in hit_of.values())))
+    score = np.stack([query.embedding for query in queries]) @ stored.embedding.T
+    mean = score[[not query.is_negative for query in queries]].mean(axis=0)
     rows_of: dict[tuple[str, float | None], list[int]] = {}
     for row, item in enumerate(stored.items):
         start = _moment(stored, row)[0] if by_segment else None
@@ -117,7 +94,7 @@ def _score_union(
         start, end = _moment(stored, rows[int(np.argmax(mean[rows]))])
         hits.append(hit._replace(start_seconds=start, end_seconds=end))
         columns.append(score[:, rows].max(axis=1))
-    return tuple(hits), np.stack(columns, axis=1) if columns else np.zeros((len(voices), 0))
+    return tuple(hits), np.stack(columns, axis=1) if columns else np.zeros((len(queries), 0))
 
 
 def _key(hit: Hit, *, by_segment: bool) -> tuple[str, float | None]:

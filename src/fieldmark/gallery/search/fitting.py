@@ -6,18 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from fieldmark.gallery.search.calibration import (
-    MIN_QUERIES,
-    Calibration,
-    Curve,
-    PairScale,
-    fit_curve,
-    fit_scale,
-    text_length,
-)
-from fieldmark.gallery.search.open_set import evidence
+from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
+from fieldmark.gallery.search.curve import Curve, compute_text_length, fit_curve
+from fieldmark.gallery.search.open_set import compute_open_set_score
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
+MIN_RELEVANT = 30
+"""Fewest pairs of one class from which a curve is fitted; it has two parameters."""
+MIN_QUERIES = 10
+"""Fewest queries with such a pair; pairs of one query are much alike."""
+SMALLEST_DEVIATION = 1e-6
 QUERIES_PER_MEDIUM = 400
 """Most items of a medium that are asked with; the curves have two parameters."""
 TEXTS = 200
@@ -25,32 +23,6 @@ TEXTS = 200
 QUERIES_AT_ONCE = 64
 LOST_SHARE = 0.05
 """Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Judgment:
-    """How the scores of a collection are read.
-
-    Args:
-        holds: Curve of a query medium from evidence to whether the collection holds the query's class.
-        fitted_on: What tells these items, as they stand, from any others; empty where nobody said.
-    """
-
-    calibration: Calibration
-    holds: Mapping[Medium, Curve]
-    fitted_on: str = ""
-
-    def holding(self, medium: Medium, *, word_count: int | None = None) -> Curve | None:
-        """The curve of the collection for a query; None where there are too few labels.
-
-        Args:
-            word_count: Of a query that is a text; None where it is not known.
-        """
-        curve = self.holds.get(medium)
-        return None if curve is None else curve.at(self.calibration.length(word_count))
-
-
-NOTHING_KNOWN = Judgment(Calibration({}), {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +76,13 @@ class _Queries:
     length: Float[np.ndarray, " query"] | None
 
 
-def fit_judgment(
+def fit_calibration(
     embeddings: Embeddings,
     *,
     trained_classes: Collection[str],
     generator: np.random.Generator,
     read_texts: TextReader | None = None,
-) -> Judgment:
+) -> ScoreCalibration:
     """The judgment that a collection's items support; each item asks, its own group left out.
 
     Only items that the model was not trained on ask: those of the validation and test splits, and those of classes that
@@ -124,7 +96,7 @@ def fit_judgment(
     table = _table_of(embeddings)
     is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
     scales: dict[tuple[Medium, Medium], PairScale] = {}
-    holds: dict[Medium, Curve] = {}
+    open_set_curves: dict[Medium, Curve] = {}
     lengths = (0.0, 0.0)
     for code, medium in enumerate(MEDIA):
         of_medium = np.flatnonzero(table.medium == code)
@@ -138,7 +110,7 @@ def fit_judgment(
             queries = _item_queries(table, asked)
         if queries.length is not None:
             lengths = float(queries.length.min()), float(queries.length.max())
-        score = item_scores(queries.embedding, table.segment, first=table.first)
+        score = score_items(queries.embedding, table.segment, first=table.first)
         counts = table.origin[queries.place][:, None] != table.origin[None, :]
         label = table.label[queries.place] if new.size else np.full(len(queries.place), -1)
         for hit_code, hit_medium in enumerate(MEDIA):
@@ -152,10 +124,44 @@ def fit_judgment(
             )
             if scale is not None:
                 scales[medium, hit_medium] = scale
-        curve = _holding(score, medium=medium, label=label, counts=counts, queries=queries, table=table, scales=scales)
+        curve = _fit_open_set_curve(
+            score, medium=medium, label=label, counts=counts, queries=queries, table=table, scales=scales
+        )
         if curve is not None:
-            holds[medium] = curve
-    return Judgment(Calibration(scales, lengths), holds)
+            open_set_curves[medium] = curve
+    return ScoreCalibration(scales, lengths, open_set_curves)
+
+
+def fit_scale(
+    score: Float[np.ndarray, "query gallery"],
+    *,
+    counts: Bool[np.ndarray, "query gallery"],
+    labels: tuple[np.ndarray, np.ndarray],
+    asking: Int[np.ndarray, " query"] | None = None,
+    length: Float[np.ndarray, " query"] | None = None,
+) -> PairScale | None:
+    """The scale of one pair of media; None where fewer than two scores count.
+
+    Args:
+        score: Of each query with each item of the gallery.
+        counts: Which of them say something; not those of an item with itself or with its own group.
+        labels: The labels of queries and of the gallery, below zero where unknown.
+        asking: Which item a query is, or is a part of; None where each is another.
+        length: Of each query, as a text; None where they are no texts.
+    """
+    chosen = score[counts]
+    if chosen.size < 2:
+        return None
+    known = counts & (labels[0][:, None] >= 0) & (labels[1][None, :] >= 0)
+    relevant = known & (labels[0][:, None] == labels[1][None, :])
+    deviation = max(float(chosen.std()), SMALLEST_DEVIATION)
+    curve = None
+    asking = np.arange(len(score)) if asking is None else asking
+    query_count = len(np.unique(asking[relevant.any(axis=1)]))
+    if relevant.sum() >= MIN_RELEVANT and query_count >= MIN_QUERIES and (known & ~relevant).any():
+        lengths = None if length is None else np.broadcast_to(length[:, None], score.shape)[known]
+        curve = fit_curve(score[known], relevant[known], query_count=query_count, length=lengths)
+    return PairScale(mean=float(chosen.mean()), deviation=deviation, curve=curve)
 
 
 def _item_queries(table: _Table, asked: Int[np.ndarray, " query"]) -> _Queries:
@@ -173,7 +179,7 @@ def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts
     given = [
         table.mean[at] if part.embedding is None else part.embedding for at, part in zip(place, parts, strict=True)
     ]
-    return _Queries(place, np.stack(given), np.array([text_length(part.word_count) for part in parts]))
+    return _Queries(place, np.stack(given), np.array([compute_text_length(part.word_count) for part in parts]))
 
 
 def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
@@ -183,7 +189,7 @@ def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
     return item.split in (Split.VALIDATION, Split.TEST) or item.class_name not in trained_classes
 
 
-def item_scores(
+def score_items(
     query: Float[np.ndarray, "query dim"], segment: Float[np.ndarray, "row dim"], *, first: Int[np.ndarray, " item"]
 ) -> Float[np.ndarray, "query item"]:
     """The score of each item, that of its best segment, as a store ranks it.
@@ -195,7 +201,7 @@ def item_scores(
     return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
 
 
-def _holding(  # noqa: PLR0913 - the parts of one judgment
+def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one judgment
     score: Float[np.ndarray, "query item"],
     *,
     medium: Medium,
@@ -212,7 +218,7 @@ def _holding(  # noqa: PLR0913 - the parts of one judgment
         scale = scales.get((medium, hit_medium))
         if scale is not None and scale.curve is not None:
             columns = table.medium == hit_code
-            logits[:, columns] = scale.curve.logit(score[:, columns], length[:, None])
+            logits[:, columns] = scale.curve.compute_logit(score[:, columns], length[:, None])
     cases: list[tuple[int, float, bool]] = []
     for row in np.flatnonzero(label >= 0):
         allowed = counts[row] & np.isfinite(logits[row])
@@ -221,7 +227,7 @@ def _holding(  # noqa: PLR0913 - the parts of one judgment
             continue
         for is_there, shown in ((True, allowed), (False, allowed & ~same)):
             by_medium = {hit: logits[row, shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
-            value = evidence(by_medium, medium=medium)
+            value = compute_open_set_score(by_medium, medium=medium)
             if value is not None:
                 cases.append((int(row), value, is_there))
     query_count = len({queries.place[row] for row, _, is_there in cases if is_there})
@@ -231,7 +237,7 @@ def _holding(  # noqa: PLR0913 - the parts of one judgment
     curve = fit_curve(values, there, query_count=query_count, length=None if queries.length is None else length[rows])
     # A species that was learned and left out lies farther from all others than one that was never met: where the two
     # cases are wide apart, the line between them belongs to the edge of those that are there.
-    edge = float(np.quantile(curve.logit(values[there], length[rows[there]]), LOST_SHARE))
+    edge = float(np.quantile(curve.compute_logit(values[there], length[rows[there]]), LOST_SHARE))
     return replace(curve, offset=curve.offset - max(0.0, edge))
 
 

@@ -1,76 +1,185 @@
-"""Several queries, and marks for and against, taken together: one log-odds for each hit."""
+"""Several queries, several media and marks -> one ranked list."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.search.calibration import Calibration
-from fieldmark.types import Medium
+from fieldmark.gallery.search.calibration import ScoreCalibration
+from fieldmark.gallery.search.candidates import Candidates, compute_class_margins
+from fieldmark.gallery.search.curve import sigmoid
+from fieldmark.gallery.search.query import QueryEmbedding
+from fieldmark.types import MEDIA, Hit, Medium
+
+CERTAIN = 0.99
+"""From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
-@dataclass(frozen=True, slots=True)
-class Voice:
-    """What speaks for or against a hit: a query, or a marked item.
+def rank_medium(
+    hits: Sequence[Hit],
+    score: Float[np.ndarray, "query hit"],
+    *,
+    queries: Sequence[QueryEmbedding],
+    medium: Medium,
+    calibration: ScoreCalibration,
+) -> Candidates:
+    """Return the hits of one medium in one list, by log-odds, else by standard score, else by mean score."""
+    is_positive = np.array([not query.is_negative for query in queries])
+    logit = combine_logits(score, queries=queries, medium=medium, calibration=calibration)
+    standard = combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration)
+    mean = score[is_positive].mean(axis=0)
+    best = logit if logit is not None else standard if standard is not None else mean
+    order = np.argsort(-best, kind="stable")
+    return Candidates(
+        medium,
+        tuple(hits[index] for index in order),
+        mean[order],
+        None if logit is None else logit[order],
+        None if standard is None else standard[order],
+    )
 
-    Args:
-        embedding: Of length 1.
-        is_against: Whether hits like it are not wanted.
-        is_calibrated: Whether its scores are spread as those of items of its medium are.
-        word_count: Of a text; None where it is not known, and of other media.
-    """
 
-    medium: Medium
-    embedding: Float[np.ndarray, " dim"]
-    is_against: bool = False
-    is_calibrated: bool = True
-    word_count: int | None = None
-
-
-def combined_logit(
-    score: Float[np.ndarray, "voice hit"], *, voices: Sequence[Voice], medium: Medium, calibration: Calibration
+def combine_logits(
+    score: Float[np.ndarray, "query hit"],
+    *,
+    queries: Sequence[QueryEmbedding],
+    medium: Medium,
+    calibration: ScoreCalibration,
 ) -> Float[np.ndarray, " hit"] | None:
-    """Log-odds that hits of one medium are of the wanted class; None where a pair of media has no curve.
+    """Return the log-odds that hits of one medium are of the wanted class; None where a pair of media has no curve.
 
-    With one query, its curve. n voices for the class each add what they change of the prior, over the root of n, since
-    they repeat each other in part. A voice against adds ln(1 - p), with p the probability that the hit is of its class.
+    One query has its curve. Each of n positive queries adds what it changes of the prior, divided by the root of n,
+    since they repeat each other in part. A negative example adds ln(1 - p), with p the probability that the hit is of
+    its class.
     """
     curves = [
-        calibration.curve(voice.medium, medium, word_count=voice.word_count) if voice.is_calibrated else None
-        for voice in voices
+        calibration.get_curve(query.medium, medium, word_count=query.word_count) if query.is_calibrated else None
+        for query in queries
     ]
     total = np.zeros(score.shape[1])
-    priors, for_count = [], sum(not voice.is_against for voice in voices)
-    for row, voice, curve in zip(score, voices, curves, strict=True):
+    priors, positive_count = [], sum(not query.is_negative for query in queries)
+    for row, query, curve in zip(score, queries, curves, strict=True):
         if curve is None:
             return None
-        logit = curve.logit(row)
-        if voice.is_against:
+        logit = curve.compute_logit(row)
+        if query.is_negative:
             total -= np.logaddexp(0, logit)
         else:
             priors.append(curve.prior_logit)
-            total += (logit - curve.prior_logit) / np.sqrt(for_count)
+            total += (logit - curve.prior_logit) / np.sqrt(positive_count)
     combined: Float[np.ndarray, " hit"] = total + np.mean(priors)
     return combined
 
 
-def combined_standard(
-    score: Float[np.ndarray, "voice hit"], *, voices: Sequence[Voice], medium: Medium, calibration: Calibration
+def combine_standard_scores(
+    score: Float[np.ndarray, "query hit"],
+    *,
+    queries: Sequence[QueryEmbedding],
+    medium: Medium,
+    calibration: ScoreCalibration,
 ) -> Float[np.ndarray, " hit"] | None:
-    """How far above the usual hits of one medium are; None where a pair of media is not known.
+    """Return how far above the usual hits of one medium are; None where a pair of media is not known.
 
-    The mean over the voices for the class, less what the voices against find above the usual, in their mean.
+    The mean over the positive queries, minus what the negative examples find above the usual, in their mean.
     """
     total = np.zeros(score.shape[1])
-    against_count = sum(voice.is_against for voice in voices)
-    for row, voice in zip(score, voices, strict=True):
-        scale = calibration.scale(voice.medium, medium) if voice.is_calibrated else None
+    negative_count = sum(query.is_negative for query in queries)
+    for row, query in zip(score, queries, strict=True):
+        scale = calibration.get_scale(query.medium, medium) if query.is_calibrated else None
         if scale is None:
             return None
-        standard = scale.standard(row)
-        if voice.is_against:
-            total -= np.maximum(standard, 0) / against_count
+        standard = scale.standardize(row)
+        if query.is_negative:
+            total -= np.maximum(standard, 0) / negative_count
         else:
-            total += standard / (len(voices) - against_count)
+            total += standard / (len(queries) - negative_count)
     return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    hit: Hit
+    score: float
+    probability: float | None
+    standard: float | None
+    margin: tuple[float, str] | None
+
+
+def rank_candidates(
+    candidates: Sequence[Candidates], *, k: int, per_medium: bool, class_name: str | None
+) -> tuple[Hit, ...]:
+    """Return the first `k` of all candidates, or of each medium.
+
+    Args:
+        candidates: One for each medium.
+        class_name: A class that the query names: hits with that label come first, with probability 1; hits with
+            another label have probability 0.
+    """
+    entries = [entry for each in candidates for entry in _make_entries(each, class_name)]
+    ordered = _order_entries(entries)
+    if per_medium:
+        seen: Counter[Medium] = Counter()
+        kept = []
+        for entry in ordered:
+            seen[entry.hit.medium] += 1
+            if seen[entry.hit.medium] <= k:
+                kept.append(entry)
+    else:
+        kept = ordered[:k]
+    return tuple(_rank_hit(rank, entry) for rank, entry in enumerate(kept, start=1))
+
+
+def _make_entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
+    margins = compute_class_margins(candidates)
+    likely = None if candidates.logit is None else sigmoid(candidates.logit)
+    entries = []
+    for index, hit in enumerate(candidates.hits):
+        probability = None if likely is None else float(likely[index])
+        if class_name is not None and hit.class_name is not None:
+            probability = 1.0 if hit.class_name == class_name else 0.0
+        standard = None if candidates.standard is None else float(candidates.standard[index])
+        entries.append(_Entry(hit, float(candidates.score[index]), probability, standard, margins[index]))
+    # A label that is known may stand above the order of the scores.
+    return (
+        sorted(entries, key=lambda entry: -_label_certainty(entry.probability)) if class_name is not None else entries
+    )
+
+
+def _label_certainty(probability: float | None) -> float:
+    """Return 1 or 0 where a label is known, and one value between for all others."""
+    return 0.5 if probability is None or 0 < probability < 1 else probability
+
+
+def _order_entries(entries: Sequence[_Entry]) -> list[_Entry]:
+    """Return entries of several media as one list; those of each medium stay in their order."""
+    turn: Counter[Medium] = Counter()
+    turns = []
+    for entry in entries:
+        turns.append(turn[entry.hit.medium])
+        turn[entry.hit.medium] += 1
+    has_probability = all(entry.probability is not None for entry in entries)
+    has_standard = all(entry.standard is not None for entry in entries)
+
+    def key(index: int) -> tuple[float, float, float]:
+        entry = entries[index]
+        by_turn = (float(turns[index]), float(MEDIA.index(entry.hit.medium)))
+        if entry.probability == 1.0 or (
+            has_probability and entry.probability is not None and entry.probability >= CERTAIN
+        ):
+            return (0.0, *by_turn)
+        if has_probability and entry.probability is not None:
+            return (1.0, -entry.probability, -entry.score)
+        if has_standard and entry.standard is not None:
+            return (1.0, -entry.standard, -entry.score)
+        return (1.0, *by_turn)
+
+    return [entries[index] for index in sorted(range(len(entries)), key=key)]
+
+
+def _rank_hit(rank: int, entry: _Entry) -> Hit:
+    margin, look_alike = entry.margin or (None, None)
+    return entry.hit._replace(
+        rank=rank, score=entry.score, probability=entry.probability, margin=margin, look_alike=look_alike
+    )

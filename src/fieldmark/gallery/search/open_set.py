@@ -1,9 +1,9 @@
-"""Whether a collection holds the query's class: the evidence, and its curve for each medium of the query.
+"""Whether the gallery holds the query's class: an open-set score, and a curve for each query medium.
 
-Evidence stands on the mean calibrated log-odds of the query's best items in each medium. A query whose class is there
-finds several items of it in more than one medium; one whose class is not there finds items that are near for many
-reasons, and rarely in all media at once. A species that the model never learned is found by its own kind alone: a photo
-of it by photos. So the query's own medium has a share of its own, and the other media share the rest.
+The open-set score is the mean calibrated log-odds of the query's best items in each medium. A query whose class is
+there finds several items of it in more than one medium; one whose class is missing finds items that are near for many
+reasons, and rarely in all media at once. A species that the model never learned is found by its own medium alone: a
+photo of it by photos. So the query's own medium has a share of its own, and the other media share the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.search.calibration import Curve, sigmoid
+from fieldmark.gallery.search.curve import Curve, sigmoid
 from fieldmark.gallery.search.result import CollectionAnswer
 from fieldmark.types import Medium
 
 DEPTH = 5
 """Items of each medium that count. Of 1, 3 and 5, 5 told best, on validation items."""
 OWN_SHARE: Mapping[Medium, float] = {Medium.IMAGE: 0.75, Medium.TEXT: 0.0, Medium.VIDEO: 0.75, Medium.AUDIO: 0.75}
-"""Of the query's own medium in the evidence: chosen on validation items, of species the model knew and did not."""
+"""Of the query's own medium in the score: chosen on validation items, of species the model knew and did not."""
 LIMIT = 8.0
 """Log-odds beyond this say no more: one perfect match is not to outweigh the other media."""
 THRESHOLD = 0.5
 
 
-def evidence(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], *, medium: Medium) -> float | None:
-    """Evidence of one query, from the log-odds of items in each medium; None where no medium has an item.
+def compute_open_set_score(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], *, medium: Medium) -> float | None:
+    """Return the open-set score of a query from the log-odds of items in each medium; None where there is no item.
 
     Args:
         medium: Of the query.
@@ -39,13 +39,13 @@ def evidence(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], *, medium: Med
     return float(OWN_SHARE[medium] * own + (1 - OWN_SHARE[medium]) * np.mean(others))
 
 
-def answer(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | None:
-    """The answer to queries of one class, from the evidence of each; None for no query.
+def answer_open_set(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | None:
+    """Return the answer for queries of one class, from the open-set score and curve of each; None for no query.
 
     Queries of one class repeat each other in part, so n of them count as the root of n.
     """
     if not found:
         return None
-    logits = np.array([curve.logit(np.array([value]))[0] for value, curve in found])
+    logits = np.array([curve.compute_logit(np.array([value]))[0] for value, curve in found])
     total = logits.sum(keepdims=True) / np.sqrt(len(found))
     return CollectionAnswer(float(sigmoid(total)[0]), THRESHOLD)

@@ -1,23 +1,19 @@
-"""The species that a text names: a class of the gallery or of its model, or one that the model's encoders know."""
+"""The class or species that a text names."""
 
 import json
 import logging
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fieldmark.build import Model
-from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy
+from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
+from fieldmark.gallery.layout import GalleryLayout, taxonomy_beside
 from fieldmark.io import write_text
 from fieldmark.models.evidence import plain_name
 from fieldmark.types import Medium
 
 logger = logging.getLogger(__name__)
-
-TAXONOMY_NAME = "taxonomy.csv"
-SPECIES_NAME = "species.json"
-"""In a gallery: the species that the encoders of its media tell apart, by medium, each with all its names."""
 
 FRAME_WORDS = frozenset(
     "a an the of for by and with in any all some this that my find show search me like "  # noqa: SIM905 - reads as text
@@ -31,29 +27,29 @@ REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "america
 """What a full English name says before the name that a collection may use alone: "northern cardinal"."""
 
 
-def class_named(
+def find_named_class(
     text: str, *, folder: Path, class_names: Iterable[str], species: Mapping[str, Sequence[str]] | None = None
 ) -> str | None:
-    """The class that a text names, in any letter case, spacing and punctuation; None for no class.
+    """Return the class that a text names, in any letter case, spacing and punctuation; None for no class.
 
-    A class has its own name, those that a taxonomy gives it, and those that encoders have for its species. A species
-    that only encoders know is a class too, by the name that the text has for it.
+    A class has its own name, its names in a taxonomy, and the names that encoders have for its species. A species
+    that only encoders know is a class too; its name is the one that the text uses.
 
-    The whole text is a name, or it is a name in the plural, with words such as "song of the" around it, or with a
-    region before it. A text that says more than that describes and does not name.
+    The whole text is a name, or a name in the plural, with words such as "song of the" around it, or with a region
+    before it. A text that says more is a description and names no class.
 
     Args:
         folder: Where a taxonomy may lie.
-        species: As `read_species` gives it.
+        species: As `read_species` returns it.
 
     Raises:
         ManifestError: The taxonomy there is broken.
 
     Example:
-        >>> class_named("Song of the northern cardinal", folder=Path(), class_names=["Cardinal", "Blue_Jay"])
+        >>> find_named_class("Song of the northern cardinal", folder=Path(), class_names=["Cardinal", "Blue_Jay"])
         'Cardinal'
     """
-    path = folder / TAXONOMY_NAME
+    path = taxonomy_beside(folder)
     known = Taxonomy(tuple(Taxon(name) for name in class_names))
     taxonomies = (read_taxonomy(path), known) if path.is_file() else (known,)
     for name in _names_in(text):
@@ -70,7 +66,7 @@ def class_named(
 
 
 def _names_in(text: str) -> Iterator[str]:
-    """What may be the name in a text, the whole text first."""
+    """Yield what may be the name in a text, the whole text first."""
     yield text
     words = re.findall(r"[^\s,;:.!?\"()]+", text)
     while words and words[0].casefold() in FRAME_WORDS:
@@ -87,36 +83,49 @@ def _names_in(text: str) -> Iterator[str]:
         del words[0]
 
 
-def keep_species(folder: Path, *, model: Model, media: Collection[Medium]) -> None:
-    """Keeps what the encoders of some media name in a gallery's folder, so that a text finds it where they are not.
+def copy_taxonomy(source: Path, *, folder: Path) -> None:
+    """Copy the taxonomy of a folder, or beside a manifest, into a gallery, so that texts find classes by any name."""
+    path = taxonomy_beside(source if source.is_dir() else source.parent)
+    if path.is_file():
+        write_taxonomy(read_taxonomy(path), GalleryLayout(folder).taxonomy)
 
-    An encoder that cannot be loaded here is passed over.
+
+def record_species(
+    folder: Path, *, media: Collection[Medium], named_species: Callable[[Medium], Sequence[Sequence[str]]]
+) -> None:
+    """Write the species that encoders name into a gallery, so that a text finds them where the encoders are missing.
+
+    Media that were recorded before stay as they are; an encoder that cannot be loaded here is skipped.
+
+    Args:
+        named_species: Gives the species of a medium's encoder, each with all its names.
 
     Raises:
-        DamagedGalleryError: What was kept before cannot be read.
+        DamagedGalleryError: The file that is there cannot be read.
         OSError: The file cannot be written.
     """
-    kept = _read_kept(folder / SPECIES_NAME)
+    path = GalleryLayout(folder).species
+    recorded = _read_recorded(path)
     found: dict[str, Sequence[Sequence[str]]] = {}
     for medium in media:
-        if medium.value in kept:
+        if medium.value in recorded:
             continue
         try:
-            found[medium.value] = model.named_species(medium)
+            found[medium.value] = named_species(medium)
         except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
             logger.warning("Texts will not find species by the names of the %s encoder: %s", medium, error)
     if any(found.values()):
-        write_text(folder / SPECIES_NAME, json.dumps({**kept, **found}, ensure_ascii=False))
+        write_text(path, json.dumps({**recorded, **found}, ensure_ascii=False))
 
 
 def read_species(folder: Path) -> dict[str, tuple[str, ...]]:
-    """All names of the species that a gallery's encoders know, by each of them as `plain_name` has it.
+    """Return all names of each species that a gallery's encoders know, by each name in the form of `plain_name`.
 
     Raises:
         DamagedGalleryError: The file cannot be read.
     """
     names: dict[str, tuple[str, ...]] = {}
-    for groups in _read_kept(folder / SPECIES_NAME).values():
+    for groups in _read_recorded(GalleryLayout(folder).species).values():
         for group in groups:
             for name in group:
                 key = plain_name(name)
@@ -125,7 +134,7 @@ def read_species(folder: Path) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def _read_kept(path: Path) -> dict[str, list[list[str]]]:
+def _read_recorded(path: Path) -> dict[str, list[list[str]]]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
         return {str(medium): [list(map(str, group)) for group in groups] for medium, groups in value.items()}

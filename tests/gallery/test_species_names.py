@@ -9,7 +9,8 @@ from PIL import Image
 
 from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.workflows.names import SPECIES_NAME, read_species
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.names import read_species
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -161,13 +162,13 @@ def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, conf
 @pytest.mark.parametrize("content", ["[1, 2]", "not json", '{"image": 3}'])
 def test_a_broken_list_of_species_is_named(content, unlabelled, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "broken")
-    (folder / SPECIES_NAME).write_text(content, encoding="utf-8")
+    GalleryLayout(folder).species.write_text(content, encoding="utf-8")
     with pytest.raises(DamagedGalleryError, match=r"species\.json.*no list of species"):
         Gallery.open(folder, runtime=Runtime(device="cpu")).search("blue bird")
 
 
 def test_a_gallery_without_a_list_of_species_still_searches_by_class(unlabelled, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "earlier")
-    (folder / SPECIES_NAME).unlink()
+    GalleryLayout(folder).species.unlink()
     found = Gallery.open(folder, runtime=Runtime(device="cpu")).search("red bird", k=5)
     assert {hit.item_id[0] for hit in found.hits} == {"r"}

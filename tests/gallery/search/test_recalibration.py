@@ -6,18 +6,24 @@ import numpy as np
 import pytest
 
 from fieldmark import Gallery, Item, Medium
-from fieldmark.embedding import encode_item, project
+from fieldmark.embedding import ModelQueryEncoder, encode_item, project
 from fieldmark.gallery.labels import save_class
-from fieldmark.gallery.search.calibration import Calibration, Curve, PairScale, sigmoid, text_length
-from fieldmark.gallery.search.calibration_file import read_judgment
-from fieldmark.gallery.search.fitting import Judgment, fit_judgment
-from fieldmark.workflows.judge import FEWEST_WORDS, JUDGMENT_NAME, PARTS, text_parts
-from fieldmark.workflows.search import ItemId
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.search import recalibration
+from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration, read_calibration
+from fieldmark.gallery.search.curve import Curve, compute_text_length, sigmoid
+from fieldmark.gallery.search.fitting import fit_calibration
+from fieldmark.gallery.search.query import ItemId
+from fieldmark.gallery.search.recalibration import FEWEST_WORDS, PARTS, cut_texts, recalibrate
 
 
 @pytest.fixture(scope="module")
 def gallery(toy_gallery, toy_runtime):
     return Gallery.open(toy_gallery, runtime=toy_runtime)
+
+
+def encoder_of(gallery, runtime):
+    return ModelQueryEncoder(gallery.model, runtime=runtime)
 
 
 def embedding_of(text, model):
@@ -30,7 +36,7 @@ def embedding_of(text, model):
 
 def test_text_parts_are_words_that_stand_together(gallery, toy_runtime, toy_items):
     texts = [item for item in toy_items if item.medium is Medium.TEXT]
-    parts = text_parts(texts, model=gallery.model, runtime=toy_runtime)
+    parts = cut_texts(texts, encoder=encoder_of(gallery, toy_runtime))
     for item in texts:
         words = (item.text or item.path.read_text()).split()
         own = [part for part in parts if part.item_id == item.item_id]
@@ -48,9 +54,9 @@ def test_text_parts_are_words_that_stand_together(gallery, toy_runtime, toy_item
 
 def test_text_parts_of_the_same_text_are_the_same_whatever_stands_beside_it(gallery, toy_runtime, toy_items):
     texts = [item for item in toy_items if item.medium is Medium.TEXT]
-    all_of_them = text_parts(texts, model=gallery.model, runtime=toy_runtime)
+    all_of_them = cut_texts(texts, encoder=encoder_of(gallery, toy_runtime))
     [first, *_] = texts
-    alone = text_parts([first], model=gallery.model, runtime=toy_runtime)
+    alone = cut_texts([first], encoder=encoder_of(gallery, toy_runtime))
     beside = [part for part in all_of_them if part.item_id == first.item_id]
     assert [part.word_count for part in alone] == [part.word_count for part in beside]
 
@@ -58,32 +64,32 @@ def test_text_parts_of_the_same_text_are_the_same_whatever_stands_beside_it(gall
 def test_text_parts_pass_over_what_cannot_be_read_and_leave_short_texts_whole(gallery, toy_runtime, tmp_path):
     gone = Item("gone", Medium.TEXT, path=tmp_path / "gone.txt")
     short = Item("short", Medium.TEXT, text=" ".join(["wren"] * FEWEST_WORDS))
-    [part] = text_parts([gone, short], model=gallery.model, runtime=toy_runtime)
+    [part] = cut_texts([gone, short], encoder=encoder_of(gallery, toy_runtime))
     assert (part.item_id, part.word_count, part.embedding) == ("short", FEWEST_WORDS, None)
 
 
 def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew(
     toy_gallery, toy_runtime, tmp_path, monkeypatch
 ):
-    from fieldmark.workflows import judge as verb
-
     shutil.copytree(toy_gallery, tmp_path / "gallery")
     gallery = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     fits = []
-    monkeypatch.setattr(verb, "fit_judgment", lambda *given, **named: fits.append(1) or fit_judgment(*given, **named))
+    monkeypatch.setattr(
+        recalibration, "fit_calibration", lambda *given, **named: fits.append(1) or fit_calibration(*given, **named)
+    )
 
     def judge():
-        judged = verb.judge_gallery(gallery.folder, index=gallery.index, model=gallery.model, runtime=toy_runtime)
-        assert read_judgment(gallery.folder / JUDGMENT_NAME) == judged
+        judged = recalibrate(gallery.folder, index=gallery.index, encoder=encoder_of(gallery, toy_runtime))
+        assert read_calibration(GalleryLayout(gallery.folder).calibration) == judged
         return judged, len(fits)
 
-    assert judge() == (gallery.judgment, 0)
-    (gallery.folder / JUDGMENT_NAME).write_text("{")
-    assert judge() == (gallery.judgment, 1)
+    assert judge() == (gallery.calibration, 0)
+    (GalleryLayout(gallery.folder).calibration).write_text("{")
+    assert judge() == (gallery.calibration, 1)
     [item, *_] = (stored.item for stored in gallery.index.items(limit=1))
     save_class(gallery.folder, gallery.index, class_name="Newcomer", item_ids=[item.item_id])
     labelled, count = judge()
-    assert (labelled.fitted_on != gallery.judgment.fitted_on, count) == (True, 2)
+    assert (labelled.fitted_on != gallery.calibration.fitted_on, count) == (True, 2)
     gallery.index.remove([item.item_id])
     assert judge()[1] == 3
     assert judge()[1] == 3
@@ -93,10 +99,9 @@ def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew
 def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_items, tmp_path):
     curve = Curve(3.0, -1.0, 0.3, relevant_count=50, query_count=20, slope_by_length=1.0, offset_by_length=0.25)
     scales = {(Medium.TEXT, medium): PairScale(0.0, 1.0, curve) for medium in Medium}
-    calibration = Calibration(scales, (text_length(2), text_length(60)))
-    judged = Gallery(
-        gallery.folder, index=gallery.index, model=gallery.model, judgment=Judgment(calibration, {Medium.TEXT: curve})
-    )
+    lengths = (compute_text_length(2), compute_text_length(60))
+    calibration = ScoreCalibration(scales, lengths, {Medium.TEXT: curve})
+    judged = Gallery(gallery.folder, index=gallery.index, model=gallery.model, calibration=calibration)
     text = next(item for item in toy_items if item.medium is Medium.TEXT)
     words = (text.text or text.path.read_text()).split()
     if kind == "typed":
@@ -109,7 +114,7 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
     result = judged.search(query, k=10, media=[Medium.IMAGE])
     assert result.class_name is None
     for hit in result.hits:
-        wanted = sigmoid(curve.logit(np.array([hit.score]), calibration.length(len(words))))
+        wanted = sigmoid(curve.compute_logit(np.array([hit.score]), calibration.clip_length(len(words))))
         assert hit.probability == pytest.approx(wanted[0], abs=1e-6)
     assert len({round(hit.probability, 6) for hit in result.hits}) > 1
     assert result.collection is not None

@@ -1,0 +1,103 @@
+"""The files of a gallery's folder: the only module that names them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryLayout:
+    """The paths of one gallery; every file but the segments and the checkpoint may be missing.
+
+    Args:
+        folder: What a user calls the gallery.
+    """
+
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The model that the embeddings come from."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def segments(self) -> Path:
+        """The folder of the store."""
+        return self.folder / "segments"
+
+    @property
+    def calibration(self) -> Path:
+        """How scores become probabilities."""
+        return self.folder / "calibration.json"
+
+    @property
+    def sets(self) -> Path:
+        """The source of each set."""
+        return self.folder / "sets.json"
+
+    @property
+    def sets_lock(self) -> Path:
+        """Held while `sets` is written."""
+        return self.folder / "sets.lock"
+
+    @property
+    def labels(self) -> Path:
+        """The classes that people gave to items."""
+        return self.folder / "saved_classes.json"
+
+    @property
+    def labels_lock(self) -> Path:
+        """Held while `labels` is written."""
+        return self.folder / ".saved_classes.json.lock"
+
+    @property
+    def taxonomy(self) -> Path:
+        """Further names of the classes, copied from a source."""
+        return taxonomy_beside(self.folder)
+
+    @property
+    def species(self) -> Path:
+        """The species that encoders tell apart, by medium, each with all its names."""
+        return self.folder / "species.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLayout:
+    """The paths of a store that LanceDB keeps in a folder.
+
+    Args:
+        folder: `GalleryLayout.segments`.
+    """
+
+    folder: Path
+
+    table_name = "segments"
+
+    @property
+    def versions(self) -> Path:
+        """One manifest for each version of the table."""
+        return self.folder / f"{self.table_name}.lance" / "_versions"
+
+    @property
+    def data(self) -> Path:
+        """The rows of all versions."""
+        return self.folder / f"{self.table_name}.lance" / "data"
+
+    @property
+    def newest_version(self) -> Path:
+        """The number of the newest version that was written to the end."""
+        return self.folder / "newest.txt"
+
+    @property
+    def write_lock(self) -> Path:
+        """Held by the one process that writes."""
+        return self.folder / "write.lock"
+
+    @property
+    def approximation(self) -> Path:
+        """What the index of a large store is known to find."""
+        return self.folder / "approximation.json"
+
+
+def taxonomy_beside(folder: Path) -> Path:
+    """Return where the taxonomy of a folder of media, or of a gallery, lies."""
+    return folder / "taxonomy.csv"

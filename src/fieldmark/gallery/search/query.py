@@ -1,0 +1,256 @@
+"""A query of any kind -> a query embedding."""
+
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, final
+
+import numpy as np
+from cachetools import LRUCache
+from jaxtyping import Float
+
+from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.names import find_named_class, read_species
+from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.media.loaders import detect_medium, hash_content, load_segments
+from fieldmark.types import Decoding, Item, MediaLimits, Medium, TextContent
+
+LONGEST_NAME = 100
+"""Characters of a text that may be the name of a class."""
+REMEMBERED_QUERIES = 64
+"""Query embeddings that are remembered: a person who narrows a search or marks hits sends the same query again."""
+REMEMBERED_BYTES = 128 * 1024**2
+"""A larger file is not remembered: to recognize it, all of it would have to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemId:
+    """The id of an item of the gallery, as a query for more like it."""
+
+    item_id: str
+
+
+Query = Path | str | Item | ItemId
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEmbedding:
+    """A vector that the gallery is compared with: that of a query, or of an item that a person marked.
+
+    Args:
+        embedding: Of length 1.
+        is_negative: Whether hits like it are unwanted.
+        is_calibrated: Whether its scores are distributed as those of items of its medium are.
+        word_count: Of a text; None where it is not known, and for other media.
+    """
+
+    medium: Medium
+    embedding: Float[np.ndarray, " dim"]
+    is_negative: bool = False
+    is_calibrated: bool = True
+    word_count: int | None = None
+
+
+class QueryEncoder(Protocol):
+    """What a gallery needs of the model that its embeddings come from."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that the model was trained on."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all that shapes an embedding."""
+        ...
+
+    @property
+    def limits(self) -> MediaLimits:
+        """What a file may cost."""
+        ...
+
+    def embed(self, item: Item) -> Float[np.ndarray, "segment dim"]:
+        """Return the embedding of each segment of an item, of length 1.
+
+        Raises:
+            MediaError: The item cannot be read.
+            MediumNotSupportedError: The model takes no item of this medium.
+        """
+        ...
+
+    def embed_class_name(self, class_name: str) -> Float[np.ndarray, " dim"] | None:
+        """Return an embedding that stands for a class or species by its name alone; None where there is none."""
+        ...
+
+    def embed_texts(self, items: Sequence[Item]) -> dict[int, Float[np.ndarray, " dim"]]:
+        """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
+        ...
+
+    def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
+        """Return the species that a medium's encoder tells apart, each with all its names."""
+        ...
+
+
+@final
+class QueryReader:
+    """Turns queries of any kind into query embeddings.
+
+    Safe to use from several threads.
+
+    Args:
+        folder: Of the gallery.
+    """
+
+    def __init__(self, folder: Path, *, store: SegmentIndex, encoder: QueryEncoder) -> None:
+        self._folder = folder
+        self._store = store
+        self._encoder = encoder
+        self._guard = threading.Lock()
+        self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(REMEMBERED_QUERIES)
+        self._species: tuple[int, Mapping[str, tuple[str, ...]]] | None = None
+
+    def encode(self, query: Query) -> QueryEmbedding:
+        """Return the embedding of a query, remembered by its content.
+
+        Raises:
+            MediaError: It cannot be read.
+            MediumNotSupportedError: The model takes no query of this medium.
+            UnknownItemError: The gallery has no item of this id.
+        """
+        if isinstance(query, ItemId):
+            return self.read_stored([query.item_id])[query.item_id]
+        item = _item_of(query)
+        if not _is_small(item):
+            return self._encode_item(item)
+        key = hash_content(item)
+        with self._guard:
+            remembered = self._remembered.get(key)
+        if remembered is None:
+            remembered = self._encode_item(item)
+            with self._guard:
+                self._remembered[key] = remembered
+        return remembered
+
+    def encode_name(self, class_name: str) -> QueryEmbedding | None:
+        """Return the embedding of a class or species by its name; None where the model has none."""
+        embedding = self._encoder.embed_class_name(class_name)
+        # A class that was trained lies as near to its items as a text that describes it well; another lies farther.
+        is_calibrated = class_name in self._encoder.class_names
+        return None if embedding is None else QueryEmbedding(Medium.TEXT, embedding, is_calibrated=is_calibrated)
+
+    def read_stored(self, item_ids: Collection[str]) -> dict[str, QueryEmbedding]:
+        """Return items of the gallery as queries, by id.
+
+        Raises:
+            UnknownItemError: The gallery has no item of an id.
+        """
+        stored = self._store.embeddings(Filter(item_ids=frozenset(item_ids)))
+        rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, item in enumerate(stored.items):
+            rows_of[item.item_id].append(row)
+        for item_id in item_ids:
+            if item_id not in rows_of:
+                raise UnknownItemError(item_id=item_id, gallery=self._folder)
+        return {
+            item_id: self._query_embedding(stored.items[rows[0]], stored.embedding[rows])
+            for item_id, rows in rows_of.items()
+        }
+
+    def find_class(self, queries: Sequence[Query]) -> str | None:
+        """Return the class, or the species that encoders know, that a single short text names; None otherwise."""
+        text = _text_of(queries[0])
+        if len(queries) > 1 or text is None or len(text) > LONGEST_NAME:
+            return None
+        held = {count.class_name for count in self._store.counts()}
+        known = sorted({name for name in held if name is not None} | set(self._encoder.class_names))
+        return find_named_class(text, folder=self._folder, class_names=known, species=self._read_species())
+
+    def _encode_item(self, item: Item) -> QueryEmbedding:
+        return self._query_embedding(item, self._encoder.embed(item))
+
+    def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
+        mean = mean_embedding(rows)
+        mean.setflags(write=False)
+        return QueryEmbedding(item.medium, mean, word_count=self._count_words(item))
+
+    def _count_words(self, item: Item) -> int | None:
+        """Return the words of a text; None for other media, and for a text whose file is gone."""
+        if item.medium is not Medium.TEXT:
+            return None
+        try:
+            return len(read_words(item, limits=self._encoder.limits))
+        except MediaError:
+            return None
+
+    def _read_species(self) -> Mapping[str, tuple[str, ...]]:
+        """Return the names that the gallery's encoders know, read again where an `index` has added some."""
+        try:
+            stamp = GalleryLayout(self._folder).species.stat().st_mtime_ns
+        except OSError:
+            return {}
+        if self._species is None or self._species[0] != stamp:
+            self._species = stamp, read_species(self._folder)
+        return self._species[1]
+
+
+def mean_embedding(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " dim"]:
+    """Return the mean of some embeddings, of length 1."""
+    mean = rows.mean(axis=0)
+    unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
+    return unit
+
+
+def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:
+    """Return the words of a text item.
+
+    Raises:
+        MediaError: It cannot be read.
+    """
+    segments = load_segments(item, decoding=Decoding(), limits=limits)
+    texts = [segment.content.text for segment in segments if isinstance(segment.content, TextContent)]
+    return tuple(word for text in texts for word in text.split())
+
+
+def _item_of(query: Path | str | Item) -> Item:
+    """Return the query as an item: a file where there is one, a text otherwise."""
+    if isinstance(query, Item):
+        return query
+    path = Path(query)
+    if _is_file(path):
+        return Item(item_id=str(query), medium=detect_medium(path), path=path)
+    if isinstance(query, Path) or _looks_like_path(query):
+        raise MissingFileError(path=query)
+    return Item(item_id="query", medium=Medium.TEXT, text=query)
+
+
+def _is_small(item: Item) -> bool:
+    """Whether its content is soon hashed: a text, or one file of some size."""
+    if item.text is not None:
+        return True
+    try:
+        return item.path is not None and item.form is None and item.path.stat().st_size <= REMEMBERED_BYTES
+    except (OSError, ValueError):
+        return False  # what is wrong with it is reported where it is decoded
+
+
+def _text_of(query: Query) -> str | None:
+    """Return the words of a query that is a text; None for all others."""
+    if isinstance(query, Item):
+        return query.text if query.medium is Medium.TEXT else None
+    return query if isinstance(query, str) and not _is_file(Path(query)) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False  # a long text, or one with a zero byte, is no path
+
+
+def _looks_like_path(query: str) -> bool:
+    """Whether a text without spaces ends like a file name or holds a folder, so that a typing error is not searched."""
+    return not any(map(str.isspace, query)) and ("/" in query or bool(re.fullmatch(r".*\.[A-Za-z0-9]{2,5}", query)))
