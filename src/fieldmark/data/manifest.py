@@ -1,13 +1,14 @@
-"""The table that lists items: read and checked row by row, written atomically; or made from a bare folder of files."""
+"""The manifest, a table that lists items: read and checked row by row, written whole, or made from a folder."""
 
 import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from itertools import chain, count
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,31 +25,24 @@ from fieldmark.errors import (
 )
 from fieldmark.io import replacing
 from fieldmark.media.loaders import detect_medium
-from fieldmark.types import Failure, Item, Medium, Split
+from fieldmark.segment_table import FACTS, Fact
+from fieldmark.types import Failure, Item, Medium
 
-COLUMNS = (
-    "item_id",
-    "path",
-    "text",
-    "medium",
-    "class_name",
-    "split",
-    "group",
-    "start_seconds",
-    "end_seconds",
-    "source",
-    "license",
-    "caption_of",
-)
+_FACT_BY_COLUMN = {fact.name: fact for fact in FACTS if fact.name != "extra"}
+
+COLUMNS = tuple(dict.fromkeys(["item_id", "path", "text", *_FACT_BY_COLUMN]))
 """The columns that fieldmark knows, in the order in which they are written; any other is kept in `Item.extra`."""
 
 _TIMED = (Medium.VIDEO, Medium.AUDIO)
-_Choice = TypeVar("_Choice", Medium, Split)
+_STRIPPED = ("class_name", "group")
+"""Columns of names, read without the spaces around them."""
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestRows:
-    """What a manifest holds: the items of its good rows, and one line for every fault of the others."""
+    """The items of the valid rows of a manifest, and one line for every fault of the others."""
 
     items: tuple[Item, ...]
     problems: tuple[str, ...]
@@ -58,7 +52,7 @@ class ManifestRows:
 
 
 def read_manifest(path: Path | str) -> tuple[Item, ...]:
-    r"""The items of a CSV or Parquet manifest, in file order; one bad row refuses the file, and all are named.
+    r"""Read the items of a CSV or Parquet manifest, in file order; the error names every invalid row.
 
     Only `medium` and either `path` or `text` are required. Paths are relative to the manifest and come back ready to
     open; since a manifest is its user's own file, absolute paths and `..` are allowed. Medium and split are read in any
@@ -88,7 +82,7 @@ def read_manifest(path: Path | str) -> tuple[Item, ...]:
 
 
 def read_rows(path: Path) -> ManifestRows:
-    """The items of the good rows of a manifest, and what is wrong with the others; `read_manifest` is the strict face.
+    """Read the items of the valid rows of a manifest, and the faults of the others; `read_manifest` is strict.
 
     Raises:
         ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
@@ -98,19 +92,19 @@ def read_rows(path: Path) -> ManifestRows:
     folder = path.parent.resolve()
     items: list[Item] = []
     problems: list[str] = []
-    place_by_item_id: dict[str, str] = {}
-    for place, values in table.rows:
+    row_by_item_id: dict[str, str] = {}
+    for row, values in table.rows:
         if len(values) != len(table.names):
-            problems.append(f"{place}: {len(values)} cells under {len(table.names)} columns; quote cells with commas")
+            problems.append(f"{row}: {len(values)} cells under {len(table.names)} columns; quote cells with commas")
             continue
         cells = dict(zip(table.names, values, strict=True))
-        item_id = cells.get("item_id") or stable_item_id(cells, place_by_item_id)
-        faults = _repeats(item_id, place_by_item_id)
-        place_by_item_id.setdefault(item_id, place)
+        item_id = cells.get("item_id") or stable_item_id(cells, row_by_item_id)
+        faults = _repeats(item_id, row_by_item_id)
+        row_by_item_id.setdefault(item_id, row)
         item = parse_row(cells, item_id, folder, faults)
         if item is not None:
             items.append(item)
-        problems += [f"{place}: {fault}" for fault in faults]
+        problems += [f"{row}: {fault}" for fault in faults]
     return ManifestRows(items=tuple(items), problems=tuple(problems))
 
 
@@ -131,41 +125,52 @@ def _read_manifest_table(path: Path) -> Table:
 
 
 def parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list[str]) -> Item | None:
-    """The item of one row; None, and what is wrong added to `faults`, where there is anything wrong.
+    """Return the item of one row; None, with the faults added to `faults`, if the row is not valid.
 
     Args:
         cells: By column; the one of `medium` must be there.
         folder: What paths are relative to.
     """
     path, text = cells.get("path", ""), cells.get("text", "")
-    medium = _choice(cells["medium"], Medium, faults)
-    split = _choice(cells.get("split", ""), Split, faults) if cells.get("split", "").strip() else None
-    start = _seconds(cells.get("start_seconds", ""), "start_seconds", faults)
-    end = _seconds(cells.get("end_seconds", ""), "end_seconds", faults)
+    values: dict[str, Any] = {
+        column: _parse_cell(cells.get(column, ""), fact, faults)
+        for column, fact in _FACT_BY_COLUMN.items()
+        if column not in ("item_id", "path", "text")
+    }
+    medium, start, end = values["medium"], values["start_seconds"], values["end_seconds"]
     faults += _contradictions(medium, path=path, text=text, start=start, end=end)
     if medium is None or faults:
         return None
     return Item(
         item_id=item_id,
-        medium=medium,
         path=folder / path if path else None,
         text=text or None,
-        class_name=cells.get("class_name", "").strip() or None,
-        split=split,
-        group=cells.get("group", "").strip() or None,
-        start_seconds=start,
-        end_seconds=end,
-        source=cells.get("source") or None,
-        license=cells.get("license") or None,
-        caption_of=cells.get("caption_of") or None,
         extra=tuple((name, value) for name, value in cells.items() if name not in COLUMNS),
+        **values,
     )
+
+
+def _parse_cell(cell: str, fact: Fact, faults: list[str]) -> object:
+    """The fact that a cell states; its default, and a line added to `faults`, where the cell is not valid."""
+    if fact.kind is str:
+        return (cell.strip() if fact.name in _STRIPPED else cell) or fact.default
+    if not cell.strip() and not fact.is_required:
+        return fact.default
+    if issubclass(fact.kind, StrEnum):
+        return _choice(cell, fact.kind, faults)
+    if fact.name.endswith("_seconds"):
+        return _seconds(cell, fact.name, faults)
+    try:
+        return _BOOLEANS[cell.strip().lower()] if fact.kind is bool else fact.decode(cell)
+    except (KeyError, ValueError):
+        faults.append(f"{fact.name} is '{cell}'; give {'true or false' if fact.kind is bool else 'a number'}")
+    return fact.default
 
 
 def _contradictions(
     medium: Medium | None, *, path: str, text: str, start: float | None, end: float | None
 ) -> Iterator[str]:
-    """What cells that may each be valid say against one another; a medium of None is one that is not known."""
+    """Contradictions between cells that are valid each; a medium of None is an unknown one."""
     if path and text:
         yield "both path and text; give one"
     elif not path and not text:
@@ -180,8 +185,8 @@ def _contradictions(
         yield f"end_seconds is {end:g} and start_seconds {start or 0.0:g}; the end must come later"
 
 
-def _choice(cell: str, kind: type[_Choice], faults: list[str]) -> _Choice | None:
-    allowed = tuple(kind)
+def _choice(cell: str, kind: type[StrEnum], faults: list[str]) -> StrEnum | None:
+    allowed: tuple[StrEnum, ...] = tuple(kind)
     name = cell.strip().lower()
     if name in allowed:
         return kind(name)
@@ -192,8 +197,6 @@ def _choice(cell: str, kind: type[_Choice], faults: list[str]) -> _Choice | None
 
 
 def _seconds(cell: str, column: str, faults: list[str]) -> float | None:
-    if not cell.strip():
-        return None
     try:
         seconds = float(cell)
     except ValueError:
@@ -205,7 +208,7 @@ def _seconds(cell: str, column: str, faults: list[str]) -> float | None:
 
 
 def stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
-    """An id that depends on the row alone; only the repeats of one text are told apart by their order."""
+    """Return an id that depends on the row alone; repeats of one text are numbered in their order."""
     path, text = cells.get("path", ""), cells.get("text", "")
     if path:
         start, end = cells.get("start_seconds", "").strip(), cells.get("end_seconds", "").strip()
@@ -215,8 +218,8 @@ def stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
     return next(free for free in chain([item_id], numbered) if free not in taken)
 
 
-def _repeats(item_id: str, place_by_item_id: Mapping[str, str]) -> list[str]:
-    first = place_by_item_id.get(item_id)
+def _repeats(item_id: str, row_by_item_id: Mapping[str, str]) -> list[str]:
+    first = row_by_item_id.get(item_id)
     return [] if first is None else [f"the item_id '{item_id}' stands already in {first}"]
 
 
@@ -224,7 +227,7 @@ def _repeats(item_id: str, place_by_item_id: Mapping[str, str]) -> list[str]:
 
 
 def write_manifest(items: Iterable[Item], path: Path | str) -> None:
-    """Writes a manifest, CSV or (by the suffix `.parquet`) Parquet; the file appears whole or not at all.
+    """Write a manifest, CSV or (by the suffix `.parquet`) Parquet; the file appears whole or not at all.
 
     Paths are written relative to the manifest. `read_manifest` gives the same items back.
 
@@ -240,8 +243,8 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     rows = [[*(_written(item, name, folder) for name in known), *_extra_cells(item, extras)] for item in items]
     with replacing(path) as file:
         if path.suffix.lower() == ".parquet":
-            kinds = [pa.float64() if name.endswith("_seconds") and name in known else pa.string() for name in known]
-            fields = [*zip(known, kinds, strict=True), *((name, pa.string()) for name in extras)]
+            fields = [(name, _FACT_BY_COLUMN[name].arrow_type) for name in known]
+            fields += [(name, pa.string()) for name in extras]
             columns = list(zip(*rows, strict=True)) or [()] * len(fields)
             arrays = [pa.array(column, type=kind) for column, (_, kind) in zip(columns, fields, strict=True)]
             pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), file)
@@ -249,12 +252,12 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
             write_csv(file, names=[*known, *extras], rows=rows)
 
 
-def _written(item: Item, column: str, folder: Path) -> str | float | None:
-    """The cell of an item under a known column; empty where the item has nothing to say."""
+def _written(item: Item, column: str, folder: Path) -> object:
+    """The cell of an item under a known column; None where the item has nothing to say."""
     if column == "path":
         return None if item.path is None else _relative(item.path, folder)
-    value: str | float | None = getattr(item, column)
-    return float(value) if isinstance(value, int) else value
+    value, fact = getattr(item, column), _FACT_BY_COLUMN[column]
+    return None if value is None else fact.encode(value)
 
 
 def _extra_cells(item: Item, extras: Sequence[str]) -> list[str]:
@@ -274,10 +277,10 @@ def _relative(path: Path, folder: Path) -> str:
 
 
 def list_folder(folder: Path) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
-    """Every file under a folder as an item without a label, sorted by id, and the files that are of no medium.
+    """List every file under a folder as an item without a label, sorted by id, and the files that are of no medium.
 
-    The id is the path within the folder, the medium what the content says. Hidden files and folders are passed over;
-    each folder is entered once, whatever links lead to it.
+    The id is the path within the folder; the medium is detected from the content. Hidden files and folders are
+    skipped; each folder is entered once, whatever links lead to it.
 
     Raises:
         MissingFileError: There is no such folder.
@@ -302,18 +305,24 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
         failures.append(Failure(_item_id(Path(error.filename), folder), unreadable.kind, str(unreadable)))
 
     entered: set[tuple[int, int]] = set()
-    for place, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
-        identity = (Path(place).stat().st_dev, Path(place).stat().st_ino)
+    for entered_folder, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
+        identity = (Path(entered_folder).stat().st_dev, Path(entered_folder).stat().st_ino)
         if identity in entered:
-            message = f"'{place}' is a link to a folder that was entered already; its files are listed once, there."
-            failures.append(Failure(_item_id(Path(place), folder), "repeated_folder", message))
+            message = (
+                f"'{entered_folder}' is a link to a folder that was entered already; its files are listed once, there."
+            )
+            failures.append(Failure(_item_id(Path(entered_folder), folder), "repeated_folder", message))
             folder_names.clear()
             continue
         entered.add(identity)
         folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
-        if not folder_names and not file_names and Path(place) != folder:
-            failures.append(Failure(_item_id(Path(place), folder), "empty", f"The folder '{place}' holds no file."))
-        yield from (Path(place, name) for name in file_names if not name.startswith("."))
+        if not folder_names and not file_names and Path(entered_folder) != folder:
+            failures.append(
+                Failure(
+                    _item_id(Path(entered_folder), folder), "empty", f"The folder '{entered_folder}' holds no file."
+                )
+            )
+        yield from (Path(entered_folder, name) for name in file_names if not name.startswith("."))
 
 
 def _medium_of(path: Path) -> Medium:
