@@ -31,7 +31,8 @@ import fieldmark
 from fieldmark import Item, Medium, Split
 from fieldmark.build import new_model
 from fieldmark.embedding import encode_items
-from fieldmark.evaluation.protocol import STRICT, evaluate
+from fieldmark.evaluation.measurement import evaluate
+from fieldmark.evaluation.protocol import STRICT
 from fieldmark.models.standardization import Standardization
 from fieldmark.types import Embeddings, Failure
 

@@ -17,8 +17,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from fieldmark.evaluation.metrics import average_precision
-from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
+from fieldmark.evaluation.measurement import EvaluationContext, Measurement, measure
+from fieldmark.evaluation.metrics import measure_average_precision
+from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.evaluation.ranking import CHUNK_BYTES, Compute, LabeledRows, Ties
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
@@ -108,7 +109,7 @@ def benchmark_tasks(arguments: argparse.Namespace) -> None:
     before = peak_gigabytes()
 
     def ours() -> Measurement:
-        return measure(embeddings, protocol=protocol, known=Known())
+        return measure(embeddings, protocol=protocol, context=EvaluationContext())
 
     measured = ours()
     after = peak_gigabytes()
@@ -160,7 +161,11 @@ def benchmark_large(arguments: argparse.Namespace) -> None:
     found: list[float] = []
     took = seconds(
         lambda: found.append(
-            float(average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False, compute=Compute()).mean())
+            float(
+                measure_average_precision(
+                    query, gallery, ties=Ties.EXPECTED, exclude_self=False, compute=Compute()
+                ).mean()
+            )
         )
     )
     print(

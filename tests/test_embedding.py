@@ -17,10 +17,10 @@ from fieldmark.embedding import (
     EncodedItem,
     FailureLog,
     embed_items,
+    embed_segments,
     encode_item,
     encode_items,
     keep_supported,
-    project,
 )
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import DeviceError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
@@ -155,7 +155,7 @@ def test_embed_items_gives_blocks_of_whole_items(toy_run, toy_items, toy_runtime
 def test_project_leaves_the_network_in_its_mode(shared_space_config):
     network = model_of(CountingEncoder(), shared_space_config).network.train()
     rows = torch.randn(CHUNK_SEGMENTS + 5, 256)
-    embedding, logits = project(rows, medium=Medium.TEXT, network=network)
+    embedding, logits = embed_segments(rows, medium=Medium.TEXT, network=network)
     assert network.training
     assert embedding.shape == (CHUNK_SEGMENTS + 5, network.dim)
     assert logits.shape == (CHUNK_SEGMENTS + 5, 2)

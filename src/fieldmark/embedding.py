@@ -1,4 +1,4 @@
-"""The road every verb shares: items to encoded segments to embeddings; costly features are computed once."""
+"""Items to encoded segments to embeddings; features that are costly to compute are cached."""
 
 import logging
 import queue
@@ -35,14 +35,14 @@ from fieldmark.types import (
 logger = logging.getLogger(__name__)
 
 BLOCK_ITEMS = 64
-"""Items between two writes of the feature cache: the most work that a crash costs."""
+"""Items between two writes of the feature cache: the most work that a crash can cost."""
 CHUNK_SEGMENTS = 32
-"""Segments encoded in one call; twice as many may wait, so a recording of any length fits in memory."""
+"""Segments encoded in one call; at most twice as many wait, so that a recording of any length fits into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedItem:
-    """What a network reads of one item, segment by segment.
+    """One item as the input of a network, segment by segment.
 
     Args:
         start_seconds: NaN where the medium has no time.
@@ -57,10 +57,10 @@ class EncodedItem:
 
 @final
 class FailureLog:
-    """Items passed over so far; each is said once, and too many stop the run.
+    """Items skipped so far; each is reported once, and too many stop the run.
 
     Args:
-        total: Items that the run is to go through.
+        total: Items that the run goes through.
     """
 
     def __init__(self, *, total: int, allowed_share: float, reporter: Reporter) -> None:
@@ -72,21 +72,21 @@ class FailureLog:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """All that was passed over, each item once."""
+        """Every skipped item, once."""
         return tuple({**self._listed, **self._counted}.values())
 
     def list_only(self, failures: Sequence[Failure]) -> None:
-        """Lists what is no failure of the run, such as files in a folder that are of no medium."""
+        """List and report skipped items that are no failure of the run, such as files of no medium."""
         for failure in failures:
             self.list_quietly(failure)
             self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
 
     def list_quietly(self, failure: Failure) -> None:
-        """Lists a failure that another part of the run counts and says."""
+        """List a failure that another part of the run counts and reports."""
         self._listed.setdefault(failure.item_id, failure)
 
     def add(self, failure: Failure) -> None:
-        """Counts one failure; that of an item counted before changes nothing.
+        """Count and report a failure, unless that of its item is counted already.
 
         Raises:
             TooManyFailuresError: More than the allowed share, and more than one, have failed.
@@ -105,7 +105,7 @@ class FailureLog:
 
 
 def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: Reporter) -> tuple[Item, ...]:
-    """The items of the media that a model takes; how many others there are is said."""
+    """Return the items of the media that a model takes, and report the number of others."""
     left_out = Counter(item.medium for item in items if item.medium not in media)
     for medium, count in left_out.items():
         reporter.say(f"passed over {count:,} {medium} items: this model takes {', '.join(media)} only")
@@ -113,17 +113,17 @@ def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: 
 
 
 def encode_item(item: Item, *, model: Model) -> Tensor:
-    """What the network reads of all segments of one item, stacked on axis 0; no cache.
+    """Return the encoded segments of one item, stacked on axis 0; the cache is not used.
 
     Raises:
         MediaError: The item cannot be used.
         MediumNotSupportedError: The model takes no item of this medium.
     """
     encoder = model.encoder(item.medium)
-    [pieces] = _encode_fresh([item], encoder, model.limits)
-    if pieces.error is not None:
-        raise pieces.error
-    return torch.stack(pieces.inputs)
+    [encoded] = _encode_fresh([item], encoder, model.limits)
+    if encoded.error is not None:
+        raise encoded.error
+    return torch.stack(encoded.inputs)
 
 
 def encode_items(
@@ -133,7 +133,7 @@ def encode_items(
     runtime: Runtime,
     task: str,
 ) -> Iterator[EncodedItem | Failure]:
-    """What the network reads of each item, in the items' order; a file that cannot be used gives its failure.
+    """Yield every item encoded, in their order; a file that cannot be used gives its failure.
 
     Features of costly encoders are looked up in the runtime's cache, and written to it after every block of items.
     """
@@ -143,19 +143,19 @@ def encode_items(
         block = items[start : start + BLOCK_ITEMS]
         results: dict[int, EncodedItem | Failure] = {}
         for medium in dict.fromkeys(item.medium for item in block):
-            places = [place for place, item in enumerate(block) if item.medium is medium]
-            encoded = _encode_medium([block[place] for place in places], model.encoder(medium), store, model.limits)
-            for place, result in zip(places, encoded, strict=True):
-                results[place] = result
+            indices = [index for index, item in enumerate(block) if item.medium is medium]
+            encoded = _encode_medium([block[index] for index in indices], model.encoder(medium), store, model.limits)
+            for index, result in zip(indices, encoded, strict=True):
+                results[index] = result
                 done += 1
                 runtime.reporter.step(task, done=done, total=len(items), note=medium.value)
-        yield from (results[place] for place in range(len(block)))
+        yield from (results[index] for index in range(len(block)))
 
 
 def embed_items(
     items: Sequence[Item], *, model: Model, runtime: Runtime, failures: FailureLog
 ) -> Iterator[tuple[Embeddings, dict[str, str]]]:
-    """Embeddings of items in blocks, in their order, each block with its content hashes by item id.
+    """Yield the embeddings of items in blocks, in their order, each block with its content hashes by item id.
 
     Raises:
         TooManyFailuresError: More items than allowed cannot be used.
@@ -174,7 +174,7 @@ def embed_items(
 
 
 def _embed_block(block: Sequence[EncodedItem], network: nn.Module) -> tuple[Embeddings, dict[str, str]]:
-    projected = [project(each.inputs, medium=each.item.medium, network=network) for each in block]
+    projected = [embed_segments(each.inputs, medium=each.item.medium, network=network) for each in block]
     embeddings = Embeddings(
         items=tuple(each.item for each in block for _ in each.inputs),
         start_seconds=np.concatenate([each.start_seconds for each in block]),
@@ -185,10 +185,10 @@ def _embed_block(block: Sequence[EncodedItem], network: nn.Module) -> tuple[Embe
     return embeddings, {each.item.item_id: each.content_hash for each in block}
 
 
-def project(
+def embed_segments(
     inputs: Tensor, *, medium: Medium, network: nn.Module
 ) -> tuple[Float32[np.ndarray, "row dim"], Float32[np.ndarray, "row class"]]:
-    """Embeddings and logits of encoded segments, in chunks, without gradients."""
+    """Return the embeddings and logits of encoded segments, computed in chunks without gradients."""
     device = next(network.parameters()).device
     was_training = network.training
     network.eval()
@@ -237,7 +237,7 @@ class ModelQueryEncoder:
             MediumNotSupportedError: The model takes no item of this medium.
         """
         inputs = encode_item(item, model=self._model)
-        return project(inputs, medium=item.medium, network=self._model.network)[0]
+        return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
 
     def embed_class_name(self, class_name: str) -> Float32[np.ndarray, " dim"] | None:
         """Return an embedding that stands for a class by its name alone; None where the network has none."""
@@ -253,7 +253,7 @@ class ModelQueryEncoder:
         silent = replace(self._runtime, reporter=SilentReporter())  # to a reader these are no items
         encoded = encode_items(items, model=self._model, runtime=silent, task="embed")
         return {
-            index: project(each.inputs, medium=Medium.TEXT, network=self._model.network)[0][0]
+            index: embed_segments(each.inputs, medium=Medium.TEXT, network=self._model.network)[0][0]
             for index, each in enumerate(encoded)
             if isinstance(each, EncodedItem)
         }
@@ -266,31 +266,31 @@ class ModelQueryEncoder:
 def _encode_medium(
     items: Sequence[Item], encoder: Encoder, store: FeatureStore | None, limits: MediaLimits
 ) -> list[EncodedItem | Failure]:
-    """The items of one block and medium: hashed, looked up, and encoded where they are new."""
+    """Encode the items of one block and medium; those in the cache are read from there."""
     with ThreadPoolExecutor(max_workers=2) as pool:
         hashes = list(pool.map(_hash, items))
     results: dict[int, EncodedItem | Failure] = {
-        place: each for place, each in enumerate(hashes) if isinstance(each, Failure)
+        index: each for index, each in enumerate(hashes) if isinstance(each, Failure)
     }
-    wanted = {place: each for place, each in enumerate(hashes) if isinstance(each, str)}
-    keeps = store if encoder.is_costly else None
-    known = keeps.get_many(encoder.fingerprint, sorted(set(wanted.values()))) if keeps else {}
-    for place, content_hash in wanted.items():
+    wanted = {index: each for index, each in enumerate(hashes) if isinstance(each, str)}
+    cache = store if encoder.is_costly else None
+    known = cache.get_many(encoder.fingerprint, sorted(set(wanted.values()))) if cache else {}
+    for index, content_hash in wanted.items():
         if content_hash in known:
-            results[place] = _restore(items[place], content_hash, known[content_hash])
-    fresh = [place for place in wanted if place not in results]
-    for place, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
-        results[place] = _name(result, items[place], wanted[place])
-    if keeps:
-        keeps.put_many(
+            results[index] = _restore(items[index], content_hash, known[content_hash])
+    fresh = [index for index in wanted if index not in results]
+    for index, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
+        results[index] = _finish(result, items[index], wanted[index])
+    if cache:
+        cache.put_many(
             encoder.fingerprint,
             {
                 each.content_hash: StoredFeatures(each.inputs.numpy(), each.start_seconds, each.end_seconds)
-                for each in (results[place] for place in fresh)
+                for each in (results[index] for index in fresh)
                 if isinstance(each, EncodedItem)
             },
         )
-    return [results[place] for place in range(len(items))]
+    return [results[index] for index in range(len(items))]
 
 
 def _hash(item: Item) -> str | Failure:
@@ -306,8 +306,8 @@ def _restore(item: Item, content_hash: str, stored: StoredFeatures) -> EncodedIt
 
 
 @dataclass(slots=True)
-class _Pieces:
-    """What has been encoded of one item so far."""
+class _EncodedSegments:
+    """The segments of one item that are encoded so far."""
 
     inputs: list[Tensor]
     start_seconds: list[float]
@@ -315,42 +315,46 @@ class _Pieces:
     error: MediaError | None = None
 
 
-def _name(pieces: _Pieces, item: Item, content_hash: str) -> EncodedItem | Failure:
-    if pieces.error is not None:
-        return Failure(item.item_id, pieces.error.kind, str(pieces.error))
+def _finish(segments: _EncodedSegments, item: Item, content_hash: str) -> EncodedItem | Failure:
+    if segments.error is not None:
+        return Failure(item.item_id, segments.error.kind, str(segments.error))
     return EncodedItem(
-        item, content_hash, torch.stack(pieces.inputs), np.array(pieces.start_seconds), np.array(pieces.end_seconds)
+        item,
+        content_hash,
+        torch.stack(segments.inputs),
+        np.array(segments.start_seconds),
+        np.array(segments.end_seconds),
     )
 
 
-def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> list[_Pieces]:
-    """Segments of several items go through the encoder together; decoding runs ahead in a thread."""
-    pieces = [_Pieces([], [], []) for _ in items]
+def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> list[_EncodedSegments]:
+    """Encode segments of several items together, while a thread decodes ahead."""
+    encoded = [_EncodedSegments([], [], []) for _ in items]
     waiting: list[tuple[int, Segment]] = []
 
     def flush() -> None:
         if not waiting:
             return
-        encoded = encoder.encode([segment for _, segment in waiting])
-        for (place, segment), tensor in zip(waiting, encoded, strict=True):
-            pieces[place].inputs.append(tensor)
-            pieces[place].start_seconds.append(np.nan if segment.start_seconds is None else segment.start_seconds)
-            pieces[place].end_seconds.append(np.nan if segment.end_seconds is None else segment.end_seconds)
+        tensors = encoder.encode([segment for _, segment in waiting])
+        for (index, segment), tensor in zip(waiting, tensors, strict=True):
+            encoded[index].inputs.append(tensor)
+            encoded[index].start_seconds.append(np.nan if segment.start_seconds is None else segment.start_seconds)
+            encoded[index].end_seconds.append(np.nan if segment.end_seconds is None else segment.end_seconds)
         waiting.clear()
 
-    for place, result in _DecodeAhead(items, encoder, limits):
+    for index, result in _SegmentStream(items, encoder, limits):
         if isinstance(result, MediaError):
-            pieces[place].error = result
+            encoded[index].error = result
             continue
-        waiting.append((place, result))
+        waiting.append((index, result))
         if len(waiting) == CHUNK_SEGMENTS:
             flush()
     flush()
-    return pieces
+    return encoded
 
 
 @final
-class _DecodeAhead:
+class _SegmentStream:
     """Segments of items in order, decoded in a thread while the caller encodes; few wait at a time."""
 
     def __init__(self, items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> None:
@@ -375,20 +379,20 @@ class _DecodeAhead:
 
     def _work(self) -> None:
         try:
-            for place, item in enumerate(self._items):
-                self._decode(place, item)
+            for index, item in enumerate(self._items):
+                self._decode(index, item)
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
             self._put(error)
         self._put(None)
 
-    def _decode(self, place: int, item: Item) -> None:
+    def _decode(self, index: int, item: Item) -> None:
         try:
             for segment in load_segments(item, decoding=self._decoding, limits=self._limits):
-                self._put((place, segment))
+                self._put((index, segment))
                 if self._abandoned.is_set():
                     return
         except MediaError as error:
-            self._put((place, error))
+            self._put((index, error))
 
     def _put(self, value: tuple[int, Segment | MediaError] | BaseException | None) -> None:
         while not self._abandoned.is_set():

@@ -1,4 +1,4 @@
-"""What a verb runs with: a device, a cache folder, and someone to report progress to."""
+"""The runtime of a verb: device, cache folder and reporter."""
 
 import os
 from dataclasses import dataclass, field
@@ -12,11 +12,11 @@ from fieldmark.types import Reporter, SilentReporter
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What a verb runs with.
+    """The device, cache and reporter that a verb runs with.
 
     Args:
-        device: A torch device; None takes the GPU where there is one, else the CPU.
-        cache: Folder for computed features; None keeps none.
+        device: A torch device; None takes the GPU if there is one, else the CPU.
+        cache: Folder of computed features; None caches nothing.
     """
 
     reporter: Reporter = field(default_factory=SilentReporter)
@@ -25,7 +25,7 @@ class Runtime:
 
     @classmethod
     def from_environment(cls, reporter: Reporter | None = None) -> "Runtime":
-        """The runtime as FIELDMARK_CACHE and FIELDMARK_DEVICE describe it."""
+        """Return the runtime that FIELDMARK_CACHE and FIELDMARK_DEVICE describe."""
         # An empty variable counts as unset.
         cache = Path(os.environ.get("FIELDMARK_CACHE") or "~/.cache/fieldmark").expanduser()
         return cls(
@@ -33,7 +33,7 @@ class Runtime:
         )
 
     def torch_device(self) -> torch.device:
-        """Where networks run.
+        """Return the device that networks run on.
 
         Raises:
             DeviceError: There is no such device here.

@@ -147,7 +147,7 @@ def test_nearest_gives_the_first_items_of_each_part_best_first(ties):
     rows, part = rows_of(40, seed=5), np.arange(40) % 2
     ranking = Ranking(rows, part=part, part_count=2, ties=ties, compute=Compute(chunk_bytes=2000))
     units = rows.embedding / np.linalg.norm(rows.embedding, axis=1, keepdims=True)
-    for code, found in enumerate(ranking.nearest(rows, k=4, exclude_self=True)):
+    for code, found in enumerate(ranking.find_nearest(rows, k=4, exclude_self=True)):
         assert set(found.share) == {1.0}
         for query in range(40):
             gallery = [g for g in np.flatnonzero(part == code) if g != query]
@@ -159,9 +159,9 @@ def test_nearest_gives_the_first_items_of_each_part_best_first(ties):
 def test_nearest_shares_the_last_places_among_tied_items():
     same = LabeledRows(np.ones((5, 2), dtype=np.float32), np.zeros(5, dtype=np.int64), np.arange(5))
     ranking = Ranking(same, part=np.zeros(5, dtype=np.int64), part_count=1, ties=Ties.EXPECTED, compute=Compute())
-    [found] = ranking.nearest(same, k=2, exclude_self=True)
+    [found] = ranking.find_nearest(same, k=2, exclude_self=True)
     assert set(found.share) == {0.5}
     assert np.bincount(found.query).tolist() == [4] * 5
-    [whole] = ranking.nearest(same, k=9, exclude_self=True)
+    [whole] = ranking.find_nearest(same, k=9, exclude_self=True)
     assert set(whole.share) == {1.0}
     np.testing.assert_allclose(whole.score, 1.0, atol=1e-7)

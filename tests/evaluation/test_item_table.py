@@ -23,8 +23,8 @@ def item_of(name, *, class_name="gull", split=Split.TEST, group=None) -> Item:
     return Item(name, Medium.AUDIO, class_name=class_name, split=split, group=group)
 
 
-def select(embeddings, *, vector=ItemVector.EMBEDDING, split=Split.TEST, straddling_groups=frozenset()):
-    return select_items(embeddings, vector=vector, split=split, straddling_groups=straddling_groups)
+def select(embeddings, *, vector=ItemVector.EMBEDDING, split=Split.TEST, leaking_groups=frozenset()):
+    return select_items(embeddings, vector=vector, split=split, leaking_groups=leaking_groups)
 
 
 def test_select_items_points_along_the_mean_of_the_unit_segments():
@@ -51,8 +51,8 @@ def test_select_items_counts_who_is_left_out():
         (item_of("other split", split=Split.TRAIN, class_name=None), [1.0]),
         (item_of("nameless leak", class_name=None, group="tape 7"), [1.0]),
     )
-    table = select(embeddings, straddling_groups={"tape 7"})
-    assert (len(table.rows.label), table.without_class_count, table.straddling_count) == (2, 2, 1)
+    table = select(embeddings, leaking_groups={"tape 7"})
+    assert (len(table.rows.label), table.without_class_count, table.leaking_count) == (2, 2, 1)
 
 
 def test_select_items_names_labels_by_the_classes_that_are_kept():
@@ -120,5 +120,5 @@ def test_select_items_of_nothing_says_so():
 
 def test_select_items_refuses_scattered_rows():
     a, b = item_of("a"), item_of("b")
-    with pytest.raises(CannotEvaluateError, match="'a' stand in 2 places"):
+    with pytest.raises(CannotEvaluateError, match="'a' are in 2 runs"):
         select(embeddings_of((a, [1.0]), (b, [1.0]), (replace(a), [1.0])))

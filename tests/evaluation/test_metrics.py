@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 from fieldmark.errors import NonFiniteEmbeddingError, OutOfRangeError
 from fieldmark.evaluation.metrics import (
     RECALL_LEVELS,
-    average_precision,
+    adjust_by_holm,
     bootstrap_means,
-    chance_average_precision,
-    hit_rate_at_k,
-    hits_at_k,
-    holm_adjusted,
-    interpolated_precision,
-    sign_flip_p_values,
+    compute_chance,
+    estimate_hits_at_k,
+    estimate_p_values,
+    interpolate_precision,
+    measure_average_precision,
+    measure_hit_rate_at_k,
 )
-from fieldmark.evaluation.ranking import SCORE_STEP, Compute, LabeledRows, Ties, rank_relevant, relevant_count
+from fieldmark.evaluation.ranking import SCORE_STEP, Compute, LabeledRows, Ties, count_relevant, rank_relevant
 
 
 def rows_of(embedding, label, *, first_code=0) -> LabeledRows:
@@ -108,7 +108,7 @@ def small_problems(draw):
 @settings(deadline=None)
 def test_average_precision_equals_the_definition(problem, ties, exclude_self, chunk_bytes):
     query, gallery = problem
-    got = average_precision(
+    got = measure_average_precision(
         query, gallery, ties=ties, exclude_self=exclude_self, compute=Compute(chunk_bytes=chunk_bytes)
     )
     expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=slow_average_precision)
@@ -120,7 +120,7 @@ def test_average_precision_equals_the_definition(problem, ties, exclude_self, ch
 def test_hit_rate_at_k_equals_the_definition(problem, ties, exclude_self, k):
     query, gallery = problem
     k = min(k, len(gallery.label))
-    got = hit_rate_at_k(query, gallery, k=k, ties=ties, exclude_self=exclude_self)
+    got = measure_hit_rate_at_k(query, gallery, k=k, ties=ties, exclude_self=exclude_self)
     hits = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=lambda order: any(order[:k]))
     assert got == pytest.approx(hits.mean(), abs=1e-12)
 
@@ -128,7 +128,7 @@ def test_hit_rate_at_k_equals_the_definition(problem, ties, exclude_self, k):
 @pytest.mark.parametrize("ties", Ties)
 def test_average_precision_equals_the_definition_on_longer_untied_rankings(ties):
     query, gallery = random_rows(40, seed=1), random_rows(150, seed=2, first_code=40)
-    got = average_precision(query, gallery, ties=ties, exclude_self=False)
+    got = measure_average_precision(query, gallery, ties=ties, exclude_self=False)
     expected = slow_values(query, gallery, ties=Ties.GALLERY_ORDER, exclude_self=False, metric=slow_average_precision)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
@@ -145,7 +145,7 @@ def library_average_precision(relevant_in_order) -> float:
 @settings(max_examples=40)
 def test_average_precision_equals_an_independent_library_over_all_orders_of_ties(problem, ties, exclude_self):
     query, gallery = problem
-    got = average_precision(query, gallery, ties=ties, exclude_self=exclude_self)
+    got = measure_average_precision(query, gallery, ties=ties, exclude_self=exclude_self)
     expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=library_average_precision)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-12)
 
@@ -156,7 +156,7 @@ def test_average_precision_equals_an_independent_library(seed, class_count, is_a
     query, gallery = random_rows(5, seed=seed, class_count=class_count), random_rows(60, seed=seed + 1, first_code=5)
     if is_adverse:  # what is relevant points away from the query
         query = LabeledRows(-gallery.embedding[:5], gallery.label[:5], query.item_code)
-    got = average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    got = measure_average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
     for i, scores in enumerate(slow_scores(query, gallery)):
         order = np.argsort(-np.array(scores), kind="stable")
         expected = library_average_precision((gallery.label == query.label[i])[order])
@@ -165,7 +165,7 @@ def test_average_precision_equals_an_independent_library(seed, class_count, is_a
 
 def test_average_precision_divides_by_all_relevant_items():
     gallery = rows_of(angles([0.9, 0.8, 0.7, 0.6]), [1, 0, 0, 1])
-    got = average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    got = measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
     assert got[0] == pytest.approx((1 / 1 + 2 / 4) / 2)
 
 
@@ -175,41 +175,41 @@ def test_average_precision_of_the_best_ranking_is_one_and_of_the_worst_the_least
     best = rows_of(angles(scores), [1] * relevant + [0] * other)
     worst = rows_of(angles(scores), [0] * other + [1] * relevant)
     for ties in Ties:
-        assert average_precision(FIRST_AXIS, best, ties=ties, exclude_self=False)[0] == 1.0
+        assert measure_average_precision(FIRST_AXIS, best, ties=ties, exclude_self=False)[0] == 1.0
         least = sum(i / (other + i) for i in range(1, relevant + 1)) / relevant
-        assert average_precision(FIRST_AXIS, worst, ties=ties, exclude_self=False)[0] == pytest.approx(least)
+        assert measure_average_precision(FIRST_AXIS, worst, ties=ties, exclude_self=False)[0] == pytest.approx(least)
 
 
 def test_average_precision_of_equal_scores_is_chance():
     gallery = rows_of(np.ones((9, 2)), [1, 1, 0, 0, 0, 1, 0, 0, 0])
-    got = average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
-    assert got == pytest.approx(chance_average_precision(np.array([3]), gallery_count=np.array([9])))
+    got = measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    assert got == pytest.approx(compute_chance(np.array([3]), gallery_count=np.array([9])))
 
 
 def test_average_precision_by_gallery_order_favors_what_comes_first():
     front, back = rows_of(np.ones((4, 2)), [1, 0, 0, 0]), rows_of(np.ones((4, 2)), [0, 0, 0, 1])
-    assert average_precision(FIRST_AXIS, front, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 1.0
-    assert average_precision(FIRST_AXIS, back, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 0.25
+    assert measure_average_precision(FIRST_AXIS, front, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 1.0
+    assert measure_average_precision(FIRST_AXIS, back, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 0.25
 
 
 def test_average_precision_without_relevant_items_is_zero():
     gallery = rows_of(angles([0.9, 0.8]), [0, 0])
-    assert average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False).tolist() == [0.0]
-    assert relevant_count(FIRST_AXIS, gallery, exclude_self=False).tolist() == [0]
+    assert measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False).tolist() == [0.0]
+    assert count_relevant(FIRST_AXIS, gallery, exclude_self=False).tolist() == [0]
 
 
 def test_average_precision_leaves_the_query_out_of_a_one_item_gallery():
     alone = rows_of([[1.0, 0.0]], [1])
-    assert average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=True).tolist() == [0.0]
-    assert average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=False).tolist() == [1.0]
-    assert relevant_count(alone, alone, exclude_self=True).tolist() == [0]
+    assert measure_average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=True).tolist() == [0.0]
+    assert measure_average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=False).tolist() == [1.0]
+    assert count_relevant(alone, alone, exclude_self=True).tolist() == [0]
 
 
 def test_average_precision_of_an_empty_gallery_or_query_set():
     nothing = rows_of(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
     for ties in Ties:
-        assert average_precision(FIRST_AXIS, nothing, ties=ties, exclude_self=True).tolist() == [0.0]
-        assert average_precision(nothing, FIRST_AXIS, ties=ties, exclude_self=True).tolist() == []
+        assert measure_average_precision(FIRST_AXIS, nothing, ties=ties, exclude_self=True).tolist() == [0.0]
+        assert measure_average_precision(nothing, FIRST_AXIS, ties=ties, exclude_self=True).tolist() == []
 
 
 def crowded(count, *, seed) -> LabeledRows:
@@ -223,19 +223,23 @@ def crowded(count, *, seed) -> LabeledRows:
 @pytest.mark.parametrize("ties", Ties)
 def test_average_precision_does_not_depend_on_the_chunk_size(ties):
     rows = crowded(300, seed=5)
-    whole = average_precision(rows, rows, ties=ties, exclude_self=True)
+    whole = measure_average_precision(rows, rows, ties=ties, exclude_self=True)
     for chunk_bytes in (1, 30_000, 100_001):
-        parts = average_precision(rows, rows, ties=ties, exclude_self=True, compute=Compute(chunk_bytes=chunk_bytes))
+        parts = measure_average_precision(
+            rows, rows, ties=ties, exclude_self=True, compute=Compute(chunk_bytes=chunk_bytes)
+        )
         np.testing.assert_array_equal(parts, whole)
 
 
 def test_average_precision_with_expected_ties_does_not_depend_on_the_order_of_the_gallery():
     rows = crowded(300, seed=6)
-    whole = average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True)
+    whole = measure_average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True)
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(300)
         shuffled = LabeledRows(rows.embedding[order], rows.label[order], rows.item_code[order])
-        np.testing.assert_array_equal(average_precision(rows, shuffled, ties=Ties.EXPECTED, exclude_self=True), whole)
+        np.testing.assert_array_equal(
+            measure_average_precision(rows, shuffled, ties=Ties.EXPECTED, exclude_self=True), whole
+        )
 
 
 def test_scores_do_not_depend_on_the_order_of_summation():
@@ -275,7 +279,7 @@ def test_rank_relevant_counts_scaled_copies_as_tied():
 def test_average_precision_of_3000_by_3000_items_takes_about_a_second():
     query, gallery = (random_rows(3000, seed=seed, dim=128, class_count=100) for seed in (15, 16))
     start = time.perf_counter()
-    average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
+    measure_average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
     assert time.perf_counter() - start < 10.0  # 0.4 s on two idle cores; the rest is for busy machines
 
 
@@ -283,14 +287,14 @@ def test_average_precision_of_3000_by_3000_items_takes_about_a_second():
 def test_rank_relevant_refuses_rows_without_direction(bad):
     gallery = rows_of([[1.0, 0.0], [bad, 0.0]], [0, 1])
     with pytest.raises(NonFiniteEmbeddingError, match="row 1"):
-        average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
+        measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
 
 
 @pytest.mark.parametrize("k", [0, 4])
 def test_hit_rate_at_k_refuses_a_cutoff_outside_the_ranking(k):
     gallery = rows_of(angles([0.9, 0.8, 0.7]), [0, 1, 1])
     with pytest.raises(OutOfRangeError, match="1 to 3"):
-        hit_rate_at_k(FIRST_AXIS, gallery, k=k, ties=Ties.EXPECTED, exclude_self=False)
+        measure_hit_rate_at_k(FIRST_AXIS, gallery, k=k, ties=Ties.EXPECTED, exclude_self=False)
 
 
 @pytest.mark.parametrize(("relevant", "gallery"), [(1, 1), (1, 5), (3, 7), (4, 4), (2, 8)])
@@ -299,12 +303,12 @@ def test_chance_average_precision_is_the_mean_over_all_rankings(relevant, galler
         slow_average_precision([place in chosen for place in range(gallery)])
         for chosen in itertools.combinations(range(gallery), relevant)
     ]
-    got = chance_average_precision(np.array([relevant]), gallery_count=np.array([gallery]))
+    got = compute_chance(np.array([relevant]), gallery_count=np.array([gallery]))
     assert got[0] == pytest.approx(np.mean(order_values))
 
 
 def test_chance_average_precision_without_relevant_items_is_zero():
-    got = chance_average_precision(np.array([0, 0]), gallery_count=np.array([5, 0]))
+    got = compute_chance(np.array([0, 0]), gallery_count=np.array([5, 0]))
     assert got.tolist() == [0.0, 0.0]
 
 
@@ -352,7 +356,7 @@ def slow_interpolated_precision(relevant_in_order) -> list[float]:
 def test_interpolated_precision_equals_the_definition(seed, count):
     query, gallery = random_rows(3, seed=seed), random_rows(count, seed=seed + 1, first_code=3)
     [blocks] = rank_relevant(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
-    got = interpolated_precision(blocks, start=0, query_count=3)
+    got = interpolate_precision(blocks, start=0, query_count=3)
     for i, scores in enumerate(slow_scores(query, gallery)):
         relevant = (gallery.label == query.label[i])[np.argsort(-np.array(scores), kind="stable")]
         expected = slow_interpolated_precision(relevant.tolist()) if relevant.any() else [0.0] * len(RECALL_LEVELS)
@@ -363,7 +367,7 @@ def test_interpolated_precision_spreads_tied_items_evenly():
     # Three tied items, one of them relevant: its expected place is the second.
     gallery = rows_of(np.ones((3, 2)), [1, 0, 0])
     [blocks] = rank_relevant(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
-    assert set(interpolated_precision(blocks, start=0, query_count=1)[0]) == {0.5}
+    assert set(interpolate_precision(blocks, start=0, query_count=1)[0]) == {0.5}
 
 
 def test_hits_at_k_of_chunks_are_put_in_their_rows():
@@ -371,8 +375,10 @@ def test_hits_at_k_of_chunks_are_put_in_their_rows():
     whole = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True))
     parts = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True, compute=Compute(chunk_bytes=1)))
     assert len(parts) == 40
-    expected = hits_at_k(whole[0], k=3, start=0, query_count=40)
-    assert [hits_at_k(part, k=3, start=i, query_count=1)[0] for i, part in enumerate(parts)] == expected.tolist()
+    expected = estimate_hits_at_k(whole[0], k=3, start=0, query_count=40)
+    assert [
+        estimate_hits_at_k(part, k=3, start=i, query_count=1)[0] for i, part in enumerate(parts)
+    ] == expected.tolist()
 
 
 def test_sign_flip_p_values_equal_the_count_over_all_signs():
@@ -382,18 +388,18 @@ def test_sign_flip_p_values_equal_the_count_over_all_signs():
         for signs in itertools.product((-1, 1), repeat=5)
     ]
     exact = sum(each >= 1.9 - 1e-12 for each in sums) / len(sums)
-    [got] = sign_flip_p_values(difference, resample_count=20_000, generator=np.random.default_rng(0))
+    [got] = estimate_p_values(difference, resample_count=20_000, generator=np.random.default_rng(0))
     assert got == pytest.approx(exact, abs=0.01)
 
 
 def test_sign_flip_p_values_are_even_where_there_is_no_difference():
     generator = np.random.default_rng(1)
-    p_values = sign_flip_p_values(generator.normal(size=(40, 400)), resample_count=500, generator=generator)
+    p_values = estimate_p_values(generator.normal(size=(40, 400)), resample_count=500, generator=generator)
     assert np.mean(p_values < 0.05) == pytest.approx(0.05, abs=0.03)
     assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
-    assert sign_flip_p_values(np.zeros((3, 1)), resample_count=10, generator=generator).tolist() == [1.0]
+    assert estimate_p_values(np.zeros((3, 1)), resample_count=10, generator=generator).tolist() == [1.0]
 
 
 def test_holm_adjusted_follows_the_step_down():
-    assert holm_adjusted([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert holm_adjusted([0.9, 0.8]) == (1.0, 1.0)
+    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert adjust_by_holm([0.9, 0.8]) == (1.0, 1.0)

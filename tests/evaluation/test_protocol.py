@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
-from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT, evaluate
+from fieldmark.evaluation.measurement import evaluate
+from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
@@ -107,10 +108,10 @@ def test_evaluate_drops_straddling_groups_under_strict_only(make_embeddings):
     embeddings = make_embeddings(segments=1)
     items = tuple(replace(item, group="tape") if item.item_id == "audio-0" else item for item in embeddings.items)
     embeddings = replace(embeddings, items=items)
-    strict = evaluate(embeddings, protocol=STRICT, straddling_groups=["tape", "another"])
-    paper = evaluate(embeddings, protocol=PAPER, straddling_groups=["tape", "another"])
-    assert (strict.straddling_count, strict.item_count[Medium.AUDIO]) == (1, 11)
-    assert (paper.straddling_count, paper.item_count[Medium.AUDIO]) == (0, 12)
+    strict = evaluate(embeddings, protocol=STRICT, leaking_groups=["tape", "another"])
+    paper = evaluate(embeddings, protocol=PAPER, leaking_groups=["tape", "another"])
+    assert (strict.leaking_count, strict.item_count[Medium.AUDIO]) == (1, 11)
+    assert (paper.leaking_count, paper.item_count[Medium.AUDIO]) == (0, 12)
     assert by_name(strict)["audio_to_image"].query_count == by_name(strict)["image_to_audio"].gallery_count == 11
 
 
@@ -266,7 +267,7 @@ def test_evaluate_without_a_shared_class_says_what_to_do(make_embeddings):
 def test_the_table_shows_the_16_tasks_in_80_columns(make_embeddings):
     embeddings = with_lonely_image(make_embeddings())
     found = evaluate(embeddings, protocol=STRICT)
-    text = replace(found, straddling_count=1234, without_class_count=5).to_text()
+    text = replace(found, leaking_count=1234, without_class_count=5).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Protocol strict, split test, 5 classes" in text
     assert "image 13, text 12" in text

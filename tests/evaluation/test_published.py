@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from fieldmark.evaluation.protocol import PAPER, STRICT, evaluate
-from fieldmark.evaluation.published import differences_of_setting, format_beside, read_published, shown_methods
+from fieldmark.evaluation.measurement import evaluate
+from fieldmark.evaluation.protocol import PAPER, STRICT
+from fieldmark.evaluation.published import format_beside, list_setting_differences, read_published, select_shown_methods
 from fieldmark.types import MEDIA
 
 PUBLISHED = read_published()
@@ -32,7 +33,7 @@ def test_the_published_tables_have_all_tasks_and_name_the_doubt():
     assert by_name["SAFGCMHN"].in_doubt == ()
     assert PUBLISHED.counts == dict(zip(MEDIA, (5794, 4000, 5684, 6000), strict=True))
     assert all(method.source for method in PUBLISHED.methods)
-    assert [method.name for method in shown_methods(PUBLISHED)][-1] == "GASA"
+    assert [method.name for method in select_shown_methods(PUBLISHED)][-1] == "GASA"
 
 
 def test_format_beside_shows_every_task_and_caveat_in_80_columns(make_embeddings):
@@ -58,9 +59,9 @@ def test_the_same_items_under_the_same_protocol_need_no_excuse(make_embeddings):
     from dataclasses import replace
 
     found = evaluate(make_embeddings(), protocol=PAPER)
-    assert len(differences_of_setting(found, PUBLISHED)) == 1
+    assert len(list_setting_differences(found, PUBLISHED)) == 1
     same = replace(found, item_count=dict(PUBLISHED.counts), class_count=200)
-    assert differences_of_setting(same, PUBLISHED) == ()
+    assert list_setting_differences(same, PUBLISHED) == ()
 
 
 def test_published_to_json_is_plain():

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.evaluation.protocol import STRICT, Known, measure
+from fieldmark.evaluation.measurement import EvaluationContext, measure
+from fieldmark.evaluation.protocol import STRICT
 from fieldmark.evaluation.published import read_published
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.reports.tables import CSV_COLUMNS, format_csv, format_latex
@@ -26,7 +27,7 @@ def evaluation() -> Evaluation:
     rows = generator.normal(size=(24, 4)).astype(np.float32)
     embeddings = Embeddings(items, np.full(24, np.nan), np.full(24, np.nan), rows)
     ranks = {"genus": {"a_b & 0": "g", "a_b & 1": "g"}}
-    return measure(embeddings, protocol=STRICT, known=Known(ranks=ranks)).evaluation
+    return measure(embeddings, protocol=STRICT, context=EvaluationContext(ranks=ranks)).evaluation
 
 
 def test_format_csv_has_every_direction_whole_and_by_slice(evaluation):

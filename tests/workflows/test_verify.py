@@ -11,9 +11,10 @@ import pytest
 from fieldmark import Embeddings, verify
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EmbeddingsError, ReceiptError, ReceiptVersionError
-from fieldmark.workflows.evaluate import Settings, measure_folder
-from fieldmark.workflows.receipt import read_receipt, write_receipt
-from fieldmark.workflows.verify import Cause
+from fieldmark.evaluation.protocol import Settings
+from fieldmark.evaluation.receipt import read_receipt
+from fieldmark.evaluation.verification import Cause
+from fieldmark.workflows.evaluate import measure_folder, write_receipt
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_verify_notes_numbers_that_an_older_evaluation_did_not_measure(folder):
     del content["results"]["hit_rate"]
     path.write_text(json.dumps(content))
     unsigned = read_receipt(path)
-    edit(path, "receipt_sha256", value=unsigned.own_hash())
+    edit(path, "receipt_sha256", value=unsigned.compute_hash())
     report = verify(path)
     assert report.is_verified
     assert any("are not in the receipt" in note for note in report.notes)

@@ -60,12 +60,11 @@ def _evaluate(
     MAP is mean average precision. The 12 bi-modality tasks search one medium with another; the 4 multi-modality
     tasks search all media at once.
     """
+    from fieldmark.evaluation.protocol import Settings
     from fieldmark.evaluation.published import format_beside, read_published
     from fieldmark.io import write_text
     from fieldmark.reports.tables import format_csv, format_latex
-    from fieldmark.workflows.evaluate import Settings, measure_folder
-    from fieldmark.workflows.receipt import write_receipt
-    from fieldmark.workflows.report import write_report
+    from fieldmark.workflows.evaluate import measure_folder, write_receipt, write_report
 
     measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed), taxonomy=taxonomy)
     if receipt is not None:

@@ -1,4 +1,4 @@
-"""Segment rows -> the items to evaluate, one vector for each."""
+"""The items to evaluate, with one vector for each, from the rows of their segments."""
 
 from collections import Counter
 from collections.abc import Set as AbstractSet
@@ -15,7 +15,7 @@ from fieldmark.types import MEDIA, Embeddings, Item, Split
 
 
 class ItemVector(StrEnum):
-    """What stands for an item: the mean of its segments' embeddings, or the softmax of their mean class scores."""
+    """The vector of an item: the mean of its segments' embeddings, or the softmax of their mean logits."""
 
     EMBEDDING = "embedding"
     POSTERIOR = "posterior"
@@ -26,14 +26,14 @@ class ItemTable:
     """The items to evaluate, in the order they were embedded.
 
     Args:
-        items: What each row is of.
+        items: The item of each row.
         rows: Vectors and labels; an item's code is its row.
-        medium: Medium codes, places in `MEDIA`.
-        group: What each item is resampled with; an item without group is its own.
-        class_names: Names of the labels, those of the items here only.
+        medium: Medium codes, indices into `MEDIA`.
+        group: Code of the group that an item is resampled with; an item without a group is its own.
+        class_names: Names of the labels, of these items only.
         split: The split all items are of; None where they are of several, or of none.
         without_class_count: Items of the split left out because they have no class.
-        straddling_count: Items of the split left out because their group also stands in train.
+        leaking_count: Items of the split left out because their group is also in train.
     """
 
     items: tuple[Item, ...]
@@ -43,7 +43,12 @@ class ItemTable:
     class_names: tuple[str, ...]
     split: Split | None
     without_class_count: int
-    straddling_count: int
+    leaking_count: int
+
+    @property
+    def group_count(self) -> int:
+        """Number of groups, items without a group included."""
+        return int(self.group.max()) + 1
 
     @property
     def units(self) -> Float64[np.ndarray, "row dim"]:
@@ -54,43 +59,43 @@ class ItemTable:
 
 
 def select_items(
-    embeddings: Embeddings, *, vector: ItemVector, split: Split | None, straddling_groups: AbstractSet[str]
+    embeddings: Embeddings, *, vector: ItemVector, split: Split | None, leaking_groups: AbstractSet[str]
 ) -> ItemTable:
-    """The items of a split that have a class and whose group stands apart from train.
+    """Return the items of a split that have a class and whose group is not in train.
 
     Args:
         split: None for all items.
-        straddling_groups: Groups whose items are left out.
+        leaking_groups: Groups whose items are left out.
 
     Raises:
         CannotEvaluateError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
-    first_row = first_rows(embeddings.items)
+    first_row = find_first_rows(embeddings.items)
     items = [embeddings.items[row] for row in first_row]
     in_split = np.array([split is None or item.split == split for item in items], dtype=bool)
     has_class = np.array([item.class_name is not None for item in items], dtype=bool)
-    is_straddling = np.array([item.group in straddling_groups for item in items], dtype=bool)
-    is_kept = in_split & has_class & ~is_straddling
+    is_leaking = np.array([item.group in leaking_groups for item in items], dtype=bool)
+    is_kept = in_split & has_class & ~is_leaking
     if not is_kept.any():
-        raise _nothing_left(items, split=split)
-    vectors = _item_vectors(embeddings, first_row, is_kept=is_kept, vector=vector)
+        raise _describe_nothing_left(items, split=split)
+    vectors = _compute_vectors(embeddings, first_row, is_kept=is_kept, vector=vector)
     kept = [item for item, keep in zip(items, is_kept, strict=True) if keep]
     class_names, label = np.unique([str(item.class_name) for item in kept], return_inverse=True)
     return ItemTable(
         items=tuple(kept),
         rows=LabeledRows(vectors, label, np.arange(len(kept))),
         medium=np.array([MEDIA.index(item.medium) for item in kept]),
-        group=_group_codes(kept),
+        group=_number_groups(kept),
         class_names=tuple(str(name) for name in class_names),
         split=kept[0].split if len({item.split for item in kept}) == 1 else None,
         without_class_count=int((in_split & ~has_class).sum()),
-        straddling_count=int((in_split & has_class & is_straddling).sum()),
+        leaking_count=int((in_split & has_class & is_leaking).sum()),
     )
 
 
-def first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
-    """The first row of each item, whose rows stand together.
+def find_first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
+    """Return the first row of each item, whose rows are consecutive.
 
     Raises:
         CannotEvaluateError: An item's rows are scattered.
@@ -99,27 +104,27 @@ def first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
     name, count = Counter(items[row].item_id for row in starts).most_common(1)[0] if starts else ("", 0)
     if count > 1:
         raise CannotEvaluateError(
-            reason=f"the rows of the item '{name}' stand in {count} places, not together",
+            reason=f"the rows of the item '{name}' are in {count} runs, not together",
             remedy="Embed the items again into a new folder",
         )
     return np.array(starts, dtype=np.int64)
 
 
-def _group_codes(items: list[Item]) -> Int[np.ndarray, " row"]:
-    """Groups numbered by name, so that the order of the items does not tell in the bootstrap."""
+def _number_groups(items: list[Item]) -> Int[np.ndarray, " row"]:
+    """Number groups by name, so that the order of the items has no effect on the bootstrap."""
     names = [("item", item.item_id) if item.group is None else ("group", item.group) for item in items]
-    code = {name: place for place, name in enumerate(sorted(set(names)))}
+    code = {name: number for number, name in enumerate(sorted(set(names)))}
     return np.array([code[name] for name in names])
 
 
-def _item_vectors(
+def _compute_vectors(
     embeddings: Embeddings,
     first_row: Int[np.ndarray, " item"],
     *,
     is_kept: Bool[np.ndarray, " item"],
     vector: ItemVector,
 ) -> Float64[np.ndarray, "row dim"]:
-    """One vector for each kept item, from the rows of its segments."""
+    """Return one vector for each kept item, from the rows of its segments."""
     segment_count = np.diff(first_row, append=len(embeddings.items))
     names = [embeddings.items[row].item_id for row in first_row[is_kept]]
     is_kept_segment = np.repeat(is_kept, segment_count)
@@ -129,7 +134,7 @@ def _item_vectors(
             segments = embeddings.embedding[is_kept_segment].astype(np.float64)
             _refuse(item_of_segment[find_degenerate(segments)], names)
             segments /= np.linalg.norm(segments, axis=1, keepdims=True)
-            vectors = _means(segments, segment_count[is_kept])
+            vectors = _average_segments(segments, segment_count[is_kept])
         case ItemVector.POSTERIOR:
             if embeddings.logits is None:
                 raise CannotEvaluateError(
@@ -138,17 +143,17 @@ def _item_vectors(
                 )
             logits = embeddings.logits[is_kept_segment].astype(np.float64)
             _refuse(item_of_segment[~np.isfinite(logits).all(axis=1)], names)
-            vectors = _softmax(_means(logits, segment_count[is_kept]))
+            vectors = _softmax(_average_segments(logits, segment_count[is_kept]))
         case _:
             assert_never(vector)
     _refuse(np.flatnonzero(find_degenerate(vectors)), names)
     return vectors
 
 
-def _means(
+def _average_segments(
     segments: Float64[np.ndarray, "segment dim"], segment_count: Int[np.ndarray, " row"]
 ) -> Float64[np.ndarray, "row dim"]:
-    """The mean of each item's segments, which stand together."""
+    """Return the mean of each item's segments, which are consecutive."""
     starts = np.cumsum(segment_count) - segment_count
     means: Float64[np.ndarray, "row dim"] = np.add.reduceat(segments, starts, axis=0) / segment_count[:, None]
     return means
@@ -161,12 +166,12 @@ def _softmax(logits: Float64[np.ndarray, "row class"]) -> Float64[np.ndarray, "r
 
 
 def _refuse(bad: Int[np.ndarray, " bad"], names: list[str]) -> None:
-    """Names the items that have no usable vector, if there are any."""
+    """Raise an error with the items that have no usable vector, if there are any."""
     if len(bad):
-        raise NonFiniteEmbeddingError(item_ids=[names[place] for place in np.unique(bad)])
+        raise NonFiniteEmbeddingError(item_ids=[names[index] for index in np.unique(bad)])
 
 
-def _nothing_left(items: list[Item], *, split: Split | None) -> CannotEvaluateError:
+def _describe_nothing_left(items: list[Item], *, split: Split | None) -> CannotEvaluateError:
     present = Counter("no split" if item.split is None else f"split {item.split}" for item in items)
     found = ", ".join(f"{count} of {name}" for name, count in present.items()) or "none at all"
     unlabeled = sum(item.class_name is None for item in items)

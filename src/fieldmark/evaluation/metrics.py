@@ -1,4 +1,4 @@
-"""Rankings -> numbers: exact rank metrics, their chance level, and how sure they are."""
+"""Exact rank metrics, their chance level, and tests of their differences."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,19 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from fieldmark.errors import OutOfRangeError
-from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, Ties, rank_relevant, relevant_count
+from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, Ties, count_relevant, rank_relevant
 
 RECALL_LEVELS = tuple(step / 20 for step in range(21))
-"""Where precision-recall curves are read."""
+"""Recall levels of precision-recall curves."""
 
-RESAMPLES_AT_ONCE = 50
+_RESAMPLES_AT_ONCE = 50
 """Resamples in one matrix product: one by one they take ten times as long."""
 
 
-def average_precision(
+def measure_average_precision(
     query: LabeledRows, gallery: LabeledRows, *, ties: Ties, exclude_self: bool, compute: Compute | None = None
 ) -> Float64[np.ndarray, " query"]:
-    """Average precision of each query over its full ranking, divided by R, all its relevant items of the gallery.
+    """Return the average precision of each query over its full ranking, divided by R, its relevant items.
 
     With expected ties it is the mean over all orders of the tied items. A block of n tied items, r of them
     relevant, behind N0 items with R0 relevant ones, adds (1 / R) times
@@ -32,12 +32,12 @@ def average_precision(
     """
     total: Float64[np.ndarray, " query"] = np.zeros(len(query.label))
     for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, compute=compute):
-        total += precision_sums(blocks, start=0, query_count=len(total), gallery_count=len(gallery.label))
-    total /= np.maximum(relevant_count(query, gallery, exclude_self=exclude_self), 1)
+        total += sum_precisions(blocks, start=0, query_count=len(total), gallery_count=len(gallery.label))
+    total /= np.maximum(count_relevant(query, gallery, exclude_self=exclude_self), 1)
     return total
 
 
-def hit_rate_at_k(
+def measure_hit_rate_at_k(
     query: LabeledRows,
     gallery: LabeledRows,
     *,
@@ -46,10 +46,10 @@ def hit_rate_at_k(
     exclude_self: bool,
     compute: Compute | None = None,
 ) -> float:
-    """Share of queries with a relevant item among the first k; papers print it as Recall@k.
+    """Return the share of queries with a relevant item among the first k; papers print it as Recall@k.
 
-    With expected ties, a block that the cut-off divides counts with the share of its orders that bring
-    a relevant item before the cut. A query without relevant items counts as 0.
+    With expected ties, a block that the cut-off divides counts with the share of its orders that place
+    a relevant item before the cut-off. A query without relevant items counts as 0.
 
     Args:
         k: Cut-off, 1 to the gallery's size.
@@ -62,47 +62,52 @@ def hit_rate_at_k(
         raise OutOfRangeError(name="k", got=k, smallest=1, largest=len(gallery.label), kind="cutoff")
     total = 0.0
     for blocks in rank_relevant(query, gallery, ties=ties, exclude_self=exclude_self, compute=compute):
-        total += float(hits_at_k(blocks, k=k, start=0, query_count=len(query.label)).sum())
+        total += float(estimate_hits_at_k(blocks, k=k, start=0, query_count=len(query.label)).sum())
     return total / max(len(query.label), 1)
 
 
-def precision_sums(
+def sum_precisions(
     blocks: RelevantBlocks, *, start: int, query_count: int, gallery_count: int
 ) -> Float64[np.ndarray, " query"]:
-    """The sum of the precisions at the relevant items of each query, from row `start` on."""
+    """Return the sum of precisions at the relevant items of each query, from row `start` on."""
     weights = _precision_sum(blocks, _harmonic_numbers(gallery_count))
     return _sum_by_query(blocks.query - start, weights, query_count=query_count)
 
 
-def hits_at_k(blocks: RelevantBlocks, *, k: int, start: int, query_count: int) -> Float64[np.ndarray, " query"]:
-    """How likely each query, from row `start` on, has a relevant item among the first k: 0 or 1 without ties."""
+def estimate_hits_at_k(
+    blocks: RelevantBlocks, *, k: int, start: int, query_count: int
+) -> Float64[np.ndarray, " query"]:
+    """Return the probability of a relevant item among the first k of each query, from row `start` on.
+
+    It is 0 or 1 without ties.
+    """
     is_best = (blocks.better_relevant_count == 0) & (blocks.better_count < k)
     before, size = blocks.better_count[is_best], blocks.item_count[is_best]
     other = size - blocks.relevant_count[is_best]
-    # All k - N0 places go to other items: the product of (other - i) / (size - i).
+    # All k - N0 ranks go to other items: the product of (other - i) / (size - i).
     missed = np.ones(len(before))
-    for place in range(int(np.clip(k - before, 0, other + 1).max(initial=0))):
-        is_open = (before + place < k) & (place < size)
-        missed[is_open] *= (np.maximum(other - place, 0) / np.maximum(size - place, 1))[is_open]
+    for step in range(int(np.clip(k - before, 0, other + 1).max(initial=0))):
+        is_open = (before + step < k) & (step < size)
+        missed[is_open] *= (np.maximum(other - step, 0) / np.maximum(size - step, 1))[is_open]
     return _sum_by_query(blocks.query[is_best] - start, 1.0 - missed, query_count=query_count)
 
 
-def interpolated_precision(
+def interpolate_precision(
     blocks: RelevantBlocks, *, start: int, query_count: int
 ) -> Float64[np.ndarray, "query level"]:
-    """The highest precision at each of `RECALL_LEVELS` or beyond it, for each query from row `start` on.
+    """Return the highest precision at each of `RECALL_LEVELS` or beyond it, for each query from row `start` on.
 
-    The i-th of r relevant items in a block of n tied ones counts at its expected place, i (n + 1) / (r + 1). A query
+    The i-th of r relevant items in a block of n tied ones counts at its expected rank, i (n + 1) / (r + 1). A query
     without relevant items gets 0.
     """
     found = np.bincount(blocks.query - start, weights=blocks.relevant_count, minlength=query_count).astype(np.int64)
     block = np.repeat(np.arange(len(blocks.query)), blocks.relevant_count)
     first = np.cumsum(blocks.relevant_count) - blocks.relevant_count
     within = np.arange(len(block)) - first[block] + 1
-    place = blocks.better_count[block] + within * ((blocks.item_count + 1) / (blocks.relevant_count + 1))[block]
-    rank = blocks.better_relevant_count[block] + within
+    rank = blocks.better_count[block] + within * ((blocks.item_count + 1) / (blocks.relevant_count + 1))[block]
+    found_count = blocks.better_relevant_count[block] + within
     precision = np.zeros((query_count, int(found.max(initial=0)) + 1))
-    precision[blocks.query[block] - start, rank - 1] = rank / place
+    precision[blocks.query[block] - start, found_count - 1] = found_count / rank
     best = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # Recall level l is first reached by relevant item ceil(l R); 1e-9 keeps 0.15 * 20 at 3.
     wanted = np.ceil(np.outer(found, RECALL_LEVELS) - 1e-9).astype(np.int64)
@@ -110,10 +115,10 @@ def interpolated_precision(
     return curves
 
 
-def chance_average_precision(
+def compute_chance(
     relevant: Int[np.ndarray, " query"], *, gallery_count: Int[np.ndarray, " query"]
 ) -> Float64[np.ndarray, " query"]:
-    """Expected average precision of a random ranking of N items, R of them relevant; 0 without relevant items.
+    """Return the expected average precision of a random ranking of N items, R of them relevant; 0 if R is 0.
 
     It is that of one block in which everything is tied, (1/N) ((R - 1)/(N - 1) (N - H_N) + H_N),
     with the harmonic number H_N.
@@ -132,7 +137,7 @@ def bootstrap_means(
     resample_count: int,
     generator: np.random.Generator,
 ) -> Float64[np.ndarray, "resample metric"]:
-    """Means of some metrics when groups are drawn anew, as many as there are, with replacement.
+    """Bootstrap means of some metrics: as many groups as there are, drawn with replacement.
 
     The same draw serves every metric. A resample that draws nothing a metric counts gives NaN.
 
@@ -143,8 +148,8 @@ def bootstrap_means(
     group_count, metric_count = total.shape
     sums = np.concatenate([total, count], axis=1)
     means: Float64[np.ndarray, "resample metric"] = np.empty((resample_count, metric_count))
-    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
-        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+    for start in range(0, resample_count, _RESAMPLES_AT_ONCE):
+        block = min(_RESAMPLES_AT_ONCE, resample_count - start)
         drawn = np.stack(
             [
                 np.bincount(generator.integers(group_count, size=group_count), minlength=group_count)
@@ -157,32 +162,32 @@ def bootstrap_means(
     return means
 
 
-def sign_flip_p_values(
+def estimate_p_values(
     difference: Float[np.ndarray, "group metric"],
     *,
     resample_count: int,
     generator: np.random.Generator,
 ) -> Float64[np.ndarray, " metric"]:
-    """Two-sided p-values of a paired randomization test: how often chance alone gives a sum as far from 0.
+    """Return two-sided p-values of a paired randomization test: how often chance gives a sum as far from 0.
 
-    Where two systems are equally good, their values of a group may be exchanged: the group's difference changes its
-    sign. p = (1 + number of resamples at least as far) / (1 + resamples), so it is never 0.
+    If two systems are equally good, their values of a group may be exchanged, which changes the sign of the
+    difference. p = (1 + number of resamples at least as far) / (1 + resamples), so it is never 0.
 
     Args:
         difference: Sum of the differences over the queries of each group.
     """
     observed = np.abs(difference.sum(axis=0))
     at_least = np.zeros(difference.shape[1])
-    for start in range(0, resample_count, RESAMPLES_AT_ONCE):
-        block = min(RESAMPLES_AT_ONCE, resample_count - start)
+    for start in range(0, resample_count, _RESAMPLES_AT_ONCE):
+        block = min(_RESAMPLES_AT_ONCE, resample_count - start)
         signs = generator.integers(2, size=(block, len(difference))) * 2.0 - 1.0
         at_least += (np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum(axis=0)
     p_values: Float64[np.ndarray, " metric"] = (1 + at_least) / (1 + resample_count)
     return p_values
 
 
-def holm_adjusted(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Holm's adjustment for asking several questions: any below 0.05 keeps the chance of one false finding below it."""
+def adjust_by_holm(p_values: Sequence[float]) -> tuple[float, ...]:
+    """Adjust the p-values of several questions by Holm: below 0.05, the chance of any false finding is below it too."""
     order = np.argsort(p_values, kind="stable")
     factors = len(p_values) - np.arange(len(p_values))
     adjusted = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1.0)

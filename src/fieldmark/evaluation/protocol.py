@@ -1,52 +1,40 @@
-"""Embeddings -> the 12 + 4 tasks, in the protocol of the published tables or in ours."""
+"""Protocols: the rules of an evaluation, those of the published tables and ours."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
-import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from fieldmark.evaluation.item_table import ItemVector
+from fieldmark.evaluation.ranking import Ties
+from fieldmark.types import Split
 
-from fieldmark.errors import CannotEvaluateError
-from fieldmark.evaluation.item_table import ItemTable, ItemVector, select_items
-from fieldmark.evaluation.metrics import (
-    RECALL_LEVELS,
-    bootstrap_means,
-    chance_average_precision,
-    hits_at_k,
-    interpolated_precision,
-    precision_sums,
-)
-from fieldmark.evaluation.ranking import Compute, Neighbors, RankedChunk, Ranking, Relevance, Ties
-from fieldmark.evaluation.result import (
-    CUTOFFS,
-    RESAMPLE_COUNT,
-    SEEN,
-    UNSEEN,
-    Direction,
-    Evaluation,
-    Protocol,
-    RankMean,
-    Slice,
-    SliceMean,
-    direction_name,
-)
-from fieldmark.evaluation.space import (
-    NEIGHBOR_COUNT,
-    Space,
-    calibrate,
-    find_confusions,
-    measure_hubness,
-    measure_media_gap,
-)
-from fieldmark.types import MEDIA, Embeddings, Medium, Split
+ProtocolName = Literal["strict", "paper"]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The rules of an evaluation.
+
+    Args:
+        exclude_self: Whether a query that is in the gallery is excluded from it.
+        drop_leaking: Whether items are left out whose group is also in train.
+        skip_without_relevant: Whether a query without relevant items is left out of the mean, rather than counted as 0.
+    """
+
+    name: str
+    vector: ItemVector
+    ties: Ties
+    exclude_self: bool
+    drop_leaking: bool
+    skip_without_relevant: bool
+
 
 PAPER = Protocol(
     name="paper",
     vector=ItemVector.POSTERIOR,
     ties=Ties.GALLERY_ORDER,
     exclude_self=False,
-    drop_straddling=False,
+    drop_leaking=False,
     skip_without_relevant=False,
 )
 """What the tables of He et al., ACM MM 2019 use; for comparison with published numbers only."""
@@ -56,428 +44,25 @@ STRICT = Protocol(
     vector=ItemVector.EMBEDDING,
     ties=Ties.EXPECTED,
     exclude_self=True,
-    drop_straddling=True,
+    drop_leaking=True,
     skip_without_relevant=True,
 )
-"""Ours: nothing that the query itself, a leaking group or the order of the gallery could give away."""
+"""Ours: no help from the query itself, a leaking group or the order of the gallery."""
 
 PROTOCOLS: Mapping[str, Protocol] = {protocol.name: protocol for protocol in (PAPER, STRICT)}
 
-_PART_COUNT = len(MEDIA)
-"""The gallery's parts are the media; the whole gallery comes behind them."""
-
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """What is known of the items beside their embeddings.
+class Settings:
+    """The settings of an evaluation, which a receipt keeps.
 
     Args:
-        split: The split to evaluate; None for all items.
-        straddling_groups: Groups that also stand in train.
-        seen_classes: Classes that the model was trained on; None where that is not known.
-        ranks: For each rank above the class, such as genus, the name there of each class.
-    """
-
-    split: Split | None = Split.TEST
-    straddling_groups: frozenset[str] = frozenset()
-    seen_classes: frozenset[str] | None = None
-    ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One direction query by query, before anything is averaged.
-
-    Args:
-        gallery_medium: None for the gallery of all media.
-        row: Of each query, in the table of items.
-        gallery_count: Items of the gallery, the query among them where it stands there.
-        best_score: Of the best gallery item; NaN where there is none.
-        has_relevant: Whether the gallery has a relevant item for the query.
-        is_counted: Whether the protocol has the query in the mean.
-        hits: For each of `CUTOFFS`, how likely a relevant item is among the first k.
-        rank_average_precision: For each rank of the taxonomy; `rank_chance` beside it.
-    """
-
-    query_medium: Medium
-    gallery_medium: Medium | None
-    row: Int[np.ndarray, " query"]
-    gallery_count: int
-    average_precision: Float64[np.ndarray, " query"]
-    chance: Float64[np.ndarray, " query"]
-    best_score: Float64[np.ndarray, " query"]
-    has_relevant: Bool[np.ndarray, " query"]
-    is_counted: Bool[np.ndarray, " query"]
-    hits: Float64[np.ndarray, "cutoff query"]
-    curve: Float64[np.ndarray, "query level"]
-    rank_average_precision: Float64[np.ndarray, "rank query"]
-    rank_chance: Float64[np.ndarray, "rank query"]
-
-    @property
-    def name(self) -> str:
-        """The direction in words."""
-        return direction_name(self.query_medium, self.gallery_medium)
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """An evaluation together with what it was averaged from.
-
-    Args:
-        neighbors: The first items of every query, for each medium of the gallery; empty where they were not asked for.
-    """
-
-    table: ItemTable
-    tasks: tuple[Task, ...]
-    neighbors: tuple[Neighbors, ...]
-    evaluation: Evaluation
-
-
-def evaluate(
-    embeddings: Embeddings,
-    *,
-    protocol: Protocol,
-    split: Split | None = Split.TEST,
-    straddling_groups: Iterable[str] = (),
-    seed: int = 0,
-    compute: Compute | None = None,
-) -> Evaluation:
-    """Measures every direction for which there are items, under the rules of a protocol.
-
-    Args:
-        split: The split to evaluate; None for all items.
-        straddling_groups: Groups that also stand in train.
+        split: Which items of the folder; None takes those of the test split, or all where there are none.
         seed: Of the bootstrap.
-
-    Raises:
-        CannotEvaluateError: No item is left to measure, no query has a relevant item, or the protocol needs
-            class scores and there are none.
-        NonFiniteEmbeddingError: Items without a usable vector; all are named.
-
-    Example:
-        >>> from fieldmark.types import Item
-        >>> gulls = tuple(Item(medium, Medium(medium), class_name="gull") for medium in ("image", "text"))
-        >>> no_time = np.full(2, np.nan)
-        >>> pair = Embeddings(gulls, no_time, no_time, np.eye(2, dtype=np.float32))
-        >>> evaluate(pair, protocol=STRICT, split=None).bi_modality
-        1.0
+        ranks: For genus and family, the name of each class; empty without a taxonomy.
     """
-    known = Known(split=split, straddling_groups=frozenset(straddling_groups))
-    return measure(embeddings, protocol=protocol, known=known, seed=seed, compute=compute).evaluation
 
-
-def measure_validation_map(embeddings: Embeddings) -> float:
-    """Return the mean MAP of the directions between media, strict protocol, by which a run chooses its best epoch.
-
-    It is that within the medium where there is only one, and 0 where no item has another of its class.
-
-    Raises:
-        NonFiniteEmbeddingError: Items without a usable vector; all are named.
-    """
-    try:
-        found = evaluate(embeddings, protocol=STRICT, split=None)
-    except CannotEvaluateError:
-        return 0.0
-    if found.bi_modality is not None:
-        return found.bi_modality
-    return float(np.mean([each.mean_average_precision for each in found.same_medium]))
-
-
-def measure(
-    embeddings: Embeddings,
-    *,
-    protocol: Protocol,
-    known: Known,
-    seed: int = 0,
-    compute: Compute | None = None,
-    with_space: bool = False,
-) -> Measurement:
-    """The evaluation, its tasks query by query and, where asked for, the figures of the embedding space.
-
-    Raises:
-        CannotEvaluateError: As for `evaluate`.
-        NonFiniteEmbeddingError: Items without a usable vector; all are named.
-    """
-    groups = known.straddling_groups if protocol.drop_straddling else frozenset()
-    table = select_items(embeddings, vector=protocol.vector, split=known.split, straddling_groups=groups)
-    asked_ranks = known.ranks
-    known = replace(known, ranks=_told_ranks(table, asked_ranks))
-    ranking = Ranking(
-        table.rows, part=table.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
-    )
-    tasks, absent = _split_into_tasks(table, _rank(table, ranking, protocol=protocol, known=known), protocol=protocol)
-    neighbors: tuple[Neighbors, ...] = ()
-    if with_space:
-        neighbors = ranking.nearest(table.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
-    intervals, average_intervals = _intervals(tasks, table.group, seed=seed)
-    directions = [
-        _summarize(task, table, interval, known=known) for task, interval in zip(tasks, intervals, strict=True)
-    ]
-    evaluation = Evaluation(
-        protocol=protocol,
-        split=table.split,
-        item_count={medium: int((table.medium == code).sum()) for code, medium in enumerate(MEDIA)},
-        class_count=len(table.class_names),
-        without_class_count=table.without_class_count,
-        straddling_count=table.straddling_count,
-        directions=tuple(d for d in directions if not d.is_within_medium),
-        same_medium=tuple(d for d in directions if d.is_within_medium),
-        absent=tuple(absent),
-        seed=seed,
-        origin_count=_count_origins(table),
-        unseen_classes=_unseen(table, known),
-        absent_classes=_absent_classes(table),
-        rank_counts={rank: _count_at(table, known.ranks.get(rank)) for rank in asked_ranks},
-        without_rank=tuple(
-            name for name in table.class_names if any(name not in by_class for by_class in known.ranks.values())
-        ),
-        interval_95_average=average_intervals,
-        space=_describe(table, tasks, neighbors) if with_space else None,
-    )
-    return Measurement(table, tuple(tasks), neighbors, evaluation)
-
-
-# ---------------------------------------------------------------- every query against every part of the gallery
-
-
-@dataclass(frozen=True, slots=True)
-class _Ranked:
-    """Figures of every query for each relevance (class, then ranks) and each part of the gallery, the whole last."""
-
-    average_precision: Float64[np.ndarray, "relevance part query"]
-    relevant_count: Int[np.ndarray, "relevance part query"]
-    hits: Float64[np.ndarray, "cutoff part query"]
-    curve: Float64[np.ndarray, "part query level"]
-    best_score: Float64[np.ndarray, "part query"]
-
-
-def _rank(table: ItemTable, ranking: Ranking, *, protocol: Protocol, known: Known) -> _Ranked:
-    labels = [table.rows.label, *(_rank_label(table, by_class) for by_class in known.ranks.values())]
-    count, part_count = len(table.items), _PART_COUNT + 1
-    ranked = _Ranked(
-        average_precision=np.zeros((len(labels), part_count, count)),
-        relevant_count=np.zeros((len(labels), part_count, count), dtype=np.int64),
-        hits=np.zeros((len(CUTOFFS), part_count, count)),
-        curve=np.zeros((part_count, count, len(RECALL_LEVELS))),
-        best_score=np.full((part_count, count), np.nan),
-    )
-    relevance = [Relevance(label, label) for label in labels]
-    for chunk in ranking.rank(table.rows, relevance=relevance, exclude_self=protocol.exclude_self):
-        _fill(ranked, chunk, gallery_count=count)
-    ranked.average_precision[:] /= np.maximum(ranked.relevant_count, 1)
-    return ranked
-
-
-def _fill(ranked: _Ranked, chunk: RankedChunk, *, gallery_count: int) -> None:
-    """Puts the figures of a chunk of queries into their places."""
-    start, query_count = chunk.start, chunk.query_count
-    rows = slice(start, start + query_count)
-    ranked.best_score[:, rows] = chunk.best_score
-    for place, parts in enumerate(chunk.blocks):
-        for part, blocks in enumerate(parts):
-            ranked.average_precision[place, part, rows] = precision_sums(
-                blocks, start=start, query_count=query_count, gallery_count=gallery_count
-            )
-            ranked.relevant_count[place, part, rows] = np.bincount(
-                blocks.query - start, weights=blocks.relevant_count, minlength=query_count
-            )
-            if place == 0:
-                ranked.curve[part, rows] = interpolated_precision(blocks, start=start, query_count=query_count)
-                for cutoff, k in enumerate(CUTOFFS):
-                    ranked.hits[cutoff, part, rows] = hits_at_k(blocks, k=k, start=start, query_count=query_count)
-
-
-def _split_into_tasks(table: ItemTable, ranked: _Ranked, *, protocol: Protocol) -> tuple[list[Task], list[str]]:
-    """The directions that have a query to count, and the names of the tasks that have none."""
-    tasks: list[Task] = []
-    absent: list[str] = []
-    for query_code, query_medium in enumerate(MEDIA):
-        row = np.flatnonzero(table.medium == query_code)
-        for part, gallery_medium in enumerate((*MEDIA, None)):
-            task = _task(table, ranked, row, part=part, protocol=protocol) if len(row) else None
-            if task is not None and task.is_counted.any():
-                tasks.append(task)
-            elif query_medium is not gallery_medium:
-                absent.append(direction_name(query_medium, gallery_medium))
-    if not tasks:
-        raise CannotEvaluateError(
-            reason="no item has another of its class in the gallery",
-            remedy="Embed more items of each class, or mend 'class_name' in the manifest",
-        )
-    return tasks, absent
-
-
-def _task(
-    table: ItemTable, ranked: _Ranked, row: Int[np.ndarray, " query"], *, part: int, protocol: Protocol
-) -> Task | None:
-    """One direction; None where its gallery is empty."""
-    gallery_medium = None if part == _PART_COUNT else MEDIA[part]
-    query_medium = MEDIA[int(table.medium[row[0]])]
-    gallery_count = len(table.items) if gallery_medium is None else int((table.medium == part).sum())
-    if not gallery_count:
-        return None
-    relevant = ranked.relevant_count[:, part, row]
-    is_own_left_out = protocol.exclude_self and gallery_medium in {query_medium, None}
-    chance = [
-        chance_average_precision(each, gallery_count=np.full(len(row), gallery_count - is_own_left_out))
-        for each in relevant
-    ]
-    has_relevant = relevant[0] > 0
-    return Task(
-        query_medium=query_medium,
-        gallery_medium=gallery_medium,
-        row=row,
-        gallery_count=gallery_count,
-        average_precision=ranked.average_precision[0, part, row],
-        chance=chance[0],
-        best_score=ranked.best_score[part, row],
-        has_relevant=has_relevant,
-        is_counted=has_relevant if protocol.skip_without_relevant else np.ones(len(row), dtype=bool),
-        hits=ranked.hits[:, part, row],
-        curve=ranked.curve[part, row],
-        rank_average_precision=ranked.average_precision[1:, part, row],
-        rank_chance=np.stack(chance)[1:],
-    )
-
-
-def _told_ranks(table: ItemTable, ranks: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
-    """The ranks at which at least one class here has a name."""
-    return {rank: by_class for rank, by_class in ranks.items() if not by_class.keys().isdisjoint(table.class_names)}
-
-
-def _count_at(table: ItemTable, by_class: Mapping[str, str] | None) -> int:
-    """How many genera or families the classes fall into; 0 where they are not told."""
-    return 0 if by_class is None else len(np.unique(_rank_label(table, by_class)))
-
-
-def _rank_label(table: ItemTable, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
-    """Labels at a rank; a class that has none there is alone in its own."""
-    names = [("named", by_class[name]) if name in by_class else ("class", name) for name in table.class_names]
-    code = {name: place for place, name in enumerate(dict.fromkeys(names))}
-    label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[table.rows.label]
-    return label
-
-
-# ---------------------------------------------------------------- means
-
-
-def _intervals(
-    tasks: Sequence[Task], group: Int[np.ndarray, " row"], *, seed: int
-) -> tuple[Float[np.ndarray, "task two"], dict[str, tuple[float, float]]]:
-    """The 2.5 % and 97.5 % points of each task's mean, and of their averages, when all groups are drawn anew."""
-    group_count = int(group.max()) + 1
-    total = np.zeros((group_count, len(tasks)))
-    count = np.zeros((group_count, len(tasks)))
-    for column, task in enumerate(tasks):
-        value = task.average_precision * task.is_counted
-        total[:, column] = np.bincount(group[task.row], weights=value, minlength=group_count)
-        count[:, column] = np.bincount(group[task.row], weights=task.is_counted, minlength=group_count)
-    generator = np.random.default_rng(seed)
-    means = bootstrap_means(total, count, resample_count=RESAMPLE_COUNT, generator=generator)
-    points: Float[np.ndarray, "task two"] = np.nanpercentile(means, [2.5, 97.5], axis=0).T
-    across = [t.gallery_medium is not None and t.gallery_medium is not t.query_medium for t in tasks]
-    to_all = [t.gallery_medium is None for t in tasks]
-    averages = {}
-    for name, chosen in (("bi_modality", across), ("multi_modality", to_all)):
-        if any(chosen):
-            low, high = np.nanpercentile(means[:, chosen].mean(axis=1), [2.5, 97.5])
-            averages[name] = (float(low), float(high))
-    return points, averages
-
-
-def _summarize(task: Task, table: ItemTable, interval: Float[np.ndarray, " two"], *, known: Known) -> Direction:
-    counted = task.is_counted
-    value, chance, row = task.average_precision[counted], task.chance[counted], task.row[counted]
-    class_of_query = [table.class_names[label] for label in table.rows.label[row]]
-    by_class = _means_by(class_of_query, value, chance)
-    by_slice = {
-        Slice.CLASS: by_class,
-        Slice.ORIGIN: _means_by([table.items[each].origin for each in row.tolist()], value, chance),
-        Slice.TRAINING: {}
-        if known.seen_classes is None
-        else _means_by([SEEN if name in known.seen_classes else UNSEEN for name in class_of_query], value, chance),
-    }
-    return Direction(
-        query_medium=task.query_medium,
-        gallery_medium=task.gallery_medium,
-        mean_average_precision=float(value.mean()),
-        class_mean_average_precision=float(np.mean([each.mean_average_precision for each in by_class.values()])),
-        interval_95=(float(interval[0]), float(interval[1])),
-        chance=float(chance.mean()),
-        query_count=len(value),
-        gallery_count=task.gallery_count,
-        without_relevant_count=int((~task.has_relevant).sum()),
-        hit_rate={k: float(hits[counted].mean()) for k, hits in zip(CUTOFFS, task.hits, strict=True)},
-        precision_at_recall=tuple(task.curve[counted].mean(axis=0).tolist()),
-        by_slice=by_slice,
-        by_rank={
-            rank: RankMean(float(precision[counted].mean()), float(rank_chance[counted].mean()))
-            for rank, precision, rank_chance in zip(
-                known.ranks, task.rank_average_precision, task.rank_chance, strict=True
-            )
-        },
-    )
-
-
-def _means_by(
-    names: Sequence[str | None], value: Float64[np.ndarray, " query"], chance: Float64[np.ndarray, " query"]
-) -> dict[str, SliceMean]:
-    """The mean over the queries of each name, by name; queries without one are passed over."""
-    known = sorted({name for name in names if name is not None})
-    code = {name: place for place, name in enumerate(known)}
-    slot = np.array([-1 if name is None else code[name] for name in names])
-    is_named = slot >= 0
-    count = np.bincount(slot[is_named], minlength=len(known))
-    means = [
-        np.bincount(slot[is_named], weights=each[is_named], minlength=len(known)) / count for each in (value, chance)
-    ]
-    return {
-        name: SliceMean(float(means[0][place]), float(means[1][place]), int(count[place]))
-        for name, place in code.items()
-    }
-
-
-def _count_origins(table: ItemTable) -> dict[Medium, dict[str, int]]:
-    counts = {medium: Counter[str]() for medium in MEDIA}
-    for item in table.items:
-        if item.origin is not None:
-            counts[item.medium][item.origin] += 1
-    return {medium: dict(sorted(each.items())) for medium, each in counts.items() if each}
-
-
-def _absent_classes(table: ItemTable) -> dict[Medium, tuple[str, ...]]:
-    """The classes that a medium has no item of, for each medium that is there and lacks some."""
-    absent = {}
-    for code, medium in enumerate(MEDIA):
-        present = np.unique(table.rows.label[table.medium == code])
-        if 0 < len(present) < len(table.class_names):
-            absent[medium] = tuple(np.delete(np.array(table.class_names, dtype=object), present).tolist())
-    return absent
-
-
-def _unseen(table: ItemTable, known: Known) -> tuple[str, ...] | None:
-    if known.seen_classes is None:
-        return None
-    return tuple(name for name in table.class_names if name not in known.seen_classes)
-
-
-def _describe(table: ItemTable, tasks: Sequence[Task], neighbors: Sequence[Neighbors]) -> Space:
-    """Calibration, media gap, hubs and confusions."""
-    hubness = {}
-    for code, gallery_medium in enumerate(MEDIA):
-        gallery = np.flatnonzero(table.medium == code)
-        for query_code, query_medium in enumerate(MEDIA):
-            each = neighbors[code]
-            chosen = table.medium[each.query] == query_code
-            if len(gallery) and chosen.any():
-                own = Neighbors(each.query[chosen], each.gallery[chosen], each.score[chosen], each.share[chosen])
-                hubness[direction_name(query_medium, gallery_medium)] = measure_hubness(own, gallery=gallery)
-    return Space(
-        calibration={
-            task.name: calibrate(np.clip(task.best_score[task.is_counted], 0.0, 1.0), task.hits[0][task.is_counted])
-            for task in tasks
-        },
-        media_gap=measure_media_gap(table),
-        hubness=hubness,
-        confusions=find_confusions(table, neighbors),
-    )
+    protocol: ProtocolName = "strict"
+    split: Split | None = None
+    seed: int = 0
+    ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

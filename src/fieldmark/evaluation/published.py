@@ -1,4 +1,4 @@
-"""The published results on PKU FG-XMedia, with what must be known before comparing with them."""
+"""The published results on PKU FG-XMedia, with caveats for comparing with them."""
 
 import textwrap
 import tomllib
@@ -8,19 +8,19 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from fieldmark.evaluation.result import Evaluation, symbol
+from fieldmark.evaluation.result import Evaluation, format_symbol
 from fieldmark.types import Medium
 
-SHOWN_METHODS = ("FGCrossNet", "DBFC-Net, cosine+", "SAFGCMHN", "GASA")
+_SHOWN_METHODS = ("FGCrossNet", "DBFC-Net, cosine+", "SAFGCMHN", "GASA")
 """In tables for people: the paper's own network and those that followed. `published.toml` has all."""
 
-SHORT_NAMES = {"DBFC-Net, cosine+": "DBFC-Net+"}
-OURS = "this run"
+_SHORT_NAMES = {"DBFC-Net, cosine+": "DBFC-Net+"}
+_OURS = "this run"
 
 
 @dataclass(frozen=True, slots=True)
 class Caveat:
-    """Something that a reader of the published numbers must know."""
+    """A remark that a reader of the published numbers must know."""
 
     kind: str
     text: str
@@ -61,7 +61,7 @@ class Published:
     caveats: tuple[Caveat, ...] = field(default=())
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `fieldmark evaluate --beside published --json` adds."""
+        """Return the plain values that `fieldmark evaluate --beside published --json` adds."""
         return {
             "benchmark": self.benchmark,
             "counts": {medium.value: count for medium, count in self.counts.items()},
@@ -82,13 +82,13 @@ class Published:
 
 
 def read_published() -> Published:
-    """The tables in the package."""
+    """Read the tables in the package."""
     with Path(__file__).with_name("published.toml").open("rb") as file:
         return TypeAdapter(Published).validate_python(tomllib.load(file))
 
 
-def differences_of_setting(evaluation: Evaluation, published: Published) -> tuple[str, ...]:
-    """Why an evaluation cannot be set against the published numbers as it is; empty where it can."""
+def list_setting_differences(evaluation: Evaluation, published: Published) -> tuple[str, ...]:
+    """Return the reasons why an evaluation is not comparable with the published numbers; empty if it is."""
     reasons = []
     if evaluation.item_count != published.counts or evaluation.class_count != published.class_count:
         ours, theirs = (
@@ -114,36 +114,36 @@ def differences_of_setting(evaluation: Evaluation, published: Published) -> tupl
     return tuple(reasons)
 
 
-def shown_methods(published: Published) -> tuple[Method, ...]:
-    """The methods that tables for people have, in their order."""
+def select_shown_methods(published: Published) -> tuple[Method, ...]:
+    """Return the methods shown in tables, in their order."""
     by_name = {method.name: method for method in published.methods}
-    return tuple(by_name[name] for name in SHOWN_METHODS)
+    return tuple(by_name[name] for name in _SHOWN_METHODS)
 
 
 def format_beside(evaluation: Evaluation, published: Published) -> str:
-    """An evaluation beside the published methods, with every caveat, as text of at most 80 columns."""
-    methods = shown_methods(published)
-    names = [OURS, "chance", *(SHORT_NAMES.get(method.name, method.name) for method in methods)]
+    """Format an evaluation beside the published methods, with every caveat, in at most 80 columns."""
+    methods = select_shown_methods(published)
+    names = [_OURS, "chance", *(_SHORT_NAMES.get(method.name, method.name) for method in methods)]
     lines = [f"{'task':<6} " + " ".join(f"{name:>10}" for name in names)]
     ours = {d.name: (d.mean_average_precision, d.chance) for d in evaluation.directions}
     order = list(ours) + [name for name in methods[0].map if name not in ours]
     for name in order:
         own = [f"{value:.3f}" for value in ours[name]] if name in ours else ["-", "-"]
         theirs = [format_published(method, name) for method in methods]
-        lines.append(f"{symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)).rstrip())
+        lines.append(f"{format_symbol(name):<6} " + " ".join(f"{cell:>10}" for cell in (*own, *theirs)).rstrip())
     for name, value in evaluation.averages.items():
         cells = ["-" if value is None else f"{value:.3f}", "", *(f"{m.average[name]:.3f} " for m in methods)]
         title = "bi" if name == "bi_modality" else "multi"
         lines.append(f"{title:<6} " + " ".join(f"{cell:>10}" for cell in cells).rstrip())
     lines.append("bi, multi: averages of the 12 tasks between two media and of the 4 to all media.")
-    notes = (*differences_of_setting(evaluation, published), *(caveat.text for caveat in published.caveats))
+    notes = (*list_setting_differences(evaluation, published), *(caveat.text for caveat in published.caveats))
     for number, note in enumerate(notes, start=1):
         lines += textwrap.wrap(f"{number}. {note}", 80, subsequent_indent="   ")
     return "\n".join(lines)
 
 
 def format_published(method: Method, name: str) -> str:
-    """One published number; a star where it is in doubt, a blank in its place where not."""
+    """Format a published number, followed by a star if it is in doubt, else by a blank."""
     if name not in method.map:
         return "- "
     return f"{method.map[name]:.3f}" + ("*" if name in method.in_doubt else " ")

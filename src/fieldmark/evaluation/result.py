@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain values and as the table that people read."""
+"""Results of an evaluation, as plain values and as a table to read."""
 
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,45 +6,27 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fieldmark.errors import first
+from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.item_table import ItemVector
 from fieldmark.evaluation.metrics import RECALL_LEVELS
-from fieldmark.evaluation.ranking import Ties
-from fieldmark.evaluation.space import Space
+from fieldmark.evaluation.protocol import Protocol
 from fieldmark.types import Medium, Split
 
 RESAMPLE_COUNT = 1000
 """Bootstrap resamples behind an interval."""
 
 CUTOFFS = (1, 5, 10)
-"""Where hit rates are measured."""
+"""Cut-offs of the hit rates."""
 
 ALL = "all"
 """The gallery of every medium together."""
 
 PSEUDO = "pseudo"
-"""How the `origin` of an item begins that imitates its medium, such as a pan over a photo among the videos."""
-
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """The rules of an evaluation.
-
-    Args:
-        exclude_self: Whether a query is taken out of a gallery it stands in.
-        drop_straddling: Whether items are left out whose group also stands in train.
-        skip_without_relevant: Whether a query without relevant items is left out of the mean, rather than counted as 0.
-    """
-
-    name: str
-    vector: ItemVector
-    ties: Ties
-    exclude_self: bool
-    drop_straddling: bool
-    skip_without_relevant: bool
+"""Prefix of the `origin` of items that imitate their medium, such as a pan over a photo among the videos."""
 
 
 class Slice(StrEnum):
-    """By what the queries of a direction are told apart."""
+    """Properties that divide the queries of a direction."""
 
     CLASS = "class"
     ORIGIN = "origin"
@@ -52,29 +34,21 @@ class Slice(StrEnum):
 
 
 SEEN, UNSEEN = "seen", "unseen"
-"""The slices by training: of classes that the model was trained on, and of others."""
+"""The slices by training: classes that the model was trained on, and others."""
 
 SEEN_GALLERY = "Seen or unseen, a query searches the whole gallery, with the items of both."
-"""What the slices by training are measured against."""
+"""The gallery of the slices by training."""
 
 SYMBOLS = "I image, T text, V video, A audio; I→T: an image asks, texts are ranked."
 
 
 @dataclass(frozen=True, slots=True)
 class SliceMean:
-    """MAP over some of a direction's queries, each against the whole gallery of its direction, beside its chance."""
+    """MAP over some of a direction's queries, each against the whole gallery, beside its chance level."""
 
     mean_average_precision: float
     chance: float
     query_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class RankMean:
-    """MAP where every item of the query's genus or family is relevant, beside its chance level."""
-
-    mean_average_precision: float
-    chance: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +66,7 @@ class Direction:
         hit_rate: By cut-off.
         precision_at_recall: At each of `RECALL_LEVELS`, interpolated, the mean over queries.
         by_slice: MAP over the queries of each class, each origin, and of seen and unseen classes.
-        by_rank: By the name of the rank.
+        by_rank: Where every item of the query's genus or family is relevant, by the name of the rank.
     """
 
     query_medium: Medium
@@ -107,40 +81,40 @@ class Direction:
     hit_rate: Mapping[int, float]
     precision_at_recall: tuple[float, ...]
     by_slice: Mapping[Slice, Mapping[str, SliceMean]]
-    by_rank: Mapping[str, RankMean]
+    by_rank: Mapping[str, SliceMean]
 
     @property
     def name(self) -> str:
         """The direction in words, such as `image_to_text`."""
-        return direction_name(self.query_medium, self.gallery_medium)
+        return name_direction(self.query_medium, self.gallery_medium)
 
     @property
     def is_within_medium(self) -> bool:
-        """Whether queries and gallery are of one medium; such a direction is not one of the 16 tasks."""
+        """True if queries and gallery are of one medium; such a direction is not one of the 16 tasks."""
         return self.query_medium is self.gallery_medium
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What an evaluation found, with everything needed to read it.
+    """The result of an evaluation, with everything needed to interpret it.
 
     Args:
         split: The split all items are of; None where they are of several, or of none.
         item_count: Items evaluated, of each medium; 0 for a medium that is absent.
         origin_count: The same by the column `origin` of the manifest, where it is given.
         without_class_count: Items left out because they have no class.
-        straddling_count: Items left out because their group also stands in train.
+        leaking_count: Items left out because their group is also in train.
         unseen_classes: Classes that the model was not trained on; None where that is not known.
-        absent_classes: Of each medium that is there, the classes it has no item of.
-        rank_counts: How many genera and families the classes fall into; 0 where the taxonomy tells them of no class,
-            and nothing was measured.
-        without_rank: Classes of which the taxonomy tells no genus or family; each is one of its own.
+        absent_classes: For each medium that is present, the classes it has no item of.
+        rank_counts: Number of genera and families of the classes; 0 where the taxonomy has them for no class, and
+            nothing was measured.
+        without_rank: Classes without a genus or family in the taxonomy; each counts as one of its own.
         directions: The tasks that could be measured, in the media's order.
         same_medium: The same within one medium; not one of the 16 tasks.
         absent: Names of the tasks without a query that counts: a medium, or a shared class, is missing.
         interval_95_average: Of the averages `bi_modality` and `multi_modality`, where there are any.
         seed: Of the bootstrap.
-        space: What the vectors are like; None where it was not asked for.
+        space: Figures of the embedding space; None unless asked for.
     """
 
     protocol: Protocol
@@ -148,7 +122,7 @@ class Evaluation:
     item_count: Mapping[Medium, int]
     class_count: int
     without_class_count: int
-    straddling_count: int
+    leaking_count: int
     directions: tuple[Direction, ...]
     same_medium: tuple[Direction, ...]
     absent: tuple[str, ...]
@@ -159,17 +133,17 @@ class Evaluation:
     rank_counts: Mapping[str, int] = field(default_factory=dict)
     without_rank: tuple[str, ...] = ()
     interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    space: Space | None = None
+    space: EmbeddingSpace | None = None
 
     @property
     def bi_modality(self) -> float | None:
         """Mean MAP of the directions between two media; None where there is none."""
-        return _mean_map(d for d in self.directions if d.gallery_medium is not None)
+        return _average_map(d for d in self.directions if d.gallery_medium is not None)
 
     @property
     def multi_modality(self) -> float | None:
         """Mean MAP of the directions to all media; None where there is none."""
-        return _mean_map(d for d in self.directions if d.gallery_medium is None)
+        return _average_map(d for d in self.directions if d.gallery_medium is None)
 
     @property
     def averages(self) -> Mapping[str, float | None]:
@@ -178,17 +152,17 @@ class Evaluation:
 
     @property
     def task_counts(self) -> Mapping[str, int]:
-        """How many of the 12 tasks between two media, and of the 4 to all, the averages are over."""
+        """Number of tasks in each average, at most 12 between two media and 4 to all."""
         to_all = sum(d.gallery_medium is None for d in self.directions)
         return {"bi_modality": len(self.directions) - to_all, "multi_modality": to_all}
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What must be said wherever the numbers are shown."""
-        return (*_cautions_of_items(self), *_cautions_of_ranks(self), *_cautions_of_protocol(self))
+        """Remarks that belong wherever the numbers are shown."""
+        return (*_warn_of_items(self), *_warn_of_ranks(self), *_warn_of_protocol(self))
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `fieldmark evaluate --json` prints."""
+        """Return the plain values that `fieldmark evaluate --json` prints."""
         every = (*self.directions, *self.same_medium)
         return {
             "protocol": self.protocol.name,
@@ -210,7 +184,7 @@ class Evaluation:
             "hit_rate": {d.name: {str(k): value for k, value in d.hit_rate.items()} for d in every},
             "recall_levels": list(RECALL_LEVELS),
             "precision_at_recall": {d.name: list(d.precision_at_recall) for d in every},
-            **{f"map_by_{each}": _sliced(every, each) for each in Slice},
+            **{f"map_by_{each}": _group_by_slice(every, each) for each in Slice},
             "map_by_rank": {
                 d.name: {rank: {"map": m.mean_average_precision, "chance": m.chance} for rank, m in d.by_rank.items()}
                 for d in every
@@ -221,32 +195,32 @@ class Evaluation:
             "absent_classes": {medium.value: list(names) for medium, names in self.absent_classes.items()},
             "unseen_classes": None if self.unseen_classes is None else list(self.unseen_classes),
             "absent": list(self.absent),
-            "left_out": {"without_class": self.without_class_count, "straddling_group": self.straddling_count},
+            "left_out": {"without_class": self.without_class_count, "straddling_group": self.leaking_count},
             "ties": self.protocol.ties.value,
             "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
             "space": None if self.space is None else self.space.to_json(),
         }
 
     def to_text(self) -> str:
-        """The table that `fieldmark evaluate` prints."""
+        """Return the table that `fieldmark evaluate` prints."""
         return _format_table(self)
 
 
 def _format_table(evaluation: Evaluation) -> str:
-    """The 16 MAPs beside chance, with the protocol and all counts, as text of at most 80 columns."""
-    lines = _heading(evaluation)
+    """Return the 16 MAPs beside chance, with the protocol and all counts, as text of at most 80 columns."""
+    lines = _format_heading(evaluation)
     header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
     lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
     for d in evaluation.directions:
         low, high = d.interval_95
         lines.append(
-            f"{symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
+            f"{format_symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
             f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
             f"{d.without_relevant_count:9,}"
         )
-    lines += ["", *_averages(evaluation), *_averages_of_slices(evaluation), ""]
+    lines += ["", *_format_averages(evaluation), *_format_slices(evaluation), ""]
     if evaluation.absent:
-        names = ", ".join(symbol(name) for name in evaluation.absent)
+        names = ", ".join(format_symbol(name) for name in evaluation.absent)
         lines += textwrap.wrap(f"Not measured, for want of a medium or of a shared class: {names}", 80)
     for remark in (*evaluation.cautions, SYMBOLS, explain_columns(evaluation.protocol)):
         lines += textwrap.wrap(remark, 80)
@@ -254,7 +228,7 @@ def _format_table(evaluation: Evaluation) -> str:
 
 
 def explain_columns(protocol: Protocol) -> str:
-    """What the columns of the table of tasks mean under a protocol."""
+    """Return the meaning of the columns of the table of tasks under a protocol."""
     fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
     own = "without the query itself" if protocol.exclude_self else "with the query among them"
     return (
@@ -265,19 +239,19 @@ def explain_columns(protocol: Protocol) -> str:
     )
 
 
-def direction_name(query_medium: Medium, gallery_medium: Medium | None) -> str:
-    """Such as `image_to_text` or `image_to_all`."""
+def name_direction(query_medium: Medium, gallery_medium: Medium | None) -> str:
+    """Return the name of a direction, such as `image_to_text` or `image_to_all`."""
     return f"{query_medium}_to_{gallery_medium or ALL}"
 
 
-def symbol(name: str) -> str:
-    """A direction's name as tables print it, such as I→T or I→All."""
+def format_symbol(name: str) -> str:
+    """Return the name of a direction as tables print it, such as I→T or I→All."""
     query, gallery = name.split("_to_")
     return f"{query[0].upper()}→{'All' if gallery == ALL else gallery[0].upper()}"
 
 
 def average_by_class(evaluation: Evaluation) -> dict[str, float]:
-    """The mean MAP of each class over the directions between two media, the best class first."""
+    """Average the MAP of each class over the directions between two media, the best class first."""
     values: dict[str, list[float]] = {}
     for direction in evaluation.directions:
         if direction.gallery_medium is not None:
@@ -287,8 +261,8 @@ def average_by_class(evaluation: Evaluation) -> dict[str, float]:
     return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def _cautions_of_items(evaluation: Evaluation) -> Iterator[str]:
-    """Items that only imitate their medium, and tasks that any model solves."""
+def _warn_of_items(evaluation: Evaluation) -> Iterator[str]:
+    """Yield cautions about items that only imitate their medium, and tasks that any model solves."""
     for medium, counts in evaluation.origin_count.items():
         for origin, count in counts.items():
             if origin.startswith(PSEUDO):
@@ -296,7 +270,7 @@ def _cautions_of_items(evaluation: Evaluation) -> Iterator[str]:
                     f"{count:,} of {evaluation.item_count[medium]:,} {medium} items are of origin '{origin}': they "
                     f"only imitate {medium}, and results on them say nothing about real {medium}."
                 )
-    certain = [symbol(d.name) for d in evaluation.directions if d.chance == 1.0]
+    certain = [format_symbol(d.name) for d in evaluation.directions if d.chance == 1.0]
     if certain:
         yield (
             "Every gallery item is relevant to every query that counts, so that MAP is 1 whatever the model, in "
@@ -304,8 +278,8 @@ def _cautions_of_items(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _cautions_of_ranks(evaluation: Evaluation) -> Iterator[str]:
-    """What a taxonomy does not tell of the classes."""
+def _warn_of_ranks(evaluation: Evaluation) -> Iterator[str]:
+    """Yield cautions about gaps of the taxonomy."""
     for rank, count in evaluation.rank_counts.items():
         if not count:
             yield f"The taxonomy tells the {rank} of no class here: nothing was measured at {rank} rank."
@@ -318,8 +292,8 @@ def _cautions_of_ranks(evaluation: Evaluation) -> Iterator[str]:
         )
 
 
-def _cautions_of_protocol(evaluation: Evaluation) -> Iterator[str]:
-    """Where the paper's rules flatter or cannot be followed."""
+def _warn_of_protocol(evaluation: Evaluation) -> Iterator[str]:
+    """Yield cautions where the paper's rules flatter or cannot be followed."""
     if evaluation.protocol.vector is ItemVector.POSTERIOR:
         yield "Protocol paper keeps the query in the gallery of all media: for comparison only."
         if evaluation.unseen_classes:
@@ -329,41 +303,41 @@ def _cautions_of_protocol(evaluation: Evaluation) -> Iterator[str]:
             )
 
 
-def _heading(evaluation: Evaluation) -> list[str]:
-    """The protocol and the counts."""
+def _format_heading(evaluation: Evaluation) -> list[str]:
+    """Return the protocol and the counts."""
     split = "all items" if evaluation.split is None else f"split {evaluation.split}"
     counts = ", ".join(f"{medium} {count:,}" for medium, count in evaluation.item_count.items())
     lines = [f"Protocol {evaluation.protocol.name}, {split}, {evaluation.class_count:,} classes", f"Items: {counts}"]
     if evaluation.without_class_count:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
-    if evaluation.straddling_count:
-        lines.append(f"Left out: {evaluation.straddling_count:,} whose group also stands in train")
+    if evaluation.leaking_count:
+        lines.append(f"Left out: {evaluation.leaking_count:,} whose group also stands in train")
     for medium, names in evaluation.absent_classes.items():
         lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({first(names)})", 80)
     return lines
 
 
-def _averages(evaluation: Evaluation) -> Iterator[str]:
-    """Both averages, each with its interval."""
+def _format_averages(evaluation: Evaluation) -> Iterator[str]:
+    """Yield both averages, each with its interval."""
     for name, count in evaluation.task_counts.items():
         title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
         interval = evaluation.interval_95_average.get(name)
         span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
-        yield f"{title:<35} {_shown(evaluation.averages[name])}{span}"
+        yield f"{title:<35} {_format_map(evaluation.averages[name])}{span}"
 
 
-def _averages_of_slices(evaluation: Evaluation) -> list[str]:
-    """The bi-modality average by origin, at genus and family rank, and of seen and unseen classes, where known."""
+def _format_slices(evaluation: Evaluation) -> list[str]:
+    """Return the bi-modality average by origin, at genus and family rank, and of seen and unseen classes, if known."""
     across = [d for d in evaluation.directions if d.gallery_medium is not None]
     lines = []
     for medium, origins in evaluation.origin_count.items():
         for origin in origins if len(origins) > 1 else ():
-            own = [d.by_slice[Slice.ORIGIN][origin] for d in across if _asks(d, medium, origin)]
+            own = [d.by_slice[Slice.ORIGIN][origin] for d in across if _has_queries(d, medium, origin)]
             if own:
                 count = max(mean.query_count for mean in own)
-                lines.append(f"  {count:,} {medium} queries of origin {origin}: {_beside_chance(own)}")
+                lines.append(f"  {count:,} {medium} queries of origin {origin}: {_format_mean(own)}")
     for rank in across[0].by_rank if across else ():
-        means_at = _beside_chance(d.by_rank[rank] for d in across)
+        means_at = _format_mean(d.by_rank[rank] for d in across)
         lines.append(
             f"  at {rank} rank ({evaluation.rank_counts[rank]:,} in all), any of the {rank} relevant: {means_at}"
         )
@@ -372,18 +346,18 @@ def _averages_of_slices(evaluation: Evaluation) -> list[str]:
         for name, count in ((SEEN, seen_count), (UNSEEN, len(evaluation.unseen_classes))):
             means = [d.by_slice[Slice.TRAINING][name] for d in across if name in d.by_slice[Slice.TRAINING]]
             if means:
-                lines.append(f"  queries of the {count:,} classes {name} in training: {_beside_chance(means)}")
+                lines.append(f"  queries of the {count:,} classes {name} in training: {_format_mean(means)}")
         lines.append(f"  {SEEN_GALLERY}")
     return ["Of the tasks between two media, the average for", *lines] if lines else []
 
 
-def _asks(direction: Direction, medium: Medium, origin: str) -> bool:
-    """Whether queries of the medium and the origin count in the direction."""
+def _has_queries(direction: Direction, medium: Medium, origin: str) -> bool:
+    """Return whether queries of the medium and the origin count in the direction."""
     return direction.query_medium is medium and origin in direction.by_slice[Slice.ORIGIN]
 
 
-def _beside_chance(means: Iterable[RankMean | SliceMean]) -> str:
-    """The average over directions, and that of chance."""
+def _format_mean(means: Iterable[SliceMean]) -> str:
+    """Return the average over directions beside that of chance, as text."""
     listed = list(means)
     value, chance = (
         sum(each) / len(listed) for each in ([m.mean_average_precision for m in listed], [m.chance for m in listed])
@@ -391,8 +365,8 @@ def _beside_chance(means: Iterable[RankMean | SliceMean]) -> str:
     return f"{value:.3f} (chance {chance:.3f})"
 
 
-def _sliced(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, dict[str, float]]]:
-    """MAP and query count by slice, then by direction."""
+def _group_by_slice(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, dict[str, float]]]:
+    """Return MAP, chance and query count by slice, then by direction."""
     values: dict[str, dict[str, dict[str, float]]] = {}
     for direction in directions:
         for name, mean in direction.by_slice[by].items():
@@ -401,10 +375,10 @@ def _sliced(directions: Iterable[Direction], by: Slice) -> dict[str, dict[str, d
     return values
 
 
-def _mean_map(directions: Iterable[Direction]) -> float | None:
+def _average_map(directions: Iterable[Direction]) -> float | None:
     values = [direction.mean_average_precision for direction in directions]
     return sum(values) / len(values) if values else None
 
 
-def _shown(value: float | None) -> str:
+def _format_map(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

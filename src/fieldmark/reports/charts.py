@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from fieldmark.evaluation.embedding_space import Reliability
 from fieldmark.evaluation.metrics import RECALL_LEVELS
-from fieldmark.evaluation.result import Direction, symbol
-from fieldmark.evaluation.space import Calibration
+from fieldmark.evaluation.result import Direction, format_symbol
 from fieldmark.types import Medium
 
 MEDIUM_COLORS = {
@@ -53,7 +53,7 @@ def draw_directions(directions: Sequence[Direction]) -> str:
         title = f"{direction.name}: {direction.mean_average_precision:.3f}, chance {direction.chance:.3f}"
         parts.append(
             f"<g><title>{escape(title)}</title>"
-            f'<text x="{frame.left - 8}" y="{y + 4}" text-anchor="end" {FONT}>{symbol(direction.name)}</text>'
+            f'<text x="{frame.left - 8}" y="{y + 4}" text-anchor="end" {FONT}>{format_symbol(direction.name)}</text>'
             f'<line x1="{chance}" x2="{chance}" y1="{y - 7}" y2="{y + 7}" stroke="#8b929c" stroke-width="2"/>'
             f'<line x1="{low}" x2="{high}" y1="{y}" y2="{y}" stroke="{color}" stroke-width="5" opacity=".35"/>'
             f'<circle cx="{value}" cy="{y}" r="4.5" fill="{color}"/>'
@@ -85,12 +85,12 @@ def draw_curves(directions: Sequence[Direction]) -> str:
     for y, direction in _spread(ends, least=14.0, lowest=frame.top + frame.height):
         color = MEDIUM_COLORS[direction.gallery_medium]
         x = frame.left + frame.width + 6
-        parts.append(f'<text x="{x}" y="{y + 4}" fill="{color}" {FONT}>{symbol(direction.name)}</text>')
+        parts.append(f'<text x="{x}" y="{y + 4}" fill="{color}" {FONT}>{format_symbol(direction.name)}</text>')
     parts.append(_below(frame, "recall"))
     return _picture("Precision at each recall", frame.top + frame.height + 36, parts)
 
 
-def draw_calibration(calibrations: Sequence[tuple[str, Medium, Calibration]]) -> str:
+def draw_calibration(calibrations: Sequence[tuple[str, Medium, Reliability]]) -> str:
     """Share of right best hits at each score; on the diagonal a score is a probability."""
     frame = _Frame(left=34.0, top=10.0, width=WIDTH - 48.0, height=230.0)
     parts = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldmark.evaluation.protocol import Measurement
+from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.published import Published
 from fieldmark.gallery.projection import TSNE, choose_rows, project
 from fieldmark.media.pictures import make_card

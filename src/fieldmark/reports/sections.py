@@ -4,7 +4,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from fieldmark.errors import first
-from fieldmark.evaluation.published import Method, Published, differences_of_setting, format_published, shown_methods
+from fieldmark.evaluation.published import (
+    Method,
+    Published,
+    format_published,
+    list_setting_differences,
+    select_shown_methods,
+)
 from fieldmark.evaluation.result import (
     CUTOFFS,
     SEEN_GALLERY,
@@ -15,7 +21,7 @@ from fieldmark.evaluation.result import (
     SliceMean,
     average_by_class,
     explain_columns,
-    symbol,
+    format_symbol,
 )
 from fieldmark.reports.charts import MEDIUM_COLORS, draw_calibration, draw_curves, draw_directions
 from fieldmark.types import MEDIA
@@ -77,8 +83,8 @@ def overview(evaluation: Evaluation) -> str:
     left_out = []
     if evaluation.without_class_count:
         left_out.append(f"{evaluation.without_class_count:,} items without a class")
-    if evaluation.straddling_count:
-        left_out.append(f"{evaluation.straddling_count:,} items whose group also stands in train")
+    if evaluation.leaking_count:
+        left_out.append(f"{evaluation.leaking_count:,} items whose group also stands in train")
     if left_out:
         lines.append(f"Left out: {', '.join(left_out)}.")
     text = "".join(f"<p>{line}</p>" for line in lines)
@@ -87,20 +93,20 @@ def overview(evaluation: Evaluation) -> str:
 
 def tasks(evaluation: Evaluation, published: Published) -> str:
     """The 16 tasks beside chance and the published methods, with every caveat; then all that was measured of each."""
-    methods = shown_methods(published)
+    methods = select_shown_methods(published)
     measured = {direction.name: direction for direction in evaluation.directions}
     rows = []
     for name in [*measured, *(name for name in methods[0].map if name not in measured)]:
         own = measured.get(name)
         ours = ["-", "-"] if own is None else [f"<b>{own.mean_average_precision:.3f}</b>", f"{own.chance:.3f}"]
-        rows.append([symbol(name), *ours, *(format_published(method, name).strip() for method in methods)])
+        rows.append([format_symbol(name), *ours, *(format_published(method, name).strip() for method in methods)])
     titles = {"bi_modality": "average, two media", "multi_modality": "average, to all"}
     for name, value in evaluation.averages.items():
         theirs = [f"{method.average[name]:.3f}" for method in methods]
         rows.append([titles[name], "-" if value is None else f"{value:.3f}", "", *theirs])
-    remarks = [*differences_of_setting(evaluation, published), *(caveat.text for caveat in published.caveats)]
+    remarks = [*list_setting_differences(evaluation, published), *(caveat.text for caveat in published.caveats)]
     if evaluation.absent:
-        absent = ", ".join(symbol(name) for name in evaluation.absent)
+        absent = ", ".join(format_symbol(name) for name in evaluation.absent)
         remarks.append(f"Not measured, for want of a medium or of a shared class: {absent}.")
     heads = ["task", "this run", "chance", *(_method_head(method) for method in methods)]
     return (
@@ -121,7 +127,7 @@ def _method_head(method: Method) -> str:
 def _details(evaluation: Evaluation) -> str:
     """Interval, class average, hit rates and counts of each task."""
     heads = ["task", "MAP", "95 % interval", "by class", *(f"hit@{k}" for k in CUTOFFS)]
-    rows = [[symbol(direction.name), *_task_cells(direction)] for direction in evaluation.directions]
+    rows = [[format_symbol(direction.name), *_task_cells(direction)] for direction in evaluation.directions]
     return (
         f"<h3>Each task in full</h3><p>{escape(explain_columns(evaluation.protocol))} "
         "Hit@k: share of queries with a relevant item among the first k.</p>"
@@ -156,7 +162,8 @@ def species(evaluation: Evaluation) -> str:
         '<section id="species"><h2>Species</h2><p>Mean MAP of each class over the tasks between two media, '
         f'best first.</p><ul class="species">{bars}</ul>'
         "<details><summary>Each class in each task</summary>"
-        f"{table(['class', *(symbol(d.name) for d in directions)], rows)}</details>{by_rank}{_by_slice(evaluation)}"
+        f"{table(['class', *(format_symbol(d.name) for d in directions)], rows)}</details>"
+        f"{by_rank}{_by_slice(evaluation)}"
         "</section>"
     )
 
@@ -169,7 +176,7 @@ def space(evaluation: Evaluation) -> str:
     to_all = [d for d in evaluation.directions if d.gallery_medium is None]
     chart = draw_calibration([(d.name, d.query_medium, found.calibration[d.name]) for d in to_all])
     legend = "".join(
-        f'<li><b style="color:{MEDIUM_COLORS[d.query_medium]}">{symbol(d.name)}</b> '
+        f'<li><b style="color:{MEDIUM_COLORS[d.query_medium]}">{format_symbol(d.name)}</b> '
         f"error {found.calibration[d.name].error:.3f}</li>"
         for d in to_all
     )
@@ -178,7 +185,7 @@ def space(evaluation: Evaluation) -> str:
         for (one, other), gap in found.media_gap.items()
     ]
     hubs = [
-        [symbol(name), f"{hub.skewness:+.2f}", f"{hub.never_share:.0%}", f"{hub.top_share:.1%}"]
+        [format_symbol(name), f"{hub.skewness:+.2f}", f"{hub.never_share:.0%}", f"{hub.top_share:.1%}"]
         for name, hub in found.hubness.items()
     ]
     return (
@@ -244,7 +251,7 @@ def _by_rank(evaluation: Evaluation) -> str:
         return ""
     rows = [
         [
-            symbol(d.name),
+            format_symbol(d.name),
             f"{d.mean_average_precision:.3f}",
             *(f"{d.by_rank[r].mean_average_precision:.3f} <small>({d.by_rank[r].chance:.3f})</small>" for r in ranks),
         ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from fieldmark.evaluation.protocol import Measurement, Task
+from fieldmark.evaluation.measurement import Measurement, Task
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.types import MEDIA, Medium
 

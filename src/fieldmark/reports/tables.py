@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 
 from fieldmark.evaluation.published import Published, format_published
-from fieldmark.evaluation.result import ALL, CUTOFFS, Direction, Evaluation, symbol
+from fieldmark.evaluation.result import ALL, CUTOFFS, Direction, Evaluation, format_symbol
 from fieldmark.types import MEDIA
 
 CSV_COLUMNS = (
@@ -82,7 +82,7 @@ def _csv_rows(direction: Direction) -> Iterator[dict[str, object]]:
 def _latex_table(
     evaluation: Evaluation, published: Published | None, names: list[str], *, average: str, label: str
 ) -> str:
-    heads = [symbol(name).replace("→", r"$\to$") for name in names]
+    heads = [format_symbol(name).replace("→", r"$\to$") for name in names]
     rows = []
     for method in published.methods if published else ():
         if average in method.average:

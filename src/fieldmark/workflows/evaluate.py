@@ -1,44 +1,33 @@
-"""The verb `evaluate`: an embeddings folder to the 16 MAPs and all that stands beside them."""
+"""The verb `evaluate`: an embeddings folder to the 16 MAPs, the receipt and the page."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
-from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_embeddings
+from fieldmark._version import __version__
+from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import ManifestError, first
-from fieldmark.evaluation.protocol import PROTOCOLS, Known, Measurement, measure
+from fieldmark.evaluation.measurement import EvaluationContext, Measurement, measure
+from fieldmark.evaluation.protocol import PROTOCOLS, ProtocolName, Settings
+from fieldmark.evaluation.published import read_published
 from fieldmark.evaluation.ranking import Compute
+from fieldmark.evaluation.receipt import RECEIPT_VERSION, ItemDigests, Receipt, digest_items, hash_evaluator, hash_items
 from fieldmark.evaluation.result import Evaluation
+from fieldmark.io import write_text
+from fieldmark.reports.page import render_page
 from fieldmark.runtime import Runtime
-from fieldmark.types import Embeddings, Item, Split
+from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
 
-ProtocolName = Literal["strict", "paper"]
-
-MEASURED_RANKS = ("genus", "family")
-"""Of a taxonomy: at these a wrong hit may still be worth something."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What an evaluation is asked for; a receipt keeps it.
-
-    Args:
-        split: Which items of the folder; None takes those of the test split, or all where there are none.
-        seed: Of the bootstrap.
-        ranks: For genus and family, the name there of each class; empty without a taxonomy.
-    """
-
-    protocol: ProtocolName = "strict"
-    split: Split | None = None
-    seed: int = 0
-    ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+_MEASURED_RANKS = ("genus", "family")
+"""Ranks of a taxonomy at which a wrong hit may still be worth something."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFolder:
-    """An embeddings folder, what it holds, and what was measured on it."""
+    """An embeddings folder, its content, and its evaluation."""
 
     folder: Path
     settings: Settings
@@ -51,6 +40,15 @@ class MeasuredFolder:
         """The numbers."""
         return self.measurement.evaluation
 
+    def digest_items(self) -> ItemDigests:
+        """Return the digests of every item in the folder."""
+        return digest_items(self.embeddings, read_content_hashes(self.folder))
+
+    def hash_items(self, items: ItemDigests) -> str:
+        """Return one hash over all items and over the facts of the folder."""
+        info = self.info
+        return hash_items(items, straddling_groups=info.straddling_groups, class_names=info.class_names)
+
 
 def evaluate(
     folder: Path | str,
@@ -61,19 +59,19 @@ def evaluate(
     taxonomy: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> Evaluation:
-    """Measures the 12 + 4 tasks on the embeddings in a folder.
+    """Measure the 12 + 4 tasks on the embeddings in a folder.
 
     Args:
-        folder: Embeddings, or a run folder that holds one folder of them.
+        folder: Embeddings, or a run folder that contains them.
         split: Which items of the folder; None takes those of the test split, or all where there are none.
         seed: Of the bootstrap.
-        taxonomy: A CSV file that tells genus and family of the classes; None measures at class rank alone.
+        taxonomy: A CSV file with genus and family of the classes; None measures at class rank only.
 
     Raises:
         EmbeddingsError: The folder is not complete or damaged.
         CannotEvaluateError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
-        ManifestError: The taxonomy cannot be read, or tells genus and family of none of the classes.
+        ManifestError: The taxonomy cannot be read, or has genus and family of none of the classes.
     """
     settings = Settings(protocol=protocol, split=split, seed=seed)
     return measure_folder(folder, settings=settings, taxonomy=taxonomy, runtime=runtime).evaluation
@@ -82,10 +80,10 @@ def evaluate(
 def measure_folder(
     folder: Path | str, *, settings: Settings, taxonomy: Path | str | None = None, runtime: Runtime | None = None
 ) -> MeasuredFolder:
-    """Everything that was measured on a folder; the classes that its model scores are those seen in training.
+    """Measure a folder, query by query; the classes that its model scores are those seen in training.
 
     Args:
-        taxonomy: Where the settings take their ranks from; None for the ranks that they have.
+        taxonomy: A CSV file with the ranks; None for those of the settings.
 
     Raises:
         EmbeddingsError: As for `evaluate`.
@@ -100,16 +98,16 @@ def measure_folder(
     split = settings.split
     if split is None and any(item.split is Split.TEST for item in embeddings.items):
         split = Split.TEST
-    known = Known(
+    context = EvaluationContext(
         split=split,
-        straddling_groups=frozenset(info.straddling_groups),
+        leaking_groups=frozenset(info.straddling_groups),
         seen_classes=frozenset(info.class_names) if info.class_names else None,
         ranks=settings.ranks,
     )
     measurement = measure(
         embeddings,
         protocol=PROTOCOLS[settings.protocol],
-        known=known,
+        context=context,
         seed=settings.seed,
         compute=Compute(device=(runtime or Runtime.from_environment()).torch_device()),
         with_space=True,
@@ -117,12 +115,80 @@ def measure_folder(
     return MeasuredFolder(folder, settings, embeddings, info, measurement)
 
 
+def write_receipt(measured: MeasuredFolder, path: Path) -> None:
+    """Write the receipt of an evaluation, whole or not at all."""
+    make_receipt(measured, path=path).write(path)
+
+
+def make_receipt(measured: MeasuredFolder, *, path: Path) -> Receipt:
+    """Return the receipt of an evaluation, to be written at `path`."""
+    info, settings = measured.info, measured.settings
+    items = measured.digest_items()
+    config = info.facts.get("config")
+    return Receipt(
+        receipt_version=RECEIPT_VERSION,
+        receipt_sha256="",
+        fieldmark=__version__,
+        evaluator_sha256=hash_evaluator(),
+        versions=info.versions,
+        embeddings_path=Path(os.path.relpath(measured.folder.resolve(), path.parent.resolve())).as_posix(),
+        model={
+            "fingerprint": info.fingerprint,
+            "dim": info.dim,
+            **{key: value for key, value in info.facts.items() if key != "config"},
+        },
+        config=config if isinstance(config, dict) else None,
+        protocol=settings.protocol,
+        split=settings.split,
+        seed=settings.seed,
+        ranks=settings.ranks,
+        items_sha256=measured.hash_items(items),
+        results=json.loads(json.dumps(measured.evaluation.to_json())),
+        items=items,
+    ).sign()
+
+
+def write_report(
+    measured: MeasuredFolder, path: Path, *, title: str | None = None, reporter: Reporter | None = None
+) -> None:
+    """Write the page of an evaluation, whole or not at all; media that cannot be read are reported.
+
+    Args:
+        title: None takes the names of the run and of the folder.
+    """
+    folder = measured.folder.resolve()
+    page = render_page(
+        measured.measurement,
+        title=title or f"{folder.parent.name}/{folder.name}",
+        published=read_published(),
+        facts=tuple(_list_facts(measured)),
+        reporter=reporter or SilentReporter(),
+    )
+    write_text(path, page)
+
+
+def _list_facts(measured: MeasuredFolder) -> Iterator[tuple[str, str]]:
+    """Yield the facts that the numbers were made from, as far as the folder knows them."""
+    info, settings = measured.info, measured.settings
+    yield "fieldmark", __version__
+    yield "made by", ", ".join(f"{name} {version}" for name, version in info.versions.items())
+    yield "model", f"{info.fingerprint}, {info.dim} dimensions"
+    for name in ("checkpoint", "manifest", "manifest_sha256", "split"):
+        if name in info.facts:
+            yield name.replace("_", " "), str(info.facts[name])
+    yield "items sha256", measured.hash_items(measured.digest_items())
+    yield "bootstrap seed", str(settings.seed)
+    config = info.facts.get("config")
+    if isinstance(config, dict) and "seed" in config:
+        yield "training seed", str(config["seed"])
+
+
 def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
-    """Genus and family of each class of the items, whatever of its names the taxonomy lists it under."""
+    """Return genus and family of each class of the items, by any of its names in the taxonomy."""
     taxonomy = read_taxonomy(path)
     class_names = sorted({item.class_name for item in items if item.class_name is not None})
     ranks: dict[str, dict[str, str]] = {}
-    for rank in MEASURED_RANKS:
+    for rank in _MEASURED_RANKS:
         told = taxonomy.names_at(rank)
         entries = {name: taxonomy.class_named(name) for name in class_names}
         ranks[rank] = {name: told[entry] for name, entry in entries.items() if entry in told}
@@ -136,7 +202,7 @@ def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
 
 
 def find_embeddings(path: Path) -> Path:
-    """The embeddings folder at a path: itself, or the only one that a run folder holds, or its `test`."""
+    """Return the embeddings folder at a path: itself, the only one in a run folder, or the one named `test`."""
     if (path / INFO_NAME).is_file():
         return path
     inside = sorted(file.parent for file in path.glob(f"*/{INFO_NAME}"))

@@ -24,9 +24,9 @@ from fieldmark.config import Config, StageConfig, load_config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import select_training_items
-from fieldmark.embedding import FailureLog, encode_item, encode_items, keep_supported, project
+from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError, RunExistsError
-from fieldmark.evaluation.protocol import measure_validation_map
+from fieldmark.evaluation.measurement import measure_validation_map
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.runtime import Runtime
@@ -322,7 +322,7 @@ def _validate(network: nn.Module, *, rows: _Rows, failures: FailureLog) -> float
             except MediaError as error:
                 failures.add(Failure(item.item_id, error.kind, str(error)))
                 continue
-            embedding, _ = project(inputs, medium=medium, network=network)
+            embedding, _ = embed_segments(inputs, medium=medium, network=network)
             items += [item] * len(embedding)
             vectors.append(embedding)
     if not items:

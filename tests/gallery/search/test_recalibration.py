@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fieldmark import Gallery, Item, Medium
-from fieldmark.embedding import ModelQueryEncoder, encode_item, project
+from fieldmark.embedding import ModelQueryEncoder, embed_segments, encode_item
 from fieldmark.gallery.labels import save_class
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search import recalibration
@@ -27,7 +27,7 @@ def encoder_of(gallery, runtime):
 
 
 def embedding_of(text, model):
-    rows, _ = project(
+    rows, _ = embed_segments(
         encode_item(Item("q", Medium.TEXT, text=text), model=model), medium=Medium.TEXT, network=model.network
     )
     mean = rows.mean(axis=0)

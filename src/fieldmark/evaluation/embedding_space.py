@@ -1,4 +1,4 @@
-"""What the vectors are like beside their rankings: calibration, the gap between media, hubs, confusions."""
+"""Figures of the embedding space beside its rankings: calibration, the gap between media, hubs, confusions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.types import MEDIA, Medium
 
 NEIGHBOR_COUNT = 10
-"""How many first items of a ranking hubs and confusions are counted in."""
+"""Number of first items of a ranking in which hubs and confusions are counted."""
 
-BIN_COUNT = 10
+_BIN_COUNT = 10
 
 
 @dataclass(frozen=True, slots=True)
-class CalibrationBin:
-    """Cases of about the same stated probability, and the share of them that came true."""
+class ReliabilityBin:
+    """Cases of about the same predicted probability, and the share of them that came true."""
 
     stated: float
     true_share: float
@@ -26,19 +26,19 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """How far stated probabilities are from what comes true: the mean over bins, by size, of the absolute gap."""
+class Reliability:
+    """Predicted probabilities beside outcomes; the error is the mean absolute gap over bins, weighted by size."""
 
     error: float
-    bins: tuple[CalibrationBin, ...]
+    bins: tuple[ReliabilityBin, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class MediaGap:
-    """How far apart two media lie.
+    """The distance between two media.
 
     Args:
-        centroid_distance: Between the means of the media's unit vectors; 0 where the media mix, at most 2.
+        centroid_distance: Between the means of the media's unit vectors; 0 if the media mix, at most 2.
         same_class: Mean cosine of pairs of one class, one item of each medium.
         other_class: Mean cosine of all other pairs.
     """
@@ -50,7 +50,7 @@ class MediaGap:
 
 @dataclass(frozen=True, slots=True)
 class Hubness:
-    """How evenly a gallery's items appear among the first `NEIGHBOR_COUNT` of the queries.
+    """The evenness with which a gallery's items appear among the first `NEIGHBOR_COUNT` of the queries.
 
     Args:
         skewness: Of the number of appearances (Radovanović et al., JMLR 2010); 0 is even, above 2 there are hubs.
@@ -65,7 +65,7 @@ class Hubness:
 
 @dataclass(frozen=True, slots=True)
 class Confusion:
-    """Two classes taken for one another.
+    """Two classes that are confused.
 
     Args:
         share: Mean, over both classes' queries, of the share of the first neighbors that are of the other class.
@@ -77,23 +77,23 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Space:
-    """What the vectors are like beside their rankings.
+class EmbeddingSpace:
+    """Figures of the embedding space beside its rankings.
 
     Args:
         calibration: Of the best hit's score, cut to 0 to 1, as the probability that the hit is relevant; by direction.
         media_gap: By the names of two media.
         hubness: By direction.
-        confusions: The classes most taken for one another, most first.
+        confusions: The classes most often confused, most often first.
     """
 
-    calibration: Mapping[str, Calibration]
+    calibration: Mapping[str, Reliability]
     media_gap: Mapping[tuple[Medium, Medium], MediaGap]
     hubness: Mapping[str, Hubness]
     confusions: tuple[Confusion, ...]
 
     def to_json(self) -> dict[str, object]:
-        """The plain values inside what `fieldmark evaluate --json` prints."""
+        """Return the plain values that `fieldmark evaluate --json` prints under `space`."""
         return {
             "calibration": {
                 name: {"error": c.error, "bins": [[b.stated, b.true_share, b.count] for b in c.bins]}
@@ -115,25 +115,25 @@ class Space:
         }
 
 
-def calibrate(
-    stated: Float[np.ndarray, " case"], true_share: Float[np.ndarray, " case"], *, bin_count: int = BIN_COUNT
-) -> Calibration:
-    """Compares stated probabilities with what came true, in bins of equal size.
+def measure_reliability(
+    stated: Float[np.ndarray, " case"], true_share: Float[np.ndarray, " case"], *, bin_count: int = _BIN_COUNT
+) -> Reliability:
+    """Compare predicted probabilities with outcomes, in bins of equal size.
 
     Args:
-        true_share: 1 or 0; between them where ties leave it open.
+        true_share: 1 or 0; between them for ties.
     """
     order = np.argsort(stated, kind="stable")
     parts = [part for part in np.array_split(order, bin_count) if len(part)]
     bins = tuple(
-        CalibrationBin(float(stated[part].mean()), float(true_share[part].mean()), len(part)) for part in parts
+        ReliabilityBin(float(stated[part].mean()), float(true_share[part].mean()), len(part)) for part in parts
     )
     case_count = max(len(stated), 1)
-    return Calibration(sum(b.count * abs(b.stated - b.true_share) for b in bins) / case_count, bins)
+    return Reliability(sum(b.count * abs(b.stated - b.true_share) for b in bins) / case_count, bins)
 
 
 def measure_media_gap(table: ItemTable) -> dict[tuple[Medium, Medium], MediaGap]:
-    """The gap between every two media that are present; pair means follow from the sums of each class's vectors."""
+    """Measure the gap between every two media that are present; pair means follow from the sum vector of each class."""
     units, class_count = table.units, len(table.class_names)
     sums: dict[Medium, Float64[np.ndarray, "class dim"]] = {}
     sizes: dict[Medium, Int[np.ndarray, " class"]] = {}
@@ -144,8 +144,8 @@ def measure_media_gap(table: ItemTable) -> dict[tuple[Medium, Medium], MediaGap]
             sums[medium] = np.zeros((class_count, units.shape[1]))
             np.add.at(sums[medium], table.rows.label[rows], units[rows])
     gaps = {}
-    for place, one in enumerate(sums):
-        for other in list(sums)[place + 1 :]:
+    for number, one in enumerate(sums):
+        for other in list(sums)[number + 1 :]:
             totals = sums[one].sum(axis=0), sums[other].sum(axis=0)
             counts = int(sizes[one].sum()), int(sizes[other].sum())
             same, same_count = float((sums[one] * sums[other]).sum()), int(sizes[one] @ sizes[other])
@@ -159,7 +159,7 @@ def measure_media_gap(table: ItemTable) -> dict[tuple[Medium, Medium], MediaGap]
 
 
 def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -> Hubness:
-    """How evenly the gallery's rows appear among the neighbors."""
+    """Measure how evenly the gallery's rows appear among the neighbors."""
     appearances = np.bincount(neighbors.gallery, weights=neighbors.share, minlength=int(gallery.max()) + 1)[gallery]
     spread = float(appearances.std())
     skewness = float(((appearances - appearances.mean()) ** 3).mean()) / spread**3 if spread > 1e-12 else 0.0
@@ -172,7 +172,7 @@ def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -
 
 
 def find_confusions(table: ItemTable, neighbors: Sequence[Neighbors], *, limit: int = 20) -> tuple[Confusion, ...]:
-    """The pairs of classes most taken for one another among the first neighbors of another medium."""
+    """Return the pairs of classes most often confused among the first neighbors of another medium."""
     class_count, label = len(table.class_names), table.rows.label
     wrong = np.zeros((class_count, class_count))
     every = np.zeros(class_count)

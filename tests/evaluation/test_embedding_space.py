@@ -5,30 +5,33 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.evaluation.protocol import PAPER, STRICT, Known, measure
+from fieldmark.evaluation.embedding_space import NEIGHBOR_COUNT, measure_hubness, measure_media_gap, measure_reliability
+from fieldmark.evaluation.measurement import EvaluationContext, measure
+from fieldmark.evaluation.protocol import PAPER, STRICT
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.evaluation.result import SEEN, UNSEEN, Slice, average_by_class
-from fieldmark.evaluation.space import NEIGHBOR_COUNT, calibrate, measure_hubness, measure_media_gap
 from fieldmark.types import MEDIA, Medium
 
 
 def test_calibrate_of_honest_probabilities_is_near_zero_and_of_others_their_gap():
     generator = np.random.default_rng(0)
     stated = generator.uniform(size=20_000)
-    honest = calibrate(stated, (generator.uniform(size=20_000) < stated).astype(float))
+    honest = measure_reliability(stated, (generator.uniform(size=20_000) < stated).astype(float))
     assert honest.error < 0.02
     assert [b.count for b in honest.bins] == [2000] * 10
-    assert calibrate(np.full(50, 0.9), np.full(50, 0.4)).error == pytest.approx(0.5)
-    assert calibrate(np.array([0.3]), np.array([1.0])).error == pytest.approx(0.7)
+    assert measure_reliability(np.full(50, 0.9), np.full(50, 0.4)).error == pytest.approx(0.5)
+    assert measure_reliability(np.array([0.3]), np.array([1.0])).error == pytest.approx(0.7)
 
 
 def test_calibrate_equals_the_definition():
     stated, true = np.array([0.1, 0.9, 0.4, 0.6]), np.array([0.0, 1.0, 1.0, 0.0])
-    assert calibrate(stated, true, bin_count=2).error == pytest.approx((abs(0.25 - 0.5) + abs(0.75 - 0.5)) / 2)
+    assert measure_reliability(stated, true, bin_count=2).error == pytest.approx(
+        (abs(0.25 - 0.5) + abs(0.75 - 0.5)) / 2
+    )
 
 
 def test_media_gap_equals_the_means_over_all_pairs(make_embeddings):
-    table = measure(make_embeddings(), protocol=STRICT, known=Known()).table
+    table = measure(make_embeddings(), protocol=STRICT, context=EvaluationContext()).table
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     gaps = measure_media_gap(table)
     assert len(gaps) == 6
@@ -57,7 +60,7 @@ def test_confusions_name_the_classes_that_lie_together(make_embeddings):
     rows, names = embeddings.embedding.copy(), np.array([item.class_name for item in embeddings.items])
     rows[names == "bird 3"] += rows[names == "bird 1"].mean(axis=0) - rows[names == "bird 3"].mean(axis=0)
     twins = replace(embeddings, embedding=rows)
-    space = measure(twins, protocol=STRICT, known=Known(), with_space=True).evaluation.space
+    space = measure(twins, protocol=STRICT, context=EvaluationContext(), with_space=True).evaluation.space
     first = space.confusions[0]
     assert (first.first, first.second) == ("bird 1", "bird 3")
     assert 0.2 < first.share < 0.8
@@ -65,7 +68,7 @@ def test_confusions_name_the_classes_that_lie_together(make_embeddings):
 
 
 def test_confusions_equal_the_count_over_the_first_ten_of_every_other_medium(make_embeddings):
-    measured = measure(make_embeddings(spread=2.0), protocol=STRICT, known=Known(), with_space=True)
+    measured = measure(make_embeddings(spread=2.0), protocol=STRICT, context=EvaluationContext(), with_space=True)
     table = measured.table
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     counts = np.zeros((4, 4))
@@ -87,10 +90,10 @@ def test_confusions_equal_the_count_over_the_first_ten_of_every_other_medium(mak
 def test_measure_at_wider_ranks_counts_every_item_of_the_rank(make_embeddings):
     embeddings = make_embeddings()
     genus = {"bird 0": "g", "bird 1": "g", "bird 2": "h"}
-    found = measure(embeddings, protocol=STRICT, known=Known(ranks={"genus": genus})).evaluation
+    found = measure(embeddings, protocol=STRICT, context=EvaluationContext(ranks={"genus": genus})).evaluation
     assert found.without_rank == ("bird 3",)
     renamed = tuple(replace(i, class_name=genus.get(i.class_name, i.class_name)) for i in embeddings.items)
-    wide = measure(replace(embeddings, items=renamed), protocol=STRICT, known=Known()).evaluation
+    wide = measure(replace(embeddings, items=renamed), protocol=STRICT, context=EvaluationContext()).evaluation
     for mine, other in zip(found.directions, wide.directions, strict=True):
         assert mine.by_rank["genus"].mean_average_precision == pytest.approx(other.mean_average_precision)
         assert mine.by_rank["genus"].chance == pytest.approx(other.chance)
@@ -103,7 +106,7 @@ def test_measure_at_wider_ranks_counts_every_item_of_the_rank(make_embeddings):
 
 def test_measure_at_ranks_that_tell_nothing_new_says_so(make_embeddings):
     ranks = {"genus": {f"bird {n}": f"genus {n}" for n in range(4)}, "family": {}}
-    found = measure(make_embeddings(), protocol=STRICT, known=Known(ranks=ranks)).evaluation
+    found = measure(make_embeddings(), protocol=STRICT, context=EvaluationContext(ranks=ranks)).evaluation
     assert found.rank_counts == {"genus": 4, "family": 0}
     for direction in found.directions:
         assert direction.by_rank.keys() == {"genus"}
@@ -113,8 +116,8 @@ def test_measure_at_ranks_that_tell_nothing_new_says_so(make_embeddings):
 
 
 def test_measure_tells_unseen_classes_apart(make_embeddings):
-    known = Known(seen_classes=frozenset({"bird 0", "bird 1", "bird 2"}))
-    found = measure(make_embeddings(), protocol=STRICT, known=known).evaluation
+    context = EvaluationContext(seen_classes=frozenset({"bird 0", "bird 1", "bird 2"}))
+    found = measure(make_embeddings(), protocol=STRICT, context=context).evaluation
     assert found.unseen_classes == ("bird 3",)
     for direction in found.directions:
         apart, by_class = direction.by_slice[Slice.TRAINING], direction.by_slice[Slice.CLASS]
@@ -128,7 +131,7 @@ def test_measure_tells_unseen_classes_apart(make_embeddings):
     assert "queries of the 1 classes unseen in training" in text
     assert "searches the whole gallery" in text
     assert "there is no score" not in text
-    paper = measure(make_embeddings(), protocol=PAPER, known=known).evaluation
+    paper = measure(make_embeddings(), protocol=PAPER, context=context).evaluation
     assert "there is no score" in paper.to_text()
 
 
@@ -140,7 +143,7 @@ def test_measure_by_class_and_origin_average_to_the_whole(make_embeddings):
         if item.medium is Medium.VIDEO
     }
     mixed = replace(embeddings, items=tuple(items.get(item.item_id, item) for item in embeddings.items))
-    found = measure(mixed, protocol=STRICT, known=Known()).evaluation
+    found = measure(mixed, protocol=STRICT, context=EvaluationContext()).evaluation
     assert found.origin_count == {Medium.VIDEO: {"film": 6, "pseudo_clip": 6}}
     assert ["6 of 12 video" in caution for caution in found.cautions] == [True]
     assert "say nothing about" in found.to_text()
@@ -155,7 +158,7 @@ def test_measure_by_class_and_origin_average_to_the_whole(make_embeddings):
 
 
 def test_the_interval_of_an_average_holds_it(make_embeddings):
-    found = measure(make_embeddings(items_per_class=8), protocol=STRICT, known=Known()).evaluation
+    found = measure(make_embeddings(items_per_class=8), protocol=STRICT, context=EvaluationContext()).evaluation
     low, high = found.interval_95_average["bi_modality"]
     assert low < found.bi_modality < high
     widths = [d.interval_95[1] - d.interval_95[0] for d in found.directions if d.gallery_medium is not None]

@@ -12,8 +12,8 @@ import pytest
 
 from fieldmark import Medium
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.workflows.evaluate import Settings, measure_folder
-from fieldmark.workflows.report import write_report
+from fieldmark.evaluation.protocol import Settings
+from fieldmark.workflows.evaluate import measure_folder, write_report
 
 
 class Page(HTMLParser):

@@ -1,0 +1,152 @@
+"""Evaluation receipts: hashes of every input, the settings and every number, so that others can verify a result."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
+
+from fieldmark.errors import ReceiptError, ReceiptVersionError
+from fieldmark.evaluation.item_table import find_first_rows
+from fieldmark.evaluation.protocol import ProtocolName, Settings
+from fieldmark.io import write_text
+from fieldmark.types import Embeddings, Split
+
+RECEIPT_VERSION = 1
+"""Version of the file format; others are refused."""
+
+DIGEST_LENGTH = 16
+"""Hex digits of the digests of single items: enough to detect a change, not a forgery; the receipt has a full hash."""
+
+DIGEST_NAMES = ("split or group", "content", "embedding")
+"""The contents of an item's digests, in their order."""
+
+NO_CLASS = ""
+"""The class name that items without a class are listed under."""
+
+_DIGEST = rf"[0-9a-f]{{{DIGEST_LENGTH}}}"
+
+Digests = Annotated[str, StringConstraints(pattern=rf"^{_DIGEST} {_DIGEST} {_DIGEST}$")]
+"""One digest for each of `DIGEST_NAMES`."""
+
+ItemDigests = Mapping[str, Mapping[str, Mapping[str, Digests]]]
+"""By medium, class name and item id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """An evaluation that others can verify.
+
+    Args:
+        receipt_sha256: Over all other keys, which distinguishes an edited receipt from a result that differs.
+        evaluator_sha256: Over the source of the evaluation code.
+        versions: Of Python and the libraries that made the embeddings.
+        embeddings_path: Of the embeddings folder, from the receipt's own folder.
+        model: Fingerprint, checkpoint and manifest of the embeddings, as far as the folder knows them.
+        config: The configuration of the model; None where the folder does not know it.
+        items_sha256: Over `items`, the straddling groups and the class names.
+        results: All numbers, as `fieldmark evaluate --json` prints them.
+        items: See `ItemDigests`.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    receipt_version: int
+    receipt_sha256: str
+    fieldmark: str
+    evaluator_sha256: str
+    versions: Mapping[str, str]
+    embeddings_path: str
+    model: Mapping[str, JsonValue]
+    config: Mapping[str, JsonValue] | None
+    protocol: ProtocolName
+    split: Split | None
+    seed: int
+    ranks: Mapping[str, Mapping[str, str]]
+    items_sha256: str
+    results: Mapping[str, JsonValue]
+    items: ItemDigests
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the evaluation."""
+        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks)
+
+    def compute_hash(self) -> str:
+        """Return the hash that `receipt_sha256` has to be."""
+        return _hash_json({key: value for key, value in asdict(self).items() if key != "receipt_sha256"})
+
+    def sign(self) -> "Receipt":
+        """Return the receipt with its own hash."""
+        return replace(self, receipt_sha256=self.compute_hash())
+
+    def write(self, path: Path) -> None:
+        """Write the receipt, whole or not at all."""
+        write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+
+
+_ADAPTER = TypeAdapter(Receipt)
+
+
+def read_receipt(path: Path) -> Receipt:
+    """Read a receipt.
+
+    Raises:
+        ReceiptError: The file is missing, or holds something else.
+        ReceiptVersionError: It has the format of another version.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ReceiptError(path=path, reason=str(error.strerror).lower()) from error
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ReceiptError(path=path, reason=f"it is no JSON ({error})") from error
+    found = content.get("receipt_version") if isinstance(content, dict) else None
+    if found is None:
+        raise ReceiptError(path=path, reason="it has no 'receipt_version', so it is no receipt of an evaluation")
+    if found != RECEIPT_VERSION:
+        made_by = str(content.get("fieldmark"))
+        raise ReceiptVersionError(path=path, got=str(found), expected=RECEIPT_VERSION, made_by=made_by)
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        reason = "; ".join(f"'{'.'.join(map(str, e['loc']))}': {e['msg'].lower()}" for e in error.errors()[:3])
+        raise ReceiptError(path=path, reason=reason) from error
+
+
+def digest_items(embeddings: Embeddings, content_hash_by_item_id: Mapping[str, str]) -> ItemDigests:
+    """Return the digests of every item: of its split and group, of its content, of its times and vectors."""
+    starts = find_first_rows(embeddings.items).tolist()
+    found: dict[str, dict[str, dict[str, str]]] = {}
+    for start, end in zip(starts, [*starts[1:], len(embeddings.items)], strict=True):
+        item = embeddings.items[start]
+        arrays = [embeddings.start_seconds, embeddings.end_seconds, embeddings.embedding, embeddings.logits]
+        rows = b"".join(np.ascontiguousarray(array[start:end]).tobytes() for array in arrays if array is not None)
+        content = content_hash_by_item_id[item.item_id]
+        digests = [_hash_json([item.split, item.group]), content, hashlib.sha256(rows).hexdigest()]
+        by_class = found.setdefault(item.medium.value, {})
+        of_class = by_class.setdefault(item.class_name or NO_CLASS, {})
+        of_class[item.item_id] = " ".join(digest[:DIGEST_LENGTH] for digest in digests)
+    return found
+
+
+def hash_items(items: ItemDigests, *, straddling_groups: Sequence[str], class_names: Sequence[str]) -> str:
+    """Return one hash over all items and over the facts of their folder."""
+    return _hash_json([items, list(straddling_groups), list(class_names)])
+
+
+def hash_evaluator() -> str:
+    """Return one hash over the source of the evaluation code."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _hash_json(value: object) -> str:
+    """Return the SHA-256 of a plain value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
