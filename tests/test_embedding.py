@@ -23,7 +23,7 @@ from fieldmark.embedding import (
     keep_supported,
 )
 from fieldmark.encoders.encoder import Encoder
-from fieldmark.errors import DeviceError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
+from fieldmark.errors import ConfigError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
 from fieldmark.types import Decoding, Failure, SilentReporter
 
 
@@ -204,7 +204,7 @@ def test_host_reads_the_environment(monkeypatch, tmp_path):
 
 
 def test_host_refuses_a_device_that_is_not_here():
-    with pytest.raises(DeviceError, match="FIELDMARK_DEVICE"):
+    with pytest.raises(ConfigError, match="FIELDMARK_DEVICE"):
         Runtime(device="nonsense").torch_device()
 
 

@@ -24,14 +24,12 @@ ERRORS = [each for each in vars(errors).values() if inspect.isclass(each) and is
 BUILT = [each for each in ERRORS if "__init__" in vars(each) and each is not errors.FieldmarkError]
 """Errors that build their message from values; messages of the others are written where they are raised."""
 
-REMEDY_VERBS = (
-    "Add Build Choose Correct Cut Embed Give Go Install Let Look Lower Mend Put Replace Resume Run Set Train Use"
+REMEDY = re.compile(
+    r"(Add|Build|Choose|Correct|Cut|Delete|Embed|Give|Go|Install|Let|Look|Lower|Make|Mend|Put|Replace|Resume|Run"
+    r"|Set|Train|Use)\b"
 )
-REMEDY = re.compile(rf"({REMEDY_VERBS.replace(' ', '|')})\b")
-REMEDY_IN_SAMPLE = {"reason": "it is so; Mend it", "remedy": "Mend it", "problems": ["'key': Mend it"]}
-"""Sample values of arguments that carry the remedy themselves, as in an error over several causes."""
-
-CARRIES_REMEDY = {errors.EmbeddingsError, errors.CannotEvaluateError}
+REMEDY_IN_REASON = {errors.EmbeddingsError}
+"""Errors over several causes: the reason that is given also tells what to do."""
 
 
 # ---------------------------------------------------------------- names and tables
@@ -86,11 +84,11 @@ def make(error):
     hints = get_type_hints(error.__init__)
     values = {}
     for name in inspect.signature(error.__init__).parameters:
-        if name in ("self", "kind"):
+        if name in ("self", "kind", "remedy"):
             continue
         kinds = get_args(hints[name]) or (hints[name],)
-        if error in CARRIES_REMEDY and name in REMEDY_IN_SAMPLE:
-            values[name] = REMEDY_IN_SAMPLE[name]
+        if error in REMEDY_IN_REASON and name == "reason":
+            values[name] = "sample; Mend it"
         elif str in kinds and name not in ("problems", "examples", "item_ids"):
             values[name] = f"sample {name}"
         elif int in kinds:
@@ -127,37 +125,46 @@ class Raised(NamedTuple):
 
     at: str
     error: type[errors.FieldmarkError]
+    kind: str
     message: str
     """With {} for each value; empty where it is not written there."""
 
-    kind: str
+    values: dict[str, str]
+    """The texts of what is given by name."""
 
 
-def read_text(node):
-    """The text of a string in the source, with {} for each value."""
+def read_text(node, constants):
+    """The text of a string in the source, with {} for each value that is no constant."""
     match node:
         case ast.Constant(value=str(text)):
             return text
         case ast.JoinedStr(values=parts):
-            return "".join(read_text(part) for part in parts)
+            return "".join(read_text(part, constants) for part in parts)
+        case ast.FormattedValue(value=ast.Name(name)):
+            return constants.get(name, "{}")
         case ast.FormattedValue():
             return "{}"
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return read_text(left) + read_text(right)
     return ""
 
 
 def find_raised(source, at):
     """Every error of ours that some source code makes."""
     by_name = {each.__name__: each for each in ERRORS}
-    for node in ast.walk(ast.parse(source)):
+    tree = ast.parse(source)
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    }
+    for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in by_name:
-            kinds = [each.value.value for each in node.keywords if each.arg == "kind"]
-            message = read_text(node.args[0]) if node.args else ""
-            yield Raised(f"{at}:{node.lineno}", by_name[name], message, *(kinds or [by_name[name].kind]))
+            values = {each.arg: read_text(each.value, constants) for each in node.keywords}
+            message = read_text(node.args[0], constants) if node.args else ""
+            kind = values.get("kind", by_name[name].kind)
+            yield Raised(f"{at}:{node.lineno}", by_name[name], kind, message, values)
 
 
 RAISED = [
@@ -184,6 +191,14 @@ def test_message_names_a_value_and_a_remedy(raised):
     assert list_faults(raised) == [], raised.message
 
 
+def test_what_is_given_by_name_has_a_remedy_where_it_is_to():
+    remedies = [each.values["remedy"] for each in RAISED if "remedy" in each.values]
+    reasons = [each.values["reason"] for each in RAISED if each.error in REMEDY_IN_REASON]
+    remedies += [re.split("; |\\. ", reason)[-1].capitalize() for reason in reasons]
+    assert len(remedies) > 10
+    assert [remedy for remedy in remedies if not REMEDY.match(remedy)] == []
+
+
 @pytest.mark.parametrize(
     ("source", "count"),
     [
@@ -199,6 +214,18 @@ def test_message_names_a_value_and_a_remedy(raised):
 def test_a_message_without_its_parts_is_found(source, count):
     [raised] = find_raised(source, "here")
     assert len(list_faults(raised)) == count
+
+
+def test_no_error_is_made_and_dropped():
+    dropped = [
+        f"{file.relative_to(SOURCE)}:{node.lineno}"
+        for file in SOURCE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func).endswith("Error")
+    ]
+    assert dropped == []
 
 
 def test_every_error_is_raised_somewhere():

@@ -16,34 +16,17 @@ FieldmarkError
 │   └── NoItemsError
 ├── OutOfRangeError
 ├── ConfigError
-├── CropSizeError
 ├── MissingExtraError
 ├── EncoderFilesError
-├── FeatureStoreError
 ├── EncoderChangedError
-├── DeviceError
-├── EncodersNotJoinableError
 ├── MediumNotSupportedError
-├── DemoFolderError
 ├── TrainingError
-│   ├── NonFiniteLossError
-│   ├── RunExistsError
-│   ├── RunChangedError
-│   ├── TrainingMemoryError
-│   └── RunWriteError
+│   └── NonFiniteLossError
 ├── CheckpointError
 ├── WeightsFileError
-│   └── StateNamesError
-├── ClassNamesError
-├── ExportMismatchError
-├── EvaluationFileError
-├── HubError
+├── EvaluationError
 ├── EmbeddingsError
-│   └── CannotEvaluateError
 ├── NonFiniteEmbeddingError
-├── CannotCompareError
-├── ReceiptError
-│   └── ReceiptVersionError
 ├── GalleryError
 │   ├── MissingGalleryError
 │   ├── DamagedGalleryError
@@ -207,18 +190,6 @@ class ConfigError(FieldmarkError, ValueError):
     kind = "config"
 
 
-class CropSizeError(FieldmarkError, ValueError):
-    """A crop larger than the picture it is cut from."""
-
-    kind = "config"
-
-    def __init__(self, *, crop_pixels: int, resize_pixels: int) -> None:
-        super().__init__(
-            f"'crop_pixels' is {crop_pixels}; allowed is at most 'resize_pixels', {resize_pixels}. "
-            "Lower the one or raise the other."
-        )
-
-
 class MissingExtraError(FieldmarkError, ImportError):
     """A command that needs an optional part of the installation."""
 
@@ -243,18 +214,6 @@ class EncoderFilesError(FieldmarkError, FileNotFoundError):
         )
 
 
-class FeatureStoreError(FieldmarkError, OSError):
-    """A feature store that cannot be opened, read or written."""
-
-    kind = "feature_store"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The store '{path}' cannot be used: {reason}. "
-            "Give a folder on a local disk that has space and may be written to, or let the other run finish."
-        )
-
-
 class EncoderChangedError(FieldmarkError, ValueError):
     """A pretrained encoder that is not the one a network was trained with."""
 
@@ -264,29 +223,6 @@ class EncoderChangedError(FieldmarkError, ValueError):
         super().__init__(
             f"The {medium} encoder has the fingerprint {got[:12]}, but the network was trained with {expected[:12]}: "
             "its weights or settings have changed. Put back the encoder's files, or train again."
-        )
-
-
-class DeviceError(FieldmarkError, ValueError):
-    """A torch device that is not here."""
-
-    kind = "device"
-
-    def __init__(self, *, name: str, reason: str) -> None:
-        super().__init__(
-            f"The device '{name}' cannot be used: {reason}. Set FIELDMARK_DEVICE to 'cpu' or 'cuda', or leave it unset."
-        )
-
-
-class EncodersNotJoinableError(FieldmarkError, ValueError):
-    """Encoders whose features cannot stand side by side."""
-
-    kind = "config"
-
-    def __init__(self, *, got: str, allowed: str) -> None:
-        super().__init__(
-            f"The encoders cannot be joined: met {got}; allowed is {allowed}. "
-            "Give encoders of one medium that ask for the same sizes, rates and segments."
         )
 
 
@@ -302,20 +238,11 @@ class MediumNotSupportedError(FieldmarkError, ValueError):
         )
 
 
-class DemoFolderError(FieldmarkError, FileExistsError):
-    """A folder where the demo would delete what it did not make."""
-
-    kind = "demo_folder"
-
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(f"'{path}' holds files that no demo made. Choose a new or empty folder with --out.")
-
-
 # ---------------------------------------------------------------- training and checkpoints
 
 
 class TrainingError(FieldmarkError, RuntimeError):
-    """A training run that cannot go on."""
+    """A training run, or a network of one, that cannot be used further."""
 
     kind = "training"
 
@@ -333,62 +260,19 @@ class NonFiniteLossError(TrainingError):
         )
 
 
-class RunExistsError(TrainingError):
-    """A run folder that already holds a run."""
-
-    kind = "run_exists"
-
-    def __init__(self, *, path: Path | str) -> None:
-        super().__init__(f"'{path}' already holds a run. Go on with it by --resume, or choose another --out.")
-
-
-class RunChangedError(TrainingError):
-    """A run resumed with other data or another configuration than it was started with."""
-
-    kind = "run_changed"
-
-    def __init__(self, *, path: Path | str, what: str) -> None:
-        super().__init__(
-            f"The run in '{path}' was started with another {what}. "
-            "Resume with what it was started with, or start a new run in another --out."
-        )
-
-
-class TrainingMemoryError(TrainingError):
-    """A training step that does not fit into memory."""
-
-    kind = "out_of_memory"
-
-    def __init__(self, *, step: int, row_count: int, reason: str) -> None:
-        super().__init__(
-            f"Memory ran out at step {step}, with {row_count} rows in the batch ({reason}). "
-            "Let the batch go through the network in parts by 'train.accumulation', "
-            "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
-            "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu."
-        )
-
-
-class RunWriteError(TrainingError, OSError):
-    """A file of a run that cannot be written."""
-
-    kind = "run_write"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"'{path}' cannot be written: {reason}. What was saved before is as it was. "
-            "Look at the free disk space and the rights of the folder, and go on with --resume."
-        )
-
-
 class CheckpointError(FieldmarkError, ValueError):
     """A checkpoint that cannot be used."""
 
     kind = "checkpoint"
 
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The checkpoint '{path}' cannot be used: {reason}. Give a run or checkpoint made by `fieldmark train`."
-        )
+    def __init__(
+        self,
+        *,
+        path: Path | str,
+        reason: str,
+        remedy: str = "Give a run or checkpoint made by `fieldmark train`.",
+    ) -> None:
+        super().__init__(f"The checkpoint '{path}' cannot be used: {reason}. {remedy}")
 
 
 class WeightsFileError(FieldmarkError, ValueError):
@@ -396,80 +280,23 @@ class WeightsFileError(FieldmarkError, ValueError):
 
     kind = "weights_file"
 
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The weights '{path}' cannot be used: {reason}. "
-            "Give a state dict saved by torch.save, or a safetensors file."
-        )
-
-
-class StateNamesError(WeightsFileError):
-    """A state dict whose names are not those of the network it is for."""
-
-    kind = "state_names"
-
-    def __init__(self, *, path: Path | str, network: str, missing: Sequence[str], unexpected: Sequence[str]) -> None:
-        unmatched = [
-            f"{name}{nearest(name, missing).rstrip('?').replace('Did you mean', 'nearest:')}" for name in unexpected
-        ]
-        FieldmarkError.__init__(
-            self,
-            f"The weights '{path}' are not those of {network}: "
-            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
-            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'}). "
-            "Give the state dict of such a network, or rename its tensors.",
-        )
-
-
-class ClassNamesError(FieldmarkError, ValueError):
-    """A list of class names that is not one for each class."""
-
-    kind = "class_names"
-
-    def __init__(self, *, path: Path | str, reason: str, count: int) -> None:
-        super().__init__(
-            f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
-            "Give one name a line, in the order of the labels."
-        )
-
-
-class ExportMismatchError(FieldmarkError, RuntimeError):
-    """An exported network that does not give what the network gives."""
-
-    kind = "export_mismatch"
-
-    def __init__(self, *, medium: str, difference: float, tolerance: float) -> None:
-        super().__init__(
-            f"The exported network for {medium} differs from the original by {difference:.3g}; allowed is "
-            f"{tolerance:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
-        )
-
-
-class EvaluationFileError(FieldmarkError, ValueError):
-    """A file that does not hold what `fieldmark evaluate --json` prints."""
-
-    kind = "evaluation_file"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The evaluation '{path}' cannot be used: {reason}. "
-            "Give a file that holds what `fieldmark evaluate --json` printed."
-        )
-
-
-class HubError(FieldmarkError, OSError):
-    """A model hub that does not give or take a model."""
-
-    kind = "hub"
-
-    def __init__(self, *, name: str, action: str, reason: str) -> None:
-        super().__init__(
-            f"The model hub did not {action} '{name}': {reason}. "
-            "Give a local folder, or look at the name, the network and the account you are logged in to."
-        )
+    def __init__(
+        self,
+        *,
+        path: Path | str,
+        reason: str,
+        remedy: str = "Give a state dict saved by torch.save, or a safetensors file.",
+    ) -> None:
+        super().__init__(f"The weights '{path}' cannot be used: {reason}. {remedy}")
 
 
 # ---------------------------------------------------------------- embeddings, evaluation, galleries
+
+
+class EvaluationError(FieldmarkError, ValueError):
+    """What cannot be measured or compared, or is no result of `fieldmark evaluate`."""
+
+    kind = "evaluation"
 
 
 class EmbeddingsError(FieldmarkError, ValueError):
@@ -481,13 +308,6 @@ class EmbeddingsError(FieldmarkError, ValueError):
         super().__init__(f"The embeddings in '{path}' cannot be used: {reason}.")
 
 
-class CannotEvaluateError(EmbeddingsError):
-    """Embeddings from which the wanted numbers cannot be computed."""
-
-    def __init__(self, *, reason: str, remedy: str) -> None:
-        FieldmarkError.__init__(self, f"The embeddings cannot be evaluated: {reason}. {remedy}.")
-
-
 class NonFiniteEmbeddingError(FieldmarkError, ValueError):
     """Embeddings with NaN or infinity, or not of length 1."""
 
@@ -497,42 +317,6 @@ class NonFiniteEmbeddingError(FieldmarkError, ValueError):
         super().__init__(
             f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {first(item_ids)}. "
             "Look at these items with `fieldmark data check`, and embed again."
-        )
-
-
-class CannotCompareError(FieldmarkError, ValueError):
-    """Two runs that were not measured on the same items."""
-
-    kind = "cannot_compare"
-
-    def __init__(self, *, first_path: Path | str, second_path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"'{first_path}' and '{second_path}' cannot be compared: {reason}. "
-            "Embed the same split of the same manifest with both checkpoints."
-        )
-
-
-class ReceiptError(FieldmarkError, ValueError):
-    """A receipt that cannot be read."""
-
-    kind = "receipt"
-
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(
-            f"The receipt '{path}' cannot be used: {reason}. Give a file made by `fieldmark evaluate --receipt`."
-        )
-
-
-class ReceiptVersionError(ReceiptError):
-    """A receipt in the form of another version."""
-
-    kind = "receipt_version"
-
-    def __init__(self, *, path: Path | str, got: str, expected: int, made_by: str) -> None:
-        FieldmarkError.__init__(
-            self,
-            f"The receipt '{path}' has the form of version {got}, made by fieldmark {made_by}; this fieldmark reads "
-            f"version {expected}. Install the fieldmark that made it, or evaluate again for a new receipt.",
         )
 
 

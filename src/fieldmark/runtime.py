@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from fieldmark.errors import DeviceError
+from fieldmark.errors import ConfigError
 from fieldmark.types import Reporter, SilentReporter
 
 
@@ -36,11 +36,15 @@ class Runtime:
         """Return the device that networks run on.
 
         Raises:
-            DeviceError: There is no such device here.
+            ConfigError: There is no such device here.
         """
         if self.device is None:
             return torch.device("cuda" if torch.cuda.is_available() else "cpu")
         try:
             return torch.empty(0, device=self.device).device
         except (RuntimeError, AssertionError) as error:
-            raise DeviceError(name=self.device, reason=str(error).splitlines()[0]) from error
+            raise ConfigError(
+                f"The device '{self.device}' cannot be used: {str(error).splitlines()[0]}. "
+                "Set FIELDMARK_DEVICE to 'cpu' or 'cuda', or leave it unset.",
+                kind="device",
+            ) from error

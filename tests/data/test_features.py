@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fieldmark.data.features import FeatureStore, StoredFeatures
-from fieldmark.errors import FeatureStoreError
+from fieldmark.errors import EmbeddingsError
 
 
 def features(seed: int, *shape: int) -> StoredFeatures:
@@ -179,7 +179,7 @@ def test_store_keeps_every_damaged_file(tmp_path):
 
 def test_store_in_a_place_that_is_no_folder_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FeatureStoreError, match=r"file.*cannot be used.*Give a folder on a local disk"):
+    with pytest.raises(EmbeddingsError, match=r"file.*cannot be used.*Give a folder on a local disk"):
         FeatureStore(tmp_path / "file").get_many("encoder", ["a"])
 
 
@@ -189,6 +189,6 @@ def test_store_keeps_a_file_of_a_foreign_layout(tmp_path):
     connection = sqlite3.connect(database(tmp_path))
     connection.executescript("DROP TABLE features; CREATE TABLE features (other TEXT)")
     connection.close()
-    with pytest.raises(FeatureStoreError, match="cannot be used"):
+    with pytest.raises(EmbeddingsError, match="cannot be used"):
         store.get_many("encoder", ["a"])
     assert not list(tmp_path.glob("damaged-*"))

@@ -6,7 +6,7 @@ import torch
 from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.pixels import PixelEncoder, SpectrogramEncoder
-from fieldmark.errors import EncodersNotJoinableError
+from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Medium
 
 
@@ -61,5 +61,5 @@ def test_concatenated_encoder_moves_named_scores_to_their_places():
     ],
 )
 def test_concatenated_encoder_refuses_what_cannot_stand_side_by_side(encoders, scales, reason):
-    with pytest.raises(EncodersNotJoinableError, match=reason):
+    with pytest.raises(ConfigError, match=reason):
         ConcatenatedEncoder(encoders, scales=scales)

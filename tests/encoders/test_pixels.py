@@ -10,7 +10,7 @@ from PIL import Image
 
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
-from fieldmark.errors import CropSizeError, MediumMismatchError
+from fieldmark.errors import ConfigError, MediumMismatchError
 from fieldmark.media.loaders import load_segments
 from fieldmark.models.fgcrossnet import TextStem
 from fieldmark.types import AudioContent, ImageContent, Item, MediaLimits, Medium, Segment, TextContent, VideoContent
@@ -140,7 +140,7 @@ def test_pixel_encoder_cuts_video_alone_into_stretches():
 
 
 def test_pixel_encoder_refuses_a_crop_larger_than_the_picture():
-    with pytest.raises(CropSizeError, match=r"'crop_pixels' is 65; allowed is at most 'resize_pixels', 64\. Lower"):
+    with pytest.raises(ConfigError, match=r"'crop_pixels' is 65; allowed is at most 'resize_pixels', 64\. Lower"):
         PixelEncoder(Medium.IMAGE, resize_pixels=64, crop_pixels=65)
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
+from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.item_table import ItemVector, select_items
 from fieldmark.types import Embeddings, Item, Medium, Split
 
@@ -98,14 +98,12 @@ def test_select_items_passes_over_bad_embeddings_that_are_not_evaluated():
 
 
 def test_select_items_without_logits_says_what_to_do():
-    with pytest.raises(CannotEvaluateError, match="--protocol strict"):
+    with pytest.raises(EvaluationError, match="--protocol strict"):
         select(embeddings_of((item_of("a"), [1.0])), vector=ItemVector.POSTERIOR)
 
 
 def test_select_items_of_an_absent_split_says_what_there_is():
-    with pytest.raises(
-        CannotEvaluateError, match=r"no item of split validation.*2 of split test.*1 of no split.*Choose"
-    ):
+    with pytest.raises(EvaluationError, match=r"no item of split validation.*2 of split test.*1 of no split.*Choose"):
         select(
             embeddings_of((item_of("a"), [1.0]), (item_of("b"), [1.0]), (item_of("c", split=None), [1.0])),
             split=Split.VALIDATION,
@@ -114,11 +112,11 @@ def test_select_items_of_an_absent_split_says_what_there_is():
 
 def test_select_items_of_nothing_says_so():
     nothing = Embeddings((), np.zeros(0), np.zeros(0), np.zeros((0, 3), dtype=np.float32))
-    with pytest.raises(CannotEvaluateError, match="none at all"):
+    with pytest.raises(EvaluationError, match="none at all"):
         select(nothing, split=None)
 
 
 def test_select_items_refuses_scattered_rows():
     a, b = item_of("a"), item_of("b")
-    with pytest.raises(CannotEvaluateError, match="'a' are in 2 runs"):
+    with pytest.raises(EvaluationError, match="'a' are in 2 runs"):
         select(embeddings_of((a, [1.0]), (b, [1.0]), (replace(a), [1.0])))

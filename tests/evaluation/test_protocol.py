@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
+from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT
 from fieldmark.evaluation.ranking import Compute
@@ -260,7 +260,7 @@ def test_evaluate_names_items_that_are_not_finite(make_embeddings):
 
 def test_evaluate_without_a_shared_class_says_what_to_do(make_embeddings):
     embeddings = make_embeddings(items_per_class=1, media=(Medium.IMAGE,))
-    with pytest.raises(CannotEvaluateError, match="Embed more items"):
+    with pytest.raises(EvaluationError, match="Embed more items"):
         evaluate(embeddings, protocol=STRICT)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.errors import StateNamesError, WeightsFileError
+from fieldmark.errors import WeightsFileError
 from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.released import complete_counters, read_released_size
 from fieldmark.models.resnet import TrunkSize
@@ -42,7 +42,7 @@ def test_released_size_of_a_state_with_other_names():
     state = state_of(50)
     state["fc.wieght"] = state.pop("fc.weight")
     del state["conv01.bias"]
-    with pytest.raises(StateNamesError) as caught:
+    with pytest.raises(WeightsFileError) as caught:
         read_released_size(state, path=FILE)
     message = str(caught.value)
     assert "released FGCrossNet with ResNet-50" in message
@@ -54,12 +54,12 @@ def test_released_size_of_a_state_with_other_names():
 def test_released_size_of_a_plain_resnet_names_the_text_stem(depth):
     stem = ("embed", "conv01", "conv02", "conv0.")
     state = {name: tensor for name, tensor in state_of(depth).items() if not name.startswith(stem)}
-    with pytest.raises(StateNamesError, match=rf"ResNet-{depth}: 7 names are missing \(conv0\.bias, conv0\.weight"):
+    with pytest.raises(WeightsFileError, match=rf"ResNet-{depth}: 7 names are missing \(conv0\.bias, conv0\.weight"):
         read_released_size(state, path=FILE)
 
 
 def test_released_size_of_no_network():
-    with pytest.raises(StateNamesError, match=r"1 are unexpected \(weight"):
+    with pytest.raises(WeightsFileError, match=r"1 are unexpected \(weight"):
         read_released_size({"weight": torch.zeros(3)}, path=FILE)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from safetensors.torch import save_file
 
-from fieldmark.errors import StateNamesError, WeightsFileError
+from fieldmark.errors import WeightsFileError
 from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.start import start_network
@@ -110,7 +110,7 @@ def test_start_from_a_trunk_of_another_depth(tmp_path):
     network = make_network(18)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with pytest.raises(
-        StateNamesError, match=r"'model\.depth' asks for: 0 names are missing .* unexpected \(layer1\.2"
+        WeightsFileError, match=r"'model\.depth' asks for: 0 names are missing .* unexpected \(layer1\.2"
     ):
         start_network(network, tmp_path / "model.safetensors")
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())

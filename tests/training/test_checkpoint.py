@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 from toy_run import PROVENANCE
 
-from fieldmark.errors import CheckpointError, RunWriteError
+from fieldmark.errors import CheckpointError, TrainingError
 from fieldmark.training.checkpoint import (
     Checkpoint,
     ResumeState,
@@ -166,7 +166,7 @@ def test_save_checkpoint_keeps_the_old_one_when_the_disk_is_full(checkpoint: Che
     path = tmp_path / "last.safetensors"
     save_checkpoint(path, checkpoint)
     bigger = replace(checkpoint, network={"weight": torch.zeros(100_000)})
-    with largest_file(50_000), pytest.raises(RunWriteError, match=r"cannot be written.*free disk space.*--resume"):
+    with largest_file(50_000), pytest.raises(TrainingError, match=r"cannot be written.*free disk space.*--resume"):
         save_checkpoint(path, bigger)
     assert_same(load_checkpoint(path), checkpoint)
     assert [each.name for each in tmp_path.iterdir()] == ["last.safetensors"]
@@ -176,7 +176,7 @@ def test_save_checkpoint_keeps_the_old_one_when_the_disk_is_full(checkpoint: Che
 
 def test_save_checkpoint_names_a_folder_that_is_none(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunWriteError, match="cannot be written"):
+    with pytest.raises(TrainingError, match="cannot be written"):
         save_checkpoint(tmp_path / "file" / "a.safetensors", checkpoint)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from toy_run import LogitsLoss, PullLoss, ToyNetwork, make_batch, passes_of
 
-from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
+from fieldmark.errors import NonFiniteLossError, TrainingError
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -137,7 +137,7 @@ def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_p
 def test_stepper_says_which_setting_to_lower_when_memory_runs_out(error: Exception | None) -> None:
     stepper = make_stepper({"large": WeightedLoss(Raising(error))})
     with pytest.raises(
-        TrainingMemoryError, match=r"at step 3, with 12 rows.*Let the batch.*'train.accumulation'.*lower 'data"
+        TrainingError, match=r"at step 3, with 12 rows.*Let the batch.*'train.accumulation'.*lower 'data"
     ) as caught:
         stepper.take(make_batch(seed=0), lr=0.1, step=3)
     assert "\n" not in str(caught.value)

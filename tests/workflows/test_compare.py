@@ -9,7 +9,7 @@ import pytest
 
 from fieldmark import Embeddings, Item, Medium, Split, compare, embed, evaluate, read_manifest, write_manifest
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.errors import CannotCompareError
+from fieldmark.errors import EvaluationError
 
 
 def write(folder: Path, *, spread: float, seed: int = 0, clips: int = 1, item_count: int = 60) -> Path:
@@ -115,7 +115,7 @@ def test_compare_takes_run_folders(tmp_path):
 
 def test_compare_refuses_other_items(tmp_path):
     one, other = write(tmp_path / "one", spread=1.0), write(tmp_path / "other", spread=1.0, item_count=63)
-    with pytest.raises(CannotCompareError, match=r"6 of their items are only in the second \(audio-60, audio-61"):
+    with pytest.raises(EvaluationError, match=r"6 of their items are only in the second \(audio-60, audio-61"):
         compare(one, other)
 
 
@@ -127,7 +127,7 @@ def test_compare_refuses_items_of_another_class(toy_embeddings, tmp_path):
     hashes = read_content_hashes(toy_embeddings)
     writer.add(replace(embeddings, items=items), content_hash_by_item_id=hashes)
     writer.finish(class_names=info.class_names)
-    with pytest.raises(CannotCompareError, match=rf"1 of their items are of another class or group \({name}\)"):
+    with pytest.raises(EvaluationError, match=rf"1 of their items are of another class or group \({name}\)"):
         compare(toy_embeddings, tmp_path / "other")
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from fieldmark import Gallery, Medium, run_demo
-from fieldmark.errors import DemoFolderError
+from fieldmark.errors import ManifestError
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,6 @@ def test_demo_refuses_what_it_did_not_make(what, tmp_path):
         (taken / "run").mkdir(parents=True)
     else:
         taken.touch()
-    with pytest.raises(DemoFolderError, match="--out"):
+    with pytest.raises(ManifestError, match="--out"):
         run_demo(taken)
     assert taken.exists()

@@ -9,7 +9,7 @@ import pytest
 
 from fieldmark import Split, embed, evaluate
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.errors import CannotEvaluateError, EmbeddingsError, ManifestError, NonFiniteEmbeddingError
+from fieldmark.errors import EmbeddingsError, EvaluationError, ManifestError, NonFiniteEmbeddingError
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
@@ -33,7 +33,7 @@ def test_evaluate_takes_the_test_items_of_a_folder_of_all(toy_manifest, toy_run,
 def test_evaluate_a_folder_without_test_items(toy_manifest, toy_run, toy_runtime, tmp_path):
     embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "train", split="train", runtime=toy_runtime)
     assert evaluate(tmp_path / "train").to_json()["split"] == "train"
-    with pytest.raises(CannotEvaluateError):
+    with pytest.raises(EvaluationError, match="no item of split test is left"):
         evaluate(tmp_path / "train", split=Split.TEST)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from fieldmark import Embeddings, verify
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
-from fieldmark.errors import EmbeddingsError, ReceiptError, ReceiptVersionError
+from fieldmark.errors import EmbeddingsError, EvaluationError
 from fieldmark.evaluation.protocol import Settings
 from fieldmark.evaluation.receipt import read_receipt
 from fieldmark.evaluation.verification import Cause
@@ -226,14 +226,14 @@ def test_verify_says_when_the_evaluation_code_is_another(folder):
 
 def test_verify_refuses_a_receipt_of_another_version(folder):
     edit(folder / "evaluation.json", "receipt_version", value=7)
-    with pytest.raises(ReceiptVersionError, match=r"version 7, made by fieldmark .*; this fieldmark reads version 1"):
+    with pytest.raises(EvaluationError, match=r"version 7, made by fieldmark .*; this fieldmark reads version 1"):
         verify(folder / "evaluation.json")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"receipt_version": 1, "seed": "x"}'])
 def test_verify_refuses_what_is_no_receipt(content, tmp_path):
     (tmp_path / "receipt.json").write_text(content)
-    with pytest.raises(ReceiptError, match=r"fieldmark evaluate --receipt"):
+    with pytest.raises(EvaluationError, match=r"fieldmark evaluate --receipt"):
         verify(tmp_path / "receipt.json")
 
 
@@ -246,10 +246,10 @@ def test_verify_refuses_a_receipt_of_another_form(fault, folder):
     name = next(iter(items))
     items[name] = "abc" if fault == "digest" else items[name]
     path.write_text(json.dumps(content | ({"remark": "fine"} if fault == "key" else {})))
-    with pytest.raises(ReceiptError, match="remark" if fault == "key" else re.escape(name)):
+    with pytest.raises(EvaluationError, match="remark" if fault == "key" else re.escape(name)):
         verify(path)
 
 
 def test_verify_of_a_run_tells_a_training_receipt_apart(folder):
-    with pytest.raises(ReceiptError, match="no receipt of an evaluation"):
+    with pytest.raises(EvaluationError, match="no receipt of an evaluation"):
         verify(folder / "receipt.json")

@@ -8,7 +8,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar, final
 
-from fieldmark.errors import FeatureStoreError
+from fieldmark.errors import EmbeddingsError
 
 _LOGGER = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -36,7 +36,7 @@ class CacheFile:
         """The result of `work` on the file, or on a new one where the file turns out to be damaged.
 
         Raises:
-            FeatureStoreError: The file cannot be opened, read or written.
+            EmbeddingsError: The file cannot be opened, read or written.
         """
         try:
             try:
@@ -49,13 +49,17 @@ class CacheFile:
             with closing(self._open()) as connection:
                 return work(connection)
         except (sqlite3.Error, OSError) as error:
-            raise FeatureStoreError(path=self._path, reason=str(error)) from error
+            raise EmbeddingsError(
+                path=self._path,
+                reason=f"{error}. Give a folder on a local disk that has space and may be written to, "
+                "or let the other run finish",
+            ) from error
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Takes in rows, all of them or none.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or written.
+            EmbeddingsError: The file cannot be opened or written.
         """
 
         def write(connection: sqlite3.Connection) -> None:

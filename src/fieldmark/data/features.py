@@ -64,7 +64,7 @@ class FeatureStore:
         """The features that are there, by content hash; the hashes not found are left out.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or read.
+            EmbeddingsError: The file cannot be opened or read.
         """
 
         def read(connection: sqlite3.Connection) -> dict[str, StoredFeatures]:
@@ -84,7 +84,7 @@ class FeatureStore:
         """Keeps features by content hash, all of them or none; those that were there are replaced.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or written.
+            EmbeddingsError: The file cannot be opened or written.
         """
         rows = [(fingerprint, content_hash, *_encode(features)) for content_hash, features in entries.items()]
         self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
@@ -93,7 +93,7 @@ class FeatureStore:
         """How much the store holds.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or read.
+            EmbeddingsError: The file cannot be opened or read.
         """
         item_count = self._file.run(
             lambda connection: connection.execute("SELECT COUNT(*) FROM features").fetchone()[0]

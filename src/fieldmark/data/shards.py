@@ -101,8 +101,9 @@ class EmbeddingsWriter:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = f"the folder cannot be made ({error.strerror}); choose another --out"
-            raise EmbeddingsError(path=folder, reason=reason) from error
+            raise EmbeddingsError(
+                path=folder, reason=f"the folder cannot be made ({error.strerror}); choose another --out"
+            ) from error
         for partial in folder.glob(f".shard-*-{name}-*.partial"):
             partial.unlink(missing_ok=True)
         self._folder = folder

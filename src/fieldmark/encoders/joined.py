@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.reading import fingerprint_of
-from fieldmark.errors import EncodersNotJoinableError
+from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Segment
 
 
@@ -22,7 +22,7 @@ class ConcatenatedEncoder:
         scales: One for each encoder; None for 1 throughout.
 
     Raises:
-        EncodersNotJoinableError: Their decodings differ, one gives other than vectors, or scales are missing.
+        ConfigError: Their decodings differ, one gives other than vectors, or scales are missing.
     """
 
     def __init__(self, encoders: Sequence[Encoder], *, scales: Sequence[float] | None = None) -> None:
@@ -79,11 +79,18 @@ class ConcatenatedEncoder:
                 f"{len(self._scales)} scales for {len(self._encoders)} encoders",
                 "one for each, at least one",
             )
-            raise EncodersNotJoinableError(got=got, allowed=allowed)
+            raise _not_joinable(got, allowed=allowed)
         decodings = {encoder.decoding for encoder in self._encoders}
         if len(decodings) > 1:
             got = "; ".join(sorted(map(repr, decodings)))
-            raise EncodersNotJoinableError(got=got, allowed="one way of decoding for all")
+            raise _not_joinable(got, allowed="one way of decoding for all")
         shapes = [encoder.shape for encoder in self._encoders]
         if any(len(shape) != 1 for shape in shapes):
-            raise EncodersNotJoinableError(got=f"tensors of the shapes {shapes}", allowed="vectors")
+            raise _not_joinable(f"tensors of the shapes {shapes}", allowed="vectors")
+
+
+def _not_joinable(got: str, *, allowed: str) -> ConfigError:
+    return ConfigError(
+        f"The encoders cannot be joined: met {got}; allowed is {allowed}. "
+        "Give encoders of one medium that ask for the same sizes, rates and segments."
+    )

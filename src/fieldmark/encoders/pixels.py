@@ -14,7 +14,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from fieldmark.encoders.reading import contents_of, mismatch
-from fieldmark.errors import CropSizeError
+from fieldmark.errors import ConfigError
 from fieldmark.media.spectrogram import decibels, power_spectrogram
 from fieldmark.types import (
     AudioContent,
@@ -54,7 +54,7 @@ class PixelEncoder:
             comes at about the size that is wanted, in a fraction of the time, and differs by some two levels of 255.
 
     Raises:
-        CropSizeError: The middle is larger than the square.
+        ConfigError: The middle is larger than the square.
     """
 
     is_costly: ClassVar[bool] = False
@@ -71,7 +71,10 @@ class PixelEncoder:
         resize_once: bool = False,
     ) -> None:
         if crop_pixels > resize_pixels:
-            raise CropSizeError(crop_pixels=crop_pixels, resize_pixels=resize_pixels)
+            raise ConfigError(
+                f"'crop_pixels' is {crop_pixels}; allowed is at most 'resize_pixels', {resize_pixels}. "
+                "Lower the one or raise the other."
+            )
         self._medium = medium
         self._resize_pixels = resize_pixels
         self._crop_pixels = crop_pixels

@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from fieldmark.errors import CannotEvaluateError, NonFiniteEmbeddingError
+from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.ranking import LabeledRows, find_degenerate
 from fieldmark.types import MEDIA, Embeddings, Item, Split
 
@@ -68,7 +68,7 @@ def select_items(
         leaking_groups: Groups whose items are left out.
 
     Raises:
-        CannotEvaluateError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
+        EvaluationError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
     first_row = find_first_rows(embeddings.items)
@@ -98,14 +98,14 @@ def find_first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
     """Return the first row of each item, whose rows are consecutive.
 
     Raises:
-        CannotEvaluateError: An item's rows are scattered.
+        EvaluationError: An item's rows are scattered.
     """
     starts = [row for row, item in enumerate(items) if row == 0 or item.item_id != items[row - 1].item_id]
     name, count = Counter(items[row].item_id for row in starts).most_common(1)[0] if starts else ("", 0)
     if count > 1:
-        raise CannotEvaluateError(
-            reason=f"the rows of the item '{name}' are in {count} runs, not together",
-            remedy="Embed the items again into a new folder",
+        raise EvaluationError(
+            f"The embeddings cannot be evaluated: the rows of the item '{name}' are in {count} runs, not together. "
+            "Embed the items again into a new folder."
         )
     return np.array(starts, dtype=np.int64)
 
@@ -137,9 +137,10 @@ def _compute_vectors(
             vectors = _average_segments(segments, segment_count[is_kept])
         case ItemVector.POSTERIOR:
             if embeddings.logits is None:
-                raise CannotEvaluateError(
-                    reason="this protocol compares class scores, and the model has no classifier",
-                    remedy="Use --protocol strict, or embed with a model that has one",
+                raise EvaluationError(
+                    f"The embeddings cannot be evaluated: this protocol compares class scores, "
+                    f"and the model of these {len(names)} items has no classifier. "
+                    "Use --protocol strict, or embed with a model that has one."
                 )
             logits = embeddings.logits[is_kept_segment].astype(np.float64)
             _refuse(item_of_segment[~np.isfinite(logits).all(axis=1)], names)
@@ -171,12 +172,12 @@ def _refuse(bad: Int[np.ndarray, " bad"], names: list[str]) -> None:
         raise NonFiniteEmbeddingError(item_ids=[names[index] for index in np.unique(bad)])
 
 
-def _describe_nothing_left(items: list[Item], *, split: Split | None) -> CannotEvaluateError:
+def _describe_nothing_left(items: list[Item], *, split: Split | None) -> EvaluationError:
     present = Counter("no split" if item.split is None else f"split {item.split}" for item in items)
     found = ", ".join(f"{count} of {name}" for name, count in present.items()) or "none at all"
     unlabeled = sum(item.class_name is None for item in items)
     wanted = "no item" if split is None else f"no item of split {split}"
-    return CannotEvaluateError(
-        reason=f"{wanted} is left; there are {found}, {unlabeled} without a class",
-        remedy="Choose a split that was embedded, or give 'class_name' and 'split' in the manifest and embed again",
+    return EvaluationError(
+        f"The embeddings cannot be evaluated: {wanted} is left; there are {found}, {unlabeled} without a class. "
+        "Choose a split that was embedded, or give 'class_name' and 'split' in the manifest and embed again."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from fieldmark.errors import CannotEvaluateError
+from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.embedding_space import (
     NEIGHBOR_COUNT,
     EmbeddingSpace,
@@ -127,7 +127,7 @@ def evaluate(
         seed: Of the bootstrap.
 
     Raises:
-        CannotEvaluateError: No item is left to measure, no query has a relevant item, or the protocol needs
+        EvaluationError: No item is left to measure, no query has a relevant item, or the protocol needs
             class scores and there are none.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
 
@@ -153,7 +153,7 @@ def measure_validation_map(embeddings: Embeddings) -> float:
     """
     try:
         found = evaluate(embeddings, protocol=STRICT, split=None)
-    except CannotEvaluateError:
+    except EvaluationError:
         return 0.0
     if found.bi_modality is not None:
         return found.bi_modality
@@ -172,7 +172,7 @@ def measure(
     """Measure every direction query by query and, if asked for, the embedding space.
 
     Raises:
-        CannotEvaluateError: As for `evaluate`.
+        EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
     groups = context.leaking_groups if protocol.drop_leaking else frozenset()
@@ -281,9 +281,10 @@ def _split_into_tasks(table: ItemTable, ranked: _Ranked, *, protocol: Protocol) 
             elif query_medium is not gallery_medium:
                 absent.append(name_direction(query_medium, gallery_medium))
     if not tasks:
-        raise CannotEvaluateError(
-            reason="no item has another of its class in the gallery",
-            remedy="Embed more items of each class, or mend 'class_name' in the manifest",
+        raise EvaluationError(
+            f"The embeddings cannot be evaluated: none of {len(table.medium)} items has another of "
+            "its class in the gallery. "
+            "Embed more items of each class, or mend 'class_name' in the manifest."
         )
     return tasks, absent
 

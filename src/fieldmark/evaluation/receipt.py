@@ -10,7 +10,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
 
-from fieldmark.errors import ReceiptError, ReceiptVersionError
+from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.item_table import find_first_rows
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.io import write_text
@@ -96,26 +96,35 @@ def read_receipt(path: Path) -> Receipt:
     """Read a receipt.
 
     Raises:
-        ReceiptError: The file is missing, or holds something else.
-        ReceiptVersionError: It has the format of another version.
+        EvaluationError: The file is missing, or holds something else.
+        EvaluationError: It has the format of another version.
     """
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
-        raise ReceiptError(path=path, reason=str(error.strerror).lower()) from error
+        raise _no_receipt(path, reason=str(error.strerror).lower()) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ReceiptError(path=path, reason=f"it is no JSON ({error})") from error
+        raise _no_receipt(path, reason=f"it is no JSON ({error})") from error
     found = content.get("receipt_version") if isinstance(content, dict) else None
     if found is None:
-        raise ReceiptError(path=path, reason="it has no 'receipt_version', so it is no receipt of an evaluation")
+        raise _no_receipt(path, reason="it has no 'receipt_version', so it is no receipt of an evaluation")
     if found != RECEIPT_VERSION:
         made_by = str(content.get("fieldmark"))
-        raise ReceiptVersionError(path=path, got=str(found), expected=RECEIPT_VERSION, made_by=made_by)
+        raise EvaluationError(
+            f"The receipt '{path}' has the form of version {found}, made by fieldmark {made_by}; this fieldmark reads "
+            f"version {RECEIPT_VERSION}. Install the fieldmark that made it, or evaluate again for a new receipt."
+        )
     try:
         return _ADAPTER.validate_python(content)
     except ValidationError as error:
         reason = "; ".join(f"'{'.'.join(map(str, e['loc']))}': {e['msg'].lower()}" for e in error.errors()[:3])
-        raise ReceiptError(path=path, reason=reason) from error
+        raise _no_receipt(path, reason=reason) from error
+
+
+def _no_receipt(path: Path, *, reason: str) -> EvaluationError:
+    return EvaluationError(
+        f"The receipt '{path}' cannot be used: {reason}. Give a file made by `fieldmark evaluate --receipt`."
+    )
 
 
 def digest_items(embeddings: Embeddings, content_hash_by_item_id: Mapping[str, str]) -> ItemDigests:

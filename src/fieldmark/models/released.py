@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fieldmark.errors import StateNamesError, WeightsFileError
+from fieldmark.errors import WeightsFileError, first, nearest
 from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
 
@@ -47,7 +47,7 @@ def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSi
     """The sizes of the network that a state dict was taken from.
 
     Raises:
-        StateNamesError: Names are missing or unknown.
+        WeightsFileError: Names are missing or unknown.
         WeightsFileError: The shapes are those of no such network.
     """
     depth = _nearest_depth(state)
@@ -82,12 +82,20 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, 
         network: What the names are expected of, for the message.
 
     Raises:
-        StateNamesError: Names are missing or unknown.
+        WeightsFileError: Names are missing or unknown.
     """
     missing = sorted(name for name in expected.keys() - state.keys() if not name.endswith(COUNTER))
     unexpected = sorted(state.keys() - expected.keys())
     if missing or unexpected:
-        raise StateNamesError(path=path, network=network, missing=missing, unexpected=unexpected)
+        hints = [nearest(name, missing).rstrip("?").replace("Did you mean", "nearest:") for name in unexpected]
+        unmatched = [f"{name}{hint}" for name, hint in zip(unexpected, hints, strict=True)]
+        raise WeightsFileError(
+            path=path,
+            reason=f"its names are not those of {network}: "
+            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'})",
+            remedy="Give the state dict of such a network, or rename its tensors.",
+        )
 
 
 def _nearest_depth(state: Mapping[str, Tensor]) -> int:

@@ -38,7 +38,7 @@ def start_network(network: FGCrossNet, path: Path) -> None:
             a folder in the layout of `transformers`.
 
     Raises:
-        StateNamesError: The weights are of another trunk.
+        WeightsFileError: The weights are of another trunk.
         WeightsFileError: The file is missing or damaged, or its shapes are of another trunk.
     """
     given = {

@@ -19,7 +19,7 @@ from fieldmark.config import (
     TransformersTextConfig,
 )
 from fieldmark.encoders.reading import PACKAGE_PREFIX
-from fieldmark.errors import EvaluationFileError
+from fieldmark.errors import EvaluationError
 from fieldmark.training.checkpoint import Checkpoint
 from fieldmark.types import Medium
 
@@ -62,15 +62,22 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     """The object that `fieldmark evaluate --json` printed into a file.
 
     Raises:
-        EvaluationFileError: The file is missing, or holds something else.
+        EvaluationError: The file is missing, or holds something else.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise EvaluationFileError(path=path, reason=str(error)) from error
+        raise _no_evaluation(path, reason=str(error)) from error
     if not isinstance(values, dict) or not {"protocol", "split", "counts", "map"} <= values.keys():
-        raise EvaluationFileError(path=path, reason="it has no 'protocol', 'split', 'counts' and 'map'")
+        raise _no_evaluation(path, reason="it has no 'protocol', 'split', 'counts' and 'map'")
     return values
+
+
+def _no_evaluation(path: Path, *, reason: str) -> EvaluationError:
+    return EvaluationError(
+        f"The evaluation '{path}' cannot be used: {reason}. "
+        "Give a file that holds what `fieldmark evaluate --json` printed."
+    )
 
 
 def portable_config(model: Model) -> Any:  # noqa: ANN401 - plain JSON

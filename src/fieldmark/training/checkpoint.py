@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fieldmark.errors import CheckpointError, RunWriteError, first
+from fieldmark.errors import CheckpointError, TrainingError, first
 from fieldmark.io import replacing
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Medium
@@ -101,7 +101,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint; whatever happens meanwhile, `path` holds the old one or the new one, and never a part.
 
     Raises:
-        RunWriteError: The disk is full, or the folder may not be written.
+        TrainingError: The disk is full, or the folder may not be written.
     """
     resume = checkpoint.resume
     header = _Header(
@@ -210,14 +210,18 @@ def write_durably(path: Path, payload: bytes) -> None:
     """Puts bytes into a file, on the disk before it returns; on failure `path` stays as it was.
 
     Raises:
-        RunWriteError: The disk is full, or the folder may not be written.
+        TrainingError: The disk is full, or the folder may not be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             file.write(payload)
     except OSError as error:
-        raise RunWriteError(path=path, reason=error.strerror or str(error)) from error
+        raise TrainingError(
+            f"'{path}' cannot be written: {error.strerror or error}. What was saved before is as it was. "
+            "Look at the free disk space and the rights of the folder, and go on with --resume.",
+            kind="run_write",
+        ) from error
 
 
 def _parse_header(text: str | None, *, path: Path) -> _Header:

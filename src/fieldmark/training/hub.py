@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from fieldmark._version import __version__
-from fieldmark.errors import HubError, MissingExtraError
+from fieldmark.errors import CheckpointError, MissingExtraError
 from fieldmark.training.layout import PretrainedLayout
 
 
@@ -32,7 +32,7 @@ def download_model(name: str, *, allow_download: bool, hub: Hub | None) -> Path:
         hub: None for that of the `huggingface_hub` library.
 
     Raises:
-        HubError: The hub gives nothing under this name.
+        CheckpointError: The hub gives nothing under this name.
         MissingExtraError: The library is not installed.
     """
     client = hub or _open_hub()
@@ -40,7 +40,7 @@ def download_model(name: str, *, allow_download: bool, hub: Hub | None) -> Path:
         folder = client.snapshot_download(name, allow_patterns=_list_files(), local_files_only=not allow_download)
     except (OSError, ValueError, RuntimeError) as error:
         reason = "it is no folder here, and 'allow_download' is false" if not allow_download else _first_line(error)
-        raise HubError(name=name, action="give", reason=reason) from error
+        raise _refused(name, action="give", reason=reason) from error
     return Path(folder)
 
 
@@ -48,7 +48,7 @@ def upload_model(folder: Path, name: str, *, private: bool, hub: Hub | None) -> 
     """Upload the files of a saved model.
 
     Raises:
-        HubError: The hub refused.
+        CheckpointError: The hub refused.
         MissingExtraError: The library is not installed.
     """
     client = hub or _open_hub()
@@ -61,7 +61,15 @@ def upload_model(folder: Path, name: str, *, private: bool, hub: Hub | None) -> 
             commit_message=f"fieldmark {__version__}",
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise HubError(name=name, action="take", reason=_first_line(error)) from error
+        raise _refused(name, action="take", reason=_first_line(error)) from error
+
+
+def _refused(name: str, *, action: str, reason: str) -> CheckpointError:
+    return CheckpointError(
+        path=name,
+        reason=f"the model hub did not {action} it: {reason}",
+        remedy="Give a local folder, or look at the name, the network and the account you are logged in to.",
+    )
 
 
 def _list_files() -> list[str]:

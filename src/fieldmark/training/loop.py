@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import nn
 
-from fieldmark.errors import CheckpointError, RunChangedError, RunExistsError, TooManyFailuresError
+from fieldmark.errors import CheckpointError, TooManyFailuresError, TrainingError
 from fieldmark.training.board import check_board, write_board
 from fieldmark.training.checkpoint import (
     Checkpoint,
@@ -53,19 +53,21 @@ def train(
         resume: Goes on from the last checkpoint, or begins where there is none yet.
 
     Raises:
-        RunExistsError: The folder holds a run and `resume` is false.
-        RunChangedError: The run was started with other data, classes, encoders, seed or configuration.
+        TrainingError: The folder holds a run and `resume` is false.
+        TrainingError: The run was started with other data, classes, encoders, seed or configuration.
         CheckpointError: The last checkpoint cannot be read.
         MissingExtraError: TensorBoard was asked for and is not installed.
         NonFiniteLossError: A loss or the gradient is not a number.
         TooManyFailuresError: More items than allowed could not be used.
-        TrainingMemoryError: A step does not fit into memory.
-        RunWriteError: A checkpoint cannot be written.
+        TrainingError: A step does not fit into memory.
+        TrainingError: A checkpoint cannot be written.
         KeyboardInterrupt: The person stopped it; the last checkpoint holds all steps done.
     """
     has_run = RunLayout(folder).last.exists()
     if has_run and not resume:
-        raise RunExistsError(path=folder)
+        raise TrainingError(
+            f"'{folder}' already holds a run. Go on with it by --resume, or choose another --out.", kind="run_exists"
+        )
     if options.writes_tensorboard:
         check_board()
     trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, runtime=runtime)
@@ -127,7 +129,11 @@ class _Trainer:
         is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
         changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
         if changed:
-            raise RunChangedError(path=self._layout.folder, what=changed)
+            raise TrainingError(
+                f"The run in '{self._layout.folder}' was started with another {changed}. "
+                "Resume with what it was started with, or start a new run in another --out.",
+                kind="run_changed",
+            )
         self._progress = progress
         self._stepper = self._make_stepper()
         restore_state(self._task.network, checkpoint.network, path=path)

@@ -205,7 +205,7 @@ def write_metrics(path: Path, rows: Sequence[EpochMetrics]) -> None:
     """Writes the whole table anew, so that it never holds an epoch that the checkpoint does not know.
 
     Raises:
-        RunWriteError: The disk is full, or the folder may not be written.
+        TrainingError: The disk is full, or the folder may not be written.
     """
     names = list(dict.fromkeys(name for row in rows for name in row.loss.parts))
     text = io.StringIO()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fieldmark._version import __version__
-from fieldmark.errors import RunChangedError
+from fieldmark.errors import TrainingError
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.task import TrainingResult
@@ -58,7 +58,7 @@ class RunInfo:
         """Write the facts into a run's folder.
 
         Raises:
-            RunWriteError: The disk is full, or the folder may not be written.
+            TrainingError: The disk is full, or the folder may not be written.
         """
         write_durably(RunLayout(run).run_info, json.dumps(self._to_json(), indent=2).encode() + b"\n")
 
@@ -117,8 +117,12 @@ def check_same_data(run: Path, data: TrainingData) -> None:
     """Refuse to resume a run that was started on other items.
 
     Raises:
-        RunChangedError: The run info tells of other items.
+        TrainingError: The run info tells of other items.
     """
     info = read_run_info(run)
     if info and info.get("items_sha256") != data.items_sha256:
-        raise RunChangedError(path=run, what="set of items")
+        raise TrainingError(
+            f"The run in '{run}' was started with another set of items. "
+            "Resume with what it was started with, or start a new run in another --out.",
+            kind="run_changed",
+        )

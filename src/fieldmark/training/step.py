@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from fieldmark.errors import NonFiniteLossError, TrainingMemoryError
+from fieldmark.errors import NonFiniteLossError, TrainingError
 from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerOptions, build_optimizer, set_lr
 from fieldmark.training.passes import Passes
@@ -75,7 +75,7 @@ class Stepper:
 
         Raises:
             NonFiniteLossError: A loss or the gradient is not a number; the weights were not moved.
-            TrainingMemoryError: The step does not fit into memory.
+            TrainingError: The step does not fit into memory.
         """
         try:
             return self._descend(batch, lr=lr, step=step)
@@ -83,7 +83,13 @@ class Stepper:
             if not _is_out_of_memory(error):
                 raise
             lines = str(error).splitlines() or ["no reason given"]
-            raise TrainingMemoryError(step=step, row_count=len(batch.item_ids), reason=lines[0]) from error
+            raise TrainingError(
+                f"Memory ran out at step {step}, with {len(batch.item_ids)} rows in the batch ({lines[0]}). "
+                "Let the batch go through the network in parts by 'train.accumulation', "
+                "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
+                "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu.",
+                kind="out_of_memory",
+            ) from error
 
     def _descend(self, batch: Batch, *, lr: float, step: int) -> LossParts | None:
         set_lr(self.optimizer, lr)

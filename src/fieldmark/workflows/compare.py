@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.errors import CannotCompareError
+from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.comparison import FLIP_COUNT, LEVEL, Comparison, compare_measurements, list_item_differences
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, format_symbol
@@ -98,16 +98,19 @@ def compare(
     """Compare two embeddings folders, or runs that hold one, query by query.
 
     Raises:
-        CannotCompareError: They do not hold the same items.
+        EvaluationError: They do not hold the same items.
         EmbeddingsError: A folder is not complete or damaged.
-        CannotEvaluateError: Nothing in one of them can be measured.
+        EvaluationError: Nothing in one of them can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
     """
     settings = Settings(protocol=protocol, seed=seed)
     one, other = (measure_folder(run, settings=settings, runtime=runtime) for run in (first_run, second_run))
     reasons = list_item_differences(one.measurement.table, other.measurement.table)
     if reasons:
-        raise CannotCompareError(first_path=one.folder, second_path=other.folder, reason=", ".join(reasons))
+        raise EvaluationError(
+            f"'{one.folder}' and '{other.folder}' cannot be compared: {', '.join(reasons)}. "
+            "Embed the same split of the same manifest with both checkpoints."
+        )
     compared = compare_measurements(one.measurement, other.measurement, seed=seed)
     return CompareReport(
         first_folder=one.folder,

@@ -12,7 +12,7 @@ from fieldmark.config import load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.datasets.aviary.synthesize import synthesize
 from fieldmark.datasets.check import CheckReport, check
-from fieldmark.errors import DemoFolderError
+from fieldmark.errors import ManifestError
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.reports.contact_sheet import Tile, draw_sheet
 from fieldmark.runtime import Runtime
@@ -112,7 +112,7 @@ def run_demo(
         overrides: `key=value` for the configuration, as in `load_config`.
 
     Raises:
-        DemoFolderError: The folder holds something else.
+        ManifestError: The folder holds something else.
     """
     folder, runtime = Path(out), runtime or Runtime.from_environment()
     started = time.monotonic()
@@ -148,7 +148,9 @@ def _clear(folder: Path) -> None:
     """Makes room, but never deletes what no demo made."""
     marker = folder / MARKER_NAME
     if folder.exists() and not marker.is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DemoFolderError(path=folder)
+        raise ManifestError(
+            f"'{folder}' holds files that no demo made. Choose a new or empty folder with --out.", kind="demo_folder"
+        )
     for made in (folder / name for name in MADE_NAMES):
         if made.is_dir() and not made.is_symlink():
             shutil.rmtree(made)

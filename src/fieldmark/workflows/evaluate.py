@@ -69,7 +69,7 @@ def evaluate(
 
     Raises:
         EmbeddingsError: The folder is not complete or damaged.
-        CannotEvaluateError: Nothing in it can be measured.
+        EvaluationError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
         ManifestError: The taxonomy cannot be read, or has genus and family of none of the classes.
     """
@@ -87,7 +87,7 @@ def measure_folder(
 
     Raises:
         EmbeddingsError: As for `evaluate`.
-        CannotEvaluateError: As for `evaluate`.
+        EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: As for `evaluate`.
         ManifestError: As for `evaluate`.
     """

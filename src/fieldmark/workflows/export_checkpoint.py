@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
-from fieldmark.errors import ExportMismatchError, MissingExtraError
+from fieldmark.errors import MissingExtraError, TrainingError
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.reports.model_card import portable_config
@@ -90,7 +90,7 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
     Raises:
         CheckpointError: There is no usable checkpoint.
         MissingExtraError: The packages that write and run ONNX are not installed.
-        ExportMismatchError: A file does not give what the network gives.
+        TrainingError: A file does not give what the network gives.
     """
     model, folder = load_model(checkpoint, device=torch.device("cpu")), Path(folder)
     files = tuple(_export_medium(model, medium, folder=folder) for medium in model.media)
@@ -131,7 +131,10 @@ def _export_medium(model: Model, medium: Medium, *, folder: Path) -> OnnxFile:
     payload = _to_onnx(network, tried).SerializeToString()
     difference = _compare(network, payload, tried)
     if not difference <= TOLERANCE:
-        raise ExportMismatchError(medium=medium.value, difference=difference, tolerance=TOLERANCE)
+        raise TrainingError(
+            f"The exported network for {medium.value} differs from the original by {difference:.3g}; allowed is "
+            f"{TOLERANCE:.3g}. Nothing was written for it. Install other versions of onnxscript and onnxruntime."
+        )
     path = folder / f"{medium.value}.onnx"
     write_durably(path, payload)
     return OnnxFile(medium, path, str(tried.dtype).removeprefix("torch."), tuple(tried.shape[1:]), difference)

@@ -19,7 +19,7 @@ def from_pretrained(
 
     Raises:
         CheckpointError: The folder holds no usable checkpoint.
-        HubError: It is no folder, and the hub gives nothing under this name.
+        CheckpointError: It is no folder, and the hub gives nothing under this name.
         MissingExtraError: It is no folder, and the library of the hub is not installed.
     """
     runtime, folder = runtime or Runtime.from_environment(), Path(name)

@@ -12,7 +12,7 @@ from torch import Tensor
 from fieldmark._version import __version__
 from fieldmark.build import build_encoder, supported_media
 from fieldmark.config import Config, load_config
-from fieldmark.errors import ClassNamesError, RunExistsError, WeightsFileError, first
+from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, first
 from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
 from fieldmark.models.weights import read_weights
 from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoint, write_durably
@@ -70,13 +70,13 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
 
     Raises:
         WeightsFileError: The file is missing, damaged, or of another network.
-        ClassNamesError: The names are not one for each class.
-        RunExistsError: There is a run in `out`.
+        ConfigError: The names are not one for each class.
+        TrainingError: There is a run in `out`.
     """
     file, out = Path(file), Path(out)
     layout = RunLayout(out)
     if layout.best.exists() or layout.last.exists():
-        raise RunExistsError(path=out)
+        raise TrainingError(f"'{out}' already holds a run. Choose another --out.", kind="run_exists")
     state = read_weights(file)
     size = read_released_size(state, path=file)
     names = [f"class {label}" for label in range(size.class_count)]
@@ -110,12 +110,12 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
     """Read class names from a text file, one a line, without line numbers such as those of "3 003.Sooty_Tern".
 
     Raises:
-        ClassNamesError: The file cannot be read, or does not hold one name for each class.
+        ConfigError: The file cannot be read, or does not hold one name for each class.
     """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise ClassNamesError(path=path, reason=f"it cannot be read as UTF-8 text ({error})", count=count) from error
+        raise _bad_names(path, reason=f"it cannot be read as UTF-8 text ({error})", count=count) from error
     counted = [re.fullmatch(rf"(?:0*{number}[.\s]+)+(.+)", line) for number, line in enumerate(lines, start=1)]
     names = [match[1] for match in counted if match]
     if len(names) < len(lines):  # not all are counted, so numbers are part of the names
@@ -123,8 +123,15 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len(names) != count or repeated:
         reason = f"it names {len(names)} classes" + (f", some twice: {first(repeated)}" if repeated else "")
-        raise ClassNamesError(path=path, reason=reason, count=count)
+        raise _bad_names(path, reason=reason, count=count)
     return names
+
+
+def _bad_names(path: Path, *, reason: str, count: int) -> ConfigError:
+    return ConfigError(
+        f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
+        "Give one name a line, in the order of the labels."
+    )
 
 
 def _config(size: ReleasedSize) -> Config:

@@ -16,7 +16,7 @@ def push_to_hub(folder: Path | str, name: str, *, private: bool = True, hub: Hub
 
     Raises:
         CheckpointError: The folder holds no usable checkpoint.
-        HubError: The hub refused.
+        CheckpointError: The hub refused.
         MissingExtraError: The library of the hub is not installed.
     """
     folder = Path(folder)

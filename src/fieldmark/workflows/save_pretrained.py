@@ -9,7 +9,7 @@ import torch
 from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
-from fieldmark.errors import RunExistsError
+from fieldmark.errors import TrainingError
 from fieldmark.reports.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
 from fieldmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_durably
 from fieldmark.training.layout import PretrainedLayout, RunLayout
@@ -53,13 +53,13 @@ def save_pretrained(
 
     Raises:
         CheckpointError: There is no usable checkpoint.
-        RunExistsError: The folder is a run's.
-        EvaluationFileError: The evaluation cannot be read.
+        TrainingError: The folder is a run's.
+        EvaluationError: The evaluation cannot be read.
     """
     checkpoint, folder = Path(checkpoint), Path(folder)
     layout = PretrainedLayout(folder)
     if RunLayout(folder).best.exists():
-        raise RunExistsError(path=folder)
+        raise TrainingError(f"'{folder}' already holds a run. Choose another folder.", kind="run_exists")
     measured = None if evaluation is None else read_evaluation(Path(evaluation))
     kept = replace(load_checkpoint(checkpoint), losses={}, resume=None)
     model = load_model(checkpoint, device=torch.device("cpu"))

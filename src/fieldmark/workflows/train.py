@@ -25,7 +25,7 @@ from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items, keep_supported
-from fieldmark.errors import MediaError, NoItemsError, RunExistsError
+from fieldmark.errors import MediaError, NoItemsError, TrainingError
 from fieldmark.evaluation.measurement import measure_validation_map
 from fieldmark.models.evidence import match_names
 from fieldmark.models.shared_space import SharedSpace
@@ -154,7 +154,9 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     layout = RunLayout(out)
     has_run = layout.last.is_file()
     if has_run and not resume:
-        raise RunExistsError(path=out)
+        raise TrainingError(
+            f"'{out}' already holds a run. Go on with it by --resume, or choose another --out.", kind="run_exists"
+        )
     config = config or choose_config(None, out=out, resume=resume)
     media = supported_media(config.model)
     items = select_training_items(

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldmark._version import __version__
 from fieldmark.config import load_config
 from fieldmark.data.shards import INFO_NAME
-from fieldmark.errors import CannotEvaluateError, ConfigError, EmbeddingsError, NonFiniteEmbeddingError
+from fieldmark.errors import ConfigError, EmbeddingsError, EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.receipt import Receipt, hash_evaluator, read_receipt
 from fieldmark.evaluation.verification import (
     Cause,
@@ -105,8 +105,8 @@ def verify(
         embeddings: Their folder now; None for the path in the receipt, from its own folder.
 
     Raises:
-        ReceiptError: The file is no receipt.
-        ReceiptVersionError: It has the form of another version.
+        EvaluationError: The file is no receipt.
+        EvaluationError: It has the form of another version.
         EmbeddingsError: The embeddings are not there, not complete or damaged.
     """
     path = Path(receipt)
@@ -114,12 +114,13 @@ def verify(
     differences = list(check_hash(expected))
     folder = path.parent / expected.embeddings_path if embeddings is None else Path(embeddings)
     if not (find_embeddings(folder) / INFO_NAME).is_file():
-        reason = "no finished embeddings are there; give the folder that holds them now with --embeddings"
-        raise EmbeddingsError(path=folder, reason=reason)
+        raise EmbeddingsError(
+            path=folder, reason="no finished embeddings are there; give the folder that holds them now with --embeddings"
+        )
     notes = list(_list_notes(expected))
     try:
         measured = measure_folder(folder, settings=expected.settings, runtime=runtime)
-    except (CannotEvaluateError, NonFiniteEmbeddingError) as error:
+    except (EvaluationError, NonFiniteEmbeddingError) as error:
         differences.append(Difference(Cause.EMBEDDING, "all", "measured", str(error)))
         return VerifyReport(path, tuple(differences), tuple(notes), item_count=0, number_count=0)
     found = make_receipt(measured, path=path)

@@ -121,7 +121,7 @@ class InspectionCache:
         """Return the cached inspections by content hash; their item ids are empty.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or read.
+            EmbeddingsError: The file cannot be opened or read.
         """
 
         def read(connection: sqlite3.Connection) -> dict[str, Inspection]:
@@ -141,7 +141,7 @@ class InspectionCache:
         """Store the inspections of items that decoded without failure.
 
         Raises:
-            FeatureStoreError: The file cannot be opened or written.
+            EmbeddingsError: The file cannot be opened or written.
         """
         rows = [
             (self._version, inspection.content_hash, *_encode(inspection, inspection.fingerprint))
