@@ -115,7 +115,8 @@ def verify(
     folder = path.parent / expected.embeddings_path if embeddings is None else Path(embeddings)
     if not (find_embeddings(folder) / INFO_NAME).is_file():
         raise EmbeddingsError(
-            path=folder, reason="no finished embeddings are there; give the folder that holds them now with --embeddings"
+            path=folder,
+            reason="no finished embeddings are there; give the folder that holds them now with --embeddings",
         )
     notes = list(_list_notes(expected))
     try:
