@@ -128,14 +128,13 @@ def _check(
     An item leaks if it, a near duplicate of it or an item of its group is also in another split. Results are
     cached, so a second check decodes new files only. Exits with 1 if there are errors.
     """
-    from fieldmark.datasets.check import check, write_clean
-    from fieldmark.datasets.page import write_page
+    from fieldmark.datasets.check import check, write_clean, write_findings
     from fieldmark.runtime import Runtime
 
     with TerminalReporter(quiet=quiet) as reporter:
         found = check(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
         if report is not None:
-            write_page(found, report, title=manifest.name)
+            write_findings(found, report, title=manifest.name)
             reporter.say(f"{report}: wrote the findings")
         if clean is not None:
             cleaned = write_clean(found, clean)

@@ -14,9 +14,26 @@ from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, f
 from fieldmark.datasets.counts import count_items, format_counts
 from fieldmark.errors import first
 from fieldmark.io import replacing
+from fieldmark.reports.findings_page import Finding, FindingGroup, write_findings_page
 from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
 
 _MAX_ROUNDS = 5
+_MEANINGS: Mapping[ProblemKind, str] = {
+    ProblemKind.BAD_ROW: "invalid rows of the manifest",
+    ProblemKind.MISSING_FILE: "missing files",
+    ProblemKind.UNREADABLE: "files that cannot be decoded to their end",
+    ProblemKind.EMPTY: "empty files",
+    ProblemKind.MEDIUM_MISMATCH: "files whose content differs from their row or suffix",
+    ProblemKind.TOO_LONG: "files beyond a limit",
+    ProblemKind.GROUP_STRADDLES_SPLITS: "groups in several splits",
+    ProblemKind.DUPLICATE_ACROSS_SPLITS: "duplicates across splits",
+    ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS: "near duplicates across splits",
+    ProblemKind.DUPLICATE: "duplicates",
+    ProblemKind.NEAR_DUPLICATE: "near duplicates",
+    ProblemKind.SILENT: "silent recordings",
+    ProblemKind.TOO_SHORT: "recordings and videos that are too short",
+    ProblemKind.CLASS_WITHOUT_MEDIUM: "classes that lack a medium",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +147,23 @@ def write_clean(report: CheckReport, out: Path) -> CleanedItems:
         rows = ([each.item_id, each.action, each.kind, each.detail] for each in cleaned.changes)
         write_csv(file, names=["item_id", "action", "kind", "detail"], rows=rows)
     return cleaned
+
+
+def write_findings(report: CheckReport, out: Path, *, title: str) -> None:
+    """Write the problems as one HTML page that opens without a network.
+
+    Args:
+        title: The name of what was checked.
+    """
+    item_by_id = {item.item_id: item for item in report.items}
+    groups = []
+    for kind in ProblemKind:
+        problems = [problem for problem in report.problems if problem.kind is kind]
+        findings = tuple(
+            Finding(each.detail, each.item_ids, tuple(item_by_id[i] for i in each.item_ids if i in item_by_id))
+            for each in problems
+        )
+        if problems:
+            groups.append(FindingGroup(kind.value, problems[0].severity.value, _MEANINGS[kind], findings))
+    summary = f"{report.item_count:,} items. {report.to_text().splitlines()[-1]}."
+    write_findings_page(out, title=title, summary=summary, counts=report.counts, groups=groups)

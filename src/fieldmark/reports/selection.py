@@ -1,4 +1,4 @@
-"""A measurement -> which items a page shows: look-alikes, the best and the worst queries."""
+"""Choose the items that the page of an evaluation shows: look-alikes, the best and the worst queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,18 @@ from fieldmark.evaluation.measurement import Measurement, Task
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.types import MEDIA, Medium
 
-LOOK_ALIKE_COUNT = 6
-BEST_COUNT, WORST_COUNT = 1, 3
-"""Queries shown of each medium."""
-
-HIT_COUNT = 5
+_LOOK_ALIKE_COUNT = 6
+_BEST_COUNT, _WORST_COUNT = 1, 3  # queries of each medium
+_HIT_COUNT = 5
 
 
 @dataclass(frozen=True, slots=True)
 class LookAlikes:
-    """Two classes taken for one another.
+    """Two classes that are often confused.
 
     Args:
-        share: Of the first neighbors of both classes' queries, how many are of the other class.
-        rows: By medium, the item of either class that is most like the other class; None where there is none.
+        share: Of the first neighbors of both classes' queries, the share of the other class.
+        rows: By medium, the item of each class that is most similar to the other class; None if there is none.
     """
 
     first: str
@@ -34,7 +32,7 @@ class LookAlikes:
 
 @dataclass(frozen=True, slots=True)
 class ShownHit:
-    """One of a query's first items."""
+    """One of the first hits of a query."""
 
     row: int
     score: float
@@ -43,20 +41,20 @@ class ShownHit:
 
 @dataclass(frozen=True, slots=True)
 class ShownQuery:
-    """A query with its first items in the gallery of all media."""
+    """A query with its first hits in the gallery of all media."""
 
     row: int
     average_precision: float
     hits: tuple[ShownHit, ...]
 
 
-def find_look_alikes(measured: Measurement, *, limit: int = LOOK_ALIKE_COUNT) -> tuple[LookAlikes, ...]:
-    """The most confused classes, each with the items that show why."""
+def find_look_alikes(measured: Measurement) -> tuple[LookAlikes, ...]:
+    """Find the most confused classes, each with the items that show why."""
     table, space = measured.table, measured.evaluation.space
     units = table.units
     label_of = {name: label for label, name in enumerate(table.class_names)}
     found = []
-    for confusion in space.confusions[:limit] if space else ():
+    for confusion in space.confusions[:_LOOK_ALIKE_COUNT] if space else ():
         labels = label_of[confusion.first], label_of[confusion.second]
         centers = [units[table.rows.label == label].mean(axis=0) for label in labels]
         rows = []
@@ -73,11 +71,11 @@ def find_look_alikes(measured: Measurement, *, limit: int = LOOK_ALIKE_COUNT) ->
 
 
 def choose_queries(measured: Measurement, medium: Medium, *, best: bool) -> tuple[ShownQuery, ...]:
-    """The queries of a medium with the highest, or lowest, average precision among all media; of a class only one."""
+    """Choose the queries of a medium with the highest or lowest average precision to all media; one per class."""
     task = next((t for t in measured.tasks if t.query_medium is medium and t.gallery_medium is None), None)
     if task is None:
         return ()
-    count = BEST_COUNT if best else WORST_COUNT
+    count = _BEST_COUNT if best else _WORST_COUNT
     value = np.where(task.is_counted, task.average_precision, np.nan)
     order = np.argsort(-value if best else value, kind="stable")
     chosen: dict[int, int] = {}
@@ -85,10 +83,10 @@ def choose_queries(measured: Measurement, medium: Medium, *, best: bool) -> tupl
         label = int(measured.table.rows.label[task.row[query]])
         if label not in chosen and len(chosen) < count:
             chosen[label] = query
-    return tuple(_show(measured, task, query) for query in chosen.values())
+    return tuple(_build_query(measured, task, query) for query in chosen.values())
 
 
-def _show(measured: Measurement, task: Task, query: int) -> ShownQuery:
+def _build_query(measured: Measurement, task: Task, query: int) -> ShownQuery:
     row = int(task.row[query])
     label = measured.table.rows.label
     gallery, score = _first_hits(measured.neighbors, row)
@@ -102,9 +100,9 @@ def _show(measured: Measurement, task: Task, query: int) -> ShownQuery:
 def _first_hits(
     neighbors: Sequence[Neighbors], row: int
 ) -> tuple[Int[np.ndarray, " hit"], Float64[np.ndarray, " hit"]]:
-    """The first items of all media together; among the first of each medium they are there."""
+    """Return the first hits in all media, merged from the first hits in each medium."""
     chosen = [each.query == row for each in neighbors]
     gallery = np.concatenate([each.gallery[own] for each, own in zip(neighbors, chosen, strict=True)])
     score = np.concatenate([each.score[own] for each, own in zip(neighbors, chosen, strict=True)])
-    order = np.argsort(-score, kind="stable")[:HIT_COUNT]
+    order = np.argsort(-score, kind="stable")[:_HIT_COUNT]
     return gallery[order], score[order]

@@ -1,4 +1,4 @@
-"""An evaluation as CSV for machines and as LaTeX for papers."""
+"""Format an evaluation as CSV for machines and as LaTeX for papers."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ CSV_COLUMNS = (
     *("query_count", "gallery_count", "without_relevant_count"),
 )
 
-LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
+_LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -22,7 +22,7 @@ LATEX_SPECIAL = {character: f"\\{character}" for character in "&%$#_{}"} | {
 
 
 def format_csv(evaluation: Evaluation) -> str:
-    """One row for each direction, whole and by every slice and rank; a cell without a figure is empty."""
+    """Return one CSV row per direction, overall and by slice and rank; cells without a value are empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
@@ -34,7 +34,7 @@ def format_csv(evaluation: Evaluation) -> str:
 
 
 def format_latex(evaluation: Evaluation, published: Published | None = None) -> str:
-    """Two `booktabs` tables, of the tasks between two media and of those to all; the published methods above ours."""
+    """Return two `booktabs` tables, tasks between two media and tasks to all; published methods come first."""
     across = [f"{one}_to_{other}" for one in MEDIA for other in MEDIA if one is not other]
     to_all = [f"{one}_to_{ALL}" for one in MEDIA]
     tables = [
@@ -92,7 +92,7 @@ def _latex_table(
     mean = evaluation.averages[average]
     chance = [f"{ours[name].chance:.3f}" if name in ours else "-" for name in names]
     maps = [f"{ours[name].mean_average_precision:.3f}" if name in ours else "-" for name in names]
-    lines = [" & ".join(_escape(cell) if place == 0 else cell for place, cell in enumerate(row)) for row in rows]
+    lines = [" & ".join(_escape(cell) if column == 0 else cell for column, cell in enumerate(row)) for row in rows]
     own = [
         " & ".join(["chance", *chance, ""]),
         " & ".join(["this run", *maps, "-" if mean is None else f"{mean:.3f}"]),
@@ -135,4 +135,4 @@ def _caption(evaluation: Evaluation, published: Published | None) -> str:
 
 
 def _escape(text: str) -> str:
-    return "".join(LATEX_SPECIAL.get(character, character) for character in text).replace("→", r"$\to$")
+    return "".join(_LATEX_SPECIAL.get(character, character) for character in text).replace("→", r"$\to$")

@@ -17,7 +17,7 @@ from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.receipt import RECEIPT_VERSION, ItemDigests, Receipt, digest_items, hash_evaluator, hash_items
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.io import write_text
-from fieldmark.reports.page import render_page
+from fieldmark.reports.evaluation_page import render_evaluation_page
 from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
 
@@ -157,7 +157,7 @@ def write_report(
         title: None takes the names of the run and of the folder.
     """
     folder = measured.folder.resolve()
-    page = render_page(
+    page = render_evaluation_page(
         measured.measurement,
         title=title or f"{folder.parent.name}/{folder.name}",
         published=read_published(),

@@ -6,8 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from fieldmark import check, read_manifest
-from fieldmark.datasets.check import write_clean
-from fieldmark.datasets.page import write_page
+from fieldmark.datasets.check import write_clean, write_findings
 from fieldmark.types import Medium
 
 
@@ -29,7 +28,7 @@ def planted(toy_items, broken, tmp_path):
 
 def test_page_shows_each_medium_and_needs_nothing_else(planted, tmp_path):
     report = check(planted)
-    write_page(report, tmp_path / "sub" / "page.html", title="birds & <bees>")
+    write_findings(report, tmp_path / "sub" / "page.html", title="birds & <bees>")
     page = (tmp_path / "sub" / "page.html").read_text(encoding="utf-8")
     tags: list[tuple[str, dict[str, str | None]]] = []
 
@@ -58,7 +57,7 @@ def test_page_shows_items_of_each_split(toy_items, tmp_path):
     splits = [Split.TRAIN] * 6 + [Split.TEST]
     same = [replace(text, item_id=f"t{place}", group="page", split=split) for place, split in enumerate(splits)]
     write_manifest(same, tmp_path / "same.csv")
-    write_page(check(tmp_path / "same.csv"), tmp_path / "page.html", title="same")
+    write_findings(check(tmp_path / "same.csv"), tmp_path / "page.html", title="same")
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<figcaption>t0<br>" in page
     assert "<figcaption>t6<br>" in page
