@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.api.app import ROUTES, describe
+from fieldmark.api.app import ROUTES, describe_api
 from fieldmark.config import ServeLimits
 
 TOKEN = "a-token-of-this-test"
@@ -23,7 +23,7 @@ def test_openapi_is_as_committed(client):
 
 def test_every_limit_stands_in_the_openapi_text():
     limits = ServeLimits(max_k=77)
-    text = describe(limits)
+    text = describe_api(limits)
     assert all(f"`{name}`: {getattr(limits, name):,}" in text for name in ServeLimits.model_fields)
     assert "`max_k`: 77" in text
     assert all(field.description for field in ServeLimits.model_fields.values())
@@ -75,7 +75,7 @@ def test_metrics_count_requests_by_the_route_and_not_by_what_was_asked(serve):
     for number in range(3):
         client.get(f"/v1/items/unknown-{number}")
     lines = client.get("/v1/metrics").text.splitlines()
-    assert 'fieldmark_requests_total{method="GET",route="/v1/items/{item_id:path}",status="404"} 3' in lines
-    assert 'fieldmark_request_seconds_count{route="/v1/items/{item_id:path}"} 3' in lines
+    assert 'fieldmark_requests_total{method="GET",route="/v1/items/{item_id:path}",status="404"} 3.0' in lines
+    assert 'fieldmark_request_seconds_count{route="/v1/items/{item_id:path}"} 3.0' in lines
     assert any(line.startswith("fieldmark_resident_bytes ") for line in lines)
     assert "unknown-" not in "\n".join(lines)

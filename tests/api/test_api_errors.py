@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark import errors
-from fieldmark.api.errors import answer_error, status_of
+from fieldmark.api.errors import answer_error, find_status
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ from fieldmark.api.errors import answer_error, status_of
     ],
 )
 def test_the_kind_gives_the_status(error, status):
-    assert status_of(error) == status
+    assert find_status(error) == status
     answer = answer_error(error)
     assert answer.status_code == status
     assert b"/secret" not in answer.body

@@ -1,5 +1,6 @@
 """Damaged and hostile files of every medium as queries: a clear answer, nothing left behind, nothing opened or run."""
 
+import asyncio
 import io
 import random
 import struct
@@ -148,10 +149,15 @@ def test_too_long_a_sound_is_refused(serve, toy_items):
 
 def test_without_a_place_the_answer_comes_at_once_and_says_when_to_come_again(serve, toy_items):
     client = serve(search_places=2, retry_seconds=7)
-    room = client.app.state.service.search_room
-    room.inside = 2
+    limiter = client.app.state.service.search_pool.limiter
+
+    async def fill() -> None:
+        for _ in range(2):
+            limiter.acquire()
+
+    asyncio.run(fill())
     answer = client.post("/v1/search", json={"queries": [{"text": "a bird"}]})
     assert (answer.status_code, answer.json()["kind"], answer.headers["retry-after"]) == (503, "overloaded", "7")
-    room.inside = 0
+    limiter.release()
     assert client.post("/v1/search", json={"queries": [{"text": "a bird"}]}).status_code == 200
-    assert "fieldmark_search_refused_total 1" in client.get("/v1/metrics").text
+    assert "fieldmark_search_refused_total 1.0\n" in client.get("/v1/metrics").text

@@ -65,8 +65,8 @@ def test_events_tell_of_each_change_until_the_end(serve, own_gallery, songs):
 def held(serve, own_gallery, songs, monkeypatch):
     """A server whose job waits at its first step until it is let go."""
     client = serve(folder=own_gallery, sources={"songs": songs})
-    desk, gate, reached = client.app.state.service.desk, threading.Event(), threading.Event()
-    change = desk.change
+    queue, gate, reached = client.app.state.service.jobs, threading.Event(), threading.Event()
+    change = queue.change
 
     def held_change(job_id, **values):
         change(job_id, **values)
@@ -74,7 +74,7 @@ def held(serve, own_gallery, songs, monkeypatch):
             reached.set()
             gate.wait(20)
 
-    monkeypatch.setattr(desk, "change", held_change)
+    monkeypatch.setattr(queue, "change", held_change)
     yield client, gate, reached
     gate.set()
 
@@ -86,7 +86,7 @@ def test_one_job_runs_at_a_time_and_searches_go_on(held):
     second = client.post("/v1/jobs", json={"source": "songs"})
     assert (second.status_code, second.json()["kind"]) == (409, "job_running")
     assert client.post("/v1/search", json={"queries": [{"text": "a trill"}]}).status_code == 200
-    assert "fieldmark_job_running 1" in client.get("/v1/metrics").text
+    assert "fieldmark_job_running 1.0\n" in client.get("/v1/metrics").text
     gate.set()
     assert wait(client, job_id)["state"] == "done"
 

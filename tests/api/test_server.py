@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from fieldmark.api.server import address_of, is_loopback, listen
+from fieldmark.api.server import format_address, is_loopback, listen
 from fieldmark.errors import ConfigError
 
 UPLOAD_SECONDS = 1.0
@@ -174,7 +174,7 @@ def test_it_ends_when_it_is_told(server):
 def test_an_address_that_is_taken_is_told():
     with listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        assert address_of(first) == f"http://127.0.0.1:{port}/"
+        assert format_address(first) == f"http://127.0.0.1:{port}/"
         with pytest.raises(ConfigError, match="Choose another --port"):
             listen("127.0.0.1", port)
     with pytest.raises(ConfigError):

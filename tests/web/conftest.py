@@ -62,13 +62,13 @@ def served(toy_runtime: "Runtime") -> Iterator[Callable[..., str]]:
 
     from fieldmark import Gallery
     from fieldmark.api.app import create_app
-    from fieldmark.api.server import access_to, address_of, listen
+    from fieldmark.api.server import format_address, listen, make_access
     from fieldmark.api.service import ServeOptions, Service
 
     ends: list[Callable[[], None]] = []
 
     def serve(folder: Path, *, token: str | None = None, sources: dict[str, Path] | None = None) -> str:
-        options = ServeOptions(access=access_to("127.0.0.1", token=token), sources=sources or {})
+        options = ServeOptions(access=make_access("127.0.0.1", token=token), sources=sources or {})
         service = Service(Gallery.open(folder, runtime=toy_runtime), options=options, runtime=toy_runtime)
         listener = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(create_app(service), log_level="error", ws="none"))
@@ -83,7 +83,7 @@ def served(toy_runtime: "Runtime") -> Iterator[Callable[..., str]]:
         ends.append(end)
         while not server.started and thread.is_alive():
             time.sleep(0.01)
-        return address_of(listener).rstrip("/")
+        return format_address(listener).rstrip("/")
 
     yield serve
     for end in ends:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fieldmark.api.jobs import JobDesk
+from fieldmark.api.jobs import JobQueue
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -220,14 +220,14 @@ def held_songs(
     paths = [item.path for item in toy_items if item.medium == "audio" and item.path is not None]
     for number in range(6):
         shutil.copy(paths[number % len(paths)], songs / f"new-{number}.flac")
-    gate, change = threading.Event(), JobDesk.change
+    gate, change = threading.Event(), JobQueue.change
 
-    def held_change(desk: JobDesk, job_id: str, **values: object) -> None:
+    def held_change(desk: JobQueue, job_id: str, **values: object) -> None:
         change(desk, job_id, **values)
         if values.get("task") == "add":
             gate.wait(60)
 
-    monkeypatch.setattr(JobDesk, "change", held_change)
+    monkeypatch.setattr(JobQueue, "change", held_change)
     monkeypatch.setattr("fieldmark.embedding.BLOCK_ITEMS", 2)
     folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
     yield served(folder, sources={"songs": songs}), gate

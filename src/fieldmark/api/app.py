@@ -1,8 +1,10 @@
 """The list of routes, and the application that answers them."""
 
+import mimetypes
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,12 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.staticfiles import StaticFiles
 
 from fieldmark._version import __version__
 from fieldmark.api import routes_admin, routes_items, routes_jobs, routes_labels, routes_media, routes_search
-from fieldmark.api.bodies import explain
 from fieldmark.api.errors import answer, answer_error
-from fieldmark.api.page import page_handlers
+from fieldmark.api.limits import explain
 from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
 from fieldmark.api.security import Guard
 from fieldmark.api.service import Service
@@ -26,7 +28,7 @@ from fieldmark.errors import BadRequestError, FieldmarkError
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One address, and what answers there.
+    """One route of the API.
 
     Args:
         about: More of its OpenAPI text, where the handler's signature does not tell it.
@@ -39,16 +41,16 @@ class Route:
     status: int = 200
 
 
-def json_body(schema: type) -> dict[str, Any]:
-    """The OpenAPI text of a body that the handler reads itself, so that it is counted while it arrives."""
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _reference(schema)}}}}
+def _describe_json_body(schema: type) -> dict[str, Any]:
+    """Return the OpenAPI text of a body that the handler reads itself, so that it is counted while it arrives."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _refer_to(schema)}}}}
 
 
-def _reference(schema: type) -> dict[str, str]:
+def _refer_to(schema: type) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{schema.__name__}"}
 
 
-def _sent(*kinds: str) -> dict[str, Any]:
+def _describe_content(*kinds: str) -> dict[str, Any]:
     return {"responses": {"200": {"description": "the content", "content": {kind: {} for kind in kinds}}}}
 
 
@@ -56,13 +58,13 @@ SEARCH_BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": _reference(SearchRequest)},
+            "application/json": {"schema": _refer_to(SearchRequest)},
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
                     "properties": {
-                        "request": _reference(SearchRequest),
+                        "request": _refer_to(SearchRequest),
                         "file": {"type": "array", "items": {"type": "string", "format": "binary"}},
                     },
                 }
@@ -72,50 +74,52 @@ SEARCH_BODY = {
 }
 WAVEFORM = {
     "responses": {
-        "200": {"description": "the outline", "content": {"application/json": {"schema": _reference(WaveformAnswer)}}}
+        "200": {"description": "the outline", "content": {"application/json": {"schema": _refer_to(WaveformAnswer)}}}
     }
 }
-EXPORT = {**json_body(ExportRequest), **_sent("text/csv", "text/plain")}
+EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")}
 
 ROUTES: Sequence[Route] = (
     Route("POST", "/v1/search", routes_search.search, SEARCH_BODY),
     Route("GET", "/v1/items", routes_items.list_items),
     Route("GET", "/v1/items/{item_id:path}", routes_items.show_item),
-    Route("GET", "/v1/media/{item_id:path}", routes_media.send_media, _sent("application/octet-stream")),
-    Route("HEAD", "/v1/media/{item_id:path}", routes_media.send_media, _sent("application/octet-stream")),
-    Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _sent("image/jpeg")),
-    Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _sent("image/png")),
+    Route("GET", "/v1/media/{item_id:path}", routes_media.send_media, _describe_content("application/octet-stream")),
+    Route("HEAD", "/v1/media/{item_id:path}", routes_media.send_media, _describe_content("application/octet-stream")),
+    Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _describe_content("image/jpeg")),
+    Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _describe_content("image/png")),
     Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, WAVEFORM),
     Route("GET", "/v1/classes", routes_items.list_classes),
     Route("GET", "/v1/gallery", routes_items.show_gallery),
     Route("GET", "/v1/map", routes_items.show_map),
-    Route("POST", "/v1/marks/classes", routes_labels.give_class, json_body(ClassRequest), status=201),
+    Route("POST", "/v1/marks/classes", routes_labels.give_class, _describe_json_body(ClassRequest), status=201),
     Route("GET", "/v1/marks/classes", routes_labels.list_given_classes),
     Route("DELETE", "/v1/marks/classes/{number}", routes_labels.undo_given_class),
     Route(
         "POST",
         "/v1/marks/export",
         routes_labels.export,
-        {**json_body(ExportRequest), **_sent("text/csv", "text/plain")},
+        {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")},
     ),
-    Route("POST", "/v1/jobs", routes_jobs.start_job, json_body(JobRequest), status=202),
+    Route("POST", "/v1/jobs", routes_jobs.start_job, _describe_json_body(JobRequest), status=202),
     Route("GET", "/v1/jobs", routes_jobs.list_jobs),
     Route("GET", "/v1/jobs/{job_id}", routes_jobs.show_job),
     Route("DELETE", "/v1/jobs/{job_id}", routes_jobs.cancel_job),
-    Route("GET", "/v1/jobs/{job_id}/events", routes_jobs.follow_job, _sent("text/event-stream")),
+    Route("GET", "/v1/jobs/{job_id}/events", routes_jobs.follow_job, _describe_content("text/event-stream")),
     Route("POST", "/v1/session", routes_admin.begin_session, status=204),
     Route("DELETE", "/v1/session", routes_admin.end_session, status=204),
     Route("GET", "/v1/health", routes_admin.show_health),
-    Route("GET", "/v1/metrics", routes_admin.show_metrics, _sent("text/plain")),
+    Route("GET", "/v1/metrics", routes_admin.show_metrics, _describe_content("text/plain")),
 )
-"""All of the API; the page's files stand beside it."""
+"""All routes of the API; those of the page's files are added beside them."""
+
+WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
 
 READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
-"""Schemas that stand in no handler's signature."""
+"""Schemas that are in no handler's signature."""
 
 
 def create_app(service: Service) -> FastAPI:
-    """The application that serves one gallery."""
+    """Return the application that serves one gallery."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -125,13 +129,13 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="fieldmark",
         version=__version__,
-        description=describe(service.limits),
+        description=describe_api(service.limits),
         openapi_url="/v1/openapi.json",
         docs_url=None,  # these pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
         lifespan=lifespan,
-        middleware=[Middleware(Guard, access=service.access, metrics=service.metrics)],
+        middleware=[Middleware(Guard, access=service.access, count_request=service.metrics.count_request)],
         responses={"default": {"model": ErrorAnswer, "description": "an error"}},
         exception_handlers={**HANDLERS},
     )
@@ -149,22 +153,24 @@ def create_app(service: Service) -> FastAPI:
             operation_id=f"{route.method.lower()}_{route.handler.__name__}",
             summary=route.handler.__name__.replace("_", " "),
         )
-    for path, handler in page_handlers().items():
-        app.add_route(path, handler, methods=["GET"], include_in_schema=False)
+    mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which no browser runs
+    for path in ("/", "/{name}"):  # not all below "/", which would hide that a method is not allowed
+        page = StaticFiles(directory=WEB_FOLDER, html=True)
+        app.router.add_route(path, page, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
     _add_schemas(app)
     return app
 
 
-def describe(limits: ServeLimits) -> str:
-    """What every caller must know, with every limit of this server."""
-    lines = [f"- `{name}`: {value:,} ({about})" for name, value, about in _limits(limits)]
+def describe_api(limits: ServeLimits) -> str:
+    """Return the description of the API, with every limit of this server."""
+    lines = [f"- `{name}`: {value:,} ({about})" for name, value, about in _list_limits(limits)]
     return "\n".join(
         [
-            "Finds photos, texts, videos and sounds of the same species: ask with any of the four.",
+            "Finds photos, texts, videos and sounds of the same species: search with any of the four.",
             "",
             "Errors are `{kind, message}`. A server that is asked for more than it can do at once answers 503 with",
-            "`Retry-After` and does no work. Where a token is needed it stands in `Authorization: Bearer TOKEN`;",
-            "`POST /v1/session` changes it for a cookie that opens GET and HEAD only, for pictures and players.",
+            "`Retry-After` and does no work. Where a token is needed, send it as `Authorization: Bearer TOKEN`;",
+            "`POST /v1/session` exchanges it for a cookie that allows GET and HEAD only, for pictures and players.",
             "",
             "Limits of this server:",
             "",
@@ -173,13 +179,13 @@ def describe(limits: ServeLimits) -> str:
     )
 
 
-def _limits(limits: ServeLimits) -> list[tuple[str, int | float, str]]:
+def _list_limits(limits: ServeLimits) -> list[tuple[str, int | float, str]]:
     fields = type(limits).model_fields
     return [(name, getattr(limits, name), each.description or "") for name, each in fields.items()]
 
 
 def _add_schemas(app: FastAPI) -> None:
-    """Puts the schemas that handlers read themselves into the OpenAPI text, which is made once."""
+    """Add the schemas that handlers read themselves to the OpenAPI text, which is made once."""
     text = app.openapi()
     for operations in text["paths"].values():
         for operation in operations.values():

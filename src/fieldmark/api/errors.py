@@ -1,4 +1,4 @@
-"""The table from kind of error to status, and the one shape of every answer that is not good news."""
+"""The table from kind of error to status, and the one shape of every error."""
 
 import logging
 
@@ -38,17 +38,17 @@ STATUS_OF = {
     "overloaded": 503,
     "timed_out": 503,
 }
-"""By the kind of an error; what is not here is the server's fault: 500."""
+"""By the kind of an error; all else is a fault of the server: 500."""
 
 
-def status_of(error: FieldmarkError) -> int:
+def find_status(error: FieldmarkError) -> int:
     """Return the status of an error by its kind."""
     return STATUS_OF.get(error.kind, 500)
 
 
 def answer_error(error: FieldmarkError) -> Response:
-    """The answer that tells of an error; what is the server's own fault stands in its log, not in the answer."""
-    status = status_of(error)
+    """Return the response for an error; a fault of the server is told in its log, not in the response."""
+    status = find_status(error)
     if status == 500:
         logger.error("%s", error, exc_info=error)
         return answer(status, kind=error.kind, message="The server could not answer. Its log says why. Look there.")
@@ -65,5 +65,5 @@ def answer_error(error: FieldmarkError) -> Response:
 
 
 def answer(status: int, *, kind: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    """An answer of the one shape."""
+    """Return an error response: `{kind, message}`."""
     return JSONResponse({"kind": kind, "message": message}, status_code=status, headers=headers)

@@ -1,4 +1,4 @@
-"""Indexing while the server answers: one job at a time, of sources that were named at the start."""
+"""The queue of indexing jobs: one runs at a time, of sources that were named at the start, while searches go on."""
 
 import asyncio
 import json
@@ -20,15 +20,15 @@ from fieldmark.workflows.index import index
 logger = logging.getLogger(__name__)
 
 KEPT_JOBS = 50
-LOOK_SECONDS = 0.2
-"""How often a follower looks for news."""
+POLL_SECONDS = 0.2
+"""Time between two looks at a job that is followed."""
 QUOTED_PATH = re.compile(r"'/(?:[^'\n]*/)?([^'/\n]*)'")
-SILENCE_SECONDS = 15.0
-"""After this without news a follower gets a comment, so that the line stays open."""
+KEEPALIVE_SECONDS = 15.0
+"""After this without a change a comment is sent, so that the connection stays open."""
 
 
 class JobState(StrEnum):
-    """Where a job is on its way."""
+    """State of a job."""
 
     RUNNING = "running"
     DONE = "done"
@@ -38,7 +38,7 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What is known of one job.
+    """One job: its state, progress and result.
 
     Args:
         result: What `fieldmark index --json` prints; None before the end.
@@ -59,14 +59,14 @@ class Job:
 
 
 class _CancelledJobError(Exception):
-    """Breaks off a job between two of its steps; what was added stays."""
+    """Ends a job between two of its steps; what was added stays."""
 
 
 @final
-class JobDesk:
-    """Starts jobs, knows how far each is, and breaks one off.
+class JobQueue:
+    """Starts, lists, follows and cancels jobs.
 
-    A job runs in a thread of its own, so that it outlives whoever asked for it.
+    A job runs in a thread of its own, so that it outlives the request that started it.
     """
 
     def __init__(self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime) -> None:
@@ -80,7 +80,7 @@ class JobDesk:
         self._threads: list[threading.Thread] = []
 
     def start(self, source: str) -> Job:
-        """Begins to index a source.
+        """Start to index a source.
 
         Raises:
             RequestError: No source of this name was given at the start, or another job is running.
@@ -99,7 +99,7 @@ class JobDesk:
                     f"The job '{running.job_id}' is running, and one runs at a time. Let it end, or cancel it.",
                     kind="job_running",
                 )
-            job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_now())
+            job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_format_now())
             self._jobs[job.job_id] = job
             while len(self._jobs) > KEPT_JOBS:
                 self._jobs.pop(next(iter(self._jobs)))
@@ -108,16 +108,16 @@ class JobDesk:
         thread.start()
         return job
 
-    def jobs(self) -> tuple[Job, ...]:
-        """All jobs, the newest first."""
+    def list_jobs(self) -> tuple[Job, ...]:
+        """Return all jobs, newest first."""
         with self._guard:
             return tuple(reversed(self._jobs.values()))
 
     def get(self, job_id: str) -> Job:
-        """One job as it stands.
+        """Return one job as it is now.
 
         Raises:
-            RequestError: There is none.
+            RequestError: No job has this id.
         """
         with self._guard:
             if job_id not in self._jobs:
@@ -127,21 +127,21 @@ class JobDesk:
             return self._jobs[job_id]
 
     def cancel(self, job_id: str) -> Job:
-        """Asks a job to end after its present step; what it has added stays. One that has ended is left as it is."""
+        """Ask a job to end after its current step; what it has added stays. A job that has ended is left as it is."""
         job = self.get(job_id)
         if job.state is JobState.RUNNING:
             self._cancelled.add(job_id)
         return job
 
     def close(self, *, wait_seconds: float = 10.0) -> None:
-        """Breaks off what runs and waits for it a while."""
-        for job in self.jobs():
+        """Cancel the running job and wait for it a while."""
+        for job in self.list_jobs():
             self.cancel(job.job_id)
         for thread in self._threads:
             thread.join(wait_seconds)
 
     async def follow(self, job_id: str) -> AsyncIterator[str]:
-        """The state of a job as server-sent events, at once and after each change, until it ends."""
+        """Yield the state of a job as server-sent events, at once and after each change, until it ends."""
         shown: Job | None = None
         silent = 0.0
         while True:
@@ -151,9 +151,9 @@ class JobDesk:
                 yield f"event: job\ndata: {json.dumps(job_to_json(job), ensure_ascii=False)}\n\n"
             if job.state is not JobState.RUNNING:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
-            silent += LOOK_SECONDS
-            if silent >= SILENCE_SECONDS:
+            await asyncio.sleep(POLL_SECONDS)
+            silent += POLL_SECONDS
+            if silent >= KEEPALIVE_SECONDS:
                 silent = 0.0
                 yield ": still here\n\n"
 
@@ -174,37 +174,37 @@ class JobDesk:
             self.change(job_id, state=JobState.DONE, result=report.to_json())
 
     def change(self, job_id: str, **values: object) -> None:
-        """Replaces facts of a job; an end is given its time."""
+        """Replace fields of a job; with a new state it gets the time of its end."""
         with self._guard:
             if "state" in values:
-                values["ended_at"] = _now()
+                values["ended_at"] = _format_now()
             self._jobs[job_id] = replace(self._jobs[job_id], **values)  # type: ignore[arg-type]
 
     def is_cancelled(self, job_id: str) -> bool:
-        """Whether a job was asked to end."""
+        """Tell whether a job was asked to end."""
         return job_id in self._cancelled
 
 
 @final
 class _JobReporter:
-    """Passes on how far a job is, and breaks it off where that was asked."""
+    """Reports the progress of a job, and ends it where that was asked."""
 
-    def __init__(self, desk: JobDesk, job_id: str) -> None:
-        self._desk = desk
+    def __init__(self, queue: JobQueue, job_id: str) -> None:
+        self._queue = queue
         self._job_id = job_id
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - one signature
-        if self._desk.is_cancelled(self._job_id):
+        if self._queue.is_cancelled(self._job_id):
             raise _CancelledJobError
-        self._desk.change(self._job_id, task=task, done=done, total=total)
+        self._queue.change(self._job_id, task=task, done=done, total=total)
 
     def say(self, message: str) -> None:
-        lines = (*self._desk.get(self._job_id).lines, message)
-        self._desk.change(self._job_id, lines=lines[-20:])
+        lines = (*self._queue.get(self._job_id).lines, message)
+        self._queue.change(self._job_id, lines=lines[-20:])
 
 
 def job_to_json(job: Job) -> dict[str, object]:
-    """The plain values that the API gives."""
+    """Return a job as plain values for JSON."""
     return {
         "job_id": job.job_id,
         "source": job.source,
@@ -214,24 +214,24 @@ def job_to_json(job: Job) -> dict[str, object]:
         "task": job.task,
         "done": job.done,
         "total": job.total,
-        "lines": _without_folders(job.lines),
-        "result": _without_folders(job.result and {name: job.result[name] for name in job.result if name != "gallery"}),
-        "message": _without_folders(job.message),
+        "lines": _remove_folders(job.lines),
+        "result": _remove_folders(job.result and {name: job.result[name] for name in job.result if name != "gallery"}),
+        "message": _remove_folders(job.message),
     }
 
 
-def _without_folders(value: object) -> object:
-    """The same plain value; where it quotes a path of the server, the file's name alone is left."""
+def _remove_folders(value: object) -> object:
+    """Return the same plain value; of a quoted path of the server, only the file name is left."""
     match value:
         case str():
             return QUOTED_PATH.sub(r"'\1'", value)
         case Mapping():
-            return {name: _without_folders(each) for name, each in value.items()}
+            return {name: _remove_folders(each) for name, each in value.items()}
         case list() | tuple():
-            return [_without_folders(each) for each in value]
+            return [_remove_folders(each) for each in value]
         case _:
             return value
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

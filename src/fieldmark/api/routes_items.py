@@ -1,4 +1,4 @@
-"""The handlers that say what the gallery holds: items, classes, statistics, the map."""
+"""Routes of what the gallery holds: items, classes, statistics, the map."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Query
 from starlette.requests import Request
 
-from fieldmark.api.addresses import describe_item
 from fieldmark.api.schemas import (
     ClassAnswer,
     ClassesAnswer,
@@ -18,14 +17,14 @@ from fieldmark.api.schemas import (
     MapPointAnswer,
     SegmentAnswer,
 )
-from fieldmark.api.service import Service, service_of
+from fieldmark.api.service import Service, get_service
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Medium
 
-Chosen = Annotated[list[str], Query(max_length=200)]
+Names = Annotated[list[str], Query(max_length=200)]
 
 
 async def list_items(
@@ -33,11 +32,11 @@ async def list_items(
     limit: Annotated[int, Query(ge=1, description="items on the page")] = 50,
     after: Annotated[str | None, Query(max_length=1024, description="`next_after` of the page before")] = None,
     media: Annotated[list[Medium], Query(max_length=4)] = [],  # noqa: B006 - FastAPI copies it
-    class_names: Chosen = [],  # noqa: B006
-    set_names: Chosen = [],  # noqa: B006
+    class_names: Names = [],  # noqa: B006
+    set_names: Names = [],  # noqa: B006
 ) -> ItemPage:
-    """Items of the gallery, page by page, ordered by id."""
-    service = service_of(request)
+    """List items of the gallery, page by page, ordered by id."""
+    service = get_service(request)
     if limit > service.limits.max_listed:
         raise OutOfRangeError(name="limit", got=limit, smallest=1, largest=service.limits.max_listed)
     where = Filter(
@@ -45,31 +44,31 @@ async def list_items(
         class_names=frozenset(class_names) or None,
         set_names=frozenset(set_names) or None,
     )
-    return await service.lookup_room.run(lambda: _page(service, where, limit=limit, after=after))
+    return await service.lookup_pool.run(lambda: _list_page(service, where, limit=limit, after=after))
 
 
 async def show_item(request: Request, item_id: str) -> ItemDetailAnswer:
-    """One item with its segments."""
-    service = service_of(request)
-    return await service.lookup_room.run(lambda: _detail(service, item_id))
+    """Return one item with its segments."""
+    service = get_service(request)
+    return await service.lookup_pool.run(lambda: _describe_detail(service, item_id))
 
 
 async def list_classes(request: Request) -> ClassesAnswer:
-    """The classes of the gallery, and how many items each has of each medium."""
-    service = service_of(request)
-    return await service.lookup_room.run(lambda: _classes(service))
+    """List the classes of the gallery, and how many items of each medium each has."""
+    service = get_service(request)
+    return await service.lookup_pool.run(lambda: _count_classes(service))
 
 
 async def show_gallery(request: Request) -> GalleryAnswer:
-    """Statistics of the gallery."""
-    service = service_of(request)
-    return await service.lookup_room.run(lambda: _statistics(service))
+    """Return statistics of the gallery."""
+    service = get_service(request)
+    return await service.lookup_pool.run(lambda: _measure_gallery(service))
 
 
 async def show_map(request: Request) -> MapAnswer:
-    """The gallery on a plane; drawn when it is first asked for, and again once items have come or gone."""
-    service = service_of(request)
-    drawn = await service.preview_room.run(service.map)
+    """Return the gallery on a plane, drawn on first request and again once items have been added or removed."""
+    service = get_service(request)
+    drawn = await service.preview_pool.run(service.draw_map)
     points = [
         MapPointAnswer(item_id=each.item_id, x=each.x, y=each.y, medium=each.medium, class_name=each.class_name)
         for each in drawn.points
@@ -77,28 +76,28 @@ async def show_map(request: Request) -> MapAnswer:
     return MapAnswer(method=drawn.method, item_count=drawn.item_count, points=points)
 
 
-def _page(service: Service, where: Filter, *, limit: int, after: str | None) -> ItemPage:
+def _list_page(service: Service, where: Filter, *, limit: int, after: str | None) -> ItemPage:
     found = service.gallery.index.items(where=where, start_after=after, limit=limit + 1)
-    shown = [describe_item(stored, limits=service.preview_limits) for stored in found[:limit]]
+    shown = [service.describe_item(stored) for stored in found[:limit]]
     return ItemPage(items=shown, next_after=shown[-1].item_id if len(found) > limit else None)
 
 
-def _detail(service: Service, item_id: str) -> ItemDetailAnswer:
-    stored = service.stored_item(item_id)
+def _describe_detail(service: Service, item_id: str) -> ItemDetailAnswer:
+    stored = service.get_item(item_id)
     segments = service.gallery.index.get(item_id)
     times = zip(segments.start_seconds.tolist(), segments.end_seconds.tolist(), strict=True)
     return ItemDetailAnswer(
-        **describe_item(stored, limits=service.preview_limits).model_dump(),
-        segments=[SegmentAnswer(start_seconds=_time(start), end_seconds=_time(end)) for start, end in times],
+        **service.describe_item(stored).model_dump(),
+        segments=[SegmentAnswer(start_seconds=_get_time(start), end_seconds=_get_time(end)) for start, end in times],
     )
 
 
-def _time(seconds: float) -> float | None:
+def _get_time(seconds: float) -> float | None:
     return None if seconds != seconds else seconds  # noqa: PLR0124 - NaN says that the medium has no time
 
 
-def _classes(service: Service) -> ClassesAnswer:
-    synonyms = _synonyms(service)
+def _count_classes(service: Service) -> ClassesAnswer:
+    synonyms = _read_synonyms(service)
     by_class: dict[str, Counter[Medium]] = {}
     for count in service.gallery.index.counts():
         if count.class_name is not None:
@@ -113,8 +112,8 @@ def _classes(service: Service) -> ClassesAnswer:
     )
 
 
-def _synonyms(service: Service) -> dict[str, list[str]]:
-    """Other names of the classes, by the taxonomy that the gallery holds, if any."""
+def _read_synonyms(service: Service) -> dict[str, list[str]]:
+    """Return other names of the classes, from the taxonomy of the gallery, if it has one."""
     path = GalleryLayout(service.gallery.folder).taxonomy
     if not path.is_file():
         return {}
@@ -124,7 +123,7 @@ def _synonyms(service: Service) -> dict[str, list[str]]:
     }
 
 
-def _statistics(service: Service) -> GalleryAnswer:
+def _measure_gallery(service: Service) -> GalleryAnswer:
     gallery = service.gallery
     media: Counter[Medium] = Counter()
     sets: Counter[str] = Counter()
@@ -145,19 +144,19 @@ def _statistics(service: Service) -> GalleryAnswer:
         license_counts=dict(licenses),
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
-        bytes=_folder_bytes(gallery.folder),
-        calibrated_pairs=_calibrated_pairs(service),
-        sources=list(service.desk.source_names),
+        bytes=_measure_folder(gallery.folder),
+        calibrated_pairs=_list_calibrated_pairs(service),
+        sources=list(service.jobs.source_names),
     )
 
 
-def _calibrated_pairs(service: Service) -> list[str]:
-    scales = service.newest_gallery().calibration.scales
+def _list_calibrated_pairs(service: Service) -> list[str]:
+    scales = service.refresh_gallery().calibration.scales
     return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
 
 
-def _folder_bytes(folder: Path) -> int:
-    """Bytes of all files; one that goes away meanwhile does not count."""
+def _measure_folder(folder: Path) -> int:
+    """Return the bytes of all files; one that disappears meanwhile does not count."""
     total = 0
     for path in folder.rglob("*"):
         try:

@@ -5,45 +5,45 @@ from collections.abc import AsyncIterator
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from fieldmark.api.bodies import read_json
 from fieldmark.api.jobs import job_to_json
+from fieldmark.api.limits import read_json
 from fieldmark.api.schemas import JobAnswer, JobRequest, JobsAnswer
-from fieldmark.api.service import Service, service_of
+from fieldmark.api.service import Service, get_service
 
 
 async def start_job(request: Request) -> JobAnswer:
-    """Indexes a source that was named when the server started; one job runs at a time, and searches go on."""
-    service = service_of(request)
+    """Index a source that was named when the server started; one job runs at a time, and searches go on."""
+    service = get_service(request)
     wanted = await read_json(request, JobRequest, limits=service.limits)
-    return JobAnswer.model_validate(job_to_json(service.desk.start(wanted.source)))
+    return JobAnswer.model_validate(job_to_json(service.jobs.start(wanted.source)))
 
 
 async def list_jobs(request: Request) -> JobsAnswer:
-    """The jobs since the server started, the newest first."""
-    jobs = [JobAnswer.model_validate(job_to_json(job)) for job in service_of(request).desk.jobs()]
+    """List the jobs since the server started, newest first."""
+    jobs = [JobAnswer.model_validate(job_to_json(job)) for job in get_service(request).jobs.list_jobs()]
     return JobsAnswer(jobs=jobs)
 
 
 async def show_job(request: Request, job_id: str) -> JobAnswer:
-    """How far a job is."""
-    return JobAnswer.model_validate(job_to_json(service_of(request).desk.get(job_id)))
+    """Return the state of a job."""
+    return JobAnswer.model_validate(job_to_json(get_service(request).jobs.get(job_id)))
 
 
 async def cancel_job(request: Request, job_id: str) -> JobAnswer:
-    """Ends a job after its present step; what it has added stays."""
-    return JobAnswer.model_validate(job_to_json(service_of(request).desk.cancel(job_id)))
+    """Cancel a job after its current step; what it has added stays."""
+    return JobAnswer.model_validate(job_to_json(get_service(request).jobs.cancel(job_id)))
 
 
 async def follow_job(request: Request, job_id: str) -> Response:
-    """Server-sent events: `job` with the state of the job, at once and after each change, until it ends."""
-    service = service_of(request)
-    service.desk.get(job_id)
+    """Send server-sent events: `job` with the state of the job, at once and after each change, until it ends."""
+    service = get_service(request)
+    service.jobs.get(job_id)
     with service.followers:  # refuses before the answer has begun
         pass
-    return StreamingResponse(_events(service, job_id), media_type="text/event-stream")
+    return StreamingResponse(_stream_events(service, job_id), media_type="text/event-stream")
 
 
-async def _events(service: Service, job_id: str) -> AsyncIterator[str]:
+async def _stream_events(service: Service, job_id: str) -> AsyncIterator[str]:
     with service.followers:
-        async for event in service.desk.follow(job_id):
+        async for event in service.jobs.follow(job_id):
             yield event

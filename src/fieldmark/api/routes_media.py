@@ -1,32 +1,83 @@
-"""The handlers of what is seen and heard: media, thumbnails, spectrograms, waveforms."""
+"""Routes of what can be seen and heard: media files, thumbnails, spectrograms, waveforms."""
 
+import os
+import stat
 from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import Query
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import FileResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
+from starlette.types import Message
 
-from fieldmark.api.delivery import deliver, media_gone, media_type, open_media
 from fieldmark.api.schemas import WaveformAnswer
-from fieldmark.api.service import Service, service_of
-from fieldmark.errors import MissingFileError, OutOfRangeError
-from fieldmark.media.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform
+from fieldmark.api.service import Service, get_service
+from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError
+from fieldmark.media.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform, nothing_to_show
+from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.types import Item
 
-HEAD_BYTES = 64
-KEPT = {"cache-control": "private, max-age=300"}
+CACHED = {"cache-control": "private, max-age=300"}
 
 Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="in the file's own time")]
 
 
 async def send_media(request: Request, item_id: str) -> Response:
-    """The file of an item, whole or one range of bytes, with a type told by its content."""
-    service = service_of(request)
-    item = (await service.lookup_room.run(lambda: service.stored_item(item_id))).item
-    file, facts = await service.lookup_room.run(lambda: open_media(item))
-    kind = media_type(file.read(HEAD_BYTES), medium=item.medium)
-    return deliver(request, file, facts=facts, kind=kind)
+    """Send the file of an item, whole or one range of bytes, with a type told by its content."""
+    service = get_service(request)
+    item = (await service.lookup_pool.run(lambda: service.get_item(item_id))).item
+    response = await service.lookup_pool.run(lambda: open_media(item))
+    if StaticFiles(check_dir=False).is_not_modified(response.headers, request.headers):
+        return NotModifiedResponse(response.headers)
+    await _settle_range(request, response)
+    return response
+
+
+def open_media(item: Item) -> FileResponse:
+    """Return the answer that sends the file of an item.
+
+    Raises:
+        RequestError: The item has no file, or several, or the file is not there any more, or is no plain file.
+    """
+    if item.path is None or "*" in item.path.name:
+        raise nothing_to_show(item.item_id, wanted="file")
+    try:
+        # Opened without waiting, so that a pipe in a file's place never holds a thread.
+        with os.fdopen(os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+            facts = os.fstat(file.fileno())
+            head = file.read(HEAD_BYTES) if stat.S_ISREG(facts.st_mode) else None
+    except (OSError, ValueError) as error:
+        raise _make_gone_error(item.item_id) from error
+    if head is None:
+        raise _make_gone_error(item.item_id)
+    kind = choose_mime_type(head, medium=item.medium)
+    return FileResponse(item.path, media_type=kind, stat_result=facts, headers={"cache-control": "private, no-cache"})
+
+
+async def _settle_range(request: Request, response: FileResponse) -> None:
+    """Leave to `FileResponse` only a range that it sends; the whole file is sent for one that RFC 9110 lets us ignore.
+
+    Starlette answers a range that lies outside with 416 in plain text, and refuses a malformed one; it is asked for
+    the head alone, to give the first the shape of all errors and to ignore the second. Several ranges at once, which
+    no player needs, are ignored too.
+
+    Raises:
+        RangeError: The range lies outside the file.
+    """
+    wanted = request.headers.get("range")
+    if wanted is None:
+        return
+    statuses = []
+
+    async def keep_status(message: Message) -> None:
+        statuses.append(message.get("status"))
+
+    await response({**request.scope, "method": "HEAD"}, request.receive, keep_status)
+    if statuses[0] == 416 and request.method == "GET":
+        raise RangeError(got=wanted[:60], size=int(response.headers["content-length"]))
+    if statuses[0] != 206 or request.method != "GET" or "," in wanted:
+        request.scope["headers"] = [each for each in request.scope["headers"] if each[0] != b"range"]
 
 
 async def send_thumbnail(
@@ -34,15 +85,16 @@ async def send_thumbnail(
     item_id: str,
     pixels: Annotated[int, Query(ge=16, description="side of the square")] = 256,
 ) -> Response:
-    """A square JPEG of a photo or a video."""
-    service = service_of(request)
-    check_side("pixels", pixels, service)
+    """Send a square JPEG of a photo or a video."""
+    service = get_service(request)
+    _check_side("pixels", pixels, service)
 
     def draw(item: Item) -> bytes:
         return draw_thumbnail(item, side_pixels=pixels, limits=service.preview_limits)
 
-    made = await service.preview_room.run(lambda: _kept(service, item_id, ("thumbnail", pixels), draw))
-    return Response(made, media_type="image/jpeg", headers=KEPT)
+    key = ("thumbnail", pixels)
+    content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
+    return Response(content, media_type="image/jpeg", headers=CACHED)
 
 
 async def send_spectrogram(
@@ -53,19 +105,18 @@ async def send_spectrogram(
     width: Annotated[int, Query(ge=16, description="pixels")] = 640,
     height: Annotated[int, Query(ge=16, description="pixels")] = 256,
 ) -> Response:
-    """A PNG of a stretch of sound: time from left to right, 0 Hz at the bottom, 11,025 Hz at the top."""
-    service = service_of(request)
-    check_side("width", width, service)
-    check_side("height", height, service)
+    """Send a spectrogram as PNG: time from left to right, 0 Hz at the bottom, 11,025 Hz at the top."""
+    service = get_service(request)
+    _check_side("width", width, service)
+    _check_side("height", height, service)
     stretch = Stretch(start_seconds, end_seconds)
 
     def draw(item: Item) -> bytes:
         return draw_spectrogram(item, stretch, size=(width, height), limits=service.preview_limits)
 
-    made = await service.preview_room.run(
-        lambda: _kept(service, item_id, ("spectrogram", stretch, width, height), draw)
-    )
-    return Response(made, media_type="image/png", headers=KEPT)
+    key = ("spectrogram", stretch, width, height)
+    content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
+    return Response(content, media_type="image/png", headers=CACHED)
 
 
 async def send_waveform(
@@ -75,8 +126,8 @@ async def send_waveform(
     start_seconds: Seconds = None,
     end_seconds: Seconds = None,
 ) -> Response:
-    """The outline of a sound."""
-    service = service_of(request)
+    """Send the outline of a sound: the lowest and the highest sample of each of its equal parts."""
+    service = get_service(request)
     if points > service.limits.max_points:
         raise OutOfRangeError(name="points", got=points, smallest=1, largest=service.limits.max_points)
     stretch = Stretch(start_seconds, end_seconds)
@@ -86,12 +137,13 @@ async def send_waveform(
         answer = WaveformAnswer(duration_seconds=found.duration_seconds, low=list(found.low), high=list(found.high))
         return answer.model_dump_json().encode()
 
-    made = await service.preview_room.run(lambda: _kept(service, item_id, ("waveform", stretch, points), measure))
-    return Response(made, media_type="application/json", headers=KEPT)
+    key = ("waveform", stretch, points)
+    content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, measure))
+    return Response(content, media_type="application/json", headers=CACHED)
 
 
-def check_side(name: str, pixels: int, service: Service) -> None:
-    """Checks a side of a picture.
+def _check_side(name: str, pixels: int, service: Service) -> None:
+    """Check a side of a picture.
 
     Raises:
         OutOfRangeError: It is too long.
@@ -100,10 +152,16 @@ def check_side(name: str, pixels: int, service: Service) -> None:
         raise OutOfRangeError(name=name, got=pixels, smallest=16, largest=service.limits.max_preview_pixels)
 
 
-def _kept(service: Service, item_id: str, what: tuple[object, ...], make: Callable[[Item], bytes]) -> bytes:
-    """What is drawn of an item; drawn anew where the item's content has changed."""
-    stored = service.stored_item(item_id)
+def _draw_once(service: Service, item_id: str, key: tuple[object, ...], draw: Callable[[Item], bytes]) -> bytes:
+    """Return what is drawn of an item; it is drawn again where the item's content has changed."""
+    stored = service.get_item(item_id)
     try:
-        return service.cache.get_or_make((stored.content_hash, item_id, what), lambda: make(stored.item))
+        return service.make_once((stored.content_hash, item_id, key), lambda: draw(stored.item))
     except MissingFileError as error:
-        raise media_gone(item_id) from error
+        raise _make_gone_error(item_id) from error
+
+
+def _make_gone_error(item_id: str) -> RequestError:
+    return RequestError(
+        f"The file of the item '{item_id}' is gone. Put it back, or run `fieldmark index` again.", kind="media_gone"
+    )

@@ -1,12 +1,11 @@
-"""The handler of searches: JSON or a form -> one search -> hits with addresses."""
+"""Route of searches: JSON or a form -> one search -> hits with URLs."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from starlette.requests import Request
 
-from fieldmark.api.addresses import addresses_of, file_name
-from fieldmark.api.bodies import FORM_TYPE, JSON_TYPE, content_type, parse, read_json, receive_form, wrong_type
+from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, parse_json, read_json
 from fieldmark.api.schemas import (
     CollectionAnswer,
     HitAnswer,
@@ -16,7 +15,8 @@ from fieldmark.api.schemas import (
     SearchRequest,
     SearchSeconds,
 )
-from fieldmark.api.service import Service, service_of
+from fieldmark.api.service import Service, get_file_name, get_service
+from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
 from fieldmark.gallery.search.query import ItemId
@@ -26,24 +26,24 @@ from fieldmark.types import Hit, Item, Medium
 
 
 async def search(request: Request) -> SearchAnswer:
-    """Finds the items nearest to a text, to an item of the gallery, to files of any medium, or to all of these."""
-    service = service_of(request)
-    kind = content_type(request)
+    """Find the items nearest to a text, to an item of the gallery, to files of any medium, or to all of these."""
+    service = get_service(request)
+    kind = get_content_type(request)
     with service.uploads:
         if kind == JSON_TYPE:
             wanted = await read_json(request, SearchRequest, limits=service.limits)
-            check_search(wanted, file_count=0, limits=service.limits)
-            return await service.search_room.run(lambda: answer_search(service, wanted, ()))
+            _check_search(wanted, file_count=0, limits=service.limits)
+            return await service.search_pool.run(lambda: _answer(service, wanted, ()))
         if kind == FORM_TYPE:
             async with receive_form(request, limits=service.limits) as form:
-                wanted = parse(form.request, SearchRequest)
-                check_search(wanted, file_count=len(form.files), limits=service.limits)
-                return await service.search_room.run(lambda: answer_search(service, wanted, form.files))
-    raise wrong_type(kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
+                wanted = parse_json(form.request, SearchRequest)
+                _check_search(wanted, file_count=len(form.files), limits=service.limits)
+                return await service.search_pool.run(lambda: _answer(service, wanted, form.files))
+    raise make_type_error(kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
 
 
-def check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits) -> None:
-    """Checks what the schema cannot, since the limits are the server's own.
+def _check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits) -> None:
+    """Check what the schema cannot, since the limits are the server's own.
 
     Raises:
         BadRequestError: There is nothing to search for.
@@ -62,8 +62,8 @@ def check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits)
             raise OutOfRangeError(name=name, got=got, smallest=smallest, largest=largest)
 
 
-def filter_of(wanted: SearchRequest) -> Filter:
-    """The conditions of a request; an empty list asks for nothing."""
+def _make_filter(wanted: SearchRequest) -> Filter:
+    """Return the conditions of a request; an empty list sets none."""
 
     def chosen(values: Sequence[str]) -> frozenset[str] | None:
         return frozenset(values) or None
@@ -77,19 +77,19 @@ def filter_of(wanted: SearchRequest) -> Filter:
     )
 
 
-def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
-    """Searches, in a thread; the files are there as long as this runs."""
+def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
+    """Search, in a thread; the files exist as long as this runs."""
     try:
-        found = service.newest_gallery().search(
-            [*files, *map(_query_of, wanted.queries)],
+        found = service.refresh_gallery().search(
+            [*files, *map(_make_query, wanted.queries)],
             k=wanted.k,
-            where=filter_of(wanted),
+            where=_make_filter(wanted),
             by_segment=wanted.by_segment,
             per_medium=wanted.per_medium,
             marks=Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
         )
     except UnknownItemError as error:
-        raise service.unknown_item(error.item_id) from error
+        raise service.make_unknown_item_error(error.item_id) from error
     collection = None
     if found.collection is not None:
         collection = CollectionAnswer(
@@ -106,14 +106,15 @@ def answer_search(service: Service, wanted: SearchRequest, files: Sequence[Path]
     )
 
 
-def _query_of(query: Query) -> Item | ItemId:
-    """A query as the library takes it. A text from outside is never taken for a path, whatever it says."""
+def _make_query(query: Query) -> Item | ItemId:
+    """Return a query as the library takes it; text from outside is never taken for a path, whatever it says."""
     if query.item_id is not None:
         return ItemId(query.item_id)
     return Item("query", Medium.TEXT, text=query.text)
 
 
 def _answer_hit(hit: Hit, service: Service) -> HitAnswer:
-    """A hit as the API gives it: a file name for the path, and addresses."""
-    addresses = addresses_of(hit.item, limits=service.preview_limits)
-    return HitAnswer.model_validate({**describe_hit(hit), "name": file_name(hit.item.path), **addresses})
+    """Return a hit as the API gives it: a file name instead of the path, and URLs."""
+    return HitAnswer.model_validate(
+        {**describe_hit(hit), "name": get_file_name(hit.item.path), **service.find_urls(hit.item)}
+    )

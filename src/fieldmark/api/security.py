@@ -1,9 +1,10 @@
-"""Who may ask: host, origin and token of a request are checked before anything is read; and headers that protect."""
+"""Access: host, origin and token of a request are checked before anything is read; and headers that protect."""
 
 import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from typing import final
@@ -13,7 +14,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fieldmark.api.errors import answer, answer_error
-from fieldmark.api.metrics import Metrics
 from fieldmark.errors import FieldmarkError, RequestError
 
 logger = logging.getLogger(__name__)
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 SESSION_COOKIE = "fieldmark_session"
 SAFE_METHODS = {"GET", "HEAD"}
 OPEN_PATHS = {"/v1/health", "/v1/openapi.json", "/v1/session"}
-"""What a client may ask without a token, so that it can learn that one is needed; so are the page's own files."""
+"""Open without a token, so that a client can learn that one is needed; so are the page's own files."""
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
-"""For all that the gallery holds: whatever a file pretends to be, it runs nothing."""
+"""For everything under /v1: whatever a file pretends to be, it runs nothing."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -42,39 +42,39 @@ HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask.
+    """Who may use the server.
 
     Args:
-        token: What every request must carry; None asks for none.
-        host_names: Names under which the server may be asked; empty for any. On loopback this stops a foreign page
-            whose own name has been pointed at this machine.
+        token: Every request must carry it; None asks for none.
+        host_names: Host names under which the server answers; empty for any. On loopback this stops a foreign page
+            whose own name has been pointed at this machine (DNS rebinding).
     """
 
     token: str | None = None
     host_names: frozenset[str] = frozenset()
 
-    def session_value(self) -> str:
-        """What the cookie of a session holds: not the token, and of no use where the token has changed."""
+    def make_session_value(self) -> str:
+        """Return the value of the session cookie: not the token, and of no use once the token has changed."""
         return hmac.new((self.token or "").encode(), b"fieldmark session", hashlib.sha256).hexdigest()
 
 
 @final
 class Guard:
-    """Checks each request, adds the headers, counts and times it; whatever goes wrong inside is one clear answer."""
+    """Checks, counts and times each request, and adds the headers; an unforeseen error becomes one clear answer."""
 
-    def __init__(self, app: ASGIApp, *, access: Access, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access, count_request: Callable[..., None]) -> None:
         self._app = app
         self._access = access
-        self._metrics = metrics
+        self._count_request = count_request
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, or tells the application that the server begins or ends."""
+        """Answer one request, or pass on that the server starts or stops."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
         status = 500
-        policy = DATA_POLICY if scope["path"].startswith("/v1/") else PAGE_POLICY
+        is_data = scope["path"].startswith("/v1/")
 
         async def send_guarded(message: Message) -> None:
             nonlocal status
@@ -82,25 +82,25 @@ class Guard:
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                headers["content-security-policy"] = policy
-                headers.setdefault("cache-control", "no-store")
+                headers["content-security-policy"] = DATA_POLICY if is_data else PAGE_POLICY
+                headers.setdefault("cache-control", "no-store" if is_data else "no-cache")
             await send(message)
 
         try:
-            check_host(scope, self._access)
-            check_origin(scope)
-            check_token(scope, self._access)
+            _check_host(scope, self._access)
+            _check_origin(scope)
+            _check_token(scope, self._access)
         except FieldmarkError as error:
             await answer_error(error)(scope, receive, send_guarded)
         else:
             await self._answer(scope, receive, send_guarded)
         finally:
-            self._metrics.count_request(
-                method=scope["method"], route=route_of(scope), status=status, seconds=time.perf_counter() - started
+            self._count_request(
+                method=scope["method"], route=_find_route(scope), status=status, seconds=time.perf_counter() - started
             )
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on; what nobody foresaw is logged, and one clear answer."""
+        """Pass a request on; an unforeseen error is logged, and becomes one clear answer."""
         has_begun = False
 
         async def send_watched(message: Message) -> None:
@@ -118,25 +118,25 @@ class Guard:
             await answer(500, kind="internal", message=message)(scope, receive, send)
 
 
-def route_of(scope: Scope) -> str:
-    """The pattern that a request met, so that metrics have few names, whatever is asked."""
+def _find_route(scope: Scope) -> str:
+    """Return the pattern of a request's route, so that metrics have few names, whatever is asked."""
     return getattr(scope.get("route"), "path", "none")
 
 
-def check_host(scope: Scope, access: Access) -> None:
-    """Checks under which name the server is asked.
+def _check_host(scope: Scope, access: Access) -> None:
+    """Check under which name the server is addressed.
 
     Raises:
-        RequestError: It is none of its own.
+        RequestError: The name is not its own.
     """
     host = Headers(scope=scope).get("host", "")
-    if access.host_names and _host_name(f"//{host}") not in access.host_names:
+    if access.host_names and _parse_host_name(f"//{host}") not in access.host_names:
         allowed = ", ".join(sorted(access.host_names))
-        raise _foreign(f"the host '{host[:100]}'", allowed=allowed)
+        raise _make_foreign_error(f"the host '{host[:100]}'", allowed=allowed)
 
 
-def check_origin(scope: Scope) -> None:
-    """Checks that no other site's page sends what changes something.
+def _check_origin(scope: Scope) -> None:
+    """Check that no page of another site sends a request that changes something.
 
     Raises:
         RequestError: One does.
@@ -147,24 +147,17 @@ def check_origin(scope: Scope) -> None:
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
     is_own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
     if site not in {"none", "same-origin"} or not is_own:
-        raise _foreign(f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
+        raise _make_foreign_error(f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
 
 
-def _foreign(got: str, *, allowed: str) -> RequestError:
-    return RequestError(
-        f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed.",
-        kind="foreign_request",
-    )
+def _check_token(scope: Scope, access: Access) -> None:
+    """Check the token, or for requests that only read, the session that a token began.
 
-
-def check_token(scope: Scope, access: Access) -> None:
-    """Checks the token, or for what only reads the session that a token began.
-
-    A picture or a player of the page cannot send a header, and a token in an address ends in logs and histories:
-    so a page changes its token for a cookie, which scripts cannot read and which opens only GET and HEAD.
+    A picture or a player of the page cannot send a header, and a token in a URL ends up in logs and histories: so a
+    page exchanges its token for a cookie, which scripts cannot read and which allows only GET and HEAD.
 
     Raises:
-        RequestError: There is none, or another.
+        RequestError: There is none, or a wrong one.
     """
     path = scope["path"]
     if access.token is None or path in OPEN_PATHS or not path.startswith("/v1/"):
@@ -172,13 +165,13 @@ def check_token(scope: Scope, access: Access) -> None:
     headers = Headers(scope=scope)
     if carries_token(headers, access):
         return
-    if scope["method"] in SAFE_METHODS and _is_same(_session(headers), access.session_value()):
+    if scope["method"] in SAFE_METHODS and _is_same(_read_session(headers), access.make_session_value()):
         return
-    raise unauthorized(headers)
+    raise make_token_error(headers)
 
 
-def unauthorized(headers: Headers) -> RequestError:
-    """Build the error of a request without the token that this server asks for."""
+def make_token_error(headers: Headers) -> RequestError:
+    """Return the error of a request without the token that this server asks for."""
     got = "none" if "authorization" not in headers else "another"
     return RequestError(
         f"This server asks for a token; met {got}. Give it in the header 'Authorization: Bearer TOKEN'.",
@@ -186,18 +179,25 @@ def unauthorized(headers: Headers) -> RequestError:
     )
 
 
+def _make_foreign_error(got: str, *, allowed: str) -> RequestError:
+    return RequestError(
+        f"The request comes from {got}; allowed is {allowed}. Use the address that the server printed.",
+        kind="foreign_request",
+    )
+
+
 def carries_token(headers: Headers, access: Access) -> bool:
-    """Whether a request carries the token in its header."""
+    """Tell whether a request carries the token in its header."""
     scheme, _, given = headers.get("authorization", "").partition(" ")
     return scheme.lower() == "bearer" and _is_same(given.strip(), access.token or "")
 
 
 def _is_same(given: str, expected: str) -> bool:
-    """Compares in a time that tells nothing of where they differ."""
+    """Compare in constant time."""
     return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _session(headers: Headers) -> str:
+def _read_session(headers: Headers) -> str:
     try:
         cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
     except CookieError:
@@ -205,7 +205,7 @@ def _session(headers: Headers) -> str:
     return cookie.value if cookie else ""
 
 
-def _host_name(address: str) -> str | None:
+def _parse_host_name(address: str) -> str | None:
     try:
         return urlsplit(address).hostname
     except ValueError:

@@ -1,4 +1,4 @@
-"""A gallery behind an address: the socket is opened, the model loads once, and requests are answered until a signal."""
+"""The server process: it opens the socket, loads the model once, and answers requests until a signal."""
 
 import ipaddress
 import socket
@@ -15,7 +15,7 @@ from fieldmark.runtime import Runtime
 from fieldmark.workflows.search import Gallery
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-MOST_CONNECTIONS = 1024
+MAX_CONNECTIONS = 1024
 """Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
 
 
@@ -28,11 +28,11 @@ def serve(
     runtime: Runtime,
     announce: Callable[[str], None],
 ) -> None:
-    """Serves a gallery until the process is told to end.
+    """Serve a gallery until the process is told to end.
 
     Args:
         port: 0 takes a free one.
-        announce: Is given the address, once requests are answered there.
+        announce: Called with the URL once requests are answered there.
 
     Raises:
         ConfigError: The address cannot be used.
@@ -46,18 +46,18 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=MOST_CONNECTIONS,
+            limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=5,
             proxy_headers=False,
             ws="none",
         )
-        announce(address_of(listener))
+        announce(format_address(listener))
         uvicorn.Server(config).run(sockets=[listener])
 
 
 def listen(host_name: str, port: int) -> socket.socket:
-    """A socket that listens at an address.
+    """Return a socket that listens at an address.
 
     Raises:
         ConfigError: The name is unknown, or the port is taken or forbidden.
@@ -80,19 +80,19 @@ def listen(host_name: str, port: int) -> socket.socket:
     return listener
 
 
-def address_of(listener: socket.socket) -> str:
-    """The address of the page."""
+def format_address(listener: socket.socket) -> str:
+    """Return the URL of the page."""
     name, port = listener.getsockname()[:2]
     return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
 
 
-def access_to(host_name: str, *, token: str | None) -> Access:
-    """Who may ask a server at an address: on loopback only under the names of this machine."""
+def make_access(host_name: str, *, token: str | None) -> Access:
+    """Return who may use a server at an address: on loopback only under the names of this machine."""
     return Access(token=token, host_names=LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
 
 
 def is_loopback(host_name: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Tell whether only this machine reaches an address."""
     if host_name == "localhost":
         return True
     try:

@@ -1,27 +1,38 @@
-"""What the handlers share: the gallery with its model, the rooms where work is done, and what is kept."""
+"""What all routes share: the gallery with its model, worker pools, caches, metrics, and how an item is described."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import final
+from urllib.parse import quote
 
+from cachetools import LRUCache
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.requests import Request
 
-from fieldmark.api.cache import ByteCache
-from fieldmark.api.jobs import JobDesk
-from fieldmark.api.limits import Doorkeeper, Room
-from fieldmark.api.metrics import Metrics
+from fieldmark.api.jobs import JobQueue, JobState
+from fieldmark.api.limits import Limiter, WorkerPool
+from fieldmark.api.schemas import ItemAnswer
 from fieldmark.api.security import Access
 from fieldmark.config import ServeLimits
 from fieldmark.errors import UnknownItemError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.map import GalleryMap, draw_map
 from fieldmark.gallery.search.calibration import read_calibration
+from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.store import Filter, StoredItem
+from fieldmark.media.preview import has_sound
 from fieldmark.runtime import Runtime
-from fieldmark.types import MediaLimits
+from fieldmark.types import Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
+
+BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Upper bounds of the counted times, seconds."""
+
+METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class ServeOptions:
 
 @final
 class Service:
-    """One gallery being served."""
+    """One gallery that is served."""
 
     def __init__(self, gallery: Gallery, *, options: ServeOptions, runtime: Runtime) -> None:
         limits = options.limits
@@ -47,31 +58,33 @@ class Service:
         self.limits = limits
         self.access = options.access
         self.metrics = Metrics()
-        self.cache = ByteCache(max_bytes=limits.cache_bytes)
-        self.desk = JobDesk(gallery.folder, sources=options.sources, runtime=runtime)
-        self.uploads = Doorkeeper("upload", places=limits.max_uploads, retry_seconds=limits.retry_seconds)
-        self.followers = Doorkeeper("job events", places=limits.event_streams, retry_seconds=limits.retry_seconds)
+        self.metrics.registry.register(self)
+        self.cache: LRUCache[Hashable, bytes] = LRUCache(limits.cache_bytes, getsizeof=len)
+        self._cache_lock = threading.Lock()
+        self.jobs = JobQueue(gallery.folder, sources=options.sources, runtime=runtime)
+        self.uploads = Limiter("upload", capacity=limits.max_uploads, retry_seconds=limits.retry_seconds)
+        self.followers = Limiter("job events", capacity=limits.event_streams, retry_seconds=limits.retry_seconds)
         # One at a time: an encoder takes all cores, and some cannot be used by two threads.
-        self.search_room = self._room("search", workers=1, places=limits.search_places)
-        self.preview_room = self._room("preview", workers=2, places=limits.preview_places)
-        self.lookup_room = self._room("lookup", workers=2, places=limits.lookup_places)
+        self.search_pool = self._make_pool("search", workers=1, capacity=limits.search_places)
+        self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
+        self.lookup_pool = self._make_pool("lookup", workers=2, capacity=limits.lookup_places)
         self._calibration_written = -1
         self._map_guard = threading.Lock()
         self._map: tuple[tuple[int, int], GalleryMap] | None = None
-        gallery.model.limits = query_limits(gallery.model.limits, limits)
+        gallery.model.limits = _limit_queries(gallery.model.limits, limits)
 
     @property
-    def rooms(self) -> tuple[Room, ...]:
-        """All rooms."""
-        return (self.search_room, self.preview_room, self.lookup_room)
+    def pools(self) -> tuple[WorkerPool, ...]:
+        """All worker pools."""
+        return (self.search_pool, self.preview_pool, self.lookup_pool)
 
     @property
     def preview_limits(self) -> MediaLimits:
-        """What a file of the gallery may cost when it is drawn."""
+        """What a picture or waveform of a file of the gallery may cost."""
         return MediaLimits(max_segment_seconds=self.limits.max_preview_seconds)
 
-    def newest_gallery(self) -> Gallery:
-        """The gallery with the calibration that stands beside it now: another process, or a job, may have indexed."""
+    def refresh_gallery(self) -> Gallery:
+        """Return the gallery with the calibration now in its folder: a job or another process may have indexed."""
         path = GalleryLayout(self.gallery.folder).calibration
         try:
             written = path.stat().st_mtime_ns
@@ -82,23 +95,23 @@ class Service:
             self._calibration_written = written
         return self.gallery
 
-    def stored_item(self, item_id: str) -> StoredItem:
-        """An item of the gallery.
+    def get_item(self, item_id: str) -> StoredItem:
+        """Return an item of the gallery.
 
         Raises:
-            UnknownItemError: There is none of this id.
+            UnknownItemError: No item has this id.
         """
         found = self.gallery.index.items(where=Filter(item_ids=frozenset([item_id])), limit=1)
         if not found:
-            raise self.unknown_item(item_id)
+            raise self.make_unknown_item_error(item_id)
         return found[0]
 
-    def unknown_item(self, item_id: str) -> UnknownItemError:
-        """That the gallery has no item, told without the server's folder and without an endless id."""
+    def make_unknown_item_error(self, item_id: str) -> UnknownItemError:
+        """Return the error for an unknown item, without the server's folder and without an endless id."""
         return UnknownItemError(item_id=item_id[:200], gallery=self.gallery.folder.name)
 
-    def map(self) -> GalleryMap:
-        """The map of the gallery, drawn anew once items have come or gone."""
+    def draw_map(self) -> GalleryMap:
+        """Return the map of the gallery, drawn again once items have been added or removed."""
         index = self.gallery.index
         with self._map_guard:
             state = (index.item_count(), index.segment_count())
@@ -106,21 +119,112 @@ class Service:
                 self._map = (state, draw_map(index))
             return self._map[1]
 
-    def close(self) -> None:
-        """Breaks off jobs and lets the threads end."""
-        self.desk.close()
-        for room in self.rooms:
-            room.close()
+    def make_once(self, key: Hashable, make: Callable[[], bytes]) -> bytes:
+        """Return what was made for a key before; make it, and keep it up to `cache_bytes`, where there is nothing."""
+        with self._cache_lock:
+            if key in self.cache:
+                return self.cache[key]
+        content = make()
+        with self._cache_lock, suppress(ValueError):  # larger than the whole cache
+            self.cache[key] = content
+        return content
 
-    def _room(self, name: str, *, workers: int, places: int) -> Room:
-        limits = self.limits
-        return Room(
-            name, workers=workers, places=places, seconds=limits.work_seconds, retry_seconds=limits.retry_seconds
+    def collect(self) -> Iterator[Metric]:
+        """Yield what the server holds now, whenever Prometheus asks."""
+        gauges = {
+            "resident_bytes": ("Memory of the process", _resident_bytes()),
+            "cache_bytes": ("Pictures and waveforms in memory", self.cache.currsize),
+            "uploads": ("Bodies that are being received", self.uploads.in_use),
+            "job_running": (
+                "Indexing jobs that run",
+                sum(job.state is JobState.RUNNING for job in self.jobs.list_jobs()),
+            ),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"fieldmark_{name}", text, value)
+        for limiter in (pool.limiter for pool in self.pools):
+            name = f"fieldmark_{limiter.name}"
+            yield GaugeMetricFamily(f"{name}_inside", "Requests that are worked on or wait", limiter.in_use)
+            yield CounterMetricFamily(f"{name}_refused", "Requests that were refused", limiter.refused)
+
+    def describe_item(self, stored: StoredItem) -> ItemAnswer:
+        """Return an item as the API gives it: a file name instead of a path of the server."""
+        item = stored.item
+        return ItemAnswer.model_validate(
+            {
+                **describe_facts(item),
+                "set_name": stored.set_name,
+                "name": get_file_name(item.path),
+                "start_seconds": item.start_seconds,
+                "end_seconds": item.end_seconds,
+                "segment_count": stored.segment_count,
+                **self.find_urls(item),
+            }
         )
 
+    def find_urls(self, item: Item) -> dict[str, str | None]:
+        """Return the URLs of an item, its file and its pictures; None for each that it lacks."""
+        # Whatever an id holds becomes one piece of a path: a slash or dots in it never lead elsewhere.
+        name = quote(item.item_id, safe="")
+        is_single_file = item.path is not None and "*" not in item.path.name
+        is_seen = item.medium in {Medium.IMAGE, Medium.VIDEO} and item.path is not None
+        is_heard = is_single_file and has_sound(item, limits=self.preview_limits)
+        is_drawn = is_heard or (item.medium is Medium.AUDIO and is_single_file)
+        return {
+            "item_url": f"/v1/items/{name}",
+            "media_url": f"/v1/media/{name}" if is_single_file else None,
+            "thumbnail_url": f"/v1/thumbnails/{name}" if is_seen else None,
+            "spectrogram_url": f"/v1/spectrograms/{name}" if is_drawn else None,
+            "waveform_url": f"/v1/waveforms/{name}" if is_heard else None,
+        }
 
-def query_limits(model: MediaLimits, limits: ServeLimits) -> MediaLimits:
-    """What a file from a stranger may cost: the tighter of the model's limits and the server's."""
+    def close(self) -> None:
+        """Cancel jobs and let the threads end."""
+        self.jobs.close()
+        for pool in self.pools:
+            pool.close()
+
+    def _make_pool(self, name: str, *, workers: int, capacity: int) -> WorkerPool:
+        limiter = Limiter(name, capacity=capacity, retry_seconds=self.limits.retry_seconds)
+        return WorkerPool(limiter, workers=workers, seconds=self.limits.work_seconds)
+
+
+@final
+class Metrics:
+    """Requests by route and status, and how long they took."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "fieldmark_requests", "Answered requests", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "fieldmark_request_seconds", "Times to answer", ["route"], buckets=BUCKETS, registry=self.registry
+        )
+
+    def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request."""
+        method = method if method in METHODS else "other"  # any word may stand there, and each would be kept for ever
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(route).observe(seconds)
+
+
+def _resident_bytes() -> int:
+    """Return the memory that this process holds; 0 where the system does not tell."""
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * 4096
+
+
+def get_file_name(path: PurePath | str | None) -> str | None:
+    """Return the last part of a path; the folders are the server's own business."""
+    return None if path is None else PurePath(path).name
+
+
+def _limit_queries(model: MediaLimits, limits: ServeLimits) -> MediaLimits:
+    """Return what a file from a stranger may cost: the tighter of the model's limits and the server's."""
     return replace(
         model,
         max_bytes=min(model.max_bytes, limits.max_body_bytes),
@@ -130,7 +234,7 @@ def query_limits(model: MediaLimits, limits: ServeLimits) -> MediaLimits:
     )
 
 
-def service_of(request: Request) -> Service:
-    """The service that answers a request."""
+def get_service(request: Request) -> Service:
+    """Return the service that answers a request."""
     service: Service = request.app.state.service
     return service

@@ -72,12 +72,13 @@ def run_server(
     quiet: bool = False,
 ) -> None:
     """Serve a gallery until the process is stopped."""
-    from fieldmark.api.server import access_to, is_loopback, serve
+    from fieldmark.api.server import is_loopback, make_access, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config import parse_limits
     from fieldmark.runtime import Runtime
 
-    options = ServeOptions(limits=parse_limits(limits), access=access_to(host_name, token=token), sources=sources or {})
+    access = make_access(host_name, token=token)
+    options = ServeOptions(limits=parse_limits(limits), access=access, sources=sources or {})
     if token is None and not is_loopback(host_name):
         sys.stderr.write(
             "fieldmark: Anyone who can reach this address can search and index. Use --token-file to require a token.\n"

@@ -1,7 +1,6 @@
-"""The table of loaders; which medium a file holds; the hash of its content."""
+"""The loader of each medium, the medium that a file holds, and the hash of its content."""
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +9,7 @@ from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, U
 from fieldmark.media import audio, frames, image, text, video
 from fieldmark.media.container import open_container, picture_stream, sound_stream
 from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.signatures import list_extensions, list_media
 from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
 _HEAD_BYTES = 2**16
@@ -38,23 +38,6 @@ LOADERS: dict[Medium, Loader] = {
     Medium.AUDIO: audio.load,
 }
 
-# How files begin, and what may follow, the likeliest first. Each pattern has a byte that no text begins with.
-_SIGNATURES: dict[re.Pattern[bytes], tuple[Medium, ...]] = {
-    re.compile(pattern, re.DOTALL): media
-    for pattern, media in {
-        rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|RIFF.{4}WEBPVP8": (Medium.IMAGE,),
-        rb"II[*+]\x00|MM\x00[*+]|\x00{3}\x0cjP  |\xff\x4f\xff\x51": (Medium.IMAGE,),
-        rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}": (Medium.IMAGE,),
-        rb"\x00{3}.ftyp(avif|avis|heic|heix|mif1|msf1)": (Medium.IMAGE,),
-        rb"GIF8[79]a.{4}[\x00-\xff]": (Medium.IMAGE, Medium.VIDEO),
-        rb"RIFF.{4}WAVEfmt |RF64.{4}WAVE|fLaC[\x00\x80]|FORM.{4}AIF[FC]|caff\x00|ID3[\x02-\x04]": (Medium.AUDIO,),
-        rb"OggS\x00|\x00{3}.ftypM4[AB] ": (Medium.AUDIO, Medium.VIDEO),
-        rb"\x00.{3}(ftyp|moov|mdat|wide|skip|free|pnot)|\x1aE\xdf\xa3|RIFF.{4}AVI LIST": (Medium.VIDEO, Medium.AUDIO),
-        rb"FLV\x01|0&\xb2u\x8ef\xcf\x11|\x00\x00\x01\xba": (Medium.VIDEO, Medium.AUDIO),
-    }.items()
-}
-_SOUND_EXTENSIONS = {".aac", ".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"}
-
 
 def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
     """The segments of an item, decoded as they are asked for.
@@ -82,7 +65,7 @@ def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Ite
     if item.form is Form.SPECTROGRAM:
         yield _load_spectrogram(path, limits=limits)
         return
-    possible = _possible_media(_read_head(path))
+    possible = list_media(_read_head(path))
     if possible and item.medium not in possible:
         raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
     segments = LOADERS[item.medium](
@@ -100,10 +83,10 @@ def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Ite
 
 
 def detect_medium(path: Path) -> Medium:
-    """The medium that a file holds, by its content.
+    """Return the medium that a file holds, by its content.
 
     A moving picture makes a video, with or without sound; the cover of a sound file does not. GIF is an image, moving
-    or not. The extension is asked, in any letter case, only of a container that is too damaged to look into.
+    or not. The extension counts, in any letter case, only for a container that is too damaged to look into.
 
     Raises:
         MissingFileError: There is no such file.
@@ -112,7 +95,7 @@ def detect_medium(path: Path) -> Medium:
     """
     check_file(path)
     head = _read_head(path)
-    possible = _possible_media(head)
+    possible = list_media(head)
     if len(possible) == 1 or Medium.IMAGE in possible:
         return possible[0]
     if not possible and text.is_text(head):
@@ -125,7 +108,7 @@ def detect_medium(path: Path) -> Medium:
             f"The content of '{path}' is neither an image, a text, a video nor a sound that can be read. "
             "Give a picture, UTF-8 text, or a file that FFmpeg decodes."
         )
-    return Medium.AUDIO if path.suffix.lower() in _SOUND_EXTENSIONS else possible[0]
+    return Medium.AUDIO if path.suffix.lower() in list_extensions(Medium.AUDIO) else possible[0]
 
 
 def hash_content(item: Item) -> str:
@@ -169,11 +152,6 @@ def _path(item: Item) -> Path:
 def _read_head(path: Path) -> bytes:
     with unreadable(path), path.open("rb") as file:
         return file.read(_HEAD_BYTES)
-
-
-def _possible_media(head: bytes) -> tuple[Medium, ...]:
-    """The media that a file may hold by how it begins; none where its beginning says nothing."""
-    return next((media for pattern, media in _SIGNATURES.items() if pattern.match(head)), ())
 
 
 def _medium_of_streams(path: Path) -> Medium | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fieldmark.media.spectrogram import power_spectrogram
 
-VERSION = 2
+VERSION = 3
 """Raised whenever a function below gives other numbers, or decoding finds other faults; what was kept is made anew."""
 
 SOUND_RATE_HZ = 16_000

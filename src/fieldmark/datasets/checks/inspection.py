@@ -1,8 +1,6 @@
 """Decode one item from beginning to end and record what was found."""
 
 import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import final
 
@@ -18,6 +16,7 @@ from fieldmark.datasets.checks.fingerprint import (
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import (
     AudioContent,
     Decoding,
@@ -37,27 +36,6 @@ _DECODING = Decoding(segment_seconds=1.0, sample_rate_hz=SOUND_RATE_HZ)
 
 _PADDING_BYTES = 1  # a chunk of odd length may lack its padding byte
 
-SUFFIXES: Mapping[str, tuple[bytes, frozenset[str]]] = {
-    name: (pattern, frozenset(suffixes.split()))
-    for name, pattern, suffixes in (
-        ("JPEG", rb"\xff\xd8\xff", ".jpg .jpeg .jpe .jfif"),
-        ("PNG", rb"\x89PNG", ".png"),
-        ("GIF", rb"GIF8", ".gif"),
-        ("WebP", rb"RIFF.{4}WEBP", ".webp"),
-        ("BMP", rb"BM.{4}\x00{4}", ".bmp"),
-        ("TIFF", rb"II[*+]\x00|MM\x00[*+]", ".tif .tiff"),
-        ("WAV", rb"RIFF.{4}WAVE|RF64.{4}WAVE", ".wav .wave"),
-        ("AIFF", rb"FORM.{4}AIF[FC]", ".aif .aiff .aifc"),
-        ("FLAC", rb"fLaC", ".flac"),
-        ("Ogg", rb"OggS", ".ogg .oga .ogv .opus .spx"),
-        ("MP3", rb"ID3|\xff[\xfb\xf3\xf2]", ".mp3"),
-        ("AVI", rb"RIFF.{4}AVI ", ".avi"),
-        ("Matroska", rb"\x1aE\xdf\xa3", ".mkv .webm .mka"),
-        ("MP4", rb".{4}ftyp", ".mp4 .m4v .mov .m4a .m4b .3gp .heic .avif"),
-    )
-}
-"""The first bytes of each format, and the file suffixes that stand for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
@@ -68,7 +46,7 @@ class Inspection:
         duration_seconds: To a quarter of a second; None for media without time and for failed items.
         peak: The largest amplitude of a sound, 0 to 1; None for the other media.
         word_count: Words of a text; None for the other media.
-        format_name: The format by its first bytes, a key of `SUFFIXES`; None for other formats and for texts.
+        format_name: The format by its first bytes, a name of `FORMATS`; None for other formats and for texts.
         failure: Why the item cannot be used; None if it can.
     """
 
@@ -162,8 +140,8 @@ def _identify_format(item: Item) -> str | None:
     if item.path is None or not item.path.is_file():
         return None
     with item.path.open("rb") as file:
-        head = file.read(16)
-    name = next((name for name, (pattern, _) in SUFFIXES.items() if re.match(pattern, head, re.DOTALL)), None)
+        met = find_format(file.read(HEAD_BYTES))
+    name = met.name if met else None
     declared, got = read_declared_bytes(item.path, name) if name else None, item.path.stat().st_size
     if declared is not None and declared > got + _PADDING_BYTES:
         reason = f"it is truncated: it declares {declared:,} bytes and has {got:,}"

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from fieldmark.data.split import group_of, linked
-from fieldmark.datasets.checks.inspection import SUFFIXES, Inspection
+from fieldmark.datasets.checks.inspection import Inspection
 from fieldmark.datasets.checks.similarity import find_similar
 from fieldmark.errors import first
+from fieldmark.media.signatures import FORMATS
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 _SILENT_PEAK = 1e-3  # -60 dB of full scale; a sound with a lower peak is silent
@@ -123,12 +124,13 @@ def _find_misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspec
         inspection = inspections.get(item.item_id)
         if inspection is None or inspection.format_name is None or item.path is None:
             continue
-        suffix, own = item.path.suffix.lower(), SUFFIXES[inspection.format_name][1]
-        others = [name for name, (_, suffixes) in SUFFIXES.items() if suffix in suffixes]
+        suffix = item.path.suffix.lower()
+        own = [suffix for each in FORMATS if each.name == inspection.format_name for suffix in each.extensions]
+        others = [each.name for each in FORMATS if suffix in each.extensions]
         if others and suffix not in own:
             detail = (
                 f"'{item.path}' has a suffix of {others[0]} but holds {inspection.format_name}. "
-                f"It is read by its content; change the suffix to {min(own, key=len)}."
+                f"It is read by its content; change the suffix to {own[0]}."
             )
             problems.append(Problem(ProblemKind.MEDIUM_MISMATCH, (item.item_id,), detail, is_harmless=True))
     return problems

@@ -148,3 +148,19 @@ def test_messages_name_the_part_and_not_a_path_of_the_server(client, upload_fold
     assert (answer.status_code, answer.json()["kind"]) == (422, "unreadable")
     assert "file-1.png" in answer.json()["message"]
     assert str(Path(upload_folder)) not in answer.text
+
+
+def test_parts_are_told_by_their_names_with_a_file_name_or_without(client):
+    fields = b'--edge\r\nContent-Disposition: form-data; name="request"\r\n\r\n'
+    assert post(client, fields + b'{"k": 3}\r\n' + part() + b"--edge--\r\n").status_code == 200
+    large = post(client, fields + b"x" * 300_000 + b"\r\n" + part() + b"--edge--\r\n")
+    assert (large.status_code, large.json()["kind"]) == (413, "body_too_large")
+    assert "max_json_bytes" in large.json()["message"]
+    unnamed = post(client, fields.replace(b"request", b"file") + b"a bird\r\n--edge--\r\n")
+    assert (unnamed.status_code, unnamed.json()["query"]["medium"]) == (200, "text")
+
+
+def test_a_form_that_ends_after_a_whole_file_is_cut_off_all_the_same(client):
+    answer = post(client, part() + part()[:-9])
+    assert (answer.status_code, answer.json()["kind"]) == (400, "bad_request")
+    assert "cut off" in answer.json()["message"]
