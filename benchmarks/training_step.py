@@ -29,8 +29,8 @@ from fieldmark.config import Config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, MediaReader, MediumRows
 from fieldmark.data.sampler import CrossMediaSampler
 from fieldmark.embedding import encode_item
+from fieldmark.training.accumulation import GradientAccumulation
 from fieldmark.training.group import Group
-from fieldmark.training.passes import Passes
 from fieldmark.training.step import Stepper
 from fieldmark.types import Batch
 
@@ -83,7 +83,9 @@ def our_steps(items: list[Item], config: Config, device: torch.device) -> Iterat
     execution = build_execution(config.train, device=device)
     stepper = Stepper(
         model.network,
-        passes=Passes(model.network, forward=model.network.forward_together, execution=execution, device=device),
+        accumulation=GradientAccumulation(
+            model.network, forward=model.network.forward_together, execution=execution, device=device
+        ),
         losses=build_losses(config.losses, network=model.network),
         options=build_optimizer_options(config.train),
         group=Group(),

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from fieldmark.losses.ranking import find_positives, measure
+from fieldmark.losses.ranking import find_positives, measure_distances
 from fieldmark.types import Outputs
 
 CHUNK_DISTANCES = 1 << 22
@@ -55,7 +55,7 @@ class MinedRankingLoss(nn.Module):
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """The loss of a batch; 0 where it has no such rows."""
-        distance = measure(outputs.embedding)
+        distance = measure_distances(outputs.embedding)
         anchor, positive = find_positives(outputs, cross_media=self._cross_media).nonzero(as_tuple=True)
         step = max(1, CHUNK_DISTANCES // max(1, len(distance)))
         triplets, quadruplets = [distance.new_zeros(0)], [distance.new_zeros(0)]

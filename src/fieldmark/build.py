@@ -45,14 +45,14 @@ from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
 from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.start import start_network
+from fieldmark.training.accumulation import Execution, supports_bf16
 from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
-from fieldmark.training.passes import Execution, supports_bf16
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import BatchSource, TrainingStage
 from fieldmark.types import MEDIA, MediaLimits, Medium
@@ -208,7 +208,7 @@ def _build_network(
                 class_count=class_count,
                 trunk=TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride),
                 text=TextStem(conv_width=config.text_width),
-                embedding=Space(config.embedding),
+                embedding=EmbeddingSource(config.embedding),
                 statistics_per_medium=config.statistics_per_medium,
             )
         case SharedSpaceConfig():

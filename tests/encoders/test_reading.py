@@ -3,21 +3,21 @@
 import pytest
 
 from fieldmark.encoders.preprocessing import ImagePreprocessing
-from fieldmark.encoders.reading import contents_of, fingerprint_of, in_batches, locate_in_package
+from fieldmark.encoders.reading import get_contents, hash_parameters, iterate_batches, locate_in_package
 from fieldmark.errors import EncoderFilesError, MediumMismatchError
 from fieldmark.types import Medium, TextContent
 
 
 def test_contents_of_names_the_segment_and_both_media(segments):
     mixed = [segments[Medium.TEXT][0], segments[Medium.AUDIO][0]]
-    assert contents_of(mixed[:1], TextContent) == [mixed[0].content]
+    assert get_contents(mixed[:1], TextContent) == [mixed[0].content]
     with pytest.raises(MediumMismatchError, match=r"segment 1.*holds audio.*text"):
-        contents_of(mixed, TextContent)
+        get_contents(mixed, TextContent)
 
 
 def test_in_batches_leaves_nothing_out():
-    assert list(in_batches(range(5), batch_size=2)) == [range(2), range(2, 4), range(4, 5)]
-    assert list(in_batches([], batch_size=2)) == []
+    assert list(iterate_batches(range(5), batch_size=2)) == [range(2), range(2, 4), range(4, 5)]
+    assert list(iterate_batches([], batch_size=2)) == []
 
 
 def test_fingerprint_of_depends_on_values_and_bytes_but_not_on_places(tmp_path):
@@ -25,15 +25,15 @@ def test_fingerprint_of_depends_on_values_and_bytes_but_not_on_places(tmp_path):
     first.write_bytes(b"weights")
     copy.write_bytes(b"weights")
     other.write_bytes(b"others")
-    base = fingerprint_of({"dim": 1, "kind": "x"}, files=[first])
-    assert fingerprint_of({"kind": "x", "dim": 1}, files=[copy]) == base
-    assert len({base, fingerprint_of({"dim": 2, "kind": "x"}, files=[first])}) == 2
-    assert len({base, fingerprint_of({"dim": 1, "kind": "x"}, files=[other])}) == 2
-    assert len({base, fingerprint_of({"dim": 1, "kind": "x"}, files=[first, copy])}) == 2
+    base = hash_parameters({"dim": 1, "kind": "x"}, files=[first])
+    assert hash_parameters({"kind": "x", "dim": 1}, files=[copy]) == base
+    assert len({base, hash_parameters({"dim": 2, "kind": "x"}, files=[first])}) == 2
+    assert len({base, hash_parameters({"dim": 1, "kind": "x"}, files=[other])}) == 2
+    assert len({base, hash_parameters({"dim": 1, "kind": "x"}, files=[first, copy])}) == 2
 
 
 def test_fingerprint_of_sees_inside_dataclasses():
-    pair = [fingerprint_of({"preprocessing": ImagePreprocessing(resize_pixels=side)}) for side in (224, 256)]
+    pair = [hash_parameters({"preprocessing": ImagePreprocessing(resize_pixels=side)}) for side in (224, 256)]
     assert pair[0] != pair[1]
 
 

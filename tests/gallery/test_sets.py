@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.sets import gone_ids, plain_name, read_sets, record_set, renamed, stored_ids
+from fieldmark.gallery.sets import gone_ids, normalize_name, read_sets, record_set, renamed, stored_ids
 from fieldmark.types import Failure, Item, Medium
 
 NAMES = st.sampled_from(["a", "b", "s/a", "s/s/a", "s/b", "t/a", "s"])
@@ -60,12 +60,12 @@ def test_gone_of_most_is_refused_unless_allowed():
     [("birds/manifest.csv", "birds"), ("birds/gulls.parquet", "gulls"), ("my photos", "my photos")],
 )
 def test_plain_name_is_that_of_the_data_set(tmp_path, origin, name):
-    assert plain_name(tmp_path / origin) == name
+    assert normalize_name(tmp_path / origin) == name
 
 
 def test_plain_name_of_a_folder_with_a_dot(tmp_path):
     (tmp_path / "trip 2019.05").mkdir()
-    assert plain_name(tmp_path / "trip 2019.05") == "trip 2019.05"
+    assert normalize_name(tmp_path / "trip 2019.05") == "trip 2019.05"
 
 
 def test_sets_are_kept_and_damage_is_told(tmp_path):

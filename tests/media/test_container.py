@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.container import equally_spaced, open_container, picture_stream, sound_stream
+from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container, pick_equally_spaced
 
 
 @given(count=st.integers(0, 500), limit=st.integers(1, 60))
 def test_equally_spaced_places_lie_evenly(count, limit):
-    places = equally_spaced(count, limit=limit)
+    places = pick_equally_spaced(count, limit=limit)
     assert len(places) == min(count, limit)
     assert places == sorted(set(places))
     assert all(0 <= place < count for place in places)
@@ -20,8 +20,8 @@ def test_equally_spaced_places_lie_evenly(count, limit):
 
 
 def test_equally_spaced_takes_all_without_a_limit_and_the_middle_of_one():
-    assert equally_spaced(3, limit=None) == [0, 1, 2]
-    assert equally_spaced(9, limit=1) == [4]
+    assert pick_equally_spaced(3, limit=None) == [0, 1, 2]
+    assert pick_equally_spaced(9, limit=1) == [4]
 
 
 @pytest.mark.parametrize(
@@ -42,14 +42,14 @@ def test_open_container_opens_no_list_of_other_files(content, write_video, tmp_p
 def test_open_container_takes_a_name_as_a_name(name, write_video, tmp_path, limits):
     path = write_video("plain.mp4", frames=2).rename(tmp_path / name)
     with open_container(path, limits=limits) as container:
-        assert picture_stream(container) is not None
+        assert find_picture_stream(container) is not None
 
 
 def test_open_container_reads_past_a_title_that_is_no_utf8(write_video, limits):
     path = write_video("a.mkv", frames=2)
     path.write_bytes(path.read_bytes().replace(b"Lavf", b"\xe9\xe8\xff\xfe"))
     with open_container(path, limits=limits) as container:
-        assert picture_stream(container) is not None
+        assert find_picture_stream(container) is not None
 
 
 def test_picture_stream_is_not_the_cover_of_a_sound(write_audio, tmp_path, limits):
@@ -68,5 +68,5 @@ def test_picture_stream_is_not_the_cover_of_a_sound(write_audio, tmp_path, limit
             container.mux(packet)
     with open_container(path, limits=limits) as container:
         assert len(container.streams.video) == 1
-        assert picture_stream(container) is None
-        assert sound_stream(container) is not None
+        assert find_picture_stream(container) is None
+        assert find_sound_stream(container) is not None

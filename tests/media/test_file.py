@@ -3,7 +3,7 @@ import os
 import pytest
 
 from fieldmark.errors import EmptyMediaError, MediaError, MissingFileError, TooLargeError, UnreadableMediaError
-from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.file import check_file, convert_decoder_errors
 
 
 def test_check_file_accepts_a_file_within_the_limit(tmp_path):
@@ -40,16 +40,16 @@ def test_check_file_names_the_limit_to_raise(tmp_path):
 def test_unreadable_keeps_the_first_line_of_the_reason(tmp_path):
     with (
         pytest.raises(UnreadableMediaError, match=r"cannot be decoded: marker 7 is missing\. Replace"),
-        unreadable(tmp_path),
+        convert_decoder_errors(tmp_path),
     ):
         raise IndexError("marker 7 is missing.\nand more")
 
 
 def test_unreadable_passes_a_media_error_on(tmp_path):
-    with pytest.raises(EmptyMediaError), unreadable(tmp_path):
+    with pytest.raises(EmptyMediaError), convert_decoder_errors(tmp_path):
         raise EmptyMediaError(path=tmp_path)
 
 
 def test_unreadable_names_an_error_without_words(tmp_path):
-    with pytest.raises(MediaError, match="MemoryError"), unreadable(tmp_path):
+    with pytest.raises(MediaError, match="MemoryError"), convert_decoder_errors(tmp_path):
         raise MemoryError

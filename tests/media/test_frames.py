@@ -6,7 +6,7 @@ import torch
 
 from fieldmark.encoders.pixels import SpectrogramEncoder
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
-from fieldmark.media.frames import frame_files, split_number
+from fieldmark.media.frames import list_frame_files, split_number
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, SpectrogramContent
 
@@ -27,7 +27,7 @@ def brightness(item: Item, limits: MediaLimits, **decoding) -> list[list[int]]:
 
 
 def test_frames_of_one_video_come_in_the_order_of_their_numbers(clip, limits):
-    assert [path.name for path in frame_files(clip.path)] == [f"a_{n:05d}.png" for n in (0, 12, 24, 36, 100)]
+    assert [path.name for path in list_frame_files(clip.path)] == [f"a_{n:05d}.png" for n in (0, 12, 24, 36, 100)]
     assert brightness(clip, limits, frames_per_segment=9) == [[0, 10, 20, 30, 40]]
     assert brightness(clip, limits, segment_seconds=2.0, frames_per_segment=2) == [[0, 10], [20, 30], [40]]
     assert brightness(clip, limits, segment_seconds=1.0, max_segments=2) == [[10], [30]]
@@ -62,7 +62,7 @@ def test_frames_that_are_not_there_or_too_many(clip, limits, tmp_path):
         ("*_*.png", UnreadableMediaError),
     ):
         with pytest.raises(error):
-            frame_files(tmp_path / name)
+            list_frame_files(tmp_path / name)
     with pytest.raises(TooLargeError, match="5 frames"):
         list(load_segments(clip, decoding=Decoding(), limits=MediaLimits(max_frames=4)))
 

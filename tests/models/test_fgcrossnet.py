@@ -6,7 +6,7 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss
-from fieldmark.models.fgcrossnet import FGCrossNet, Space, TextStem
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.types import MEDIA, Medium, MediumBatch, Outputs
 
@@ -101,7 +101,7 @@ def test_fgcrossnet_state_has_the_released_names_and_shapes():
 @pytest.mark.slow
 def test_fgcrossnet_equals_the_released_network():
     torch.manual_seed(0)
-    network = FGCrossNet(class_count=200, statistics_per_medium=False, embedding=Space.LOGITS).eval()
+    network = FGCrossNet(class_count=200, statistics_per_medium=False, embedding=EmbeddingSource.LOGITS).eval()
     for name, value in network.state_dict().items():
         if name.endswith("running_var"):
             value.uniform_(0.5, 2.0)
@@ -121,7 +121,7 @@ def test_fgcrossnet_equals_the_released_network():
 
 
 @pytest.mark.parametrize("medium", MEDIA)
-@pytest.mark.parametrize(("space", "dim"), [(Space.FEATURES, 64), (Space.LOGITS, 5)])
+@pytest.mark.parametrize(("space", "dim"), [(EmbeddingSource.FEATURES, 64), (EmbeddingSource.LOGITS, 5)])
 def test_fgcrossnet_keeps_the_network_contract(medium, space, dim):
     network = tiny(class_count=5, embedding=space)
     assert (network.dim, network.class_count) == (dim, 5)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from fieldmark.models.resnet import MediumNorm, Stage, TrunkSize, initialize_convolutions
+from fieldmark.models.resnet import MediumNorm, TrunkSize, TrunkStage, initialize_convolutions
 from fieldmark.types import MEDIA, Medium
 
 
@@ -61,7 +61,7 @@ def test_medium_norm_names_its_state_alike_in_both_forms():
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_stage_gives_the_channels_and_size_of_its_place(block, place):
     size = TrunkSize(block=block, stage_blocks=(2, 1, 2, 1), base_width=4)
-    stage = Stage(size, place=place, per_medium=False)
+    stage = TrunkStage(size, index=place, per_medium=False)
     channels = 4 if place == 0 else size.stage_channels[place - 1]
     planes = stage(torch.randn(2, channels, 8, 12), Medium.IMAGE)
     side = 1 if place == 0 else 2

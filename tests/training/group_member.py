@@ -34,7 +34,7 @@ class SharedBatches:
 
     def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
         for step, batch in enumerate(self.batches(epoch, first_step), start=first_step):
-            place, size = (self.group.place, self.group.size) if step != 1 else (0, 1 if self.group.is_first else 0)
+            place, size = (self.group.index, self.group.size) if step != 1 else (0, 1 if self.group.is_first else 0)
             yield share(batch, place=place, size=size)
 
 
@@ -99,7 +99,7 @@ class PoisonedBatches(ToyBatches):
 def main(place: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=place, world_size=size)
-    group = Group(place=place, size=size)
+    group = Group(index=place, size=size)
     joint_run(folder / "joint", group)
     joint_run(folder / "parts", group, part_count=2)
     own = folder / f"own-{place}"

@@ -6,7 +6,7 @@ import pytest
 from toy_run import OPTIONS, ToyBatches, make_task, run
 
 from fieldmark.errors import MissingExtraError
-from fieldmark.training.board import check_board
+from fieldmark.training.board import check_tensorboard
 
 
 def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
@@ -43,4 +43,4 @@ def test_train_says_at_its_start_that_tensorboard_is_missing(monkeypatch: pytest
         run(tmp_path, options=replace(OPTIONS, writes_tensorboard=True))
     assert not tmp_path.joinpath("metrics.csv").exists()
     monkeypatch.undo()
-    check_board()
+    check_tensorboard()

@@ -12,7 +12,7 @@ from group_member import joint_run
 from toy_run import ToyNetwork
 
 from fieldmark.training.checkpoint import load_checkpoint
-from fieldmark.training.group import Group, open_group, own_device
+from fieldmark.training.group import Group, choose_device, open_group
 from fieldmark.training.layout import RunLayout
 
 SIZE = 2
@@ -94,9 +94,9 @@ def test_a_group_of_one_does_nothing() -> None:
     assert group.share_texts(["a"], device=cpu) == ("a",)
     assert [group.share_number(number, device=cpu) for number in (None, 0.1)] == [None, 0.1]
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-    assert own_device(cpu, group) == cpu
+    assert choose_device(cpu, group) == cpu
 
 
 def test_open_group_without_torchrun_is_this_process_alone() -> None:
     with open_group(torch.device("cpu")) as group:
-        assert (group.place, group.size, group.is_first) == (0, 1, True)
+        assert (group.index, group.size, group.is_first) == (0, 1, True)

@@ -17,10 +17,10 @@ import toy_run
 from toy_run import OPTIONS, PROVENANCE, Lines, ToyBatches, ToyTask, make_task, run, stage_of
 
 from fieldmark.errors import CheckpointError, NonFiniteLossError, TooManyFailuresError, TrainingError
+from fieldmark.training.accumulation import Execution
 from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
-from fieldmark.training.passes import Execution
 from fieldmark.training.progress import Progress
 from fieldmark.training.task import TrainingResult, TrainingStage
 

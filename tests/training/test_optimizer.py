@@ -11,7 +11,7 @@ from fieldmark.training.optimizer import (
     Schedule,
     ScheduleKind,
     build_optimizer,
-    optimizer_state,
+    read_optimizer_state,
     restore_optimizer,
     set_lr,
 )
@@ -30,7 +30,7 @@ def test_schedule_factor_lies_between_0_and_1(
     schedule = Schedule(kind=kind, warmup_epochs=warmup, step_epochs=2, step_factor=cut)
     step_count = epochs * steps_per_epoch
     for step in range(step_count):
-        factor = schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=step_count)
+        factor = schedule.compute_factor(step, steps_per_epoch=steps_per_epoch, step_count=step_count)
         assert 0 < factor <= 1
 
 
@@ -40,14 +40,14 @@ def test_schedule_step_is_that_of_the_paper() -> None:
     schedule = Schedule(kind=ScheduleKind.STEP, step_epochs=3, step_factor=0.5)
     for epoch in range(10):
         for step in (epoch * 7, epoch * 7 + 6):
-            assert schedule.factor(step, steps_per_epoch=7, step_count=70) == optimizer.param_groups[0]["lr"]
+            assert schedule.compute_factor(step, steps_per_epoch=7, step_count=70) == optimizer.param_groups[0]["lr"]
         optimizer.step()
         oracle.step()
 
 
 def test_schedule_cosine_climbs_then_falls_to_its_end() -> None:
     schedule = Schedule(kind=ScheduleKind.COSINE, warmup_epochs=0.5)
-    factors = [schedule.factor(step, steps_per_epoch=8, step_count=24) for step in range(24)]
+    factors = [schedule.compute_factor(step, steps_per_epoch=8, step_count=24) for step in range(24)]
     assert factors[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
     assert factors[4:] == sorted(factors[4:], reverse=True)
     assert factors[14] == pytest.approx(0.5)
@@ -56,7 +56,7 @@ def test_schedule_cosine_climbs_then_falls_to_its_end() -> None:
 
 def test_schedule_constant_stays() -> None:
     schedule = Schedule(kind=ScheduleKind.CONSTANT)
-    assert {schedule.factor(step, steps_per_epoch=3, step_count=9) for step in range(9)} == {1.0}
+    assert {schedule.compute_factor(step, steps_per_epoch=3, step_count=9) for step in range(9)} == {1.0}
 
 
 @pytest.mark.parametrize("kind", OptimizerKind)
@@ -103,7 +103,7 @@ def test_restore_optimizer_goes_on_exactly(options: OptimizerOptions) -> None:
         take(broken, first, rows)
     resumed, second = make()
     resumed.load_state_dict(broken.state_dict())
-    restore_optimizer(second, optimizer_state(first))
+    restore_optimizer(second, read_optimizer_state(first))
     for rows in inputs[5:]:
         take(resumed, second, rows)
     assert torch.equal(resumed.weight, straight.weight)
@@ -117,7 +117,7 @@ def test_schedule_early_counts_an_epoch_before_it_is_trained() -> None:
         oracle.step()
     schedule = Schedule(kind=ScheduleKind.STEP, step_epochs=3, step_factor=0.5, is_early=True)
     for epoch in range(21):
-        factor = schedule.factor(epoch * 7, steps_per_epoch=7, step_count=147)
+        factor = schedule.compute_factor(epoch * 7, steps_per_epoch=7, step_count=147)
         assert 1e-3 * factor == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         oracle.step()

@@ -52,7 +52,7 @@ def test_progress_means_leave_out_steps_without_rows() -> None:
     progress = Progress(steps_per_epoch=4)
     for loss in (LossParts({"a": 1.0}, 2.0), None, LossParts({"a": 2.0}, 4.0)):
         progress = progress.add_step(loss, [], seconds=1.0, waiting_seconds=0.0)
-    assert progress.sums.mean_loss() == LossParts({"a": 1.5}, 3.0)
+    assert progress.sums.compute_mean_loss() == LossParts({"a": 1.5}, 3.0)
 
 
 def test_progress_finish_epoch_begins_anew() -> None:

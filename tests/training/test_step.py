@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 import torch
 from torch import Tensor, nn
-from toy_run import LogitsLoss, PullLoss, ToyNetwork, make_batch, passes_of
+from toy_run import LogitsLoss, PullLoss, ToyNetwork, accumulation_of, make_batch
 
 from fieldmark.errors import NonFiniteLossError, TrainingError
 from fieldmark.losses.center import CenterLoss
@@ -16,7 +16,7 @@ from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
-from fieldmark.training.step import Stepper, WeightedLoss, interrupts_after, seed_step
+from fieldmark.training.step import Stepper, WeightedLoss, defer_interrupts, seed_step
 from fieldmark.types import Batch, Medium, MediumBatch, Outputs
 
 SGD = OptimizerOptions(kind=OptimizerKind.SGD, lr=1.0)
@@ -65,8 +65,10 @@ def stepper_of(
     options: OptimizerOptions = SGD,
     last_good: Path = Path("last.safetensors"),
 ) -> Stepper:
-    passes = passes_of(network)
-    return Stepper(network, passes=passes, losses=losses, options=options, group=Group(), last_good=last_good)
+    accumulation = accumulation_of(network)
+    return Stepper(
+        network, accumulation=accumulation, losses=losses, options=options, group=Group(), last_good=last_good
+    )
 
 
 def changes(stepper: Stepper, batch: Batch, *, lr: float) -> Tensor:
@@ -86,7 +88,7 @@ def test_stepper_total_is_the_weighted_sum() -> None:
 def test_stepper_moves_against_the_gradient_by_the_rate() -> None:
     batch = make_batch(seed=0)
     stepper = make_stepper({"a": WeightedLoss(LogitsLoss(), weight=3.0)})
-    outputs = passes_of(stepper.network).run(batch).outputs
+    outputs = accumulation_of(stepper.network).compute(batch).outputs
     (gradient,) = torch.autograd.grad(3.0 * LogitsLoss()(outputs), [stepper.network.classifier.weight])
     torch.testing.assert_close(changes(stepper, batch, lr=0.25), -0.25 * gradient)
 
@@ -177,7 +179,7 @@ def test_stepper_takes_a_batch_without_a_medium(absent: Medium) -> None:
     line = stepper.network.lines[absent.value]
     before = line.weight.detach().clone()
     loss = stepper.take(batch, lr=0.1, step=1)
-    outputs = passes_of(stepper.network).run(whole).outputs
+    outputs = accumulation_of(stepper.network).compute(whole).outputs
     assert loss.parts["classification"] < stepper.losses["classification"](outputs)  # a sum over the media present
     assert all(value > 0 for value in loss.parts.values())
     assert torch.equal(line.weight, before)
@@ -195,14 +197,14 @@ def test_seed_step_follows_from_seed_epoch_and_step() -> None:
     with torch.random.fork_rng(devices=[]):
         for place in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, 0)]:
             for process in (0, 1):
-                seed_step(place[0], epoch=place[1], step=place[2], place=process)
+                seed_step(place[0], epoch=place[1], step=place[2], process_index=process)
                 drawn.add(float(torch.rand(())))
     assert len(drawn) == 8
 
 
 def test_interrupts_after_lets_the_block_end() -> None:
     done = False
-    with pytest.raises(KeyboardInterrupt), interrupts_after():  # noqa: PT012 - the block is what is tested
+    with pytest.raises(KeyboardInterrupt), defer_interrupts():  # noqa: PT012 - the block is what is tested
         os.kill(os.getpid(), signal.SIGINT)
         done = True
     assert done
@@ -213,7 +215,7 @@ def test_interrupts_after_does_nothing_beside_the_main_thread() -> None:
     entered = []
 
     def work() -> None:
-        with interrupts_after():
+        with defer_interrupts():
             entered.append(True)
 
     thread = Thread(target=work)

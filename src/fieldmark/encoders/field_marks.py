@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.reading import contents_of, fingerprint_of
+from fieldmark.encoders.reading import get_contents, hash_parameters
 from fieldmark.types import Decoding, Segment, TextContent
 
-BODY = "body"
+_BODY = "body"
 """The part of a trait that no part is named with."""
 
 PARTS = {
-    BODY: "bird birds body plumage overall feather feathers color",
+    _BODY: "bird birds body plumage overall feather feathers color",
     "bill": "bill bills beak beaks",
     "head": "head heads",
     "crown": "crown crowns cap",
@@ -103,7 +103,7 @@ _WORD = re.compile(r"[a-z]+")
 
 @dataclass(frozen=True, slots=True)
 class _Clause:
-    """The parts and traits that a clause names, each with its place among the clause's words."""
+    """The parts and traits that a clause names, each with its position among the clause's words."""
 
     parts: tuple[tuple[int, str], ...]
     traits: tuple[tuple[int, str], ...]
@@ -115,8 +115,8 @@ class _Clause:
 
     def join(self) -> Iterator[tuple[str, str]]:
         """Each trait with the part next to it; of two, with the one that follows."""
-        for place, trait in self.traits:
-            yield min(self.parts, key=lambda part: 2 * abs(part[0] - place) - (part[0] > place))[1], trait
+        for position, trait in self.traits:
+            yield min(self.parts, key=lambda part: 2 * abs(part[0] - position) - (part[0] > position))[1], trait
 
 
 def read_field_marks(text: str) -> list[tuple[str, str]]:
@@ -141,8 +141,8 @@ def _read_clauses(sentence: str) -> list[_Clause]:
     clauses = []
     for clause in _CLAUSE_END.split(sentence):
         words = _WORD.findall(clause)
-        parts = tuple((place, _PART_BY_WORD[word]) for place, word in enumerate(words) if word in _PART_BY_WORD)
-        traits = tuple((place, _TRAIT_BY_WORD[word]) for place, word in enumerate(words) if word in _TRAIT_BY_WORD)
+        parts = tuple((index, _PART_BY_WORD[word]) for index, word in enumerate(words) if word in _PART_BY_WORD)
+        traits = tuple((index, _TRAIT_BY_WORD[word]) for index, word in enumerate(words) if word in _TRAIT_BY_WORD)
         if parts or traits:
             clauses.append(_Clause(parts, traits))
     return clauses
@@ -169,7 +169,7 @@ def _read_sentence(clauses: Sequence[_Clause]) -> Iterator[tuple[str, str]]:
             yield from ((each, trait) for _, each in clause.parts for trait in shared)
         part, waiting = clause.parts[-1][1], []
     if part is None:
-        yield from ((BODY, trait) for trait in waiting)
+        yield from ((_BODY, trait) for trait in waiting)
 
 
 @final
@@ -192,10 +192,10 @@ class FieldMarkTextEncoder:
 
     is_costly: ClassVar[bool] = False
     named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
-    _places: ClassVar[Mapping[tuple[str, str], int]] = MappingProxyType(
+    _columns: ClassVar[Mapping[tuple[str, str], int]] = MappingProxyType(
         {
-            (owner, trait): place
-            for place, (owner, trait) in enumerate(
+            (owner, trait): index
+            for index, (owner, trait) in enumerate(
                 (owner, trait) for owner in (*PARTS, *REGIONS, "anywhere") for trait in TRAITS
             )
         }
@@ -204,12 +204,12 @@ class FieldMarkTextEncoder:
     def __init__(self) -> None:
         self.decoding = Decoding()
         vocabulary = {"parts": PARTS, "regions": REGIONS, "traits": TRAITS}
-        self.fingerprint = fingerprint_of({"kind": "field_mark_text", "grammar": 1, **vocabulary})
+        self.fingerprint = hash_parameters({"kind": "field_mark_text", "grammar": 1, **vocabulary})
 
     @property
     def shape(self) -> tuple[int]:
         """Number of traits for each part, each region, and anywhere."""
-        return (len(self._places),)
+        return (len(self._columns),)
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
         """The features of some texts.
@@ -218,9 +218,9 @@ class FieldMarkTextEncoder:
             MediumMismatchError: A segment holds another medium.
         """
         features = torch.zeros(len(segments), *self.shape)
-        for row, content in zip(features, contents_of(segments, TextContent), strict=True):
+        for row, content in zip(features, get_contents(segments, TextContent), strict=True):
             for mark, count in Counter(_widen(read_field_marks(content.text))).items():
-                row[self._places[mark]] = 1 + math.log(count)
+                row[self._columns[mark]] = 1 + math.log(count)
         return torch.nn.functional.normalize(features, dim=1)
 
 

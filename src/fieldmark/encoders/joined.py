@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fieldmark.encoders.encoder import Encoder
-from fieldmark.encoders.reading import fingerprint_of
+from fieldmark.encoders.reading import hash_parameters
 from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Segment
 
@@ -34,7 +34,7 @@ class ConcatenatedEncoder:
     def fingerprint(self) -> str:
         """Changes with each encoder, their order, and the scales."""
         parts = tuple(encoder.fingerprint for encoder in self._encoders)
-        return fingerprint_of({"kind": "concatenated", "parts": parts, "scales": self._scales})
+        return hash_parameters({"kind": "concatenated", "parts": parts, "scales": self._scales})
 
     @property
     def decoding(self) -> Decoding:
@@ -53,16 +53,16 @@ class ConcatenatedEncoder:
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Those of every encoder, at their places in the whole; a name that several know belongs to the first.
+        """Named scores of every encoder, by index in the joined features; a shared name belongs to the first encoder.
 
         An encoder that is scaled has none: what it holds are no square roots of probabilities any more.
         """
-        start, places = 0, dict[str, int]()
+        start, indices = 0, dict[str, int]()
         for encoder, scale in zip(self._encoders, self._scales, strict=True):
             if scale == 1:
-                places = {name: start + place for name, place in encoder.named_scores.items()} | places
+                indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
             start += encoder.shape[0]
-        return places
+        return indices
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
         """The features of some segments.

@@ -14,13 +14,13 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.reading import contents_of, fingerprint_of
+from fieldmark.encoders.reading import get_contents, hash_parameters
 from fieldmark.types import Decoding, Segment, TextContent
 
-WORD = re.compile(r"[^\W_]+")
-CLAUSE_END = re.compile(r"[.,;:!?()\n]|\band\b")
-FUNCTION_WORDS = frozenset(
-    WORD.findall(
+_WORD = re.compile(r"[^\W_]+")
+_CLAUSE_END = re.compile(r"[.,;:!?()\n]|\band\b")
+_FUNCTION_WORDS = frozenset(
+    _WORD.findall(
         "a an the this that these those is are was were be been being it its he his she her they them their i "
         "we our you there here has have had do does did can could may might will would shall should with of "
         "in on to at by as from for into over under about or but so than then such which who whose very also "
@@ -61,7 +61,7 @@ class LexicalTextEncoder:
         self._dim = dim
         self._character_count = character_count
         self.decoding = Decoding()
-        self.fingerprint = fingerprint_of(
+        self.fingerprint = hash_parameters(
             {"kind": "lexical_text", "terms": 2, "dim": dim, "character_count": character_count}
         )
 
@@ -77,15 +77,15 @@ class LexicalTextEncoder:
             MediumMismatchError: A segment holds another medium.
         """
         features = torch.zeros(len(segments), self._dim)
-        for row, content in zip(features, contents_of(segments, TextContent), strict=True):
+        for row, content in zip(features, get_contents(segments, TextContent), strict=True):
             for term, count in Counter(self._terms(content.text)).items():
                 bucket, sign = _hash(term, dim=self._dim)
                 row[bucket] += sign * (1 + math.log(count))
         return torch.nn.functional.normalize(features, dim=1)
 
     def _terms(self, text: str) -> Iterator[str]:
-        for clause in CLAUSE_END.split(unicodedata.normalize("NFKC", text).casefold()):
-            words = [word for word in WORD.findall(clause) if word not in FUNCTION_WORDS]
+        for clause in _CLAUSE_END.split(unicodedata.normalize("NFKC", text).casefold()):
+            words = [word for word in _WORD.findall(clause) if word not in _FUNCTION_WORDS]
             yield from words
             yield from (" ".join(sorted(pair)) for pair in pairwise(words))
             if self._character_count:

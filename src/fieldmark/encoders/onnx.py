@@ -10,15 +10,15 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.encoders.reading import fingerprint_of
+from fieldmark.encoders.reading import hash_parameters
 from fieldmark.errors import EncoderFilesError, MissingExtraError, nearest
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-KEY = "path"
-BATCH_SIZE = 16
+_KEY = "path"
+_BATCH_SIZE = 16
 
 
 @final
@@ -60,20 +60,20 @@ class OnnxImageEncoder:
         threads: int | None = None,
     ) -> None:
         if not path.is_file():
-            raise EncoderFilesError(name=str(path), reason="there is no such file", key=KEY)
+            raise EncoderFilesError(name=str(path), reason="there is no such file", key=_KEY)
         self._session = _open_session(path, threads=threads)
         self._outputs = [_require_output(path, self._session, name=output, key="output")]
         if labels is not None:
             self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
         self._batch_size = _find_batch_size(path, self._session)
-        self._preprocessing = preprocessing or read_preprocessing(path.with_name(PREPROCESSOR_FILE), key=KEY)
+        self._preprocessing = preprocessing or read_preprocessing(path.with_name(PREPROCESSOR_FILE), key=_KEY)
         feature_dim, *score_counts = self._try_out(path)
         self._dim = feature_dim + sum(score_counts)
         self._named_scores = _read_names(labels, start=feature_dim, count=score_counts[0]) if labels else {}
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
-        self.fingerprint = fingerprint_of(
+        self.fingerprint = hash_parameters(
             {
                 "kind": "onnx_image",
                 "output": output,
@@ -91,7 +91,7 @@ class OnnxImageEncoder:
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Places of the classifier's scores, by the names that `labels` gives them."""
+        """Index of each of the classifier's scores, by the names in `labels`."""
         return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
@@ -123,7 +123,7 @@ class OnnxImageEncoder:
             return [each.shape[1] for each in self._run(torch.zeros(1, 3, *self._preprocessing.crop_pixels))]
         except Exception as error:
             reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
-            raise EncoderFilesError(name=str(path), reason=reason, key=KEY) from error
+            raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
 
 
 def _open_session(path: Path, *, threads: int | None) -> "InferenceSession":
@@ -137,7 +137,7 @@ def _open_session(path: Path, *, threads: int | None) -> "InferenceSession":
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's errors have no public class in common
         reason = f"ONNX Runtime refuses it: {_first_line(error)}"
-        raise EncoderFilesError(name=str(path), reason=reason, key=KEY) from error
+        raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
 
 
 def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
@@ -149,7 +149,7 @@ def _require_output(path: Path, session: "InferenceSession", *, name: str, key: 
 
 
 def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
-    """Places of the scores by name; a line holds a name, or two, the second in parentheses at its end."""
+    """Read the index of each score by name; a line holds a name, or two, the second in parentheses at its end."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -158,10 +158,10 @@ def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
         reason = f"it names {len(lines):,} classes, and the classifier tells {count:,} apart"
         raise EncoderFilesError(name=str(path), reason=reason, key="labels")
     names: dict[str, int] = {}
-    for place, line in enumerate(lines):
+    for index, line in enumerate(lines):
         for name in re.fullmatch(r"(.*?)(?:\s*\((.*)\))?\s*", line).groups():  # type: ignore[union-attr]  # matches all
             if name:
-                names.setdefault(name.strip(), start + place)
+                names.setdefault(name.strip(), start + index)
     return names
 
 
@@ -171,10 +171,10 @@ def _find_batch_size(path: Path, session: "InferenceSession") -> int:
         case [1, _, _, _]:
             return 1
         case [str() | None, _, _, _]:
-            return BATCH_SIZE
+            return _BATCH_SIZE
         case shape:
             reason = f"its input has the shape {shape}; allowed is (batch, 3, height, width) with any batch or 1"
-            raise EncoderFilesError(name=str(path), reason=reason, key=KEY)
+            raise EncoderFilesError(name=str(path), reason=reason, key=_KEY)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,9 +13,9 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from fieldmark.encoders.reading import contents_of, mismatch
+from fieldmark.encoders.reading import build_mismatch_error, get_contents
 from fieldmark.errors import ConfigError
-from fieldmark.media.spectrogram import decibels, power_spectrogram
+from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (
     AudioContent,
     Decoding,
@@ -27,14 +27,14 @@ from fieldmark.types import (
     VideoContent,
 )
 
-VERSION = 1
+_VERSION = 1
 """Raised whenever an encoder below gives other tensors for the same parameters."""
 
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{}"
-"""The released alphabet; a symbol's id is its place here, counted from 1, and 0 is padding."""
-SPACE_ID = len(SYMBOLS) + 1
+"""The released alphabet; a symbol's id is its position here, counted from 1, and 0 is padding."""
+_SPACE_ID = len(SYMBOLS) + 1
 """The one row of the released embedding table that no symbol uses: a space takes it, and released weights still fit."""
-LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------")
+_LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2014\u2212", "''\"\"------")
 """Quotes and dashes of print, as the alphabet has them."""
 
 
@@ -102,9 +102,9 @@ class PixelEncoder:
             MediumMismatchError: A segment holds another medium than the encoder takes.
         """
         if self._medium is Medium.IMAGE:
-            pictures = [image.pixels for image in contents_of(segments, ImageContent)]
+            pictures = [image.pixels for image in get_contents(segments, ImageContent)]
         else:
-            pictures = [video.frames[len(video.frames) // 2] for video in contents_of(segments, VideoContent)]
+            pictures = [video.frames[len(video.frames) // 2] for video in get_contents(segments, VideoContent)]
         return torch.stack([self._cut(picture) for picture in pictures])
 
     def _cut(self, pixels: UInt8[Tensor, "3 height width"]) -> UInt8[Tensor, "3 side side"]:
@@ -170,20 +170,20 @@ class SpectrogramEncoder:
             MediumMismatchError: A segment holds another medium than sound.
         """
         pictures = []
-        for place, segment in enumerate(segments):
+        for index, segment in enumerate(segments):
             match segment.content:
                 case AudioContent(waveform):
                     pictures.append(self._draw(waveform))
                 case SpectrogramContent(pixels):
                     pictures.append(self._fit(pixels))
                 case _:
-                    raise mismatch(segment, place=place, expected=Medium.AUDIO)
+                    raise build_mismatch_error(segment, index=index, expected=Medium.AUDIO)
         return torch.stack(pictures)
 
     def _draw(self, waveform: Float32[Tensor, " time"]) -> UInt8[Tensor, "3 side side"]:
         padded = F.pad(waveform, (0, max(0, self._n_fft - len(waveform))))  # at least one whole frame
-        power = power_spectrogram(padded, n_fft=self._n_fft, hop_length=self._hop_length)
-        share = 1 + decibels(power, floor_db=self._floor_db) / self._floor_db
+        power = compute_power_spectrogram(padded, n_fft=self._n_fft, hop_length=self._hop_length)
+        share = 1 + convert_to_decibels(power, floor_db=self._floor_db) / self._floor_db
         grey = (255 * share.clamp(0, 1)).round().to(torch.uint8).flip(0)
         return self._fit(grey.unsqueeze(0)).expand(3, -1, -1)
 
@@ -230,21 +230,21 @@ class CharacterEncoder:
             MediumMismatchError: A segment holds another medium than text.
         """
         ids = torch.zeros(len(segments), self._text_length, dtype=torch.uint8)
-        for row, content in enumerate(contents_of(segments, TextContent)):
+        for row, content in enumerate(get_contents(segments, TextContent)):
             read = _read_as_released(content.text) if self._released else _read(content.text)
             kept = read[: self._text_length]
             ids[row, : len(kept)] = torch.tensor(kept, dtype=torch.uint8)
         return ids
 
 
-_ID_OF = {symbol: place for place, symbol in enumerate(SYMBOLS, start=1)}
+_ID_OF = {symbol: index for index, symbol in enumerate(SYMBOLS, start=1)}
 
 
 def _read(text: str) -> list[int]:
-    folded = unicodedata.normalize("NFKD", text.casefold().translate(LOOKALIKES))
+    folded = unicodedata.normalize("NFKD", text.casefold().translate(_LOOKALIKES))
     letters = [character for character in folded if not unicodedata.combining(character)]
     words = "".join(character if character in _ID_OF else " " for character in letters).split()
-    return [_ID_OF.get(character, SPACE_ID) for character in " ".join(words)]
+    return [_ID_OF.get(character, _SPACE_ID) for character in " ".join(words)]
 
 
 def _read_as_released(text: str) -> list[int]:
@@ -267,5 +267,5 @@ def _cut_middle(
 
 def _fingerprint(kind: str, decoding: Decoding, *parameters: int | float | str) -> str:
     """A short hash of all that the tensors depend on."""
-    text = json.dumps([kind, VERSION, asdict(decoding), *parameters])
+    text = json.dumps([kind, _VERSION, asdict(decoding), *parameters])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

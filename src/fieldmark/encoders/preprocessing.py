@@ -12,20 +12,20 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from fieldmark.encoders.reading import mismatch
+from fieldmark.encoders.reading import build_mismatch_error
 from fieldmark.errors import EncoderFilesError
 from fieldmark.types import Decoding, ImageContent, Medium, Segment, VideoContent
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
 
-Interpolation = Literal["nearest-exact", "bilinear", "bicubic"]
-INTERPOLATION_OF_RESAMPLE: dict[int, Interpolation] = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
+_Interpolation = Literal["nearest-exact", "bilinear", "bicubic"]
+_INTERPOLATION_OF_RESAMPLE: dict[int, _Interpolation] = {0: "nearest-exact", 2: "bilinear", 3: "bicubic"}
 """By Pillow's numbers, which preprocessor files hold."""
 
-UNSUPPORTED_KEYS = ("crop_pct", "rescale_offset", "do_flip_channel_order", "do_pad")
+_UNSUPPORTED_KEYS = ("crop_pct", "rescale_offset", "do_flip_channel_order", "do_pad")
 """Settings of preprocessor files that would change the pixels in ways unknown here."""
 
-Pixels = Float32[Tensor, "batch 3 height width"]
+_Pixels = Float32[Tensor, "batch 3 height width"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class ImagePreprocessing:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     scale: float = 1 / 255
-    interpolation: Interpolation = "bilinear"
+    interpolation: _Interpolation = "bilinear"
 
     def decoding(self, *, segment_seconds: float, frames_per_segment: int) -> Decoding:
         """How images and videos are to be decoded for this: no larger than needed.
@@ -103,7 +103,7 @@ def read_preprocessing(path: Path, *, key: str) -> ImagePreprocessing:
 
 def encode_pictures(
     segments: Sequence[Segment],
-    infer: Callable[[Pixels], Float32[Tensor, "batch dim"]],
+    infer: Callable[[_Pixels], Float32[Tensor, "batch dim"]],
     *,
     preprocessing: ImagePreprocessing,
     dim: int,
@@ -119,7 +119,7 @@ def encode_pictures(
     Raises:
         MediumMismatchError: A segment holds neither an image nor frames.
     """
-    frames = [_frames_of(segment, place=place) for place, segment in enumerate(segments)]
+    frames = [_frames_of(segment, index=index) for index, segment in enumerate(segments)]
     pictures = (preprocessing.apply(frame) for part in frames for frame in part)
     features = torch.cat([torch.empty(0, dim), *(infer(batch) for batch in _stack(pictures, batch_size=batch_size))])
     owner = torch.tensor([row for row, part in enumerate(frames) for _ in part], dtype=torch.int64)
@@ -127,17 +127,17 @@ def encode_pictures(
     return total / torch.tensor([len(part) for part in frames]).view(-1, 1)
 
 
-def _frames_of(segment: Segment, *, place: int) -> UInt8[Tensor, "frame 3 height width"]:
+def _frames_of(segment: Segment, *, index: int) -> UInt8[Tensor, "frame 3 height width"]:
     match segment.content:
         case ImageContent(pixels=pixels):
             return pixels[None]
         case VideoContent(frames=frames):
             return frames
         case _:
-            raise mismatch(segment, place=place, expected=f"{Medium.IMAGE} or {Medium.VIDEO}")
+            raise build_mismatch_error(segment, index=index, expected=f"{Medium.IMAGE} or {Medium.VIDEO}")
 
 
-def _stack(pictures: Iterator[Float32[Tensor, "3 height width"]], *, batch_size: int) -> Iterator[Pixels]:
+def _stack(pictures: Iterator[Float32[Tensor, "3 height width"]], *, batch_size: int) -> Iterator[_Pixels]:
     """Batches made one at a time, so that a long video's frames are never all held as floats."""
     while batch := list(islice(pictures, batch_size)):
         yield torch.stack(batch)
@@ -154,7 +154,7 @@ def _cut_center(pixels: UInt8[Tensor, "3 height width"], height: int, width: int
 def _parse(values: object) -> ImagePreprocessing:
     if not isinstance(values, dict):
         raise TypeError(f"it holds no object of keys and values, but {type(values).__name__}")
-    for name in UNSUPPORTED_KEYS:
+    for name in _UNSUPPORTED_KEYS:
         if values.get(name):
             raise ValueError(f"'{name}' is not supported")
     resize = _size(values["size"]) if values.get("do_resize", True) else None
@@ -166,7 +166,7 @@ def _parse(values: object) -> ImagePreprocessing:
         mean=_channels(values["image_mean"]) if is_normalized else (0.0, 0.0, 0.0),
         std=_channels(values["image_std"]) if is_normalized else (1.0, 1.0, 1.0),
         scale=_number(values.get("rescale_factor", 1 / 255)) if values.get("do_rescale", True) else 1.0,
-        interpolation=INTERPOLATION_OF_RESAMPLE[int(_number(values.get("resample", 2)))],
+        interpolation=_INTERPOLATION_OF_RESAMPLE[int(_number(values.get("resample", 2)))],
     )
 
 

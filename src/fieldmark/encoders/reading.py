@@ -19,10 +19,10 @@ from fieldmark.types import (
     VideoContent,
 )
 
-ContentT = TypeVar("ContentT", ImageContent, TextContent, VideoContent, AudioContent)
-T = TypeVar("T")
+_ContentT = TypeVar("_ContentT", ImageContent, TextContent, VideoContent, AudioContent)
+_T = TypeVar("_T")
 
-MEDIUM_OF_CONTENT: dict[type[Content], Medium] = {
+_MEDIUM_BY_CONTENT: dict[type[Content], Medium] = {
     ImageContent: Medium.IMAGE,
     TextContent: Medium.TEXT,
     VideoContent: Medium.VIDEO,
@@ -34,44 +34,44 @@ PACKAGE_PREFIX = "package:"
 """Begins the name of a folder inside an installed package: `package:NAME/FOLDER`."""
 
 
-def contents_of(segments: Sequence[Segment], expected: type[ContentT]) -> list[ContentT]:
+def get_contents(segments: Sequence[Segment], expected: type[_ContentT]) -> list[_ContentT]:
     """The contents of segments, all of the expected class.
 
     Raises:
         MediumMismatchError: A segment holds another medium.
     """
-    contents: list[ContentT] = []
-    for place, segment in enumerate(segments):
+    contents: list[_ContentT] = []
+    for index, segment in enumerate(segments):
         if not isinstance(segment.content, expected):
-            raise mismatch(segment, place=place, expected=MEDIUM_OF_CONTENT[expected])
+            raise build_mismatch_error(segment, index=index, expected=_MEDIUM_BY_CONTENT[expected])
         contents.append(segment.content)
     return contents
 
 
-def mismatch(segment: Segment, *, place: int, expected: str) -> MediumMismatchError:
+def build_mismatch_error(segment: Segment, *, index: int, expected: str) -> MediumMismatchError:
     """The error for a segment of another medium than an encoder takes.
 
     Args:
-        place: Of the segment in the call, from 0.
+        index: Of the segment in the call, from 0.
     """
-    got = MEDIUM_OF_CONTENT[type(segment.content)]
-    return MediumMismatchError(path=f"segment {place}", got=got, expected=expected)
+    got = _MEDIUM_BY_CONTENT[type(segment.content)]
+    return MediumMismatchError(path=f"segment {index}", got=got, expected=expected)
 
 
-def in_batches(values: Sequence[T], *, batch_size: int) -> Iterator[Sequence[T]]:
+def iterate_batches(values: Sequence[_T], *, batch_size: int) -> Iterator[Sequence[_T]]:
     """The values in their order, at most `batch_size` at a time."""
     for start in range(0, len(values), batch_size):
         yield values[start : start + batch_size]
 
 
-def fingerprint_of(parameters: Mapping[str, object], *, files: Sequence[Path] = ()) -> str:
-    """A hash of named parameters and of the bytes of files; the files' names and places do not matter.
+def hash_parameters(parameters: Mapping[str, object], *, files: Sequence[Path] = ()) -> str:
+    """A hash of named parameters and of the bytes of files; the files' names and locations do not matter.
 
     Args:
         parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
     """
     known = {name: repr(value) for name, value in parameters.items()}
-    known |= {f"file {place}": _hash_file(file) for place, file in enumerate(files)}
+    known |= {f"file {index}": _hash_file(file) for index, file in enumerate(files)}
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 

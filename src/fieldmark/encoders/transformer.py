@@ -11,15 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.encoders.reading import PACKAGE_PREFIX, contents_of, fingerprint_of, in_batches, locate_in_package
+from fieldmark.encoders.reading import PACKAGE_PREFIX, get_contents, hash_parameters, iterate_batches, locate_in_package
 from fieldmark.errors import EncoderFilesError, MissingExtraError, first
 from fieldmark.types import Decoding, Segment, TextContent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-KEY = "name"
-BATCH_SIZE = 16
+_KEY = "name"
+_BATCH_SIZE = 16
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """What is read of a model's folder, and downloaded: weights as plain tensors, settings, vocabularies. Never code."""
 
@@ -54,13 +54,13 @@ class TransformersImageEncoder:
         frames_per_segment: int = 4,
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
-        self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=KEY)
+        self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=_KEY)
         self._model, self._has_pooler = _load_model(name, folder)
         self._dim = self._try_out(name)
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
-        self.fingerprint = fingerprint_of(
+        self.fingerprint = hash_parameters(
             {"kind": "transformers_image", "preprocessing": self._preprocessing, "decoding": self.decoding},
             files=_files_of(folder),
         )
@@ -77,7 +77,7 @@ class TransformersImageEncoder:
             MediumMismatchError: A segment holds neither an image nor frames.
         """
         return encode_pictures(
-            segments, self._infer, preprocessing=self._preprocessing, dim=self._dim, batch_size=BATCH_SIZE
+            segments, self._infer, preprocessing=self._preprocessing, dim=self._dim, batch_size=_BATCH_SIZE
         )
 
     @torch.no_grad()
@@ -95,7 +95,7 @@ class TransformersImageEncoder:
             return self._infer(torch.zeros(1, 3, *self._preprocessing.crop_pixels)).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
             reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
-            raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+            raise EncoderFilesError(name=name, reason=reason, key=_KEY) from error
 
 
 @final
@@ -129,7 +129,7 @@ class TransformersTextEncoder:
         self._is_normalized = is_normalized
         self.decoding = Decoding()
         self._dim = self._try_out(name)
-        self.fingerprint = fingerprint_of(
+        self.fingerprint = hash_parameters(
             {"kind": "transformers_text", "window_tokens": self._window_tokens, "is_normalized": is_normalized},
             files=_files_of(folder),
         )
@@ -145,8 +145,8 @@ class TransformersTextEncoder:
         Raises:
             MediumMismatchError: A segment holds another medium.
         """
-        texts = [content.text for content in contents_of(segments, TextContent)]
-        features = [self._infer(batch) for batch in in_batches(texts, batch_size=BATCH_SIZE)]
+        texts = [content.text for content in get_contents(segments, TextContent)]
+        features = [self._infer(batch) for batch in iterate_batches(texts, batch_size=_BATCH_SIZE)]
         return torch.cat([torch.empty(0, self._dim), *features])
 
     @torch.no_grad()
@@ -160,7 +160,7 @@ class TransformersTextEncoder:
             return_tensors="pt",
         )
         owner: Int[Tensor, " window"] = windows.pop("overflow_to_sample_mapping")
-        parts = in_batches(range(len(owner)), batch_size=BATCH_SIZE)
+        parts = iterate_batches(range(len(owner)), batch_size=_BATCH_SIZE)
         sums = torch.cat(
             [self._sum_tokens({key: values[list(part)] for key, values in windows.items()}) for part in parts]
         )
@@ -180,10 +180,10 @@ class TransformersTextEncoder:
             return self._infer(["bird " * self._window_tokens]).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             reason = f"it does not read a text: {_first_line(error)}"
-            raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
+            raise EncoderFilesError(name=name, reason=reason, key=_KEY) from error
 
 
-def locate_weights(name: str, *, allow_download: bool, key: str = KEY) -> Path:
+def locate_weights(name: str, *, allow_download: bool, key: str = _KEY) -> Path:
     """The local folder or file a name means; a hub name is looked up in the local cache, and downloaded where allowed.
 
     Args:
@@ -229,11 +229,11 @@ def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderFilesError(name=name, reason=_first_line(error), key=KEY) from error
+        raise EncoderFilesError(name=name, reason=_first_line(error), key=_KEY) from error
     missing = sorted(loading["missing_keys"])
     lacking = [key for key in missing if not key.startswith("pooler.")]
     if lacking:  # the library would fill them with random numbers
-        raise EncoderFilesError(name=name, reason=f"its weights lack {first(lacking)}", key=KEY)
+        raise EncoderFilesError(name=name, reason=f"its weights lack {first(lacking)}", key=_KEY)
     return model.eval().requires_grad_(requires_grad=False), not missing
 
 
@@ -246,9 +246,9 @@ def _load_tokenizer(name: str, folder: Path) -> "PreTrainedTokenizerBase":
         with _quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderFilesError(name=name, reason=_first_line(error), key=KEY) from error
+        raise EncoderFilesError(name=name, reason=_first_line(error), key=_KEY) from error
     if not tokenizer.is_fast:  # only these cut a text into windows
-        raise EncoderFilesError(name=name, reason="it has no 'tokenizer.json'", key=KEY)
+        raise EncoderFilesError(name=name, reason="it has no 'tokenizer.json'", key=_KEY)
     return tokenizer
 
 

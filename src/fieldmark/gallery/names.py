@@ -10,7 +10,7 @@ from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, wr
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
 from fieldmark.gallery.layout import GalleryLayout, taxonomy_beside
 from fieldmark.io import write_text
-from fieldmark.models.evidence import plain_name
+from fieldmark.models.encoder_names import normalize_name
 from fieldmark.types import Medium
 
 logger = logging.getLogger(__name__)
@@ -57,11 +57,11 @@ def find_named_class(
             if name_key(name) and (found := taxonomy.class_named(name)) is not None:
                 return found
     for name in _names_in(text):
-        for synonym in (synonyms := (species or {}).get(plain_name(name), ())):
+        for synonym in (synonyms := (species or {}).get(normalize_name(name), ())):
             if (found := known.class_named(synonym)) is not None:
                 return found
         if synonyms:
-            return next(each for each in synonyms if plain_name(each) == plain_name(name))
+            return next(each for each in synonyms if normalize_name(each) == normalize_name(name))
     return None
 
 
@@ -119,7 +119,7 @@ def record_species(
 
 
 def read_species(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return all names of each species that a gallery's encoders know, by each name in the form of `plain_name`.
+    """Return all names of each species that a gallery's encoders know, by each name in the form of `normalize_name`.
 
     Raises:
         DamagedGalleryError: The file cannot be read.
@@ -128,7 +128,7 @@ def read_species(folder: Path) -> dict[str, tuple[str, ...]]:
     for groups in _read_recorded(GalleryLayout(folder).species).values():
         for group in groups:
             for name in group:
-                key = plain_name(name)
+                key = normalize_name(name)
                 names[key] = tuple(dict.fromkeys((*names.get(key, ()), *group)))
     names.pop("", None)
     return names

@@ -51,7 +51,7 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
     origin, known = str(origin_of(source)), read_sets(gallery)
     if chosen is None:
         earlier = next((name for name, path in known.items() if path == origin), None)
-        name = earlier or plain_name(Path(origin))
+        name = earlier or normalize_name(Path(origin))
         if known.get(name, origin) != origin:
             raise GalleryError(
                 f"The set '{name}' of the gallery '{gallery}' came from '{known[name]}', not from '{origin}'. "
@@ -85,7 +85,7 @@ def origin_of(source: Path) -> Path:
     return source.resolve()
 
 
-def plain_name(origin: Path) -> str:
+def normalize_name(origin: Path) -> str:
     """The name of a data set, from that of its manifest or folder."""
     if origin.suffix and not origin.is_dir():
         return origin.parent.name if origin.stem.lower() in PLAIN_STEMS else origin.stem

@@ -13,7 +13,7 @@ from fieldmark.types import Outputs
 CHUNK_TERMS = 1 << 21
 """Thresholds compared at once: bounds the memory of the released form's count."""
 
-Pairwise = Float[Tensor, "batch batch"]
+_Pairwise = Float[Tensor, "batch batch"]
 
 
 @final
@@ -41,7 +41,7 @@ class RankingLoss(nn.Module):
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """The loss of a batch; 0 where it has no such rows."""
-        distance = measure(outputs.embedding)
+        distance = measure_distances(outputs.embedding)
         is_positive = find_positives(outputs, cross_media=self._cross_media)
         first = _count_triplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
         second = _count_pairs_of_pairs(distance.detach(), outputs.label, is_positive, margin=self._second_margin)
@@ -64,7 +64,7 @@ class ReleasedRankingLoss(nn.Module):
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
         """The loss of a batch; 0 where it has no such rows."""
-        distance = measure(outputs.logits)
+        distance = measure_distances(outputs.logits)
         is_positive = find_positives(outputs)
         terms = _count_quadruplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
         return terms.mean(distance, margin=self._margin)
@@ -84,14 +84,14 @@ class _Terms:
     weight: Int[Tensor, "batch batch"]
     count: Int[Tensor, ""]
 
-    def mean(self, distance: Pairwise, *, margin: float) -> Float[Tensor, ""]:
+    def mean(self, distance: _Pairwise, *, margin: float) -> Float[Tensor, ""]:
         """The mean of the terms above zero; 0 where there is none."""
         share = self.weight.double() / self.count.clamp(min=1)
         total = (share * distance).sum() + margin * (self.count > 0).double()  # in double: large parts cancel out
         return total.to(distance.dtype)
 
 
-def measure(vectors: Float[Tensor, "batch dim"]) -> Pairwise:
+def measure_distances(vectors: Float[Tensor, "batch dim"]) -> _Pairwise:
     """Euclidean distances in float32 or better; between equal rows they and their gradient are exactly 0."""
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     return torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
@@ -106,7 +106,7 @@ def find_positives(outputs: Outputs, *, cross_media: bool = False) -> Bool[Tenso
 
 
 def _count_triplets(
-    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+    distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
     """Terms d_ij - d_ik + margin above zero: for each i, the d_ik are sorted and each d_ij + margin looked up."""
     weight = torch.zeros_like(distance, dtype=torch.int64)
@@ -122,7 +122,7 @@ def _count_triplets(
 
 
 def _count_pairs_of_pairs(
-    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+    distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
     """Terms d_ij - d_kl + margin above zero: all d_kl are sorted once, and each d_ij + margin looked up.
 
@@ -146,7 +146,7 @@ def _count_pairs_of_pairs(
 
 
 def _count_quadruplets(
-    distance: Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
+    distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
     """Terms 2 d_ij - d_ik - d_kl + margin above zero: for each k, the d_kl are sorted once and 2 d_ij - d_ik looked up.
 
@@ -166,12 +166,12 @@ def _count_quadruplets(
             threshold = (positive - to_inside.unsqueeze(2)).flatten(1)
             smaller = torch.searchsorted(ordered[chosen], threshold)
             _add_ends(ends, chosen, smaller)
-            touching, place = to_inside.sort(dim=1)
+            touching, order_inside = to_inside.sort(dim=1)
             excess, larger = _count_crossings(touching, threshold)
             smaller = (smaller - excess).view(len(chosen), len(inside), len(inside))
             weight[inside.unsqueeze(1), inside] += 2 * smaller.sum(dim=0)
             weight[inside.unsqueeze(1), chosen] -= smaller.sum(dim=2).T
-            weight[chosen.unsqueeze(1), inside[place]] += larger
+            weight[chosen.unsqueeze(1), inside[order_inside]] += larger
             count += smaller.sum()
     weight.scatter_add_(1, order, -_suffix_sums(ends))
     return _Terms(weight, count)
@@ -212,8 +212,8 @@ def _add_ends(
 ) -> None:
     """Counts, in the chosen rows, the thresholds that have so many values below them."""
     width = ends.shape[1]
-    place = (smaller + width * torch.arange(len(chosen), device=ends.device).unsqueeze(1)).flatten()
-    ends[chosen] += place.bincount(minlength=width * len(chosen)).view(-1, width)
+    position = (smaller + width * torch.arange(len(chosen), device=ends.device).unsqueeze(1)).flatten()
+    ends[chosen] += position.bincount(minlength=width * len(chosen)).view(-1, width)
 
 
 def _suffix_sums(ends: Int[Tensor, "rows _ends"]) -> Int[Tensor, "rows _values"]:

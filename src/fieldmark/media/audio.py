@@ -14,7 +14,7 @@ from av.audio.frame import AudioFrame
 from jaxtyping import Float32
 
 from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
-from fieldmark.media.container import decode_sound, equally_spaced, open_container, sound_stream
+from fieldmark.media.container import decode_sound, find_sound_stream, open_container, pick_equally_spaced
 from fieldmark.media.file import check_file
 from fieldmark.types import AudioContent, Decoding, MediaLimits, Segment
 
@@ -61,7 +61,7 @@ def load(
     if decoding.max_segments is not None and decoding.segment_seconds is not None:
         blocks = _read(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
         count = _segment_count(_resampled_count(blocks, rate=rate), length=length, hop=hop)
-        chosen = set(equally_spaced(count, limit=decoding.max_segments))
+        chosen = set(pick_equally_spaced(count, limit=decoding.max_segments))
 
     blocks = _read(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
     first = next(blocks, None)
@@ -83,7 +83,7 @@ def _read(
     begin = start_seconds or 0.0
     end = float("inf") if end_seconds is None else end_seconds
     with open_container(path, limits=limits) as container:
-        stream = sound_stream(container)
+        stream = find_sound_stream(container)
         if stream is None:
             raise EmptyMediaError(path=path, reason="it has no sound track")
         position = None

@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.file import unreadable
+from fieldmark.media.file import convert_decoder_errors
 from fieldmark.types import MediaLimits
 
 Frame = TypeVar("Frame", AudioFrame, VideoFrame)
@@ -22,7 +22,7 @@ Frame = TypeVar("Frame", AudioFrame, VideoFrame)
 # Only formats that hold media themselves. FFmpeg also knows playlists and scripts, which open other files and
 # addresses, and draws any text as a video of a terminal. Bare video streams are left out: they know no time.
 _FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
-# Decoders of sound need what comes before a place to be exact at it. Measured 2026-11: with 1 s, the samples after a
+# Decoders of sound need what comes before a position to be exact there. Measured 2026-11: with 1 s, the samples after a
 # seek equal those of a whole decode in wav, flac, mp3, ogg, m4a, aac and ac3.
 _PREROLL_SECONDS = 1.0
 # These have no index of key frames: a seek lands between two, and what follows cannot be decoded.
@@ -38,7 +38,7 @@ def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContaine
         UnreadableMediaError: FFmpeg cannot open the file.
     """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": str(limits.max_pixels)}
-    with unreadable(path):
+    with convert_decoder_errors(path):
         container = av.open(f"file:{path.absolute()}", mode="r", options=options, metadata_errors="replace")
     with container:
         if len(container.streams) == 0:
@@ -46,13 +46,13 @@ def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContaine
         yield container
 
 
-def picture_stream(container: InputContainer) -> VideoStream | None:
+def find_picture_stream(container: InputContainer) -> VideoStream | None:
     """The moving picture; None where there is none. The cover of a sound file is no moving picture."""
     stream = container.streams.best("video")
     return stream if isinstance(stream, VideoStream) and not stream.disposition & _COVER else None
 
 
-def sound_stream(container: InputContainer) -> AudioStream | None:
+def find_sound_stream(container: InputContainer) -> AudioStream | None:
     """The sound track; None where there is none."""
     stream = container.streams.best("audio")
     return stream if isinstance(stream, AudioStream) else None
@@ -68,45 +68,45 @@ def check_decoder(stream: VideoStream | AudioStream, *, path: Path) -> None:
         raise UnreadableMediaError(path=path, reason=f"there is no decoder for its {stream.type} track")
 
 
-def origin_seconds(container: InputContainer) -> float:
+def _get_origin_seconds(container: InputContainer) -> float:
     """The time stamp at which the file begins: the zero of all times given to a user."""
     return (container.start_time or 0) / av.time_base
 
 
-def seek(container: InputContainer, stream: Stream, *, seconds: float) -> None:
-    """Goes to a place somewhat before `seconds`, or stays where a file cannot be searched."""
+def _seek(container: InputContainer, stream: Stream, *, seconds: float) -> None:
+    """Seek to a position somewhat before `seconds`; stay where a file has no index."""
     target = seconds - _PREROLL_SECONDS
     if target > 0 and stream.time_base and container.format.name not in _WITHOUT_INDEX:
         with suppress(av.FFmpegError):
-            container.seek(round((target + origin_seconds(container)) / stream.time_base), stream=stream)
+            container.seek(round((target + _get_origin_seconds(container)) / stream.time_base), stream=stream)
 
 
 def decode_pictures(
     container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Time and frame, from a place at or before `from_seconds` to the end of the file.
+    """Time and frame, from a position at or before `from_seconds` to the end of the file.
 
     Raises:
         UnreadableMediaError: A part of the stream cannot be decoded.
     """
     check_decoder(stream, path=path)
-    step = frame_seconds(stream)
-    seek(container, stream, seconds=from_seconds)
-    origin = origin_seconds(container)
+    step = _estimate_frame_seconds(stream)
+    _seek(container, stream, seconds=from_seconds)
+    origin = _get_origin_seconds(container)
     yield from _stamp(container.decode(stream), path=path, origin=origin, length=lambda _: step)
 
 
 def decode_sound(
     container: InputContainer, stream: AudioStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, AudioFrame]]:
-    """Time and block of samples, from a place at or before `from_seconds` to the end of the file.
+    """Time and block of samples, from a position at or before `from_seconds` to the end of the file.
 
     Raises:
         UnreadableMediaError: A part of the stream cannot be decoded.
     """
     check_decoder(stream, path=path)
-    seek(container, stream, seconds=from_seconds)
-    origin = origin_seconds(container)
+    _seek(container, stream, seconds=from_seconds)
+    origin = _get_origin_seconds(container)
     yield from _stamp(
         container.decode(stream),
         path=path,
@@ -115,7 +115,7 @@ def decode_sound(
     )
 
 
-def packet_times(
+def read_packet_times(
     container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, float]]:
     """When each frame begins and ends, read from the packets without decoding; in the order of decoding.
@@ -123,12 +123,12 @@ def packet_times(
     Raises:
         UnreadableMediaError: The container is damaged.
     """
-    seek(container, stream, seconds=from_seconds)
-    origin, step = origin_seconds(container), frame_seconds(stream)
+    _seek(container, stream, seconds=from_seconds)
+    origin, step = _get_origin_seconds(container), _estimate_frame_seconds(stream)
     packets = container.demux(stream)
     following = 0.0
     while True:
-        with unreadable(path):
+        with convert_decoder_errors(path):
             packet = next(packets, None)
         if packet is None:
             return
@@ -141,14 +141,14 @@ def packet_times(
         yield seconds, following
 
 
-def frame_seconds(stream: VideoStream) -> float:
+def _estimate_frame_seconds(stream: VideoStream) -> float:
     """How long a frame lasts where the file does not say it of each."""
     rate = stream.average_rate or stream.guessed_rate
     return 1 / float(rate) if rate else 1 / 25
 
 
-def equally_spaced(count: int, *, limit: int | None) -> list[int]:
-    """At most `limit` of the places 0 to `count` - 1: the middles of as many equal parts."""
+def pick_equally_spaced(count: int, *, limit: int | None) -> list[int]:
+    """Return at most `limit` of the indices 0 to `count` - 1: the middles of as many equal parts."""
     if limit is None or count <= limit:
         return list(range(count))
     return [(2 * part + 1) * count // (2 * limit) for part in range(limit)]
@@ -160,7 +160,7 @@ def _stamp(
     """Gives each frame its time; one without a time stamp follows on the one before."""
     following = 0.0
     while True:
-        with unreadable(path):
+        with convert_decoder_errors(path):
             frame = next(frames, None)
         if frame is None:
             return

@@ -16,7 +16,7 @@ def check_file(path: Path, *, max_bytes: int | None = None) -> None:
         TooLargeError: The file has more than `max_bytes`.
         UnreadableMediaError: The file may not be looked at.
     """
-    with unreadable(path):
+    with convert_decoder_errors(path):
         if not path.is_file():
             raise MissingFileError(path=path, met=_met(path))
         size = path.stat().st_size
@@ -36,7 +36,7 @@ def _met(path: Path) -> str | None:
 
 
 @contextmanager
-def unreadable(path: Path) -> Iterator[None]:
+def convert_decoder_errors(path: Path) -> Iterator[None]:
     """Turns whatever a decoder raises inside the block into `UnreadableMediaError`.
 
     Decoders state no list of what they raise on damaged bytes (`struct.error`, `IndexError`, `SyntaxError` have all

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
 from fieldmark.media import image
-from fieldmark.media.container import equally_spaced
+from fieldmark.media.container import pick_equally_spaced
 from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment, VideoContent
 
-MARK = "*"
+WILDCARD = "*"
 """Stands in a path where the numbers of the pictures stand."""
 
 
@@ -40,7 +40,7 @@ def load(
         TooLargeError: Too many pictures, or too many bytes or pixels in one.
         UnreadableMediaError: A picture is damaged, or the path has no mark, or more than one.
     """
-    files = frame_files(path)
+    files = list_frame_files(path)
     if len(files) > limits.max_frames:
         raise TooLargeError(path=path, quantity="frames", got=len(files), allowed=limits.max_frames)
     first = math.ceil(start_seconds or 0.0)
@@ -51,26 +51,26 @@ def load(
     hop = length if decoding.hop_seconds is None else max(1, round(decoding.hop_seconds))
     parts = [chosen[start : start + length] for start in range(0, max(1, len(chosen) - length + hop), hop)]
     size = None
-    for place in equally_spaced(len(parts), limit=decoding.max_segments):
-        part = parts[place]
-        numbers = [part[each] for each in equally_spaced(len(part), limit=decoding.frames_per_segment)]
+    for index in pick_equally_spaced(len(parts), limit=decoding.max_segments):
+        part = parts[index]
+        numbers = [part[each] for each in pick_equally_spaced(len(part), limit=decoding.frames_per_segment)]
         pictures = [_picture(files[number], decoding=decoding, limits=limits) for number in numbers]
         size = size or (pictures[0].shape[1], pictures[0].shape[2])
         frames = torch.stack([_fitted(picture, size) for picture in pictures])
         yield Segment(VideoContent(frames), float(part[0]), float(part[-1] + 1))
 
 
-def frame_files(path: Path) -> list[Path]:
+def list_frame_files(path: Path) -> list[Path]:
     """The numbered pictures that a path with a mark stands for, by their numbers.
 
     Raises:
         MissingFileError: There is none.
         UnreadableMediaError: The path has no mark in its last part, or more than one.
     """
-    if path.name.count(MARK) != 1 or MARK in str(path.parent):
-        reason = f"the path of a video given as pictures holds one '{MARK}', where their number stands"
+    if path.name.count(WILDCARD) != 1 or WILDCARD in str(path.parent):
+        reason = f"the path of a video given as pictures holds one '{WILDCARD}', where their number stands"
         raise UnreadableMediaError(path=path, reason=reason)
-    prefix, _, suffix = path.name.partition(MARK)
+    prefix, _, suffix = path.name.partition(WILDCARD)
     try:
         numbers = _listing(path.parent, path.parent.stat().st_mtime_ns).get((prefix, suffix), ())
     except OSError:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from fieldmark.errors import TooLargeError
-from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment
 
 # Pillow reads some fifty formats; the others are rare, and one of them (EPS) runs another program.
@@ -42,14 +42,14 @@ def load(
     check_file(path, max_bytes=limits.max_bytes)
     with _quiet_pillow(), _open(path, limits=limits) as image:
         check_pixels(image.size, path=path, limits=limits)
-        size = scaled_size(image.size, side_pixels=decoding.side_pixels)
+        size = compute_scaled_size(image.size, side_pixels=decoding.side_pixels)
         check_pixels(size, path=path, limits=limits)
-        with unreadable(path):
+        with convert_decoder_errors(path):
             pixels = _render(image, size=size)
     yield Segment(ImageContent(pixels))
 
 
-def scaled_size(size: tuple[int, int], *, side_pixels: int | None) -> tuple[int, int]:
+def compute_scaled_size(size: tuple[int, int], *, side_pixels: int | None) -> tuple[int, int]:
     """Width and height once the shortest side is `side_pixels`; the aspect is kept."""
     if side_pixels is None:
         return size
@@ -81,7 +81,7 @@ def _open(path: Path, *, limits: MediaLimits) -> Image.Image:
     """The picture with its header read and its pixels not yet decoded."""
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own guard must not be tighter than the limit a user set
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limits.max_pixels)
-    with unreadable(path):
+    with convert_decoder_errors(path):
         try:
             return Image.open(path, formats=_FORMATS)
         except UnidentifiedImageError as error:

@@ -7,8 +7,8 @@ from typing import Protocol
 
 from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnreadableMediaError
 from fieldmark.media import audio, frames, image, text, video
-from fieldmark.media.container import open_container, picture_stream, sound_stream
-from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
+from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import list_extensions, list_media
 from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
@@ -128,9 +128,9 @@ def hash_content(item: Item) -> str:
         digest.update(item.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
     path = _path(item)
-    for part in frames.frame_files(path) if item.form is Form.FRAMES else [path]:
+    for part in frames.list_frame_files(path) if item.form is Form.FRAMES else [path]:
         check_file(part)
-        with unreadable(part), part.open("rb") as file:
+        with convert_decoder_errors(part), part.open("rb") as file:
             while block := file.read(2**20):
                 digest.update(block)
     return digest.hexdigest()
@@ -150,7 +150,7 @@ def _path(item: Item) -> Path:
 
 
 def _read_head(path: Path) -> bytes:
-    with unreadable(path), path.open("rb") as file:
+    with convert_decoder_errors(path), path.open("rb") as file:
         return file.read(_HEAD_BYTES)
 
 
@@ -158,9 +158,9 @@ def _medium_of_streams(path: Path) -> Medium | None:
     """Video or audio, by the tracks of a container; None where FFmpeg finds no container."""
     try:
         with open_container(path, limits=MediaLimits()) as container:
-            if picture_stream(container) is not None:
+            if find_picture_stream(container) is not None:
                 return Medium.VIDEO
-            return None if sound_stream(container) is None else Medium.AUDIO
+            return None if find_sound_stream(container) is None else Medium.AUDIO
     except UnreadableMediaError:
         return None
 

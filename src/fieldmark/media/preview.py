@@ -12,10 +12,10 @@ from jaxtyping import Float, Float32
 from PIL import Image
 
 from fieldmark.errors import MediaError, OutOfRangeError, RequestError
-from fieldmark.media.container import open_container, sound_stream
+from fieldmark.media.container import find_sound_stream, open_container
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.pictures import FLOOR_DB, JPEG_QUALITY, LOUDNESS_COLORS, draw_content
-from fieldmark.media.spectrogram import decibels, power_spectrogram
+from fieldmark.media.spectrogram import compute_power_spectrogram, decibels
 from fieldmark.types import AudioContent, Decoding, Form, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
 SPECTROGRAM_HZ, WAVEFORM_HZ = 22_050, 8_000
@@ -130,7 +130,7 @@ def has_sound(item: Item, *, limits: MediaLimits) -> bool:
 @lru_cache(maxsize=REMEMBERED_TRACKS)
 def _has_sound_track(path: Path, stamp: tuple[int, int], limits: MediaLimits) -> bool:  # noqa: ARG001 - of the file as it was
     with open_container(path, limits=limits) as container:
-        return sound_stream(container) is not None
+        return find_sound_stream(container) is not None
 
 
 def nothing_to_show(item_id: str, *, wanted: str) -> RequestError:
@@ -189,7 +189,7 @@ def _paint(sound: AudioContent, *, width: int) -> Image.Image:
     samples = sound.waveform
     hop = max(16, len(samples) // (2 * width))
     level: Float[torch.Tensor, "frequency frame"] = decibels(
-        power_spectrogram(samples, n_fft=WINDOW_SAMPLES, hop_length=hop), floor_db=FLOOR_DB
+        compute_power_spectrogram(samples, n_fft=WINDOW_SAMPLES, hop_length=hop), floor_db=FLOOR_DB
     )
     loudness = (1 + level.flip(0).numpy() / FLOOR_DB).clip(0, 1)
     steps = np.linspace(0, 1, len(LOUDNESS_COLORS))

@@ -1,4 +1,4 @@
-"""Sound as a picture: power spectrogram, mel bands, decibels."""
+"""Sound as a picture: power spectrogram, mel bands, convert_to_decibels."""
 
 import math
 
@@ -12,7 +12,7 @@ _LINEAR_MELS = _LINEAR_HZ / _HZ_PER_MEL
 _LOG_STEP = math.log(6.4) / 27.0
 
 
-def power_spectrogram(
+def compute_power_spectrogram(
     waveform: Float[Tensor, "*batch time"], *, n_fft: int, hop_length: int
 ) -> Float[Tensor, "*batch frequency frame"]:
     """|STFT|² under a Hann window; frame t is centered on sample t * `hop_length`, with silence around the sound.
@@ -29,7 +29,7 @@ def power_spectrogram(
     return spectrum.abs().square().reshape(*waveform.shape[:-1], *spectrum.shape[-2:])
 
 
-def decibels(
+def convert_to_decibels(
     power: Float[Tensor, "*batch frequency frame"], *, floor_db: float
 ) -> Float[Tensor, "*batch frequency frame"]:
     """10 log10(power / maximum), each spectrogram by its own maximum: from -`floor_db` to 0; silence is all floor."""
@@ -62,10 +62,10 @@ def log_mel(
     mel_count: int,
     floor_db: float,
 ) -> Float[Tensor, "*batch mel frame"]:
-    """The mel spectrogram in decibels below its maximum."""
-    power = power_spectrogram(waveform, n_fft=n_fft, hop_length=hop_length)
+    """The mel spectrogram in convert_to_decibels below its maximum."""
+    power = compute_power_spectrogram(waveform, n_fft=n_fft, hop_length=hop_length)
     filters = mel_filters(sample_rate_hz=sample_rate_hz, n_fft=n_fft, mel_count=mel_count)
-    return decibels(filters.to(power) @ power, floor_db=floor_db)
+    return convert_to_decibels(filters.to(power) @ power, floor_db=floor_db)
 
 
 def _mel(hz: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

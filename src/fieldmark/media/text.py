@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
-from fieldmark.media.file import check_file, unreadable
+from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.types import Decoding, MediaLimits, Segment, TextContent
 
 _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
@@ -43,7 +43,7 @@ def load(
     """
     check_file(path, max_bytes=limits.max_bytes)
     most = _LONGEST_CHARACTER_BYTES * (limits.max_characters + 1)
-    with unreadable(path), path.open("rb") as file:
+    with convert_decoder_errors(path), path.open("rb") as file:
         data = file.read(most + 1)
     try:
         decoded = _decode(data, is_whole=len(data) <= most)

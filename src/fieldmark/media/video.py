@@ -20,13 +20,13 @@ from fieldmark.errors import EmptyMediaError, TooLargeError
 from fieldmark.media.container import (
     check_decoder,
     decode_pictures,
-    equally_spaced,
+    find_picture_stream,
     open_container,
-    packet_times,
-    picture_stream,
+    pick_equally_spaced,
+    read_packet_times,
 )
-from fieldmark.media.file import check_file, unreadable
-from fieldmark.media.image import check_pixels, scaled_size
+from fieldmark.media.file import check_file, convert_decoder_errors
+from fieldmark.media.image import check_pixels, compute_scaled_size
 from fieldmark.types import Decoding, MediaLimits, Segment, VideoContent
 
 _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is shown this much earlier than one before
@@ -83,7 +83,7 @@ def load(
     check_file(path, max_bytes=limits.max_bytes)
     extent = _measure(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
     spans = _segment_spans(extent, decoding=decoding)
-    spans = [spans[index] for index in equally_spaced(len(spans), limit=decoding.max_segments)]
+    spans = [spans[index] for index in pick_equally_spaced(len(spans), limit=decoding.max_segments)]
     painter = _Painter(path=path, side_pixels=decoding.side_pixels, limits=limits)
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
@@ -103,7 +103,7 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
         check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
-        for frame_start, frame_end in packet_times(container, stream, path=path, from_seconds=start):
+        for frame_start, frame_end in read_packet_times(container, stream, path=path, from_seconds=start):
             end = max(end, min(frame_end, stop))
             if frame_start < stop:
                 first, last = min(first, frame_start), max(last, frame_start)
@@ -188,17 +188,17 @@ class _Painter:
     def paint(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width channel"]:
         """The picture of a frame; the first one sets the size."""
         if self._size is None:
-            self._size = scaled_size((frame.width, frame.height), side_pixels=self._side_pixels)
+            self._size = compute_scaled_size((frame.width, frame.height), side_pixels=self._side_pixels)
             check_pixels(self._size, path=self._path, limits=self._limits)
         width, height = self._size
-        with unreadable(self._path):
+        with convert_decoder_errors(self._path):
             scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
             pixels = np.rot90(scaled.to_ndarray(), k=round(frame.rotation / 90))
         return np.ascontiguousarray(pixels)
 
 
 def _picture_stream(container: InputContainer, *, path: Path) -> VideoStream:
-    stream = picture_stream(container)
+    stream = find_picture_stream(container)
     if stream is None:
         raise EmptyMediaError(path=path, reason="it has no moving picture")
     check_decoder(stream, path=path)

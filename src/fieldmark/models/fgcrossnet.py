@@ -11,16 +11,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from fieldmark.models.network import Network
-from fieldmark.models.resnet import MediumNorm, Planes, Stage, TrunkSize, initialize_convolutions
+from fieldmark.models.resnet import MediumNorm, Planes, TrunkSize, TrunkStage, initialize_convolutions
 from fieldmark.types import Medium, MediumBatch
 
-PIXEL_MEAN = (0.485, 0.456, 0.406)
-PIXEL_STD = (0.229, 0.224, 0.225)
+_PIXEL_MEAN = (0.485, 0.456, 0.406)
+_PIXEL_STD = (0.229, 0.224, 0.225)
 """Of ImageNet, for pixels from 0 to 1."""
 
 
-class Space(StrEnum):
-    """What becomes the embedding, at length 1."""
+class EmbeddingSource(StrEnum):
+    """The tensor that becomes the embedding, at length 1."""
 
     FEATURES = "features"
     LOGITS = "logits"
@@ -28,7 +28,7 @@ class Space(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TextStem:
-    """How a text becomes a picture.
+    """Sizes of the layers that turn a text into a picture.
 
     Args:
         symbol_count: Symbols of the alphabet; the table has two rows more, for padding and one further symbol.
@@ -49,8 +49,8 @@ class FGCrossNet(Network):
     spectrograms are pictures already. Pictures go through one ResNet, global average pooling, and a linear classifier.
     With one set of statistics, the state has the names and shapes of the released one, so its weights load as they are.
 
-    Where we depart: the embedding is the pooled features, not the logits, so classes never trained have a place in it
-    (`Space.LOGITS` is the released choice); pooling is global, so no size is welded to another.
+    Where we depart: the embedding is the pooled features, not the logits, so unseen classes can be told apart too
+    (`EmbeddingSource.LOGITS` is the released choice); pooling is global, so no size is welded to another.
 
     Args:
         statistics_per_medium: Whether batch norm keeps running statistics for each medium. One common set, as released,
@@ -75,7 +75,7 @@ class FGCrossNet(Network):
         class_count: int,
         trunk: TrunkSize | None = None,
         text: TextStem | None = None,
-        embedding: Space = Space.FEATURES,
+        embedding: EmbeddingSource = EmbeddingSource.FEATURES,
         statistics_per_medium: bool = True,
     ) -> None:
         super().__init__()
@@ -86,13 +86,13 @@ class FGCrossNet(Network):
         self.conv0 = nn.Conv2d(1, 3, 3, padding=1)
         self.conv1 = nn.Conv2d(3, size.base_width, 7, stride=size.stem_stride, padding=3, bias=False)
         self.bn1 = MediumNorm(size.base_width, per_medium=statistics_per_medium)
-        self.layer1 = Stage(size, place=0, per_medium=statistics_per_medium)
-        self.layer2 = Stage(size, place=1, per_medium=statistics_per_medium)
-        self.layer3 = Stage(size, place=2, per_medium=statistics_per_medium)
-        self.layer4 = Stage(size, place=3, per_medium=statistics_per_medium)
+        self.layer1 = TrunkStage(size, index=0, per_medium=statistics_per_medium)
+        self.layer2 = TrunkStage(size, index=1, per_medium=statistics_per_medium)
+        self.layer3 = TrunkStage(size, index=2, per_medium=statistics_per_medium)
+        self.layer4 = TrunkStage(size, index=3, per_medium=statistics_per_medium)
         self.fc = nn.Linear(size.dim, class_count)
-        self.register_buffer("_pixel_mean", torch.tensor(PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("_pixel_std", torch.tensor(PIXEL_STD).view(3, 1, 1), persistent=False)
+        self.register_buffer("_pixel_mean", torch.tensor(_PIXEL_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("_pixel_std", torch.tensor(_PIXEL_STD).view(3, 1, 1), persistent=False)
         self._embedding = embedding
         self._per_medium = statistics_per_medium
         initialize_convolutions(self)
@@ -100,7 +100,7 @@ class FGCrossNet(Network):
     @property
     def dim(self) -> int:
         """Dimension of the embedding."""
-        return self.fc.in_features if self._embedding is Space.FEATURES else self.fc.out_features
+        return self.fc.in_features if self._embedding is EmbeddingSource.FEATURES else self.fc.out_features
 
     @property
     def class_count(self) -> int:
@@ -149,9 +149,9 @@ class FGCrossNet(Network):
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
         logits: Tensor = self.fc(features)
         match self._embedding:
-            case Space.FEATURES:
+            case EmbeddingSource.FEATURES:
                 return F.normalize(features), logits
-            case Space.LOGITS:
+            case EmbeddingSource.LOGITS:
                 return F.normalize(logits), logits
             case _:
                 assert_never(self._embedding)

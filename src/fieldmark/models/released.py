@@ -104,13 +104,13 @@ def _nearest_depth(state: Mapping[str, Tensor]) -> int:
     def difference(depth: int) -> int:
         block, counts = TrunkSize.STAGE_BLOCKS[depth]
         last = 3 if block == "bottleneck" else 2
-        wanted = {f"layer{stage}.{place}.conv{last}" for stage, count in enumerate(counts, 1) for place in range(count)}
+        wanted = {f"layer{stage}.{index}.conv{last}" for stage, count in enumerate(counts, 1) for index in range(count)}
         return len(wanted ^ met[last])
 
     deepest = {name.rpartition(".")[0] for name in state if name.startswith("layer") and ".conv" in name}
     has_third = {name.rpartition(".conv")[0] for name in deepest if name.endswith("conv3")}
     met = {
-        3: {f"{place}.conv3" for place in has_third},
+        3: {f"{index}.conv3" for index in has_third},
         2: {name for name in deepest if name.endswith("conv2") and name.rpartition(".conv")[0] not in has_third},
     }
     return min(TrunkSize.STAGE_BLOCKS, key=lambda depth: (difference(depth), depth != 50))

@@ -15,7 +15,7 @@ Planes = Float[Tensor, "batch _channel _height _width"]
 
 @dataclass(frozen=True, slots=True)
 class TrunkSize:
-    """How deep and how wide a residual trunk is (He et al., CVPR 2016, table 1).
+    """Depth and width of a residual trunk (He et al., CVPR 2016, table 1).
 
     Args:
         block: Two 3x3 convolutions, or a 3x3 between two 1x1 that make four times the width.
@@ -50,7 +50,7 @@ class TrunkSize:
     @property
     def stage_channels(self) -> tuple[int, int, int, int]:
         """Channels that leave each stage."""
-        expansion = Bottleneck.EXPANSION if self.block == "bottleneck" else BasicBlock.EXPANSION
+        expansion = _Bottleneck.EXPANSION if self.block == "bottleneck" else _BasicBlock.EXPANSION
         first = self.base_width * expansion
         return (first, 2 * first, 4 * first, 8 * first)
 
@@ -106,7 +106,7 @@ class MediumNorm(nn.Module):
 
 
 @final
-class BasicBlock(nn.Module):
+class _BasicBlock(nn.Module):
     """Two 3x3 convolutions around a shortcut."""
 
     EXPANSION: ClassVar[int] = 1
@@ -127,7 +127,7 @@ class BasicBlock(nn.Module):
 
 
 @final
-class Bottleneck(nn.Module):
+class _Bottleneck(nn.Module):
     """A 3x3 convolution between two 1x1 around a shortcut; the 3x3 carries the stride, as in the released weights."""
 
     EXPANSION: ClassVar[int] = 4
@@ -152,7 +152,7 @@ class Bottleneck(nn.Module):
 
 
 @final
-class Projection(nn.ModuleList):
+class _Projection(nn.ModuleList):
     """The shortcut where a block changes its size: a 1x1 convolution and its norm."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, per_medium: bool) -> None:
@@ -167,20 +167,20 @@ class Projection(nn.ModuleList):
 
 
 @final
-class Stage(nn.ModuleList):
+class TrunkStage(nn.ModuleList):
     """Blocks of one width in a row; from the second stage on, the first block halves height and width.
 
     Args:
-        place: Which of the four stages, from 0.
+        index: Of the stage among the four, from 0.
     """
 
-    def __init__(self, size: TrunkSize, *, place: int, per_medium: bool) -> None:
-        block = Bottleneck if size.block == "bottleneck" else BasicBlock
-        width, out_channels = size.base_width * 2**place, size.stage_channels[place]
-        in_channels = size.base_width if place == 0 else size.stage_channels[place - 1]
-        first = block(in_channels, width, stride=1 if place == 0 else 2, per_medium=per_medium)
+    def __init__(self, size: TrunkSize, *, index: int, per_medium: bool) -> None:
+        block = _Bottleneck if size.block == "bottleneck" else _BasicBlock
+        width, out_channels = size.base_width * 2**index, size.stage_channels[index]
+        in_channels = size.base_width if index == 0 else size.stage_channels[index - 1]
+        first = block(in_channels, width, stride=1 if index == 0 else 2, per_medium=per_medium)
         rest = (
-            block(out_channels, width, stride=1, per_medium=per_medium) for _ in range(size.stage_blocks[place] - 1)
+            block(out_channels, width, stride=1, per_medium=per_medium) for _ in range(size.stage_blocks[index] - 1)
         )
         super().__init__([first, *rest])
 
@@ -202,7 +202,7 @@ def _convolution(in_channels: int, out_channels: int, *, kernel: int, stride: in
     return nn.Conv2d(in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=False)
 
 
-def _shortcut(in_channels: int, out_channels: int, *, stride: int, per_medium: bool) -> Projection | None:
+def _shortcut(in_channels: int, out_channels: int, *, stride: int, per_medium: bool) -> _Projection | None:
     if stride == 1 and in_channels == out_channels:
         return None
-    return Projection(in_channels, out_channels, stride=stride, per_medium=per_medium)
+    return _Projection(in_channels, out_channels, stride=stride, per_medium=per_medium)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-POWER_FLOOR = 1e-6
+_POWER_FLOOR = 1e-6
 """Directions with less than this share of the first one's variance are noise, and left out."""
 
 
@@ -49,7 +49,7 @@ def _principal_directions(rows: Float[Tensor, "row feature"], *, count: int) -> 
     is_wide = len(rows) < rows.shape[1]
     power, vectors = torch.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
     power, vectors = power.flip(0)[:count], vectors.flip(1)[:, :count]
-    is_kept = power > POWER_FLOOR * power[0]
+    is_kept = power > _POWER_FLOOR * power[0]
     directions = normalize(rows.T @ vectors, dim=0)[:, is_kept] if is_wide else vectors[:, is_kept]
     components = rows @ directions
     return directions / components.square().mean().sqrt().clamp(min=torch.finfo(rows.dtype).tiny)

@@ -13,11 +13,11 @@ from fieldmark.models.fgcrossnet import FGCrossNet
 from fieldmark.models.released import COUNTER, check_names
 from fieldmark.models.weights import read_weights
 
-CLASSIFIER_PREFIXES = ("fc.", "classifier.")
+_CLASSIFIER_PREFIXES = ("fc.", "classifier.")
 """Left out: its classes are others."""
-STEM_PREFIXES = ("embed.", "conv01.", "conv02.", "conv0.")
+_STEM_PREFIXES = ("embed.", "conv01.", "conv02.", "conv0.")
 """Of the text's way in, which only weights of an FGCrossNet have."""
-TRANSFORMERS_NAMES = (
+_TRANSFORMERS_NAMES = (
     (re.compile(r"(?:resnet\.)?embedder\.embedder\.convolution\.(\w+)"), "conv1.{0}"),
     (re.compile(r"(?:resnet\.)?embedder\.embedder\.normalization\.(\w+)"), "bn1.{0}"),
     (re.compile(r"(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)\.convolution\.(\w+)"), "conv"),
@@ -42,14 +42,14 @@ def start_network(network: FGCrossNet, path: Path) -> None:
         WeightsFileError: The file is missing or damaged, or its shapes are of another trunk.
     """
     given = {
-        _our_name(name): tensor for name, tensor in _read(path).items() if not name.startswith(CLASSIFIER_PREFIXES)
+        _our_name(name): tensor for name, tensor in _read(path).items() if not name.startswith(_CLASSIFIER_PREFIXES)
     }
     own = network.state_dict()
-    has_stem = any(name.startswith(STEM_PREFIXES) for name in given)
+    has_stem = any(name.startswith(_STEM_PREFIXES) for name in given)
     expected = {
         name: tensor
         for name, tensor in own.items()
-        if not name.startswith(CLASSIFIER_PREFIXES) and (has_stem or not name.startswith(STEM_PREFIXES))
+        if not name.startswith(_CLASSIFIER_PREFIXES) and (has_stem or not name.startswith(_STEM_PREFIXES))
     }
     check_names(given, expected, path=path, network="the trunk that 'model.depth' asks for")
     taken = {
@@ -80,15 +80,15 @@ def _check_variant(path: Path) -> None:
 
 
 def _our_name(name: str) -> str:
-    for pattern, ours in TRANSFORMERS_NAMES:
+    for pattern, ours in _TRANSFORMERS_NAMES:
         match = pattern.fullmatch(name)
         if match is None:
             continue
-        *places, last = match.groups()
-        if not places:
+        *indices, last = match.groups()
+        if not indices:
             return ours.format(last)
-        number = str(int(places[2]) + 1) if len(places) == 3 else ""
-        return f"layer{int(places[0]) + 1}.{places[1]}.{ours}{number}.{last}"
+        number = str(int(indices[2]) + 1) if len(indices) == 3 else ""
+        return f"layer{int(indices[0]) + 1}.{indices[1]}.{ours}{number}.{last}"
     return name
 
 

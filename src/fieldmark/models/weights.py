@@ -15,9 +15,9 @@ from fieldmark.errors import WeightsFileError, first
 
 MAX_BYTES = 4 * 1024**3
 """Of one file; ResNet-152 with the state of its optimizer has 0.7 GiB."""
-NESTED_KEYS = ("state_dict", "model", "net", "network")
+_NESTED_KEYS = ("state_dict", "model", "net", "network")
 """Under which training scripts keep the weights, beside an epoch and an optimizer."""
-PARALLEL_PREFIX = "module."
+_PARALLEL_PREFIX = "module."
 """What `DataParallel` puts before every name."""
 
 
@@ -35,8 +35,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if size > MAX_BYTES:
         raise WeightsFileError(path=path, reason=f"it has {size:,} bytes, and at most {MAX_BYTES:,} are read")
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, size=size)
-    if state and all(name.startswith(PARALLEL_PREFIX) for name in state):
-        return {name.removeprefix(PARALLEL_PREFIX): tensor for name, tensor in state.items()}
+    if state and all(name.startswith(_PARALLEL_PREFIX) for name in state):
+        return {name.removeprefix(_PARALLEL_PREFIX): tensor for name, tensor in state.items()}
     return state
 
 
@@ -76,7 +76,7 @@ def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
     """The state dict itself, or the one among a training script's values."""
     if not isinstance(values, Mapping):
         raise WeightsFileError(path=path, reason=f"it holds no dictionary, but {type(values).__name__}")
-    for candidate in (values, *(values[key] for key in NESTED_KEYS if key in values)):
+    for candidate in (values, *(values[key] for key in _NESTED_KEYS if key in values)):
         if (
             isinstance(candidate, Mapping)
             and candidate

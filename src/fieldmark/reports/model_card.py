@@ -90,7 +90,7 @@ def portable_config(model: Model) -> Any:  # noqa: ANN401 - plain JSON
             case list():
                 return [shorten(each) for each in value]
             case str():
-                return plain_name(value)
+                return hide_local_path(value)
             case _:
                 return value
 
@@ -185,7 +185,7 @@ def _number(value: object) -> str:
 def _encoders(model: Model) -> str:
     config = model.config.model
     if isinstance(config, FGCrossNetConfig):
-        start = f"The trunk started from `{plain_name(config.start)}`." if config.start else ""
+        start = f"The trunk started from `{hide_local_path(config.start)}`." if config.start else ""
         return f"## Encoders\n\nNone: the network reads pixels, spectrograms and characters. {start}".rstrip()
     rows = [
         f"| {medium} | {name} | {license_} |"
@@ -207,7 +207,7 @@ def _describe(config: PartConfig) -> tuple[str, str]:
         case OnnxImageConfig():
             return f"`{config.path.name}`", "not stated in the configuration: see where the file came from"
         case TransformersImageConfig() | TransformersTextConfig():
-            return f"`{plain_name(config.name)}`", _license_of(config.name)
+            return f"`{hide_local_path(config.name)}`", _license_of(config.name)
         case LexicalTextConfig():
             return "hashed words (no weights)", "that of fieldmark, Apache-2.0"
         case FieldMarkTextConfig():
@@ -217,7 +217,7 @@ def _describe(config: PartConfig) -> tuple[str, str]:
     assert_never(config)
 
 
-def plain_name(name: str) -> str:
+def hide_local_path(name: str) -> str:
     """A local path cut down to its last part; other names as they are."""
     return Path(name).name if Path(name).is_absolute() else name
 

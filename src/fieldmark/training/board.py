@@ -7,7 +7,7 @@ from fieldmark.errors import MissingExtraError
 from fieldmark.training.progress import EpochMetrics
 
 
-def check_board() -> None:
+def check_tensorboard() -> None:
     """Makes sure at the start of a run that what it is to write at the end of an epoch can be written.
 
     Raises:
@@ -19,7 +19,7 @@ def check_board() -> None:
         raise MissingExtraError(package="tensorboard", extra="tensorboard", need="'train.tensorboard'") from error
 
 
-def write_board(folder: Path, rows: Sequence[EpochMetrics]) -> None:
+def write_tensorboard(folder: Path, rows: Sequence[EpochMetrics]) -> None:
     """Writes all epochs anew, in one file, so that the curves never hold an epoch that the checkpoint does not know.
 
     Args:

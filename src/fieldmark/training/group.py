@@ -13,32 +13,32 @@ from torch import Tensor, nn
 
 from fieldmark.types import Outputs
 
-PATIENCE = timedelta(hours=2)
+_TIMEOUT = timedelta(hours=2)
 """How long one process waits for another: as long as the first may take to validate."""
 
 
 @final
 class Group:
-    """Some processes, each with its share of every batch; of one process, everything is as if there were none.
+    """The processes that train together, each with its share of every batch; a single process works as without a group.
 
-    Every process computes the losses over the rows of all, and each of these carries its label and medium, so none is
-    told apart by its place. Gradient reaches the network through a process's own rows alone; summed over the processes,
-    that is the gradient of the joint batch. So the number of processes changes how fast a step is, not what it is, but
-    for batch norm, whose statistics are those of each process's rows.
+    Every process computes the losses over the rows of all, and each of these carries its label and medium, so the
+    order of the processes does not matter. Gradients reach the network through a process's own rows only; their sum
+    over the processes is the gradient of the joint batch. So the number of processes changes the speed of a step and
+    not its result, except for batch norm, whose statistics are those of each process's rows.
 
     Args:
-        place: Of this process, from 0.
+        index: Of this process, from 0.
         size: Number of the processes.
     """
 
-    def __init__(self, *, place: int = 0, size: int = 1) -> None:
-        self.place = place
+    def __init__(self, *, index: int = 0, size: int = 1) -> None:
+        self.index = index
         self.size = size
 
     @property
     def is_first(self) -> bool:
         """Whether this process writes and speaks."""
-        return self.place == 0
+        return self.index == 0
 
     def join(self, outputs: Outputs | None, *, device: torch.device) -> Outputs | None:
         """The rows of all processes, those of this one with their gradient; None where there are none at all.
@@ -132,7 +132,7 @@ class Group:
         padded = rows.detach().new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows.detach()
         gathered = [each[:count] for each, count in zip(self._gather_equal(padded), counts, strict=True)]
-        gathered[self.place] = rows
+        gathered[self.index] = rows
         return torch.cat(gathered)
 
     def _gather_equal(self, tensor: Tensor) -> list[Tensor]:
@@ -147,8 +147,8 @@ def open_group(device: torch.device) -> Iterator[Group]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield Group()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    group = Group(place=dist.get_rank(), size=dist.get_world_size())
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_TIMEOUT)
+    group = Group(index=dist.get_rank(), size=dist.get_world_size())
     try:
         yield group
         group.wait()  # so that none hangs up while another still listens
@@ -156,7 +156,7 @@ def open_group(device: torch.device) -> Iterator[Group]:
         dist.destroy_process_group()
 
 
-def own_device(device: torch.device, group: Group) -> torch.device:
+def choose_device(device: torch.device, group: Group) -> torch.device:
     """The device of this process: where several share a machine with GPUs, each has one of its own."""
     is_shared = group.size > 1 and device.type == "cuda" and device.index is None
     return torch.device("cuda", dist.get_node_local_rank()) if is_shared else device

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from fieldmark.errors import CheckpointError, TooManyFailuresError, TrainingError
-from fieldmark.training.board import check_board, write_board
+from fieldmark.training.accumulation import GradientAccumulation
+from fieldmark.training.board import check_tensorboard, write_tensorboard
 from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
@@ -23,10 +24,9 @@ from fieldmark.training.checkpoint import (
     write_durably,
 )
 from fieldmark.training.layout import RunLayout
-from fieldmark.training.optimizer import optimizer_state, restore_optimizer
-from fieldmark.training.passes import Passes
+from fieldmark.training.optimizer import read_optimizer_state, restore_optimizer
 from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
-from fieldmark.training.step import Stepper, interrupts_after, seed_step
+from fieldmark.training.step import Stepper, defer_interrupts, seed_step
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure
 
@@ -69,7 +69,7 @@ def train(
             f"'{folder}' already holds a run. Go on with it by --resume, or choose another --out.", kind="run_exists"
         )
     if options.writes_tensorboard:
-        check_board()
+        check_tensorboard()
     trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, runtime=runtime)
     if has_run:
         trainer.restore()
@@ -99,7 +99,9 @@ class _Trainer:
         self._losses = nn.ModuleDict({name: each.module for name, each in task.losses.items()})
         self._fresh_losses = {name: copy.deepcopy(each.module.state_dict()) for name, each in task.losses.items()}
         self._progress = Progress(steps_per_epoch=len(task.stages[0].batches))
-        self._passes = Passes(task.network, forward=task.forward, execution=options.execution, device=self._device)
+        self._accumulation = GradientAccumulation(
+            task.network, forward=task.forward, execution=options.execution, device=self._device
+        )
         self._stepper = self._make_stepper()
         self._saved_at = time.monotonic()
 
@@ -111,7 +113,7 @@ class _Trainer:
         stage = self._stage
         return Stepper(
             self._task.network,
-            passes=self._passes,
+            accumulation=self._accumulation,
             losses={name: self._task.losses[name] for name in stage.loss_names},
             options=stage.optimizer,
             group=self._group,
@@ -224,7 +226,7 @@ class _Trainer:
             started = time.monotonic()
             batch = self._share_failures(next(batches))
             waiting_seconds = time.monotonic() - started
-            with interrupts_after():
+            with defer_interrupts():
                 loss = self._take_step(batch)
                 self._progress = self._progress.add_step(
                     loss, batch.failures, seconds=time.monotonic() - started, waiting_seconds=waiting_seconds
@@ -242,7 +244,7 @@ class _Trainer:
         for failure in batch.failures:
             if failure.item_id not in progress.failed_item_ids:
                 logger.warning("Passed over %s: %s", failure.item_id, failure.message)
-        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step, place=self._group.place)
+        seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step, process_index=self._group.index)
         return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
 
     def _share_failures(self, batch: Batch) -> Batch:
@@ -256,7 +258,7 @@ class _Trainer:
     def _lr(self, step: int) -> float:
         """The rate at a step of the running stage, counted from 0."""
         stage, steps_per_epoch = self._stage, self._progress.steps_per_epoch
-        factor = stage.schedule.factor(step, steps_per_epoch=steps_per_epoch, step_count=self._stage_step_count)
+        factor = stage.schedule.compute_factor(step, steps_per_epoch=steps_per_epoch, step_count=self._stage_step_count)
         return stage.optimizer.lr * factor
 
     def _check_failures(self, batch: Batch) -> None:
@@ -279,7 +281,7 @@ class _Trainer:
             epoch=progress.epoch + 1,
             step=progress.total_steps,
             lr=self._lr(progress.stage_steps - 1),
-            loss=sums.mean_loss(),
+            loss=sums.compute_mean_loss(),
             validation_map=score,
             seconds=sums.seconds + time.monotonic() - started,
             waiting_share=sums.waiting_seconds / sums.seconds if sums.seconds else 0.0,
@@ -318,11 +320,11 @@ class _Trainer:
         if self._group.is_first:
             write_metrics(self._layout.metrics, self._progress.history)
             if self._options.writes_tensorboard:
-                write_board(self._layout.tensorboard, self._progress.history)
+                write_tensorboard(self._layout.tensorboard, self._progress.history)
 
     def _save_last(self) -> None:
         if not self._group.is_first:
             return
-        resume = ResumeState(optimizer_state(self._stepper.optimizer), self._progress.to_json())
+        resume = ResumeState(read_optimizer_state(self._stepper.optimizer), self._progress.to_json())
         save_checkpoint(self._layout.last, replace(self._checkpoint(self._progress), resume=resume))
         self._saved_at = time.monotonic()

@@ -61,7 +61,7 @@ class Schedule:
     step_factor: float = 1.0
     is_early: bool = False
 
-    def factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
+    def compute_factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
         """The factor for one step of a run.
 
         Args:
@@ -114,17 +114,17 @@ def set_lr(optimizer: Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_scale"]
 
 
-def optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
+def read_optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
     """The state tensors of an optimizer, named by parameter and role (`3.exp_avg`)."""
     state = optimizer.state_dict()["state"]
-    return {f"{place}.{role}": tensor for place, roles in state.items() for role, tensor in roles.items()}
+    return {f"{index}.{role}": tensor for index, roles in state.items() for role, tensor in roles.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Gives an optimizer the state that `optimizer_state` took from one built the same way."""
+    """Gives an optimizer the state that `read_optimizer_state` took from one built the same way."""
     state: dict[int, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
-        place, _, role = name.partition(".")
-        state[int(place)][role] = tensor
+        index, _, role = name.partition(".")
+        state[int(index)][role] = tensor
     # The groups hold only what the options and the schedule give anew.
     optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,4 +1,4 @@
-"""How far a run is: sums of the running epoch, a row for each finished one, and `metrics.csv`."""
+"""Progress of a run: sums of the running epoch, a row for each finished one, and `metrics.csv`."""
 
 import csv
 import io
@@ -53,7 +53,7 @@ class EpochSums:
         parts = {name: self.loss.parts.get(name, 0.0) + value for name, value in loss.parts.items()}
         return replace(self, loss=LossParts(parts, self.loss.total + loss.total), loss_steps=self.loss_steps + 1)
 
-    def mean_loss(self) -> LossParts:
+    def compute_mean_loss(self) -> LossParts:
         """The mean over the steps that had rows."""
         steps = max(1, self.loss_steps)
         parts = {name: value / steps for name, value in self.loss.parts.items()}
@@ -92,8 +92,8 @@ class EpochMetrics:
             epochs: Of its stage.
             epochs_before: Of the stages before.
         """
-        place = f"poch {self.epoch - epochs_before} of {epochs}"
-        facts = [f"{f'Stage {self.stage}, e' if self.stage else 'E'}{place}: {self.loss}"]
+        epoch = f"poch {self.epoch - epochs_before} of {epochs}"
+        facts = [f"{f'Stage {self.stage}, e' if self.stage else 'E'}{epoch}: {self.loss}"]
         if self.validation_map is not None:
             facts.append(f"validation MAP {self.validation_map:.3f}{' (best)' if is_best else ''}")
         facts.append(f"{self.seconds:.1f} s, {self.waiting_share:.0%} waiting for data")
@@ -104,11 +104,11 @@ class EpochMetrics:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is; with weights and optimizer all that is needed to go on exactly.
+    """Progress of a run; with weights and optimizer, all that an exact resume needs.
 
     Args:
         steps_per_epoch: Of the running stage.
-        stage: The place of the running stage.
+        stage: Index of the running stage.
         epochs_before: Epochs of the stages before.
         steps_before: Steps of the stages before.
         epoch: Epochs finished, in all stages.

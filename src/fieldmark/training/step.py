@@ -14,9 +14,9 @@ import torch
 from torch import nn
 
 from fieldmark.errors import NonFiniteLossError, TrainingError
+from fieldmark.training.accumulation import GradientAccumulation
 from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerOptions, build_optimizer, set_lr
-from fieldmark.training.passes import Passes
 from fieldmark.training.progress import LossParts
 from fieldmark.types import Batch
 
@@ -41,7 +41,7 @@ class Stepper:
 
     Args:
         network: Whose weights are moved.
-        passes: Take a batch through it.
+        accumulation: Takes a batch through it, whole or in parts.
         last_good: Where the last checkpoint lies once there is one, for messages.
     """
 
@@ -49,14 +49,14 @@ class Stepper:
         self,
         network: nn.Module,
         *,
-        passes: Passes,
+        accumulation: GradientAccumulation,
         losses: Mapping[str, WeightedLoss],
         options: OptimizerOptions,
         group: Group,
         last_good: Path,
     ) -> None:
         self.network = network
-        self._passes = passes
+        self._accumulation = accumulation
         self._group = group
         self.losses = nn.ModuleDict({name: each.module for name, each in losses.items()})
         self.optimizer = build_optimizer(
@@ -94,8 +94,8 @@ class Stepper:
     def _descend(self, batch: Batch, *, lr: float, step: int) -> LossParts | None:
         set_lr(self.optimizer, lr)
         self.optimizer.zero_grad()
-        traced = self._passes.run(batch) if batch.parts else None
-        outputs = self._group.join(traced.outputs if traced else None, device=self.device)
+        computed = self._accumulation.compute(batch) if batch.parts else None
+        outputs = self._group.join(computed.outputs if computed else None, device=self.device)
         if outputs is None:
             return None
         losses = [each.module(outputs) for each in self._weighted.values()]
@@ -103,8 +103,8 @@ class Stepper:
         total = torch.stack([weight * loss for weight, loss in zip(weights, losses, strict=True)]).sum()
         if total.requires_grad:  # not so in a process without rows
             torch.autograd.backward(total)
-        if traced:
-            traced.send_back()
+        if computed:
+            computed.backpropagate()
         self._group.sum_gradients(self.network)
         self._group.average_buffers(self.network)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
@@ -122,18 +122,18 @@ class Stepper:
         return loss
 
 
-def seed_step(seed: int, *, epoch: int, step: int, place: int = 0) -> None:
-    """Puts torch's random state where this step of this run always finds it.
+def seed_step(seed: int, *, epoch: int, step: int, process_index: int = 0) -> None:
+    """Set torch's random state from the seed, the epoch and the step.
 
     Args:
-        place: Of the process among those that train together.
+        process_index: Of this process among those that train together, from 0.
     """
-    entropy = [seed, epoch, step, *([place] if place else [])]
+    entropy = [seed, epoch, step, *([process_index] if process_index else [])]
     torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]))
 
 
 @contextmanager
-def interrupts_after() -> Iterator[None]:
+def defer_interrupts() -> Iterator[None]:
     """Puts a Ctrl-C off to the end of the block, so that no step is left half done."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python interrupts the main thread only.

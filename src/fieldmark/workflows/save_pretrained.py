@@ -10,7 +10,7 @@ from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
 from fieldmark.errors import TrainingError
-from fieldmark.reports.model_card import CardSources, plain_name, portable_config, read_evaluation, write_card
+from fieldmark.reports.model_card import CardSources, hide_local_path, portable_config, read_evaluation, write_card
 from fieldmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_durably
 from fieldmark.training.layout import PretrainedLayout, RunLayout
 from fieldmark.training.run_info import read_run_info
@@ -84,6 +84,6 @@ def _shorten_start(checkpoint: Checkpoint, model: Model) -> Checkpoint:
     network = model.config.model
     if not isinstance(network, FGCrossNetConfig) or network.start is None:
         return checkpoint
-    network = network.model_copy(update={"start": plain_name(network.start)})
+    network = network.model_copy(update={"start": hide_local_path(network.start)})
     config = model.config.model_copy(update={"model": network})
     return replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=config.to_json()))

@@ -27,11 +27,11 @@ from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError, TrainingError
 from fieldmark.evaluation.measurement import measure_validation_map
-from fieldmark.models.evidence import match_names
+from fieldmark.models.encoder_names import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
-from fieldmark.training.group import Group, open_group, own_device
+from fieldmark.training.group import Group, choose_device, open_group
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
@@ -168,7 +168,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     )
     items = keep_supported(items, media=media, reporter=runtime.reporter)
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
-    device = own_device(runtime.torch_device(), group)
+    device = choose_device(runtime.torch_device(), group)
     model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     rows = _read_rows(items, model=model, failures=failures, runtime=runtime)
@@ -306,7 +306,7 @@ def _make_stage(
         build_sampler(config, {medium: each.label for medium, each in to_train.items()}),
         workers=config.data.workers,
         prefetch=config.data.prefetch,
-        share=(group.place, group.size),
+        share=(group.index, group.size),
         on_failure=failures.list_quietly,  # the loop counts and reports them
     )
     validate = partial(_validate, rows=to_validate, failures=failures) if _can_validate(to_validate) else None

@@ -11,7 +11,7 @@ from fieldmark.data.taxonomy import name_key, read_taxonomy
 from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, UnreadableMediaError
-from fieldmark.media.file import unreadable
+from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.frames import MARK, split_number
 from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
 
@@ -145,7 +145,7 @@ def _read_list(folder: Path, medium: Medium, split: Split, left: list[Failure]) 
 
 def _texts(file: Path) -> Iterator[str]:
     """The lines of a file, which need not be UTF-8 as a whole."""
-    with unreadable(file), file.open(encoding="utf-8", errors="replace") as handle:
+    with convert_decoder_errors(file), file.open(encoding="utf-8", errors="replace") as handle:
         lines = list(handle)
     yield from (line.rstrip("\r\n") for line in lines)
 

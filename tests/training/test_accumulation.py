@@ -6,14 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
-from toy_run import CLASS_COUNT, DIM, ToyNetwork, make_batch, passes_of
+from toy_run import CLASS_COUNT, DIM, ToyNetwork, accumulation_of, make_batch
 
 from fieldmark.losses.center import CenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss
 from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
-from fieldmark.training.passes import supports_bf16
+from fieldmark.training.accumulation import supports_bf16
 from fieldmark.types import MEDIA, Batch, Medium, MediumBatch, Outputs
 
 
@@ -26,9 +26,9 @@ def joint_loss(outputs: Outputs) -> torch.Tensor:
 def gradients(network: nn.Module, batch: Batch, **execution: object) -> list[torch.Tensor]:
     """What a step gives each weight."""
     network.zero_grad()
-    traced = passes_of(network, **execution).run(batch)
-    joint_loss(traced.outputs).backward()
-    traced.send_back()
+    computed = accumulation_of(network, **execution).compute(batch)
+    joint_loss(computed.outputs).backward()
+    computed.backpropagate()
     return [parameter.grad.clone() for parameter in network.parameters()]
 
 
@@ -52,7 +52,7 @@ def test_rows_carry_label_and_medium() -> None:
     batch = make_batch(seed=0)
     batch = replace(batch, parts=batch.parts[::-1])
     network = ToyNetwork().eval()
-    outputs = passes_of(network).run(batch).outputs
+    outputs = accumulation_of(network).compute(batch).outputs
     text, image = batch.parts
     assert outputs.medium.tolist() == [MEDIA.index(Medium.TEXT)] * 6 + [MEDIA.index(Medium.IMAGE)] * 6
     assert torch.equal(outputs.label, torch.cat([text.label, image.label]))
@@ -82,7 +82,7 @@ def test_parts_go_through_the_second_time_as_the_first() -> None:
         )
         for own in (slice(0, 3), slice(3, 6))
     ]  # fmt: skip
-    rows = [passes_of(oracle).run(half).outputs for half in halves]
+    rows = [accumulation_of(oracle).compute(half).outputs for half in halves]
     names = ("embedding", "logits", "label", "medium")
     joint_loss(Outputs(*(torch.cat([getattr(each, name) for each in rows]) for name in names))).backward()
     for one, other in zip(found, oracle.parameters(), strict=True):
@@ -98,7 +98,7 @@ def test_small_batches_summed_up_would_give_another_gradient() -> None:
     network.zero_grad()
     for own in (slice(0, 3), slice(3, 6)):
         parts = tuple(replace(p, inputs=p.inputs[own], label=p.label[own]) for p in batch.parts)
-        (joint_loss(passes_of(network).run(Batch(parts, item_ids=())).outputs) / 2).backward()
+        (joint_loss(accumulation_of(network).compute(Batch(parts, item_ids=())).outputs) / 2).backward()
     summed = [parameter.grad for parameter in network.parameters()]
     assert any(not torch.allclose(one, other, rtol=1e-2) for one, other in zip(summed, whole, strict=True))
 
@@ -106,8 +106,8 @@ def test_small_batches_summed_up_would_give_another_gradient() -> None:
 def test_channels_last_changes_the_memory_and_not_the_result() -> None:
     network, other = small_network().eval(), small_network().eval()
     batch = picture_batch()
-    plain = passes_of(other).run(batch).outputs
-    found = passes_of(network, channels_last=True).run(batch).outputs
+    plain = accumulation_of(other).compute(batch).outputs
+    found = accumulation_of(network, channels_last=True).compute(batch).outputs
     assert network.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     assert not other.conv1.weight.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(found.embedding, plain.embedding, rtol=1e-4, atol=1e-5)
@@ -116,12 +116,12 @@ def test_channels_last_changes_the_memory_and_not_the_result() -> None:
 
 def test_bf16_keeps_weights_gradients_and_rows_in_float32() -> None:
     network = small_network().eval()  # batch norm over two rows would blow the rounding up
-    plain = passes_of(small_network().eval()).run(picture_batch()).outputs
-    traced = passes_of(network, bf16=True).run(picture_batch())
-    assert (traced.outputs.embedding.dtype, traced.outputs.logits.dtype) == (torch.float32, torch.float32)
-    assert not torch.equal(traced.outputs.embedding, plain.embedding)
-    assert (traced.outputs.embedding * plain.embedding).sum(dim=1).min() > 0.99
-    traced.outputs.logits.sum().backward()
+    plain = accumulation_of(small_network().eval()).compute(picture_batch()).outputs
+    computed = accumulation_of(network, bf16=True).compute(picture_batch())
+    assert (computed.outputs.embedding.dtype, computed.outputs.logits.dtype) == (torch.float32, torch.float32)
+    assert not torch.equal(computed.outputs.embedding, plain.embedding)
+    assert (computed.outputs.embedding * plain.embedding).sum(dim=1).min() > 0.99
+    computed.outputs.logits.sum().backward()
     assert {parameter.grad.dtype for parameter in network.parameters() if parameter.grad is not None} == {torch.float32}
 
 
@@ -140,6 +140,6 @@ def test_a_compiled_network_gives_the_same_rows() -> None:
     network, batch = ToyNetwork().eval(), make_batch(seed=0)
     batch = replace(batch, parts=batch.parts[:1])
     with torch.no_grad():  # what a gradient needs would be compiled as well, for half a minute
-        plain, found = (passes_of(network, is_compiled=each).run(batch).outputs for each in (False, True))
+        plain, found = (accumulation_of(network, is_compiled=each).compute(batch).outputs for each in (False, True))
     torch.testing.assert_close(found.embedding, plain.embedding, rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(found.logits, plain.logits, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""A batch through the network, whole or in parts, in a precision and an order of memory that suit the chip."""
+"""Gradient accumulation: a batch through the network, whole or in parts, in the precision that suits the device."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ Forward = Callable[[Sequence[MediumBatch]], tuple[Tensor, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """How a step is computed; what it computes stays the same up to rounding.
+    """Options of speed and memory of a step; its result stays the same up to rounding.
 
     Args:
-        bf16: Products of the network are taken in bfloat16; weights, losses and the optimizer stay in float32.
-        channels_last: The channels of a point of a picture lie side by side in memory, as fast convolutions want them.
-        is_compiled: The network goes through `torch.compile`, which needs a compiler and takes a minute at first.
-        part_count: Parts in which the rows go through the network, one after another. The losses see the rows of all
-            parts at once, as they are between batches of that size; only batch norm sees a part at a time.
+        bf16: Matrix products of the network are computed in bfloat16; weights, losses and optimizer stay in float32.
+        channels_last: Memory format of images, which is faster for convolutions on many devices.
+        is_compiled: The network is compiled by `torch.compile`, which needs a compiler and takes a minute at first.
+        part_count: Parts in which the rows go through the network, one after another. The losses still see the rows
+            of all parts at once; only batch norm sees one part at a time.
     """
 
     bf16: bool = False
@@ -32,26 +32,26 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """What the network made of a batch.
+class StepOutputs:
+    """The network's outputs for a batch.
 
     Args:
-        outputs: Rows that gather a gradient.
-        send_back: Brings the gradient that the rows have gathered on to the weights; to be called once, after it.
+        outputs: Rows on which the losses leave their gradient.
+        backpropagate: Brings that gradient to the weights; to be called once, after the backward pass of the losses.
     """
 
     outputs: Outputs
-    send_back: Callable[[], None]
+    backpropagate: Callable[[], None]
 
 
 @final
-class Passes:
-    """Takes batches through a network.
+class GradientAccumulation:
+    """Computes the outputs of a batch in one or several parts, and accumulates the gradient of the parts.
 
-    In parts, every part goes through twice, as in Gao et al., 2021 (GradCache): once without a gradient, so that the
-    losses have all rows, and once more to bring their gradient to the weights. So the memory is that of one part, the
-    time about a third more, and a ranking or center loss is that of the whole batch. That is not so where the gradients
-    of small batches are summed up: such losses would never see two rows of different parts.
+    With several parts, every part goes through the network twice, as in Gao et al., 2021 (GradCache): first without a
+    gradient, so that the losses have all rows, and again to bring the gradient of its rows to the weights. Memory is
+    that of one part, time about a third more, and a ranking or center loss is that of the whole batch. Plain
+    accumulation of the gradients of small batches differs: there no loss sees two rows of different parts.
     """
 
     def __init__(self, network: nn.Module, *, forward: Forward, execution: Execution, device: torch.device) -> None:
@@ -64,11 +64,11 @@ class Passes:
         self._execution = execution
         self._device = device
 
-    def run(self, batch: Batch) -> Traced:
-        """What the network makes of all rows of a batch, each with its label and medium."""
+    def compute(self, batch: Batch) -> StepOutputs:
+        """Return the outputs of all rows of a batch, each with its label and medium."""
         parts = _split(batch.parts, self._execution.part_count)
         if len(parts) == 1:
-            return Traced(self._outputs(batch.parts), _do_nothing)
+            return StepOutputs(self._outputs(batch.parts), lambda: None)  # the losses' own backward reaches the weights
         buffers = [(buffer, buffer.clone()) for buffer in self._network.buffers()]
         states: list[tuple[Tensor, ...]] = []
         rows: list[Outputs] = []
@@ -76,7 +76,7 @@ class Passes:
             for part in parts:
                 states.append(self._random_state())
                 rows.append(self._outputs(part))
-        for buffer, before in buffers:  # the second time counts
+        for buffer, before in buffers:  # the second forward pass updates them
             buffer.copy_(before)
         outputs = Outputs(
             embedding=torch.cat([each.embedding for each in rows]).requires_grad_(),
@@ -84,23 +84,25 @@ class Passes:
             label=torch.cat([each.label for each in rows]),
             medium=torch.cat([each.medium for each in rows]),
         )
-        return Traced(outputs, lambda: self._again(parts, states, outputs))
+        return StepOutputs(outputs, lambda: self._backpropagate(parts, states, outputs))
 
-    def _again(
+    def _backpropagate(
         self, parts: Sequence[Sequence[MediumBatch]], states: Sequence[tuple[Tensor, ...]], outputs: Outputs
     ) -> None:
-        """Takes each part through once more, as the first time, and its rows' gradient back to the weights."""
+        """Repeat the forward pass of each part, with the same random state, and backpropagate its rows' gradient."""
         start = 0
         for part, state in zip(parts, states, strict=True):
             self._restore_random_state(state)
             rows = self._outputs(part)
             end = start + len(rows.label)
-            traced = [
+            with_gradient = [
                 (tensor, whole.grad[start:end])
                 for tensor, whole in ((rows.embedding, outputs.embedding), (rows.logits, outputs.logits))
                 if whole.grad is not None
             ]
-            torch.autograd.backward([tensor for tensor, _ in traced], [gradient for _, gradient in traced])
+            torch.autograd.backward(
+                [tensor for tensor, _ in with_gradient], [gradient for _, gradient in with_gradient]
+            )
             start = end
 
     def _outputs(self, parts: Sequence[MediumBatch]) -> Outputs:
@@ -135,7 +137,7 @@ class Passes:
 
 
 def supports_bf16(device: torch.device) -> bool:
-    """Whether the chip itself multiplies in bfloat16; where it only imitates that, float32 is faster."""
+    """Return whether the device multiplies in bfloat16 natively; where it emulates that, float32 is faster."""
     match device.type:
         case "cuda":
             return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -147,7 +149,7 @@ def supports_bf16(device: torch.device) -> bool:
 
 
 def _split(parts: Sequence[MediumBatch], part_count: int) -> list[list[MediumBatch]]:
-    """The rows of each medium in so many parts of about one size; of few rows, in fewer parts."""
+    """Split the rows of each medium into so many parts of about equal size; few rows give fewer parts."""
     split: list[list[MediumBatch]] = [[] for _ in range(part_count)]
     for part in parts:
         pieces = zip(part.inputs.tensor_split(part_count), part.label.tensor_split(part_count), strict=True)
@@ -155,7 +157,3 @@ def _split(parts: Sequence[MediumBatch], part_count: int) -> list[list[MediumBat
             if len(label):
                 own.append(replace(part, inputs=inputs, label=label))
     return [own for own in split if own]
-
-
-def _do_nothing() -> None:
-    """The gradient of a batch that went through whole is at the weights already."""

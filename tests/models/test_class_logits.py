@@ -1,0 +1,175 @@
+"""Class logits that are fitted at once: linear classifier, named scores, and their mixture."""
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from fieldmark.models.class_logits import PENALTY, LinearClassifier, NamedScores, fit_named_share
+from fieldmark.models.encoder_names import match_names
+from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.types import Medium
+
+
+def random(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ---------------------------------------------------------------- the linear classifier
+
+
+@pytest.mark.parametrize("row_count", [12, 60])
+def test_linear_classifier_equals_logistic_regression_of_scikit_learn(row_count):
+    rows, label = random(row_count, 6), torch.arange(row_count) % 3
+    classifier = LinearClassifier(6, class_count=3)
+    classifier.fit(rows, label)
+    reference = LogisticRegression(C=1 / PENALTY, tol=1e-8, max_iter=5_000).fit(rows.numpy() / 6**0.5, label.numpy())
+    expected = torch.from_numpy(reference.predict_proba(rows.numpy() / 6**0.5)).float()
+    torch.testing.assert_close(classifier(rows).softmax(dim=1), expected, rtol=1e-2, atol=2e-3)
+
+
+def test_linear_classifier_that_was_not_fitted_takes_no_side():
+    assert not LinearClassifier(6, class_count=3)(random(4, 6)).any()
+
+
+def test_linear_classifier_is_fitted_the_same_whatever_the_seed():
+    fitted = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        classifier = LinearClassifier(6, class_count=3)
+        classifier.fit(random(30, 6), torch.arange(30) % 3)
+        fitted.append(classifier.weight)
+    assert torch.equal(*fitted)
+
+
+def test_linear_classifier_takes_classes_without_rows():
+    classifier = LinearClassifier(6, class_count=5)
+    classifier.fit(random(30, 6), torch.arange(30) % 3)
+    likely = classifier(random(30, 6)).softmax(dim=1)
+    assert torch.isfinite(likely).all()
+    assert (likely[:, 3:] < 0.2).all()
+
+
+# ---------------------------------------------------------------- an encoder's own scores
+
+
+def scored(label, *, columns, count=6):
+    """Square roots of probabilities, high in the column of each row's class."""
+    features = torch.full((len(label), count), 0.1)
+    features[torch.arange(len(label)), torch.tensor(columns)[label]] = 0.9
+    return features
+
+
+def test_named_scores_are_log_probabilities_of_the_named_columns():
+    named = NamedScores(2)
+    named.fit(random(4, 3).abs(), torch.arange(4) % 2, column=torch.tensor([2, 0]))
+    expected = torch.tensor([[0.25, 0.04], [0.01, 1.0]]).log()
+    torch.testing.assert_close(named(torch.tensor([[0.2, 0.0, 0.5], [1.0, 0.3, 0.1]])), expected)
+    assert float(named.share) == 1.0
+
+
+def test_named_scores_find_the_column_of_a_class_without_a_name():
+    label = torch.arange(30) % 3
+    features = scored(label, columns=[5, 2, 0])
+    named = NamedScores(3)
+    named.fit(features, label, column=torch.tensor([5, -1, 0]))
+    assert named.column.tolist() == [5, 2, 0]
+
+
+def test_named_scores_are_left_alone_where_no_name_is_known():
+    named = NamedScores(3)
+    named.fit(scored(torch.arange(9) % 3, columns=[5, 2, 0]), torch.arange(9) % 3, column=torch.tensor([-1, -1, -1]))
+    assert float(named.share) == 0.0
+
+
+def test_named_scores_never_decide_without_bound():
+    named = NamedScores(2)
+    named.fit(random(4, 2).abs(), torch.arange(4) % 2, column=torch.tensor([0, 1]))
+    assert torch.isfinite(named(torch.tensor([[0.0, 1.0]]))).all()
+
+
+def test_shared_space_knows_a_class_by_its_name_without_an_item_of_it():
+    size = SharedSpaceSize(dim=16, component_count=4)
+    torch.manual_seed(0)
+    network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, size=size)
+    label = torch.arange(20) % 2  # the third class has no recording
+    named_column = match_names(["Gadwall", "Mallard", "Veery"], {"Gadwall": 5, "Mallard": 2, "Veery": 0})
+    network.fit(Medium.AUDIO, scored(label, columns=[5, 2, 0]), label, named_column=named_column)
+    heard = torch.arange(9) % 3
+    _, class_logits = network.eval()(scored(heard, columns=[5, 2, 0]), Medium.AUDIO)
+    assert class_logits.argmax(dim=1).tolist() == heard.tolist()
+
+
+def training_case(*, by_name, by_features, seed=0):
+    """Rows of three classes, four groups of three each, whose names and whose features tell the class or do not."""
+    label = torch.arange(3).repeat_interleave(12)
+    group = torch.arange(12).repeat_interleave(3)
+    told = scored(
+        label if by_name else label[torch.randperm(36, generator=torch.Generator().manual_seed(seed))],
+        columns=[5, 2, 0],
+    )
+    rows = random(36, 8, seed=seed) + (6 * torch.nn.functional.one_hot(label, 8) if by_features else 0)
+    return {"features": told, "rows": rows, "label": label, "group": group, "column": torch.tensor([5, 2, 0])}
+
+
+def share_of(case):
+    return fit_named_share(
+        case.pop("features"),
+        case.pop("rows"),
+        case.pop("label"),
+        **case,
+        linear_weight=1.0,
+    )
+
+
+def test_named_scores_are_trusted_where_they_tell_more_than_what_is_learned():
+    assert share_of(training_case(by_name=True, by_features=False)) > 0.8
+    assert share_of(training_case(by_name=False, by_features=True)) < 0.3
+
+
+def test_named_scores_are_not_scored_by_rows_of_the_same_group():
+    # Each group has a feature of its own: learned by heart, it tells every class, and none of a group not met before.
+    case = training_case(by_name=True, by_features=False)
+    case["rows"] = 6 * torch.nn.functional.one_hot(case["group"], 12).float()
+    assert share_of(dict(case)) > 0.8
+    case["group"] = torch.arange(36)
+    assert share_of(case) < 0.6
+
+
+def test_named_scores_decide_where_every_class_has_one_group():
+    case = training_case(by_name=False, by_features=True)
+    case["group"] = case["label"]
+    assert share_of(case) == 1.0
+
+
+def test_a_class_without_rows_and_without_a_name_is_left_to_what_is_learned():
+    named = NamedScores(3)
+    label = torch.arange(20) % 2
+    features = scored(label, columns=[5, 2, 0])
+    named.fit(features, label, column=torch.tensor([5, 2, -1]))
+    learned = random(20, 3)
+    expected = (1 - named.share) * learned + named.share * named(features)
+    torch.testing.assert_close(named.mix_with(learned, features, weight=1.0), expected)
+
+
+def test_a_class_without_rows_is_as_likely_as_its_name_says():
+    named = NamedScores(3)
+    label = torch.arange(20) % 2
+    named.fit(scored(label, columns=[5, 2, 0]), label, column=torch.tensor([5, 2, 0]))
+    named.share.fill_(0.25)
+    features, learned = random(9, 6).abs(), random(9, 3, seed=2)
+    likely = named.mix_with(learned, features, weight=1.0).softmax(dim=1)
+    torch.testing.assert_close(likely[:, 2], named(features).softmax(dim=1)[:, 2])
+    met = (0.75 * learned + 0.25 * named(features))[:, :2].softmax(dim=1)
+    torch.testing.assert_close(likely[:, :2], met * (1 - likely[:, 2:]))
+
+
+def test_shared_space_in_training_scores_by_the_head_alone():
+    torch.manual_seed(0)
+    network = SharedSpace(
+        input_dims={Medium.TEXT: 6}, class_count=3, size=SharedSpaceSize(dim=16, dropout=0.0, input_dropout=0.0)
+    )
+    rows, label = random(12, 6), torch.arange(12) % 3
+    before = network.train()(rows, Medium.TEXT)[1]
+    network._heads["text"].linear.fit(rows, label)
+    torch.testing.assert_close(network(rows, Medium.TEXT)[1], before)
+    assert not torch.allclose(network.eval()(rows, Medium.TEXT)[1], before)
