@@ -27,7 +27,7 @@ COUNTS = {Medium.IMAGE: 5_794, Medium.TEXT: 4_000, Medium.VIDEO: 5_684, Medium.A
 
 
 def make_embeddings(*, dim: int, class_count: int, seed: int) -> Embeddings:
-    """Noisy copies of the classes' centers, so that rankings are neither perfect nor chance."""
+    """Return noisy copies of class centers, so that rankings are neither perfect nor chance."""
     generator = np.random.default_rng(seed)
     centers = generator.normal(size=(class_count, dim))
     items = tuple(
@@ -39,12 +39,12 @@ def make_embeddings(*, dim: int, class_count: int, seed: int) -> Embeddings:
     rows = (centers[label] + 3.0 * generator.normal(size=(len(items), dim))).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     logits = (rows @ centers.T).astype(np.float32)
-    nowhere = np.full(len(items), np.nan)
-    return Embeddings(items, nowhere, nowhere, rows, logits)
+    no_time = np.full(len(items), np.nan)
+    return Embeddings(items, no_time, no_time, rows, logits)
 
 
 def multiply(rows: np.ndarray, dtype: torch.dtype) -> None:
-    """The scores of every pair once, in chunks, each overwritten by the next."""
+    """Compute the scores of every pair once, in chunks, each overwritten by the next."""
     units = torch.from_numpy(rows).to(dtype)
     chunk = CHUNK_BYTES // (units.element_size() * len(units))
     buffer = torch.empty(chunk, len(units), dtype=dtype)
@@ -54,7 +54,7 @@ def multiply(rows: np.ndarray, dtype: torch.dtype) -> None:
 
 
 def loop_over_rankings(measured: Measurement, queries: list[int]) -> list[list[float]]:
-    """Average precision of some queries in the 16 tasks: scores by NumPy, then one step of Python for each rank."""
+    """Return the average precision of some queries in the 16 tasks: scores by NumPy, then a Python loop over ranks."""
     table = measured.table
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     galleries = [np.flatnonzero(table.medium == code) for code in range(len(MEDIA))] + [np.arange(len(units))]
@@ -67,11 +67,11 @@ def loop_over_rankings(measured: Measurement, queries: list[int]) -> list[list[f
             scores = units[gallery] @ units[query]
             relevant = table.rows.label[gallery] == table.rows.label[query]
             found, rank, total = 0, 0, 0.0
-            for place in np.argsort(-scores, kind="stable").tolist():
-                if gallery[place] == query:
+            for row in np.argsort(-scores, kind="stable").tolist():
+                if gallery[row] == query:
                     continue
                 rank += 1
-                if relevant[place]:
+                if relevant[row]:
                     found += 1
                     total += found / rank
             found_of_query.append(total / found)
@@ -79,15 +79,15 @@ def loop_over_rankings(measured: Measurement, queries: list[int]) -> list[list[f
     return values
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """How long one call takes."""
+def time_call(work: Callable[[], object]) -> float:
+    """Return the duration of one call."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-def largest_gap(measured: Measurement, queries: list[int], expected: list[list[float]]) -> float:
-    """By how much the loop's numbers differ from ours at most."""
+def find_largest_gap(measured: Measurement, queries: list[int], expected: list[list[float]]) -> float:
+    """Return the largest difference between the loop's numbers and ours."""
     gap = 0.0
     for query, values in zip(queries, expected, strict=True):
         medium = MEDIA[measured.table.medium[query]]
@@ -97,28 +97,28 @@ def largest_gap(measured: Measurement, queries: list[int], expected: list[list[f
     return gap
 
 
-def peak_gigabytes() -> float:
-    """The most memory this process has held."""
+def read_peak_gigabytes() -> float:
+    """Return the peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def benchmark_tasks(arguments: argparse.Namespace) -> None:
-    """Times the 16 tasks beside the products and the loop."""
+    """Time the 16 tasks beside the products and the loop."""
     embeddings = make_embeddings(dim=arguments.dim, class_count=arguments.classes, seed=arguments.seed)
     protocol = PROTOCOLS[arguments.protocol]
-    before = peak_gigabytes()
+    before = read_peak_gigabytes()
 
     def ours() -> Measurement:
         return measure(embeddings, protocol=protocol, context=EvaluationContext())
 
     measured = ours()
-    after = peak_gigabytes()
+    after = read_peak_gigabytes()
     multiply(embeddings.embedding, torch.float64)
     rounds = []
     for _ in range(arguments.rounds):
-        double = seconds(lambda: multiply(embeddings.embedding, torch.float64))
-        mine = seconds(ours)
-        single = seconds(lambda: multiply(embeddings.embedding, torch.float32))
+        double = time_call(lambda: multiply(embeddings.embedding, torch.float64))
+        mine = time_call(ours)
+        single = time_call(lambda: multiply(embeddings.embedding, torch.float32))
         rounds.append((double, mine, single))
         print(f"products {double:.2f} s, float32 {single:.2f} s; all of `measure` {mine:.2f} s: {mine / double:.2f} x")
     ratio = statistics.median(mine / double for double, mine, _ in rounds)
@@ -133,14 +133,14 @@ def benchmark_tasks(arguments: argparse.Namespace) -> None:
 
 
 def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[], Measurement]) -> None:
-    """Times the Python loop on some of the queries, in turn with ours on all."""
+    """Time the Python loop on some of the queries, in turn with ours on all."""
     count = len(measured.table.items)
     queries = np.random.default_rng(1).choice(count, size=query_count, replace=False).tolist()
     expected: list[list[float]] = []
-    looped = seconds(lambda: expected.extend(loop_over_rankings(measured, queries)))
-    mine = seconds(ours)
+    looped = time_call(lambda: expected.extend(loop_over_rankings(measured, queries)))
+    mine = time_call(ours)
     whole = looped * count / query_count
-    gap = largest_gap(measured, queries, expected)
+    gap = find_largest_gap(measured, queries, expected)
     print(
         f"Python loop {looped:.2f} s for {query_count} of {count:,} queries ({query_count / count:.1%}), so "
         f"{whole:.0f} s for all: {whole / mine:.0f} x ours, {mine:.2f} s; numbers differ by {gap:.1e} at most"
@@ -148,7 +148,7 @@ def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[]
 
 
 def benchmark_large(arguments: argparse.Namespace) -> None:
-    """One direction of 100,000 x 100,000 items: that it ends, and in how much memory."""
+    """Rank one direction of 100,000 x 100,000 items, and print its time and memory."""
     count, dim = arguments.large_items, arguments.dim
     generator = np.random.default_rng(arguments.seed)
     centers = generator.normal(size=(count // 100, dim)).astype(np.float32)
@@ -157,9 +157,9 @@ def benchmark_large(arguments: argparse.Namespace) -> None:
         LabeledRows(centers[label] + 3 * generator.standard_normal((count, dim), np.float32), label, codes)
         for codes in (np.arange(count), np.arange(count, 2 * count))
     )
-    before = peak_gigabytes()
+    before = read_peak_gigabytes()
     found: list[float] = []
-    took = seconds(
+    took = time_call(
         lambda: found.append(
             float(
                 measure_average_precision(
@@ -169,13 +169,13 @@ def benchmark_large(arguments: argparse.Namespace) -> None:
         )
     )
     print(
-        f"{count:,} x {count:,} items: MAP {found[0]:.4f} in {took:.0f} s; peak memory {peak_gigabytes():.2f} GB, "
+        f"{count:,} x {count:,} items: MAP {found[0]:.4f} in {took:.0f} s; peak memory {read_peak_gigabytes():.2f} GB, "
         f"of which {before:.2f} GB for the vectors and what came before"
     )
 
 
 def main() -> None:
-    """Runs what was asked for and prints the figures."""
+    """Run the benchmarks and print their figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dim", type=int, default=200)
     parser.add_argument("--classes", type=int, default=200)

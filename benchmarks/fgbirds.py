@@ -1,9 +1,9 @@
-"""The whole road on real birds, several seeds: trains, embeds and evaluates, and prints the README's table.
+"""The whole pipeline on real birds with several seeds: train, embed, evaluate, and print the README's table.
 
     python benchmarks/fgbirds.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml --out runs/birds
 
 Figures are those of the strict protocol on the test split. The six directions between image, text and audio are
-averaged apart: most clips of this set are pans over photos, and say little about video.
+averaged separately: most clips of this set are pans over photos, and say little about video.
 """
 
 import argparse
@@ -19,7 +19,7 @@ SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDI
 
 
 def main() -> None:
-    """Runs all seeds and prints the table."""
+    """Run all seeds and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)

@@ -221,12 +221,12 @@ class ModelQueryEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Of all that shapes an embedding."""
+        """The hash of everything that shapes an embedding."""
         return self._model.fingerprint
 
     @property
     def limits(self) -> MediaLimits:
-        """What a file may cost."""
+        """Limits of reading a file."""
         return self._model.limits
 
     def embed(self, item: Item) -> Float32[np.ndarray, "segment dim"]:

@@ -1,4 +1,4 @@
-"""The verb `demo`: the main job on a small synthetic set, from nothing to ranked results."""
+"""The verb `demo`: the whole pipeline on a small synthetic set, from data to ranked results."""
 
 import shutil
 import time
@@ -23,15 +23,15 @@ from fieldmark.workflows.index import index
 from fieldmark.workflows.search import Gallery
 from fieldmark.workflows.train import TrainReport, train
 
-CLASS_COUNT = 20
-ITEMS_PER_MEDIUM = 40
-DIFFICULTY = 0.3
+_CLASS_COUNT = 20
+_ITEMS_PER_MEDIUM = 40
+_DIFFICULTY = 0.3
 CONFIG = "tiny"
-SHOWN_HITS = 2
-"""Of each medium, for each query."""
-MARKER_NAME = "fieldmark-demo.txt"
-MADE_NAMES = ("aviary", "run", "embeddings", "gallery", "results.png")
-"""What a demo makes in its folder, and a later one replaces."""
+_SHOWN_HITS = 2
+"""Hits of each medium that are shown for a query."""
+_MARKER_NAME = "fieldmark-demo.txt"
+_MADE_NAMES = ("aviary", "run", "embeddings", "gallery", "results.png")
+"""The files that a demo makes, and that a later one replaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class DemoQuery:
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demo did, and where everything lies."""
+    """The results of the demo, and their folder."""
 
     folder: Path
     check: CheckReport
@@ -54,7 +54,7 @@ class DemoReport:
     seconds: float
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+        """Return the plain values that `--json` prints."""
         return {
             "folder": str(self.folder),
             "seconds": round(self.seconds, 1),
@@ -67,7 +67,7 @@ class DemoReport:
         }
 
     def to_text(self) -> str:
-        """The table, the searches, and what to try next."""
+        """Return the table, the searches and commands to try next as text."""
         lines = [self.evaluation.to_text(), "", "Searches, the query itself left out:"]
         for query in self.queries:
             lines.append(f"  {query.item.medium} of {query.item.class_name}")
@@ -100,15 +100,15 @@ def run_demo(
     out: Path | str,
     *,
     seed: int = 0,
-    class_count: int = CLASS_COUNT,
-    items_per_medium: int = ITEMS_PER_MEDIUM,
+    class_count: int = _CLASS_COUNT,
+    items_per_medium: int = _ITEMS_PER_MEDIUM,
     overrides: Sequence[str] = (),
     runtime: Runtime | None = None,
 ) -> DemoReport:
-    """Makes a synthetic four-media set, checks it, trains FGCrossNet on it, evaluates, indexes and searches.
+    """Make a synthetic four-media set, check it, train FGCrossNet on it, evaluate, index and search.
 
     Args:
-        out: A folder that is new, empty, or of an earlier demo, whose files are replaced.
+        out: A folder that is new, empty, or of an earlier demo; files of an earlier demo are replaced.
         overrides: `key=value` for the configuration, as in `load_config`.
 
     Raises:
@@ -124,7 +124,7 @@ def run_demo(
         class_count=class_count,
         items_per_medium=items_per_medium,
         seed=seed,
-        difficulty=DIFFICULTY,
+        difficulty=_DIFFICULTY,
         report=runtime.reporter,
     )
     say("2/6 check: decode every file, look for duplicates and leaks")
@@ -145,13 +145,13 @@ def run_demo(
 
 
 def _clear(folder: Path) -> None:
-    """Makes room, but never deletes what no demo made."""
-    marker = folder / MARKER_NAME
+    """Empty the folder of an earlier demo; files of other origin are never deleted."""
+    marker = folder / _MARKER_NAME
     if folder.exists() and not marker.is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise ManifestError(
             f"'{folder}' holds files that no demo made. Choose a new or empty folder with --out.", kind="demo_folder"
         )
-    for made in (folder / name for name in MADE_NAMES):
+    for made in (folder / name for name in _MADE_NAMES):
         if made.is_dir() and not made.is_symlink():
             shutil.rmtree(made)
         else:
@@ -163,23 +163,23 @@ def _clear(folder: Path) -> None:
 
 
 def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[DemoQuery, ...]:
-    """One search of each medium, each for another species."""
+    """Search once with each medium, each time for another species."""
     gallery = Gallery.open(folder, runtime=runtime)
     class_names = sorted({item.class_name for item in items if item.class_name})
     queries = []
-    for place, medium in enumerate(MEDIA):
-        class_name = class_names[(place * len(class_names)) // len(MEDIA)]
+    for number, medium in enumerate(MEDIA):
+        class_name = class_names[(number * len(class_names)) // len(MEDIA)]
         item = next(i for i in items if (i.medium, i.class_name, i.split) == (medium, class_name, Split.TEST))
         hits: list[Hit] = []
         for wanted in MEDIA:
-            found = gallery.search(item, k=SHOWN_HITS + 1, media=[wanted]).hits
-            hits += [hit for hit in found if hit.item_id != item.item_id][:SHOWN_HITS]
+            found = gallery.search(item, k=_SHOWN_HITS + 1, media=[wanted]).hits
+            hits += [hit for hit in found if hit.item_id != item.item_id][:_SHOWN_HITS]
         queries.append(DemoQuery(item, tuple(sorted(hits, key=lambda hit: -hit.score))))
     return tuple(queries)
 
 
 def _draw(queries: tuple[DemoQuery, ...], items: tuple[Item, ...]) -> Image.Image:
-    """The query and the best hit of each medium, row by row."""
+    """Draw each query beside the best hit of each medium."""
     item_by_id = {item.item_id: item for item in items}
     rows = []
     for query in queries:

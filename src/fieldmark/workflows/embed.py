@@ -22,10 +22,10 @@ SplitName = Literal["train", "validation", "test", "all"]
 
 @dataclass(frozen=True, slots=True)
 class EmbedReport:
-    """What an embeddings folder holds now.
+    """The content of an embeddings folder.
 
     Args:
-        kept_count: Items that were there already.
+        kept_count: Items that were embedded before.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class EmbedReport:
     kept_count: int
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+        """Return the plain values that `--json` prints."""
         return {
             "folder": str(self.folder),
             "item_count": self.info.item_count,
@@ -45,7 +45,7 @@ class EmbedReport:
         }
 
     def to_text(self) -> str:
-        """How many items, of which media, and where."""
+        """Return the number of items, their media and their folder as text."""
         counts = ", ".join(f"{sum(splits.values()):,} {medium}" for medium, splits in self.info.counts.items())
         lines = [f"{self.info.item_count:,} items ({counts}), dimension {self.info.dim}: {self.folder}"]
         if self.kept_count:
@@ -63,7 +63,7 @@ def embed(
     split: SplitName = "test",
     runtime: Runtime | None = None,
 ) -> EmbedReport:
-    """Computes the embedding of every segment; a folder begun before is completed.
+    """Compute the embedding of every segment; a folder that is not complete is completed.
 
     Raises:
         ManifestError: The manifest cannot be read or has no item of the split.
@@ -92,7 +92,7 @@ def embed(
         item_ids=[item.item_id for item in wanted if item.item_id not in failed],
         class_names=model.class_names,
         failures=failures.failures,
-        straddling_groups=_straddling_groups(items, all_items),
+        straddling_groups=_find_leaking_groups(items, all_items),
         facts={
             "checkpoint": str(checkpoint),
             "manifest": str(manifest),
@@ -113,8 +113,8 @@ def _is_done(item: Item, writer: EmbeddingsWriter) -> bool:
         return False  # met again, and counted, when it is encoded
 
 
-def _straddling_groups(items: Sequence[Item], all_items: Sequence[Item]) -> set[str]:
-    """Groups of the items that also stand in train or validation, where these are not what is embedded."""
+def _find_leaking_groups(items: Sequence[Item], all_items: Sequence[Item]) -> set[str]:
+    """Return the groups of test items that are also in train or validation."""
     trained = {item.group for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION) and item.group}
     return {item.group for item in items if item.split is Split.TEST and item.group} & trained
 

@@ -1,4 +1,4 @@
-"""The verb `checkpoint export --onnx`: the network of each medium to an ONNX file that was compared with it."""
+"""The verb `checkpoint export --onnx`: the network of each medium to an ONNX file, checked against the network."""
 
 import json
 import logging
@@ -26,12 +26,12 @@ from fieldmark.types import Medium
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-INPUT_NAME = "inputs"
-OUTPUT_NAMES = ("embedding", "logits")
-DESCRIPTION_NAME = "export.json"
+_INPUT_NAME = "inputs"
+_OUTPUT_NAMES = ("embedding", "logits")
+_DESCRIPTION_NAME = "export.json"
 TOLERANCE = 1e-4
 """Largest difference between ONNX Runtime and torch, embeddings of length 1, logits as a share of the largest."""
-TRIED_ROWS = 3
+_TRIED_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class OnnxFile:
 
     Args:
         shape: Of one segment's input, without the batch.
-        largest_difference: Of embeddings and logits to those of torch, on random inputs.
+        largest_difference: Between its embeddings and logits and those of torch, on random inputs.
     """
 
     medium: Medium
@@ -52,13 +52,13 @@ class OnnxFile:
 
 @dataclass(frozen=True, slots=True)
 class OnnxReport:
-    """What was exported."""
+    """The files that were exported."""
 
     folder: Path
     files: tuple[OnnxFile, ...]
 
     def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+        """Return the plain values that `--json` prints."""
         return {
             "folder": str(self.folder),
             "files": {
@@ -73,18 +73,19 @@ class OnnxReport:
         }
 
     def to_text(self) -> str:
-        """A line for each file."""
+        """Return a line for each file."""
         lines = [
             f"{file.path}: {file.dtype} {list(file.shape)}, differs from torch by at most {file.largest_difference:.1e}"
             for file in self.files
         ]
-        return "\n".join([*lines, f"{self.folder / DESCRIPTION_NAME} says what goes in and what comes out"])
+        return "\n".join([*lines, f"{self.folder / _DESCRIPTION_NAME} says what goes in and what comes out"])
 
 
 def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
-    """Writes the network of each medium as `MEDIUM.onnx`, for any number of rows, and checks it against torch.
+    """Write the network of each medium as `MEDIUM.onnx`, for any number of rows, and check it against torch.
 
-    A network begins where its encoder ends: at pixels or symbols for FGCrossNet, at features for the shared space.
+    The input of a network is the output of its encoder: pixels or symbols for FGCrossNet, features for the shared
+    space.
     `export.json` describes inputs, outputs and classes.
 
     Raises:
@@ -100,19 +101,19 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
         "folder": ".",
         "fieldmark": __version__,
         "fingerprint": model.fingerprint,
-        "input": INPUT_NAME,
-        "outputs": list(OUTPUT_NAMES),
+        "input": _INPUT_NAME,
+        "outputs": list(_OUTPUT_NAMES),
         "dim": model.network.dim,
         "class_names": list(model.class_names),
         "config": portable_config(model),
     }
-    write_durably(folder / DESCRIPTION_NAME, json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
+    write_durably(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
     return report
 
 
 @final
 class _OneMedium(nn.Module):
-    """A network for rows of one medium, which is no input of the graph."""
+    """A network for rows of one medium, which is not an input of the graph."""
 
     def __init__(self, network: Network, medium: Medium) -> None:
         super().__init__()
@@ -120,7 +121,7 @@ class _OneMedium(nn.Module):
         self._medium = medium
 
     def forward(self, inputs: Tensor) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """Embeddings and logits."""
+        """Return embeddings and logits."""
         result: tuple[Tensor, Tensor] = self._network(inputs, self._medium)
         return result
 
@@ -141,12 +142,12 @@ def _export_medium(model: Model, medium: Medium, *, folder: Path) -> OnnxFile:
 
 
 def _random_inputs(model: Model, medium: Medium) -> Tensor:
-    """Rows of the kind and size that the network reads."""
+    """Return rows of the type and size that the network reads."""
     generator = torch.Generator().manual_seed(0)
     if isinstance(model.network, SharedSpace):
-        return torch.randn(TRIED_ROWS, model.network.input_dims[medium], generator=generator)
+        return torch.randn(_TRIED_ROWS, model.network.input_dims[medium], generator=generator)
     values = 64 if medium is Medium.TEXT else 256
-    shape = (TRIED_ROWS, *model.encoder(medium).shape)
+    shape = (_TRIED_ROWS, *model.encoder(medium).shape)
     return torch.randint(values, shape, generator=generator, dtype=torch.uint8)
 
 
@@ -155,11 +156,11 @@ def _to_onnx(network: nn.Module, inputs: Tensor) -> "ModelProto":
         import onnxscript  # noqa: F401 - torch asks for it late, and in words of its own
     except ImportError as error:
         raise MissingExtraError(package="onnxscript", extra="export", need="The export to ONNX") from error
-    with _quiet():
+    with _suppress_remarks():
         program = torch.onnx.export(
             network,
             (inputs,),
-            input_names=[INPUT_NAME],
+            input_names=[_INPUT_NAME],
             dynamic_shapes={"inputs": {0: torch.export.Dim("batch")}},
             dynamo=True,
             verbose=False,
@@ -167,16 +168,16 @@ def _to_onnx(network: nn.Module, inputs: Tensor) -> "ModelProto":
     assert program is not None  # noqa: S101 - it is None only where a file was asked for
     graph = program.model.graph
     for value in (value for node in graph for value in node.outputs):
-        if value.name in OUTPUT_NAMES:  # a look-up in a table is named "embedding" too
+        if value.name in _OUTPUT_NAMES:  # a table look-up is named "embedding" too
             value.name = f"inner_{value.name}"
-    for output, name in zip(graph.outputs, OUTPUT_NAMES, strict=True):
+    for output, name in zip(graph.outputs, _OUTPUT_NAMES, strict=True):
         output.name = name
     return program.model_proto
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Holds back remarks of the exporter on its own parts."""
+def _suppress_remarks() -> Iterator[None]:
+    """Suppress remarks of the exporter on its own parts."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -189,7 +190,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _compare(network: nn.Module, payload: bytes, inputs: Tensor) -> float:
-    """How far ONNX Runtime and torch are apart, also for another number of rows than was exported."""
+    """Return the largest difference between ONNX Runtime and torch, also for other numbers of rows than exported."""
     try:
         from onnxruntime import InferenceSession
     except ImportError as error:
@@ -199,7 +200,7 @@ def _compare(network: nn.Module, payload: bytes, inputs: Tensor) -> float:
     for rows in (inputs, inputs[:1], torch.cat([inputs, inputs])):
         with torch.inference_mode():
             expected = [output.numpy() for output in network(rows)]
-        for ours, theirs in zip(expected, session.run(list(OUTPUT_NAMES), {INPUT_NAME: rows.numpy()}), strict=True):
+        for ours, theirs in zip(expected, session.run(list(_OUTPUT_NAMES), {_INPUT_NAME: rows.numpy()}), strict=True):
             scale = max(1.0, float(np.abs(ours).max()))
             difference = max(difference, float(np.abs(ours - theirs).max()) / scale)
     return difference

@@ -6,29 +6,20 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from fieldmark._version import __version__
 from fieldmark.build import (
     Model,
     build_execution,
     build_losses,
-    build_sampler,
-    build_stage,
-    needs_features,
     new_model,
     supported_media,
 )
-from fieldmark.config import Config, StageConfig, load_config
-from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
+from fieldmark.config import Config, load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import select_training_items
-from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items, keep_supported
-from fieldmark.errors import MediaError, NoItemsError, TrainingError
-from fieldmark.evaluation.measurement import measure_validation_map
-from fieldmark.models.encoder_names import match_names
-from fieldmark.models.shared_space import SharedSpace
+from fieldmark.embedding import FailureLog, keep_supported
+from fieldmark.errors import TrainingError
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
@@ -36,10 +27,9 @@ from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
 from fieldmark.training.step import WeightedLoss
-from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
-from fieldmark.types import Embeddings, Failure, Item, Medium, SilentReporter, Split
-
-_Rows = Mapping[Medium, MediumRows]
+from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
+from fieldmark.training_stages import Rows, make_stage, read_rows
+from fieldmark.types import Failure, SilentReporter, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +161,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     device = choose_device(runtime.torch_device(), group)
     model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
-    rows = _read_rows(items, model=model, failures=failures, runtime=runtime)
+    rows = read_rows(items, model=model, failures=failures, runtime=runtime)
     data = describe_data(
         manifest, {split: [item for each in own.values() for item in each.items] for split, own in rows.items()}
     )
@@ -181,7 +171,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     if not has_run and group.is_first:  # an older run keeps its info until its checkpoint has let this one in
         write_durably(layout.config, config.to_toml().encode())
         replace(info, failures=failures.failures).write(out)
-    make_stage = partial(_make_stage, config=config, rows=rows, manifest=manifest, failures=failures, group=group)
+    build_own = partial(make_stage, config=config, rows=rows, manifest=manifest, failures=failures, group=group)
     result = run_loop(
         TrainingTask(
             network=model.network,
@@ -189,7 +179,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
             losses={**build_losses(config.losses, network=model.network, seed=config.seed), **extra_losses},
             stages=tuple(
                 replace(stage, loss_names=(*stage.loss_names, *extra_losses))
-                for stage in map(make_stage, config.all_stages)
+                for stage in map(build_own, config.all_stages)
             ),
             item_count=sum(len(each.items) for each in rows[Split.TRAIN].values()),
         ),
@@ -216,7 +206,7 @@ def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrid
     return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
 
 
-def _describe_model(model: Model, rows: Mapping[Split, _Rows]) -> Provenance:
+def _describe_model(model: Model, rows: Mapping[Split, Rows]) -> Provenance:
     media = dict.fromkeys(medium for by_medium in rows.values() for medium in by_medium)
     return Provenance(
         config_json=model.config.to_json(),
@@ -225,115 +215,3 @@ def _describe_model(model: Model, rows: Mapping[Split, _Rows]) -> Provenance:
         code_version=__version__,
         encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in media},
     )
-
-
-def _read_rows(
-    items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime
-) -> dict[Split, dict[Medium, MediumRows]]:
-    """Return the rows of train and validation by medium; features are computed here if the network reads features."""
-    label_by_name = {name: label for label, name in enumerate(model.class_names)}
-    features: dict[str, Tensor] = {}
-    if needs_features(model.config.model):
-        for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
-            if isinstance(encoded, Failure):
-                failures.add(encoded)
-            else:
-                features[encoded.item.item_id] = encoded.inputs
-        items = [item for item in items if item.item_id in features]
-    splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
-    memory_bytes = model.config.data.memory_megabytes * 1_000_000
-    for split, rows in splits.items():
-        chosen = [item for item in items if (item.split is Split.VALIDATION) == (split is Split.VALIDATION)]
-        for medium in dict.fromkeys(item.medium for item in chosen):
-            own = [item for item in chosen if item.medium is medium]
-            share = len(own) / len(items)
-            reader: Reader = (
-                FeatureReader([features[item.item_id] for item in own])
-                if features
-                else MediaReader(own, partial(encode_item, model=model), memory_bytes=int(memory_bytes * share))
-            )
-            label = np.array([label_by_name[item.class_name or ""] for item in own])
-            rows[medium] = MediumRows(items=own, label=label, reader=reader)
-    if isinstance(model.network, SharedSpace):
-        for medium, each in splits[Split.TRAIN].items():
-            _fit_head(model.network, medium, each, features=features, model=model)
-    return splits
-
-
-def _fit_head(
-    network: SharedSpace, medium: Medium, rows: MediumRows, *, features: Mapping[str, Tensor], model: Model
-) -> None:
-    """Fit the parts of the network that a medium's features determine at once, before training."""
-    own = [features[item.item_id] for item in rows.items]
-    number_by_group: dict[str, int] = {}
-    groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
-    segment_count = torch.tensor([len(each) for each in own])
-    named = model.encoder(medium).named_scores
-    network.fit(
-        medium,
-        torch.cat(own),
-        torch.from_numpy(rows.label).repeat_interleave(segment_count),
-        group=torch.tensor(groups).repeat_interleave(segment_count),
-        named_column=match_names(model.class_names, named) if named else None,
-        named_scores=named,
-    )
-
-
-def _make_stage(
-    stage: StageConfig,
-    *,
-    config: Config,
-    rows: Mapping[Split, _Rows],
-    manifest: Path,
-    failures: FailureLog,
-    group: Group,
-) -> TrainingStage:
-    """Return a stage on its own media.
-
-    Raises:
-        NoItemsError: There is no training item of its media.
-    """
-    chosen = {
-        split: {medium: each for medium, each in own.items() if stage.media is None or medium in stage.media}
-        for split, own in rows.items()
-    }
-    to_train, to_validate = chosen[Split.TRAIN], chosen[Split.VALIDATION]
-    if not to_train:
-        wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
-        raise NoItemsError(path=manifest, wanted=wanted, present=f"items of {', '.join(rows[Split.TRAIN])}")
-    batches = BatchStream(
-        CrossMediaDataset(to_train),
-        build_sampler(config, {medium: each.label for medium, each in to_train.items()}),
-        workers=config.data.workers,
-        prefetch=config.data.prefetch,
-        share=(group.index, group.size),
-        on_failure=failures.list_quietly,  # the loop counts and reports them
-    )
-    validate = partial(_validate, rows=to_validate, failures=failures) if _can_validate(to_validate) else None
-    return build_stage(stage, config, batches=batches, validate=validate)
-
-
-def _validate(network: nn.Module, *, rows: _Rows, failures: FailureLog) -> float:
-    """Return the validation MAP of a network; 0 where no file can be read."""
-    items: list[Item] = []
-    vectors: list[np.ndarray] = []
-    for medium, each in rows.items():
-        for row, item in enumerate(each.items):
-            try:
-                inputs = each.reader.read(row)
-            except MediaError as error:
-                failures.add(Failure(item.item_id, error.kind, str(error)))
-                continue
-            embedding, _ = embed_segments(inputs, medium=medium, network=network)
-            items += [item] * len(embedding)
-            vectors.append(embedding)
-    if not items:
-        return 0.0
-    no_time = np.full(len(items), np.nan)
-    return measure_validation_map(Embeddings(tuple(items), no_time, no_time, np.concatenate(vectors)))
-
-
-def _can_validate(rows: _Rows) -> bool:
-    """Whether some class has two validation items, so that one can find the other."""
-    labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.label for each in rows.values())])
-    return bool((np.bincount(labels) > 1).any()) if len(labels) else False

@@ -1,0 +1,136 @@
+"""The stages of a run: the rows that each trains on, and its validation."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fieldmark.build import Model, build_sampler, build_stage, needs_features
+from fieldmark.config import Config, StageConfig
+from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
+from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
+from fieldmark.errors import MediaError, NoItemsError
+from fieldmark.evaluation.measurement import measure_validation_map
+from fieldmark.models.encoder_names import match_names
+from fieldmark.models.shared_space import SharedSpace
+from fieldmark.runtime import Runtime
+from fieldmark.training.group import Group
+from fieldmark.training.task import TrainingStage
+from fieldmark.types import Embeddings, Failure, Item, Medium, Split
+
+Rows = Mapping[Medium, MediumRows]
+
+
+def read_rows(
+    items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime
+) -> dict[Split, dict[Medium, MediumRows]]:
+    """Return the rows of train and validation by medium; features are computed here if the network reads features."""
+    label_by_name = {name: label for label, name in enumerate(model.class_names)}
+    features: dict[str, Tensor] = {}
+    if needs_features(model.config.model):
+        for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
+            if isinstance(encoded, Failure):
+                failures.add(encoded)
+            else:
+                features[encoded.item.item_id] = encoded.inputs
+        items = [item for item in items if item.item_id in features]
+    splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
+    memory_bytes = model.config.data.memory_megabytes * 1_000_000
+    for split, rows in splits.items():
+        chosen = [item for item in items if (item.split is Split.VALIDATION) == (split is Split.VALIDATION)]
+        for medium in dict.fromkeys(item.medium for item in chosen):
+            own = [item for item in chosen if item.medium is medium]
+            share = len(own) / len(items)
+            reader: Reader = (
+                FeatureReader([features[item.item_id] for item in own])
+                if features
+                else MediaReader(own, partial(encode_item, model=model), memory_bytes=int(memory_bytes * share))
+            )
+            label = np.array([label_by_name[item.class_name or ""] for item in own])
+            rows[medium] = MediumRows(items=own, label=label, reader=reader)
+    if isinstance(model.network, SharedSpace):
+        for medium, each in splits[Split.TRAIN].items():
+            _fit_head(model.network, medium, each, features=features, model=model)
+    return splits
+
+
+def _fit_head(
+    network: SharedSpace, medium: Medium, rows: MediumRows, *, features: Mapping[str, Tensor], model: Model
+) -> None:
+    """Fit the parts of the network that a medium's features determine at once, before training."""
+    own = [features[item.item_id] for item in rows.items]
+    number_by_group: dict[str, int] = {}
+    groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
+    segment_count = torch.tensor([len(each) for each in own])
+    named = model.encoder(medium).named_scores
+    network.fit(
+        medium,
+        torch.cat(own),
+        torch.from_numpy(rows.label).repeat_interleave(segment_count),
+        group=torch.tensor(groups).repeat_interleave(segment_count),
+        named_column=match_names(model.class_names, named) if named else None,
+        named_scores=named,
+    )
+
+
+def make_stage(
+    stage: StageConfig,
+    *,
+    config: Config,
+    rows: Mapping[Split, Rows],
+    manifest: Path,
+    failures: FailureLog,
+    group: Group,
+) -> TrainingStage:
+    """Return a stage on its own media.
+
+    Raises:
+        NoItemsError: There is no training item of its media.
+    """
+    chosen = {
+        split: {medium: each for medium, each in own.items() if stage.media is None or medium in stage.media}
+        for split, own in rows.items()
+    }
+    to_train, to_validate = chosen[Split.TRAIN], chosen[Split.VALIDATION]
+    if not to_train:
+        wanted = f"training items for stage '{stage.name}' ({', '.join(stage.media or ())})"
+        raise NoItemsError(path=manifest, wanted=wanted, present=f"items of {', '.join(rows[Split.TRAIN])}")
+    batches = BatchStream(
+        CrossMediaDataset(to_train),
+        build_sampler(config, {medium: each.label for medium, each in to_train.items()}),
+        workers=config.data.workers,
+        prefetch=config.data.prefetch,
+        share=(group.index, group.size),
+        on_failure=failures.list_quietly,  # the loop counts and reports them
+    )
+    validate = partial(_validate, rows=to_validate, failures=failures) if _can_validate(to_validate) else None
+    return build_stage(stage, config, batches=batches, validate=validate)
+
+
+def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
+    """Return the validation MAP of a network; 0 where no file can be read."""
+    items: list[Item] = []
+    vectors: list[np.ndarray] = []
+    for medium, each in rows.items():
+        for row, item in enumerate(each.items):
+            try:
+                inputs = each.reader.read(row)
+            except MediaError as error:
+                failures.add(Failure(item.item_id, error.kind, str(error)))
+                continue
+            embedding, _ = embed_segments(inputs, medium=medium, network=network)
+            items += [item] * len(embedding)
+            vectors.append(embedding)
+    if not items:
+        return 0.0
+    no_time = np.full(len(items), np.nan)
+    return measure_validation_map(Embeddings(tuple(items), no_time, no_time, np.concatenate(vectors)))
+
+
+def _can_validate(rows: Rows) -> bool:
+    """Return whether some class has two validation items, so that one can find the other."""
+    labels = np.concatenate([np.zeros(0, dtype=np.int64), *(each.label for each in rows.values())])
+    return bool((np.bincount(labels) > 1).any()) if len(labels) else False
