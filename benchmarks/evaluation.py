@@ -55,7 +55,7 @@ def multiply(rows: np.ndarray, dtype: torch.dtype) -> None:
 
 def loop_over_rankings(measured: Measurement, queries: list[int]) -> list[list[float]]:
     """Return the average precision of some queries in the 16 tasks: scores by NumPy, then a Python loop over ranks."""
-    table = measured.table
+    table = measured.evaluated
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     galleries = [np.flatnonzero(table.medium == code) for code in range(len(MEDIA))] + [np.arange(len(units))]
     values = []
@@ -90,7 +90,7 @@ def find_largest_gap(measured: Measurement, queries: list[int], expected: list[l
     """Return the largest difference between the loop's numbers and ours."""
     gap = 0.0
     for query, values in zip(queries, expected, strict=True):
-        medium = MEDIA[measured.table.medium[query]]
+        medium = MEDIA[measured.evaluated.medium[query]]
         tasks = [t for t in measured.tasks if t.query_medium is medium and t.gallery_medium is not medium]
         ours = [t.average_precision[np.searchsorted(t.row, query)] for t in tasks]
         gap = max(gap, float(np.abs(np.array(ours) - values).max()))
@@ -123,7 +123,7 @@ def benchmark_tasks(arguments: argparse.Namespace) -> None:
         print(f"products {double:.2f} s, float32 {single:.2f} s; all of `measure` {mine:.2f} s: {mine / double:.2f} x")
     ratio = statistics.median(mine / double for double, mine, _ in rounds)
     mine = statistics.median(mine for _, mine, _ in rounds)
-    count = len(measured.table.items)
+    count = len(measured.evaluated.items)
     setting = f"{arguments.dim}-d, {arguments.classes} classes, protocol {protocol.name}, seed {arguments.seed}"
     print(f"{count:,} items, {setting}")
     print(f"16 tasks with intervals, hit rates, curves, classes: median {mine:.2f} s, {ratio:.2f} x the products")
@@ -134,7 +134,7 @@ def benchmark_tasks(arguments: argparse.Namespace) -> None:
 
 def benchmark_loop(measured: Measurement, query_count: int, *, ours: Callable[[], Measurement]) -> None:
     """Time the Python loop on some of the queries, in turn with ours on all."""
-    count = len(measured.table.items)
+    count = len(measured.evaluated.items)
     queries = np.random.default_rng(1).choice(count, size=query_count, replace=False).tolist()
     expected: list[list[float]] = []
     looped = time_call(lambda: expected.extend(loop_over_rankings(measured, queries)))

@@ -69,7 +69,7 @@ def test_confusions_name_the_classes_that_lie_together(make_embeddings):
 
 def test_confusions_equal_the_count_over_the_first_ten_of_every_other_medium(make_embeddings):
     measured = measure(make_embeddings(spread=2.0), protocol=STRICT, context=EvaluationContext(), with_space=True)
-    table = measured.table
+    table = measured.evaluated
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     counts = np.zeros((4, 4))
     for query in range(len(units)):

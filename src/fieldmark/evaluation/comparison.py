@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import first
-from fieldmark.evaluation.item_table import ItemTable
+from fieldmark.evaluation.evaluated_items import EvaluatedItems
 from fieldmark.evaluation.measurement import Measurement, Task
 from fieldmark.evaluation.metrics import adjust_by_holm, bootstrap_means, estimate_p_values
 from fieldmark.evaluation.result import RESAMPLE_COUNT
@@ -52,7 +52,7 @@ class Comparison:
         return self.p_value_adjusted < LEVEL
 
 
-def list_item_differences(one: ItemTable, other: ItemTable) -> tuple[str, ...]:
+def list_item_differences(one: EvaluatedItems, other: EvaluatedItems) -> tuple[str, ...]:
     """Return the reasons why two tables do not hold the same items; empty where they do."""
     items = [{item.item_id: item for item in table.items} for table in (one, other)]
     missing = [sorted(mine.keys() - yours.keys()) for mine, yours in (items, reversed(items))]
@@ -69,15 +69,15 @@ def list_item_differences(one: ItemTable, other: ItemTable) -> tuple[str, ...]:
 
 def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> tuple[Comparison, ...]:
     """Compare two measurements of the same items, query by query: each direction, then the averages over them."""
-    row_by_id = {item.item_id: row for row, item in enumerate(one.table.items)}
-    row = np.array([row_by_id[item.item_id] for item in other.table.items])
+    row_by_id = {item.item_id: row for row, item in enumerate(one.evaluated.items)}
+    row = np.array([row_by_id[item.item_id] for item in other.evaluated.items])
     pairs = [
         (mine, yours)
         for mine in one.tasks
         for yours in other.tasks
         if mine.name == yours.name and mine.query_medium is not mine.gallery_medium
     ]
-    total, count = _sum_groups(pairs, row, group=one.table.group)
+    total, count = _sum_groups(pairs, row, group=one.evaluated.group)
     return tuple(_compare(pairs, total, count, measured=(one, other), seed=seed))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from fieldmark.evaluation.item_table import ItemTable
+from fieldmark.evaluation.evaluated_items import EvaluatedItems
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.types import MEDIA, Medium
 
@@ -132,17 +132,17 @@ def measure_reliability(
     return Reliability(sum(b.count * abs(b.stated - b.true_share) for b in bins) / case_count, bins)
 
 
-def measure_media_gap(table: ItemTable) -> dict[tuple[Medium, Medium], MediaGap]:
+def measure_media_gap(evaluated: EvaluatedItems) -> dict[tuple[Medium, Medium], MediaGap]:
     """Measure the gap between every two media that are present; pair means follow from the sum vector of each class."""
-    units, class_count = table.units, len(table.class_names)
+    units, class_count = evaluated.units, len(evaluated.class_names)
     sums: dict[Medium, Float64[np.ndarray, "class dim"]] = {}
     sizes: dict[Medium, Int[np.ndarray, " class"]] = {}
     for code, medium in enumerate(MEDIA):
-        rows = table.medium == code
+        rows = evaluated.medium == code
         if rows.any():
-            sizes[medium] = np.bincount(table.rows.label[rows], minlength=class_count)
+            sizes[medium] = np.bincount(evaluated.rows.label[rows], minlength=class_count)
             sums[medium] = np.zeros((class_count, units.shape[1]))
-            np.add.at(sums[medium], table.rows.label[rows], units[rows])
+            np.add.at(sums[medium], evaluated.rows.label[rows], units[rows])
     gaps = {}
     for number, one in enumerate(sums):
         for other in list(sums)[number + 1 :]:
@@ -171,13 +171,15 @@ def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -
     )
 
 
-def find_confusions(table: ItemTable, neighbors: Sequence[Neighbors], *, limit: int = 20) -> tuple[Confusion, ...]:
+def find_confusions(
+    evaluated: EvaluatedItems, neighbors: Sequence[Neighbors], *, limit: int = 20
+) -> tuple[Confusion, ...]:
     """Return the pairs of classes most often confused among the first neighbors of another medium."""
-    class_count, label = len(table.class_names), table.rows.label
+    class_count, label = len(evaluated.class_names), evaluated.rows.label
     wrong = np.zeros((class_count, class_count))
     every = np.zeros(class_count)
     for each in neighbors:
-        is_across = table.medium[each.query] != table.medium[each.gallery]
+        is_across = evaluated.medium[each.query] != evaluated.medium[each.gallery]
         query, gallery, share = each.query[is_across], each.gallery[is_across], each.share[is_across]
         np.add.at(wrong, (label[query], label[gallery]), share)
         np.add.at(every, label[query], share)
@@ -185,5 +187,5 @@ def find_confusions(table: ItemTable, neighbors: Sequence[Neighbors], *, limit: 
     mutual = np.triu((rates + rates.T) / 2, k=1)
     pairs = np.argsort(-mutual, axis=None, kind="stable")[:limit]
     found = [(int(pair) // class_count, int(pair) % class_count) for pair in pairs]
-    names = table.class_names
+    names = evaluated.class_names
     return tuple(Confusion(names[a], names[b], float(mutual[a, b])) for a, b in found if mutual[a, b] > 0)

@@ -16,7 +16,7 @@ from fieldmark.evaluation.embedding_space import (
     measure_media_gap,
     measure_reliability,
 )
-from fieldmark.evaluation.item_table import ItemTable, select_items
+from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
 from fieldmark.evaluation.metrics import (
     RECALL_LEVELS,
     bootstrap_means,
@@ -104,7 +104,7 @@ class Measurement:
         neighbors: The first items of every query, for each medium of the gallery; empty unless asked for.
     """
 
-    table: ItemTable
+    evaluated: EvaluatedItems
     tasks: tuple[Task, ...]
     neighbors: tuple[Neighbors, ...]
     evaluation: Evaluation
@@ -176,44 +176,44 @@ def measure(
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
     groups = context.leaking_groups if protocol.drop_leaking else frozenset()
-    table = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_groups=groups)
+    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_groups=groups)
     asked_ranks = context.ranks
-    context = replace(context, ranks=_keep_named_ranks(table, asked_ranks))
+    context = replace(context, ranks=_keep_named_ranks(evaluated, asked_ranks))
     ranking = Ranking(
-        table.rows, part=table.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
+        evaluated.rows, part=evaluated.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
     )
     tasks, absent = _split_into_tasks(
-        table, _rank(table, ranking, protocol=protocol, context=context), protocol=protocol
+        evaluated, _rank(evaluated, ranking, protocol=protocol, context=context), protocol=protocol
     )
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
-        neighbors = ranking.find_nearest(table.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
-    intervals, average_intervals = _estimate_intervals(tasks, table.group, seed=seed)
+        neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
+    intervals, average_intervals = _estimate_intervals(tasks, evaluated.group, seed=seed)
     directions = [
-        _summarize(task, table, interval, context=context) for task, interval in zip(tasks, intervals, strict=True)
+        _summarize(task, evaluated, interval, context=context) for task, interval in zip(tasks, intervals, strict=True)
     ]
     evaluation = Evaluation(
         protocol=protocol,
-        split=table.split,
-        item_count={medium: int((table.medium == code).sum()) for code, medium in enumerate(MEDIA)},
-        class_count=len(table.class_names),
-        without_class_count=table.without_class_count,
-        leaking_count=table.leaking_count,
+        split=evaluated.split,
+        item_count={medium: int((evaluated.medium == code).sum()) for code, medium in enumerate(MEDIA)},
+        class_count=len(evaluated.class_names),
+        without_class_count=evaluated.without_class_count,
+        leaking_count=evaluated.leaking_count,
         directions=tuple(d for d in directions if not d.is_within_medium),
         same_medium=tuple(d for d in directions if d.is_within_medium),
         absent=tuple(absent),
         seed=seed,
-        origin_count=_count_origins(table),
-        unseen_classes=_list_unseen(table, context),
-        absent_classes=_list_absent_classes(table),
-        rank_counts={rank: _count_names(table, context.ranks.get(rank)) for rank in asked_ranks},
+        origin_count=_count_origins(evaluated),
+        unseen_classes=_list_unseen(evaluated, context),
+        absent_classes=_list_absent_classes(evaluated),
+        rank_counts={rank: _count_names(evaluated, context.ranks.get(rank)) for rank in asked_ranks},
         without_rank=tuple(
-            name for name in table.class_names if any(name not in by_class for by_class in context.ranks.values())
+            name for name in evaluated.class_names if any(name not in by_class for by_class in context.ranks.values())
         ),
         interval_95_average=average_intervals,
-        space=_measure_space(table, tasks, neighbors) if with_space else None,
+        space=_measure_space(evaluated, tasks, neighbors) if with_space else None,
     )
-    return Measurement(table, tuple(tasks), neighbors, evaluation)
+    return Measurement(evaluated, tuple(tasks), neighbors, evaluation)
 
 
 # ---------------------------------------------------------------- every query against every part of the gallery
@@ -230,9 +230,9 @@ class _Ranked:
     best_score: Float64[np.ndarray, "part query"]
 
 
-def _rank(table: ItemTable, ranking: Ranking, *, protocol: Protocol, context: EvaluationContext) -> _Ranked:
-    labels = [table.rows.label, *(_label_at_rank(table, by_class) for by_class in context.ranks.values())]
-    count, part_count = len(table.items), _PART_COUNT + 1
+def _rank(evaluated: EvaluatedItems, ranking: Ranking, *, protocol: Protocol, context: EvaluationContext) -> _Ranked:
+    labels = [evaluated.rows.label, *(_label_at_rank(evaluated, by_class) for by_class in context.ranks.values())]
+    count, part_count = len(evaluated.items), _PART_COUNT + 1
     ranked = _Ranked(
         average_precision=np.zeros((len(labels), part_count, count)),
         relevant_count=np.zeros((len(labels), part_count, count), dtype=np.int64),
@@ -241,7 +241,7 @@ def _rank(table: ItemTable, ranking: Ranking, *, protocol: Protocol, context: Ev
         best_score=np.full((part_count, count), np.nan),
     )
     relevance = [Relevance(label, label) for label in labels]
-    for chunk in ranking.rank(table.rows, relevance=relevance, exclude_self=protocol.exclude_self):
+    for chunk in ranking.rank(evaluated.rows, relevance=relevance, exclude_self=protocol.exclude_self):
         _fill(ranked, chunk, gallery_count=count)
     ranked.average_precision[:] /= np.maximum(ranked.relevant_count, 1)
     return ranked
@@ -268,21 +268,23 @@ def _fill(ranked: _Ranked, chunk: RankedChunk, *, gallery_count: int) -> None:
                     )
 
 
-def _split_into_tasks(table: ItemTable, ranked: _Ranked, *, protocol: Protocol) -> tuple[list[Task], list[str]]:
+def _split_into_tasks(
+    evaluated: EvaluatedItems, ranked: _Ranked, *, protocol: Protocol
+) -> tuple[list[Task], list[str]]:
     """Return the directions that have a query to count, and the names of the tasks that have none."""
     tasks: list[Task] = []
     absent: list[str] = []
     for query_code, query_medium in enumerate(MEDIA):
-        row = np.flatnonzero(table.medium == query_code)
+        row = np.flatnonzero(evaluated.medium == query_code)
         for part, gallery_medium in enumerate((*MEDIA, None)):
-            task = _make_task(table, ranked, row, part=part, protocol=protocol) if len(row) else None
+            task = _make_task(evaluated, ranked, row, part=part, protocol=protocol) if len(row) else None
             if task is not None and task.is_counted.any():
                 tasks.append(task)
             elif query_medium is not gallery_medium:
                 absent.append(name_direction(query_medium, gallery_medium))
     if not tasks:
         raise EvaluationError(
-            f"The embeddings cannot be evaluated: none of {len(table.medium)} items has another of "
+            f"The embeddings cannot be evaluated: none of {len(evaluated.medium)} items has another of "
             "its class in the gallery. "
             "Embed more items of each class, or mend 'class_name' in the manifest."
         )
@@ -290,12 +292,12 @@ def _split_into_tasks(table: ItemTable, ranked: _Ranked, *, protocol: Protocol) 
 
 
 def _make_task(
-    table: ItemTable, ranked: _Ranked, row: Int[np.ndarray, " query"], *, part: int, protocol: Protocol
+    evaluated: EvaluatedItems, ranked: _Ranked, row: Int[np.ndarray, " query"], *, part: int, protocol: Protocol
 ) -> Task | None:
     """Return one direction; None where its gallery is empty."""
     gallery_medium = None if part == _PART_COUNT else MEDIA[part]
-    query_medium = MEDIA[int(table.medium[row[0]])]
-    gallery_count = len(table.items) if gallery_medium is None else int((table.medium == part).sum())
+    query_medium = MEDIA[int(evaluated.medium[row[0]])]
+    gallery_count = len(evaluated.items) if gallery_medium is None else int((evaluated.medium == part).sum())
     if not gallery_count:
         return None
     relevant = ranked.relevant_count[:, part, row]
@@ -321,21 +323,23 @@ def _make_task(
     )
 
 
-def _keep_named_ranks(table: ItemTable, ranks: Mapping[str, Mapping[str, str]]) -> dict[str, Mapping[str, str]]:
+def _keep_named_ranks(
+    evaluated: EvaluatedItems, ranks: Mapping[str, Mapping[str, str]]
+) -> dict[str, Mapping[str, str]]:
     """Return the ranks at which at least one of the classes has a name."""
-    return {rank: by_class for rank, by_class in ranks.items() if not by_class.keys().isdisjoint(table.class_names)}
+    return {rank: by_class for rank, by_class in ranks.items() if not by_class.keys().isdisjoint(evaluated.class_names)}
 
 
-def _count_names(table: ItemTable, by_class: Mapping[str, str] | None) -> int:
+def _count_names(evaluated: EvaluatedItems, by_class: Mapping[str, str] | None) -> int:
     """Return the number of genera or families of the classes; 0 where they are not known."""
-    return 0 if by_class is None else len(np.unique(_label_at_rank(table, by_class)))
+    return 0 if by_class is None else len(np.unique(_label_at_rank(evaluated, by_class)))
 
 
-def _label_at_rank(table: ItemTable, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
+def _label_at_rank(evaluated: EvaluatedItems, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
     """Return labels at a rank; a class without a name there has a label of its own."""
-    names = [("named", by_class[name]) if name in by_class else ("class", name) for name in table.class_names]
+    names = [("named", by_class[name]) if name in by_class else ("class", name) for name in evaluated.class_names]
     code = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[table.rows.label]
+    label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[evaluated.rows.label]
     return label
 
 
@@ -367,15 +371,15 @@ def _estimate_intervals(
 
 
 def _summarize(
-    task: Task, table: ItemTable, interval: Float[np.ndarray, " two"], *, context: EvaluationContext
+    task: Task, evaluated: EvaluatedItems, interval: Float[np.ndarray, " two"], *, context: EvaluationContext
 ) -> Direction:
     counted = task.is_counted
     value, chance, row = task.average_precision[counted], task.chance[counted], task.row[counted]
-    class_of_query = [table.class_names[label] for label in table.rows.label[row]]
+    class_of_query = [evaluated.class_names[label] for label in evaluated.rows.label[row]]
     by_class = _average_by_name(class_of_query, value, chance)
     by_slice = {
         Slice.CLASS: by_class,
-        Slice.ORIGIN: _average_by_name([table.items[each].origin for each in row.tolist()], value, chance),
+        Slice.ORIGIN: _average_by_name([evaluated.items[each].origin for each in row.tolist()], value, chance),
         Slice.TRAINING: {}
         if context.seen_classes is None
         else _average_by_name(
@@ -422,38 +426,38 @@ def _average_by_name(
     }
 
 
-def _count_origins(table: ItemTable) -> dict[Medium, dict[str, int]]:
+def _count_origins(evaluated: EvaluatedItems) -> dict[Medium, dict[str, int]]:
     counts = {medium: Counter[str]() for medium in MEDIA}
-    for item in table.items:
+    for item in evaluated.items:
         if item.origin is not None:
             counts[item.medium][item.origin] += 1
     return {medium: dict(sorted(each.items())) for medium, each in counts.items() if each}
 
 
-def _list_absent_classes(table: ItemTable) -> dict[Medium, tuple[str, ...]]:
+def _list_absent_classes(evaluated: EvaluatedItems) -> dict[Medium, tuple[str, ...]]:
     """Return the classes that a medium has no item of, for each medium that is present and lacks some."""
     absent = {}
     for code, medium in enumerate(MEDIA):
-        present = np.unique(table.rows.label[table.medium == code])
-        if 0 < len(present) < len(table.class_names):
-            absent[medium] = tuple(np.delete(np.array(table.class_names, dtype=object), present).tolist())
+        present = np.unique(evaluated.rows.label[evaluated.medium == code])
+        if 0 < len(present) < len(evaluated.class_names):
+            absent[medium] = tuple(np.delete(np.array(evaluated.class_names, dtype=object), present).tolist())
     return absent
 
 
-def _list_unseen(table: ItemTable, context: EvaluationContext) -> tuple[str, ...] | None:
+def _list_unseen(evaluated: EvaluatedItems, context: EvaluationContext) -> tuple[str, ...] | None:
     if context.seen_classes is None:
         return None
-    return tuple(name for name in table.class_names if name not in context.seen_classes)
+    return tuple(name for name in evaluated.class_names if name not in context.seen_classes)
 
 
-def _measure_space(table: ItemTable, tasks: Sequence[Task], neighbors: Sequence[Neighbors]) -> EmbeddingSpace:
+def _measure_space(evaluated: EvaluatedItems, tasks: Sequence[Task], neighbors: Sequence[Neighbors]) -> EmbeddingSpace:
     """Measure calibration, media gap, hubs and confusions."""
     hubness = {}
     for code, gallery_medium in enumerate(MEDIA):
-        gallery = np.flatnonzero(table.medium == code)
+        gallery = np.flatnonzero(evaluated.medium == code)
         for query_code, query_medium in enumerate(MEDIA):
             each = neighbors[code]
-            chosen = table.medium[each.query] == query_code
+            chosen = evaluated.medium[each.query] == query_code
             if len(gallery) and chosen.any():
                 own = Neighbors(each.query[chosen], each.gallery[chosen], each.score[chosen], each.share[chosen])
                 hubness[name_direction(query_medium, gallery_medium)] = measure_hubness(own, gallery=gallery)
@@ -464,7 +468,7 @@ def _measure_space(table: ItemTable, tasks: Sequence[Task], neighbors: Sequence[
             )
             for task in tasks
         },
-        media_gap=measure_media_gap(table),
+        media_gap=measure_media_gap(evaluated),
         hubness=hubness,
-        confusions=find_confusions(table, neighbors),
+        confusions=find_confusions(evaluated, neighbors),
     )

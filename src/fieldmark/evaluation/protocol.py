@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fieldmark.evaluation.item_table import ItemVector
+from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.ranking import Ties
 from fieldmark.types import Split
 

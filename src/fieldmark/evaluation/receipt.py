@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, ValidationError
 
 from fieldmark.errors import EvaluationError
-from fieldmark.evaluation.item_table import find_first_rows
+from fieldmark.evaluation.evaluated_items import find_first_rows
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.io import write_text
 from fieldmark.types import Embeddings, Split

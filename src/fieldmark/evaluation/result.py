@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from fieldmark.errors import first
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
-from fieldmark.evaluation.item_table import ItemVector
+from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.metrics import RECALL_LEVELS
 from fieldmark.evaluation.protocol import Protocol
 from fieldmark.types import Medium, Split

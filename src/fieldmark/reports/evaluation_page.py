@@ -48,7 +48,7 @@ def render_evaluation_page(
     Args:
         facts: The provenance of the numbers, as names and values.
     """
-    evaluation, table = measured.evaluation, measured.table
+    evaluation, table = measured.evaluation, measured.evaluated
     look_alikes = find_look_alikes(measured)
     queries = list(_choose_queries(measured))
     rows = choose_rows(table.medium, limit=_MAX_MAPPED, generator=np.random.default_rng(evaluation.seed))
@@ -117,7 +117,7 @@ def _describe_items(
     large = set(shown)
     every = list(dict.fromkeys([*shown, *mapped]))
     for done, row in enumerate(every, start=1):
-        item = measured.table.items[row]
+        item = measured.evaluated.items[row]
         is_large = row in large
         card = make_card(item, side_pixels=_TILE_PIXELS if is_large else _MARK_PIXELS, with_player=is_large)
         facts = {

@@ -50,7 +50,7 @@ class ShownQuery:
 
 def find_look_alikes(measured: Measurement) -> tuple[LookAlikes, ...]:
     """Find the most confused classes, each with the items that show why."""
-    table, space = measured.table, measured.evaluation.space
+    table, space = measured.evaluated, measured.evaluation.space
     units = table.units
     label_of = {name: label for label, name in enumerate(table.class_names)}
     found = []
@@ -80,7 +80,7 @@ def choose_queries(measured: Measurement, medium: Medium, *, best: bool) -> tupl
     order = np.argsort(-value if best else value, kind="stable")
     chosen: dict[int, int] = {}
     for query in order[task.is_counted[order]].tolist():
-        label = int(measured.table.rows.label[task.row[query]])
+        label = int(measured.evaluated.rows.label[task.row[query]])
         if label not in chosen and len(chosen) < count:
             chosen[label] = query
     return tuple(_build_query(measured, task, query) for query in chosen.values())
@@ -88,7 +88,7 @@ def choose_queries(measured: Measurement, medium: Medium, *, best: bool) -> tupl
 
 def _build_query(measured: Measurement, task: Task, query: int) -> ShownQuery:
     row = int(task.row[query])
-    label = measured.table.rows.label
+    label = measured.evaluated.rows.label
     gallery, score = _first_hits(measured.neighbors, row)
     hits = tuple(
         ShownHit(int(each), float(value), bool(label[each] == label[row]))

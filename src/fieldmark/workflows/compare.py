@@ -105,7 +105,7 @@ def compare(
     """
     settings = Settings(protocol=protocol, seed=seed)
     one, other = (measure_folder(run, settings=settings, runtime=runtime) for run in (first_run, second_run))
-    reasons = list_item_differences(one.measurement.table, other.measurement.table)
+    reasons = list_item_differences(one.measurement.evaluated, other.measurement.evaluated)
     if reasons:
         raise EvaluationError(
             f"'{one.folder}' and '{other.folder}' cannot be compared: {', '.join(reasons)}. "
@@ -118,7 +118,7 @@ def compare(
         protocol=protocol,
         directions=tuple(each for each in compared if not each.is_average),
         averages=tuple(each for each in compared if each.is_average),
-        group_count=one.measurement.table.group_count,
+        group_count=one.measurement.evaluated.group_count,
         seed=seed,
         cautions=one.evaluation.cautions,
     )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
-from fieldmark.evaluation.item_table import ItemVector, select_items
+from fieldmark.evaluation.evaluated_items import ItemVector, select_items
 from fieldmark.types import Embeddings, Item, Medium, Split
 
 

@@ -22,7 +22,7 @@ class ItemVector(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ItemTable:
+class EvaluatedItems:
     """The items to evaluate, in the order they were embedded.
 
     Args:
@@ -60,7 +60,7 @@ class ItemTable:
 
 def select_items(
     embeddings: Embeddings, *, vector: ItemVector, split: Split | None, leaking_groups: AbstractSet[str]
-) -> ItemTable:
+) -> EvaluatedItems:
     """Return the items of a split that have a class and whose group is not in train.
 
     Args:
@@ -82,7 +82,7 @@ def select_items(
     vectors = _compute_vectors(embeddings, first_row, is_kept=is_kept, vector=vector)
     kept = [item for item, keep in zip(items, is_kept, strict=True) if keep]
     class_names, label = np.unique([str(item.class_name) for item in kept], return_inverse=True)
-    return ItemTable(
+    return EvaluatedItems(
         items=tuple(kept),
         rows=LabeledRows(vectors, label, np.arange(len(kept))),
         medium=np.array([MEDIA.index(item.medium) for item in kept]),
