@@ -149,7 +149,7 @@ def test_card_of_a_checkpoint_without_its_run(toy_run, tmp_path):
     file.parent.mkdir(parents=True)
     shutil.copy(RunLayout(toy_run).best, file)
     save_pretrained(file, tmp_path / "model")
-    assert "No receipt of the run was at hand" in (tmp_path / "model" / "README.md").read_text()
+    assert "No run info was available" in (tmp_path / "model" / "README.md").read_text()
 
 
 # ---------------------------------------------------------------- the hub

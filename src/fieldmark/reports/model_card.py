@@ -1,4 +1,4 @@
-"""The model card of a checkpoint: what its run says of it, and nothing that was not measured."""
+"""The model card of a checkpoint: the facts of its run and measured figures only."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -20,49 +20,66 @@ from fieldmark.config import (
 )
 from fieldmark.encoders.reading import PACKAGE_PREFIX
 from fieldmark.errors import EvaluationError
+from fieldmark.reports.render import render_template
 from fieldmark.training.checkpoint import Checkpoint
 from fieldmark.types import Medium
 
-MANY_CLASSES = 60
-"""Above this number a card names the first classes only; `config.json` has all."""
+_SHOWN_CLASSES = 60  # a card names the first classes; `config.json` has all
 
 
 @dataclass(frozen=True, slots=True)
 class CardSources:
-    """What a card is written from, beside the model.
+    """The sources of a card, beside the model.
 
     Args:
-        receipt: The run's `receipt.json`; empty where there is none.
-        evaluation: What `fieldmark evaluate --json` printed of this model; None where it was not measured.
-        license: Of the weights, as their owner states it; None where it was not stated.
+        run_info: The run's own facts; empty if there are none.
+        evaluation: The output of `fieldmark evaluate --json` for this model; None if it was not evaluated.
+        license: Of the weights, as stated by their owner; None if it was not stated.
     """
 
-    receipt: Mapping[str, Any]
+    run_info: Mapping[str, Any]
     evaluation: Mapping[str, Any] | None = None
     license: str | None = None
 
 
 def write_card(model: Model, checkpoint: Checkpoint, sources: CardSources) -> str:
-    """The card as Markdown with the front matter of the model hub."""
-    sections = [
-        _front_matter(sources),
-        _summary(model, checkpoint),
-        _use(),
-        _training(sources.receipt, checkpoint),
-        _figures(sources.evaluation),
-        _encoders(model),
-        _limits(model),
-        _classes(model.class_names),
-        "## Configuration\n\n```json\n" + json.dumps(portable_config(model), indent=1) + "\n```",
-    ]
-    return "\n\n".join(sections) + "\n"
+    """Return the card as Markdown with the front matter of the model hub."""
+    config, info = model.config.model, sources.run_info
+    is_fgcrossnet = isinstance(config, FGCrossNetConfig)
+    return render_template(
+        "model_card.md",
+        license=json.dumps(sources.license) if sources.license else None,
+        is_fgcrossnet=is_fgcrossnet,
+        class_names=model.class_names,
+        shown_classes=_SHOWN_CLASSES,
+        media=[medium.value for medium in model.media],
+        all_media=[medium.value for medium in Medium],
+        dim=model.network.dim,
+        fingerprint=model.fingerprint,
+        code_version=checkpoint.provenance.code_version,
+        card_version=__version__,
+        created=checkpoint.created,
+        epoch=checkpoint.epoch,
+        seed=checkpoint.provenance.seed,
+        imported=info.get("imported"),
+        counts=info.get("counts"),
+        manifest_sha256=info.get("manifest_sha256"),
+        failure_count=len(info.get("failures", ())),
+        validation_map=checkpoint.validation_map,
+        evaluation=sources.evaluation,
+        format_figure=lambda value: f"{value:.3f}" if isinstance(value, float | int) else "-",
+        start=hide_local_path(config.start) if isinstance(config, FGCrossNetConfig) and config.start else None,
+        encoders=[] if isinstance(config, FGCrossNetConfig) else list(_list_encoders(model)),
+        limits=list(_list_limits(model)),
+        config=json.dumps(make_portable_config(model), indent=1),
+    )
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:
-    """The object that `fieldmark evaluate --json` printed into a file.
+    """Read a file with the output of `fieldmark evaluate --json`.
 
     Raises:
-        EvaluationError: The file is missing, or holds something else.
+        EvaluationError: The file is missing or has other content.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -75,13 +92,12 @@ def read_evaluation(path: Path) -> dict[str, Any]:
 
 def _no_evaluation(path: Path, *, reason: str) -> EvaluationError:
     return EvaluationError(
-        f"The evaluation '{path}' cannot be used: {reason}. "
-        "Give a file that holds what `fieldmark evaluate --json` printed."
+        f"The evaluation '{path}' cannot be used: {reason}. Give a file with the output of `fieldmark evaluate --json`."
     )
 
 
-def portable_config(model: Model) -> Any:  # noqa: ANN401 - plain JSON
-    """The configuration with local paths cut down to their last part, which is all that another machine may know."""
+def make_portable_config(model: Model) -> Any:  # noqa: ANN401 - plain JSON
+    """Return the configuration with local paths cut down to their last part, so that it names no folder."""
 
     def shorten(value: object) -> object:
         match value:
@@ -97,117 +113,22 @@ def portable_config(model: Model) -> Any:  # noqa: ANN401 - plain JSON
     return shorten(json.loads(model.config.to_json()))
 
 
-def _front_matter(sources: CardSources) -> str:
-    lines = ["library_name: fieldmark", "tags: [cross-media-retrieval, fine-grained]"]
-    if sources.license:
-        lines.append(f"license: {json.dumps(sources.license)}")
-    return "\n".join(["---", *lines, "---"])
-
-
-def _summary(model: Model, checkpoint: Checkpoint) -> str:
-    kind = "FGCrossNet (He et al., ACM MM 2019)" if isinstance(model.config.model, FGCrossNetConfig) else "shared space"
-    return f"""# fieldmark {kind}, {len(model.class_names)} classes
-
-Embeddings of {_listed(model.media)} in one space of {model.network.dim} dimensions: items of one class are near each
-other, whatever their medium.
-
-| fact | value |
-|---|---|
-| written by | fieldmark {checkpoint.provenance.code_version}, card by {__version__} |
-| written at | {checkpoint.created or "unknown"} |
-| epochs | {checkpoint.epoch} |
-| seed | {checkpoint.provenance.seed} |
-| fingerprint | `{model.fingerprint}` |"""
-
-
-def _use() -> str:
-    return """## Use
-
-Meant for retrieval: to rank a collection by how near its items are to a photo, a text, a video or a sound, and to
-compare methods on such rankings. Not meant for decisions about single items without a person who looks at them.
-
-```bash
-fieldmark index FOLDER --checkpoint THIS_FOLDER --gallery GALLERY
-fieldmark search song.wav --gallery GALLERY
-```"""
-
-
-def _training(receipt: Mapping[str, Any], checkpoint: Checkpoint) -> str:
-    lines = ["## Training"]
-    if imported := receipt.get("imported"):
-        lines.append(
-            f"Not trained by fieldmark: imported from a state dict of the released code of FGCrossNet "
-            f"(`{imported['file']}`, SHA-256 `{imported['sha256']}`). What it was trained on, the file does not say."
-        )
-    elif counts := receipt.get("counts"):
-        media = [medium.value for medium in Medium]
-        rows = [
-            f"| {split} | " + " | ".join(f"{by_medium.get(medium, 0):,}" for medium in media) + " |"
-            for split, by_medium in counts.items()
-        ]
-        lines.append("\n".join(["| items | " + " | ".join(media) + " |", "|---" * 5 + "|", *rows]))
-        lines.append(
-            f"Manifest: SHA-256 `{receipt['manifest_sha256']}`. Files passed over: {len(receipt['failures'])}."
-        )
-    else:
-        lines.append("No receipt of the run was at hand: what it was trained on is not known here.")
-    if checkpoint.validation_map is not None:
-        lines.append(f"The epoch was chosen by validation items taken from train: MAP {checkpoint.validation_map:.3f}.")
-    return "\n\n".join(lines)
-
-
-def _figures(evaluation: Mapping[str, Any] | None) -> str:
-    if evaluation is None:
-        return "## Figures\n\nNo evaluation was given when this card was written; `fieldmark evaluate` makes one."
-    chance = evaluation.get("chance", {})
-    counts = ", ".join(f"{count:,} {medium}" for medium, count in evaluation["counts"].items())
-    lines = [
-        "## Figures",
-        f"MAP, protocol `{evaluation['protocol']}`, split `{evaluation['split']}`, {counts} items:",
-        "\n".join(
-            [
-                "| direction | MAP | chance |",
-                "|---|---|---|",
-                *(
-                    f"| {direction} | {_number(value)} | {_number(chance.get(direction))} |"
-                    for direction, value in evaluation["map"].items()
-                ),
-            ]
-        ),
-    ]
-    return "\n\n".join(lines)
-
-
-def _number(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float | int) else "-"
-
-
-def _encoders(model: Model) -> str:
+def _list_encoders(model: Model) -> Iterator[tuple[str, str, str]]:
+    """Yield the medium, name and license of each encoder."""
     config = model.config.model
-    if isinstance(config, FGCrossNetConfig):
-        start = f"The trunk started from `{hide_local_path(config.start)}`." if config.start else ""
-        return f"## Encoders\n\nNone: the network reads pixels, spectrograms and characters. {start}".rstrip()
-    rows = [
-        f"| {medium} | {name} | {license_} |"
-        for medium in model.media
-        for name, license_ in (_describe(part) for part in encoder_configs(config, medium))
-    ]
-    table = "\n".join(["| medium | encoder | license |", "|---|---|---|", *rows])
-    return f"""## Encoders
-
-Their weights are not part of this folder, and must be where the configuration below says. Their licenses bind the
-use of the whole.
-
-{table}"""
+    assert not isinstance(config, FGCrossNetConfig)  # noqa: S101 - which has none
+    for medium in model.media:
+        for part in encoder_configs(config, medium):
+            yield (medium.value, *_describe_encoder(part))
 
 
-def _describe(config: PartConfig) -> tuple[str, str]:
-    """Name and license of an encoder; of a local one, the last part of its path."""
+def _describe_encoder(config: PartConfig) -> tuple[str, str]:
+    """Return the name and license of an encoder; of a local one, the last part of its path."""
     match config:
         case OnnxImageConfig():
             return f"`{config.path.name}`", "not stated in the configuration: see where the file came from"
         case TransformersImageConfig() | TransformersTextConfig():
-            return f"`{hide_local_path(config.name)}`", _license_of(config.name)
+            return f"`{hide_local_path(config.name)}`", _find_license(config.name)
         case LexicalTextConfig():
             return "hashed words (no weights)", "that of fieldmark, Apache-2.0"
         case FieldMarkTextConfig():
@@ -218,12 +139,12 @@ def _describe(config: PartConfig) -> tuple[str, str]:
 
 
 def hide_local_path(name: str) -> str:
-    """A local path cut down to its last part; other names as they are."""
+    """Cut a local path down to its last part; return other names unchanged."""
     return Path(name).name if Path(name).is_absolute() else name
 
 
-def _license_of(name: str) -> str:
-    """What an installed package says of its license; of others, where to look."""
+def _find_license(name: str) -> str:
+    """Return the license that an installed package states, or where to look for it."""
     if name.startswith(PACKAGE_PREFIX):
         module = name.removeprefix(PACKAGE_PREFIX).partition("/")[0]
         try:
@@ -232,32 +153,17 @@ def _license_of(name: str) -> str:
             return "the package is not installed: see its page"
         for key in ("License-Expression", "License"):
             if key in facts:
-                return facts[key].partition("\n")[0] + ", by the package that carries it"
+                return facts[key].partition("\n")[0] + ", as stated by its package"
     return "see the model's own card"
 
 
-def _limits(model: Model) -> str:
-    lines = list(_limit_lines(model))
-    return "\n".join(["## Limits", "", *(f"- {line}" for line in lines)])
-
-
-def _limit_lines(model: Model) -> Iterator[str]:
-    missing = [medium for medium in Medium if medium not in model.media]
+def _list_limits(model: Model) -> Iterator[str]:
+    missing = [medium.value for medium in Medium if medium not in model.media]
     if missing:
-        yield f"It takes no {_listed(missing)}."
-    yield f"It was trained on {len(model.class_names)} classes; of others it says only what looks or sounds alike."
+        yield f"It takes no {', '.join(missing)}."
+    yield f"It was trained on {len(model.class_names)} classes; items of other classes are only matched by similarity."
     yield "A score is a similarity, not a probability."
     if isinstance(model.config.model, FGCrossNetConfig) and model.config.model.embedding == "logits":
-        yield "Its embedding is the class scores: an item of a class never trained has no place of its own in it."
+        yield "Its embedding is the class scores: items of other classes have no region of their own in it."
     if isinstance(model.config.model, FGCrossNetConfig) and model.config.model.released_text:
-        yield "It reads texts as the released code does: the last line only, without capitals and spaces."
-
-
-def _classes(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:MANY_CLASSES])
-    rest = f", and {len(names) - MANY_CLASSES} more in `config.json`" if len(names) > MANY_CLASSES else ""
-    return f"## Classes\n\n{shown}{rest}"
-
-
-def _listed(media: tuple[Medium, ...] | list[Medium]) -> str:
-    return ", ".join(medium.value for medium in media)
+        yield "It reads texts like the released code: only the last line, in lower case and without spaces."

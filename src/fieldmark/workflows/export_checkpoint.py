@@ -19,7 +19,7 @@ from fieldmark.build import Model, load_model
 from fieldmark.errors import MissingExtraError, TrainingError
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace
-from fieldmark.reports.model_card import portable_config
+from fieldmark.reports.model_card import make_portable_config
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.types import Medium
 
@@ -105,7 +105,7 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
         "outputs": list(_OUTPUT_NAMES),
         "dim": model.network.dim,
         "class_names": list(model.class_names),
-        "config": portable_config(model),
+        "config": make_portable_config(model),
     }
     write_durably(folder / _DESCRIPTION_NAME, json.dumps(description, indent=2, ensure_ascii=False).encode() + b"\n")
     return report

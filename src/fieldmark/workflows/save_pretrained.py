@@ -10,7 +10,7 @@ from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
 from fieldmark.errors import TrainingError
-from fieldmark.reports.model_card import CardSources, hide_local_path, portable_config, read_evaluation, write_card
+from fieldmark.reports.model_card import CardSources, hide_local_path, make_portable_config, read_evaluation, write_card
 from fieldmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_durably
 from fieldmark.training.layout import PretrainedLayout, RunLayout
 from fieldmark.training.run_info import read_run_info
@@ -71,7 +71,7 @@ def save_pretrained(
         "media": [medium.value for medium in model.media],
         "dim": model.network.dim,
         "class_names": list(model.class_names),
-        "config": portable_config(model),
+        "config": make_portable_config(model),
     }
     save_checkpoint(layout.checkpoint, _shorten_start(kept, model))
     write_durably(layout.config, json.dumps(facts, indent=2, ensure_ascii=False).encode() + b"\n")
