@@ -51,7 +51,7 @@ from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.start import start_network
 from fieldmark.training.accumulation import Execution, supports_bf16
-from fieldmark.training.checkpoint import fingerprint, load_checkpoint, restore_state
+from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import BatchSource, TrainingStage
@@ -188,7 +188,7 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
         class_names=provenance.class_names,
         network=network.to(device).eval(),
         encoder_fingerprints=provenance.encoder_fingerprints,
-        fingerprint=fingerprint(checkpoint, model_json=_embedding_json(config.model)),
+        fingerprint=hash_model(checkpoint, model_json=_embedding_json(config.model)),
     )
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels, log_mel, mel_filters
+from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
 
 
 @pytest.fixture
@@ -24,23 +24,6 @@ def test_decibels_are_those_of_librosa(waveform):
     power = compute_power_spectrogram(waveform, n_fft=2048, hop_length=512)
     expected = librosa.power_to_db(power.numpy(), ref=np.max, amin=1e-10, top_db=80.0)
     np.testing.assert_allclose(convert_to_decibels(power, floor_db=80.0).numpy(), expected, atol=1e-3)
-
-
-@pytest.mark.parametrize(("rate", "n_fft", "count"), [(22_050, 2048, 128), (48_000, 1024, 64), (16_000, 400, 40)])
-def test_mel_filters_are_those_of_librosa(rate, n_fft, count):
-    librosa = pytest.importorskip("librosa")
-    expected = librosa.filters.mel(sr=rate, n_fft=n_fft, n_mels=count)
-    got = mel_filters(sample_rate_hz=rate, n_fft=n_fft, mel_count=count)
-    np.testing.assert_allclose(got.numpy(), expected, atol=1e-7)
-
-
-def test_log_mel_is_that_of_librosa(waveform):
-    librosa = pytest.importorskip("librosa")
-    power = np.abs(librosa.stft(waveform.numpy(), n_fft=2048, hop_length=512)) ** 2
-    mel = librosa.filters.mel(sr=22_050, n_fft=2048, n_mels=96) @ power
-    expected = librosa.power_to_db(mel, ref=np.max, top_db=60.0)
-    got = log_mel(waveform, sample_rate_hz=22_050, n_fft=2048, hop_length=512, mel_count=96, floor_db=60.0)
-    np.testing.assert_allclose(got.numpy(), expected, atol=2e-3)
 
 
 def test_power_spectrogram_finds_the_tone():

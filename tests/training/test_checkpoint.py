@@ -16,7 +16,7 @@ from fieldmark.errors import CheckpointError, TrainingError
 from fieldmark.training.checkpoint import (
     Checkpoint,
     ResumeState,
-    fingerprint,
+    hash_model,
     load_checkpoint,
     restore_state,
     save_checkpoint,
@@ -205,7 +205,7 @@ def test_restore_state_names_what_does_not_fit(state: dict[str, torch.Tensor], r
 
 
 def test_fingerprint_stays_when_saved_again(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    before = fingerprint(checkpoint, model_json="{}")
+    before = hash_model(checkpoint, model_json="{}")
     for name in ("a", "b"):
         save_checkpoint(tmp_path / name, checkpoint)
         checkpoint = load_checkpoint(tmp_path / name)
@@ -218,7 +218,7 @@ def test_fingerprint_stays_when_saved_again(checkpoint: Checkpoint, tmp_path: Pa
     )
     network = dict(reversed(checkpoint.network.items()))
     other_run = replace(checkpoint, provenance=provenance, network=network, losses={}, epoch=9, resume=None, created="")
-    assert fingerprint(other_run, model_json="{}") == before
+    assert hash_model(other_run, model_json="{}") == before
     assert len(before) == 64
 
 
@@ -228,14 +228,14 @@ def test_fingerprint_changes_with_all_that_shapes_an_embedding(checkpoint: Check
     other_encoder = replace(PROVENANCE, encoder_fingerprints={Medium.IMAGE: "a1", Medium.TEXT: "b3"})
     renamed = {("heavy" if name == "weight" else name): tensor for name, tensor in checkpoint.network.items()}
     prints = {
-        fingerprint(checkpoint, model_json="{}"),
-        fingerprint(checkpoint, model_json="{ }"),
-        fingerprint(replace(checkpoint, provenance=other_encoder), model_json="{}"),
-        fingerprint(replace(checkpoint, network={**checkpoint.network, "weight": nudged}), model_json="{}"),
-        fingerprint(
+        hash_model(checkpoint, model_json="{}"),
+        hash_model(checkpoint, model_json="{ }"),
+        hash_model(replace(checkpoint, provenance=other_encoder), model_json="{}"),
+        hash_model(replace(checkpoint, network={**checkpoint.network, "weight": nudged}), model_json="{}"),
+        hash_model(
             replace(checkpoint, network={**checkpoint.network, "weight": nudged.reshape(4, 3)}), model_json="{}"
         ),
-        fingerprint(replace(checkpoint, network=renamed), model_json="{}"),
+        hash_model(replace(checkpoint, network=renamed), model_json="{}"),
     }
     assert len(prints) == 6
 

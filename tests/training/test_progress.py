@@ -1,13 +1,15 @@
 import csv
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_run import OPTIONS, ToyBatches, make_task, run
 
-from fieldmark.errors import CheckpointError
-from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
+from fieldmark.errors import CheckpointError, MissingExtraError
+from fieldmark.training.progress import EpochMetrics, LossParts, Progress, check_tensorboard, write_metrics
 from fieldmark.types import Failure
 
 ROW = EpochMetrics(
@@ -98,3 +100,40 @@ def test_epoch_metrics_describe_themselves_to_a_person() -> None:
         "Epoch 1 of 30: classification 1.25, center 0.5, total 1.3; validation MAP 0.250 (best); "
         "1.2 s, 12% waiting for data; items passed over: 2"
     )
+
+
+def curves(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Read every curve as TensorBoard does."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    events = accumulator.EventAccumulator(str(folder))
+    events.Reload()
+    return {tag: [(each.step, each.value) for each in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+
+def test_train_writes_its_metrics_for_tensorboard_and_a_resumed_run_none_twice(tmp_path: Path) -> None:
+    options = replace(OPTIONS, writes_tensorboard=True)
+
+    def crash(epoch: int, step: int) -> None:
+        if (epoch, step) == (2, 1):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        run(tmp_path, make_task(batches=ToyBatches(before=crash)), options=options)
+    run(tmp_path, options=options, resume=True)
+    found = curves(tmp_path / "tensorboard")
+    names = {"loss/classification", "loss/center", "loss/total", "validation/MAP", "lr"}
+    assert names | {"time/seconds", "time/waiting_share", "items/failed"} == set(found)
+    assert all([step for step, _ in curve] == [4, 8, 12] for curve in found.values())
+    rows = (tmp_path / "metrics.csv").read_text().splitlines()
+    place = rows[0].split(",").index("total")
+    for row, (_, value) in zip(rows[1:], found["loss/total"], strict=True):
+        assert value == pytest.approx(float(row.split(",")[place]), rel=1e-5)
+
+
+def test_train_says_at_its_start_that_tensorboard_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"'train.tensorboard' needs .*fieldmark\[tensorboard\]"):
+        run(tmp_path, options=replace(OPTIONS, writes_tensorboard=True))
+    assert not tmp_path.joinpath("metrics.csv").exists()
+    monkeypatch.undo()
+    check_tensorboard()

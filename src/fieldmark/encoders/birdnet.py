@@ -86,7 +86,7 @@ class BirdNetEncoder:
         return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
-        """The features of some windows of sound.
+        """Return the features of some windows of sound.
 
         Raises:
             MediumMismatchError: A segment holds another medium.

@@ -44,7 +44,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, segments: Sequence[Segment]) -> Tensor:
-        """The tensors of some segments, stacked on axis 0, on the CPU.
+        """Return the tensors of some segments, stacked on axis 0, on the CPU.
 
         Raises:
             MediumMismatchError: A segment holds another medium than the encoder takes.

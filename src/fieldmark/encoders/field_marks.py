@@ -114,13 +114,13 @@ class _Clause:
         return bool(self.parts) and (not self.traits or self.traits[0] < self.parts[0])
 
     def join(self) -> Iterator[tuple[str, str]]:
-        """Each trait with the part next to it; of two, with the one that follows."""
+        """Yield each trait with the nearest part; of two equally near, with the one that follows."""
         for position, trait in self.traits:
             yield min(self.parts, key=lambda part: 2 * abs(part[0] - position) - (part[0] > position))[1], trait
 
 
 def read_field_marks(text: str) -> list[tuple[str, str]]:
-    """The field marks that an English text names: parts and traits of `PARTS` and `TRAITS`, in the text's order.
+    """Read the field marks in an English text: parts and traits of `PARTS` and `TRAITS`, in the text's order.
 
     Inside a clause a trait goes to the part nearest to it. A clause of parts alone shares the traits before it ("a
     white belly and breast"). Traits alone go to the part before them ("the belly is yellow and white"), and to the part
@@ -212,7 +212,7 @@ class FieldMarkTextEncoder:
         return (len(self._columns),)
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
-        """The features of some texts.
+        """Return the features of some texts.
 
         Raises:
             MediumMismatchError: A segment holds another medium.
@@ -225,7 +225,7 @@ class FieldMarkTextEncoder:
 
 
 def _widen(marks: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Each mark, the same of the part's region, and its trait anywhere."""
+    """Yield each mark, the same trait for the part's region, and the same trait anywhere."""
     for part, trait in marks:
         yield part, trait
         yield "anywhere", trait

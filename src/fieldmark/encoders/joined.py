@@ -65,7 +65,7 @@ class ConcatenatedEncoder:
         return indices
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
-        """The features of some segments.
+        """Return the features of some segments.
 
         Raises:
             MediumMismatchError: A segment holds another medium than an encoder takes.

@@ -71,7 +71,7 @@ class LexicalTextEncoder:
         return (self._dim,)
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
-        """The features of some texts.
+        """Return the features of some texts.
 
         Raises:
             MediumMismatchError: A segment holds another medium.
@@ -94,11 +94,11 @@ class LexicalTextEncoder:
 
 
 def _pieces(word: str, *, length: int) -> Iterator[str]:
-    """The runs of characters of a word with its marked ends; the angle brackets tell them from whole words."""
+    """Return the character n-grams of a word whose ends are marked; the "#" tells them from whole words."""
     return (f"#{word[start : start + length]}" for start in range(max(1, len(word) - length + 1)))
 
 
 def _hash(term: str, *, dim: int) -> tuple[int, int]:
-    """Bucket and sign of a term, the same on every machine and in every process."""
+    """Return bucket and sign of a term, the same on every machine and in every process."""
     number = int.from_bytes(hashlib.blake2b(term.encode(), digest_size=8).digest(), "little")
     return (number >> 1) % dim, 1 - 2 * (number & 1)

@@ -95,7 +95,7 @@ class OnnxImageEncoder:
         return self._named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
-        """The features of some segments.
+        """Return the features of some segments.
 
         Raises:
             MediumMismatchError: A segment holds neither an image nor frames.
@@ -118,7 +118,7 @@ class OnnxImageEncoder:
         return [torch.from_numpy(each).flatten(1).float() for each in outputs]
 
     def _try_out(self, path: Path) -> list[int]:
-        """The dimensions of the outputs of a black picture: a graph need not declare them, nor the size it takes."""
+        """Return the output dimensions, found with a black image: a graph need not declare them, nor its input size."""
         try:
             return [each.shape[1] for each in self._run(torch.zeros(1, 3, *self._preprocessing.crop_pixels))]
         except Exception as error:
@@ -166,7 +166,7 @@ def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
 
 
 def _find_batch_size(path: Path, session: "InferenceSession") -> int:
-    """How many pictures go in at once: one where the graph says so, several where it leaves it open."""
+    """Return the batch size: 1 if the graph is fixed to it, `_BATCH_SIZE` if the graph leaves it open."""
     match session.get_inputs()[0].shape:
         case [1, _, _, _]:
             return 1

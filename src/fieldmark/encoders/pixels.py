@@ -96,7 +96,7 @@ class PixelEncoder:
         return (3, self._crop_pixels, self._crop_pixels)
 
     def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch 3 height width"]:
-        """The pictures of some segments.
+        """Return the images of some segments.
 
         Raises:
             MediumMismatchError: A segment holds another medium than the encoder takes.
@@ -164,7 +164,7 @@ class SpectrogramEncoder:
         return (3, self._side_pixels, self._side_pixels)
 
     def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch 3 height width"]:
-        """The pictures of some segments; silence is black.
+        """Return the spectrogram images of some segments; silence is black.
 
         Raises:
             MediumMismatchError: A segment holds another medium than sound.
@@ -224,7 +224,7 @@ class CharacterEncoder:
         return (self._text_length,)
 
     def encode(self, segments: Sequence[Segment]) -> UInt8[Tensor, "batch token"]:
-        """The ids of some texts.
+        """Return the symbol ids of some texts.
 
         Raises:
             MediumMismatchError: A segment holds another medium than text.
@@ -266,6 +266,6 @@ def _cut_middle(
 
 
 def _fingerprint(kind: str, decoding: Decoding, *parameters: int | float | str) -> str:
-    """A short hash of all that the tensors depend on."""
+    """Return a short hash of everything that the tensors depend on."""
     text = json.dumps([kind, _VERSION, asdict(decoding), *parameters])
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -49,7 +49,7 @@ class ImagePreprocessing:
     interpolation: _Interpolation = "bilinear"
 
     def decoding(self, *, segment_seconds: float, frames_per_segment: int) -> Decoding:
-        """How images and videos are to be decoded for this: no larger than needed.
+        """Return the decoding of images and videos for this preprocessing: no larger than needed.
 
         Args:
             segment_seconds: Length of a segment of a video.
@@ -63,7 +63,7 @@ class ImagePreprocessing:
         )
 
     def apply(self, pixels: UInt8[Tensor, "3 height width"]) -> Float32[Tensor, "3 rows columns"]:
-        """One picture, ready for the encoder."""
+        """Return one image, ready for the encoder."""
         size = self._size_after_resize(*pixels.shape[1:])
         if size != tuple(pixels.shape[1:]):
             # On bytes, as Pillow does it: then features are those of the libraries that resize with Pillow.
@@ -84,7 +84,7 @@ class ImagePreprocessing:
 
 
 def read_preprocessing(path: Path, *, key: str) -> ImagePreprocessing:
-    """What a `preprocessor_config.json` asks for.
+    """Read the preprocessing in a `preprocessor_config.json`.
 
     Args:
         key: Config key that names the encoder, for the message.
@@ -109,7 +109,7 @@ def encode_pictures(
     dim: int,
     batch_size: int,
 ) -> Float32[Tensor, "segment dim"]:
-    """Features of images, and of video segments: there, the mean over their frames.
+    """Return the features of images, and of video segments as the mean over their frames.
 
     Args:
         infer: The pretrained network.
@@ -138,7 +138,7 @@ def _frames_of(segment: Segment, *, index: int) -> UInt8[Tensor, "frame 3 height
 
 
 def _stack(pictures: Iterator[Float32[Tensor, "3 height width"]], *, batch_size: int) -> Iterator[_Pixels]:
-    """Batches made one at a time, so that a long video's frames are never all held as floats."""
+    """Yield batches one at a time, so that a long video's frames are never all in memory as floats."""
     while batch := list(islice(pictures, batch_size)):
         yield torch.stack(batch)
 
@@ -171,7 +171,7 @@ def _parse(values: object) -> ImagePreprocessing:
 
 
 def _size(value: object) -> int | tuple[int, int]:
-    """A side, or (height, width)."""
+    """Return a side, or (height, width)."""
     match value:
         case int(side) | {"shortest_edge": int(side)}:
             return side

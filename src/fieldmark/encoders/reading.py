@@ -35,7 +35,7 @@ PACKAGE_PREFIX = "package:"
 
 
 def get_contents(segments: Sequence[Segment], expected: type[_ContentT]) -> list[_ContentT]:
-    """The contents of segments, all of the expected class.
+    """Return the contents of segments, all of the expected class.
 
     Raises:
         MediumMismatchError: A segment holds another medium.
@@ -49,7 +49,7 @@ def get_contents(segments: Sequence[Segment], expected: type[_ContentT]) -> list
 
 
 def build_mismatch_error(segment: Segment, *, index: int, expected: str) -> MediumMismatchError:
-    """The error for a segment of another medium than an encoder takes.
+    """Build the error for a segment of a medium that an encoder does not take.
 
     Args:
         index: Of the segment in the call, from 0.
@@ -59,13 +59,13 @@ def build_mismatch_error(segment: Segment, *, index: int, expected: str) -> Medi
 
 
 def iterate_batches(values: Sequence[_T], *, batch_size: int) -> Iterator[Sequence[_T]]:
-    """The values in their order, at most `batch_size` at a time."""
+    """Yield the values in their order, at most `batch_size` at a time."""
     for start in range(0, len(values), batch_size):
         yield values[start : start + batch_size]
 
 
 def hash_parameters(parameters: Mapping[str, object], *, files: Sequence[Path] = ()) -> str:
-    """A hash of named parameters and of the bytes of files; the files' names and locations do not matter.
+    """Return a hash of named parameters and the bytes of files; names and locations of the files do not matter.
 
     Args:
         parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
@@ -76,7 +76,7 @@ def hash_parameters(parameters: Mapping[str, object], *, files: Sequence[Path] =
 
 
 def locate_in_package(name: str, *, key: str) -> Path:
-    """The folder or file that `package:NAME/PATH` means, found without importing the package.
+    """Return the folder or file for `package:NAME/PATH`, found without importing the package.
 
     Args:
         key: Config key that holds the name, for the message.

@@ -71,7 +71,7 @@ class TransformersImageEncoder:
         return (self._dim,)
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
-        """The features of some segments.
+        """Return the features of some segments.
 
         Raises:
             MediumMismatchError: A segment holds neither an image nor frames.
@@ -90,7 +90,7 @@ class TransformersImageEncoder:
         return features.flatten(1).float()
 
     def _try_out(self, name: str) -> int:
-        """The dimension of the features of a black picture: configurations name it in many ways."""
+        """Return the dimension of the features, found with a black image: configurations name it in many ways."""
         try:
             return self._infer(torch.zeros(1, 3, *self._preprocessing.crop_pixels)).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -140,7 +140,7 @@ class TransformersTextEncoder:
         return (self._dim,)
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
-        """The features of some texts.
+        """Return the features of some texts.
 
         Raises:
             MediumMismatchError: A segment holds another medium.
@@ -169,13 +169,13 @@ class TransformersTextEncoder:
         return torch.nn.functional.normalize(features, dim=1) if self._is_normalized else features
 
     def _sum_tokens(self, windows: dict[str, Tensor]) -> Float[Tensor, "window dim_and_count"]:
-        """For each window the sum of its tokens' hidden states, and, last, the number of tokens."""
+        """Return for each window the sum of its tokens' hidden states and, last, the number of tokens."""
         hidden = self._model(**windows).last_hidden_state.float()
         mask = windows["attention_mask"].unsqueeze(2)
         return torch.cat([(hidden * mask).sum(dim=1), mask.sum(dim=1)], dim=1)
 
     def _try_out(self, name: str) -> int:
-        """The dimension of the features of a text that fills a window: so long ones will not fail later."""
+        """Return the dimension of the features, found with a text that fills a window, the longest input."""
         try:
             return self._infer(["bird " * self._window_tokens]).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
@@ -184,7 +184,7 @@ class TransformersTextEncoder:
 
 
 def locate_weights(name: str, *, allow_download: bool, key: str = _KEY) -> Path:
-    """The local folder or file a name means; a hub name is looked up in the local cache, and downloaded where allowed.
+    """Return the local folder or file for a name; a hub name is looked up in the cache or downloaded.
 
     Args:
         key: Config key that holds the name, for messages.
@@ -218,7 +218,7 @@ def _files_of(folder: Path) -> list[Path]:
 
 
 def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":
-    """The model, ready for use, and whether the checkpoint had the weights of its pooling layer."""
+    """Return the model in evaluation mode, and whether the checkpoint had the weights of its pooling layer."""
     try:
         from transformers import AutoModel
     except ImportError as error:
@@ -258,7 +258,7 @@ def _has_two_towers(model: "PreTrainedModel") -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Holds back the library's progress bar and its table of weights that are not used."""
+    """Suppress the library's progress bar and its table of unused weights."""
     from transformers.utils import logging
 
     level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -39,7 +39,7 @@ class CenterLoss(nn.Module):
 
     @torch.no_grad()
     def start_at(self, vectors: Float[Tensor, "batch dim"], label: Int[Tensor, " batch"]) -> None:
-        """Puts the centers of the classes among the rows at the means of their rows.
+        """Set the center of each class among the rows to the mean of its rows.
 
         Args:
             vectors: Embeddings or logits, as `space` says.
@@ -50,7 +50,7 @@ class CenterLoss(nn.Module):
         self.is_started.logical_or_(present.squeeze(1))
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """The loss of a batch; in training the centers then follow its rows."""
+        """Return the loss of a batch; in training, the centers then move toward its rows."""
         vectors = outputs.embedding if self._space == "embedding" else outputs.logits
         if self.training:
             self._start_missing(vectors.detach(), outputs.label)
@@ -99,7 +99,7 @@ class ReleasedCenterLoss(nn.Module):
         self._space = space
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         vectors = outputs.embedding if self._space == "embedding" else outputs.logits
         distance: Tensor = (vectors - self.centers[outputs.label]).square().sum(dim=1)
         return distance.mean()

@@ -24,7 +24,7 @@ class ClassificationLoss(nn.Module):
         self._label_smoothing = label_smoothing
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         row_loss = F.cross_entropy(
             outputs.logits, outputs.label, reduction="none", label_smoothing=self._label_smoothing
         )

@@ -40,7 +40,7 @@ class RankingLoss(nn.Module):
         self._cross_media = cross_media
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """The loss of a batch; 0 where it has no such rows."""
+        """Return the loss of a batch; 0 if it has no such rows."""
         distance = measure_distances(outputs.embedding)
         is_positive = find_positives(outputs, cross_media=self._cross_media)
         first = _count_triplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
@@ -63,7 +63,7 @@ class ReleasedRankingLoss(nn.Module):
         self._margin = margin + second_margin
 
     def forward(self, outputs: Outputs) -> Float[Tensor, ""]:
-        """The loss of a batch; 0 where it has no such rows."""
+        """Return the loss of a batch; 0 if it has no such rows."""
         distance = measure_distances(outputs.logits)
         is_positive = find_positives(outputs)
         terms = _count_quadruplets(distance.detach(), outputs.label, is_positive, margin=self._margin)
@@ -85,20 +85,20 @@ class _Terms:
     count: Int[Tensor, ""]
 
     def mean(self, distance: _Pairwise, *, margin: float) -> Float[Tensor, ""]:
-        """The mean of the terms above zero; 0 where there is none."""
+        """Return the mean of the terms above zero; 0 if there is none."""
         share = self.weight.double() / self.count.clamp(min=1)
         total = (share * distance).sum() + margin * (self.count > 0).double()  # in double: large parts cancel out
         return total.to(distance.dtype)
 
 
 def measure_distances(vectors: Float[Tensor, "batch dim"]) -> _Pairwise:
-    """Euclidean distances in float32 or better; between equal rows they and their gradient are exactly 0."""
+    """Return Euclidean distances in float32 or better; between equal rows they and their gradient are exactly 0."""
     vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     return torch.cdist(vectors, vectors, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def find_positives(outputs: Outputs, *, cross_media: bool = False) -> Bool[Tensor, "batch batch"]:
-    """Which rows are positives of each other: two of one class, of two media where `cross_media` asks for it."""
+    """Return the pairs of rows of one class, with `cross_media` only those of two media."""
     is_positive = outputs.label.unsqueeze(1) == outputs.label
     if cross_media:
         return is_positive & (outputs.medium.unsqueeze(1) != outputs.medium)
@@ -108,11 +108,16 @@ def find_positives(outputs: Outputs, *, cross_media: bool = False) -> Bool[Tenso
 def _count_triplets(
     distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
-    """Terms d_ij - d_ik + margin above zero: for each i, the d_ik are sorted and each d_ij + margin looked up."""
+    """Count terms d_ij - d_ik + margin above zero: for each i, the d_ik are sorted and each d_ij + margin looked up."""
+    # Points 0.0, 0.3, 0.5 and 1.2 on a line, rows 0 and 1 of one class, rows 2 and 3 of two others, margin 0.4.
+    #   i = 0, j = 1: threshold 0.3 + 0.4 = 0.7; of d_02 = 0.5 and d_03 = 1.2 one is below:  term 0.7 - 0.5 = 0.2
+    #   i = 1, j = 0: threshold 0.7; of d_12 = 0.2 and d_13 = 0.9 one is below:              term 0.7 - 0.2 = 0.5
+    # So weight[0, 1] = weight[1, 0] = 1, weight[0, 2] = weight[1, 2] = -1, count = 2, and the mean is 0.35:
+    # (0.3 + 0.3 - 0.5 - 0.2) / 2 + 0.4. No term is ever listed: two sorted rows and four look-ups give the counts.
     weight = torch.zeros_like(distance, dtype=torch.int64)
     count = weight.new_zeros(())
     for inside, outside in _split_by_class(label):
-        threshold = _only(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
+        threshold = _mask_non_positives(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         negative, order = distance[inside][:, outside].sort(dim=1)
         smaller, larger = _count_crossings(negative, threshold)
         weight[inside.unsqueeze(1), inside] += smaller
@@ -124,7 +129,7 @@ def _count_triplets(
 def _count_pairs_of_pairs(
     distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
-    """Terms d_ij - d_kl + margin above zero: all d_kl are sorted once, and each d_ij + margin looked up.
+    """Count terms d_ij - d_kl + margin above zero: all d_kl are sorted once, and each d_ij + margin looked up.
 
     That counts k or l of the class of i and j too; class by class, these are counted again and taken off.
     """
@@ -135,7 +140,7 @@ def _count_pairs_of_pairs(
     weight[is_positive] = smaller[0]
     weight[row[order], column[order]] = -larger[0]
     for inside, outside in _split_by_class(label):
-        threshold = _only(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
+        threshold = _mask_non_positives(distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         touching, order = distance[inside][:, outside].flatten().sort()
         smaller, larger = _count_crossings(touching.unsqueeze(0), threshold.view(1, -1))
         excess = torch.empty_like(larger[0]).scatter_(0, order, larger[0]).view(len(inside), len(outside))
@@ -148,7 +153,7 @@ def _count_pairs_of_pairs(
 def _count_quadruplets(
     distance: _Pairwise, label: Int[Tensor, " batch"], is_positive: Bool[Tensor, "batch batch"], *, margin: float
 ) -> _Terms:
-    """Terms 2 d_ij - d_ik - d_kl + margin above zero: for each k, the d_kl are sorted once and 2 d_ij - d_ik looked up.
+    """Count terms 2 d_ij - d_ik - d_kl + margin above zero: for each k, the d_kl are sorted, 2 d_ij - d_ik looked up.
 
     That counts l of the class of i and j too; class by class, these are counted again and taken off.
     """
@@ -158,7 +163,7 @@ def _count_quadruplets(
     ends = weight.new_zeros(len(label), len(label) + 1)
     count = weight.new_zeros(())
     for inside, outside in _split_by_class(label):
-        positive = _only(2 * distance[inside][:, inside] + margin, is_positive[inside][:, inside])
+        positive = _mask_non_positives(2 * distance[inside][:, inside] + margin, is_positive[inside][:, inside])
         step = max(1, CHUNK_TERMS // positive.numel())
         for start in range(0, len(outside), step):
             chosen = outside[start : start + step]
@@ -180,23 +185,23 @@ def _count_quadruplets(
 def _split_by_class(
     label: Int[Tensor, " batch"],
 ) -> Iterator[tuple[Int[Tensor, " inside"], Int[Tensor, " outside"]]]:
-    """The rows of each class that has a pair, and the rows of all others."""
+    """Yield the rows of each class that has a pair, and the rows of all other classes."""
     for own in (label.bincount() > 1).nonzero().flatten():
         is_inside: Bool[Tensor, " batch"] = label == own
         yield is_inside.nonzero().flatten(), (~is_inside).nonzero().flatten()
 
 
-def _only(
+def _mask_non_positives(
     threshold: Float[Tensor, "inside inside"], is_positive: Bool[Tensor, "inside inside"]
 ) -> Float[Tensor, "inside inside"]:
-    """No distance is below the threshold of two rows that are no positives of each other."""
+    """Set the threshold of two rows that are no positives to -inf, so that no distance is below it."""
     return threshold.masked_fill(~is_positive, -torch.inf)
 
 
 def _count_crossings(
     ordered: Float[Tensor, "rows values"], threshold: Float[Tensor, "rows thresholds"]
 ) -> tuple[Int[Tensor, "rows thresholds"], Int[Tensor, "rows values"]]:
-    """Row by row: how many values are below each threshold, and how many thresholds are above each value.
+    """Count, row by row, the values below each threshold and the thresholds above each value.
 
     Args:
         ordered: Ascending along a row.
@@ -210,12 +215,12 @@ def _count_crossings(
 def _add_ends(
     ends: Int[Tensor, "batch values"], chosen: Int[Tensor, " rows"], smaller: Int[Tensor, "rows thresholds"]
 ) -> None:
-    """Counts, in the chosen rows, the thresholds that have so many values below them."""
+    """Count, in the chosen rows, the thresholds that have so many values below them."""
     width = ends.shape[1]
     position = (smaller + width * torch.arange(len(chosen), device=ends.device).unsqueeze(1)).flatten()
     ends[chosen] += position.bincount(minlength=width * len(chosen)).view(-1, width)
 
 
 def _suffix_sums(ends: Int[Tensor, "rows _ends"]) -> Int[Tensor, "rows _values"]:
-    """How many thresholds are above each value, from how many values are below each threshold."""
+    """Count the thresholds above each value, from the counts of `_add_ends`."""
     return ends.flip(1).cumsum(1).flip(1)[:, 1:]

@@ -39,7 +39,7 @@ def load(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> Iterator[Segment]:
-    """The sound of a file, segment by segment, in memory that does not grow with its length.
+    """Yield the sound of a file, segment by segment, in memory that does not grow with its length.
 
     Channels are averaged, the rate becomes `decoding.sample_rate_hz`, and nothing is padded. Segments of
     `segment_seconds` begin every `hop_seconds`. Sound shorter than one segment gives one, as short as it is. Where at
@@ -79,7 +79,7 @@ def load(
 def _read(
     path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None
 ) -> Iterator[_Block]:
-    """The sound between two times, as the decoder hands it out."""
+    """Yield the sound between two times, block by block as the decoder gives it."""
     begin = start_seconds or 0.0
     end = float("inf") if end_seconds is None else end_seconds
     with open_container(path, limits=limits) as container:
@@ -103,7 +103,7 @@ def _read(
 
 
 def _mono(frame: AudioFrame) -> Float32[np.ndarray, " time"]:
-    """The mean of the channels; integers become fractions of their range."""
+    """Return the mean of the channels; integers become fractions of their range."""
     samples = frame.to_ndarray()
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -119,7 +119,7 @@ def _mono(frame: AudioFrame) -> Float32[np.ndarray, " time"]:
 def _resample(
     blocks: Iterable[_Block], *, rate: int, path: Path, limits: MediaLimits
 ) -> Iterator[Float32[np.ndarray, " time"]]:
-    """The same sound at `rate`, in [-1, 1].
+    """Yield the sound resampled to `rate`, in [-1, 1].
 
     Raises:
         TooLargeError: It is longer than `limits.max_seconds`.
@@ -148,7 +148,7 @@ def _resample(
 def _check_held(
     waveform: Iterable[Float32[np.ndarray, " time"]], *, length: int, rate: int, path: Path, limits: MediaLimits
 ) -> Iterator[Float32[np.ndarray, " time"]]:
-    """Passes sound on; stops before a segment of `length` samples would hold too much of it at once.
+    """Yield the sound unchanged; raise before a segment of `length` samples would hold too much of it at once.
 
     Raises:
         TooLargeError: More than `limits.max_segment_seconds` would be held.
@@ -167,7 +167,7 @@ def _check_held(
 def _cut(
     waveform: Iterable[Float32[np.ndarray, " time"]], *, length: int, hop: int
 ) -> Iterator[tuple[int, Float32[np.ndarray, " time"]]]:
-    """First sample and samples of each segment, as `load` defines them."""
+    """Yield first sample and samples of each segment, as `load` defines them."""
     held: deque[Float32[np.ndarray, " time"]] = deque()
     first = total = start = 0  # of what is held, of what was read, of the next segment
     for samples in waveform:
@@ -193,18 +193,18 @@ def _cut(
 
 
 def _has_tail(total: int, *, length: int, hop: int) -> bool:
-    """Whether enough sound lies behind the last whole segment to be given one of its own."""
+    """Return whether the sound behind the last whole segment is long enough for a segment of its own."""
     behind = total - length - (total - length) // hop * hop
     return behind >= _SMALLEST_TAIL * hop
 
 
 def _segment_count(total: int, *, length: int, hop: int) -> int:
-    """How many segments `_cut` gives of `total` samples."""
+    """Return the number of segments that `_cut` makes of `total` samples."""
     if total <= length:
         return min(total, 1)
     return (total - length) // hop + 1 + _has_tail(total, length=length, hop=hop)
 
 
 def _resampled_count(blocks: Iterable[_Block], *, rate: int) -> int:
-    """How many samples some sound has once it is resampled."""
+    """Return the number of samples after resampling."""
     return round(sum(len(block.samples) * rate / block.sample_rate_hz for block in blocks))

@@ -32,7 +32,7 @@ _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 @contextmanager
 def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContainer]:
-    """An open container; whatever file it names inside is never opened.
+    """Open a container; other files that it names inside are never opened.
 
     Raises:
         UnreadableMediaError: FFmpeg cannot open the file.
@@ -47,19 +47,19 @@ def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContaine
 
 
 def find_picture_stream(container: InputContainer) -> VideoStream | None:
-    """The moving picture; None where there is none. The cover of a sound file is no moving picture."""
+    """Return the video stream; None if there is none. The cover of a sound file is no video."""
     stream = container.streams.best("video")
     return stream if isinstance(stream, VideoStream) and not stream.disposition & _COVER else None
 
 
 def find_sound_stream(container: InputContainer) -> AudioStream | None:
-    """The sound track; None where there is none."""
+    """Return the sound track; None if there is none."""
     stream = container.streams.best("audio")
     return stream if isinstance(stream, AudioStream) else None
 
 
 def check_decoder(stream: VideoStream | AudioStream, *, path: Path) -> None:
-    """Checks that this build of FFmpeg can decode a track.
+    """Check that this build of FFmpeg can decode a track.
 
     Raises:
         UnreadableMediaError: It cannot.
@@ -69,7 +69,7 @@ def check_decoder(stream: VideoStream | AudioStream, *, path: Path) -> None:
 
 
 def _get_origin_seconds(container: InputContainer) -> float:
-    """The time stamp at which the file begins: the zero of all times given to a user."""
+    """Return the time stamp at which the file begins: the zero of all times given to a user."""
     return (container.start_time or 0) / av.time_base
 
 
@@ -84,7 +84,7 @@ def _seek(container: InputContainer, stream: Stream, *, seconds: float) -> None:
 def decode_pictures(
     container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, VideoFrame]]:
-    """Time and frame, from a position at or before `from_seconds` to the end of the file.
+    """Yield time and frame, from a position at or before `from_seconds` to the end of the file.
 
     Raises:
         UnreadableMediaError: A part of the stream cannot be decoded.
@@ -99,7 +99,7 @@ def decode_pictures(
 def decode_sound(
     container: InputContainer, stream: AudioStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, AudioFrame]]:
-    """Time and block of samples, from a position at or before `from_seconds` to the end of the file.
+    """Yield time and block of samples, from a position at or before `from_seconds` to the end of the file.
 
     Raises:
         UnreadableMediaError: A part of the stream cannot be decoded.
@@ -118,7 +118,7 @@ def decode_sound(
 def read_packet_times(
     container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float
 ) -> Iterator[tuple[float, float]]:
-    """When each frame begins and ends, read from the packets without decoding; in the order of decoding.
+    """Yield start and end of each frame, read from the packets without decoding; in the order of decoding.
 
     Raises:
         UnreadableMediaError: The container is damaged.
@@ -142,7 +142,7 @@ def read_packet_times(
 
 
 def _estimate_frame_seconds(stream: VideoStream) -> float:
-    """How long a frame lasts where the file does not say it of each."""
+    """Return the duration of a frame, for files that do not state it frame by frame."""
     rate = stream.average_rate or stream.guessed_rate
     return 1 / float(rate) if rate else 1 / 25
 
@@ -157,7 +157,7 @@ def pick_equally_spaced(count: int, *, limit: int | None) -> list[int]:
 def _stamp(
     frames: Iterator[Frame], *, path: Path, origin: float, length: Callable[[Frame], float]
 ) -> Iterator[tuple[float, Frame]]:
-    """Gives each frame its time; one without a time stamp follows on the one before."""
+    """Yield each frame with its time; a frame without a time stamp follows the one before."""
     following = 0.0
     while True:
         with convert_decoder_errors(path):

@@ -8,7 +8,7 @@ from fieldmark.errors import EmptyMediaError, MediaError, MissingFileError, TooL
 
 
 def check_file(path: Path, *, max_bytes: int | None = None) -> None:
-    """Checks what can be known of a file without reading it.
+    """Check what can be known of a file without reading it.
 
     Raises:
         MissingFileError: Nothing is there, or a folder, a pipe or a device.
@@ -27,7 +27,7 @@ def check_file(path: Path, *, max_bytes: int | None = None) -> None:
 
 
 def _met(path: Path) -> str | None:
-    """What stands at a path that names no file."""
+    """Describe what is at a path that is no file."""
     if path.is_dir():
         return "a folder"
     if path.exists():
@@ -37,7 +37,7 @@ def _met(path: Path) -> str | None:
 
 @contextmanager
 def convert_decoder_errors(path: Path) -> Iterator[None]:
-    """Turns whatever a decoder raises inside the block into `UnreadableMediaError`.
+    """Convert whatever a decoder raises inside the block to `UnreadableMediaError`.
 
     Decoders state no list of what they raise on damaged bytes (`struct.error`, `IndexError`, `SyntaxError` have all
     been met), so the block must hold calls of the decoder and nothing else.
@@ -51,6 +51,6 @@ def convert_decoder_errors(path: Path) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """One line of an error's own words, without the path that the message names already."""
+    """Return one line of an error's text, without the path that the message names already."""
     words = (error.strerror if isinstance(error, OSError) else getattr(error, "strerror", None)) or str(error)
     return words.strip().partition("\n")[0].rstrip(".") or type(error).__name__

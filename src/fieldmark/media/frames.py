@@ -29,7 +29,7 @@ def load(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> Iterator[Segment]:
-    """The pictures of a video, segment by segment; which second one was taken at, its name does not say.
+    """Yield the segments of a video that is stored as numbered images, one image per second.
 
     So picture n of the sequence, counted from 0, is taken to be on the screen from second n to n + 1. All pictures
     of a video get the size of its first.
@@ -61,7 +61,7 @@ def load(
 
 
 def list_frame_files(path: Path) -> list[Path]:
-    """The numbered pictures that a path with a mark stands for, by their numbers.
+    """Return the numbered images that match a path with a wildcard, in the order of their numbers.
 
     Raises:
         MissingFileError: There is none.
@@ -81,7 +81,7 @@ def list_frame_files(path: Path) -> list[Path]:
 
 
 def split_number(name: str) -> tuple[str, str, str]:
-    """A file's name as what stands before its last number, the number, and the suffix; the number may be empty."""
+    """Split a file's name into the part before its last number, the number, which may be empty, and the suffix."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
     prefix = stem.rstrip("0123456789")
     return prefix, stem[len(prefix) :], suffix

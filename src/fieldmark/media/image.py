@@ -28,7 +28,7 @@ def load(
     start_seconds: float | None = None,  # noqa: ARG001 - one signature for all media; a picture has no time
     end_seconds: float | None = None,  # noqa: ARG001
 ) -> Iterator[Segment]:
-    """The picture as one segment: RGB, transparency over white, the first frame of an animation.
+    """Yield the image as one segment: RGB, transparency over white, the first frame of an animation.
 
     The shortest side becomes `decoding.side_pixels`, up or down. Samples of 16 bits are scaled to 8; those of 32 bits,
     which have no fixed white, are stretched from their minimum to their maximum.
@@ -50,7 +50,7 @@ def load(
 
 
 def compute_scaled_size(size: tuple[int, int], *, side_pixels: int | None) -> tuple[int, int]:
-    """Width and height once the shortest side is `side_pixels`; the aspect is kept."""
+    """Return width and height scaled so that the shortest side is `side_pixels`; the aspect is kept."""
     if side_pixels is None:
         return size
     scale = side_pixels / max(1, min(size))
@@ -59,7 +59,7 @@ def compute_scaled_size(size: tuple[int, int], *, side_pixels: int | None) -> tu
 
 
 def check_pixels(size: tuple[int, int], *, path: Path, limits: MediaLimits) -> None:
-    """Checks the area of a picture or a frame before memory is taken for it.
+    """Check the area of an image or a frame before memory is allocated for it.
 
     Raises:
         TooLargeError: It is above `limits.max_pixels`.
@@ -71,14 +71,14 @@ def check_pixels(size: tuple[int, int], *, path: Path, limits: MediaLimits) -> N
 
 @contextmanager
 def _quiet_pillow() -> Iterator[None]:
-    """Keeps Pillow's remarks on odd metadata and large sizes from the user; what matters comes as an error."""
+    """Suppress Pillow's warnings on odd metadata and large sizes; what matters is raised as an error."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\b")
         yield
 
 
 def _open(path: Path, *, limits: MediaLimits) -> Image.Image:
-    """The picture with its header read and its pixels not yet decoded."""
+    """Open an image: its header is read, its pixels are not yet decoded."""
     if Image.MAX_IMAGE_PIXELS is not None:  # Pillow's own guard must not be tighter than the limit a user set
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, limits.max_pixels)
     with convert_decoder_errors(path):
@@ -94,7 +94,7 @@ def _open(path: Path, *, limits: MediaLimits) -> Image.Image:
 
 
 def _render(image: Image.Image, *, size: tuple[int, int]) -> UInt8[Tensor, "channel height width"]:
-    """Decodes the pixels: upright, RGB, and `size` wide and high (by the file's own orientation)."""
+    """Decode the pixels: upright, RGB, and `size` wide and high (by the file's own orientation)."""
     image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG decodes to 1/2, 1/4, 1/8 at a fraction of the cost
     image.load()
     upright = image
@@ -109,7 +109,7 @@ def _render(image: Image.Image, *, size: tuple[int, int]) -> UInt8[Tensor, "chan
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """Eight bits of red, green and blue, whatever the file holds."""
+    """Convert an image of any mode to 8-bit RGB."""
     if image.mode.startswith("I;16"):
         image = Image.fromarray((np.asarray(image, dtype=np.float32) / 257).round().astype(np.uint8))
     elif image.mode in {"I", "F"}:

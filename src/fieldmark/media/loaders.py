@@ -28,7 +28,7 @@ class Loader(Protocol):
         start_seconds: float | None = None,
         end_seconds: float | None = None,
     ) -> Iterator[Segment]:
-        """The segments of a file; a `MediaError` comes with the first of them, or where the damage lies."""
+        """Yield the segments of a file; a `MediaError` is raised at the first of them, or at the damaged one."""
 
 
 LOADERS: dict[Medium, Loader] = {
@@ -40,7 +40,7 @@ LOADERS: dict[Medium, Loader] = {
 
 
 def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
-    """The segments of an item, decoded as they are asked for.
+    """Yield the segments of an item, decoded on demand.
 
     The sound of a video is loaded where the item says audio, and an animated GIF as a video where it says video. An
     item's form may say that its sound is a picture of a spectrogram, or its video numbered pictures.
@@ -112,7 +112,7 @@ def detect_medium(path: Path) -> Medium:
 
 
 def hash_content(item: Item) -> str:
-    """SHA-256, in hexadecimal, of what an item holds: its file's bytes or its text, its medium, and its times.
+    """Return the SHA-256, in hexadecimal, of an item's content: file bytes or text, medium, and times.
 
     Two parts of one recording differ, and so do the sound and the picture of one video; a text in a file and the same
     text in a manifest do not.
@@ -137,7 +137,7 @@ def hash_content(item: Item) -> str:
 
 
 def _load_spectrogram(path: Path, *, limits: MediaLimits) -> Segment:
-    """The picture whole and at its own size: its axes are time and frequency."""
+    """Load the image uncropped and at its own size: its axes are time and frequency."""
     [segment] = image.load(path, decoding=Decoding(), limits=limits)
     assert isinstance(segment.content, ImageContent)  # noqa: S101 - what the loader of images gives
     return Segment(SpectrogramContent(segment.content.pixels))
@@ -155,7 +155,7 @@ def _read_head(path: Path) -> bytes:
 
 
 def _medium_of_streams(path: Path) -> Medium | None:
-    """Video or audio, by the tracks of a container; None where FFmpeg finds no container."""
+    """Return video or audio, by the tracks of a container; None if FFmpeg finds no container."""
     try:
         with open_container(path, limits=MediaLimits()) as container:
             if find_picture_stream(container) is not None:
@@ -166,7 +166,7 @@ def _medium_of_streams(path: Path) -> Medium | None:
 
 
 def _check_medium(path: Path, *, expected: Medium, error: MediaError) -> None:
-    """Says of a file that did not load whether it holds another medium.
+    """Check whether a file that did not load holds another medium.
 
     Raises:
         MediumMismatchError: It does.

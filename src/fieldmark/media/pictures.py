@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fieldmark.errors import MediaError
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.spectrogram import compute_power_spectrogram, decibels
+from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (
     AudioContent,
     Content,
@@ -106,7 +106,9 @@ def _crop(pixels: np.ndarray, side_pixels: int) -> Image.Image:
 
 
 def _draw_spectrogram(sound: AudioContent, side_pixels: int) -> Image.Image:
-    level = decibels(compute_power_spectrogram(sound.waveform, n_fft=1024, hop_length=128), floor_db=FLOOR_DB)
+    level = convert_to_decibels(
+        compute_power_spectrogram(sound.waveform, n_fft=1024, hop_length=128), floor_db=FLOOR_DB
+    )
     loudness = (1 + level.flip(0).numpy() / FLOOR_DB).clip(0, 1)
     steps = np.linspace(0, 1, len(LOUDNESS_COLORS))
     colors = np.stack([np.interp(loudness, steps, LOUDNESS_COLORS[:, c]) for c in range(3)], axis=-1)

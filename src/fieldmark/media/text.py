@@ -29,7 +29,7 @@ def load(
     start_seconds: float | None = None,  # noqa: ARG001
     end_seconds: float | None = None,  # noqa: ARG001
 ) -> Iterator[Segment]:
-    r"""The whole text as one segment, its line breaks as `\n`.
+    r"""Yield the whole text as one segment, its line breaks as `\n`.
 
     Read as what its byte-order mark says, else as UTF-8. Bytes that are no UTF-8 are read as Windows-1252 (which
     holds Latin-1) where they look like it: no control characters, and at most a quarter of the bytes not ASCII, so
@@ -56,7 +56,7 @@ def load(
 
 
 def from_string(text: str, *, limits: MediaLimits, name: Path | str = "the given text") -> Segment:
-    r"""A text that stands in a manifest or a query, as a segment; line breaks become `\n`.
+    r"""Return a text of a manifest or a query as a segment; line breaks become `\n`.
 
     Args:
         name: What an error calls the text: its file or item.
@@ -76,7 +76,7 @@ def from_string(text: str, *, limits: MediaLimits, name: Path | str = "the given
 
 
 def is_text(head: bytes) -> bool:
-    """Whether the beginning of a file is that of a text that `load` reads."""
+    """Return whether a file that begins like this is a text that `load` reads."""
     try:
         return not _CONTROL.search(_decode(head, is_whole=False))
     except ValueError:
@@ -84,7 +84,7 @@ def is_text(head: bytes) -> bool:
 
 
 def _decode(data: bytes, *, is_whole: bool) -> str:
-    """The text in some bytes; where they are not the whole, a character cut at their end is left out.
+    """Decode some bytes; if they are not the whole, a character cut off at their end is left out.
 
     Raises:
         ValueError: The bytes are no text; says why.
@@ -102,7 +102,7 @@ def _decode(data: bytes, *, is_whole: bool) -> str:
 
 
 def _decode_western(data: bytes) -> str:
-    """Bytes that are no UTF-8 as Windows-1252, where they look like it."""
+    """Decode bytes that are no UTF-8 as Windows-1252, if they look like it."""
     refused = "it is neither UTF-8 nor plainly Windows-1252; save it as UTF-8"
     try:
         decoded = data.decode("cp1252")

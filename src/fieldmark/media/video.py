@@ -67,7 +67,7 @@ def load(
     start_seconds: float | None = None,
     end_seconds: float | None = None,
 ) -> Iterator[Segment]:
-    """The frames of a video, segment by segment, in memory that does not grow with its length.
+    """Yield the frames of a video, segment by segment, in memory that does not grow with its length.
 
     Segments of `segment_seconds` begin every `hop_seconds`; the last one ends with the video and may be shorter. Of
     each, the frames are taken that are on the screen in the middles of `frames_per_segment` equal parts of its time,
@@ -95,7 +95,7 @@ def load(
 
 
 def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None) -> _Extent:
-    """Where the frames between two times begin and end; a file's own word on its duration is not asked."""
+    """Measure the frames between two times; the duration that a file states is not trusted."""
     start = start_seconds or 0.0
     stop = math.inf if end_seconds is None else end_seconds
     count = 0
@@ -121,7 +121,7 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
 
 
 def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:
-    """The segments of a video, as `load` defines them; the last is left out where no frame begins in it."""
+    """Return the segments of a video, as `load` defines them; the last is left out if no frame begins in it."""
     start, end = extent.span.start_seconds, extent.span.end_seconds
     length = decoding.segment_seconds
     if length is None:
@@ -137,7 +137,7 @@ def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:
 
 
 def _runs(spans: Sequence[_Span]) -> list[list[_Span]]:
-    """The segments, parted where so much time lies between two that a seek pays."""
+    """Divide the segments where the time between two is so long that a seek pays."""
     runs = [[spans[0]]]
     for before, span in pairwise(spans):
         if span.start_seconds - before.end_seconds > _WORTH_A_SEEK_SECONDS:
@@ -149,7 +149,7 @@ def _runs(spans: Sequence[_Span]) -> list[list[_Span]]:
 def _fill(
     frames: Iterable[tuple[float, VideoFrame]], spans: Sequence[_Span], *, painter: "_Painter", frames_per_segment: int
 ) -> Iterator[_Part]:
-    """Takes from the frames, as they come, what each segment asks for; gives a segment once it is complete."""
+    """Take from the frames, as they come, what each segment needs; yield a segment once it is complete."""
     waiting = deque(_Part(span, _middles(span, count=frames_per_segment)) for span in spans)
     ending: list[tuple[float, VideoFrame | None]] = [(math.inf, None)]
     for (_, frame), (following_seconds, _) in pairwise(chain(frames, ending)):
@@ -169,7 +169,7 @@ def _fill(
 
 
 def _middles(span: _Span, *, count: int) -> deque[float]:
-    """The middles of equal parts of some time."""
+    """Return the middles of equal parts of a span."""
     part_seconds = (span.end_seconds - span.start_seconds) / count
     return deque(span.start_seconds + (index + 0.5) * part_seconds for index in range(count))
 
@@ -186,7 +186,7 @@ class _Painter:
         self._size: tuple[int, int] | None = None
 
     def paint(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width channel"]:
-        """The picture of a frame; the first one sets the size."""
+        """Return the image of a frame; the first one sets the size."""
         if self._size is None:
             self._size = compute_scaled_size((frame.width, frame.height), side_pixels=self._side_pixels)
             check_pixels(self._size, path=self._path, limits=self._limits)

@@ -110,13 +110,13 @@ class FGCrossNet(Network):
     def forward(
         self, inputs: UInt8[Tensor, "batch ..."], medium: Medium
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """Embeddings of length 1 and logits of the rows of one medium: symbol ids of a text, or RGB pixels."""
+        """Return embeddings of length 1 and logits of the rows of one medium, given as symbol ids or RGB pixels."""
         return self._score(self._pool(self._draw(inputs, medium), medium))
 
     def forward_together(
         self, parts: Sequence[MediumBatch]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """Embeddings and logits of all rows, part after part, normalized together where statistics are common.
+        """Return embeddings and logits of all rows, part after part, normalized together where statistics are common.
 
         With common statistics the pictures of all media must have one size: text length and width, and crops.
         """

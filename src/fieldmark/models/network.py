@@ -31,10 +31,10 @@ class Network(nn.Module, ABC):
     def forward(
         self, inputs: Tensor, medium: Medium
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """Embeddings of length 1 and logits of the rows of one medium."""
+        """Return embeddings of length 1 and logits of the rows of one medium."""
 
     @abstractmethod
     def forward_together(
         self, parts: Sequence[MediumBatch]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
-        """The same for the rows of a training step, part after part; a network may let them share statistics."""
+        """Return the same for all rows of a training step, part after part; the parts may share batch statistics."""

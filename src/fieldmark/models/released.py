@@ -31,7 +31,7 @@ class ReleasedSize:
     class_count: int
 
     def names_and_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every name that the state of such a network has, and its shape."""
+        """Return every name in the state of such a network, with its shape."""
         block, stage_blocks = TrunkSize.STAGE_BLOCKS[self.depth]
         with torch.device("meta"):
             network = FGCrossNet(
@@ -44,7 +44,7 @@ class ReleasedSize:
 
 
 def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSize:
-    """The sizes of the network that a state dict was taken from.
+    """Read the sizes of the network that a state dict was taken from.
 
     Raises:
         WeightsFileError: Names are missing or unknown.
@@ -71,12 +71,12 @@ def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSi
 
 
 def complete_counters(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """The tensors under the given names, with the counters of batch norms that older files lack."""
+    """Return the tensors of the given names, and zero for the batch-norm counters that older files lack."""
     return {name: state[name] if name in state else torch.zeros((), dtype=torch.int64) for name in names}
 
 
 def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path, network: str) -> None:
-    """Checks that a state dict has the names of a network, and no others; counters of batch norms may lack.
+    """Check that a state dict has exactly the names of a network; batch-norm counters may be missing.
 
     Args:
         network: What the names are expected of, for the message.
@@ -99,7 +99,7 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, 
 
 
 def _nearest_depth(state: Mapping[str, Tensor]) -> int:
-    """The depth whose blocks have most names in common with the state, and fewest apart."""
+    """Return the depth whose block names differ least from the state's."""
 
     def difference(depth: int) -> int:
         block, counts = TrunkSize.STAGE_BLOCKS[depth]
@@ -117,6 +117,6 @@ def _nearest_depth(state: Mapping[str, Tensor]) -> int:
 
 
 def _side(state: Mapping[str, Tensor], name: str, *, default: int) -> int:
-    """The first side of a tensor; the default where it is missing or a scalar, which is told with the other names."""
+    """Return the first side of a tensor; the default if it is missing or a scalar, which `check_names` reports."""
     tensor = state.get(name)
     return tensor.shape[0] if tensor is not None and tensor.ndim else default

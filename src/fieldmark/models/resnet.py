@@ -43,7 +43,7 @@ class TrunkSize:
     def of_depth(
         cls, depth: Literal[10, 18, 34, 50, 101, 152], *, base_width: int = 64, stem_stride: int = 2
     ) -> "TrunkSize":
-        """The trunk with so many layers."""
+        """Return the size of a trunk with so many layers."""
         block, stage_blocks = cls.STAGE_BLOCKS[depth]
         return cls(block=block, stage_blocks=stage_blocks, base_width=base_width, stem_stride=stem_stride)
 
@@ -89,7 +89,7 @@ class MediumNorm(nn.Module):
         self._per_medium = per_medium
 
     def forward(self, planes: Planes, medium: Medium | None) -> Planes:
-        """Normalizes rows; in training by their own statistics, which it remembers.
+        """Normalize rows; in training by their own statistics, which update the running ones.
 
         Args:
             medium: Of all the rows; None for rows of several media, which only common statistics can describe.
@@ -120,7 +120,7 @@ class _BasicBlock(nn.Module):
         self.downsample = _shortcut(in_channels, width, stride=stride, per_medium=per_medium)
 
     def forward(self, planes: Planes, medium: Medium | None) -> Planes:
-        """The block's planes."""
+        """Return the block's output."""
         inner = F.relu(self.bn1(self.conv1(planes), medium))
         inner = self.bn2(self.conv2(inner), medium)
         return F.relu(inner + (planes if self.downsample is None else self.downsample(planes, medium)))
@@ -144,7 +144,7 @@ class _Bottleneck(nn.Module):
         self.downsample = _shortcut(in_channels, out_channels, stride=stride, per_medium=per_medium)
 
     def forward(self, planes: Planes, medium: Medium | None) -> Planes:
-        """The block's planes."""
+        """Return the block's output."""
         inner = F.relu(self.bn1(self.conv1(planes), medium))
         inner = F.relu(self.bn2(self.conv2(inner), medium))
         inner = self.bn3(self.conv3(inner), medium)
@@ -160,7 +160,7 @@ class _Projection(nn.ModuleList):
         super().__init__([_convolution(in_channels, out_channels, kernel=1, stride=stride), norm])
 
     def forward(self, planes: Planes, medium: Medium | None) -> Planes:
-        """The shortcut's planes."""
+        """Return the shortcut's output."""
         convolution, norm = self
         projected: Tensor = norm(convolution(planes), medium)
         return projected
@@ -185,14 +185,14 @@ class TrunkStage(nn.ModuleList):
         super().__init__([first, *rest])
 
     def forward(self, planes: Planes, medium: Medium | None) -> Planes:
-        """The stage's planes."""
+        """Return the stage's output."""
         for block in self:
             planes = block(planes, medium)
         return planes
 
 
 def initialize_convolutions(module: nn.Module) -> None:
-    """Draws the weights of all picture convolutions as He et al., ICCV 2015: normal, variance 2 / fan-out."""
+    """Draw the weights of all 2D convolutions as in He et al., ICCV 2015: normal, variance 2 / fan-out."""
     for child in module.modules():
         if isinstance(child, nn.Conv2d):
             nn.init.kaiming_normal_(child.weight, mode="fan_out", nonlinearity="relu")

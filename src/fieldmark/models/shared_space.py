@@ -127,13 +127,13 @@ class SharedSpace(Network):
 
     @staticmethod
     def read_input_dims(state: Mapping[str, Tensor]) -> dict[Medium, int]:
-        """The `input_dims` of the network that a state dict was taken from."""
+        """Read the `input_dims` of the network that a state dict was taken from."""
         names = {medium: f"_heads.{medium}.standardization.mean" for medium in Medium}
         return {medium: len(state[name]) for medium, name in names.items() if name in state}
 
     @staticmethod
     def read_named_counts(state: Mapping[str, Tensor]) -> dict[Medium, int]:
-        """The `named_counts` of the network that a state dict was taken from."""
+        """Read the `named_counts` of the network that a state dict was taken from."""
         names = {medium: f"_places.{medium}.column" for medium in Medium}
         return {medium: len(state[name]) for medium, name in names.items() if name in state}
 

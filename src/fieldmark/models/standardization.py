@@ -31,12 +31,12 @@ class Standardization(nn.Module):
         self.register_buffer("directions", torch.randn(input_dim, component_count) / input_dim**0.5)
 
     def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch component"]:
-        """Standardized features."""
+        """Return standardized features."""
         return (features - self.mean) @ self.directions
 
     @torch.no_grad()
     def fit(self, features: Float[Tensor, "row feature"]) -> None:
-        """Takes mean, weights and directions from some features."""
+        """Fit mean, weights and directions to some features."""
         self.mean.copy_(features.mean(dim=0))
         weight = 1 + torch.log((1 + len(features)) / (1 + (features != 0).sum(dim=0)))
         directions = _principal_directions((features - self.mean) * weight, count=self.directions.shape[1])
@@ -45,7 +45,7 @@ class Standardization(nn.Module):
 
 
 def _principal_directions(rows: Float[Tensor, "row feature"], *, count: int) -> Float[Tensor, "feature component"]:
-    """Directions of the largest variance, fewer where rows are few; the rows' components have a mean square of 1."""
+    """Return directions of largest variance, fewer with few rows; the rows' components have a mean square of 1."""
     is_wide = len(rows) < rows.shape[1]
     power, vectors = torch.linalg.eigh(rows @ rows.T if is_wide else rows.T @ rows)
     power, vectors = power.flip(0)[:count], vectors.flip(1)[:, :count]

@@ -29,7 +29,7 @@ _TRANSFORMERS_NAMES = (
 
 
 def start_network(network: FGCrossNet, path: Path) -> None:
-    """Puts the trunk of trained weights into a network, and the text stem where the weights have one; all or nothing.
+    """Load the trunk of trained weights into a network, and the text stem if the weights have one; all or nothing.
 
     Statistics of one kind become those of every medium, where the network keeps them apart.
 
@@ -69,7 +69,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _check_variant(path: Path) -> None:
-    """Refuses trunks of the same shapes that compute something else."""
+    """Refuse trunks of the same shapes that compute something else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:

@@ -22,7 +22,7 @@ _PARALLEL_PREFIX = "module."
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file by their names, without the prefix of `DataParallel`; no code in the file is run.
+    """Read the tensors of a file by name, without the prefix of `DataParallel`; no code in the file is run.
 
     Raises:
         WeightsFileError: The file is missing, damaged, too large, or holds something else than named tensors.
@@ -48,7 +48,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path, *, size: int) -> dict[str, Tensor]:
-    """The state dict of plain tensors that `torch.load` finds under its restrictions.
+    """Read the state dict of plain tensors with `torch.load(weights_only=True)`.
 
     torch states no list of what it raises at damaged files: `AssertionError`, `AttributeError` and `KeyError` are
     among them, so the block holds the call and nothing else.
@@ -73,7 +73,7 @@ def _load(path: Path, *, size: int) -> object:
 
 
 def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
-    """The state dict itself, or the one among a training script's values."""
+    """Return the state dict itself, or the one among a training script's values."""
     if not isinstance(values, Mapping):
         raise WeightsFileError(path=path, reason=f"it holds no dictionary, but {type(values).__name__}")
     for candidate in (values, *(values[key] for key in _NESTED_KEYS if key in values)):
@@ -92,13 +92,13 @@ def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
 
 
 def _is_plain(name: object, tensor: Tensor, *, size: int) -> bool:
-    """Whether it is a name and a dense tensor of numbers; strides of 0 can make a few bytes look like gigabytes."""
+    """Return whether this is a name and a dense tensor; strides of 0 can make a few bytes look like gigabytes."""
     is_dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
     return isinstance(name, str) and is_dense and tensor.numel() * tensor.itemsize <= size
 
 
 def _reason(error: Exception) -> str:
-    """One line; not torch's own where that advises to read the file without restrictions."""
+    """Return one line; not torch's own if that advises to read the file without restrictions."""
     text = str(error)
     if asked := re.search(r"GLOBAL (\S+)", text):
         return f"it asks for '{asked[1]}', which is no part of a state dict, and was not run"

@@ -39,8 +39,8 @@ class Provenance:
     code_version: str
     encoder_fingerprints: Mapping[Medium, str]
 
-    def difference(self, other: "Provenance") -> str | None:
-        """What a run of `other` could not go on from; None where it could. The code may be another version's."""
+    def find_difference(self, other: "Provenance") -> str | None:
+        """Return the first fact that keeps a run of `other` from resuming; None if it can. Code versions may differ."""
         same_by_name = {
             "seed": self.seed == other.seed,
             "set of classes": self.class_names == other.class_names,
@@ -98,7 +98,7 @@ class _Header:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint; whatever happens meanwhile, `path` holds the old one or the new one, and never a part.
+    """Write a checkpoint atomically: `path` always holds the old one or the new one, never a part.
 
     Raises:
         TrainingError: The disk is full, or the folder may not be written.
@@ -127,7 +127,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path | str) -> Checkpoint:
-    """Reads a checkpoint, its tensors on the CPU; nothing is unpickled.
+    """Read a checkpoint, its tensors on the CPU; nothing is unpickled.
 
     Args:
         path: A checkpoint, a run's folder for its best one, or a folder made to hand on.
@@ -162,7 +162,7 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
 
 
 def restore_state(module: nn.Module, state: Mapping[str, Tensor], *, path: Path | str) -> None:
-    """Puts tensors of a checkpoint into a module; all of them or none.
+    """Load tensors of a checkpoint into a module; all of them or none.
 
     Args:
         path: The checkpoint's, for the message.
@@ -189,8 +189,8 @@ def restore_state(module: nn.Module, state: Mapping[str, Tensor], *, path: Path 
     module.load_state_dict(state)
 
 
-def fingerprint(checkpoint: Checkpoint, *, model_json: str) -> str:
-    """SHA-256 over all that shapes an embedding: the network's weights, the encoders, the model's configuration.
+def hash_model(checkpoint: Checkpoint, *, model_json: str) -> str:
+    """Return the SHA-256 of all that shapes an embedding: weights, encoders, and the model's configuration.
 
     It stays the same when a checkpoint is saved again or the run is moved or resumed.
 
@@ -207,7 +207,7 @@ def fingerprint(checkpoint: Checkpoint, *, model_json: str) -> str:
 
 
 def write_durably(path: Path, payload: bytes) -> None:
-    """Puts bytes into a file, on the disk before it returns; on failure `path` stays as it was.
+    """Write bytes to a file atomically and flush them to disk; on failure `path` stays as it was.
 
     Raises:
         TrainingError: The disk is full, or the folder may not be written.
@@ -241,5 +241,5 @@ def _parse_header(text: str | None, *, path: Path) -> _Header:
 
 
 def _select(tensors: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """The tensors of one part, under their own names."""
+    """Return the tensors of one part, without the part's prefix."""
     return {name.removeprefix(f"{part}."): each for name, each in tensors.items() if name.startswith(f"{part}.")}

@@ -41,7 +41,7 @@ class Group:
         return self.index == 0
 
     def join(self, outputs: Outputs | None, *, device: torch.device) -> Outputs | None:
-        """The rows of all processes, those of this one with their gradient; None where there are none at all.
+        """Return the rows of all processes, those of this one with their gradient; None if there are none at all.
 
         Args:
             outputs: Rows of this process; None where it has none.
@@ -68,7 +68,7 @@ class Group:
         )
 
     def sum_gradients(self, network: nn.Module) -> None:
-        """Makes the gradient of every weight the sum over the processes; one that none of them has stays None."""
+        """Sum the gradient of every weight over the processes; a gradient that none of them has stays None."""
         if self.size == 1:
             return
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
@@ -84,7 +84,7 @@ class Group:
             start = end
 
     def average_buffers(self, network: nn.Module) -> None:
-        """Makes every buffer (running statistics) the mean over the processes, so that all are alike."""
+        """Average every buffer (running statistics) over the processes."""
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         if self.size == 1 or not buffers:
             return
@@ -96,13 +96,13 @@ class Group:
             start += buffer.numel()
 
     def copy_from_first(self, module: nn.Module) -> None:
-        """Gives every process the weights and buffers of the first."""
+        """Copy the weights and buffers of the first process to all others."""
         if self.size > 1:
             for tensor in module.state_dict().values():
                 dist.broadcast(tensor, src=0)
 
     def share_texts(self, texts: Sequence[str], *, device: torch.device) -> tuple[str, ...]:
-        """The texts of all processes, one process after the other."""
+        """Return the texts of all processes, one process after the other."""
         if self.size == 1:
             return tuple(texts)
         own = torch.tensor(list(json.dumps(list(texts)).encode()), dtype=torch.uint8, device=device)
@@ -115,7 +115,7 @@ class Group:
         return tuple(found)
 
     def share_number(self, number: float | None, *, device: torch.device) -> float | None:
-        """The number of the first process, in all of them."""
+        """Return the number of the first process, in all of them."""
         if self.size == 1:
             return number
         told = torch.tensor([0.0, 0.0] if number is None else [1.0, number], dtype=torch.float64, device=device)
@@ -123,12 +123,12 @@ class Group:
         return float(told[1]) if told[0] else None
 
     def wait(self) -> None:
-        """Goes on when all processes are here."""
+        """Wait until all processes are here."""
         if self.size > 1:
             dist.barrier()
 
     def _gather(self, rows: Shaped[Tensor, "own ..."], counts: Sequence[int]) -> Shaped[Tensor, "batch ..."]:
-        """Rows of all processes, which may have different numbers of them; those of this one are not copied."""
+        """Return the rows of all processes, which may differ in number; those of this one are not copied."""
         padded = rows.detach().new_zeros(max(counts), *rows.shape[1:])
         padded[: len(rows)] = rows.detach()
         gathered = [each[:count] for each, count in zip(self._gather_equal(padded), counts, strict=True)]
@@ -143,7 +143,7 @@ class Group:
 
 @contextmanager
 def open_group(device: torch.device) -> Iterator[Group]:
-    """The processes that `torchrun` has started, for the time of the block; without it, this process alone."""
+    """Open the group of processes that `torchrun` started; without it, a group of this process alone."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield Group()
         return
@@ -157,6 +157,6 @@ def open_group(device: torch.device) -> Iterator[Group]:
 
 
 def choose_device(device: torch.device, group: Group) -> torch.device:
-    """The device of this process: where several share a machine with GPUs, each has one of its own."""
+    """Return the device of this process: several processes on a machine with GPUs get one GPU each."""
     is_shared = group.size > 1 and device.type == "cuda" and device.index is None
     return torch.device("cuda", dist.get_node_local_rank()) if is_shared else device

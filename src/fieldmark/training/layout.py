@@ -41,7 +41,7 @@ class RunLayout:
         return self.folder / "checkpoints" / "last.safetensors"
 
     def stage(self, name: str) -> Path:
-        """The best checkpoint of a finished stage, from which the next one started."""
+        """Return the path of a finished stage's best checkpoint, from which the next stage started."""
         return self.folder / "checkpoints" / f"stage-{name}.safetensors"
 
 

@@ -13,7 +13,6 @@ from torch import nn
 
 from fieldmark.errors import CheckpointError, TooManyFailuresError, TrainingError
 from fieldmark.training.accumulation import GradientAccumulation
-from fieldmark.training.board import check_tensorboard, write_tensorboard
 from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
@@ -25,7 +24,14 @@ from fieldmark.training.checkpoint import (
 )
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.optimizer import read_optimizer_state, restore_optimizer
-from fieldmark.training.progress import EpochMetrics, LossParts, Progress, write_metrics
+from fieldmark.training.progress import (
+    EpochMetrics,
+    LossParts,
+    Progress,
+    check_tensorboard,
+    write_metrics,
+    write_tensorboard,
+)
 from fieldmark.training.step import Stepper, defer_interrupts, seed_step
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure
@@ -42,7 +48,7 @@ def train(
     resume: bool,
     runtime: TrainingRuntime,
 ) -> TrainingResult:
-    """Trains a network and keeps checkpoints and `metrics.csv` in a run's folder.
+    """Train a network and keep checkpoints and `metrics.csv` in a run's folder.
 
     In a group of processes each holds the same weights and takes its share of every batch; the first one writes.
 
@@ -121,7 +127,7 @@ class _Trainer:
         )
 
     def restore(self) -> None:
-        """Puts everything back to where the last checkpoint was written."""
+        """Restore the state of the last checkpoint."""
         path = self._layout.last
         checkpoint = load_checkpoint(path)
         if checkpoint.resume is None:
@@ -129,7 +135,7 @@ class _Trainer:
         progress = Progress.from_json(checkpoint.resume.progress_json, path=path)
         lengths = [len(stage.batches) for stage in self._task.stages]
         is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
-        changed = checkpoint.provenance.difference(self._provenance) or (None if is_as_long else "set of items")
+        changed = checkpoint.provenance.find_difference(self._provenance) or (None if is_as_long else "set of items")
         if changed:
             raise TrainingError(
                 f"The run in '{self._layout.folder}' was started with another {changed}. "
@@ -147,7 +153,7 @@ class _Trainer:
         self._reporter.say(f"Going on after {progress.epoch} epochs and {progress.step} steps{versions}.")
 
     def run(self) -> TrainingResult:
-        """Runs the stages and epochs that are left."""
+        """Run the remaining stages and epochs."""
         self._group.copy_from_first(self._task.network)
         try:
             with torch.random.fork_rng(devices=[self._device] if self._device.type == "cuda" else []):
@@ -179,7 +185,7 @@ class _Trainer:
         return self._progress.stage + 1 < len(self._task.stages) and not is_cut_off
 
     def _begin_stage(self) -> None:
-        """Goes from the end of a stage to the start of the next; after a crash in between, all is done again."""
+        """Go from the end of a stage to the start of the next; after a crash in between, everything is done again."""
         kept = self._layout.stage(self._stage.name)
         if self._group.is_first:
             write_durably(kept, self._layout.best.read_bytes())
@@ -209,7 +215,7 @@ class _Trainer:
         return all_steps if max_steps is None else min(all_steps, max_steps)
 
     def _epoch_steps(self) -> int:
-        """Steps of the running epoch: fewer in one that `max_steps` cuts off, 0 after the last of the stage."""
+        """Return the steps of the running epoch: fewer if `max_steps` cuts it off, 0 after the stage's last epoch."""
         progress = self._progress
         done = (progress.epoch - progress.epochs_before) * progress.steps_per_epoch
         return max(0, min(progress.steps_per_epoch, self._stage_step_count - done))
@@ -239,7 +245,7 @@ class _Trainer:
         self._finish_epoch()
 
     def _take_step(self, batch: Batch) -> LossParts | None:
-        """The losses of one step; None where no item of the batch could be used."""
+        """Return the losses of one step; None if no item of the batch could be used."""
         progress = self._progress
         for failure in batch.failures:
             if failure.item_id not in progress.failed_item_ids:
@@ -248,7 +254,7 @@ class _Trainer:
         return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
 
     def _share_failures(self, batch: Batch) -> Batch:
-        """The batch with the failures of all processes, so that they agree on when there are too many."""
+        """Return the batch with the failures of all processes, so that they agree when there are too many."""
         if self._group.size == 1:
             return batch
         own = [text for each in batch.failures for text in (each.item_id, each.kind, each.message)]
@@ -256,7 +262,7 @@ class _Trainer:
         return replace(batch, failures=tuple(Failure(*texts[i : i + 3]) for i in range(0, len(texts), 3)))
 
     def _lr(self, step: int) -> float:
-        """The rate at a step of the running stage, counted from 0."""
+        """Return the rate at a step of the running stage, counted from 0."""
         stage, steps_per_epoch = self._stage, self._progress.steps_per_epoch
         factor = stage.schedule.compute_factor(step, steps_per_epoch=steps_per_epoch, step_count=self._stage_step_count)
         return stage.optimizer.lr * factor
@@ -272,7 +278,7 @@ class _Trainer:
             )
 
     def _finish_epoch(self) -> None:
-        """Validates and saves: best, last, table. After a crash between any two the later ones are made again."""
+        """Validate and save: best, last, table. After a crash between any two, the later ones are written again."""
         started = time.monotonic()
         score = self._group.share_number(self._validate() if self._group.is_first else None, device=self._device)
         progress, sums = self._progress, self._progress.sums

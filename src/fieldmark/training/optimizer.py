@@ -62,7 +62,7 @@ class Schedule:
     is_early: bool = False
 
     def compute_factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
-        """The factor for one step of a run.
+        """Return the factor for one step of a run.
 
         Args:
             step: Counted from 0 over the whole run.
@@ -86,7 +86,7 @@ class Schedule:
 def build_optimizer(
     network: nn.Module, *, losses: Iterable[tuple[nn.Module, float]], options: OptimizerOptions
 ) -> Optimizer:
-    """An optimizer of all that can be trained.
+    """Build an optimizer of all trainable parameters.
 
     Args:
         losses: Losses and the factor on the rate of their parameters.
@@ -109,19 +109,19 @@ def build_optimizer(
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Sets the rate of the network; losses follow by their own factor."""
+    """Set the rate of the network; losses follow by their own factor."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
 
 
 def read_optimizer_state(optimizer: Optimizer) -> dict[str, Tensor]:
-    """The state tensors of an optimizer, named by parameter and role (`3.exp_avg`)."""
+    """Read the state tensors of an optimizer, named by parameter and role (`3.exp_avg`)."""
     state = optimizer.state_dict()["state"]
     return {f"{index}.{role}": tensor for index, roles in state.items() for role, tensor in roles.items()}
 
 
 def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Gives an optimizer the state that `read_optimizer_state` took from one built the same way."""
+    """Restore the state that `read_optimizer_state` read from an optimizer built the same way."""
     state: dict[int, dict[str, Tensor]] = defaultdict(dict)
     for name, tensor in tensors.items():
         index, _, role = name.partition(".")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from fieldmark.errors import CheckpointError
+from fieldmark.errors import CheckpointError, MissingExtraError
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.types import Failure
 
@@ -45,16 +45,16 @@ class EpochSums:
     waiting_seconds: float = 0.0
 
     def add_time(self, seconds: float, *, waiting_seconds: float) -> "EpochSums":
-        """The sums with the time of one more step."""
+        """Return the sums with the time of one more step."""
         return replace(self, seconds=self.seconds + seconds, waiting_seconds=self.waiting_seconds + waiting_seconds)
 
     def add_loss(self, loss: LossParts) -> "EpochSums":
-        """The sums with the losses of one more step."""
+        """Return the sums with the losses of one more step."""
         parts = {name: self.loss.parts.get(name, 0.0) + value for name, value in loss.parts.items()}
         return replace(self, loss=LossParts(parts, self.loss.total + loss.total), loss_steps=self.loss_steps + 1)
 
     def compute_mean_loss(self) -> LossParts:
-        """The mean over the steps that had rows."""
+        """Return the mean over the steps that had rows."""
         steps = max(1, self.loss_steps)
         parts = {name: value / steps for name, value in self.loss.parts.items()}
         return LossParts(parts, self.loss.total / steps)
@@ -86,7 +86,7 @@ class EpochMetrics:
     failed: int
 
     def describe(self, *, epochs: int, epochs_before: int = 0, is_best: bool) -> str:
-        """The epoch in a line for a person.
+        """Return the epoch as one line of text.
 
         Args:
             epochs: Of its stage.
@@ -143,7 +143,7 @@ class Progress:
     def add_step(
         self, loss: LossParts | None, failures: Iterable[Failure], *, seconds: float, waiting_seconds: float
     ) -> "Progress":
-        """The progress after one more step.
+        """Return the progress after one more step.
 
         Args:
             loss: None where the step had no rows.
@@ -158,7 +158,7 @@ class Progress:
         )
 
     def finish_epoch(self, row: EpochMetrics, *, is_best: bool) -> "Progress":
-        """The beginning of the next epoch."""
+        """Return the progress at the start of the next epoch."""
         return replace(
             self,
             epoch=row.epoch,
@@ -170,7 +170,7 @@ class Progress:
         )
 
     def begin_stage(self, *, steps_per_epoch: int) -> "Progress":
-        """The beginning of the next stage, which looks for a best of its own."""
+        """Return the progress at the start of the next stage, which selects a best checkpoint of its own."""
         return replace(
             self,
             steps_per_epoch=steps_per_epoch,
@@ -182,12 +182,12 @@ class Progress:
         )
 
     def to_json(self) -> str:
-        """As JSON, every float exactly."""
+        """Return JSON that keeps every float exactly."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(text: str, *, path: Path) -> "Progress":
-        """What `to_json` wrote.
+        """Read what `to_json` wrote.
 
         Args:
             path: The checkpoint's, for the message.
@@ -202,7 +202,7 @@ class Progress:
 
 
 def write_metrics(path: Path, rows: Sequence[EpochMetrics]) -> None:
-    """Writes the whole table anew, so that it never holds an epoch that the checkpoint does not know.
+    """Write the whole table again, so that it never holds an epoch that is not in the checkpoint.
 
     Raises:
         TrainingError: The disk is full, or the folder may not be written.
@@ -217,3 +217,38 @@ def write_metrics(path: Path, rows: Sequence[EpochMetrics]) -> None:
         times = [round(row.seconds, 3), round(row.waiting_share, 4)]
         writer.writerow([row.stage, row.epoch, row.step, row.lr, *losses, row.validation_map, *times, row.failed])
     write_durably(path, text.getvalue().encode())
+
+
+def check_tensorboard() -> None:
+    """Check at the start of a run that TensorBoard is installed.
+
+    Raises:
+        MissingExtraError: TensorBoard is not installed.
+    """
+    try:
+        import torch.utils.tensorboard  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(package="tensorboard", extra="tensorboard", need="'train.tensorboard'") from error
+
+
+def write_tensorboard(folder: Path, rows: Sequence[EpochMetrics]) -> None:
+    """Write all epochs again, in one file, so that the curves never hold an epoch that is not in the checkpoint.
+
+    Args:
+        folder: Holds nothing but these events.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    for old in folder.glob("events.out.tfevents.*"):
+        old.unlink()
+    with SummaryWriter(str(folder)) as writer:
+        for row in rows:
+            for name, value in _curves(row).items():
+                writer.add_scalar(name, value, row.step)
+
+
+def _curves(row: EpochMetrics) -> dict[str, float]:
+    losses = {f"loss/{name}": value for name, value in {**row.loss.parts, "total": row.loss.total}.items()}
+    score = {} if row.validation_map is None else {"validation/MAP": row.validation_map}
+    times = {"time/seconds": row.seconds, "time/waiting_share": row.waiting_share}
+    return {**losses, **score, "lr": row.lr, **times, "items/failed": float(row.failed)}

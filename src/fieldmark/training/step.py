@@ -68,7 +68,7 @@ class Stepper:
         self._last_good = last_good
 
     def take(self, batch: Batch, *, lr: float, step: int) -> LossParts | None:
-        """Moves the weights by one batch; None where it has no rows in any process.
+        """Update the weights with one batch, and return its losses; None if no process has rows.
 
         Args:
             step: Counted from 1, for messages.
@@ -134,7 +134,7 @@ def seed_step(seed: int, *, epoch: int, step: int, process_index: int = 0) -> No
 
 @contextmanager
 def defer_interrupts() -> Iterator[None]:
-    """Puts a Ctrl-C off to the end of the block, so that no step is left half done."""
+    """Defer a Ctrl-C to the end of the block, so that no step is left half done."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Python interrupts the main thread only.
         return
@@ -149,6 +149,6 @@ def defer_interrupts() -> Iterator[None]:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; the CPU's allocators and CUDA's libraries say so by a plain RuntimeError."""
+    """Return whether memory ran out; CPU allocators and CUDA libraries say so by a plain RuntimeError."""
     signs = ("DefaultCPUAllocator", "bad_alloc", "ALLOC_FAILED", "out of memory")
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in signs)

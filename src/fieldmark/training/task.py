@@ -19,10 +19,10 @@ class BatchSource(Protocol):
     """Where batches come from."""
 
     def __len__(self) -> int:
-        """Steps of an epoch."""
+        """Return the steps of an epoch."""
 
     def __call__(self, epoch: int, first_step: int) -> Iterable[Batch]:
-        """The batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
+        """Yield the batches of an epoch from a step on, both counted from 0; the same call gives the same batches."""
 
 
 @dataclass(frozen=True, slots=True)
