@@ -22,7 +22,7 @@ from fieldmark.datasets.excerpts import (
     take_spaced_frames,
 )
 from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
-from fieldmark.media.frames import MARK
+from fieldmark.media.frames import WILDCARD
 from fieldmark.media.loaders import load_segments
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
 
@@ -202,7 +202,7 @@ class _Cutter:
         derived = _derived(item, f"{item.item_id}#frames", "video")
         seconds = " ".join(f"{frame.seconds:g}" for frame in kept)
         extra = (*derived.extra, ("form", Form.FRAMES), ("frame_seconds", seconds))
-        return replace(derived, path=folder / f"{MARK}.jpg", start_seconds=None, end_seconds=None, extra=extra)
+        return replace(derived, path=folder / f"{WILDCARD}.jpg", start_seconds=None, end_seconds=None, extra=extra)
 
 
 def _derived(item: Item, item_id: str, origin: str) -> Item:

@@ -15,7 +15,7 @@ from fieldmark.errors import MediaError, OutOfRangeError, RequestError
 from fieldmark.media.container import find_sound_stream, open_container
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.pictures import FLOOR_DB, JPEG_QUALITY, LOUDNESS_COLORS, draw_content
-from fieldmark.media.spectrogram import compute_power_spectrogram, decibels
+from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import AudioContent, Decoding, Form, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
 SPECTROGRAM_HZ, WAVEFORM_HZ = 22_050, 8_000
@@ -188,7 +188,7 @@ def _paint(sound: AudioContent, *, width: int) -> Image.Image:
     """Loudness as color; about two frames for each column of the picture, however long the sound is."""
     samples = sound.waveform
     hop = max(16, len(samples) // (2 * width))
-    level: Float[torch.Tensor, "frequency frame"] = decibels(
+    level: Float[torch.Tensor, "frequency frame"] = convert_to_decibels(
         compute_power_spectrogram(samples, n_fft=WINDOW_SAMPLES, hop_length=hop), floor_db=FLOOR_DB
     )
     loudness = (1 + level.flip(0).numpy() / FLOOR_DB).clip(0, 1)

@@ -12,7 +12,7 @@ from fieldmark.datasets.importers.folder_listing import FolderListing, is_outsid
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
-from fieldmark.media.frames import MARK, split_number
+from fieldmark.media.frames import WILDCARD, split_number
 from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
 
 _CLASS_COUNT = 200  # those of CUB-200-2011; labels run from 0 to 199
@@ -266,7 +266,7 @@ def _video_path(path: str) -> str:
     """Return the path of a frame with a wildcard instead of its number."""
     pure = PurePosixPath(path)
     prefix, _, suffix = split_number(pure.name)
-    return pure.with_name(f"{prefix}{MARK}{suffix}").as_posix()
+    return pure.with_name(f"{prefix}{WILDCARD}{suffix}").as_posix()
 
 
 def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: list[Failure]) -> Iterator[Item]:
@@ -284,7 +284,7 @@ def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: li
     if line.medium is Medium.VIDEO:
         if _is_frame(path):
             path = _video_path(path)
-            item_id = path[: path.index(MARK)].rstrip("_-")
+            item_id = path[: path.index(WILDCARD)].rstrip("_-")
             extra = [("form", Form.FRAMES), ("frame_count", str(len(lines)))]
         group = PurePosixPath(item_id).stem if path == line.path else PurePosixPath(item_id).name
     elif line.medium is Medium.AUDIO:

@@ -13,7 +13,7 @@ from fieldmark.datasets.importers.folder_listing import FolderListing, is_outsid
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, MediaError, first, nearest
-from fieldmark.media.frames import MARK
+from fieldmark.media.frames import WILDCARD
 from fieldmark.media.loaders import detect_medium
 from fieldmark.types import Failure
 
@@ -150,7 +150,7 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
 
 def _found(path: str, files: FolderListing) -> Sequence[str]:
     """Return the existing files that a path stands for."""
-    if not path.endswith(f".{MARK}"):
+    if not path.endswith(f".{WILDCARD}"):
         return [path] if files.has(path) else []
     pure = PurePath(path)
     names = sorted(name for name in files.list_names((files.root / path).parent) if PurePath(name).stem == pure.stem)
