@@ -241,8 +241,8 @@ def test_fingerprint_changes_with_all_that_shapes_an_embedding(checkpoint: Check
 
 
 def test_provenance_difference_names_what_changed() -> None:
-    assert PROVENANCE.difference(replace(PROVENANCE, code_version="9")) is None
-    assert PROVENANCE.difference(replace(PROVENANCE, seed=1)) == "seed"
-    assert PROVENANCE.difference(replace(PROVENANCE, class_names=("gull",))) == "set of classes"
-    assert PROVENANCE.difference(replace(PROVENANCE, encoder_fingerprints={})) == "set of encoders"
-    assert PROVENANCE.difference(replace(PROVENANCE, config_json="{}")) == "configuration"
+    assert PROVENANCE.find_difference(replace(PROVENANCE, code_version="9")) is None
+    assert PROVENANCE.find_difference(replace(PROVENANCE, seed=1)) == "seed"
+    assert PROVENANCE.find_difference(replace(PROVENANCE, class_names=("gull",))) == "set of classes"
+    assert PROVENANCE.find_difference(replace(PROVENANCE, encoder_fingerprints={})) == "set of encoders"
+    assert PROVENANCE.find_difference(replace(PROVENANCE, config_json="{}")) == "configuration"
