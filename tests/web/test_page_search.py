@@ -78,7 +78,7 @@ def test_words_are_searched_and_stand_in_the_address(open_page: Open, address: s
     assert page.get_by_role("searchbox", name="Describe it").input_value() == "a red beak"
     assert page.locator("li.card h3").all_text_contents() == first
     page.go_back()
-    page.get_by_role("heading", name="Ask with whatever you have").wait_for()
+    page.get_by_role("heading", name="Search with whatever you have").wait_for()
 
 
 def test_a_dropped_and_a_pasted_file_are_searched(open_page: Open, toy_manifest: Path) -> None:
@@ -180,7 +180,7 @@ def test_words_that_name_a_species_find_it_by_its_name(open_page: Open) -> None:
     tile.click()
     page.get_by_role("heading", name=name, level=2).wait_for()
     assert page.locator("li.card h3").first.inner_text() == name
-    assert "by its name" in page.locator("li.card").first.inner_text()
+    assert "matches the name" in page.locator("li.card").first.inner_text()
 
 
 def test_more_like_a_hit_asks_with_the_item(open_page: Open) -> None:
@@ -211,7 +211,7 @@ def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     ask(page, "a penguin")
     assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
     assert "4 %" in page.locator(".verdict").inner_text()
-    assert all("96 % if it is here" in score.inner_text() for score in page.locator("li.card .score").all())
+    assert all("96 % if it is in the collection" in score.inner_text() for score in page.locator("li.card .score").all())
 
 
 def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page: Open) -> None:
@@ -224,10 +224,10 @@ def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page:
     ask(page, "a red cap")
     assert page.locator(".verdict h2").inner_text().startswith("Perhaps ")
     assert (
-        "a species that this collection lacks: the chance that it holds it is 41 %"
+        "There is a 41 % chance that this collection holds the species."
         in page.locator(".verdict").inner_text()
     )
-    assert "more of them tell more" in page.locator(".verdict").inner_text()
+    assert "Your words fit several species" in page.locator(".verdict").inner_text()
 
 
 @pytest.mark.parametrize(("probability", "shown"), [(0.004, "under 1 %"), (0.996, "over 99 %"), (1.0, "100 %")])
@@ -259,7 +259,7 @@ def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
     ask(page, "a red beak")
     card = page.locator("li.card").first
     assert "87 %" in card.inner_text()
-    assert "0.123 nearer than" in card.inner_text()
+    assert "0.123 closer than" in card.inner_text()
     card.get_by_role("button", name=re.compile(" with ")).first.click()
     page.get_by_role("heading", name="Side by side").wait_for()
     assert page.locator(".pane").count() == 8
@@ -284,7 +284,7 @@ def test_an_error_is_told_in_the_servers_words(open_page: Open, watch: "Watch", 
     assert answer.value.status == 422
     assert answer.value.json()["message"] in alert.inner_text()
     page.locator("#chips button").click()
-    page.get_by_role("heading", name="Ask with whatever you have").wait_for()
+    page.get_by_role("heading", name="Search with whatever you have").wait_for()
 
 
 def test_a_server_that_is_gone_is_told_and_tried_again(open_page: Open, watch: "Watch") -> None:

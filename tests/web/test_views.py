@@ -222,8 +222,8 @@ def held_songs(
         shutil.copy(paths[number % len(paths)], songs / f"new-{number}.flac")
     gate, change = threading.Event(), JobQueue.change
 
-    def held_change(desk: JobQueue, job_id: str, **values: object) -> None:
-        change(desk, job_id, **values)
+    def held_change(queue: JobQueue, job_id: str, **values: object) -> None:
+        change(queue, job_id, **values)
         if values.get("task") == "add":
             gate.wait(60)
 

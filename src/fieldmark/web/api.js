@@ -1,31 +1,31 @@
-// The HTTP API under /v1: one function for each request; an answer that is not good news becomes an ApiError.
+// The HTTP API under /v1: one function for each request; an error response becomes an ApiError.
 
 const TOKEN_KEY = "fieldmark-token";
 
-/** An answer of the server that tells of an error, or none at all. */
+/** An error response of the server, or no response at all. */
 export class ApiError extends Error {
   constructor({ kind, message, status }) {
     super(message);
     this.kind = kind;
     this.status = status;
-    this.title = TITLES[status] ?? (status >= 500 ? "The server is in trouble" : "That did not work");
+    this.title = TITLES[status] ?? (status >= 500 ? "The server failed" : "Something went wrong");
   }
 }
 
 const TITLES = {
   0: "The server cannot be reached",
-  401: "This gallery asks for a token",
-  404: "That is not here",
-  413: "That is too large",
-  415: "That kind of file is not known",
-  422: "That could not be read",
+  401: "This gallery needs a token",
+  404: "Not found",
+  413: "This is too large",
+  415: "This kind of file is not supported",
+  422: "This could not be read",
   429: "The server is busy",
   503: "The server is busy",
 };
 
 let askForToken = () => Promise.reject(new Error("no way to ask for a token"));
 
-/** Sets what asks a person for the token of the server. */
+/** Sets the function that asks the user for the token. */
 export function setTokenAsker(asker) {
   askForToken = asker;
 }
@@ -37,7 +37,7 @@ async function send(path, options) {
     return await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError({ kind: "unreachable", status: 0, message: "No answer came. Look whether fieldmark serve is running and try again." });
+    throw new ApiError({ kind: "unreachable", status: 0, message: "The server did not respond. Check that fieldmark serve is running, then try again." });
   }
 }
 
@@ -51,7 +51,7 @@ async function call(path, options = {}) {
   return call(path, { ...options, isRetry: true });
 }
 
-/** Keeps the token for this tab; the session's cookie opens pictures and players, which can send no header. */
+/** Keeps the token for this tab. Pictures and players cannot send a header; the session cookie admits them. */
 async function beginSession(token) {
   sessionStorage.setItem(TOKEN_KEY, token);
   const answer = await send("/v1/session", { method: "POST" });
@@ -62,8 +62,8 @@ const get = async (path, options) => (await call(path, options)).json();
 const post = (path, body, options = {}) =>
   call(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), ...options });
 
-/** An address with parameters; lists are repeated, what is null is left out. */
-export function address(path, parameters) {
+/** A URL with parameters; lists are repeated, nulls are left out. */
+export function makeUrl(path, parameters) {
   const query = new URLSearchParams();
   for (const [key, value] of Object.entries(parameters)) {
     for (const each of [value].flat()) if (each !== null && each !== undefined) query.append(key, each);
@@ -71,7 +71,7 @@ export function address(path, parameters) {
   return query.size ? `${path}?${query}` : path;
 }
 
-/** Searches with a request of the API's form and some files. */
+/** Searches with a request and some files. */
 export async function search(request, files, signal) {
   if (files.length === 0) return (await post("/v1/search", request, { signal })).json();
   const form = new FormData();
@@ -80,9 +80,9 @@ export async function search(request, files, signal) {
   return (await call("/v1/search", { method: "POST", body: form, signal })).json();
 }
 
-export const listItems = async (parameters, signal) => (await get(address("/v1/items", parameters), { signal })).items;
+export const listItems = async (parameters, signal) => (await get(makeUrl("/v1/items", parameters), { signal })).items;
 export const getItem = (itemId) => get(`/v1/items/${encodeURIComponent(itemId)}`);
-export const getWaveform = (url, parameters) => get(address(url, parameters));
+export const getWaveform = (url, parameters) => get(makeUrl(url, parameters));
 export const getText = async (url) => (await call(url)).text();
 export const getMap = () => get("/v1/map");
 export const getJobs = async () => (await get("/v1/jobs")).jobs;
@@ -96,21 +96,21 @@ export const undoClass = (number) => call(`/v1/marks/classes/${number}`, { metho
 let gallery = null;
 let classes = null;
 
-/** Statistics of the gallery, asked once until `forget` is called. */
+/** Statistics of the gallery, requested once until `forget` is called. */
 export const getGallery = () => (gallery ??= get("/v1/gallery").catch((error) => ((gallery = null), Promise.reject(error))));
 
-/** The classes of the gallery, asked once until `forget` is called. */
+/** Classes of the gallery, requested once until `forget` is called. */
 export const getClasses = () =>
   (classes ??= get("/v1/classes").then((answer) => answer.classes).catch((error) => ((classes = null), Promise.reject(error))));
 
-/** Called when the gallery has changed. */
+/** Forgets what is known of the gallery; call it when the gallery has changed. */
 export function forget() {
   gallery = classes = null;
 }
 
 const EXPORTED = ["item_id", "rank", "score", "probability", "start_seconds", "end_seconds", "margin", "look_alike"];
 
-/** Saves hits, with their moments, to the person's disk; gives the name of the file. */
+/** Downloads hits, with their moments, as a file; returns its name. */
 export async function exportHits(format, hits) {
   const sent = hits.map((hit) => Object.fromEntries(EXPORTED.map((key) => [key, hit[key]])));
   const answer = await post("/v1/marks/export", { format, hits: sent });
@@ -123,7 +123,7 @@ export async function exportHits(format, hits) {
   return name;
 }
 
-/** Follows a job by its events until it ends; an EventSource could send no token. */
+/** Follows the events of a job until it ends. An EventSource could not send a token. */
 export async function followJob(jobId, onJob, signal) {
   const answer = await call(`/v1/jobs/${encodeURIComponent(jobId)}/events`, { signal });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();

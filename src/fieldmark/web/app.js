@@ -1,7 +1,7 @@
-// The page: one state, which stands in the address; each change of it is a search or another view.
+// The page: one state, stored in the URL; each change of it is a search or another view.
 
 import { search, setTokenAsker } from "./api.js";
-import { collectionView, shownHolding } from "./collection.js";
+import { collectionView, describeHolding } from "./collection.js";
 import { compareView } from "./compare.js";
 import { announce, byId, count, element, errorPanel, openDialog } from "./dom.js";
 import { closeMenusElsewhere, showFilters } from "./filters.js";
@@ -43,16 +43,16 @@ const actions = {
   refresh: () => show(),
 };
 
-/** Changes the state, its address, and what is seen. */
+/** Changes the state, the URL and the view. */
 function go(change, options) {
   const isOtherView = change.view !== undefined && change.view !== state.view;
   state = { ...state, ...change };
-  const address = writeState(state);
-  if (address !== (location.search || "?")) history.pushState(null, "", address);
+  const url = writeState(state);
+  if (url !== (location.search || "?")) history.pushState(null, "", url);
   return show({ isOtherView, ...options });
 }
 
-/** Shows the state. A quiet change leaves what is there until the new is there, and the focus where it is. */
+/** Shows the state. A quiet change keeps the old view until the new one is ready, and leaves the focus alone. */
 async function show({ isQuiet = false, isOtherView = false } = {}) {
   running?.abort();
   running = new AbortController();
@@ -72,13 +72,13 @@ async function show({ isQuiet = false, isOtherView = false } = {}) {
     clearTimeout(timer);
   }
   if (signal.aborted) return;
-  place(view);
+  showView(view);
   main.removeAttribute("aria-busy");
   if (isOtherView) main.focus();
 }
 
-/** Puts a view in its place; whoever was on a mark stays on it. */
-function place(view) {
+/** Shows a view; a focused mark button stays focused. */
+function showView(view) {
   const held = main.contains(document.activeElement) ? document.activeElement.dataset.mark : null;
   main.replaceChildren(view);
   if (held) [...main.querySelectorAll("[data-mark]")].find((each) => each.dataset.mark === held)?.focus({ preventScroll: true });
@@ -95,7 +95,7 @@ function showChrome() {
   const isAsked = hasQuery();
   byId("filters").hidden = !isAsked;
   document.body.classList.toggle("asked", isAsked);
-  shownHolding().then((text) => (byId("holding").textContent = text), () => {});
+  describeHolding().then((text) => (byId("holding").textContent = text), () => {});
   if (state.view === "search" && isAsked) showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {});
 }
 
@@ -115,7 +115,7 @@ async function currentView(signal) {
   return resultsView(answer, { state, marks, actions });
 }
 
-/** Asks for the token of the server in the page's dialog. */
+/** Asks for the token in the dialog of the page. */
 function askForToken(error) {
   return new Promise((resolve, reject) => {
     const field = element("input", { id: "token", type: "password", required: true, autocomplete: "off" });
@@ -125,7 +125,7 @@ function askForToken(error) {
       close();
     };
     const close = openDialog("Token", element("form", { onsubmit: submit },
-      element("p", { text: "This gallery is shown to those who have its token. It stays in this tab." }),
+      element("p", { text: "This gallery is protected by a token. The token is kept in this tab only." }),
       element("label", { for: "token", text: "Token" }), field,
       element("div", { class: "dialog-actions" }, element("button", { type: "submit", class: "primary", text: "Open" }))));
     byId("dialog").addEventListener("close", () => reject(error), { once: true });
@@ -134,7 +134,7 @@ function askForToken(error) {
 
 let asking = null;
 
-// Several requests may find out at once: the person is asked once.
+// Several requests may need the token at once: the user is asked once.
 setTokenAsker((error) => (asking ??= askForToken(error).finally(() => (asking = null))));
 
 document.addEventListener("click", (event) => {

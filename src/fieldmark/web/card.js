@@ -1,38 +1,38 @@
-// One hit or one item: what it shows, says and offers.
+// Cards: one hit or one item, with its content, facts and buttons.
 
-import { address, getText } from "./api.js";
-import { button, element, icon, MEDIUM_NAMES, percent, shownName } from "./dom.js";
+import { makeUrl, getText } from "./api.js";
+import { button, element, icon, MEDIUM_NAMES, percent, formatName } from "./dom.js";
 import { createPlayer, whenNear } from "./player.js";
 
 const TEXT_LINES = 420;
 
-/** A picture of the item, or nothing where it has none. */
+/** A picture of the item; null if it has none. */
 export function picture(part, pixels = 480) {
   if (part.thumbnail_url === null) return null;
-  const alt = `${shownName(part.class_name)}, ${MEDIUM_NAMES[part.medium][0]} ${part.name ?? part.item_id}`;
-  return element("img", { src: address(part.thumbnail_url, { pixels }), alt, loading: "lazy", width: pixels, height: pixels });
+  const alt = `${formatName(part.class_name)}, ${MEDIUM_NAMES[part.medium][0]} ${part.name ?? part.item_id}`;
+  return element("img", { src: makeUrl(part.thumbnail_url, { pixels }), alt, loading: "lazy", width: pixels, height: pixels });
 }
 
 function quotation(part) {
   if (part.text !== null) return quoted(part.text);
-  const place = element("div", {}, element("blockquote", { class: "faint", text: "…" }));
-  whenNear(place, async () => {
+  const holder = element("div", {}, element("blockquote", { class: "faint", text: "…" }));
+  whenNear(holder, async () => {
     try {
-      place.replaceChildren(quoted(await getText(part.media_url)));
+      holder.replaceChildren(quoted(await getText(part.media_url)));
     } catch (error) {
-      place.replaceChildren(element("p", { class: "faint", text: `This text cannot be shown: ${error.message}` }));
+      holder.replaceChildren(element("p", { class: "faint", text: `This text cannot be shown: ${error.message}` }));
     }
   });
-  return place;
+  return holder;
 }
 
 function quoted(text) {
   if (text.length <= TEXT_LINES) return element("blockquote", { text });
-  const rest = element("details", {}, element("summary", { text: "All of it" }), element("p", { text }));
+  const rest = element("details", {}, element("summary", { text: "Show all" }), element("p", { text }));
   return element("div", {}, element("blockquote", { text: `${text.slice(0, TEXT_LINES)} …` }), rest);
 }
 
-/** What is seen or heard of an item. */
+/** The photo, player or text of an item. */
 export function content(part, pixels) {
   if (part.medium === "text") return quotation(part);
   if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part, pixels));
@@ -41,8 +41,8 @@ export function content(part, pixels) {
 
 function score(hit, isDoubtful) {
   const number = hit.score.toFixed(3);
-  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is nearer" }, number);
-  const condition = isDoubtful ? " if it is here" : "";
+  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is closer" }, number);
+  const condition = isDoubtful ? " if it is in the collection" : "";
   return element(
     "p",
     { class: "score", title: `probability that this is the same species${condition} ${percent(hit.probability)}; similarity ${number}` },
@@ -52,12 +52,12 @@ function score(hit, isDoubtful) {
   );
 }
 
-/** Why the hit is this class and not its look-alike; `named` is the class that the query's words name. */
+/** How clearly the hit is this class and not its look-alike; `named` is the class that the query names. */
 function reason(hit, actions, named) {
-  if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "by its name" });
+  if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "matches the name" });
   if (!hit.look_alike || hit.margin === null) return null;
   const amount = Math.abs(hit.margin).toFixed(3);
-  const side = hit.margin >= 0 ? "nearer than" : "farther than";
+  const side = hit.margin >= 0 ? "closer than" : "farther than";
   return element(
     "p",
     { class: "reason" },
@@ -65,14 +65,14 @@ function reason(hit, actions, named) {
     element("button", {
       type: "button",
       class: "linkish",
-      text: shownName(hit.look_alike),
-      "aria-label": `Compare ${shownName(hit.class_name)} with ${shownName(hit.look_alike)}`,
+      text: formatName(hit.look_alike),
+      "aria-label": `Compare ${formatName(hit.class_name)} with ${formatName(hit.look_alike)}`,
       onclick: () => actions.compare(hit.class_name, hit.look_alike),
     }),
   );
 }
 
-/** A source as a link only where it is one of the web: another scheme could run something. */
+/** A source, as a link only if it is a web address: another scheme could run something. */
 function sourceText(source) {
   if (/^https?:\/\//i.test(source)) {
     return element("a", { href: source, target: "_blank", rel: "noopener noreferrer", text: source.replace(/^https?:\/\/(www\.)?/i, "") });
@@ -87,7 +87,7 @@ function facts(part, actions) {
     ["License", part.license],
     ["File", part.name],
     ["Id", part.item_id],
-    ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: "Only this group", onclick: () => actions.onlyGroup(part.group) })],
+    ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: "Show only this group", onclick: () => actions.onlyGroup(part.group) })],
   ].filter(([, value]) => value);
   return element(
     "details",
@@ -100,7 +100,7 @@ function facts(part, actions) {
 function markButton(name, label, hit, marks) {
   const value = name === "right" ? "relevant" : "irrelevant";
   return button(name, {
-    label: `${label}: ${shownName(hit.class_name)}, ${hit.item_id}`,
+    label: `${label}: ${formatName(hit.class_name)}, ${hit.item_id}`,
     class: `plain round mark-${name}`,
     "aria-pressed": String(marks.of(hit.item_id) === value),
     "data-mark": `${hit.item_id} ${value}`,
@@ -109,18 +109,18 @@ function markButton(name, label, hit, marks) {
 }
 
 /**
- * A hit of a search. `place` is its rank among the hits of its medium; `actions`: compare, moreLike, onlyGroup;
- * `marks`: what the person called right and wrong; `isDoubtful`: the answer is "probably not in this collection".
+ * A hit of a search. `rank` counts the hits of its medium; `actions`: compare, moreLike, onlyGroup;
+ * `marks`: what the user marked right and wrong; `isDoubtful`: the collection may lack the species.
  */
-export function hitCard(hit, place, { actions, marks, named, isDoubtful = false }) {
+export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }) {
   const mark = marks.of(hit.item_id);
   return element(
     "li",
     { class: `card ${hit.medium} ${mark ?? ""}`, "data-item": hit.item_id },
-    element("article", { "aria-label": `${place}. ${shownName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
+    element("article", { "aria-label": `${rank}. ${formatName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
       element("header", {},
-        element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: place }),
-        element("h3", { text: shownName(hit.class_name) }),
+        element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: rank }),
+        element("h3", { text: formatName(hit.class_name) }),
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
       reason(hit, actions, named),
@@ -130,16 +130,16 @@ export function hitCard(hit, place, { actions, marks, named, isDoubtful = false 
           markButton("right", "Right", hit, marks),
           markButton("wrong", "Wrong", hit, marks),
           button("more", { label: `More like ${hit.item_id}`, class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
-          button("compare", { label: `Compare ${shownName(hit.class_name)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) })))),
+          button("compare", { label: `Compare ${formatName(hit.class_name)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) })))),
   );
 }
 
-/** An item outside of a search: in the comparison and beside the map. */
+/** An item outside of a search, beside the map. */
 export function itemCard(item, { actions }) {
   return element(
     "article",
     { class: `card ${item.medium}`, "data-item": item.item_id },
-    element("header", {}, icon(item.medium), element("h3", { text: shownName(item.class_name) })),
+    element("header", {}, icon(item.medium), element("h3", { text: formatName(item.class_name) })),
     element("div", { class: "content" }, content(item)),
     element("footer", {}, facts(item, actions), element("div", { class: "actions" }, button("more", { text: "More like this", class: "plain framed", onclick: () => actions.moreLike(item.item_id) }))),
   );

@@ -1,12 +1,12 @@
-// What the gallery holds, and the indexing of more.
+// The collection: its statistics, species and saved labels, and indexing jobs.
 
 import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, getSavedClasses, startJob, undoClass } from "./api.js";
-import { button, count, element, icon, MEDIA, MEDIUM_NAMES, shownName, toast } from "./dom.js";
+import { button, count, element, icon, MEDIA, MEDIUM_NAMES, formatName, toast } from "./dom.js";
 
 const FIRST_SHARES = 6;
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
 
-function shownBytes(bytes) {
+function formatBytes(bytes) {
   const power = Math.min(UNITS.length - 1, bytes > 0 ? Math.floor(Math.log10(bytes) / 3) : 0);
   return `${(bytes / 1000 ** power).toFixed(power > 0 ? 1 : 0)} ${UNITS[power]}`;
 }
@@ -41,10 +41,10 @@ function numbers(gallery) {
 }
 
 function classTable(classes, actions) {
-  if (classes.length === 0) return element("p", { class: "panel", text: "The items have no class names. Search works all the same; mark hits and save them as a class to name some." });
+  if (classes.length === 0) return element("p", { class: "panel", text: "The items have no class names. Search still works. To name items, mark hits as right and save them as a class." });
   const rows = classes.map((each) => element("tr", { "data-class": each.class_name },
-    element("th", { scope: "row" }, element("button", { type: "button", class: "linkish", text: shownName(each.class_name), onclick: () => actions.searchClass(each.class_name) }),
-      each.synonyms.length > 0 ? element("span", { class: "faint synonyms", text: each.synonyms.map(shownName).join(", ") }) : null),
+    element("th", { scope: "row" }, element("button", { type: "button", class: "linkish", text: formatName(each.class_name), onclick: () => actions.searchClass(each.class_name) }),
+      each.synonyms.length > 0 ? element("span", { class: "faint synonyms", text: each.synonyms.map(formatName).join(", ") }) : null),
     MEDIA.map((medium) => element("td", { class: each.counts[medium] ? "" : "faint", text: (each.counts[medium] ?? 0).toLocaleString("en") }))));
   const narrow = (event) => {
     const wanted = event.target.value.toLowerCase();
@@ -52,11 +52,11 @@ function classTable(classes, actions) {
   };
   return element("section", { "aria-labelledby": "classes-title" },
     element("div", { class: "table-head" }, element("h2", { id: "classes-title", text: "Species" }), element("input", { type: "search", placeholder: "Find a species", "aria-label": "Find a species", oninput: narrow })),
-    element("div", { class: "table-room", tabindex: 0, role: "region", "aria-label": "Table of species" },
+    element("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Table of species" },
       element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col", text: "Species" }), MEDIA.map((medium) => element("th", { scope: "col", text: MEDIUM_NAMES[medium][1] })))), element("tbody", {}, rows))));
 }
 
-/** What was saved from marks, and the way back. */
+/** Labels that users saved, each with an undo button. */
 function savedClasses(saved, actions) {
   if (saved.length === 0) return null;
   const undo = async (each) => {
@@ -69,10 +69,10 @@ function savedClasses(saved, actions) {
     forget();
     actions.refresh();
   };
-  return element("section", {}, element("h2", { text: "Saved from marks" }),
+  return element("section", {}, element("h2", { text: "Saved labels" }),
     element("ul", { class: "share-list saved" }, saved.map((each) => element("li", {},
-      element("span", { text: `${shownName(each.class_name)}: ${count(Object.keys(each.former_names).length, "item", "items")}` }),
-      button("wrong", { text: "Undo", class: "plain framed", "aria-label": `Undo ${shownName(each.class_name)}`, onclick: () => undo(each) })))));
+      element("span", { text: `${formatName(each.class_name)}: ${count(Object.keys(each.former_names).length, "item", "items")}` }),
+      button("wrong", { text: "Undo", class: "plain framed", "aria-label": `Undo ${formatName(each.class_name)}`, onclick: () => undo(each) })))));
 }
 
 function shares(title, counts, nameless) {
@@ -86,9 +86,9 @@ function shares(title, counts, nameless) {
 
 function facts(gallery) {
   const rows = [
-    ["On disk", shownBytes(gallery.bytes)],
-    ["Queries of", gallery.media.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")],
-    ["Probabilities for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.map((pair) => pair.replace("_to_", " → ")).join(", ") : "no pair of media: scores are shown"],
+    ["On disk", formatBytes(gallery.bytes)],
+    ["Query media", gallery.media.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")],
+    ["Probabilities shown for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.map((pair) => pair.replace("_to_", " → ")).join(", ") : "none; similarities are shown instead"],
     ["Fingerprint", gallery.fingerprint],
   ];
   return element("section", {}, element("h2", { text: "Facts" }), element("dl", { class: "fact-list" }, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", { text: value })])));
@@ -112,8 +112,8 @@ async function jobsPanel(sources, actions) {
   };
   await show();
   return element("section", { class: "panel", "aria-labelledby": "jobs-title" },
-    element("h2", { id: "jobs-title", text: "Index more" }),
-    element("p", { class: "faint", text: "What is new is added, what is unchanged is skipped, what is gone is dropped. Searches go on meanwhile." }),
+    element("h2", { id: "jobs-title", text: "Index more items" }),
+    element("p", { class: "faint", text: "New items are added, unchanged items are skipped, and missing items are removed. You can search meanwhile." }),
     element("div", { class: "sources" }, sources.map((source) => button("plus", { text: `Index ${source}`, class: "plain framed", onclick: () => start(source) }))),
     list);
 }
@@ -155,15 +155,15 @@ async function follow(job, show, row, actions) {
     if (error.name !== "AbortError") toast(error.message);
     return;
   }
-  // What a job added stays, also where it was cancelled or failed.
+  // What a job has added stays, even if it was cancelled or failed.
   if (last.state !== "running" && row.isConnected) {
     forget();
     actions.refresh();
   }
 }
 
-/** One line for the head of the page. */
-export async function shownHolding() {
+/** Returns one line for the head of the page. */
+export async function describeHolding() {
   const gallery = await getGallery();
   return `${count(gallery.item_count, "item", "items")} · ${count(gallery.class_count, "species", "species")}`;
 }

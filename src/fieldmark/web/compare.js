@@ -2,7 +2,7 @@
 
 import { getClasses, listItems } from "./api.js";
 import { content } from "./card.js";
-import { button, element, errorPanel, icon, MEDIUM_NAMES, shownName } from "./dom.js";
+import { button, element, errorPanel, icon, MEDIUM_NAMES, formatName } from "./dom.js";
 import { silence } from "./player.js";
 
 const SHOWN_MEDIA = ["image", "audio", "video", "text"];
@@ -11,7 +11,7 @@ const LISTED = 24;
 /** The view of a comparison. `actions.compare` changes the pair. */
 export async function compareView([first, second], actions) {
   const classes = await getClasses();
-  if (classes.length === 0) return errorPanel({ title: "No species yet", message: "The items of this gallery have no class names, so there is nothing to compare by name. Mark hits and save them as a class." });
+  if (classes.length === 0) return errorPanel({ title: "No species yet", message: "The items of this gallery have no class names, so there is nothing to compare. Mark hits as right and save them as a class first." });
   const names = classes.map((each) => each.class_name);
   const pair = [first, second].map((name) => (names.includes(name) ? name : null));
   const view = element(
@@ -20,11 +20,11 @@ export async function compareView([first, second], actions) {
     element("h1", { text: "Side by side" }),
     element("div", { class: "pair-choice" },
       chooser("First species", names, pair[0], (name) => actions.compare(name, pair[1])),
-      button("compare", { label: "Swap the two", class: "plain round", onclick: () => actions.compare(pair[1], pair[0]) }),
+      button("compare", { label: "Swap the species", class: "plain round", onclick: () => actions.compare(pair[1], pair[0]) }),
       chooser("Second species", names, pair[1], (name) => actions.compare(pair[0], name))),
   );
   if (pair.every(Boolean)) view.append(...SHOWN_MEDIA.map((medium) => shelf(medium, pair, classes, actions)).filter(Boolean));
-  else view.append(element("p", { class: "panel", text: "Choose two species. From a hit, the name beside its score leads here with its nearest look-alike." }));
+  else view.append(element("p", { class: "panel", text: "Choose two species, or click the look-alike that is named on a hit." }));
   return view;
 }
 
@@ -34,25 +34,25 @@ function chooser(label, names, chosen, onChoose) {
     element("label", { for: id, text: label }),
     element("select", { id, onchange: (event) => onChoose(event.target.value) },
       element("option", { value: "", text: "Choose", disabled: true, selected: chosen === null }),
-      names.map((name) => element("option", { value: name, text: shownName(name), selected: name === chosen }))));
+      names.map((name) => element("option", { value: name, text: formatName(name), selected: name === chosen }))));
 }
 
-/** One medium of both classes; null where neither has any. */
+/** One medium of both classes; null if neither has any. */
 function shelf(medium, pair, classes, actions) {
   const held = pair.map((name) => classes.find((each) => each.class_name === name)?.counts[medium] ?? 0);
   if (held.every((number) => number === 0)) return null;
   return element("section", { class: `group ${medium}`, "aria-labelledby": `shelf-${medium}` },
     element("h2", { id: `shelf-${medium}` }, icon(medium), MEDIUM_NAMES[medium][1]),
-    element("div", { class: "pair" }, pair.map((name, place) => pane(medium, name, held[place], actions))));
+    element("div", { class: "pair" }, pair.map((name, index) => pane(medium, name, held[index], actions))));
 }
 
 /** One medium of one class, one item at a time. */
 function pane(medium, className, held, actions) {
   const stage = element("div", { class: "pane-stage" });
   const number = element("span", { class: "faint number", "aria-live": "polite" });
-  const node = element("div", { class: "pane", role: "group", "aria-label": `${shownName(className)}, ${MEDIUM_NAMES[medium][1]}` });
+  const node = element("div", { class: "pane", role: "group", "aria-label": `${formatName(className)}, ${MEDIUM_NAMES[medium][1]}` });
   if (held === 0) {
-    node.append(element("h3", { text: shownName(className) }), element("p", { class: "faint", text: `No ${MEDIUM_NAMES[medium][0]} of it in the collection.` }));
+    node.append(element("h3", { text: formatName(className) }), element("p", { class: "faint", text: `The collection has no ${MEDIUM_NAMES[medium][0]} of this species.` }));
     return node;
   }
   let items = [];
@@ -64,10 +64,10 @@ function pane(medium, className, held, actions) {
     stage.replaceChildren(content(items[shown], 800), element("p", { class: "faint origin", text: [items[shown].item_id, items[shown].license].filter(Boolean).join(" · ") }));
   };
   node.append(
-    element("header", {}, element("h3", { text: shownName(className) }), number,
-      button("down", { label: `Previous ${MEDIUM_NAMES[medium][0]} of ${shownName(className)}`, class: "plain round turn-left", onclick: () => show(-1) }),
-      button("down", { label: `Next ${MEDIUM_NAMES[medium][0]} of ${shownName(className)}`, class: "plain round turn-right", onclick: () => show(1) }),
-      button("more", { label: `More like this ${MEDIUM_NAMES[medium][0]} of ${shownName(className)}`, class: "plain round", onclick: () => actions.moreLike(items[shown].item_id) })),
+    element("header", {}, element("h3", { text: formatName(className) }), number,
+      button("down", { label: `Previous ${MEDIUM_NAMES[medium][0]} of ${formatName(className)}`, class: "plain round turn-left", onclick: () => show(-1) }),
+      button("down", { label: `Next ${MEDIUM_NAMES[medium][0]} of ${formatName(className)}`, class: "plain round turn-right", onclick: () => show(1) }),
+      button("more", { label: `More like this ${MEDIUM_NAMES[medium][0]} of ${formatName(className)}`, class: "plain round", onclick: () => actions.moreLike(items[shown].item_id) })),
     stage,
   );
   listItems({ media: medium, class_names: className, limit: LISTED }).then(

@@ -4,7 +4,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * An element. `text` is its text; keys that begin with "on" are listeners; true and false switch an attribute;
- * null leaves one out. Children are nodes or plain text; null is passed over.
+ * null leaves one out. Children are nodes or plain text; nulls are skipped.
  */
 export function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -39,23 +39,23 @@ export function button(name, { text = null, label = null, ...properties }, ...ch
 
 export const byId = (id) => document.getElementById(id);
 
-/** What a medium's items are called. */
+/** Names of one item, and of several, of each medium. */
 export const MEDIUM_NAMES = { image: ["photo", "Photos"], text: ["text", "Texts"], video: ["video", "Videos"], audio: ["sound", "Sounds"] };
 export const MEDIA = Object.keys(MEDIUM_NAMES);
 
-/** A class name as people write it: folder names hold underscores where names hold spaces. */
-export const shownName = (className) => (className ?? "unnamed").replaceAll("_", " ");
+/** A class name as people write it, with spaces instead of underscores. */
+export const formatName = (className) => (className ?? "unnamed").replaceAll("_", " ");
 
 export const count = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 
 /** A time in a file: 1:05.3. */
-export function shownTime(seconds) {
+export function formatTime(seconds) {
   const tenths = Math.round(seconds * 10);
   const minutes = Math.floor(tenths / 600);
   return `${minutes}:${((tenths - minutes * 600) / 10).toFixed(1).padStart(4, "0")}`;
 }
 
-export const shownMoment = (part) => `${shownTime(part.start_seconds)}–${shownTime(part.end_seconds)}`;
+export const formatMoment = (part) => `${formatTime(part.start_seconds)}–${formatTime(part.end_seconds)}`;
 
 /** A share as percent; only certainty is called 0 % or 100 %. */
 export function percent(share) {
@@ -64,7 +64,7 @@ export function percent(share) {
   return `${Math.round(share * 100)} %`;
 }
 
-/** Tells those who do not see the page what has changed. */
+/** Tells screen readers what has changed. */
 export function announce(text) {
   byId("announcer").textContent = text;
 }
@@ -73,25 +73,25 @@ let toastTimer = 0;
 
 /** A short message at the edge of the page. */
 export function toast(text) {
-  const place = byId("toast");
-  place.textContent = text;
-  place.hidden = false;
+  const node = byId("toast");
+  node.textContent = text;
+  node.hidden = false;
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => (place.hidden = true), 6000);
+  toastTimer = setTimeout(() => (node.hidden = true), 6000);
 }
 
-/** What went wrong, in the server's words, and a way on. */
+/** An error in the words of the server, with a button to try again. */
 export function errorPanel(error, { retry = null } = {}) {
   return element(
     "div",
     { class: "panel error", role: "alert" },
-    element("h2", { text: error.title ?? "That did not work" }),
+    element("h2", { text: error.title ?? "Something went wrong" }),
     element("p", { text: error.message }),
     retry && button("search", { text: "Try again", class: "plain framed", onclick: retry }),
   );
 }
 
-/** Opens the page's dialog with some content; gives a function that closes it. Focus goes back where it was. */
+/** Opens the dialog with some content; returns a function that closes it. The focus returns to where it was. */
 export function openDialog(title, ...content) {
   const dialog = byId("dialog");
   const close = () => dialog.close();

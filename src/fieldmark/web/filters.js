@@ -1,32 +1,32 @@
-// Which items may become hits: media, species, sets, licenses; and whether each moment counts.
+// Filters: media, species, sets, licenses, groups, and whether each moment counts as a hit.
 
 import { getClasses, getGallery } from "./api.js";
-import { button, byId, element, icon, MEDIA, MEDIUM_NAMES, shownName } from "./dom.js";
+import { button, byId, element, icon, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
 import { hasFilters, withoutFilters } from "./state.js";
 
 const SEARCHED_FROM = 9;
 
-/** Shows the filters of a state; `onChange` gets what is to be different. */
+/** Shows the filters of a state; `onChange` receives the change. */
 export async function showFilters(state, onChange) {
-  const place = byId("filters");
-  // A menu that a person works in is left open and keeps its place.
-  const open = place.querySelector("details[open]")?.dataset.name;
-  const focused = place.contains(document.activeElement) ? document.activeElement.dataset.choice : null;
+  const bar = byId("filters");
+  // An open menu stays open and keeps the focus.
+  const open = bar.querySelector("details[open]")?.dataset.name;
+  const focused = bar.contains(document.activeElement) ? document.activeElement.dataset.choice : null;
   const [gallery, classes] = await Promise.all([getGallery(), getClasses()]);
   const menus = [
-    menu("Species", classes.map((each) => [each.class_name, shownName(each.class_name), each.item_count]), state.classNames, (classNames) => onChange({ classNames })),
+    menu("Species", classes.map((each) => [each.class_name, formatName(each.class_name), each.item_count]), state.classNames, (classNames) => onChange({ classNames })),
     menu("Set", counted(gallery.set_counts), state.setNames, (setNames) => onChange({ setNames })),
     menu("License", counted(gallery.license_counts), state.licenses, (licenses) => onChange({ licenses })),
   ];
-  place.replaceChildren(
+  bar.replaceChildren(
     mediaChoice(state.media, gallery.counts, (media) => onChange({ media })),
     ...menus.filter(Boolean),
     ...state.groups.map((group) => button("wrong", { text: `group ${group}`, class: "plain framed chosen", onclick: () => onChange({ groups: state.groups.filter((each) => each !== group) }) })),
-    toggle("Every moment", state.bySegment, "A recording may come once for each of its moments", (bySegment) => onChange({ bySegment })),
+    toggle("Every moment", state.bySegment, "List a recording once for each matching moment", (bySegment) => onChange({ bySegment })),
     ...(hasFilters(state) ? [button("wrong", { text: "Clear", class: "plain clear", onclick: () => onChange(withoutFilters({})) })] : []),
   );
-  if (open) place.querySelector(`details[data-name="${open}"]`)?.setAttribute("open", "");
-  if (focused) [...place.querySelectorAll("[data-choice]")].find((each) => each.dataset.choice === focused)?.focus();
+  if (open) bar.querySelector(`details[data-name="${open}"]`)?.setAttribute("open", "");
+  if (focused) [...bar.querySelectorAll("[data-choice]")].find((each) => each.dataset.choice === focused)?.focus();
 }
 
 const counted = (counts) => Object.entries(counts).filter(([name]) => name !== "").sort((one, other) => other[1] - one[1]).map(([name, number]) => [name, name, number]);
@@ -45,7 +45,7 @@ function toggle(text, isOn, title, onChange) {
   return element("label", { class: "choice", title }, element("input", { type: "checkbox", checked: isOn, "data-choice": text, onchange: (event) => onChange(event.target.checked) }), element("span", { text }));
 }
 
-/** A menu of values to tick; null where there is nothing to choose. */
+/** A menu of checkboxes; null if there is nothing to choose. */
 function menu(name, values, chosen, onChange) {
   if (values.length < 2 && chosen.length === 0) return null;
   const rows = values.map(([value, text, number]) =>
@@ -57,16 +57,16 @@ function menu(name, values, chosen, onChange) {
     rows.forEach((row) => (row.hidden = !row.textContent.toLowerCase().includes(wanted)));
   };
   const finder = values.length >= SEARCHED_FROM ? element("input", { type: "search", placeholder: "Find", "aria-label": `Find in ${name}`, oninput: narrow }) : null;
-  const title = chosen.length === 0 ? name : chosen.length === 1 ? shownName(chosen[0]) : `${name}: ${chosen.length}`;
+  const title = chosen.length === 0 ? name : chosen.length === 1 ? formatName(chosen[0]) : `${name}: ${chosen.length}`;
   return element(
     "details",
     { class: "menu", "data-name": name },
-    element("summary", { class: `plain framed ${chosen.length ? "chosen" : ""}`, "aria-label": `${name}${chosen.length ? `: ${chosen.map(shownName).join(", ")}` : ""}` }, element("span", { text: title }), icon("down")),
+    element("summary", { class: `plain framed ${chosen.length ? "chosen" : ""}`, "aria-label": `${name}${chosen.length ? `: ${chosen.map(formatName).join(", ")}` : ""}` }, element("span", { text: title }), icon("down")),
     element("div", { class: "menu-list", role: "group", "aria-label": name }, finder, rows),
   );
 }
 
-/** Menus close with Escape, and when a person goes elsewhere. */
+/** Closes menus on Escape, and when the user clicks or moves elsewhere. */
 export function closeMenusElsewhere() {
   const close = (menu, { isFocusKept }) => {
     menu.open = false;

@@ -1,8 +1,8 @@
-// The gallery on a plane: near items look or sound alike. Drag, wheel, or the keys; a point leads to its item.
+// The map: items close together look or sound alike. Drag, scroll or use the keys; a point opens its item.
 
 import { getItem, getMap } from "./api.js";
 import { itemCard } from "./card.js";
-import { announce, button, count, element, errorPanel, MEDIA, MEDIUM_NAMES, shownName } from "./dom.js";
+import { announce, button, count, element, errorPanel, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
 import { silence } from "./player.js";
 
 const REACH_PIXELS = 14;
@@ -10,7 +10,7 @@ const ZOOM_STEP = 1.5;
 const LARGEST_ZOOM = 60;
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Each medium has a shape of its own, so that color alone tells nothing. */
+/** Each medium has its own shape, so that nobody depends on color. */
 const SHAPES = {
   image: (pen, x, y, r) => pen.arc(x, y, r, 0, 2 * Math.PI),
   text: (pen, x, y, r) => pen.rect(x - 0.85 * r, y - 0.85 * r, 1.7 * r, 1.7 * r),
@@ -18,7 +18,7 @@ const SHAPES = {
   audio: (pen, x, y, r) => (pen.moveTo(x, y - 1.3 * r), pen.lineTo(x + 1.3 * r, y), pen.lineTo(x, y + 1.3 * r), pen.lineTo(x - 1.3 * r, y), pen.closePath()),
 };
 
-/** The map as a drawing that can be moved, and that can be walked with the keys. */
+/** A drawing that can be dragged, zoomed and walked with the keys. */
 class Chart {
   constructor(points, onOpen) {
     this.points = points;
@@ -67,7 +67,7 @@ class Chart {
     const [dx, dy] = [event.offsetX - held.x, event.offsetY - held.y];
     if (Math.hypot(dx, dy) < 3 && !this.isDragged) return undefined;
     this.isDragged = true;
-    const others = [...this.pointers.entries()].filter(([id]) => id !== event.pointerId).map(([, place]) => place);
+    const others = [...this.pointers.entries()].filter(([id]) => id !== event.pointerId).map(([, position]) => position);
     if (others.length > 0) {
       const before = Math.hypot(held.x - others[0].x, held.y - others[0].y);
       const after = Math.hypot(event.offsetX - others[0].x, event.offsetY - others[0].y);
@@ -111,32 +111,32 @@ class Chart {
       return along <= 1e-6 || aside > along ? Infinity : along + aside;
     };
     const costs = this.visible.map((point) => [cost(point), point]).filter(([value, point]) => value < Infinity && point !== this.focused);
-    if (costs.length === 0) return announce("No item farther in this direction.");
+    if (costs.length === 0) return announce("No more items in this direction.");
     return this.focus(costs.reduce((best, each) => (each[0] < best[0] ? each : best))[1]);
   }
 
   focus(point) {
     if (!point) return;
     this.focused = point;
-    const { x, y } = this.place(point);
+    const { x, y } = this.project(point);
     const margin = 30;
     if (x < margin || y < margin || x > this.canvas.clientWidth - margin || y > this.canvas.clientHeight - margin) Object.assign(this.view, { x: point.x, y: point.y });
     this.draw();
     this.showName(point);
-    announce(`${shownName(point.class_name)}, ${MEDIUM_NAMES[point.medium][0]}. Enter opens it.`);
+    announce(`${formatName(point.class_name)}, ${MEDIUM_NAMES[point.medium][0]}. Press Enter to open it.`);
   }
 
   showName(point) {
     this.named = point;
     this.name.hidden = !point;
     if (!point) return;
-    const { x, y } = this.place(point);
-    this.name.textContent = `${shownName(point.class_name)} · ${MEDIUM_NAMES[point.medium][0]}`;
+    const { x, y } = this.project(point);
+    this.name.textContent = `${formatName(point.class_name)} · ${MEDIUM_NAMES[point.medium][0]}`;
     this.name.style.left = `${Math.max(80, Math.min(this.canvas.clientWidth - 80, x))}px`;
     this.name.style.top = `${y > 50 ? y - 34 : y + 16}px`;
   }
 
-  /** Zooms around a place of the canvas, its middle if none is given. */
+  /** Zooms around a point of the canvas, by default its middle. */
   zoom(factor, x = this.canvas.clientWidth / 2, y = this.canvas.clientHeight / 2) {
     const before = this.scale;
     this.view.zoom = Math.min(LARGEST_ZOOM, Math.max(0.7, this.view.zoom * factor));
@@ -155,15 +155,15 @@ class Chart {
     return Math.min(this.canvas.clientWidth, this.canvas.clientHeight) * this.view.zoom;
   }
 
-  place(point) {
+  project(point) {
     return { x: (point.x - this.view.x) * this.scale + this.canvas.clientWidth / 2, y: (point.y - this.view.y) * this.scale + this.canvas.clientHeight / 2 };
   }
 
   nearest(x, y, reach) {
     let best = null;
     for (const point of this.visible) {
-      const place = this.place(point);
-      const distance = Math.hypot(place.x - x, place.y - y);
+      const position = this.project(point);
+      const distance = Math.hypot(position.x - x, position.y - y);
       if (distance < reach) [best, reach] = [point, distance];
     }
     return best;
@@ -185,7 +185,7 @@ class Chart {
         pen.beginPath();
         for (const point of this.points) {
           if (point.medium !== medium || (this.className === null || point.class_name === this.className) !== isChosen) continue;
-          const { x, y } = this.place(point);
+          const { x, y } = this.project(point);
           if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
           pen.moveTo(x + radius, y);
           SHAPES[medium](pen, x, y, radius);
@@ -199,7 +199,7 @@ class Chart {
 
   drawFocus(pen, style, radius) {
     if (!this.focused) return;
-    const { x, y } = this.place(this.focused);
+    const { x, y } = this.project(this.focused);
     pen.globalAlpha = 1;
     pen.lineWidth = 2.5;
     pen.strokeStyle = style.getPropertyValue("--ink");
@@ -237,14 +237,14 @@ function classChoice(chart, names) {
     chart.focused = null;
     chart.showName(null);
     chart.draw();
-  } }, element("option", { value: "", text: "All species" }), names.map((name) => element("option", { value: name, text: shownName(name) })));
+  } }, element("option", { value: "", text: "All species" }), names.map((name) => element("option", { value: name, text: formatName(name) })));
 }
 
 /** The view of the map. */
 export async function mapView(actions) {
   const map = await getMap();
-  if (map.points.length === 0) return element("div", { class: "panel" }, element("h1", { text: "The map is empty" }), element("p", { text: "The collection holds no item yet." }));
-  const side = element("div", { class: "map-side" }, element("p", { class: "faint", text: "Choose a point to see or hear its item." }));
+  if (map.points.length === 0) return element("div", { class: "panel" }, element("h1", { text: "The map is empty" }), element("p", { text: "The collection is still empty." }));
+  const side = element("div", { class: "map-side" }, element("p", { class: "faint", text: "Select a point to see or hear its item." }));
   const open = async (point) => {
     silence();
     try {
@@ -252,19 +252,19 @@ export async function mapView(actions) {
     } catch (error) {
       side.replaceChildren(errorPanel(error));
     }
-    announce(`${shownName(point.class_name)} is shown beside the map.`);
+    announce(`${formatName(point.class_name)} is shown beside the map.`);
   };
   const chart = new Chart(map.points, open);
   const counts = Object.fromEntries(MEDIA.map((medium) => [medium, map.points.filter((point) => point.medium === medium).length]));
   const names = [...new Set(map.points.map((point) => point.class_name).filter(Boolean))].sort();
   chart.node.append(element("div", { class: "zoomers" },
-    button("plus", { label: "Nearer", class: "plain round", onclick: () => chart.zoom(ZOOM_STEP) }),
-    button("minus", { label: "Farther", class: "plain round", onclick: () => chart.zoom(1 / ZOOM_STEP) }),
-    button("whole", { label: "The whole map", class: "plain round", onclick: () => chart.showWhole() })));
+    button("plus", { label: "Zoom in", class: "plain round", onclick: () => chart.zoom(ZOOM_STEP) }),
+    button("minus", { label: "Zoom out", class: "plain round", onclick: () => chart.zoom(1 / ZOOM_STEP) }),
+    button("whole", { label: "Show the whole map", class: "plain round", onclick: () => chart.showWhole() })));
   const shown = map.points.length < map.item_count ? `${map.points.length.toLocaleString("en")} of ${count(map.item_count, "item", "items")}` : count(map.item_count, "item", "items");
   return element("div", { class: "map" },
-    element("header", { class: "map-head" }, element("h1", { text: "Map" }), element("p", { class: "faint", text: `${shown}; what looks or sounds alike lies close together.` })),
+    element("header", { class: "map-head" }, element("h1", { text: "Map" }), element("p", { class: "faint", text: `${shown}. Items that look or sound alike are close together.` })),
     element("div", { class: "map-bar" }, legend(chart, counts), classChoice(chart, names)),
-    element("p", { class: "unseen", id: "map-help", text: "Arrow keys go from item to item, Enter opens one, plus and minus zoom, 0 shows all." }),
-    element("div", { class: "map-room" }, chart.node, side));
+    element("p", { class: "unseen", id: "map-help", text: "Arrow keys move between items. Enter opens one. Plus and minus zoom. 0 shows the whole map." }),
+    element("div", { class: "map-frame" }, chart.node, side));
 }

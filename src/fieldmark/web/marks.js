@@ -1,7 +1,7 @@
-// What a person called right and wrong: it moves the search at once, becomes a class, or leaves as a file.
+// Marks: hits that the user called right or wrong. They re-rank the search at once, become labels, or are exported.
 
 import { exportHits, forget, saveClass } from "./api.js";
-import { announce, button, byId, count, element, icon, openDialog, shownName, toast } from "./dom.js";
+import { announce, button, byId, count, element, icon, openDialog, formatName, toast } from "./dom.js";
 import { FORMATS } from "./results.js";
 
 /** The marks of one search. Calls `onChange` after each change. */
@@ -23,11 +23,11 @@ export class Marks {
     return { relevant: this.ids("relevant"), irrelevant: this.ids("irrelevant") };
   }
 
-  /** Marks a hit; the same mark again takes it away. */
+  /** Marks a hit; the same mark again removes it. */
   toggle(hit, value) {
     if (this.of(hit.item_id) === value) this.marked.delete(hit.item_id);
     else this.marked.set(hit.item_id, { value, hit });
-    announce(`${this.ids("relevant").length} right, ${this.ids("irrelevant").length} wrong. Ranking anew.`);
+    announce(`${this.ids("relevant").length} right, ${this.ids("irrelevant").length} wrong. Ranking again.`);
     this.change();
   }
 
@@ -58,7 +58,7 @@ export class Marks {
     return undefined;
   }
 
-  /** The class that most of the right hits have: what a person likely wants to call them. */
+  /** Returns the class of most right hits, as a suggestion for the name. */
   likelyName() {
     const names = [...this.marked.values()].filter((mark) => mark.value === "relevant" && mark.hit.class_name).map((mark) => mark.hit.class_name);
     return names.sort((one, other) => names.filter((name) => name === other).length - names.filter((name) => name === one).length)[0] ?? "";
@@ -78,13 +78,13 @@ export class Marks {
       }
       forget();
       close();
-      toast(`${count(right.length, "item is", "items are")} now ${shownName(name.value.trim())}.`);
+      toast(`${count(right.length, "item is", "items are")} now ${formatName(name.value.trim())}.`);
       this.onChange();
     };
     const close = openDialog(
       "Save as a class",
       element("form", { onsubmit: save },
-        element("p", { text: `${count(right.length, "right hit gets", "right hits get")} this name in the gallery. The files stay as they are.` }),
+        element("p", { text: `${count(right.length, "right hit gets", "right hits get")} this name in the gallery. The files do not change.` }),
         element("label", { for: "class-name", text: "Name of the class" }), name, problem,
         element("div", { class: "dialog-actions" }, element("button", { type: "submit", class: "primary", text: "Save" }))),
     );
@@ -105,7 +105,7 @@ export class Marks {
   }
 }
 
-/** Saves an export and tells how it went. */
+/** Downloads an export and tells how it went. */
 export async function saveExport(format, hits) {
   try {
     toast(`Saved as ${await exportHits(format, hits)}.`);

@@ -1,7 +1,7 @@
-// Players that begin at a hit's moment and stop at its end, over a waveform and a spectrogram of the same stretch.
+// Players that start at the moment of a hit and stop at its end, with a waveform and a spectrogram.
 
-import { address, getItem, getWaveform } from "./api.js";
-import { announce, button, drawing, element, icon, shownMoment, shownTime } from "./dom.js";
+import { makeUrl, getItem, getWaveform } from "./api.js";
+import { announce, button, drawing, element, icon, formatMoment, formatTime } from "./dom.js";
 
 const POINTS = 400;
 const SHOWN_PIXELS = { width: 640, height: 150 };
@@ -9,12 +9,12 @@ const WHOLE_SECONDS = 20;
 
 let playing = null;
 
-/** What plays now falls silent. */
+/** Pauses what is playing. */
 export function silence() {
   playing?.pause();
 }
 
-/** Plays a part of a media element: from the moment's start, no further than its end. */
+/** Plays one moment of a media element. */
 class Moment {
   constructor(media, { start_seconds: start, end_seconds: end }) {
     this.media = media;
@@ -32,7 +32,7 @@ class Moment {
     await this.media.play();
   }
 
-  /** Goes to a time; from there on it plays to the end of the file, unless the time lies within the moment. */
+  /** Jumps to a time; playing then stops at the end of the moment, or of the file if the time is outside the moment. */
   async seek(seconds) {
     if (this.media.readyState < HTMLMediaElement.HAVE_METADATA) await this.load();
     this.media.currentTime = seconds;
@@ -54,7 +54,7 @@ class Moment {
     this.stopAt = Infinity;
   }
 
-  /** Looks more often than `timeupdate` comes, so that the end is met within a frame. */
+  /** Checks the time on every frame: `timeupdate` comes too rarely to stop in time. */
   follow() {
     if (playing !== this.media) silence();
     playing = this.media;
@@ -66,7 +66,7 @@ class Moment {
   }
 }
 
-/** The stretch to show: the moment and what is around it, within the times of the item. */
+/** Returns the stretch to show: the moment and its surroundings, within the times of the item. */
 function stretchAround({ start_seconds: start, end_seconds: end }, item) {
   const [first, last] = [item.start_seconds ?? 0, item.end_seconds ?? Infinity];
   if (start === null || end === null) return { start_seconds: first, end_seconds: Math.min(last, first + WHOLE_SECONDS) };
@@ -74,7 +74,7 @@ function stretchAround({ start_seconds: start, end_seconds: end }, item) {
   return { start_seconds: Math.max(first, start - around), end_seconds: Math.min(last, end + around) };
 }
 
-/** Calls once when an element comes near the part of the page that is seen. */
+/** Calls once, when an element is about to become visible. */
 export function whenNear(node, call) {
   const observer = new IntersectionObserver((entries) => {
     if (!entries.some((entry) => entry.isIntersecting)) return;
@@ -85,8 +85,8 @@ export function whenNear(node, call) {
 }
 
 function outline({ low, high }) {
-  const there = high.map((value, place) => `${place},${(1 - value).toFixed(3)}`);
-  const back = low.map((value, place) => `${place},${(1 - value).toFixed(3)}`).reverse();
+  const there = high.map((value, index) => `${index},${(1 - value).toFixed(3)}`);
+  const back = low.map((value, index) => `${index},${(1 - value).toFixed(3)}`).reverse();
   return drawing(
     "svg",
     { viewBox: `0 0 ${Math.max(1, high.length - 1)} 2`, preserveAspectRatio: "none", class: "waveform", "aria-hidden": "true" },
@@ -94,14 +94,14 @@ function outline({ low, high }) {
   );
 }
 
-/** Waveforms use the whole height: a quiet song has a shape too. */
-function louder(waveform) {
+/** Scales a waveform to the whole height, so that a quiet song has a shape too. */
+function normalizeHeight(waveform) {
   const peak = Math.max(0.01, ...waveform.high, ...waveform.low.map((value) => -value));
   const scale = (values) => values.map((value) => value / peak);
   return { ...waveform, low: scale(waveform.low), high: scale(waveform.high) };
 }
 
-/** Waveform and spectrogram on one axis of time, the moment marked, a cursor that moves; a click goes to a time. */
+/** Waveform and spectrogram over one time axis, with the moment marked and a moving cursor; a click jumps to a time. */
 class Strip {
   constructor(part, media, moment) {
     this.part = part;
@@ -113,7 +113,7 @@ class Strip {
     this.picture = element("img", { class: "spectrogram", alt: `Spectrogram of ${part.item_id}`, ...SHOWN_PIXELS });
     this.stage = element("div", { class: "stage waiting", onclick: (event) => this.point(event) }, this.picture, this.mark, this.cursor);
     this.slider = element("input", {
-      type: "range", min: 0, max: 1, step: 0.1, value: 0, "aria-label": "Place in the sound", oninput: () => this.slide(),
+      type: "range", min: 0, max: 1, step: 0.1, value: 0, "aria-label": "Position in the recording", oninput: () => this.slide(),
     });
     this.node = element("div", { class: "strip" }, this.stage, this.slider);
     media.addEventListener("timeupdate", () => this.showTime());
@@ -130,11 +130,11 @@ class Strip {
       this.stretch = stretchAround(this.part, await getItem(this.part.item_id));
       const waveform = await getWaveform(this.part.waveform_url, { points: POINTS, ...this.stretch });
       this.stretch.end_seconds = Math.min(this.stretch.end_seconds, this.stretch.start_seconds + waveform.duration_seconds);
-      this.stage.prepend(outline(louder(waveform)));
-      this.picture.src = address(this.part.spectrogram_url, this.stretch);
+      this.stage.prepend(outline(normalizeHeight(waveform)));
+      this.picture.src = makeUrl(this.part.spectrogram_url, this.stretch);
       this.layOut();
     } catch (error) {
-      this.stage.replaceChildren(element("p", { class: "faint", text: `No picture of this sound: ${error.message}` }));
+      this.stage.replaceChildren(element("p", { class: "faint", text: `This sound cannot be drawn: ${error.message}` }));
     }
     this.stage.classList.remove("waiting");
   }
@@ -144,13 +144,13 @@ class Strip {
     Object.assign(this.slider, { min: start, max: end, value: this.part.start_seconds ?? start });
     if (this.part.start_seconds !== null) {
       this.mark.hidden = false;
-      this.mark.style.left = this.place(this.part.start_seconds);
-      this.mark.style.right = `calc(100% - ${this.place(Math.min(end, this.part.end_seconds))})`;
+      this.mark.style.left = this.toPercent(this.part.start_seconds);
+      this.mark.style.right = `calc(100% - ${this.toPercent(Math.min(end, this.part.end_seconds))})`;
     }
     this.showTime();
   }
 
-  place(seconds) {
+  toPercent(seconds) {
     return `${(100 * (seconds - this.stretch.start_seconds)) / Math.max(0.001, this.seconds)}%`;
   }
 
@@ -167,9 +167,9 @@ class Strip {
     const now = this.media.currentTime;
     const isInside = now >= this.stretch.start_seconds && now <= this.stretch.end_seconds && this.media.readyState > 0;
     this.cursor.hidden = !isInside;
-    this.cursor.style.left = this.place(now);
+    this.cursor.style.left = this.toPercent(now);
     if (isInside) this.slider.value = now;
-    this.slider.setAttribute("aria-valuetext", shownTime(now));
+    this.slider.setAttribute("aria-valuetext", formatTime(now));
   }
 
   move() {
@@ -179,7 +179,7 @@ class Strip {
 }
 
 function playButton(media, moment, part) {
-  const text = part.start_seconds === null ? "Play" : shownMoment(part);
+  const text = part.start_seconds === null ? "Play" : formatMoment(part);
   const made = button("play", { text, class: "play", "aria-label": part.start_seconds === null ? "Play" : `Play the moment ${text}` });
   const show = (name) => made.firstChild.replaceWith(icon(name));
   made.addEventListener("click", async () => {
@@ -200,17 +200,17 @@ function playButton(media, moment, part) {
   return made;
 }
 
-/** The player of a sound or a video; null where there is no file to play. */
+/** The player of a sound or a video; null if there is no file to play. */
 export function createPlayer(part) {
   if (part.media_url === null) return null;
   const isVideo = part.medium === "video";
   const media = isVideo
-    ? element("video", { preload: "none", playsinline: true, poster: part.thumbnail_url && address(part.thumbnail_url, { pixels: 480 }), src: part.media_url, "aria-label": `Video ${part.item_id}` })
+    ? element("video", { preload: "none", playsinline: true, poster: part.thumbnail_url && makeUrl(part.thumbnail_url, { pixels: 480 }), src: part.media_url, "aria-label": `Video ${part.item_id}` })
     : element("audio", { preload: "none", src: part.media_url });
   // Before it plays, its picture is worth more than a second set of buttons.
   if (isVideo) media.addEventListener("play", () => (media.controls = true), { once: true });
   const moment = new Moment(media, part);
   const strip = part.waveform_url && new Strip(part, media, moment);
-  const controls = element("div", { class: "controls" }, playButton(media, moment, part), element("a", { class: "faint", href: part.media_url, target: "_blank", rel: "noopener", text: "whole file" }));
+  const controls = element("div", { class: "controls" }, playButton(media, moment, part), element("a", { class: "faint", href: part.media_url, target: "_blank", rel: "noopener", text: "open file" }));
   return element("div", { class: `player ${part.medium}` }, media, strip?.node, controls);
 }

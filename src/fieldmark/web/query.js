@@ -1,6 +1,6 @@
-// Putting a query together: files that are chosen, dropped or pasted, a recording, a text, items of the gallery.
+// The query: files that are chosen, dropped or pasted, a recording, a text, items of the gallery.
 
-import { announce, button, byId, element, icon, shownTime, toast } from "./dom.js";
+import { announce, button, byId, element, icon, formatTime, toast } from "./dom.js";
 import { Recorder } from "./recorder.js";
 
 export const MAX_FILES = 4;
@@ -10,7 +10,7 @@ const mediumOf = (file) => {
   return ["image", "video", "audio"].includes(kind) ? kind : "text";
 };
 
-/** The query as a person builds it. Calls `onAsk` whenever it is to be searched. */
+/** Collects the parts of a query. Calls `onAsk` to search. */
 export class Composer {
   constructor(onAsk) {
     this.files = [];
@@ -29,7 +29,7 @@ export class Composer {
     document.addEventListener("paste", (event) => this.paste(event));
   }
 
-  /** Shows a query that comes from an address. */
+  /** Shows a query that comes from a URL. */
   show({ text, itemIds }) {
     this.text.value = text;
     this.itemIds = [...itemIds];
@@ -47,18 +47,18 @@ export class Composer {
   }
 
   addFiles(files) {
-    const room = MAX_FILES - this.files.length;
-    if (files.length > room) toast(`A query takes ${MAX_FILES} files at most; the others were left out.`);
-    for (const file of files.slice(0, room)) {
+    const free = MAX_FILES - this.files.length;
+    if (files.length > free) toast(`A query can hold at most ${MAX_FILES} files. The others were ignored.`);
+    for (const file of files.slice(0, free)) {
       const medium = mediumOf(file);
       this.files.push({ file, medium, url: medium === "text" ? null : URL.createObjectURL(file) });
     }
     this.showChips();
-    if (files.length > 0 && room > 0) this.ask();
+    if (files.length > 0 && free > 0) this.ask();
   }
 
-  remove(list, place) {
-    const [gone] = list.splice(place, 1);
+  remove(list, index) {
+    const [gone] = list.splice(index, 1);
     if (gone.url) URL.revokeObjectURL(gone.url);
     this.showChips();
     this.text.focus();
@@ -66,8 +66,8 @@ export class Composer {
   }
 
   showChips() {
-    const files = this.files.map((each, place) => fileChip(each, () => this.remove(this.files, place)));
-    const items = this.itemIds.map((itemId, place) => chip(icon("more"), `like ${itemId}`, () => this.remove(this.itemIds, place)));
+    const files = this.files.map((each, index) => fileChip(each, () => this.remove(this.files, index)));
+    const items = this.itemIds.map((itemId, index) => chip(icon("more"), `like ${itemId}`, () => this.remove(this.itemIds, index)));
     const list = byId("chips");
     list.replaceChildren(...files, ...items);
     list.hidden = list.children.length === 0;
@@ -107,7 +107,7 @@ export class Composer {
           pressed.setAttribute("aria-pressed", "true");
           announce("Recording. Press the button again to search.");
         },
-        onTime: (seconds) => say(`Stop ${shownTime(seconds)}`),
+        onTime: (seconds) => say(`Stop ${formatTime(seconds)}`),
       });
       this.addFiles([file]);
     } catch (error) {

@@ -28,7 +28,7 @@ export class Recorder {
       await new Promise((resolve, reject) => {
         recording.ondataavailable = (event) => blocks.push(event.data);
         recording.onstop = resolve;
-        recording.onerror = () => reject(new Error("The recording broke off. Try again."));
+        recording.onerror = () => reject(new Error("The recording stopped unexpectedly. Try again."));
         recording.start();
         onStart();
       });
@@ -46,12 +46,12 @@ export class Recorder {
 }
 
 async function openMicrophone() {
-  if (!navigator.mediaDevices) throw new Error("The browser offers a microphone only to pages of this machine or over HTTPS. Choose a file instead.");
+  if (!navigator.mediaDevices) throw new Error("The browser allows recording only on this machine or over HTTPS. Choose a file instead.");
   try {
-    // What makes speech clear takes away what makes a song: all of it off.
+    // Filters that make speech clear remove parts of a song: all of them are off.
     return await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   } catch {
-    throw new Error("The microphone was not opened. Allow it for this page, or choose a file instead.");
+    throw new Error("The microphone could not be opened. Allow it for this page, or choose a file instead.");
   }
 }
 
@@ -61,7 +61,7 @@ async function toWav(blob) {
     const sound = await context.decodeAudioData(await blob.arrayBuffer());
     return encodeWav(sound.getChannelData(0), sound.sampleRate);
   } catch {
-    throw new Error("The recording holds no sound. Hold it a little longer.");
+    throw new Error("The recording contains no sound. Record a little longer.");
   } finally {
     context.close();
   }
@@ -69,7 +69,7 @@ async function toWav(blob) {
 
 function encodeWav(samples, rate) {
   const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  const write = (place, text) => [...text].forEach((letter, offset) => view.setUint8(place + offset, letter.charCodeAt(0)));
+  const write = (start, text) => [...text].forEach((letter, offset) => view.setUint8(start + offset, letter.charCodeAt(0)));
   write(0, "RIFF");
   view.setUint32(4, 36 + 2 * samples.length, true);
   write(8, "WAVEfmt ");
@@ -82,6 +82,6 @@ function encodeWav(samples, rate) {
   view.setUint16(34, 16, true);
   write(36, "data");
   view.setUint32(40, 2 * samples.length, true);
-  samples.forEach((value, place) => view.setInt16(44 + 2 * place, Math.max(-1, Math.min(1, value)) * 32767, true));
+  samples.forEach((value, index) => view.setInt16(44 + 2 * index, Math.max(-1, Math.min(1, value)) * 32767, true));
   return view;
 }

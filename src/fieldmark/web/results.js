@@ -1,11 +1,11 @@
 // The answer to a search: the verdict, then the hits of each medium.
 
 import { hitCard } from "./card.js";
-import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, shownName } from "./dom.js";
+import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, formatName } from "./dom.js";
 
 export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences" };
 
-/** The class that most of the probability, or of the score, of the best hits speaks for. */
+/** The class with the largest squared probability, or score, over all hits. */
 export function leadingClass(answer) {
   if (answer.query.class_name) return answer.query.class_name;
   const weights = new Map();
@@ -17,13 +17,13 @@ export function leadingClass(answer) {
 }
 
 function meter(probability, threshold) {
-  const bar = element("div", { class: "meter", role: "img", "aria-label": `${percent(probability)}; below ${percent(threshold)} we say no` }, element("i"), element("b"));
+  const bar = element("div", { class: "meter", role: "img", "aria-label": `${percent(probability)}; the threshold is ${percent(threshold)}` }, element("i"), element("b"));
   bar.firstChild.style.width = `${100 * probability}%`;
   bar.lastChild.style.left = `${100 * threshold}%`;
   return bar;
 }
 
-/** Whether the collection holds what was asked for, and what it most likely is. */
+/** Tells whether the collection holds the species of the query, and what it most likely is. */
 export function verdict(answer) {
   const leader = leadingClass(answer);
   const collection = answer.collection;
@@ -32,7 +32,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict unlikely" },
       element("h2", { text: "Probably not in this collection" }),
-      element("p", {}, `The chance that it holds this species is ${percent(collection.probability)}. What follows is the nearest it has`, leader ? `: ${shownName(leader)} and others.` : "."),
+      element("p", {}, `There is a ${percent(collection.probability)} chance that it holds this species. Below are the closest items`, leader ? `: ${formatName(leader)} and others.` : "."),
       meter(collection.probability, collection.threshold),
     );
   }
@@ -40,19 +40,19 @@ export function verdict(answer) {
     return element(
       "div",
       { class: "verdict" },
-      element("h2", { text: leader ? `Perhaps ${shownName(leader)}` : "Perhaps not in this collection" }),
-      element("p", { text: `Perhaps a species that this collection lacks: the chance that it holds it is ${percent(collection.probability)}.` }),
-      answer.query.medium === "text" ? element("p", { class: "faint", text: "The words fit several species; more of them tell more." }) : null,
+      element("h2", { text: leader ? `Perhaps ${formatName(leader)}` : "Perhaps not in this collection" }),
+      element("p", { text: `There is a ${percent(collection.probability)} chance that this collection holds the species.` }),
+      answer.query.medium === "text" ? element("p", { class: "faint", text: "Your words fit several species. Add details to narrow it down." }) : null,
       meter(collection.probability, collection.threshold),
     );
   }
-  const title = answer.query.class_name ? shownName(answer.query.class_name) : leader ? `Most like ${shownName(leader)}` : "The nearest items";
+  const title = answer.query.class_name ? formatName(answer.query.class_name) : leader ? `Most like ${formatName(leader)}` : "Closest items";
   return element(
     "div",
     { class: "verdict" },
     element("h2", { text: title }),
-    answer.query.class_name ? element("p", { text: "Your words name this species." }) : null,
-    collection ? element("p", { text: `The chance that the collection holds this species is ${percent(collection.probability)}.` }) : null,
+    answer.query.class_name ? element("p", { text: "You named this species." }) : null,
+    collection ? element("p", { text: `There is a ${percent(collection.probability)} chance that the collection holds this species.` }) : null,
     collection ? meter(collection.probability, collection.threshold) : null,
   );
 }
@@ -70,10 +70,10 @@ function exportMenu(hits, onExport) {
 function groupOf(medium, hits, context) {
   const [, many] = MEDIUM_NAMES[medium];
   const heading = element("h2", { id: `group-${medium}`, tabindex: -1 }, icon(medium), many, element("span", { class: "faint number", text: hits.length }));
-  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit, place) => hitCard(hit, place + 1, context))));
+  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit, index) => hitCard(hit, index + 1, context))));
 }
 
-/** All of an answer. `context`: actions, marks, state. */
+/** The view of an answer. `context`: actions, marks, state. */
 export function resultsView(answer, context) {
   const groups = MEDIA.map((medium) => [medium, answer.hits.filter((hit) => hit.medium === medium)]).filter(([, hits]) => hits.length > 0);
   const isDoubtful = Boolean(answer.collection) && !answer.collection.is_likely;
@@ -91,18 +91,18 @@ export function resultsView(answer, context) {
   );
 }
 
-/** Nothing passed the filters, or the gallery is empty. */
+/** The view where nothing passed the filters, or the gallery is empty. */
 export function nothingFound({ isFiltered, clearFilters }) {
   return element(
     "div",
     { class: "panel" },
     element("h2", { text: "Nothing found" }),
-    element("p", { text: isFiltered ? "No item of the collection passes these filters." : "The collection holds no item yet. Index a folder first." }),
+    element("p", { text: isFiltered ? "No item in the collection passes these filters." : "The collection is still empty. Index a folder first." }),
     isFiltered ? button("wrong", { text: "Clear the filters", class: "plain framed", onclick: clearFilters }) : null,
   );
 }
 
-/** Grey cards in the places where hits will be. */
+/** Gray cards where the hits will be. */
 export function waitingView() {
   const cards = (medium, number) => element("section", { class: `group ${medium}` }, element("div", { class: "bone title" }), element("div", { class: "cards" }, Array.from({ length: number }, () => element("div", { class: "card bone" }))));
   return element("div", { class: "results waiting", "aria-hidden": "true" }, element("div", { class: "bone verdict" }), cards("image", 4), cards("audio", 2));

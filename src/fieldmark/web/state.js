@@ -1,10 +1,10 @@
-// What the page shows, as it stands in the address: a link leads another person to the same search.
+// The state of the page, as stored in the URL: a link shows another person the same search.
 
 const LISTS = { item: "itemIds", media: "media", class: "classNames", set: "setNames", license: "licenses", group: "groups" };
 
 export const FIRST_K = 8;
 
-/** The state of an address. Files of a query are the person's own and stand in no link. */
+/** Reads the state from a URL. Files of a query are private and never in a link. */
 export function readState(search) {
   const query = new URLSearchParams(search);
   const k = Number.parseInt(query.get("k") ?? "", 10);
@@ -19,11 +19,11 @@ export function readState(search) {
   return state;
 }
 
-/** The address of a state. */
+/** Returns the URL of a state. */
 export function writeState(state) {
   const query = new URLSearchParams();
   if (state.view !== "search") query.set("view", state.view);
-  if (state.view === "compare") state.pair.forEach((name, place) => name && query.set("ab"[place], name));
+  if (state.view === "compare") state.pair.forEach((name, index) => name && query.set("ab"[index], name));
   if (state.text) query.set("q", state.text);
   for (const [key, name] of Object.entries(LISTS)) for (const each of state[name]) query.append(key, each);
   if (state.bySegment) query.set("moments", "all");
@@ -36,7 +36,7 @@ export const hasFilters = (state) =>
 
 export const withoutFilters = (state) => ({ ...state, bySegment: false, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
 
-/** The request that the API takes for a state and some marks. */
+/** Returns the API request for a state and some marks. */
 export function toRequest(state, marks) {
   return {
     queries: [...(state.text ? [{ text: state.text }] : []), ...state.itemIds.map((itemId) => ({ item_id: itemId }))],
