@@ -211,7 +211,9 @@ def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
     ask(page, "a penguin")
     assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
     assert "4 %" in page.locator(".verdict").inner_text()
-    assert all("96 % if it is in the collection" in score.inner_text() for score in page.locator("li.card .score").all())
+    assert all(
+        "96 % if it is in the collection" in score.inner_text() for score in page.locator("li.card .score").all()
+    )
 
 
 def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page: Open) -> None:
@@ -223,10 +225,7 @@ def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page:
     change_answers(page, doubt)
     ask(page, "a red cap")
     assert page.locator(".verdict h2").inner_text().startswith("Perhaps ")
-    assert (
-        "There is a 41 % chance that this collection holds the species."
-        in page.locator(".verdict").inner_text()
-    )
+    assert "There is a 41 % chance that this collection holds the species." in page.locator(".verdict").inner_text()
     assert "Your words fit several species" in page.locator(".verdict").inner_text()
 
 
