@@ -154,7 +154,7 @@ def items_of(embeddings: Embeddings) -> ItemRows:
 
 def model_of(folder: Path) -> Model:
     """The model of an embeddings folder."""
-    return load_model(find_checkpoint(folder.parent / "run"), device=Runtime.from_environment().torch_device())
+    return load_model(find_checkpoint(folder.parent / "run"), device=Runtime.from_environment().choose_device())
 
 
 def reader_of(model: Model) -> TextReader:

@@ -68,7 +68,7 @@ def model_of(encoder: Encoder, shared_space_config) -> Model:
 
 
 def texts(count: int) -> list[Item]:
-    return [Item(str(place), Medium.TEXT, text="x" * (place + 1)) for place in range(count)]
+    return [Item(str(number), Medium.TEXT, text="x" * (number + 1)) for number in range(count)]
 
 
 def test_encode_items_keeps_the_order_of_items_and_failures(shared_space_config, toy_runtime):
@@ -196,7 +196,7 @@ def test_host_reads_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("FIELDMARK_CACHE", str(tmp_path))
     monkeypatch.setenv("FIELDMARK_DEVICE", "cpu")
     assert Runtime.from_environment().cache == tmp_path
-    assert Runtime.from_environment().torch_device() == torch.device("cpu")
+    assert Runtime.from_environment().choose_device() == torch.device("cpu")
     monkeypatch.setenv("FIELDMARK_CACHE", "")
     monkeypatch.setenv("FIELDMARK_DEVICE", "")
     assert Runtime.from_environment().cache == Path("~/.cache/fieldmark").expanduser()
@@ -205,7 +205,7 @@ def test_host_reads_the_environment(monkeypatch, tmp_path):
 
 def test_host_refuses_a_device_that_is_not_here():
     with pytest.raises(ConfigError, match="FIELDMARK_DEVICE"):
-        Runtime(device="nonsense").torch_device()
+        Runtime(device="nonsense").choose_device()
 
 
 def test_a_trained_model_takes_the_media_it_was_trained_on(toy_items, toy_config, toy_runtime, tmp_path):

@@ -32,7 +32,7 @@ class Runtime:
             reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
         )
 
-    def torch_device(self) -> torch.device:
+    def choose_device(self) -> torch.device:
         """Return the device that networks run on.
 
         Raises:

@@ -13,7 +13,7 @@ from fieldmark.evaluation.result import SEEN, UNSEEN, Slice, average_by_class
 from fieldmark.types import MEDIA, Medium
 
 
-def test_calibrate_of_honest_probabilities_is_near_zero_and_of_others_their_gap():
+def test_measure_reliability_of_honest_probabilities_is_near_zero_and_of_others_their_gap():
     generator = np.random.default_rng(0)
     stated = generator.uniform(size=20_000)
     honest = measure_reliability(stated, (generator.uniform(size=20_000) < stated).astype(float))
@@ -23,7 +23,7 @@ def test_calibrate_of_honest_probabilities_is_near_zero_and_of_others_their_gap(
     assert measure_reliability(np.array([0.3]), np.array([1.0])).error == pytest.approx(0.7)
 
 
-def test_calibrate_equals_the_definition():
+def test_measure_reliability_equals_the_definition():
     stated, true = np.array([0.1, 0.9, 0.4, 0.6]), np.array([0.0, 1.0, 1.0, 0.0])
     assert measure_reliability(stated, true, bin_count=2).error == pytest.approx(
         (abs(0.25 - 0.5) + abs(0.75 - 0.5)) / 2

@@ -77,8 +77,8 @@ def slow_values(query, gallery, *, ties, exclude_self, metric):
         if ties is Ties.EXPECTED:
             values.append(np.mean([metric(order) for order in tied_orders(scores, relevant)]))
         else:
-            order = sorted(range(len(kept)), key=lambda place: -scores[place])
-            values.append(metric([relevant[place] for place in order]))
+            order = sorted(range(len(kept)), key=lambda row: -scores[row])
+            values.append(metric([relevant[row] for row in order]))
     return np.array(values)
 
 
@@ -106,7 +106,7 @@ def small_problems(draw):
     problem=small_problems(), ties=st.sampled_from(Ties), exclude_self=st.booleans(), chunk_bytes=st.integers(1, 2000)
 )
 @settings(deadline=None)
-def test_average_precision_equals_the_definition(problem, ties, exclude_self, chunk_bytes):
+def test_measure_average_precision_equals_the_definition(problem, ties, exclude_self, chunk_bytes):
     query, gallery = problem
     got = measure_average_precision(
         query, gallery, ties=ties, exclude_self=exclude_self, compute=Compute(chunk_bytes=chunk_bytes)
@@ -117,7 +117,7 @@ def test_average_precision_equals_the_definition(problem, ties, exclude_self, ch
 
 @given(problem=small_problems(), ties=st.sampled_from(Ties), exclude_self=st.booleans(), k=st.integers(1, 6))
 @settings(deadline=None)
-def test_hit_rate_at_k_equals_the_definition(problem, ties, exclude_self, k):
+def test_measure_hit_rate_at_k_equals_the_definition(problem, ties, exclude_self, k):
     query, gallery = problem
     k = min(k, len(gallery.label))
     got = measure_hit_rate_at_k(query, gallery, k=k, ties=ties, exclude_self=exclude_self)
@@ -126,7 +126,7 @@ def test_hit_rate_at_k_equals_the_definition(problem, ties, exclude_self, k):
 
 
 @pytest.mark.parametrize("ties", Ties)
-def test_average_precision_equals_the_definition_on_longer_untied_rankings(ties):
+def test_measure_average_precision_equals_the_definition_on_longer_untied_rankings(ties):
     query, gallery = random_rows(40, seed=1), random_rows(150, seed=2, first_code=40)
     got = measure_average_precision(query, gallery, ties=ties, exclude_self=False)
     expected = slow_values(query, gallery, ties=Ties.GALLERY_ORDER, exclude_self=False, metric=slow_average_precision)
@@ -143,7 +143,7 @@ def library_average_precision(relevant_in_order) -> float:
 
 @given(problem=small_problems(), ties=st.sampled_from(Ties), exclude_self=st.booleans())
 @settings(max_examples=40)
-def test_average_precision_equals_an_independent_library_over_all_orders_of_ties(problem, ties, exclude_self):
+def test_measure_average_precision_equals_an_independent_library_over_all_orders_of_ties(problem, ties, exclude_self):
     query, gallery = problem
     got = measure_average_precision(query, gallery, ties=ties, exclude_self=exclude_self)
     expected = slow_values(query, gallery, ties=ties, exclude_self=exclude_self, metric=library_average_precision)
@@ -152,7 +152,7 @@ def test_average_precision_equals_an_independent_library_over_all_orders_of_ties
 
 @given(seed=st.integers(0, 10**6), class_count=st.integers(1, 6), is_adverse=st.booleans())
 @settings(max_examples=40)
-def test_average_precision_equals_an_independent_library(seed, class_count, is_adverse):
+def test_measure_average_precision_equals_an_independent_library(seed, class_count, is_adverse):
     query, gallery = random_rows(5, seed=seed, class_count=class_count), random_rows(60, seed=seed + 1, first_code=5)
     if is_adverse:  # what is relevant points away from the query
         query = LabeledRows(-gallery.embedding[:5], gallery.label[:5], query.item_code)
@@ -163,14 +163,14 @@ def test_average_precision_equals_an_independent_library(seed, class_count, is_a
         assert got[i] == pytest.approx(expected, abs=1e-12)
 
 
-def test_average_precision_divides_by_all_relevant_items():
+def test_measure_average_precision_divides_by_all_relevant_items():
     gallery = rows_of(angles([0.9, 0.8, 0.7, 0.6]), [1, 0, 0, 1])
     got = measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
     assert got[0] == pytest.approx((1 / 1 + 2 / 4) / 2)
 
 
 @given(relevant=st.integers(1, 30), other=st.integers(0, 30))
-def test_average_precision_of_the_best_ranking_is_one_and_of_the_worst_the_least(relevant, other):
+def test_measure_average_precision_of_the_best_ranking_is_one_and_of_the_worst_the_least(relevant, other):
     scores = np.linspace(0.9, 0.1, relevant + other)
     best = rows_of(angles(scores), [1] * relevant + [0] * other)
     worst = rows_of(angles(scores), [0] * other + [1] * relevant)
@@ -180,32 +180,32 @@ def test_average_precision_of_the_best_ranking_is_one_and_of_the_worst_the_least
         assert measure_average_precision(FIRST_AXIS, worst, ties=ties, exclude_self=False)[0] == pytest.approx(least)
 
 
-def test_average_precision_of_equal_scores_is_chance():
+def test_measure_average_precision_of_equal_scores_is_chance():
     gallery = rows_of(np.ones((9, 2)), [1, 1, 0, 0, 0, 1, 0, 0, 0])
     got = measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
     assert got == pytest.approx(compute_chance(np.array([3]), gallery_count=np.array([9])))
 
 
-def test_average_precision_by_gallery_order_favors_what_comes_first():
+def test_measure_average_precision_by_gallery_order_favors_what_comes_first():
     front, back = rows_of(np.ones((4, 2)), [1, 0, 0, 0]), rows_of(np.ones((4, 2)), [0, 0, 0, 1])
     assert measure_average_precision(FIRST_AXIS, front, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 1.0
     assert measure_average_precision(FIRST_AXIS, back, ties=Ties.GALLERY_ORDER, exclude_self=False)[0] == 0.25
 
 
-def test_average_precision_without_relevant_items_is_zero():
+def test_measure_average_precision_without_relevant_items_is_zero():
     gallery = rows_of(angles([0.9, 0.8]), [0, 0])
     assert measure_average_precision(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False).tolist() == [0.0]
     assert count_relevant(FIRST_AXIS, gallery, exclude_self=False).tolist() == [0]
 
 
-def test_average_precision_leaves_the_query_out_of_a_one_item_gallery():
+def test_measure_average_precision_leaves_the_query_out_of_a_one_item_gallery():
     alone = rows_of([[1.0, 0.0]], [1])
     assert measure_average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=True).tolist() == [0.0]
     assert measure_average_precision(alone, alone, ties=Ties.EXPECTED, exclude_self=False).tolist() == [1.0]
     assert count_relevant(alone, alone, exclude_self=True).tolist() == [0]
 
 
-def test_average_precision_of_an_empty_gallery_or_query_set():
+def test_measure_average_precision_of_an_empty_gallery_or_query_set():
     nothing = rows_of(np.zeros((0, 2)), np.zeros(0, dtype=np.int64))
     for ties in Ties:
         assert measure_average_precision(FIRST_AXIS, nothing, ties=ties, exclude_self=True).tolist() == [0.0]
@@ -221,7 +221,7 @@ def crowded(count, *, seed) -> LabeledRows:
 
 
 @pytest.mark.parametrize("ties", Ties)
-def test_average_precision_does_not_depend_on_the_chunk_size(ties):
+def test_measure_average_precision_does_not_depend_on_the_chunk_size(ties):
     rows = crowded(300, seed=5)
     whole = measure_average_precision(rows, rows, ties=ties, exclude_self=True)
     for chunk_bytes in (1, 30_000, 100_001):
@@ -231,7 +231,7 @@ def test_average_precision_does_not_depend_on_the_chunk_size(ties):
         np.testing.assert_array_equal(parts, whole)
 
 
-def test_average_precision_with_expected_ties_does_not_depend_on_the_order_of_the_gallery():
+def test_measure_average_precision_with_expected_ties_does_not_depend_on_the_order_of_the_gallery():
     rows = crowded(300, seed=6)
     whole = measure_average_precision(rows, rows, ties=Ties.EXPECTED, exclude_self=True)
     for seed in range(5):
@@ -276,7 +276,7 @@ def test_rank_relevant_counts_scaled_copies_as_tied():
         assert set(blocks.item_count) <= set(copies)
 
 
-def test_average_precision_of_3000_by_3000_items_takes_about_a_second():
+def test_measure_average_precision_of_3000_by_3000_items_takes_about_a_second():
     query, gallery = (random_rows(3000, seed=seed, dim=128, class_count=100) for seed in (15, 16))
     start = time.perf_counter()
     measure_average_precision(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
@@ -291,23 +291,23 @@ def test_rank_relevant_refuses_rows_without_direction(bad):
 
 
 @pytest.mark.parametrize("k", [0, 4])
-def test_hit_rate_at_k_refuses_a_cutoff_outside_the_ranking(k):
+def test_measure_hit_rate_at_k_refuses_a_cutoff_outside_the_ranking(k):
     gallery = rows_of(angles([0.9, 0.8, 0.7]), [0, 1, 1])
     with pytest.raises(OutOfRangeError, match="1 to 3"):
         measure_hit_rate_at_k(FIRST_AXIS, gallery, k=k, ties=Ties.EXPECTED, exclude_self=False)
 
 
 @pytest.mark.parametrize(("relevant", "gallery"), [(1, 1), (1, 5), (3, 7), (4, 4), (2, 8)])
-def test_chance_average_precision_is_the_mean_over_all_rankings(relevant, gallery):
+def test_compute_chance_is_the_mean_over_all_rankings(relevant, gallery):
     order_values = [
-        slow_average_precision([place in chosen for place in range(gallery)])
+        slow_average_precision([row in chosen for row in range(gallery)])
         for chosen in itertools.combinations(range(gallery), relevant)
     ]
     got = compute_chance(np.array([relevant]), gallery_count=np.array([gallery]))
     assert got[0] == pytest.approx(np.mean(order_values))
 
 
-def test_chance_average_precision_without_relevant_items_is_zero():
+def test_compute_chance_without_relevant_items_is_zero():
     got = compute_chance(np.array([0, 0]), gallery_count=np.array([5, 0]))
     assert got.tolist() == [0.0, 0.0]
 
@@ -353,7 +353,7 @@ def slow_interpolated_precision(relevant_in_order) -> list[float]:
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 30))
 @settings(max_examples=40)
-def test_interpolated_precision_equals_the_definition(seed, count):
+def test_interpolate_precision_equals_the_definition(seed, count):
     query, gallery = random_rows(3, seed=seed), random_rows(count, seed=seed + 1, first_code=3)
     [blocks] = rank_relevant(query, gallery, ties=Ties.EXPECTED, exclude_self=False)
     got = interpolate_precision(blocks, start=0, query_count=3)
@@ -363,14 +363,14 @@ def test_interpolated_precision_equals_the_definition(seed, count):
         np.testing.assert_allclose(got[i], expected, atol=1e-12)
 
 
-def test_interpolated_precision_spreads_tied_items_evenly():
-    # Three tied items, one of them relevant: its expected place is the second.
+def test_interpolate_precision_spreads_tied_items_evenly():
+    # Three tied items, one of them relevant: its expected rank is 2.
     gallery = rows_of(np.ones((3, 2)), [1, 0, 0])
     [blocks] = rank_relevant(FIRST_AXIS, gallery, ties=Ties.EXPECTED, exclude_self=False)
     assert set(interpolate_precision(blocks, start=0, query_count=1)[0]) == {0.5}
 
 
-def test_hits_at_k_of_chunks_are_put_in_their_rows():
+def test_estimate_hits_at_k_of_chunks_are_put_in_their_rows():
     rows = crowded(40, seed=12)
     whole = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True))
     parts = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True, compute=Compute(chunk_bytes=1)))
@@ -381,7 +381,7 @@ def test_hits_at_k_of_chunks_are_put_in_their_rows():
     ] == expected.tolist()
 
 
-def test_sign_flip_p_values_equal_the_count_over_all_signs():
+def test_estimate_p_values_equal_the_count_over_all_signs():
     difference = np.array([[0.9], [0.5], [-0.2], [0.4], [0.3]])
     sums = [
         abs(sum(s * d for s, d in zip(signs, difference[:, 0], strict=True)))
@@ -392,7 +392,7 @@ def test_sign_flip_p_values_equal_the_count_over_all_signs():
     assert got == pytest.approx(exact, abs=0.01)
 
 
-def test_sign_flip_p_values_are_even_where_there_is_no_difference():
+def test_estimate_p_values_are_even_where_there_is_no_difference():
     generator = np.random.default_rng(1)
     p_values = estimate_p_values(generator.normal(size=(40, 400)), resample_count=500, generator=generator)
     assert np.mean(p_values < 0.05) == pytest.approx(0.05, abs=0.03)
@@ -400,6 +400,6 @@ def test_sign_flip_p_values_are_even_where_there_is_no_difference():
     assert estimate_p_values(np.zeros((3, 1)), resample_count=10, generator=generator).tolist() == [1.0]
 
 
-def test_holm_adjusted_follows_the_step_down():
+def test_adjust_by_holm_follows_the_step_down():
     assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert adjust_by_holm([0.9, 0.8]) == (1.0, 1.0)

@@ -46,9 +46,9 @@ def test_embed_does_not_depend_on_what_else_is_embedded(toy_embeddings, toy_item
 
 def test_embed_names_groups_that_stand_in_train_too(toy_items, toy_run, toy_runtime, tmp_path):
     shared = next(item.group for item in toy_items if item.split is Split.TRAIN)
-    place = next(place for place, item in enumerate(toy_items) if item.split is Split.TEST)
+    number = next(number for number, item in enumerate(toy_items) if item.split is Split.TEST)
     items = [*toy_items]
-    items[place] = replace(items[place], group=shared)
+    items[number] = replace(items[number], group=shared)
     write_manifest(items, tmp_path / "leaking.csv")
     report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert report.info.straddling_groups == (shared,)
@@ -56,7 +56,7 @@ def test_embed_names_groups_that_stand_in_train_too(toy_items, toy_run, toy_runt
 
 def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, broken, tmp_path):
     good = [replace(item, split=Split.TEST) for item in [*toy_items, *toy_items]]
-    good = [replace(item, item_id=f"{place}") for place, item in enumerate(good)]
+    good = [replace(item, item_id=f"{number}") for number, item in enumerate(good)]
     bad = broken.make(Split.TEST)
     write_manifest([*bad, *good], tmp_path / "broken.csv")
     report = embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)

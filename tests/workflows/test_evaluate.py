@@ -67,7 +67,7 @@ def test_evaluate_names_items_whose_embedding_is_zero(toy_embeddings, tmp_path):
 
 def test_evaluate_finds_the_classes_of_a_taxonomy_by_any_of_their_names(toy_embeddings, tmp_path):
     names = sorted({item.class_name for item in read_embeddings(toy_embeddings)[0].items})
-    rows = "".join(f"bird {place},Genus,,{name.upper()}\n" for place, name in enumerate(names))
+    rows = "".join(f"bird {number},Genus,,{name.upper()}\n" for number, name in enumerate(names))
     (tmp_path / "taxonomy.csv").write_text("class_name,genus,family,synonyms\n" + rows)
     found = evaluate(toy_embeddings, taxonomy=tmp_path / "taxonomy.csv")
     assert found.without_rank == ()

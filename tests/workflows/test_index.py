@@ -170,7 +170,7 @@ def test_index_of_many_rows_keeps_items_whole(toy_run, toy_runtime, tmp_path):
     from fieldmark.data.shards import EmbeddingsWriter
     from fieldmark.workflows.index import BLOCK_ROWS
 
-    model = load_model(toy_run, device=toy_runtime.torch_device())
+    model = load_model(toy_run, device=toy_runtime.choose_device())
     count = BLOCK_ROWS // 2
     items = tuple(Item(f"song/{place:05d}", Medium.AUDIO, path=tmp_path / "song.wav") for place in range(count))
     rows = tuple(item for item in items for _ in range(3))

@@ -54,7 +54,7 @@ def index_until_killed(connection: Connection, source: Path, run: Path, gallery:
 
 def write_embeddings(folder: Path, run: Path, runtime, *, item_count: int, prefix: str = "") -> Path:
     """An embeddings folder of sounds, each of some segments."""
-    model = load_model(run, device=runtime.torch_device())
+    model = load_model(run, device=runtime.choose_device())
     items = tuple(Item(f"{prefix}{place:05}", Medium.AUDIO, path=Path("/none.wav")) for place in range(item_count))
     rows = tuple(item for item in items for _ in range(SEGMENTS))
     vectors = np.random.default_rng(item_count).standard_normal((len(rows), model.network.dim)).astype(np.float32)

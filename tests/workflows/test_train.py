@@ -169,7 +169,7 @@ def test_train_passes_over_and_lists_files_that_cannot_be_used(  # noqa: PLR0917
 ):
     items = [item for item in toy_items if item.split is Split.TRAIN]
     if split is Split.VALIDATION:
-        items = [replace(item, split=split) if place % 4 == 0 else item for place, item in enumerate(items)]
+        items = [replace(item, split=split) if number % 4 == 0 else item for number, item in enumerate(items)]
     write_manifest([*items, *broken.make(split)], tmp_path / "broken.csv")
     config = short(toy_overrides, "limits.failure_share=0.2", f"data.workers={workers}")
     report = train(tmp_path / "broken.csv", out=tmp_path / "run", config=config, runtime=toy_runtime)
@@ -183,7 +183,7 @@ def test_train_passes_over_and_lists_files_that_cannot_be_used(  # noqa: PLR0917
 def test_train_stops_above_the_failure_share(split, toy_items, toy_overrides, broken, toy_runtime, tmp_path):
     items = [item for item in toy_items if item.split is Split.TRAIN]
     if split is Split.VALIDATION:
-        items = [replace(item, split=split) if place % 4 == 0 else item for place, item in enumerate(items)]
+        items = [replace(item, split=split) if number % 4 == 0 else item for number, item in enumerate(items)]
     write_manifest([*items, *broken.make(split)], tmp_path / "broken.csv")
     config = short(toy_overrides, "limits.failure_share=0.05")
     with pytest.raises(TooManyFailuresError, match=r"data check"):
@@ -193,9 +193,9 @@ def test_train_stops_above_the_failure_share(split, toy_items, toy_overrides, br
 def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides, toy_runtime, tmp_path):
     train_items = [item for item in toy_items if item.split is Split.TRAIN]
     lost = [
-        Item(f"lost/{place}", Medium.IMAGE, path=tmp_path / f"{place}.jpg", class_name=toy_items[0].class_name,
+        Item(f"lost/{number}", Medium.IMAGE, path=tmp_path / f"{number}.jpg", class_name=toy_items[0].class_name,
              split=Split.VALIDATION)
-        for place in range(2)
+        for number in range(2)
     ]  # fmt: skip
     write_manifest([*train_items, *lost], tmp_path / "lost.csv")
     report = train(tmp_path / "lost.csv", out=tmp_path / "run", config=short(toy_overrides), runtime=toy_runtime)

@@ -139,11 +139,11 @@ def test_verify_names_an_item_that_is_gone(folder):
     assert [(d.found, d.name.endswith(name)) for d in gone] == [("gone", True)]
 
 
-@pytest.mark.parametrize("place", ["receipt", "embeddings", "run"])
-def test_verify_names_a_config_key_that_was_changed(place, folder):
-    if place == "receipt":
+@pytest.mark.parametrize("changed", ["receipt", "embeddings", "run"])
+def test_verify_names_a_config_key_that_was_changed(changed, folder):
+    if changed == "receipt":
         edit(folder / "evaluation.json", "config", "train", "lr", value=0.7)
-    elif place == "embeddings":
+    elif changed == "embeddings":
         edit(folder / "test/embeddings.json", "facts", "config", "train", "lr", value=0.7)
     else:
         edit(folder / "test/embeddings.json", "facts", "checkpoint", value=str(folder))
@@ -158,7 +158,7 @@ def test_verify_names_a_config_key_that_was_changed(place, folder):
     assert key.name.startswith("train.lr")
     assert 0.7 in (key.expected, key.found)
     assert "train.lr" in report.to_text()
-    assert (Cause.RECEIPT in causes(report)) == (place == "receipt")
+    assert (Cause.RECEIPT in causes(report)) == (changed == "receipt")
 
 
 def test_verify_names_a_number_that_was_changed(folder):

@@ -43,12 +43,12 @@ class Comparison:
 
     @property
     def is_average(self) -> bool:
-        """Whether this is an average of several directions."""
+        """True for an average of several directions."""
         return not self.query_count
 
     @property
     def is_found(self) -> bool:
-        """Whether the difference is more than chance."""
+        """True if the difference is more than chance."""
         return self.p_value_adjusted < LEVEL
 
 

@@ -48,7 +48,7 @@ class Receipt:
         embeddings_path: Of the embeddings folder, from the receipt's own folder.
         model: Fingerprint, checkpoint and manifest of the embeddings, as far as the folder knows them.
         config: The configuration of the model; None where the folder does not know it.
-        items_sha256: Over `items`, the straddling groups and the class names.
+        items_sha256: Over `items`, the leaking groups and the class names.
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
     """
@@ -143,9 +143,9 @@ def digest_items(embeddings: Embeddings, content_hash_by_item_id: Mapping[str, s
     return found
 
 
-def hash_items(items: ItemDigests, *, straddling_groups: Sequence[str], class_names: Sequence[str]) -> str:
+def hash_items(items: ItemDigests, *, leaking_groups: Sequence[str], class_names: Sequence[str]) -> str:
     """Return one hash over all items and over the facts of their folder."""
-    return _hash_json([items, list(straddling_groups), list(class_names)])
+    return _hash_json([items, list(leaking_groups), list(class_names)])
 
 
 def hash_evaluator() -> str:

@@ -61,7 +61,7 @@ class Direction:
         interval_95: Bootstrap over groups, of the MAP.
         chance: MAP of random rankings of the same galleries.
         query_count: Queries in the mean.
-        gallery_count: Items of the gallery, the query among them where it stands there.
+        gallery_count: Items of the gallery, including the query if it is one of them.
         without_relevant_count: Queries without a relevant item; the protocol says whether they are counted.
         hit_rate: By cut-off.
         precision_at_recall: At each of `RECALL_LEVELS`, interpolated, the mean over queries.

@@ -77,7 +77,7 @@ def embed(
     if not items:
         present = ", ".join(f"{count} {name or 'without a split'}" for name, count in _count_splits(all_items).items())
         raise NoItemsError(path=manifest, wanted=f"items of the split '{split}'", present=present)
-    model = load_model(checkpoint, device=runtime.torch_device())
+    model = load_model(checkpoint, device=runtime.choose_device())
     wanted = keep_supported(items, media=model.media, reporter=runtime.reporter)
     if not wanted:
         taken = ", ".join(model.media)

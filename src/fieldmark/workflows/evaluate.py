@@ -47,7 +47,7 @@ class MeasuredFolder:
     def hash_items(self, items: ItemDigests) -> str:
         """Return one hash over all items and over the facts of the folder."""
         info = self.info
-        return hash_items(items, straddling_groups=info.straddling_groups, class_names=info.class_names)
+        return hash_items(items, leaking_groups=info.straddling_groups, class_names=info.class_names)
 
 
 def evaluate(
@@ -109,7 +109,7 @@ def measure_folder(
         protocol=PROTOCOLS[settings.protocol],
         context=context,
         seed=settings.seed,
-        compute=Compute(device=(runtime or Runtime.from_environment()).torch_device()),
+        compute=Compute(device=(runtime or Runtime.from_environment()).choose_device()),
         with_space=True,
     )
     return MeasuredFolder(folder, settings, embeddings, info, measurement)

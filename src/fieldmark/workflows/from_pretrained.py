@@ -25,4 +25,4 @@ def from_pretrained(
     runtime, folder = runtime or Runtime.from_environment(), Path(name)
     if not folder.exists():
         folder = download_model(str(name), allow_download=allow_download, hub=hub)
-    return load_model(folder, device=runtime.torch_device())
+    return load_model(folder, device=runtime.choose_device())

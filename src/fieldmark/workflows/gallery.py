@@ -261,7 +261,7 @@ def _checkpoint_problems(folder: Path, runtime: Runtime) -> Iterator[GalleryProb
         yield GalleryProblem("checkpoint", (), f"'{path.name}' is missing: index again with --checkpoint")
         return
     try:
-        fingerprint = load_model(path, device=runtime.torch_device()).fingerprint
+        fingerprint = load_model(path, device=runtime.choose_device()).fingerprint
         LanceIndex.open(layout.segments, fingerprint=fingerprint)
     except (DamagedGalleryError, MissingGalleryError):
         return  # told where the store is looked at

@@ -169,7 +169,7 @@ def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tupl
             raise MissingGalleryError(path=folder)
         checkpoint = own
     source = Path(checkpoint)
-    model = load_model(source, device=runtime.torch_device())
+    model = load_model(source, device=runtime.choose_device())
     content = find_checkpoint(source).read_bytes()
     segments = GalleryLayout(folder).segments
     try:

@@ -40,7 +40,7 @@ class Gallery(Searcher):
             raise MissingGalleryError(path=layout.folder)
         if not layout.checkpoint.is_file():
             raise DamagedGalleryError(path=layout.folder, reason=f"'{layout.checkpoint.name}' is missing")
-        model = load_model(layout.checkpoint, device=runtime.torch_device())
+        model = load_model(layout.checkpoint, device=runtime.choose_device())
         try:
             index = LanceIndex.open(layout.segments, fingerprint=model.fingerprint)
         except MissingGalleryError as error:

@@ -117,7 +117,7 @@ def train(
         TooManyFailuresError: More items than allowed cannot be used.
     """
     runtime = runtime or Runtime.from_environment()
-    with open_group(runtime.torch_device()) as group:
+    with open_group(runtime.choose_device()) as group:
         if not group.is_first:
             runtime = replace(runtime, reporter=SilentReporter())
         return _train(
@@ -158,7 +158,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     )
     items = keep_supported(items, media=media, reporter=runtime.reporter)
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
-    device = choose_device(runtime.torch_device(), group)
+    device = choose_device(runtime.choose_device(), group)
     model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     rows = read_rows(items, model=model, failures=failures, runtime=runtime)

@@ -44,7 +44,7 @@ class VerifyReport:
 
     @property
     def is_verified(self) -> bool:
-        """Whether nothing differs."""
+        """True if nothing differs."""
         return not self.differences
 
     def to_json(self) -> dict[str, object]:
