@@ -51,10 +51,13 @@ def test_a_text_that_names_a_file_of_the_server_is_a_text(client, toy_items):
 
 
 def test_more_like_an_item_leaves_the_item_out(client, toy_items):
-    item_id = toy_items[0].item_id
-    met = client.post("/v1/search", json={"queries": [{"item_id": item_id}], "k": 200}).json()
-    assert item_id not in [hit["item_id"] for hit in met["hits"]]
-    assert len(met["hits"]) == len(toy_items) - 1
+    for medium in Medium:
+        item_id = next(item.item_id for item in toy_items if item.medium is medium)
+        for media in ([], [medium.value]):
+            wanted = {"queries": [{"item_id": item_id}], "k": 200} | ({"media": media} if media else {})
+            hits = client.post("/v1/search", json=wanted).json()["hits"]
+            others = {item.item_id for item in toy_items if item.medium is medium or not media} - {item_id}
+            assert sorted(hit["item_id"] for hit in hits) == sorted(others)
 
 
 def test_files_texts_and_items_are_asked_at_once(client, toy_items):
