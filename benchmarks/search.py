@@ -7,15 +7,25 @@ index` does, and asks the three the same queries, some in a row of each, in anot
 machine is busy for all of them. (`--in-a-row 1` shows each with caches that another left cold.) What is timed begins
 with a query's embedding and ends with ten hits: of items with all their facts for the gallery, of row numbers for
 numpy, of item ids for LanceDB. LanceDB is asked twice, with a scan and with an IVF_FLAT index of its own settings.
+
+    python benchmarks/search.py --out DIR --sizes 250000 --beside CHECKOUT
+
+times whole searches instead, of all media with margins and the open-set answer, in two processes that take turns: this
+checkout and another one. It prints medians and ratios, and counts searches whose answers differ.
 """
 
 import argparse
 import json
 import multiprocessing
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import lancedb
 import numpy as np
@@ -45,10 +55,16 @@ def main() -> None:
     parser.add_argument("--queries", type=int, help="of each; 200, and up to 2,000 of a small size")
     parser.add_argument("--in-a-row", type=int, default=20, help="queries before the next is asked")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--beside", type=Path, help="another checkout, to time whole searches of both side by side")
     arguments = parser.parse_args()
     results = []
     for size in map(int, arguments.sizes.split(",")):
         folder = arguments.out / str(size)
+        if arguments.beside is not None:
+            results.append(measure_beside(folder, arguments.beside, size=size, options=arguments))
+            print_result(results[-1])
+            (arguments.out / "search_beside.json").write_text(json.dumps(results, indent=1))
+            continue
         results.append(
             measure(
                 folder,
@@ -103,6 +119,88 @@ def measure(folder: Path, *, size: int, dim: int, query_count: int, seed: int, i
         result |= {"stated_recall": known.recall, "parts": known.partition_count, "probes": known.probe_count}
     result["gallery_megabytes"] = in_a_process_of_its_own(memory_of_gallery, folder / "gallery", dim)
     return result
+
+
+def measure_beside(folder: Path, other: Path, *, size: int, options: argparse.Namespace) -> dict[str, float]:
+    """Time whole searches of this checkout and of another over one store; a store that is there already is used."""
+    if not (folder / "gallery").is_dir():
+        index = LanceIndex.create(folder / "gallery", fingerprint="benchmark", dim=options.dim)
+        for embeddings in blocks(size, dim=options.dim, seed=options.seed):
+            hashes = {item.item_id: "0" for item in embeddings.items}
+            index.add(embeddings, content_hash_by_item_id=hashes, set_name="benchmark")
+        index.optimize()
+    index = LanceIndex.open(folder / "gallery")
+    marked = [stored.item.item_id for stored in index.items(limit=300)][::100]
+    query_count = options.queries or 100
+    np.save(folder / "queries.npy", make_queries(query_count + 1, dim=options.dim, seed=options.seed))
+    kinds = {
+        "whole": {},
+        "one_medium": {"media": ["image"]},
+        "filtered": {"where": {"class_names": [f"class {label:03d}" for label in range(CLASS_COUNT // 2)]}},
+        "by_segment": {"by_segment": True},
+        "two_queries": {"second": True},
+        "marked": {"relevant": marked[:2], "irrelevant": marked[2:]},
+    }
+    sources = {"this": Path(__file__).resolve().parents[1] / "src", "other": other.resolve() / "src"}
+    generator = np.random.default_rng([options.seed, 4])
+    result: dict[str, float] = {"segments": size, "dim": options.dim}
+    with ExitStack() as stack:
+        ask = {name: stack.enter_context(searching(source, folder)) for name, source in sources.items()}
+        for kind, wanted in kinds.items():
+            seconds: dict[str, list[float]] = {name: [] for name in ask}
+            differing = 0
+            for start in range(0, query_count, options.in_a_row):
+                numbers = range(start, min(start + options.in_a_row, query_count))
+                searches = [make_search(number, **wanted) for number in numbers]
+                answers = {name: ask[name](searches) for name in generator.permutation(list(ask)).tolist()}
+                for name, answered in answers.items():
+                    # The first block of each kind fills caches of files and loads what is loaded once.
+                    seconds[name] += [each[0] for each in answered] if start else []
+                differing += sum(
+                    not is_same(first[1], second[1])
+                    for first, second in zip(answers["this"], answers["other"], strict=True)
+                )
+            this, that = (1000 * np.median(seconds[name]) for name in ("this", "other"))
+            result |= {f"{kind}_ms": this, f"{kind}_other_ms": that, f"{kind}_times_faster": that / this}
+            result[f"{kind}_differing"] = differing
+    return result
+
+
+def make_search(number: int, *, second: bool = False, **options: object) -> dict[str, object]:
+    """Describe one search, as `search_process.py` reads it."""
+    queries = [(number, MEDIA[number % 4].value)]
+    if second:
+        queries.append((number + 1, MEDIA[(number + 1) % 4].value))
+    plain = {"media": [], "where": {}, "by_segment": False, "relevant": [], "irrelevant": []}
+    return {"queries": queries, **plain, **options}
+
+
+@contextmanager
+def searching(source: Path, folder: Path) -> Iterator[Callable[[list[dict[str, object]]], list[list[Any]]]]:
+    """Start a process that searches the gallery in a folder with the code of a checkout."""
+    script = Path(__file__).with_name("search_process.py")
+    command = [sys.executable, str(script), str(folder / "gallery"), str(folder / "queries.npy")]
+    environment = {**os.environ, "PYTHONPATH": str(source)}
+    with subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+
+        def ask(searches: list[dict[str, object]]) -> list[list[Any]]:
+            process.stdin.write(json.dumps(searches) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield ask
+        process.stdin.close()
+
+
+def is_same(first: object, second: object) -> bool:
+    """Whether two answers are the same; numbers may differ by rounding, in the seventh digit."""
+    if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
+        return all(map(is_same, first, second))
+    if isinstance(first, float) and isinstance(second, float):
+        return abs(first - second) < 1e-6
+    return first == second
 
 
 def blocks(size: int, *, dim: int, seed: int) -> Iterator[Embeddings]:
