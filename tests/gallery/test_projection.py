@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from fieldmark.gallery.projection import PRINCIPAL, TSNE, choose_rows, project
+from fieldmark.gallery.map import PRINCIPAL, TSNE, choose_rows, project
 
 
 def clusters(count: int = 30) -> tuple[np.ndarray, np.ndarray]:

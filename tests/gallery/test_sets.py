@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.sets import gone_ids, normalize_name, read_sets, record_set, renamed, stored_ids
+from fieldmark.gallery.sets import assign_ids, find_gone_ids, name_from_origin, read_sets, record_set, rename_items
 from fieldmark.types import Failure, Item, Medium
 
 NAMES = st.sampled_from(["a", "b", "s/a", "s/s/a", "s/b", "t/a", "s"])
@@ -15,7 +15,7 @@ NAMES = st.sampled_from(["a", "b", "s/a", "s/s/a", "s/b", "t/a", "s"])
 
 @given(listed=st.lists(NAMES, unique=True), own=st.frozensets(NAMES), others=st.frozensets(NAMES))
 def test_stored_ids_never_collide(listed, own, others):
-    found = stored_ids(listed, set_name="s", own=own - others, others=others)
+    found = assign_ids(listed, set_name="s", own=own - others, others=others)
     assert list(found) == listed
     assert len(set(found.values())) == len(listed)
     assert not set(found.values()) & others
@@ -23,13 +23,13 @@ def test_stored_ids_never_collide(listed, own, others):
 
 @given(listed=st.lists(NAMES, unique=True), others=st.frozensets(NAMES))
 def test_stored_ids_stay_when_the_same_source_comes_again(listed, others):
-    first = stored_ids(listed, set_name="s", own=(), others=others)
-    assert stored_ids(listed, set_name="s", own=set(first.values()), others=others) == first
+    first = assign_ids(listed, set_name="s", own=(), others=others)
+    assert assign_ids(listed, set_name="s", own=set(first.values()), others=others) == first
 
 
 def test_renamed_rows_share_their_item_and_captions_follow():
     photo, text = Item("a", Medium.IMAGE), Item("t", Medium.TEXT, text="x", caption_of="a")
-    found = renamed([photo, photo, text], {"a": "s/a", "t": "t"})
+    found = rename_items([photo, photo, text], {"a": "s/a", "t": "t"})
     assert [item.item_id for item in found] == ["s/a", "s/a", "t"]
     assert found[0] is found[1]
     assert found[2].caption_of == "s/a"
@@ -37,7 +37,7 @@ def test_renamed_rows_share_their_item_and_captions_follow():
 
 def gone(own, listed, *failed, allow_drop=False):
     failures = [Failure(item_id, "unreadable", "") for item_id in failed]
-    return gone_ids(own, listed=listed, failures=failures, set_name="s", allow_drop=allow_drop)
+    return find_gone_ids(own, listed=listed, failures=failures, set_name="s", allow_drop=allow_drop)
 
 
 def test_gone_is_what_is_neither_listed_nor_unread():
@@ -60,12 +60,12 @@ def test_gone_of_most_is_refused_unless_allowed():
     [("birds/manifest.csv", "birds"), ("birds/gulls.parquet", "gulls"), ("my photos", "my photos")],
 )
 def test_plain_name_is_that_of_the_data_set(tmp_path, origin, name):
-    assert normalize_name(tmp_path / origin) == name
+    assert name_from_origin(tmp_path / origin) == name
 
 
 def test_plain_name_of_a_folder_with_a_dot(tmp_path):
     (tmp_path / "trip 2019.05").mkdir()
-    assert normalize_name(tmp_path / "trip 2019.05") == "trip 2019.05"
+    assert name_from_origin(tmp_path / "trip 2019.05") == "trip 2019.05"
 
 
 def test_sets_are_kept_and_damage_is_told(tmp_path):

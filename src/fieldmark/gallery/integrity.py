@@ -1,32 +1,94 @@
-"""A look at every row of a store: whether it can be read, and whether it is what was once stored."""
+"""Integrity checks: whether a store is as it was written, and whether the media it points at are unchanged."""
 
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.sets import read_content_hash, read_sets
+from fieldmark.gallery.store import SegmentIndex, StoredItem
+from fieldmark.media.loaders import hash_content
 from fieldmark.segment_table import LENGTH_TOLERANCE, matrix_from_column, measure_length_errors
-from fieldmark.types import Medium
+from fieldmark.types import Medium, Reporter
 
 COLUMNS = ("item_id", "segment", "medium", "start_seconds", "end_seconds", "vector")
 
+PAGE_ITEMS = 2_000
+"""Items whose media are checked together."""
 
-def unsound_items(batches: Iterable[pa.RecordBatch], *, dim: int) -> dict[str, str]:
-    """What is wrong with each item that is not sound, by item id.
+
+@dataclass(frozen=True, slots=True)
+class GalleryProblem:
+    """Something wrong with a gallery.
+
+    Args:
+        kind: checkpoint, store, unsound_item, sets, missing_media or changed_media.
+        item_ids: The items it is about; empty where it is about the whole.
+    """
+
+    kind: str
+    item_ids: tuple[str, ...]
+    detail: str
+
+
+def check_sets(folder: Path, store: SegmentIndex) -> list[GalleryProblem]:
+    """Return the sets of a store whose source is unknown."""
+    held = {each.set_name for each in store.counts() if each.set_name}
+    try:
+        unknown = sorted(held - read_sets(folder).keys())
+    except DamagedGalleryError as error:
+        return [GalleryProblem("sets", (), str(error))]
+    detail = "'{}' does not name the source of the set '{}': index that source again with --set '{}'"
+    return [GalleryProblem("sets", (), detail.format(GalleryLayout(folder).sets.name, name, name)) for name in unknown]
+
+
+def check_media(store: SegmentIndex, *, reporter: Reporter) -> list[GalleryProblem]:
+    """Read the media of all items to their end, and return those that are missing or changed."""
+    found: list[GalleryProblem] = []
+    item_count = store.item_count()
+    done, last = 0, None
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        while page := store.items(start_after=last, limit=PAGE_ITEMS):
+            found += [problem for problem in pool.map(_check_medium, page) if problem is not None]
+            done, last = done + len(page), page[-1].item.item_id
+            reporter.step("check media", done=min(done, item_count), total=item_count)
+    return found
+
+
+def _check_medium(stored: StoredItem) -> GalleryProblem | None:
+    item = stored.item
+    if item.path is None:
+        return None
+    try:
+        is_same = hash_content(item) == read_content_hash(stored.content_hash)
+    except MediaError as error:
+        return GalleryProblem("missing_media", (item.item_id,), str(error))
+    return (
+        None if is_same else GalleryProblem("changed_media", (item.item_id,), f"'{item.path}' is not what was indexed")
+    )
+
+
+def find_unsound_items(batches: Iterable[pa.RecordBatch], *, dim: int) -> dict[str, str]:
+    """Return what is wrong with each unsound item, by item id.
 
     Args:
         batches: All rows of a store, with `COLUMNS`, in any order.
     """
     found: dict[str, str] = {}
-    places: dict[str, list[int]] = defaultdict(list)
+    numbers_by_id: dict[str, list[int]] = defaultdict(list)
     media: dict[str, set[str]] = defaultdict(set)
     for batch in batches:
         item_ids = batch["item_id"].to_pylist()
-        for item_id, place, medium in zip(
+        for item_id, number, medium in zip(
             item_ids, batch["segment"].to_pylist(), batch["medium"].to_pylist(), strict=True
         ):
-            places[item_id].append(place)
+            numbers_by_id[item_id].append(number)
             media[item_id].add(medium)
         errors = measure_length_errors(matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim))
         for row in np.flatnonzero(errors > LENGTH_TOLERANCE):
@@ -34,7 +96,7 @@ def unsound_items(batches: Iterable[pa.RecordBatch], *, dim: int) -> dict[str, s
         start, end = (batch[name].to_numpy(zero_copy_only=False) for name in ("start_seconds", "end_seconds"))
         for row in np.flatnonzero((start > end) | (start < 0) | (np.isnan(start) != np.isnan(end))):
             found[item_ids[row]] = f"a segment runs from {start[row]} to {end[row]} seconds"
-    for item_id, numbers in places.items():
+    for item_id, numbers in numbers_by_id.items():
         if sorted(numbers) != list(range(len(numbers))):
             found[item_id] = f"its {len(numbers)} segments are not numbered from 0 on"
         if not media[item_id] <= {*Medium} or len(media[item_id]) > 1:

@@ -293,12 +293,12 @@ class LanceIndex(SegmentIndex):
         _, row_count, known = self._size()
         return known if row_count > self._exact_rows else None
 
-    def unsound_items(self) -> dict[str, str]:
-        """What is wrong with items, as `SegmentIndex.unsound_items` says."""
+    def find_unsound_items(self) -> dict[str, str]:
+        """Return what is wrong with items, as `SegmentIndex.find_unsound_items` does."""
 
         def read() -> dict[str, str]:
             batches = self._table.search().select(list(integrity.COLUMNS)).to_batches(ROWS_AT_ONCE)
-            return integrity.unsound_items(batches, dim=self._dim)
+            return integrity.find_unsound_items(batches, dim=self._dim)
 
         return self._reading(read)
 

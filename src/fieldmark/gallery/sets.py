@@ -1,28 +1,34 @@
-"""The sets of a gallery: their names, where each came from, the ids of their items, and what is gone from them."""
+"""The sets of a gallery: their names, where each came from, what they hold, and what is gone from them."""
 
+import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import filelock
 
 from fieldmark.data.shards import INFO_NAME, read_info
-from fieldmark.errors import DamagedGalleryError, GalleryError, first
+from fieldmark.errors import DamagedGalleryError, GalleryError, MediaError, TakenItemIdError, first
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.io import write_text
-from fieldmark.types import Failure, Item
+from fieldmark.media.loaders import hash_content
+from fieldmark.types import Embeddings, Failure, Item
 
 LARGEST_DROP = 0.5
 """Share of a set that may be gone before its source is taken to be wrong, such as a disk that is not mounted."""
 
 PLAIN_STEMS = frozenset({"manifest", "items", "metadata", "data", "index"})
-"""File names that tell nothing of a data set; the folder's name does."""
+"""File names that say nothing of a data set; the folder's name does."""
+
+PAGE_ITEMS = 50_000
+"""Items of a set that are read together."""
 
 
 def read_sets(gallery: Path) -> dict[str, str]:
-    """The source of each set, by name.
+    """Return the source of each set, by name.
 
     Raises:
         DamagedGalleryError: The file is not what was written.
@@ -39,19 +45,19 @@ def read_sets(gallery: Path) -> dict[str, str]:
 
 
 def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
-    """The name of the set that a source is.
+    """Return the name of the set that a source is.
 
     Args:
-        chosen: The name the user gave, also for a source that has moved; None for one made of the source's.
+        chosen: The name the user gave, also for a source that has moved; None for one made from that of the source.
 
     Raises:
         GalleryError: A set of that name came from another source.
         GalleryError: The name is empty.
     """
-    origin, known = str(origin_of(source)), read_sets(gallery)
+    origin, known = str(find_origin(source)), read_sets(gallery)
     if chosen is None:
         earlier = next((name for name, path in known.items() if path == origin), None)
-        name = earlier or normalize_name(Path(origin))
+        name = earlier or name_from_origin(Path(origin))
         if known.get(name, origin) != origin:
             raise GalleryError(
                 f"The set '{name}' of the gallery '{gallery}' came from '{known[name]}', not from '{origin}'. "
@@ -69,15 +75,15 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
 
 
 def record_set(gallery: Path, name: str, *, source: Path) -> None:
-    """Keeps where a set came from."""
+    """Write down where a set came from."""
     with filelock.FileLock(GalleryLayout(gallery).sets_lock):
-        content = {**read_sets(gallery), name: str(origin_of(source))}
+        content = {**read_sets(gallery), name: str(find_origin(source))}
         if content != read_sets(gallery):
             write_text(GalleryLayout(gallery).sets, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def origin_of(source: Path) -> Path:
-    """What tells a set from others: the manifest or folder; of an embeddings folder, the manifest it was made from."""
+def find_origin(source: Path) -> Path:
+    """Return what identifies a set: the manifest or folder; of an embeddings folder, the manifest it was made from."""
     if (source / INFO_NAME).is_file():
         manifest = read_info(source).facts.get("manifest")
         if isinstance(manifest, str) and Path(manifest).is_file():
@@ -85,19 +91,19 @@ def origin_of(source: Path) -> Path:
     return source.resolve()
 
 
-def normalize_name(origin: Path) -> str:
-    """The name of a data set, from that of its manifest or folder."""
+def name_from_origin(origin: Path) -> str:
+    """Return the name of a data set, from that of its manifest or folder."""
     if origin.suffix and not origin.is_dir():
         return origin.parent.name if origin.stem.lower() in PLAIN_STEMS else origin.stem
     return origin.name
 
 
-def stored_ids(
+def assign_ids(
     item_ids: Iterable[str], *, set_name: str, own: Collection[str], others: Collection[str]
 ) -> dict[str, str]:
-    """Under which id each item of a source is stored: its own, or SET/ID where another set holds that.
+    """Return the id that each item of a source is stored under: its own, or SET/ID where another set holds that.
 
-    An id once stored as SET/ID stays, also when the other set has let go of it. Two items never share an id.
+    An id once stored as SET/ID stays, even after the other set dropped its own. Two items never share an id.
 
     Args:
         own: Ids that the set holds.
@@ -106,7 +112,7 @@ def stored_ids(
     listed = dict.fromkeys(item_ids)
     found = dict.fromkeys(listed, "")
     used: set[str] = set()
-    for item_id in sorted(listed):  # so that the order of the source does not tell
+    for item_id in sorted(listed):  # so that the order of the source does not matter
         stored, prefixed = item_id, f"{set_name}/{item_id}"
         if prefixed in own and item_id not in own and prefixed not in listed:
             stored = prefixed
@@ -117,8 +123,8 @@ def stored_ids(
     return found
 
 
-def renamed(items: Sequence[Item], stored_id: Mapping[str, str]) -> tuple[Item, ...]:
-    """The items under the ids they are stored by; rows of one item go on sharing the object."""
+def rename_items(items: Sequence[Item], stored_id: Mapping[str, str]) -> tuple[Item, ...]:
+    """Return items under the ids that they are stored by; rows of one item go on sharing the object."""
     made: dict[str, Item] = {}
     for item in items:
         if item.item_id not in made:
@@ -127,12 +133,12 @@ def renamed(items: Sequence[Item], stored_id: Mapping[str, str]) -> tuple[Item, 
     return tuple(made[item.item_id] for item in items)
 
 
-def gone_ids(
+def find_gone_ids(
     own: Collection[str], *, listed: Collection[str], failures: Sequence[Failure], set_name: str, allow_drop: bool
 ) -> tuple[str, ...]:
-    """The items of a set that its source lists no more.
+    """Return the items of a set that its source no longer lists.
 
-    What could not be read is not gone: neither a file, nor what lies in a folder that could not be opened.
+    What could not be read is not gone: neither a file, nor the content of a folder that could not be opened.
 
     Args:
         own: Ids that the set holds, of the part of it that the source should list.
@@ -158,3 +164,81 @@ def gone_ids(
             kind="too_many_dropped",
         )
     return gone
+
+
+@dataclass(frozen=True, slots=True)
+class SetContent:
+    """What a gallery held of a set, and beside it, when a run began.
+
+    Args:
+        own: The state of each item of the set, by id; see `hash_states`.
+        others: The ids that other sets hold.
+    """
+
+    set_name: str
+    own: Mapping[str, str]
+    others: frozenset[str]
+
+    @classmethod
+    def from_store(cls, store: SegmentIndex, set_name: str) -> "SetContent":
+        """Read what a store holds."""
+        own = store.content_hashes(Filter(set_names=frozenset({set_name})))
+        return cls(set_name, own, frozenset(store.content_hashes().keys() - own.keys()))
+
+    def assign_ids(self, item_ids: Iterable[str]) -> dict[str, str]:
+        """Return the id that each item of the source is stored under."""
+        return assign_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
+
+    def has_unchanged(self, item: Item) -> bool:
+        """Whether the set holds an item as it is now, its content and all its facts."""
+        if item.item_id not in self.own:
+            return False
+        try:
+            return self.own[item.item_id] == _hash_state(item, hash_content(item))
+        except MediaError:
+            return False  # met again, and counted, when it is encoded
+
+    def add(self, store: SegmentIndex, embeddings: Embeddings, states: Mapping[str, str]) -> None:
+        """Add items to the set; where another run has meanwhile stored an id for another set, the item gets a new id.
+
+        Args:
+            states: Of each item, by id.
+        """
+        while True:
+            try:
+                store.add(embeddings, content_hash_by_item_id=states, set_name=self.set_name)
+            except TakenItemIdError as error:
+                taken = self.own.keys() - states.keys() | set(error.item_ids)
+                stored_id = assign_ids(states, set_name=self.set_name, own=(), others=taken)
+                content = {stored_id[item_id]: read_content_hash(state) for item_id, state in states.items()}
+                embeddings = replace(embeddings, items=rename_items(embeddings.items, stored_id))
+                states = hash_states(embeddings.items, content)
+            else:
+                return
+
+
+def list_set(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[str, ...]:
+    """Return the ids of a set's items, or of those of one split."""
+    where, last = Filter(set_names=frozenset({set_name})), None
+    if split is None:
+        return tuple(store.content_hashes(where))
+    found: list[str] = []
+    while page := store.items(where=where, start_after=last, limit=PAGE_ITEMS):
+        found += [stored.item.item_id for stored in page if stored.item.split == split]
+        last = page[-1].item.item_id
+    return tuple(found)
+
+
+def hash_states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[str, str]:
+    """Return the state of each item by id: it changes with the content and with any fact, such as a label."""
+    return {item.item_id: _hash_state(item, content_hashes[item.item_id]) for item in items}
+
+
+def read_content_hash(state: str) -> str:
+    """Return the hash of an item's content alone, from its state."""
+    return state.partition("-")[0]
+
+
+def _hash_state(item: Item, content_hash: str) -> str:
+    facts = hashlib.sha256(json.dumps(asdict(item), default=str).encode()).hexdigest()
+    return f"{content_hash}-{facts[:16]}"

@@ -229,8 +229,8 @@ class SegmentIndex(Protocol):
         """What searches are known to find; None where they look at every segment."""
         ...
 
-    def unsound_items(self) -> dict[str, str]:
-        """What is wrong with each item that is not as it was once stored, by item id; reads all there is.
+    def find_unsound_items(self) -> dict[str, str]:
+        """Return what is wrong with each item that is not as it was stored, by item id; reads everything.
 
         Raises:
             DamagedGalleryError: Some of it cannot be read.

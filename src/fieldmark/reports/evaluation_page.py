@@ -23,7 +23,7 @@ from fieldmark.evaluation.result import (
     explain_columns,
     format_symbol,
 )
-from fieldmark.gallery.projection import TSNE, choose_rows, project
+from fieldmark.gallery.map import TSNE, choose_rows, project
 from fieldmark.media.pictures import make_card
 from fieldmark.reports.charts import MEDIUM_COLORS, draw_calibration, draw_curves, draw_directions
 from fieldmark.reports.render import render_template

@@ -1,25 +1,21 @@
-"""The verbs `gallery describe`, `check` and `compact`: what a gallery holds, whether it is sound, its disk space."""
+"""The verbs `gallery describe`, `check` and `compact`: what a gallery holds, its integrity, its disk space."""
 
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from textwrap import shorten
 
 from fieldmark.build import load_model
-from fieldmark.errors import DamagedGalleryError, FieldmarkError, MediaError, MissingGalleryError
+from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError
+from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.sets import read_sets
-from fieldmark.gallery.store import Approximation, StoredItem
-from fieldmark.media.loaders import hash_content
+from fieldmark.gallery.store import Approximation
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
-from fieldmark.workflows.index import content_of
 
-PAGE_ITEMS = 2_000
-"""Items whose media are looked at together."""
 SHOWN = 10
 """Lines of a kind that a text names before it only counts."""
 
@@ -84,22 +80,8 @@ class GalleryDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class GalleryProblem:
-    """Something wrong with a gallery.
-
-    Args:
-        kind: checkpoint, store, unsound_item, sets, missing_media or changed_media.
-        item_ids: The items it is about; empty where it is about the whole.
-    """
-
-    kind: str
-    item_ids: tuple[str, ...]
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
 class GalleryCheck:
-    """What a look at every part of a gallery found."""
+    """What an integrity check of a gallery found."""
 
     gallery: Path
     item_count: int
@@ -107,7 +89,7 @@ class GalleryCheck:
 
     @property
     def has_problems(self) -> bool:
-        """Whether the gallery needs mending."""
+        """Whether the gallery needs repair."""
         return bool(self.problems)
 
     def to_json(self) -> dict[str, object]:
@@ -134,7 +116,7 @@ class GalleryCheck:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """What compaction gave back."""
+    """The disk space of a gallery before and after compaction."""
 
     gallery: Path
     bytes_before: int
@@ -150,7 +132,7 @@ class Compaction:
 
 
 def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> GalleryDescription:
-    """What a gallery holds; its model is not loaded.
+    """Return what a gallery holds, without loading its model.
 
     Args:
         exact_rows: Segments up to which its searches are exact.
@@ -182,14 +164,14 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         license_counts=dict(by_license.most_common()),
         class_counts=dict(sorted(by_class.items())),
         sources=read_sets(folder),
-        disk_bytes=disk_bytes(folder),
+        disk_bytes=measure_disk_bytes(folder),
         version_count=store.version_count(),
         approximation=store.approximation(),
     )
 
 
 def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:
-    """Reads every part of a gallery, and the media it points at, and tells what is wrong.
+    """Read every part of a gallery, and the media it points at, and return what is wrong.
 
     Args:
         reads_media: Whether the media files should be there and unchanged; each is read to its end.
@@ -198,7 +180,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
         MissingGalleryError: The folder holds no gallery.
     """
     folder, runtime = Path(gallery), runtime or Runtime.from_environment()
-    problems = list(_checkpoint_problems(folder, runtime))
+    problems = list(_check_checkpoint(folder, runtime))
     item_count = 0
     try:
         store = _open_store(folder)
@@ -207,19 +189,19 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
         if lost is not None:
             detail = f"'{lost}' is missing: the gallery shows an older state. Index each of its sources again"
             problems.append(GalleryProblem("store", (), detail))
-        unsound = store.unsound_items()
+        unsound = store.find_unsound_items()
         problems += [GalleryProblem("unsound_item", (item_id,), reason) for item_id, reason in unsound.items()]
         if not unsound:
-            problems += _set_problems(folder, sets={each.set_name for each in store.counts() if each.set_name})
+            problems += check_sets(folder, store)
         if reads_media and not unsound:
-            problems += _media_problems(store, item_count=item_count, runtime=runtime)
+            problems += check_media(store, reporter=runtime.reporter)
     except DamagedGalleryError as error:
         problems.append(GalleryProblem("store", (), str(error)))
     return GalleryCheck(folder, item_count, tuple(problems))
 
 
 def compact_gallery(gallery: Path | str) -> Compaction:
-    """Gives back the disk space of what was replaced and dropped, and brings the index up to date.
+    """Free the disk space of replaced and deleted items, and bring the index up to date.
 
     Raises:
         MissingGalleryError: The folder holds no gallery.
@@ -228,13 +210,13 @@ def compact_gallery(gallery: Path | str) -> Compaction:
     """
     folder = Path(gallery)
     store = _open_store(folder)
-    before = disk_bytes(folder)
+    before = measure_disk_bytes(folder)
     store.optimize()
-    return Compaction(folder, before, disk_bytes(folder))
+    return Compaction(folder, before, measure_disk_bytes(folder))
 
 
-def disk_bytes(folder: Path) -> int:
-    """Bytes of all files below a folder; one that another process deletes meanwhile counts as none."""
+def measure_disk_bytes(folder: Path) -> int:
+    """Return the bytes of all files below a folder; one that another process deletes meanwhile counts as none."""
     total = 0
     for path in folder.rglob("*"):
         try:
@@ -254,7 +236,7 @@ def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
         raise DamagedGalleryError(path=folder, reason=f"'{layout.segments.name}' holds no store") from error
 
 
-def _checkpoint_problems(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem]:
+def _check_checkpoint(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem]:
     layout = GalleryLayout(folder)
     path = layout.checkpoint
     if not path.is_file():
@@ -269,45 +251,12 @@ def _checkpoint_problems(folder: Path, runtime: Runtime) -> Iterator[GalleryProb
         yield GalleryProblem("checkpoint", (), str(error))
 
 
-def _set_problems(folder: Path, *, sets: set[str]) -> list[GalleryProblem]:
-    try:
-        unknown = sorted(sets - read_sets(folder).keys())
-    except DamagedGalleryError as error:
-        return [GalleryProblem("sets", (), str(error))]
-    detail = "'{}' does not name the source of the set '{}': index that source again with --set '{}'"
-    return [GalleryProblem("sets", (), detail.format(GalleryLayout(folder).sets.name, name, name)) for name in unknown]
-
-
-def _media_problems(store: LanceIndex, *, item_count: int, runtime: Runtime) -> list[GalleryProblem]:
-    found: list[GalleryProblem] = []
-    done, last = 0, None
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        while page := store.items(start_after=last, limit=PAGE_ITEMS):
-            found += [problem for problem in pool.map(_media_problem, page) if problem is not None]
-            done, last = done + len(page), page[-1].item.item_id
-            runtime.reporter.step("check media", done=min(done, item_count), total=item_count)
-    return found
-
-
-def _media_problem(stored: StoredItem) -> GalleryProblem | None:
-    item = stored.item
-    if item.path is None:
-        return None
-    try:
-        is_same = hash_content(item) == content_of(stored.content_hash)
-    except MediaError as error:
-        return GalleryProblem("missing_media", (item.item_id,), str(error))
-    return (
-        None if is_same else GalleryProblem("changed_media", (item.item_id,), f"'{item.path}' is not what was indexed")
-    )
-
-
 LISTED = 8
 """Most names in a line of text."""
 
 
 def _listed(counts: dict[str, int]) -> str:
-    """The largest of some counts; `--json` has all of them."""
+    """Return the largest of some counts as text; `--json` has all of them."""
     listed = [f"{count:,} {shorten(name, 60) or 'without'}" for name, count in counts.items()]
     rest = len(listed) - LISTED
     return ", ".join(listed[:LISTED] + ([f"and {rest:,} more (--json lists them)"] if rest > 0 else []))

@@ -1,9 +1,7 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
-import hashlib
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -14,25 +12,29 @@ from fieldmark.build import Model, load_model
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
-from fieldmark.errors import GalleryError, MediaError, MissingGalleryError, NoItemsError, TakenItemIdError
+from fieldmark.errors import GalleryError, MissingGalleryError, NoItemsError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import copy_taxonomy, record_species
 from fieldmark.gallery.search.recalibration import recalibrate
-from fieldmark.gallery.sets import choose_set, gone_ids, record_set, renamed, stored_ids
-from fieldmark.gallery.store import Filter, SegmentIndex
-from fieldmark.media.loaders import hash_content
+from fieldmark.gallery.sets import (
+    SetContent,
+    choose_set,
+    find_gone_ids,
+    hash_states,
+    list_set,
+    record_set,
+    rename_items,
+)
+from fieldmark.gallery.store import SegmentIndex
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, Item, Reporter
+from fieldmark.types import Embeddings, Failure, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
-
-PAGE_ITEMS = 50_000
-"""Items of a set looked at together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class IndexReport:
         }
 
     def to_text(self) -> str:
-        """What was added, passed over, and is there."""
+        """Return what was added, skipped and deleted, and what the gallery holds."""
         counts = ", ".join(f"{count:,} {medium}" for medium, count in self.counts.items())
         replaced = f", {self.replaced_count:,} of them in place of an older state" if self.replaced_count else ""
         dropped = f"; dropped {self.dropped_count:,} that are gone" if self.dropped_count else ""
@@ -99,9 +101,9 @@ def index(
     allow_drop: bool = False,
     runtime: Runtime | None = None,
 ) -> IndexReport:
-    """Makes a set of a gallery what a source is: adds what is new, passes over what is unchanged, drops what is gone.
+    """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
 
-    Every block of items is durable once it is added, so a run that was killed goes on where it was.
+    Every block of items is durable once it is added, so a run that was killed continues where it stopped.
 
     Args:
         source: A manifest, a folder of files without labels, or an embeddings folder.
@@ -120,13 +122,13 @@ def index(
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
     model, store = _open(folder, checkpoint, runtime)
     name = choose_set(folder, source=source, chosen=set_name)
-    known = _Known.of(store, name)
+    known = SetContent.from_store(store, name)
     if (source / INFO_NAME).is_file():
-        work = _from_embeddings(source, known=known, model=model, runtime=runtime)
+        work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _from_items(source, known=known, model=model, runtime=runtime)
-    gone = gone_ids(
-        _own_part(store, name, split=work.split),
+        work = _plan_items(source, known=known, model=model, runtime=runtime)
+    gone = find_gone_ids(
+        list_set(store, name, split=work.split),
         listed=work.listed,
         failures=work.log.failures,
         set_name=name,
@@ -135,7 +137,7 @@ def index(
     record_set(folder, name, source=source)
     added = replaced = 0
     for embeddings, states in work.blocks:
-        _add(store, embeddings, states, known=known)
+        known.add(store, embeddings, states)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
         runtime.reporter.step("add", done=added, total=work.fresh_count)
@@ -162,7 +164,7 @@ def index(
 
 
 def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
-    """The model and the store of a gallery; a gallery that is not there, or was only begun, is made."""
+    """Return the model and the store of a gallery; a gallery that is missing, or was only begun, is created."""
     own = GalleryLayout(folder).checkpoint
     if checkpoint is None:
         if not own.is_file():
@@ -187,26 +189,8 @@ Blocks = Iterator[tuple[Embeddings, dict[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What the gallery held when the run began: the state of each item, in the set and beside it."""
-
-    set_name: str
-    own: Mapping[str, str]
-    others: frozenset[str]
-
-    @classmethod
-    def of(cls, store: SegmentIndex, set_name: str) -> "_Known":
-        own = store.content_hashes(Filter(set_names=frozenset({set_name})))
-        return cls(set_name, own, frozenset(store.content_hashes().keys() - own.keys()))
-
-    def stored_ids(self, item_ids: Iterable[str]) -> dict[str, str]:
-        """Under which id each item of the source is stored."""
-        return stored_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
-
-
-@dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be done of a source.
+    """What is to be done for a source.
 
     Args:
         blocks: What is new, embedded as it is asked for; its states by item id.
@@ -222,27 +206,27 @@ class _Work:
     split: str | None = None
 
 
-def _from_items(source: Path, *, known: _Known, model: Model, runtime: Runtime) -> _Work:
-    """The work of a manifest or a folder."""
+def _plan_items(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
+    """Plan the work for a manifest or a folder."""
     listed, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
-    listed = renamed(listed, known.stored_ids(item.item_id for item in listed))
+    listed = rename_items(listed, known.assign_ids(item.item_id for item in listed))
     items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
-    fresh = [item for item in items if not _is_known(item, known.own)]
+    fresh = [item for item in items if not known.has_unchanged(item)]
     log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
     log.list_only(not_media)
     blocks = (
-        (embeddings, _states(embeddings.items, hashes))
+        (embeddings, hash_states(embeddings.items, hashes))
         for embeddings, hashes in embed_items(fresh, model=model, runtime=runtime, failures=log)
     )
     ids = frozenset(item.item_id for item in listed)
     return _Work(blocks, log, ids, fresh_count=len(fresh), unchanged_count=len(items) - len(fresh))
 
 
-def _from_embeddings(source: Path, *, known: _Known, model: Model, runtime: Runtime) -> _Work:
-    """The work of an embeddings folder; what could not be embedded counts as listed."""
+def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
+    """Plan the work for an embeddings folder; what could not be embedded counts as listed."""
     embeddings, info = read_embeddings(source)
     if info.fingerprint != model.fingerprint:
         raise GalleryError(
@@ -251,9 +235,9 @@ def _from_embeddings(source: Path, *, known: _Known, model: Model, runtime: Runt
             kind="encoder_mismatch",
         )
     hashes = read_content_hashes(source)
-    stored_id = known.stored_ids([*hashes, *(failure.item_id for failure in info.failures)])
-    embeddings = replace(embeddings, items=renamed(embeddings.items, stored_id))
-    states = _states(embeddings.items, {stored_id[item_id]: content for item_id, content in hashes.items()})
+    stored_id = known.assign_ids([*hashes, *(failure.item_id for failure in info.failures)])
+    embeddings = replace(embeddings, items=rename_items(embeddings.items, stored_id))
+    states = hash_states(embeddings.items, {stored_id[item_id]: content for item_id, content in hashes.items()})
     fresh_rows = np.flatnonzero([known.own.get(item.item_id) != states[item.item_id] for item in embeddings.items])
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
     return _Work(
@@ -267,44 +251,17 @@ def _from_embeddings(source: Path, *, known: _Known, model: Model, runtime: Runt
 
 
 def _only_split(info: EmbeddingsInfo) -> str | None:
-    """The split that was embedded; None where all were."""
+    """Return the split that was embedded; None where all were."""
     split = info.facts.get("split")
     return split if isinstance(split, str) and split != "all" else None
-
-
-def _own_part(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[str, ...]:
-    """The items of a set that a source of one split, or of all, should list."""
-    where, last = Filter(set_names=frozenset({set_name})), None
-    if split is None:
-        return tuple(store.content_hashes(where))
-    found: list[str] = []
-    while page := store.items(where=where, start_after=last, limit=PAGE_ITEMS):
-        found += [stored.item.item_id for stored in page if stored.item.split == split]
-        last = page[-1].item.item_id
-    return tuple(found)
-
-
-def _add(store: SegmentIndex, embeddings: Embeddings, states: Mapping[str, str], *, known: _Known) -> None:
-    """Adds a block; where another run has meanwhile stored an id for another set, the item gets an id beside it."""
-    while True:
-        try:
-            store.add(embeddings, content_hash_by_item_id=states, set_name=known.set_name)
-        except TakenItemIdError as error:
-            taken = known.own.keys() - states.keys() | set(error.item_ids)
-            stored_id = stored_ids(states, set_name=known.set_name, own=(), others=taken)
-            content = {stored_id[item_id]: content_of(state) for item_id, state in states.items()}
-            embeddings = replace(embeddings, items=renamed(embeddings.items, stored_id))
-            states = _states(embeddings.items, content)
-        else:
-            return
 
 
 def _split_blocks(
     embeddings: Embeddings, rows: Int[np.ndarray, " row"], states: Mapping[str, str], reporter: Reporter
 ) -> Blocks:
-    """Whole items, about `BLOCK_ROWS` rows at a time."""
+    """Yield whole items, about `BLOCK_ROWS` rows at a time."""
     ids = [embeddings.items[row].item_id for row in rows]
-    starts = [place for place in range(len(ids)) if place == 0 or ids[place] != ids[place - 1]]
+    starts = [row for row in range(len(ids)) if row == 0 or ids[row] != ids[row - 1]]
     begin = 0
     for end in [*starts[1:], len(ids)]:
         if end - begin < BLOCK_ROWS and end < len(ids):
@@ -319,27 +276,3 @@ def _split_blocks(
         yield block, {item_id: states[item_id] for item_id in ids[begin:end]}
         reporter.step("index", done=end, total=len(ids))
         begin = end
-
-
-def _is_known(item: Item, known: Mapping[str, str]) -> bool:
-    if item.item_id not in known:
-        return False
-    try:
-        return known[item.item_id] == _state(item, hash_content(item))
-    except MediaError:
-        return False  # met again, and counted, when it is encoded
-
-
-def _states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[str, str]:
-    return {item.item_id: _state(item, content_hashes[item.item_id]) for item in items}
-
-
-def _state(item: Item, content_hash: str) -> str:
-    """Changes when the content or any fact of the item does, so a corrected label reaches the gallery."""
-    facts = hashlib.sha256(json.dumps(asdict(item), default=str).encode()).hexdigest()
-    return f"{content_hash}-{facts[:16]}"
-
-
-def content_of(state: str) -> str:
-    """The hash of an item's content alone, from the state that the gallery keeps of it."""
-    return state.partition("-")[0]
