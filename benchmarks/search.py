@@ -11,7 +11,8 @@ numpy, of item ids for LanceDB. LanceDB is asked twice, with a scan and with an 
     python benchmarks/search.py --out DIR --sizes 250000 --beside CHECKOUT
 
 times whole searches instead, of all media with margins and the open-set answer, in two processes that take turns: this
-checkout and another one. It prints medians and ratios, and counts searches whose answers differ.
+checkout and another one. It prints medians and ratios, of time and of processor time
+(a busy machine spoils the first), and counts searches whose answers differ.
 """
 
 import argparse
@@ -147,7 +148,7 @@ def measure_beside(folder: Path, other: Path, *, size: int, options: argparse.Na
     with ExitStack() as stack:
         ask = {name: stack.enter_context(searching(source, folder)) for name, source in sources.items()}
         for kind, wanted in kinds.items():
-            seconds: dict[str, list[float]] = {name: [] for name in ask}
+            seconds: dict[str, list[list[float]]] = {name: [] for name in ask}
             differing = 0
             for start in range(0, query_count, options.in_a_row):
                 numbers = range(start, min(start + options.in_a_row, query_count))
@@ -155,13 +156,15 @@ def measure_beside(folder: Path, other: Path, *, size: int, options: argparse.Na
                 answers = {name: ask[name](searches) for name in generator.permutation(list(ask)).tolist()}
                 for name, answered in answers.items():
                     # The first block of each kind fills caches of files and loads what is loaded once.
-                    seconds[name] += [each[0] for each in answered] if start else []
+                    seconds[name] += [each[:2] for each in answered] if start else []
                 differing += sum(
-                    not is_same(first[1], second[1])
+                    not is_same(first[2], second[2])
                     for first, second in zip(answers["this"], answers["other"], strict=True)
                 )
-            this, that = (1000 * np.median(seconds[name]) for name in ("this", "other"))
-            result |= {f"{kind}_ms": this, f"{kind}_other_ms": that, f"{kind}_times_faster": that / this}
+            this, that = (1000 * np.median(seconds[name], axis=0) for name in ("this", "other"))
+            for index, unit_name in enumerate(("ms", "processor_ms")):
+                result |= {f"{kind}_{unit_name}": this[index], f"{kind}_other_{unit_name}": that[index]}
+            result[f"{kind}_times_faster"], result[f"{kind}_processor_times_faster"] = (that / this).tolist()
             result[f"{kind}_differing"] = differing
     return result
 

@@ -5,7 +5,7 @@ LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -59,10 +59,10 @@ class _Coded:
         coded = column.combine_chunks().dictionary_encode()
         return cls(coded.dictionary, coded.indices.fill_null(-1).to_numpy().astype(np.int32))
 
-    def is_among(self, wanted: Iterable[str], entries: slice) -> Bool[np.ndarray, " gallery"]:
-        """Tell which of some entries have one of the wanted values."""
+    def is_among(self, wanted: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
+        """Tell which entries have one of the wanted values."""
         is_wanted = pc.is_in(self.values, value_set=pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
-        among: Bool[np.ndarray, " gallery"] = np.append(is_wanted, False)[self.code[entries]]  # -1 takes the last
+        among: Bool[np.ndarray, " gallery"] = np.append(is_wanted, False)[self.code]  # -1 takes the last
         return among
 
 
@@ -78,7 +78,6 @@ class Snapshot:
         index_by_item_id: The index of each item.
         item_of_row: The index of each row's item.
         rows_of_medium: The rows of each medium; they stand together.
-        items_of_medium: Its items.
     """
 
     embedding: Float32[np.ndarray, "row dim"]
@@ -89,7 +88,6 @@ class Snapshot:
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
     rows_of_medium: dict[Medium, slice]
-    items_of_medium: dict[Medium, slice]
 
     @classmethod
     def from_rows(cls, rows: pa.Table, *, dim: int) -> "Snapshot":
@@ -121,14 +119,26 @@ class Snapshot:
             index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
             rows_of_medium=_slices(code.take(order)),
-            items_of_medium=_slices(code.take(order).filter(pa.array(is_first))),
         )
 
-    def find_items(self, item_ids: Iterable[str], entries: slice) -> Bool[np.ndarray, " gallery"]:
-        """Tell which of some items have one of these ids."""
+    def match(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
+        """Tell which rows are of items that meet a filter; None where all are."""
+        matching = np.ones(len(self.index_by_item_id), dtype=bool)
+        is_all = True
+        for name, values in allowed_by_column(where).items():
+            if values is not None:
+                matching &= self._find_items(values) if name == "item_id" else self.columns[name].is_among(values)
+                is_all = False
+        if where.exclude_item_ids:
+            matching &= ~self._find_items(where.exclude_item_ids)
+            is_all = False
+        return None if is_all else matching[self.item_of_row]
+
+    def _find_items(self, item_ids: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items have one of these ids."""
         found = np.zeros(len(self.index_by_item_id), dtype=bool)
         found[[self.index_by_item_id[item_id] for item_id in item_ids if item_id in self.index_by_item_id]] = True
-        return found[entries]
+        return found
 
     def compare(self, query: Float64[np.ndarray, " dim"]) -> "ExactComparison":
         """Compare a query of length 1 with all rows, in single precision."""
@@ -159,6 +169,7 @@ class ExactComparison(Comparison):
         self._snapshot = snapshot
         self._query = query
         self._near = near
+        self._masks: dict[Filter, Bool[np.ndarray, " row"] | None] = {}
         self._error = len(query) * SINGLE_EPSILON + snapshot.length_error
 
     def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
@@ -167,48 +178,40 @@ class ExactComparison(Comparison):
         if k < 1:
             largest = len(snapshot.item_of_row if by_segment else snapshot.index_by_item_id)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, items = self._span(where)
+        rows, mask = self._span(where), self._mask(where)
         near = self._near[rows]
-        matching = self._match(where, items)
-        if matching is not None:
-            near = np.where(matching[snapshot.item_of_row[rows] - items.start], near, np.float32(-np.inf))
+        if mask is not None:
+            near = np.where(mask[rows], near, np.float32(-np.inf))
         row, score = self._find_best(near, k=k, start=rows.start, by_segment=by_segment)
         return make_hits(snapshot.hit_values[row], score=score)
 
     def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
         """Return the nearest item of another class, as `Comparison.find_other_class` does."""
         snapshot, where = self._snapshot, where or Filter()
-        rows, items = self._span(where)
+        rows, mask = self._span(where), self._mask(where)
         classes = snapshot.columns["class_name"]
-        matching = (classes.code[items] >= 0) & ~classes.is_among([class_name], items)
-        others = self._match(where, items)
-        if others is not None:
-            matching &= others
-        near = np.where(matching[snapshot.item_of_row[rows] - items.start], self._near[rows], np.float32(-np.inf))
+        is_other = (classes.code >= 0) & ~classes.is_among([class_name])
+        matching = is_other[snapshot.item_of_row[rows]]
+        if mask is not None:
+            matching &= mask[rows]
+        near = np.where(matching, self._near[rows], np.float32(-np.inf))
         row, score = self._find_best(near, k=1, start=rows.start, by_segment=False)
         return next(iter(make_hits(snapshot.hit_values[row], score=score)), None)
 
-    def _span(self, where: Filter) -> tuple[slice, slice]:
-        """Return the rows and the items among which a search looks: those of one medium, or all."""
-        snapshot = self._snapshot
-        if where.media is not None and len(where.media) == 1:
-            [medium] = where.media
-            return snapshot.rows_of_medium[medium], snapshot.items_of_medium[medium]
-        return slice(0, len(self._near)), slice(0, len(snapshot.index_by_item_id))
+    def _span(self, where: Filter) -> slice:
+        """Return the rows among which a search looks: those of one medium, or all."""
+        if where.media is None or len(where.media) != 1:
+            return slice(0, len(self._near))
+        [medium] = where.media
+        return self._snapshot.rows_of_medium[medium]
 
-    def _match(self, where: Filter, items: slice) -> Bool[np.ndarray, " gallery"] | None:
-        """Tell which items of a span meet the filter; None where all do."""
-        snapshot = self._snapshot
-        allowed = {name: values for name, values in allowed_by_column(where).items() if values is not None}
+    def _mask(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
+        """Tell which rows meet a filter, made once for the searches of all media; None where all do."""
         if where.media is not None and len(where.media) == 1:
-            del allowed["medium"]  # the span itself
-        conditions = [
-            snapshot.find_items(values, items) if name == "item_id" else snapshot.columns[name].is_among(values, items)
-            for name, values in allowed.items()
-        ]
-        if where.exclude_item_ids:
-            conditions.append(~snapshot.find_items(where.exclude_item_ids, items))
-        return np.logical_and.reduce(conditions) if conditions else None
+            where = replace(where, media=None)  # the span itself
+        if where not in self._masks:
+            self._masks[where] = self._snapshot.match(where)
+        return self._masks[where]
 
     def _find_best(
         self, near: Float32[np.ndarray, " row"], *, k: int, start: int, by_segment: bool

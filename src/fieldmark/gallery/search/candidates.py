@@ -1,6 +1,6 @@
 """Hits that a search may return, scored by every query."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,9 +64,13 @@ def compute_class_margins(candidates: Candidates) -> list[tuple[float, str] | No
 
 
 def score_hits(
-    store: SegmentIndex, queries: Sequence[QueryEmbedding], *, found: Sequence[tuple[Hit, ...]], by_segment: bool
-) -> tuple[tuple[Hit, ...], Float[np.ndarray, "query hit"]]:
-    """Return every item, or segment, that some query found, once, with its score by every query.
+    store: SegmentIndex,
+    queries: Sequence[QueryEmbedding],
+    *,
+    found: Sequence[Mapping[Medium, tuple[Hit, ...]]],
+    by_segment: bool,
+) -> dict[Medium, tuple[tuple[Hit, ...], Float[np.ndarray, "query hit"]]]:
+    """Return, for each medium, every item or segment that some query found, once, with its score by every query.
 
     An item's score by a query is that of its best segment; its moment is the segment that the positive queries find
     best.
@@ -75,26 +79,30 @@ def score_hits(
         found: The hits of each positive query.
     """
     if len(queries) == 1:
-        return found[0], np.array([[hit.score for hit in found[0]]])
-    hit_of = {_key(hit, by_segment=by_segment): hit for hits in found for hit in hits}
-    if not hit_of:
-        return (), np.zeros((len(queries), 0))
-    stored = store.embeddings(Filter(item_ids=frozenset(hit.item_id for hit in hit_of.values())))
+        return {medium: (hits, np.array([[hit.score for hit in hits]])) for medium, hits in found[0].items()}
+    hit_of = {
+        medium: {_key(hit, by_segment=by_segment): hit for each in found for hit in each[medium]} for medium in found[0]
+    }
+    item_ids = frozenset(hit.item_id for hits in hit_of.values() for hit in hits.values())
+    stored = store.embeddings(Filter(item_ids=item_ids))
     score = np.stack([query.embedding for query in queries]) @ stored.embedding.T
     mean = score[[not query.is_negative for query in queries]].mean(axis=0)
     rows_of: dict[tuple[str, float | None], list[int]] = {}
     for row, item in enumerate(stored.items):
         start = _moment(stored, row)[0] if by_segment else None
         rows_of.setdefault((item.item_id, start), []).append(row)
-    hits, columns = [], []
-    for key, hit in hit_of.items():
-        rows = rows_of.get(key)
-        if rows is None:
-            continue  # dropped by another process since it was found
-        start, end = _moment(stored, rows[int(np.argmax(mean[rows]))])
-        hits.append(hit._replace(start_seconds=start, end_seconds=end))
-        columns.append(score[:, rows].max(axis=1))
-    return tuple(hits), np.stack(columns, axis=1) if columns else np.zeros((len(queries), 0))
+    scored = {}
+    for medium, hits_of_medium in hit_of.items():
+        hits, columns = [], [np.zeros((len(queries), 0))]
+        for key, hit in hits_of_medium.items():
+            rows = rows_of.get(key)
+            if rows is None:
+                continue  # dropped by another process since it was found
+            start, end = _moment(stored, rows[int(np.argmax(mean[rows]))])
+            hits.append(hit._replace(start_seconds=start, end_seconds=end))
+            columns.append(score[:, rows].max(axis=1, keepdims=True))
+        scored[medium] = tuple(hits), np.concatenate(columns, axis=1)
+    return scored
 
 
 def _key(hit: Hit, *, by_segment: bool) -> tuple[str, float | None]:

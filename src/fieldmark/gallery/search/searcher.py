@@ -154,11 +154,11 @@ class Searcher:
         Args:
             found: The hits of each positive query.
         """
-        candidates = []
-        for medium in found[0]:
-            hits, score = score_hits(self.index, queries, found=[each[medium] for each in found], by_segment=by_segment)
-            candidates.append(rank_medium(hits, score, queries=queries, medium=medium, calibration=self.calibration))
-        return candidates
+        scored = score_hits(self.index, queries, found=found, by_segment=by_segment)
+        return [
+            rank_medium(hits, score, queries=queries, medium=medium, calibration=self.calibration)
+            for medium, (hits, score) in scored.items()
+        ]
 
     def _add_look_alikes(
         self, candidates: Sequence[Candidates], compared: Sequence[_ComparedQuery], *, where: Filter
