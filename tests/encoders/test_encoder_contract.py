@@ -62,11 +62,11 @@ CASES = {
         ({"dim": 32}, {"character_count": 3}),
     ),
     "joined": Case(
-        lambda weights, first=64, scales=(1.0, 2.0): ConcatenatedEncoder(
-            [LexicalTextEncoder(dim=first), LexicalTextEncoder(dim=32)], scales=scales
+        lambda weights, first=64, second=32: ConcatenatedEncoder(
+            [LexicalTextEncoder(dim=first), LexicalTextEncoder(dim=second)]
         ),
         (Medium.TEXT,),
-        ({"first": 16}, {"scales": (1.0, 1.0)}),
+        ({"first": 16}, {"second": 16}),
     ),
     "birdnet": Case(
         lambda weights, **changed: BirdNetEncoder(**changed),

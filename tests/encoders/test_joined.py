@@ -10,11 +10,11 @@ from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Medium
 
 
-def test_concatenated_encoder_puts_scaled_features_side_by_side(segments):
+def test_concatenated_encoder_puts_features_side_by_side(segments):
     first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
-    joined = ConcatenatedEncoder([first, second], scales=[1.0, 0.5])
+    joined = ConcatenatedEncoder([first, second])
     texts = segments[Medium.TEXT]
-    expected = torch.cat([first.encode(texts), 0.5 * second.encode(texts)], dim=1)
+    expected = torch.cat([first.encode(texts), second.encode(texts)], dim=1)
     torch.testing.assert_close(joined.encode(texts), expected)
 
 
@@ -45,21 +45,19 @@ class NamingEncoder:
         return torch.zeros(len(segments), *self.shape)
 
 
-def test_concatenated_encoder_moves_named_scores_to_their_places():
+def test_concatenated_encoder_moves_named_scores_to_their_indices():
     encoders = [NamingEncoder(4, {"Veery": 3}), LexicalTextEncoder(dim=8), NamingEncoder(5, {"Veery": 0, "Gadwall": 2})]
     assert ConcatenatedEncoder(encoders).named_scores == {"Veery": 3, "Gadwall": 4 + 8 + 2}
-    assert ConcatenatedEncoder(encoders, scales=[0.5, 1.0, 1.0]).named_scores == {"Veery": 12, "Gadwall": 14}
 
 
 @pytest.mark.parametrize(
-    ("encoders", "scales", "reason"),
+    ("encoders", "reason"),
     [
-        ([], None, "0 scales for 0 encoders"),
-        ([LexicalTextEncoder()], [1.0, 2.0], "2 scales for 1 encoders"),
-        ([LexicalTextEncoder(), SpectrogramEncoder(sample_rate_hz=8000)], None, "sample_rate_hz=8000"),
-        ([PixelEncoder(Medium.IMAGE)], None, r"\(3, 448, 448\)"),
+        ([], "no encoder"),
+        ([LexicalTextEncoder(), SpectrogramEncoder(sample_rate_hz=8000)], "sample_rate_hz=8000"),
+        ([PixelEncoder(Medium.IMAGE)], r"\(3, 448, 448\)"),
     ],
 )
-def test_concatenated_encoder_refuses_what_cannot_stand_side_by_side(encoders, scales, reason):
+def test_concatenated_encoder_refuses_what_cannot_stand_side_by_side(encoders, reason):
     with pytest.raises(ConfigError, match=reason):
-        ConcatenatedEncoder(encoders, scales=scales)
+        ConcatenatedEncoder(encoders)

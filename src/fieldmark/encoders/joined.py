@@ -7,34 +7,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fieldmark.encoders.encoder import Encoder
-from fieldmark.encoders.reading import hash_parameters
+from fieldmark.encoders.encoder import Encoder, hash_parameters
 from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Segment
 
 
 @final
 class ConcatenatedEncoder:
-    """The features of several encoders side by side, each times a scale.
+    """Concatenates the features of several encoders.
 
     Args:
         encoders: One or more, of one medium; each gives vectors and asks for the same decoding.
-        scales: One for each encoder; None for 1 throughout.
 
     Raises:
-        ConfigError: Their decodings differ, one gives other than vectors, or scales are missing.
+        ConfigError: There is none, their decodings differ, or one gives other than vectors.
     """
 
-    def __init__(self, encoders: Sequence[Encoder], *, scales: Sequence[float] | None = None) -> None:
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
         self._encoders = tuple(encoders)
-        self._scales = (1.0,) * len(encoders) if scales is None else tuple(scales)
         self._check()
 
     @property
     def fingerprint(self) -> str:
-        """Changes with each encoder, their order, and the scales."""
+        """Changes with each encoder and their order."""
         parts = tuple(encoder.fingerprint for encoder in self._encoders)
-        return hash_parameters({"kind": "concatenated", "parts": parts, "scales": self._scales})
+        # Earlier versions had a scale for each encoder, always 1; galleries hold fingerprints with it.
+        return hash_parameters({"kind": "concatenated", "parts": parts, "scales": (1.0,) * len(parts)})
 
     @property
     def decoding(self) -> Decoding:
@@ -48,19 +46,15 @@ class ConcatenatedEncoder:
 
     @property
     def is_costly(self) -> bool:
-        """Whether any of the encoders is."""
+        """True if any of the encoders is costly."""
         return any(encoder.is_costly for encoder in self._encoders)
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Named scores of every encoder, by index in the joined features; a shared name belongs to the first encoder.
-
-        An encoder that is scaled has none: what it holds are no square roots of probabilities any more.
-        """
+        """Named scores of every encoder, by index in the joined features; a shared name belongs to the first encoder."""
         start, indices = 0, dict[str, int]()
-        for encoder, scale in zip(self._encoders, self._scales, strict=True):
-            if scale == 1:
-                indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
+        for encoder in self._encoders:
+            indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
             start += encoder.shape[0]
         return indices
 
@@ -70,16 +64,11 @@ class ConcatenatedEncoder:
         Raises:
             MediumMismatchError: A segment holds another medium than an encoder takes.
         """
-        parts = zip(self._encoders, self._scales, strict=True)
-        return torch.cat([scale * encoder.encode(segments) for encoder, scale in parts], dim=1)
+        return torch.cat([encoder.encode(segments) for encoder in self._encoders], dim=1)
 
     def _check(self) -> None:
-        if not self._encoders or len(self._scales) != len(self._encoders):
-            got, allowed = (
-                f"{len(self._scales)} scales for {len(self._encoders)} encoders",
-                "one for each, at least one",
-            )
-            raise _not_joinable(got, allowed=allowed)
+        if not self._encoders:
+            raise _not_joinable("no encoder", allowed="one or more")
         decodings = {encoder.decoding for encoder in self._encoders}
         if len(decodings) > 1:
             got = "; ".join(sorted(map(repr, decodings)))

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.reading import get_contents, hash_parameters
+from fieldmark.encoders.encoder import get_contents, hash_parameters
 from fieldmark.types import Decoding, Segment, TextContent
 
 _WORD = re.compile(r"[^\W_]+")
@@ -32,7 +32,7 @@ _FUNCTION_WORDS = frozenset(
 
 @final
 class LexicalTextEncoder:
-    """How often each word, pair of neighboring words, and piece of a word stands in a text, hashed into buckets.
+    """Counts words, pairs of neighboring words, and pieces of words in a text, hashed into buckets.
 
     A pair counts in either order and only within a clause, function words between its words or not, so that "a black
     crown" and "the crown is black" share a term, and "a black crown and a white belly" has none of "crown white". Mean

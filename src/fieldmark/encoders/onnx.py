@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from fieldmark.encoders.encoder import hash_parameters
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.encoders.reading import hash_parameters
 from fieldmark.errors import EncoderFilesError, MissingExtraError, nearest
 from fieldmark.types import Segment
 

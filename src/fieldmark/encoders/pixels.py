@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from jaxtyping import Float32, UInt8
 from torch import Tensor
 
-from fieldmark.encoders.reading import build_mismatch_error, get_contents
+from fieldmark.encoders.encoder import build_mismatch_error, get_contents
 from fieldmark.errors import ConfigError
 from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (

@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
 
-from fieldmark.encoders.reading import build_mismatch_error
+from fieldmark.encoders.encoder import build_mismatch_error
 from fieldmark.errors import EncoderFilesError
 from fieldmark.types import Decoding, ImageContent, Medium, Segment, VideoContent
 

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fieldmark.encoders.encoder import PACKAGE_PREFIX, get_contents, hash_parameters, iterate_batches, locate_in_package
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.encoders.reading import PACKAGE_PREFIX, get_contents, hash_parameters, iterate_batches, locate_in_package
 from fieldmark.errors import EncoderFilesError, MissingExtraError, first
 from fieldmark.types import Decoding, Segment, TextContent
 

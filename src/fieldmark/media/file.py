@@ -1,4 +1,4 @@
-"""What every loader asks of an untrusted file: that it exists, holds something, and fails with a clear error."""
+"""Checks of untrusted files that all loaders share, and clear errors for damaged ones."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

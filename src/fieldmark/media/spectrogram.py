@@ -1,4 +1,4 @@
-"""Sound as a picture: power spectrogram, mel bands, convert_to_decibels."""
+"""Sound as an image: power spectrogram and decibels."""
 
 import torch
 from jaxtyping import Float

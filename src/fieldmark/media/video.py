@@ -44,7 +44,7 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """What of a video lies between two times, by its packets."""
+    """Extent of a video between two times, by its packets."""
 
     span: _Span
     last_frame_seconds: float

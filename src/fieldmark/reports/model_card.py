@@ -18,7 +18,7 @@ from fieldmark.config import (
     TransformersImageConfig,
     TransformersTextConfig,
 )
-from fieldmark.encoders.reading import PACKAGE_PREFIX
+from fieldmark.encoders.encoder import PACKAGE_PREFIX
 from fieldmark.errors import EvaluationError
 from fieldmark.reports.render import render_template
 from fieldmark.training.checkpoint import Checkpoint

@@ -25,7 +25,7 @@ _PICKLE_STARTS = (b"PK\x03\x04", b"\x80")  # torch.save writes a zip; before tor
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What weights were trained from; the same in every checkpoint of a run.
+    """Origin of trained weights; the same in every checkpoint of a run.
 
     Args:
         config_json: The whole effective configuration.
@@ -52,7 +52,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class ResumeState:
-    """What a run needs beside the weights to go on exactly where it was.
+    """State that a run needs, beside the weights, for an exact resume.
 
     Args:
         optimizer: State tensors of the optimizer by parameter and name.
@@ -87,7 +87,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class _Header:
-    """What a file says about its tensors."""
+    """Header of a checkpoint file."""
 
     format_version: int
     provenance: Provenance

@@ -37,7 +37,7 @@ class Group:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """True for the process that writes files and reports progress."""
         return self.index == 0
 
     def join(self, outputs: Outputs | None, *, device: torch.device) -> Outputs | None:

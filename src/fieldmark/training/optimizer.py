@@ -12,14 +12,14 @@ from torch.optim import SGD, AdamW, Optimizer
 
 
 class OptimizerKind(StrEnum):
-    """How weights follow their gradients."""
+    """Optimizers."""
 
     ADAMW = "adamw"
     SGD = "sgd"
 
 
 class ScheduleKind(StrEnum):
-    """How the learning rate changes over a run."""
+    """Courses of the learning rate over a run."""
 
     CONSTANT = "constant"
     COSINE = "cosine"

@@ -32,7 +32,7 @@ class LossParts:
 
 @dataclass(frozen=True, slots=True)
 class EpochSums:
-    """What is summed over the steps of an epoch.
+    """Sums over the steps of an epoch.
 
     Args:
         loss_steps: Steps that had rows.

@@ -1,4 +1,4 @@
-"""What a run is: stages of batches, losses and a schedule; options; and what it comes to."""
+"""Description of a run: stages with batches, losses and a schedule; options; result."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from fieldmark.types import Batch, Reporter
 
 @runtime_checkable
 class BatchSource(Protocol):
-    """Where batches come from."""
+    """Source of batches."""
 
     def __len__(self) -> int:
         """Return the steps of an epoch."""
@@ -57,7 +57,7 @@ class TrainingStage:
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """What is trained.
+    """Network, losses and stages of a run.
 
     Args:
         network: Whose weights are trained and kept.
@@ -75,7 +75,7 @@ class TrainingTask:
 
 @dataclass(frozen=True, slots=True)
 class TrainingOptions:
-    """How it is trained.
+    """Options of a run.
 
     Args:
         max_steps: Training stops after so many steps, in whatever stage; None runs all epochs.
@@ -93,7 +93,7 @@ class TrainingOptions:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRuntime:
-    """Who trains, and who hears of it."""
+    """Reporter and processes of a run."""
 
     reporter: Reporter
     group: Group = field(default_factory=Group)
@@ -101,7 +101,7 @@ class TrainingRuntime:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """What a run came to.
+    """Result of a run.
 
     Args:
         best_path: The last stage's checkpoint with the best validation MAP, or the last one without validation.
