@@ -51,7 +51,7 @@ class ConcatenatedEncoder:
 
     @property
     def named_scores(self) -> Mapping[str, int]:
-        """Named scores of every encoder, by index in the joined features; a shared name belongs to the first encoder."""
+        """Named scores of every encoder, by index in the joined features; the first encoder has a shared name."""
         start, indices = 0, dict[str, int]()
         for encoder in self._encoders:
             indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
