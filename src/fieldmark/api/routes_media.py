@@ -14,7 +14,7 @@ from starlette.types import Message
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError
-from fieldmark.media.preview import Stretch, draw_spectrogram, draw_thumbnail, measure_waveform, nothing_to_show
+from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, nothing_to_show
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.types import Item
 
@@ -109,12 +109,12 @@ async def send_spectrogram(
     service = get_service(request)
     _check_side("width", width, service)
     _check_side("height", height, service)
-    stretch = Stretch(start_seconds, end_seconds)
+    time_range = TimeRange(start_seconds, end_seconds)
 
     def draw(item: Item) -> bytes:
-        return draw_spectrogram(item, stretch, size=(width, height), limits=service.preview_limits)
+        return draw_spectrogram(item, time_range, size=(width, height), limits=service.preview_limits)
 
-    key = ("spectrogram", stretch, width, height)
+    key = ("spectrogram", time_range, width, height)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
     return Response(content, media_type="image/png", headers=CACHED)
 
@@ -130,14 +130,14 @@ async def send_waveform(
     service = get_service(request)
     if points > service.limits.max_points:
         raise OutOfRangeError(name="points", got=points, smallest=1, largest=service.limits.max_points)
-    stretch = Stretch(start_seconds, end_seconds)
+    time_range = TimeRange(start_seconds, end_seconds)
 
     def measure(item: Item) -> bytes:
-        found = measure_waveform(item, stretch, point_count=points, limits=service.preview_limits)
+        found = measure_waveform(item, time_range, point_count=points, limits=service.preview_limits)
         answer = WaveformAnswer(duration_seconds=found.duration_seconds, low=list(found.low), high=list(found.high))
         return answer.model_dump_json().encode()
 
-    key = ("waveform", stretch, points)
+    key = ("waveform", time_range, points)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, measure))
     return Response(content, media_type="application/json", headers=CACHED)
 

@@ -1,4 +1,4 @@
-"""Items -> what a page can show of them: a picture, a player, the words."""
+"""Turn an item into what a page can show: a picture, a player, the text."""
 
 import base64
 import io
@@ -27,24 +27,22 @@ from fieldmark.types import (
     VideoContent,
 )
 
-LOUDNESS_COLORS = np.array([(18, 24, 38), (42, 72, 110), (70, 140, 140), (190, 200, 120), (255, 244, 200)])
-FLOOR_DB = 60.0
-CARD_INK, CARD_PAPER = "#22302b", "#efece3"
+_LOUDNESS_COLORS = np.array([(18, 24, 38), (42, 72, 110), (70, 140, 140), (190, 200, 120), (255, 244, 200)])
+_FLOOR_DB = 60.0
+_CARD_INK, _CARD_PAPER = "#22302b", "#efece3"
 
-PLAYED_SECONDS = 8.0
-"""Of a sound or a video on a page; longer ones are cut."""
-
-FRAMES_PER_SECOND = 6
-SHOWN_CHARACTERS = 600
+_PLAYED_SECONDS = 8.0  # longer sounds and videos are cut
+_FRAMES_PER_SECOND = 6
+_SHOWN_CHARACTERS = 600
 JPEG_QUALITY = 78
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a page shows of one item; files are data URIs, so that the page needs nothing beside itself.
+    """What a page shows of one item; files are data URIs, so that the page needs no other file.
 
     Args:
-        problem: Why there is nothing to show; None where there is.
+        problem: Why there is nothing to show; None if there is.
     """
 
     picture: str | None = None
@@ -55,16 +53,16 @@ class Card:
 
 
 def make_card(item: Item, *, side_pixels: int, with_player: bool) -> Card:
-    """Everything to show of an item, or the reason why it cannot be shown.
+    """Return everything to show of an item, or the reason why it cannot be shown.
 
     Args:
-        side_pixels: Of the picture, a square.
+        side_pixels: The side of the square picture.
         with_player: Whether a sound or a video can be played.
     """
     decoding = Decoding(
         side_pixels=side_pixels,
-        segment_seconds=PLAYED_SECONDS,
-        frames_per_segment=int(PLAYED_SECONDS * FRAMES_PER_SECOND) if with_player else 3,
+        segment_seconds=_PLAYED_SECONDS,
+        frames_per_segment=int(_PLAYED_SECONDS * _FRAMES_PER_SECOND) if with_player else 3,
     )
     try:
         segment = next(load_segments(item, decoding=decoding, limits=MediaLimits()))
@@ -73,12 +71,12 @@ def make_card(item: Item, *, side_pixels: int, with_player: bool) -> Card:
     content = segment.content
     match content:
         case TextContent(text):
-            return Card(text=textwrap.shorten(text, SHOWN_CHARACTERS, placeholder=" ..."))
+            return Card(text=textwrap.shorten(text, _SHOWN_CHARACTERS, placeholder=" ..."))
         case AudioContent():
             sound = _encode_sound(content) if with_player else None
             return Card(picture=_jpeg(draw_content(content, side_pixels)), sound=sound)
         case VideoContent(frames):
-            seconds = (segment.end_seconds or PLAYED_SECONDS) - (segment.start_seconds or 0.0)
+            seconds = (segment.end_seconds or _PLAYED_SECONDS) - (segment.start_seconds or 0.0)
             clip = _encode_clip(frames, rate=max(1, round(len(frames) / max(seconds, 0.1)))) if with_player else None
             return Card(picture=_jpeg(draw_content(content, side_pixels)), clip=clip)
         case ImageContent() | SpectrogramContent():
@@ -86,14 +84,14 @@ def make_card(item: Item, *, side_pixels: int, with_player: bool) -> Card:
 
 
 def draw_content(content: Content, side_pixels: int) -> Image.Image:
-    """A square picture of a segment: the photo, a frame, the spectrogram, or the words."""
+    """Return a square picture of a segment: the photo, a frame, the spectrogram, or the text."""
     match content:
         case ImageContent(pixels) | SpectrogramContent(pixels):
             return _crop(pixels.permute(1, 2, 0).numpy(), side_pixels)
         case VideoContent(frames):
             return _crop(frames[len(frames) // 2].permute(1, 2, 0).numpy(), side_pixels)
         case AudioContent():
-            return _draw_spectrogram(content, side_pixels)
+            return paint_spectrogram(content, hop_length=128).resize((side_pixels, side_pixels))
         case TextContent(text):
             return _draw_words(text, side_pixels)
 
@@ -105,34 +103,34 @@ def _crop(pixels: np.ndarray, side_pixels: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side)).resize((side_pixels, side_pixels))
 
 
-def _draw_spectrogram(sound: AudioContent, side_pixels: int) -> Image.Image:
-    level = convert_to_decibels(
-        compute_power_spectrogram(sound.waveform, n_fft=1024, hop_length=128), floor_db=FLOOR_DB
-    )
-    loudness = (1 + level.flip(0).numpy() / FLOOR_DB).clip(0, 1)
-    steps = np.linspace(0, 1, len(LOUDNESS_COLORS))
-    colors = np.stack([np.interp(loudness, steps, LOUDNESS_COLORS[:, c]) for c in range(3)], axis=-1)
-    return Image.fromarray(colors.round().astype(np.uint8)).resize((side_pixels, side_pixels))
+def paint_spectrogram(sound: AudioContent, *, hop_length: int) -> Image.Image:
+    """Return the spectrogram of a sound in colors, one column per frame, 0 Hz at the bottom."""
+    power = compute_power_spectrogram(sound.waveform, n_fft=1024, hop_length=hop_length)
+    level = convert_to_decibels(power, floor_db=_FLOOR_DB)
+    loudness = (1 + level.flip(0).numpy() / _FLOOR_DB).clip(0, 1)
+    steps = np.linspace(0, 1, len(_LOUDNESS_COLORS))
+    colors = np.stack([np.interp(loudness, steps, _LOUDNESS_COLORS[:, channel]) for channel in range(3)], axis=-1)
+    return Image.fromarray(colors.round().astype(np.uint8))
 
 
 def _draw_words(text: str, side_pixels: int) -> Image.Image:
-    card = Image.new("RGB", (side_pixels, side_pixels), CARD_PAPER)
+    card = Image.new("RGB", (side_pixels, side_pixels), _CARD_PAPER)
     shown = textwrap.shorten(text, side_pixels * 13 // 10, placeholder=" ...")
     lines = textwrap.wrap(shown, width=side_pixels * 27 // 200)
     pen = ImageDraw.Draw(card)
-    pen.multiline_text((10, 10), "\n".join(lines), fill=CARD_INK, font=ImageFont.load_default(13), spacing=4)
+    pen.multiline_text((10, 10), "\n".join(lines), fill=_CARD_INK, font=ImageFont.load_default(13), spacing=4)
     return card
 
 
 def _encode_sound(sound: AudioContent) -> str:
-    """MP3, which every browser plays."""
+    """Encode a sound as MP3, which every browser plays."""
     file = io.BytesIO()
     soundfile.write(file, sound.waveform.numpy(), sound.sample_rate_hz, format="MP3")
-    return data_uri("audio/mpeg", file.getvalue())
+    return make_data_uri("audio/mpeg", file.getvalue())
 
 
 def _encode_clip(frames: UInt8[Tensor, "frame channel height width"], *, rate: int) -> str:
-    """WebM with VP8, free of patents and small."""
+    """Encode frames as WebM with VP8, which every browser plays."""
     file = io.BytesIO()
     height, width = (int(side) // 2 * 2 for side in frames.shape[2:])
     with av.open(file, "w", format="webm") as container:
@@ -142,15 +140,15 @@ def _encode_clip(frames: UInt8[Tensor, "frame channel height width"], *, rate: i
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
-    return data_uri("video/webm", file.getvalue())
+    return make_data_uri("video/webm", file.getvalue())
 
 
 def _jpeg(image: Image.Image) -> str:
     file = io.BytesIO()
     image.convert("RGB").save(file, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return data_uri("image/jpeg", file.getvalue())
+    return make_data_uri("image/jpeg", file.getvalue())
 
 
-def data_uri(kind: str, content: bytes) -> str:
-    """A file of some media type, as an address that a page can hold."""
-    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+def make_data_uri(mime_type: str, content: bytes) -> str:
+    """Return a file as a data URI."""
+    return f"data:{mime_type};base64,{base64.b64encode(content).decode()}"

@@ -1,4 +1,4 @@
-"""A picture of search results: each row a query and its hits, every medium drawn as what it is."""
+"""Draw a contact sheet of search results: one row per query with its hits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,8 @@ from fieldmark.types import Decoding, Item, MediaLimits, VideoContent
 TILE_PIXELS = 200
 GAP_PIXELS = 14
 CAPTION_PIXELS = 44
-PAPER, INK, FAINT, RIGHT = "#fbfaf7", "#22302b", "#6d7a74", "#2f7d4f"
-LONGEST_SECONDS = 10.0
-"""Of a sound or a video, so much from its beginning is drawn."""
+_PAPER, _INK, _FAINT, _RELEVANT = "#fbfaf7", "#22302b", "#6d7a74", "#2f7d4f"
+_LONGEST_SECONDS = 10.0  # of a sound or a video, from its beginning
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,30 +31,29 @@ class Tile:
 
 
 def draw_sheet(rows: Sequence[Sequence[Tile]], *, title: str) -> Image.Image:
-    """All rows of tiles under one title; the first tile of a row, the query, stands apart."""
+    """Draw rows of tiles under one title; the first tile of a row is the query and is set apart."""
     columns = max(len(row) for row in rows)
     width = columns * (TILE_PIXELS + GAP_PIXELS) + 3 * GAP_PIXELS
     height = 56 + len(rows) * (TILE_PIXELS + CAPTION_PIXELS + GAP_PIXELS)
-    sheet = Image.new("RGB", (width, height), PAPER)
+    sheet = Image.new("RGB", (width, height), _PAPER)
     pen = ImageDraw.Draw(sheet)
-    pen.text((GAP_PIXELS, 16), title, fill=INK, font=ImageFont.load_default(20))
+    pen.text((GAP_PIXELS, 16), title, fill=_INK, font=ImageFont.load_default(20))
     for number, row in enumerate(rows):
         top = 56 + number * (TILE_PIXELS + CAPTION_PIXELS + GAP_PIXELS)
-        for place, tile in enumerate(row):
-            left = GAP_PIXELS + place * (TILE_PIXELS + GAP_PIXELS) + (2 * GAP_PIXELS if place else 0)
-            sheet.paste(draw_item(tile.item), (left, top))
+        for column, tile in enumerate(row):
+            left = GAP_PIXELS + column * (TILE_PIXELS + GAP_PIXELS) + (2 * GAP_PIXELS if column else 0)
+            sheet.paste(_draw_item(tile.item), (left, top))
             if tile.is_marked:
                 pen.rectangle(
-                    (left - 3, top - 3, left + TILE_PIXELS + 2, top + TILE_PIXELS + 2), outline=RIGHT, width=3
+                    (left - 3, top - 3, left + TILE_PIXELS + 2, top + TILE_PIXELS + 2), outline=_RELEVANT, width=3
                 )
-            pen.text((left, top + TILE_PIXELS + 6), tile.caption, fill=INK, font=ImageFont.load_default(14))
-            pen.text((left, top + TILE_PIXELS + 24), tile.note, fill=FAINT, font=ImageFont.load_default(13))
+            pen.text((left, top + TILE_PIXELS + 6), tile.caption, fill=_INK, font=ImageFont.load_default(14))
+            pen.text((left, top + TILE_PIXELS + 24), tile.note, fill=_FAINT, font=ImageFont.load_default(13))
     return sheet
 
 
-def draw_item(item: Item) -> Image.Image:
-    """A square picture of an item: the photo, a frame, the spectrogram, or the words."""
-    decoding = Decoding(side_pixels=TILE_PIXELS, segment_seconds=LONGEST_SECONDS)
+def _draw_item(item: Item) -> Image.Image:
+    decoding = Decoding(side_pixels=TILE_PIXELS, segment_seconds=_LONGEST_SECONDS)
     segment = next(load_segments(item, decoding=decoding, limits=MediaLimits()))
     picture = draw_content(segment.content, TILE_PIXELS)
     return _draw_play_mark(picture) if isinstance(segment.content, VideoContent) else picture

@@ -8,7 +8,8 @@ from pathlib import Path
 from fieldmark.errors import FieldmarkError
 from fieldmark.io import replacing
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.pictures import Card, data_uri, make_card
+from fieldmark.media.pictures import Card, make_card, make_data_uri
+from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.reports.render import stream_template
 from fieldmark.types import Decoding, Item, MediaLimits, Medium
 
@@ -16,7 +17,7 @@ _SHOWN_FINDINGS, _SHOWN_ITEMS = 20, 4  # findings of each kind and medium, and i
 _TILE_PIXELS = 200
 _MAX_MEDIA_CHARACTERS = 40 * 2**20
 _MAX_VIDEO_BYTES = 2**20
-_PLAYED = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".mov": "video/mp4"}
+_PLAYED_EXTENSIONS = {".mp4", ".m4v", ".mov", ".webm"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,9 @@ def _make_shower() -> Callable[[Item], Card]:
 
 def _make_card(item: Item) -> Card:
     """Return the picture, player or words of an item; a small video that browsers play is taken as it is."""
-    mime_type = _PLAYED.get(item.path.suffix.lower()) if item.medium is Medium.VIDEO and item.path else None
-    if mime_type and item.path and item.path.stat().st_size <= _MAX_VIDEO_BYTES:
+    is_played = item.medium is Medium.VIDEO and item.path and item.path.suffix.lower() in _PLAYED_EXTENSIONS
+    if is_played and item.path and item.path.stat().st_size <= _MAX_VIDEO_BYTES:
         next(load_segments(item, decoding=Decoding(), limits=MediaLimits()))  # no player for what does not decode
-        return Card(clip=data_uri(mime_type, item.path.read_bytes()))
+        content = item.path.read_bytes()
+        return Card(clip=make_data_uri(choose_mime_type(content[:HEAD_BYTES], medium=Medium.VIDEO), content))
     return make_card(item, side_pixels=_TILE_PIXELS, with_player=item.medium is Medium.AUDIO)
