@@ -346,11 +346,11 @@ class ServeLimits(Section):
     max_body_bytes: Count = Field(64 * 1024**2, description="bytes of a request with files")
     max_json_bytes: Count = Field(256 * 1024, description="bytes of a request, or of its part 'request', in JSON")
     max_files: Count = Field(4, description="files in one search")
-    max_queries: Count = Field(8, description="queries fused in one search, files among them")
+    max_queries: Count = Field(8, description="queries combined in one search, including files")
     max_k: Count = Field(200, description="hits of a search, of each medium where per_medium is set")
     max_listed: Count = Field(500, description="items on one page, and marked items of one request")
     upload_seconds: Positive = Field(60.0, description="seconds in which a body must arrive")
-    work_seconds: Positive = Field(60.0, description="seconds after which a search or a picture is given up")
+    work_seconds: Positive = Field(60.0, description="seconds after which a search or a picture is abandoned")
     max_query_seconds: Positive = Field(600.0, description="seconds of a sound or a video as query")
     max_query_pixels: Count = Field(50_000_000, description="pixels of a picture or a frame as query")
     max_query_characters: Count = Field(100_000, description="characters of a text as query")
@@ -358,14 +358,14 @@ class ServeLimits(Section):
     max_preview_pixels: Count = Field(1024, description="longest side of a thumbnail or spectrogram, pixels")
     max_points: Count = Field(4000, description="points of a waveform")
     cache_bytes: Count = Field(64 * 1024**2, description="bytes of pictures and waveforms kept in memory")
-    max_uploads: Count = Field(64, description="bodies that are received at once")
-    search_places: Count = Field(64, description="searches that are worked on or wait; one is encoded at a time")
+    max_uploads: Count = Field(64, description="uploads that are received at once")
+    search_places: Count = Field(64, description="searches that run or wait; one runs at a time")
     preview_places: Count = Field(
-        64, description="pictures and waveforms that are drawn or wait; two are drawn at once"
+        64, description="pictures and waveforms that are drawn or wait; two are drawn at a time"
     )
-    lookup_places: Count = Field(256, description="other requests that are worked on or wait")
+    lookup_places: Count = Field(256, description="other requests that run or wait")
     event_streams: Count = Field(32, description="clients that follow jobs at once")
-    retry_seconds: Count = Field(2, description="seconds that a client is told to wait when there is no place")
+    retry_seconds: Count = Field(2, description="seconds that a refused client is told to wait")
 
 
 class Config(Section):

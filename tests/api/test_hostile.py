@@ -28,22 +28,22 @@ def ask(client, content: bytes, name: str = "query"):
 def damage(content: bytes, chance: random.Random) -> bytes:
     """One of the ways in which files break: bits, runs, cuts, repeats, and sizes that lie."""
     data = bytearray(content)
-    place = chance.randrange(len(data))
+    offset = chance.randrange(len(data))
     match chance.randrange(6):
         case 0:
             for _ in range(chance.randrange(1, 30)):
                 data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
         case 1:
-            data[place : place + chance.randrange(1, 400)] = chance.randbytes(chance.randrange(1, 400))
+            data[offset : offset + chance.randrange(1, 400)] = chance.randbytes(chance.randrange(1, 400))
         case 2:
-            del data[place:]
+            del data[offset:]
         case 3:
-            data[place:place] = data[: chance.randrange(1, 2_000)]
+            data[offset:offset] = data[: chance.randrange(1, 2_000)]
         case 4:
-            place = chance.randrange(min(200, len(data)))
-            data[place : place + 4] = chance.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
+            offset = chance.randrange(min(200, len(data)))
+            data[offset : offset + 4] = chance.choice([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff"])
         case _:
-            del data[place : place + chance.randrange(1, 400)]
+            del data[offset : offset + chance.randrange(1, 400)]
     return bytes(data)
 
 
@@ -147,7 +147,7 @@ def test_too_long_a_sound_is_refused(serve, toy_items):
     assert (answer.status_code, answer.json()["kind"]) == (413, "too_long")
 
 
-def test_without_a_place_the_answer_comes_at_once_and_says_when_to_come_again(serve, toy_items):
+def test_a_full_server_refuses_at_once_and_says_when_to_try_again(serve, toy_items):
     client = serve(search_places=2, retry_seconds=7)
     limiter = client.app.state.service.search_pool.limiter
 

@@ -255,9 +255,9 @@ def test_an_id_full_of_tricks_is_only_an_id(serve, toy_items, toy_run, toy_runti
         "'",
     ],
 )
-@pytest.mark.parametrize("room", ["items", "media", "thumbnails", "spectrograms", "waveforms"])
-def test_an_id_from_outside_never_reaches_the_file_system(client, room, item_id):
-    answer = client.get(f"/v1/{room}/{item_id}")
+@pytest.mark.parametrize("route", ["items", "media", "thumbnails", "spectrograms", "waveforms"])
+def test_an_id_from_outside_never_reaches_the_file_system(client, route, item_id):
+    answer = client.get(f"/v1/{route}/{item_id}")
     assert answer.status_code == 404
     assert "root:" not in answer.text
     assert len(answer.text) < 1000

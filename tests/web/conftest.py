@@ -127,11 +127,11 @@ def watch() -> Watch:
 
 @pytest.fixture
 def open_page(chromium: "Browser", watch: Watch, address: str) -> "Iterator[Callable[..., Page]]":
-    """Opens the page at a place of a served gallery, in a window of its own."""
+    """Opens a path of a served gallery in a window of its own."""
     contexts = []
     homes = set()
 
-    def open_at(place: str = "/", *, base: str = address, width: int = 1280, **options: object) -> "Page":
+    def open_at(path: str = "/", *, base: str = address, width: int = 1280, **options: object) -> "Page":
         homes.add(base)
         context = chromium.new_context(viewport={"width": width, "height": 900}, permissions=["microphone"], **options)
         context.set_default_timeout(float(os.environ.get("FIELDMARK_TEST_BROWSER_MILLISECONDS", "15000")))
@@ -140,7 +140,7 @@ def open_page(chromium: "Browser", watch: Watch, address: str) -> "Iterator[Call
         page.on("request", lambda request: watch.requests.append(request.url))
         page.on("console", lambda said: said.type in {"error", "warning"} and watch.errors.append(said.text))
         page.on("pageerror", lambda error: watch.errors.append(str(error)))
-        page.goto(base + place)
+        page.goto(base + path)
         return page
 
     yield open_at

@@ -35,14 +35,14 @@ def class_names(toy_gallery: Path) -> list[str]:
     return sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
 
 
-def place_of(view: str, class_names: list[str]) -> tuple[str, str]:
-    place, sign = VIEWS[view]
-    return place.replace("FIRST", class_names[0]).replace("SECOND", class_names[1]), sign
+def path_of(view: str, class_names: list[str]) -> tuple[str, str]:
+    path, sign = VIEWS[view]
+    return path.replace("FIRST", class_names[0]).replace("SECOND", class_names[1]), sign
 
 
 def open_view(open_page: Open, view: str, class_names: list[str], **options: object) -> "Page":
-    place, sign = place_of(view, class_names)
-    page = open_page(place, **options)
+    path, sign = path_of(view, class_names)
+    page = open_page(path, **options)
     page.locator(sign).first.wait_for(state="attached")
     page.wait_for_load_state("networkidle")
     return page
@@ -190,8 +190,8 @@ def test_the_map_can_be_dragged_zoomed_and_clicked(open_page: Open) -> None:
     page.locator(".chart canvas").focus()
     name = page.locator(".point-name")
     name.wait_for()
-    place = name.evaluate("each => [parseFloat(each.style.left), parseFloat(each.style.top) + 34]")
-    page.mouse.click(box["x"] + place[0], box["y"] + place[1])
+    position = name.evaluate("each => [parseFloat(each.style.left), parseFloat(each.style.top) + 34]")
+    page.mouse.click(box["x"] + position[0], box["y"] + position[1])
     page.locator(".map-side article").wait_for()
 
 
@@ -270,12 +270,12 @@ def test_html_in_names_is_shown_and_never_run(
     open_page: Open, served: Callable[..., str], hostile_gallery: Path, hostile_name: str, watch: "Watch"
 ) -> None:
     base = served(hostile_gallery)
-    for place in ("/", "/?q=a+red+beak&k=20", "/?view=map", "/?view=collection", "/?view=compare"):
-        page = open_page(place, base=base)
+    for path in ("/", "/?q=a+red+beak&k=20", "/?view=map", "/?view=collection", "/?view=compare"):
+        page = open_page(path, base=base)
         page.wait_for_load_state("networkidle")
         assert page.title() != "pwned"
         assert page.locator("main img[src=x], main script, a[href^='javascript:']").count() == 0
-        if "map" not in place and place != "/?view=compare":
+        if "map" not in path and path != "/?view=compare":
             assert hostile_name in page.locator("main").inner_text()
         page.close()
     assert not any(url.endswith("/x") for url in watch.requests)

@@ -43,7 +43,7 @@ def open_media(item: Item) -> FileResponse:
     if item.path is None or "*" in item.path.name:
         raise nothing_to_show(item.item_id, wanted="file")
     try:
-        # Opened without waiting, so that a pipe in a file's place never holds a thread.
+        # Opened without waiting, so that a pipe instead of a file never holds a thread.
         with os.fdopen(os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             facts = os.fstat(file.fileno())
             head = file.read(HEAD_BYTES) if stat.S_ISREG(facts.st_mode) else None

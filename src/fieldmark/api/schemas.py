@@ -1,4 +1,4 @@
-"""What the API takes and gives: schemas of its own, never the inner dataclasses."""
+"""Schemas of requests and answers, separate from the inner dataclasses."""
 
 from typing import Annotated, Literal
 
@@ -13,29 +13,29 @@ Facts = Annotated[dict[str, str], Field(description="further columns of the item
 Names = Annotated[list[Name], Field(max_length=200)]
 
 
-class Taken(BaseModel):
-    """A body that the API takes; unknown keys are refused, so that a typing error is told."""
+class RequestBody(BaseModel):
+    """A request body; unknown keys are refused, so that a typing error is noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Given(BaseModel):
-    """An answer."""
+class AnswerBody(BaseModel):
+    """The body of an answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ErrorAnswer(Given):
-    """Any answer that is not 2xx or 3xx."""
+class ErrorAnswer(AnswerBody):
+    """Every error: any answer that is not 2xx or 3xx."""
 
     kind: str = Field(description="short name of the error, for programs")
-    message: str = Field(description="what was met, what is allowed, what to do")
+    message: str = Field(description="what was found, what is allowed, what to do")
 
 
 # ---------------------------------------------------------------- search
 
 
-class Query(Taken):
+class Query(RequestBody):
     """One query: a text, or an item of the gallery ("more like this"). Files come as parts of a form."""
 
     text: str | None = Field(None, min_length=1)
@@ -48,21 +48,21 @@ class Query(Taken):
         return self
 
 
-class Marks(Taken):
-    """Hits that a person called right or wrong."""
+class Marks(RequestBody):
+    """Hits that a user marked right or wrong."""
 
     relevant: list[ItemId] = []
     irrelevant: list[ItemId] = []
 
 
-class SearchRequest(Taken):
-    """What to search for, and among what."""
+class SearchRequest(RequestBody):
+    """A search: queries, number of hits, filters."""
 
-    queries: list[Query] = Field([], description="fused into one, together with the files of a form")
+    queries: list[Query] = Field([], description="combined into one, together with the files of a form")
     marks: Marks = Marks()
     k: int = Field(10, ge=1, description="number of hits; of each medium where per_medium is set")
     per_medium: bool = Field(default=False, description="k hits of each medium")
-    by_segment: bool = Field(default=False, description="an item may come once for each of its segments")
+    by_segment: bool = Field(default=False, description="list an item once for each matching segment")
     media: list[Medium] = Field([], max_length=4, description="only these; empty for all")
     class_names: Names = []
     set_names: Names = []
@@ -70,28 +70,28 @@ class SearchRequest(Taken):
     groups: Names = []
 
 
-class QueryAnswer(Given):
-    """What the query was taken for."""
+class QueryAnswer(AnswerBody):
+    """The query as the server understood it."""
 
     medium: Medium
     media: list[Medium]
-    class_name: str | None = Field(None, description="the class that a text names, by its name or a synonym")
+    class_name: str | None = Field(None, description="the class that the text names, directly or by a synonym")
 
 
-class CollectionAnswer(Given):
-    """Whether the gallery holds the query's class at all."""
+class CollectionAnswer(AnswerBody):
+    """The probability that the gallery holds the query's class at all."""
 
     probability: float
-    is_likely: bool = Field(description="from the threshold on")
+    is_likely: bool = Field(description="the probability reaches the threshold")
     is_unlikely: bool = Field(description="two to one against, or more")
     threshold: float
 
 
-class HitAnswer(Given):
-    """One hit; addresses are null where there is nothing of the kind."""
+class HitAnswer(AnswerBody):
+    """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
-    score: float = Field(description="larger is nearer")
+    score: float = Field(description="similarity; larger is nearer")
     probability: float | None = Field(
         None, description="that the hit is of the query's class, if the gallery holds it; null if not calibrated"
     )
@@ -120,14 +120,14 @@ class HitAnswer(Given):
     waveform_url: str | None
 
 
-class SearchSeconds(Given):
-    """How long the server worked."""
+class SearchSeconds(AnswerBody):
+    """Seconds that the server spent."""
 
     encode: float
     search: float
 
 
-class SearchAnswer(Given):
+class SearchAnswer(AnswerBody):
     """Hits, best first."""
 
     query: QueryAnswer
@@ -139,14 +139,14 @@ class SearchAnswer(Given):
 # ---------------------------------------------------------------- marks
 
 
-class ClassRequest(Taken):
-    """A class for some items."""
+class ClassRequest(RequestBody):
+    """A class to give to items."""
 
     class_name: Name
     item_ids: list[ItemId] = Field(min_length=1)
 
 
-class SavedClassAnswer(Given):
+class SavedClassAnswer(AnswerBody):
     """A class that was given to items."""
 
     number: int
@@ -155,14 +155,14 @@ class SavedClassAnswer(Given):
     is_undone: bool
 
 
-class SavedClassesAnswer(Given):
-    """All classes that were given, those undone too."""
+class SavedClassesAnswer(AnswerBody):
+    """All classes that were given to items, including undone ones."""
 
     classes: list[SavedClassAnswer]
 
 
-class HitMark(Taken):
-    """A hit to export, as the search gave it."""
+class HitMark(RequestBody):
+    """A hit to export, as the search returned it."""
 
     item_id: ItemId
     rank: int = Field(1, ge=1)
@@ -174,18 +174,18 @@ class HitMark(Taken):
     look_alike: Name | None = None
 
 
-class ExportRequest(Taken):
-    """What to export, and as what."""
+class ExportRequest(RequestBody):
+    """Items or hits to export, and the format."""
 
     format: ExportFormat = Field(description="csv, raven, audacity, or dwc (Darwin Core)")
-    item_ids: list[ItemId] = Field([], description="items; Raven and Audacity leave out what has no moment")
-    hits: list[HitMark] = Field([], description="hits, with their moments")
+    item_ids: list[ItemId] = Field([], description="items; Raven and Audacity skip those without times")
+    hits: list[HitMark] = Field([], description="hits, with their times")
 
 
 # ---------------------------------------------------------------- items, classes, the gallery
 
 
-class ItemAnswer(Given):
+class ItemAnswer(AnswerBody):
     """An item of the gallery."""
 
     item_id: str
@@ -210,8 +210,8 @@ class ItemAnswer(Given):
     waveform_url: str | None
 
 
-class SegmentAnswer(Given):
-    """A part of an item, in seconds of its file; null for an image or a text."""
+class SegmentAnswer(AnswerBody):
+    """A part of an item, in seconds of its file; null for images and texts."""
 
     start_seconds: float | None
     end_seconds: float | None
@@ -223,14 +223,14 @@ class ItemDetailAnswer(ItemAnswer):
     segments: list[SegmentAnswer]
 
 
-class ItemPage(Given):
+class ItemPage(AnswerBody):
     """A page of the items, ordered by id."""
 
     items: list[ItemAnswer]
-    next_after: str | None = Field(description="give it as `after` for the next page; null on the last one")
+    next_after: str | None = Field(description="send it as `after` for the next page; null on the last page")
 
 
-class ClassAnswer(Given):
+class ClassAnswer(AnswerBody):
     """A class of the gallery."""
 
     class_name: str
@@ -239,13 +239,13 @@ class ClassAnswer(Given):
     synonyms: list[str]
 
 
-class ClassesAnswer(Given):
+class ClassesAnswer(AnswerBody):
     """All classes, by name."""
 
     classes: list[ClassAnswer]
 
 
-class GalleryAnswer(Given):
+class GalleryAnswer(AnswerBody):
     """Statistics of the gallery."""
 
     name: str
@@ -255,22 +255,22 @@ class GalleryAnswer(Given):
     counts: dict[Medium, int]
     set_counts: dict[str, int] = Field(description="items by set; those of no set under the empty name")
     license_counts: dict[str, int] = Field(description="items by license; those of none under the empty name")
-    media: list[Medium] = Field(description="the media that the model takes as query")
+    media: list[Medium] = Field(description="media that can be used as query")
     fingerprint: str
     bytes: int = Field(description="on disk")
-    calibrated_pairs: list[str] = Field(description="pairs of media whose scores are shown as probabilities")
-    sources: list[str] = Field(description="names that POST /v1/jobs takes")
+    calibrated_pairs: list[str] = Field(description="pairs of media whose hits have probabilities")
+    sources: list[str] = Field(description="names that POST /v1/jobs accepts")
 
 
-class WaveformAnswer(Given):
-    """The lowest and the highest sample of equal parts of a sound, in [-1, 1]."""
+class WaveformAnswer(AnswerBody):
+    """The lowest and the highest sample of each of the equal parts of a sound, in [-1, 1]."""
 
     duration_seconds: float
     low: list[float]
     high: list[float]
 
 
-class MapPointAnswer(Given):
+class MapPointAnswer(AnswerBody):
     """One item on the map."""
 
     item_id: str
@@ -280,25 +280,25 @@ class MapPointAnswer(Given):
     class_name: str | None
 
 
-class MapAnswer(Given):
-    """The gallery on a plane: near items look or sound alike."""
+class MapAnswer(AnswerBody):
+    """The gallery on a plane: items close together look or sound alike."""
 
     method: str
-    item_count: int = Field(description="items of the gallery; of many, a sample is on the map")
+    item_count: int = Field(description="items of the gallery; the map shows a sample of a large one")
     points: list[MapPointAnswer]
 
 
 # ---------------------------------------------------------------- jobs, sessions
 
 
-class JobRequest(Taken):
-    """Which source to index."""
+class JobRequest(RequestBody):
+    """The source to index."""
 
     source: Name
 
 
-class JobAnswer(Given):
-    """A job as it stands."""
+class JobAnswer(AnswerBody):
+    """An indexing job and its state."""
 
     job_id: str
     source: str
@@ -313,14 +313,14 @@ class JobAnswer(Given):
     message: str | None
 
 
-class JobsAnswer(Given):
-    """Jobs, the newest first."""
+class JobsAnswer(AnswerBody):
+    """Jobs, newest first."""
 
     jobs: list[JobAnswer]
 
 
-class HealthAnswer(Given):
-    """That the server answers."""
+class HealthAnswer(AnswerBody):
+    """Tells that the server answers."""
 
     status: Literal["ok"]
     version: str
