@@ -14,6 +14,7 @@ from pathlib import Path
 
 import fieldmark
 from fieldmark.evaluation.result import Evaluation
+from fieldmark.io import encode_report
 
 MEDIA = tuple(fieldmark.Medium)
 PROBE_STEPS = 200
@@ -68,7 +69,7 @@ def measure(manifest: Path, run: Path) -> Evaluation:
 def print_table(pretrained: Evaluation, uniform: Evaluation) -> None:
     """MAP of every pair of media, each cell `pretrained / uniform`, and the means."""
     found = [{each.name: each for each in (*run.directions, *run.same_medium)} for run in (pretrained, uniform)]
-    print(f"\n{pretrained.to_json()['counts']}, {pretrained.class_count} classes; pretrained / uniform / chance\n")
+    print(f"\n{encode_report(pretrained)['counts']}, {pretrained.class_count} classes; pretrained / uniform / chance\n")
     print(f"| query | {' | '.join(MEDIA)} |\n|---|{'---|' * len(MEDIA)}")
     for query in MEDIA:
         cells = []

@@ -13,6 +13,7 @@ from itertools import permutations
 from pathlib import Path
 
 import fieldmark
+from fieldmark.io import encode_report
 
 REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
 SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
@@ -43,7 +44,7 @@ def main() -> None:
             f"{seconds:.0f} s, of which training {trained.result.seconds:.0f} s",
             flush=True,
         )
-    print(f"\ncounts: {evaluation.to_json()['counts']}, {evaluation.class_count} classes\n")
+    print(f"\ncounts: {encode_report(evaluation)['counts']}, {evaluation.class_count} classes\n")
     print("| direction | MAP, mean | smallest | largest | chance |\n|---|---|---|---|---|")
     for direction in evaluation.directions:
         values = [each[direction.name] for each in found]

@@ -1,10 +1,13 @@
-"""Files that are written whole or not at all, whatever happens meanwhile."""
+"""Files that are written whole or not at all, and reports as values that JSON knows."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 
 @contextmanager
@@ -46,3 +49,57 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@runtime_checkable
+class _HasKeys(Protocol):
+    json_keys: ClassVar[tuple[str, ...]]
+
+
+@runtime_checkable
+class _HasValues(Protocol):
+    def json_values(self) -> Mapping[str, object]: ...
+
+
+def encode_report(report: object) -> dict[str, Any]:
+    """Return a report as the values that JSON knows, by key: what `--json` prints and the API answers.
+
+    A mapping keeps its keys. A dataclass has the keys of its fields, or those of its `json_keys`: paths of attributes,
+    whose last name is the key unless another one stands before `=`. A class whose JSON is arranged otherwise gives
+    its keys and values, of any type known here, by a method `json_values`.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> class Part:
+        ...     json_keys = ("name", "size.numerator", "below=size.denominator")
+        ...     name, size = Path("half"), Fraction(1, 2)
+        >>> encode_report(Part())
+        {'name': 'half', 'numerator': 1, 'below': 2}
+    """
+    if isinstance(report, Mapping):
+        return {str(key): _encode(value) for key, value in report.items()}
+    if isinstance(report, _HasValues):
+        return encode_report(report.json_values())
+    if isinstance(report, _HasKeys):
+        return dict(_read_key(report, key) for key in report.json_keys)
+    if not is_dataclass(report) or isinstance(report, type):
+        raise TypeError(f"{type(report).__name__} cannot be written as JSON; give a dataclass or a mapping")
+    return {field.name: _encode(getattr(report, field.name)) for field in fields(report)}
+
+
+def _read_key(report: object, key: str) -> tuple[str, object]:
+    name, _, path = key.rpartition("=")
+    return name or path.rpartition(".")[2], _encode(attrgetter(path)(report))
+
+
+def _encode(value: object) -> object:
+    """A value of a report as JSON knows it; numbers keep every digit, and NaN stays NaN."""
+    match value:
+        case StrEnum() | Path():
+            return str(value)
+        case None | bool() | int() | float() | str():
+            return value
+        case list() | tuple():
+            return [_encode(each) for each in value]
+        case _:
+            return encode_report(value)

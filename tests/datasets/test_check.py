@@ -7,6 +7,7 @@ import pytest
 
 from fieldmark import Medium, Split, check, write_manifest
 from fieldmark.errors import ManifestError
+from fieldmark.io import encode_report
 
 
 @pytest.fixture
@@ -53,8 +54,8 @@ def test_check_finds_planted_faults(workers, planted, make_reporter):
 def test_check_of_a_sound_set_has_no_errors(toy_manifest):
     report = check(str(toy_manifest))
     assert not report.has_errors
-    assert report.to_json()["counts"]["image"].keys() == {"train", "test"}
-    assert report.to_json()["item_count"] == 72
+    assert encode_report(report)["counts"]["image"].keys() == {"train", "test"}
+    assert encode_report(report)["item_count"] == 72
 
 
 def test_check_of_what_is_no_manifest(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 
 from fieldmark import Medium, Split, write_manifest
 from fieldmark.datasets.describe import describe, write_datasheet
+from fieldmark.io import encode_report
 from fieldmark.types import Item
 
 
@@ -20,7 +21,7 @@ def manifest(tmp_path):
 
 
 def test_describe_counts_and_measures(manifest):
-    found = describe(manifest).to_json()
+    found = encode_report(describe(manifest))
     assert (found["item_count"], found["class_count"], found["failure_count"]) == (4, 2, 1)
     assert found["counts"] == {"image": {"test": 1}, "text": {"train": 2, "test": 1}}
     assert found["class_counts"]["Tern"] == {"image": {"test": 1}, "text": {"test": 1}}
@@ -33,7 +34,7 @@ def test_describe_counts_and_measures(manifest):
 
 
 def test_describe_measures_sound_and_video(toy_manifest):
-    lengths = describe(toy_manifest).to_json()["lengths"]
+    lengths = encode_report(describe(toy_manifest))["lengths"]
     assert lengths.keys() == {"text", "video", "audio"}
     assert 2.0 <= lengths["audio"]["median"] <= 3.0
     assert 1.0 <= lengths["video"]["median"] <= 2.1

@@ -11,6 +11,7 @@ from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT
 from fieldmark.evaluation.ranking import Compute
+from fieldmark.io import encode_report
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 
@@ -121,7 +122,7 @@ def test_evaluate_names_the_directions_of_an_absent_medium(make_embeddings):
     assert len(found.absent) == 12
     assert "image_to_text" in found.absent
     assert "video_to_all" in found.absent
-    assert found.to_json()["counts"] == {"image": 12, "text": 0, "video": 0, "audio": 12}
+    assert encode_report(found)["counts"] == {"image": 12, "text": 0, "video": 0, "audio": 12}
     assert found.bi_modality == pytest.approx(
         np.mean([found.directions[0].mean_average_precision, found.directions[2].mean_average_precision])
     )
@@ -131,7 +132,7 @@ def test_evaluate_of_one_medium_has_no_bi_modality(make_embeddings):
     found = evaluate(make_embeddings(media=(Medium.TEXT,)), protocol=STRICT)
     assert found.bi_modality is None
     assert [d.name for d in found.directions] == ["text_to_all"]
-    assert json.loads(json.dumps(found.to_json()))["map_average"]["bi_modality"] is None
+    assert json.loads(json.dumps(encode_report(found)))["map_average"]["bi_modality"] is None
     assert "bi-modality tasks:    -" in found.to_text()
 
 
@@ -223,7 +224,7 @@ def test_evaluate_under_strict_does_not_depend_on_the_order_of_items(make_embedd
 
 
 def test_evaluation_to_json_has_the_keys_of_the_contract(make_embeddings):
-    found = json.loads(json.dumps(evaluate(make_embeddings(), protocol=STRICT).to_json()))
+    found = json.loads(json.dumps(encode_report(evaluate(make_embeddings(), protocol=STRICT))))
     assert (found["protocol"], found["split"], found["class_count"]) == ("strict", "test", 4)
     assert found["counts"] == {"image": 12, "text": 12, "video": 12, "audio": 12}
     names = {f"{q}_to_{g}" for q in MEDIA for g in (*MEDIA, "all") if q != g}
@@ -247,7 +248,7 @@ def test_evaluation_tells_the_split_its_items_are_of(make_embeddings):
     items = tuple(replace(item, split=Split.TRAIN) if item.item_id == "text-0" else item for item in embeddings.items)
     mixed = evaluate(replace(embeddings, items=items), protocol=STRICT, split=None)
     assert mixed.split is None
-    assert mixed.to_json()["split"] is None
+    assert encode_report(mixed)["split"] is None
     assert "all items" in mixed.to_text()
 
 

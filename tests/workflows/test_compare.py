@@ -10,6 +10,7 @@ import pytest
 from fieldmark import Embeddings, Item, Medium, Split, compare, embed, evaluate, read_manifest, write_manifest
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EvaluationError
+from fieldmark.io import encode_report
 
 
 def write(folder: Path, *, spread: float, seed: int = 0, clips: int = 1, item_count: int = 60) -> Path:
@@ -47,7 +48,7 @@ def write(folder: Path, *, spread: float, seed: int = 0, clips: int = 1, item_co
 def test_compare_finds_the_better_run(tmp_path):
     one, other = write(tmp_path / "one", spread=1.5), write(tmp_path / "other", spread=0.5)
     report = compare(one, other)
-    maps = [evaluate(folder).to_json()["map"] for folder in (one, other)]
+    maps = [encode_report(evaluate(folder))["map"] for folder in (one, other)]
     assert [each.name for each in report.directions] == list(maps[0])
     for each in report.directions:
         assert (each.first, each.second) == (maps[0][each.name], maps[1][each.name])
@@ -56,7 +57,7 @@ def test_compare_finds_the_better_run(tmp_path):
         assert each.is_found
     assert "B better" in report.to_text()
     assert max(len(line) for line in report.to_text().splitlines()) <= 100
-    result = json.loads(json.dumps(report.to_json()))
+    result = json.loads(json.dumps(encode_report(report)))
     assert result["averages"]["bi_modality"]["difference"] > 0
 
 

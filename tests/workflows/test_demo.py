@@ -8,6 +8,7 @@ from PIL import Image
 
 from fieldmark import Gallery, Medium, run_demo
 from fieldmark.errors import ManifestError
+from fieldmark.io import encode_report
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def test_demo_does_the_whole_job(demo, toy_runtime):
     for query in demo.queries:
         assert query.item.item_id not in {hit.item_id for hit in query.hits}
         assert {hit.medium for hit in query.hits} == set(Medium)
-    result = json.loads(json.dumps(demo.to_json()))
+    result = json.loads(json.dumps(encode_report(demo)))
     assert len(result["evaluation"]["map"]) == 16
     assert Gallery.open(demo.folder / "gallery", runtime=toy_runtime).search("a red cap", k=1).hits
     with Image.open(demo.folder / "results.png") as picture:

@@ -10,6 +10,7 @@ import pytest
 from fieldmark import Item, Medium, Split, embed, train, write_manifest
 from fieldmark.data.shards import read_embeddings, read_info
 from fieldmark.errors import CheckpointError, EmbeddingsError, NoItemsError, TooManyFailuresError
+from fieldmark.io import encode_report
 
 
 def test_embed_gives_every_segment_of_the_split(toy_embeddings, toy_items):
@@ -62,7 +63,7 @@ def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, 
     report = embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert report.info.item_count == len(good)
     assert {failure.item_id.split("/")[1]: failure.kind for failure in report.info.failures} == broken.kinds
-    assert json.loads(json.dumps(report.to_json()))["failures"][0]["message"]
+    assert json.loads(json.dumps(encode_report(report)))["failures"][0]["message"]
 
 
 def test_embed_stops_above_the_failure_share(toy_items, toy_run, toy_runtime, broken, tmp_path):

@@ -10,11 +10,12 @@ import pytest
 from fieldmark import Split, embed, evaluate
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EmbeddingsError, EvaluationError, ManifestError, NonFiniteEmbeddingError
+from fieldmark.io import encode_report
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_evaluate_measures_all_sixteen_tasks(protocol, toy_embeddings):
-    result = json.loads(json.dumps(evaluate(toy_embeddings, protocol=protocol).to_json()))
+    result = json.loads(json.dumps(encode_report(evaluate(toy_embeddings, protocol=protocol))))
     assert result["protocol"] == protocol
     assert result["split"] == "test"
     assert len(result["map"]) == len(result["chance"]) == len(result["interval_95"]) == 16
@@ -24,15 +25,15 @@ def test_evaluate_measures_all_sixteen_tasks(protocol, toy_embeddings):
 def test_evaluate_takes_the_test_items_of_a_folder_of_all(toy_manifest, toy_run, toy_embeddings, toy_runtime, tmp_path):
     embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "all", split="all", runtime=toy_runtime)
     ours, of_test = evaluate(tmp_path / "all"), evaluate(toy_embeddings)
-    assert ours.to_json()["map"] == pytest.approx(of_test.to_json()["map"], abs=1e-6)
-    train = evaluate(tmp_path / "all", split=Split.TRAIN).to_json()
+    assert encode_report(ours)["map"] == pytest.approx(encode_report(of_test)["map"], abs=1e-6)
+    train = encode_report(evaluate(tmp_path / "all", split=Split.TRAIN))
     assert train["split"] == "train"
-    assert train["counts"] != of_test.to_json()["counts"]
+    assert train["counts"] != encode_report(of_test)["counts"]
 
 
 def test_evaluate_a_folder_without_test_items(toy_manifest, toy_run, toy_runtime, tmp_path):
     embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "train", split="train", runtime=toy_runtime)
-    assert evaluate(tmp_path / "train").to_json()["split"] == "train"
+    assert encode_report(evaluate(tmp_path / "train"))["split"] == "train"
     with pytest.raises(EvaluationError, match="no item of split test is left"):
         evaluate(tmp_path / "train", split=Split.TEST)
 

@@ -13,6 +13,7 @@ import pytest
 from fieldmark import Gallery, Medium, index
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError
 from fieldmark.gallery.lance import LanceIndex
+from fieldmark.io import encode_report
 from fieldmark.workflows.gallery import check_gallery, compact_gallery, describe_gallery
 
 
@@ -39,8 +40,8 @@ def test_describe_counts_by_medium_set_class_and_license(toy_gallery, toy_items,
     assert found.approximation is None
     assert found.disk_bytes > (toy_gallery / "checkpoint.safetensors").stat().st_size
     assert "search: exact" in found.to_text()
-    assert found.to_json()["search"] == "exact"
-    json.dumps(found.to_json())
+    assert encode_report(found)["search"] == "exact"
+    json.dumps(encode_report(found))
 
 
 def test_describe_shows_the_recall_of_an_approximate_search(tmp_path):
@@ -59,7 +60,7 @@ def test_describe_shows_the_recall_of_an_approximate_search(tmp_path):
     found = describe_gallery(tmp_path, exact_rows=300)
     assert found.approximation.recall == 1.0
     assert "it finds 1.000 of the 10 nearest segments (measured with 128 stored segments" in found.to_text()
-    assert found.to_json()["search"] == "ivf_flat"
+    assert encode_report(found)["search"] == "ivf_flat"
 
 
 def test_describe_of_no_gallery(tmp_path):
@@ -89,7 +90,7 @@ def test_check_names_media_that_are_missing_or_changed(toy_items, toy_run, toy_r
         ("missing_media", ("0.png",)),
         ("changed_media", ("2.png",)),
     ]
-    assert found.to_json()["problems"][0]["severity"] == "error"
+    assert encode_report(found)["problems"][0]["severity"] == "error"
     assert "missing_media: 0.png:" in found.to_text()
     assert kinds(tmp_path / "gallery", toy_runtime, reads_media=False) == []
 

@@ -10,6 +10,7 @@ import torch
 from fieldmark import Medium, Runtime, evaluate, from_pretrained, index, push_to_hub, save_pretrained, train
 from fieldmark.build import load_model
 from fieldmark.errors import CheckpointError, EvaluationError, TrainingError
+from fieldmark.io import encode_report
 from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
 
@@ -114,7 +115,7 @@ def test_card_says_what_the_run_says(folder, toy_run):
 
 
 def test_card_with_an_evaluation_and_a_license(toy_run, toy_embeddings, tmp_path):
-    found = evaluate(toy_embeddings).to_json()
+    found = encode_report(evaluate(toy_embeddings))
     (tmp_path / "evaluation.json").write_text(json.dumps(found))
     save_pretrained(toy_run, tmp_path / "model", evaluation=tmp_path / "evaluation.json", license="apache-2.0")
     card = (tmp_path / "model" / "README.md").read_text()

@@ -23,6 +23,7 @@ from fieldmark.errors import (
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import Marks
 from fieldmark.gallery.store import Filter
+from fieldmark.io import encode_report
 
 
 @pytest.fixture(scope="module")
@@ -137,11 +138,11 @@ def test_search_with_files_that_cannot_be_used(gallery, broken):
 def test_search_result_tells_where_a_hit_is(gallery, toy_items):
     song = next(item for item in toy_items if item.medium is Medium.AUDIO)
     result = gallery.search(song, k=2, media=[Medium.AUDIO])
-    hit = result.to_json()["hits"][0]
+    hit = encode_report(result)["hits"][0]
     assert hit["path"] == str(song.path)
     assert hit["end_seconds"] > hit["start_seconds"] >= 0
     assert " s" in result.to_text().splitlines()[0]
-    photo = gallery.search(song, k=1, media=[Medium.IMAGE]).to_json()["hits"][0]
+    photo = encode_report(gallery.search(song, k=1, media=[Medium.IMAGE]))["hits"][0]
     assert photo["start_seconds"] is None
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import FieldmarkError, RequestError, first, nearest
+from fieldmark.io import encode_report
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.index import index
 
@@ -171,7 +172,7 @@ class JobQueue:
             logger.exception("The job %s failed", job_id)
             self.change(job_id, state=JobState.FAILED, message="It failed unexpectedly. Look at the server's log.")
         else:
-            self.change(job_id, state=JobState.DONE, result=report.to_json())
+            self.change(job_id, state=JobState.DONE, result=encode_report(report))
 
     def change(self, job_id: str, **values: object) -> None:
         """Replace fields of a job; with a new state it gets the time of its end."""

@@ -101,7 +101,7 @@ def _make_demo(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = run_demo(out, seed=seed, runtime=Runtime.from_environment(reporter))
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
     if serve:
         run_server(out / "gallery", quiet=quiet)
 
@@ -147,7 +147,7 @@ def _train(
             runtime=Runtime.from_environment(reporter),
         )
     if result.is_first:
-        print_result(result.to_json(), result.to_text(), as_json=as_json)
+        print_result(result, result.to_text(), as_json=as_json)
 
 
 @app.command("embed")
@@ -172,7 +172,7 @@ def _embed(
         result = embed(
             manifest, checkpoint=checkpoint, out=out, split=split, runtime=Runtime.from_environment(reporter)
         )
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
 
 
 @app.command("index")
@@ -213,7 +213,7 @@ def _index(
             allow_drop=allow_drop,
             runtime=Runtime.from_environment(reporter),
         )
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
 
 
 app.command()(search)

@@ -30,7 +30,7 @@ def _import_checkpoint(
     from fieldmark.workflows.import_checkpoint import import_checkpoint
 
     report = import_checkpoint(file, out=out, classes=classes)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @checkpoint_app.command("export")
@@ -70,11 +70,11 @@ def _export_checkpoint(
     lines: list[str] = []
     if onnx is not None:
         exported = export_onnx(run, folder=onnx)
-        values["onnx"] = exported.to_json()
+        values["onnx"] = exported
         lines.append(exported.to_text())
     if pretrained is not None:
         saved = save_pretrained(run, pretrained, evaluation=evaluation, license=license_name)
-        values["pretrained"] = saved.to_json()
+        values["pretrained"] = saved
         lines.append(saved.to_text())
     if push and pretrained is not None:
         push_to_hub(pretrained, push, private=not public)

@@ -49,7 +49,7 @@ def _import_pku(
     from fieldmark.datasets.importers.pku import import_pku
 
     report = import_pku(source, out=out, media=media, taxonomy=taxonomy)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @_import_app.command("folders")
@@ -69,7 +69,7 @@ def _import_folders(
     from fieldmark.datasets.importers.folders import import_folders
 
     report = import_folders(source, out=out, taxonomy=taxonomy)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @_import_app.command("csv", epilog=_EXPORTS)
@@ -105,7 +105,7 @@ def _import_csv(
     from fieldmark.datasets.importers.table import import_table
 
     report = import_table(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @data_app.command("check")
@@ -139,7 +139,7 @@ def _check(
         if clean is not None:
             cleaned = write_clean(found, clean)
             reporter.say(f"{clean}: {len(cleaned.items):,} items, {len(cleaned.changes):,} rows dropped or moved")
-    print_result(found.to_json(), found.to_text(), as_json=as_json)
+    print_result(found, found.to_text(), as_json=as_json)
     if found.has_errors:
         raise typer.Exit(1)
 
@@ -169,7 +169,7 @@ def _split(
     report = split_manifest(
         manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed
     )
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @data_app.command("describe")
@@ -194,7 +194,7 @@ def _describe(
         found = describe(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
     if datasheet is not None:
         write_datasheet(found, datasheet)
-    print_result(found.to_json(), found.to_text(), as_json=as_json)
+    print_result(found, found.to_text(), as_json=as_json)
 
 
 @data_app.command("build")
@@ -229,7 +229,7 @@ def _build(
             frame_count=frames,
             reporter=reporter,
         )
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @data_app.command("synthesize")

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
+from fieldmark.io import encode_report
 
 evaluation_app = typer.Typer()
 
@@ -77,9 +78,9 @@ def _evaluate(
         write_text(csv, format_csv(found))
     if latex is not None:
         write_text(latex, format_latex(found, published))
-    values, text = found.to_json(), found.to_text()
+    values, text = encode_report(found), found.to_text()
     if published is not None:
-        values |= {"published": published.to_json()}
+        values |= {"published": published}
         text += "\n\n" + format_beside(found, published)
     print_result(values, text, as_json=as_json)
 
@@ -100,7 +101,7 @@ def _compare(
     from fieldmark.workflows.compare import compare
 
     report = compare(first_run, second_run, protocol=protocol, seed=seed)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @evaluation_app.command("verify")
@@ -121,6 +122,6 @@ def _verify(
     from fieldmark.workflows.verify import verify
 
     report = verify(receipt, embeddings=embeddings)
-    print_result(report.to_json(), report.to_text(), as_json=as_json)
+    print_result(report, report.to_text(), as_json=as_json)
     if not report.is_verified:
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ def _describe(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import describe_gallery
 
     result = describe_gallery(gallery)
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
 
 
 @gallery_app.command("check")
@@ -43,7 +43,7 @@ def _check(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = check_gallery(gallery, reads_media=media, runtime=Runtime.from_environment(reporter))
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
     if result.has_problems:
         raise typer.Exit(1)
 
@@ -57,4 +57,4 @@ def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)

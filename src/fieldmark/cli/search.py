@@ -101,7 +101,7 @@ def search(
     )
     for name, path in files:
         write_text(path, export_marks(result.hits, format=ExportFormat(name)))
-    print_result(result.to_json(), result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(), as_json=as_json)
 
 
 @marks_app.command("save")
@@ -122,7 +122,7 @@ def _save(
 
     index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
     saved = save_class(gallery, index, class_name=class_name, item_ids=item_ids)
-    print_result(saved.to_json(), saved.to_text(), as_json=as_json)
+    print_result(saved, saved.to_text(), as_json=as_json)
 
 
 @marks_app.command("list")
@@ -132,7 +132,7 @@ def _list(*, gallery: GalleryPath, as_json: Json = False) -> None:
 
     saved = list_classes(gallery)
     text = "\n".join(each.to_text() for each in saved) or "no labels"
-    print_result({"saved_classes": [each.to_json() for each in saved]}, text, as_json=as_json)
+    print_result({"saved_classes": saved}, text, as_json=as_json)
 
 
 @marks_app.command("undo")
@@ -149,7 +149,7 @@ def _undo(
 
     index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
     undone = undo_class(gallery, index, number=number)
-    print_result(undone.to_json(), undone.to_text(), as_json=as_json)
+    print_result(undone, undone.to_text(), as_json=as_json)
 
 
 def _chosen(names: _Names) -> frozenset[str] | None:

@@ -5,11 +5,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, final
+from typing import Annotated, final
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from fieldmark.io import encode_report
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print progress.")]
@@ -25,9 +27,9 @@ def print_line(text: str) -> None:
     sys.stdout.write(text + "\n")
 
 
-def print_result(value: dict[str, Any], text: str, *, as_json: bool) -> None:
+def print_result(report: object, text: str, *, as_json: bool) -> None:
     """Print a result as one JSON object, or as text."""
-    print_line(json.dumps(value, ensure_ascii=False) if as_json else text)
+    print_line(json.dumps(encode_report(report), ensure_ascii=False) if as_json else text)
 
 
 @final

@@ -45,12 +45,12 @@ class BuildReport:
     frame_count: int
     dropped_frame_count: int
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "manifest": str(self.manifest),
+            "manifest": self.manifest,
             "source_count": self.source_count,
-            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
+            "counts": self.counts,
             "left": [{"item_id": each.item_id, "kind": each.kind, "detail": each.message} for each in self.left],
             "frame_count": self.frame_count,
             "dropped_frame_count": self.dropped_frame_count,

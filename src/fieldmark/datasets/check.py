@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from fieldmark.data.manifest import read_rows, write_manifest
 from fieldmark.data.table import write_csv
@@ -51,6 +52,12 @@ class CheckReport:
     problems: tuple[Problem, ...]
     counts: Mapping[str, Mapping[str, int]]
 
+    json_keys: ClassVar = (
+        "item_count",
+        "problems",
+        "counts",
+    )
+
     @property
     def item_count(self) -> int:
         """The number of valid rows in the manifest."""
@@ -60,22 +67,6 @@ class CheckReport:
     def has_errors(self) -> bool:
         """Whether any problem makes an item unusable or a result wrong."""
         return any(problem.severity is Severity.ERROR for problem in self.problems)
-
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {
-            "item_count": self.item_count,
-            "problems": [
-                {
-                    "kind": problem.kind.value,
-                    "severity": problem.severity.value,
-                    "item_ids": list(problem.item_ids),
-                    "detail": problem.detail,
-                }
-                for problem in self.problems
-            ],
-            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
-        }
 
     def to_text(self) -> str:
         """Return the counts, then each kind of problem with its first few items."""

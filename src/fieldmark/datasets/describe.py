@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
+from typing import ClassVar
 
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import group_of
@@ -31,17 +32,15 @@ class Distribution:
     three_quarters: float
     largest: float
 
-    def to_json(self) -> dict[str, int | float]:
-        """The plain values that `--json` prints."""
-        return {
-            "count": self.count,
-            "total": self.total,
-            "min": self.smallest,
-            "quartile_1": self.quarter,
-            "median": self.middle,
-            "quartile_3": self.three_quarters,
-            "max": self.largest,
-        }
+    json_keys: ClassVar = (
+        "count",
+        "total",
+        "min=smallest",
+        "quartile_1=quarter",
+        "median=middle",
+        "quartile_3=three_quarters",
+        "max=largest",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +65,23 @@ class Description:
     sources: Mapping[str, int]
     failure_count: int
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {
-            "manifest": str(self.manifest),
-            "item_count": self.item_count,
-            "class_count": len(self.class_counts),
-            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
-            "class_counts": {
-                name: {medium: dict(splits) for medium, splits in media.items()}
-                for name, media in self.class_counts.items()
-            },
-            "group_counts": dict(self.group_counts),
-            "lengths": {medium: spread.to_json() for medium, spread in self.lengths.items()},
-            "licenses": dict(self.licenses),
-            "sources": dict(self.sources),
-            "failure_count": self.failure_count,
-        }
+    json_keys: ClassVar = (
+        "manifest",
+        "item_count",
+        "class_count",
+        "counts",
+        "class_counts",
+        "group_counts",
+        "lengths",
+        "licenses",
+        "sources",
+        "failure_count",
+    )
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes."""
+        return len(self.class_counts)
 
     def to_text(self) -> str:
         """Return a short table for a terminal."""

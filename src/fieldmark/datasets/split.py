@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -28,15 +29,13 @@ class SplitReport:
     unseen: tuple[str, ...]
     untested: Mapping[str, tuple[str, ...]]
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {
-            "manifest": str(self.manifest),
-            "seed": self.seed,
-            "counts": {medium: dict(splits) for medium, splits in self.counts.items()},
-            "unseen_classes": list(self.unseen),
-            "classes_without_test": {medium: list(names) for medium, names in self.untested.items()},
-        }
+    json_keys: ClassVar = (
+        "manifest",
+        "seed",
+        "counts",
+        "unseen_classes=unseen",
+        "classes_without_test=untested",
+    )
 
     def to_text(self) -> str:
         """Return the counts, and the classes that lack training or test items."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int
@@ -40,6 +41,16 @@ class Comparison:
     p_value: float
     p_value_adjusted: float
     query_count: int
+
+    json_keys: ClassVar = (
+        "first",
+        "second",
+        "difference",
+        "interval_95",
+        "p_value",
+        "p_value_adjusted",
+        "query_count",
+    )
 
     @property
     def is_average(self) -> bool:

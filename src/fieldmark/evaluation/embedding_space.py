@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -46,6 +47,12 @@ class MediaGap:
     centroid_distance: float
     same_class: float
     other_class: float
+
+    json_keys: ClassVar = (
+        "centroid_distance",
+        "score_same_class=same_class",
+        "score_other_class=other_class",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,26 +99,16 @@ class EmbeddingSpace:
     hubness: Mapping[str, Hubness]
     confusions: tuple[Confusion, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `fieldmark evaluate --json` prints under `space`."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
             "calibration": {
-                name: {"error": c.error, "bins": [[b.stated, b.true_share, b.count] for b in c.bins]}
+                name: {"error": c.error, "bins": [(b.stated, b.true_share, b.count) for b in c.bins]}
                 for name, c in self.calibration.items()
             },
-            "media_gap": {
-                f"{one}_{other}": {
-                    "centroid_distance": gap.centroid_distance,
-                    "score_same_class": gap.same_class,
-                    "score_other_class": gap.other_class,
-                }
-                for (one, other), gap in self.media_gap.items()
-            },
-            "hubness": {
-                name: {"skewness": h.skewness, "never_share": h.never_share, "top_share": h.top_share}
-                for name, h in self.hubness.items()
-            },
-            "confusions": [{"classes": [c.first, c.second], "share": c.share} for c in self.confusions],
+            "media_gap": {f"{one}_{other}": gap for (one, other), gap in self.media_gap.items()},
+            "hubness": self.hubness,
+            "confusions": [{"classes": (c.first, c.second), "share": c.share} for c in self.confusions],
         }
 
 

@@ -5,6 +5,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from pydantic import TypeAdapter
 
@@ -43,6 +44,15 @@ class Method:
     in_doubt: tuple[str, ...] = ()
     year: int | None = None
 
+    json_keys: ClassVar = (
+        "name",
+        "year",
+        "source",
+        "map",
+        "map_average=average",
+        "in_doubt",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Published:
@@ -60,24 +70,14 @@ class Published:
     methods: tuple[Method, ...]
     caveats: tuple[Caveat, ...] = field(default=())
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `fieldmark evaluate --beside published --json` adds."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
             "benchmark": self.benchmark,
-            "counts": {medium.value: count for medium, count in self.counts.items()},
+            "counts": self.counts,
             "protocol": self.protocol,
             "caveats": {caveat.kind: caveat.text for caveat in self.caveats},
-            "methods": [
-                {
-                    "name": method.name,
-                    "year": method.year,
-                    "source": method.source,
-                    "map": dict(method.map),
-                    "map_average": dict(method.average),
-                    "in_doubt": list(method.in_doubt),
-                }
-                for method in self.methods
-            ],
+            "methods": self.methods,
         }
 
 

@@ -161,44 +161,44 @@ class Evaluation:
         """Remarks that belong wherever the numbers are shown."""
         return (*_warn_of_items(self), *_warn_of_ranks(self), *_warn_of_protocol(self))
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `fieldmark evaluate --json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         every = (*self.directions, *self.same_medium)
         return {
             "protocol": self.protocol.name,
-            "split": None if self.split is None else self.split.value,
-            "counts": {medium.value: count for medium, count in self.item_count.items()},
-            "origin_counts": {medium.value: dict(counts) for medium, counts in self.origin_count.items()},
-            "cautions": list(self.cautions),
+            "split": self.split,
+            "counts": self.item_count,
+            "origin_counts": self.origin_count,
+            "cautions": self.cautions,
             "class_count": self.class_count,
             "map": {d.name: d.mean_average_precision for d in self.directions},
-            "map_average": dict(self.averages),
+            "map_average": self.averages,
             "chance": {d.name: d.chance for d in self.directions},
-            "interval_95": {d.name: list(d.interval_95) for d in self.directions},
-            "interval_95_average": {name: list(points) for name, points in self.interval_95_average.items()},
+            "interval_95": {d.name: d.interval_95 for d in self.directions},
+            "interval_95_average": self.interval_95_average,
             "map_class_average": {d.name: d.class_mean_average_precision for d in self.directions},
             "map_same_medium": {d.name: d.mean_average_precision for d in self.same_medium},
             "query_counts": {d.name: d.query_count for d in self.directions},
             "gallery_counts": {d.name: d.gallery_count for d in self.directions},
             "queries_without_relevant": {d.name: d.without_relevant_count for d in self.directions},
-            "hit_rate": {d.name: {str(k): value for k, value in d.hit_rate.items()} for d in every},
-            "recall_levels": list(RECALL_LEVELS),
-            "precision_at_recall": {d.name: list(d.precision_at_recall) for d in every},
+            "hit_rate": {d.name: d.hit_rate for d in every},
+            "recall_levels": RECALL_LEVELS,
+            "precision_at_recall": {d.name: d.precision_at_recall for d in every},
             **{f"map_by_{each}": _group_by_slice(every, each) for each in Slice},
             "map_by_rank": {
                 d.name: {rank: {"map": m.mean_average_precision, "chance": m.chance} for rank, m in d.by_rank.items()}
                 for d in every
                 if d.by_rank
             },
-            "rank_counts": dict(self.rank_counts),
-            "classes_without_rank": list(self.without_rank),
-            "absent_classes": {medium.value: list(names) for medium, names in self.absent_classes.items()},
-            "unseen_classes": None if self.unseen_classes is None else list(self.unseen_classes),
-            "absent": list(self.absent),
+            "rank_counts": self.rank_counts,
+            "classes_without_rank": self.without_rank,
+            "absent_classes": self.absent_classes,
+            "unseen_classes": self.unseen_classes,
+            "absent": self.absent,
             "left_out": {"without_class": self.without_class_count, "straddling_group": self.leaking_count},
-            "ties": self.protocol.ties.value,
+            "ties": self.protocol.ties,
             "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
-            "space": None if self.space is None else self.space.to_json(),
+            "space": self.space,
         }
 
     def to_text(self) -> str:

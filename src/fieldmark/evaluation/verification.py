@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeGuard
+from typing import ClassVar, TypeGuard
 
 from fieldmark.evaluation.receipt import DIGEST_NAMES, ItemDigests, Receipt
 
@@ -37,6 +37,13 @@ class Difference:
     name: str
     expected: object
     found: object
+
+    json_keys: ClassVar = (
+        "cause",
+        "name",
+        "receipt=expected",
+        "found",
+    )
 
 
 def check_hash(receipt: Receipt) -> Iterator[Difference]:

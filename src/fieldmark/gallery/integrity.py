@@ -35,6 +35,7 @@ class GalleryProblem:
     kind: str
     item_ids: tuple[str, ...]
     detail: str
+    severity: str = "error"
 
 
 def check_sets(folder: Path, store: SegmentIndex) -> list[GalleryProblem]:

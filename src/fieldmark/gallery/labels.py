@@ -28,10 +28,6 @@ class SavedClass:
     former_names: Mapping[str, str | None]
     is_undone: bool = False
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {**asdict(self), "former_names": dict(self.former_names)}
-
     def to_text(self) -> str:
         """One line: number, class, how many items, whether it was undone."""
         undone = ", undone" if self.is_undone else ""

@@ -32,15 +32,15 @@ class CompareReport:
     seed: int
     cautions: tuple[str, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "first": str(self.first_folder),
-            "second": str(self.second_folder),
+            "first": self.first_folder,
+            "second": self.second_folder,
             "protocol": self.protocol,
-            "cautions": list(self.cautions),
-            "directions": {each.name: _values(each) for each in self.directions},
-            "averages": {each.name: _values(each) for each in self.averages},
+            "cautions": self.cautions,
+            "directions": {each.name: each for each in self.directions},
+            "averages": {each.name: each for each in self.averages},
             "test": {
                 "kind": "paired randomization over groups, two-sided",
                 "resample_count": FLIP_COUNT,
@@ -122,15 +122,3 @@ def compare(
         seed=seed,
         cautions=one.evaluation.cautions,
     )
-
-
-def _values(each: Comparison) -> dict[str, object]:
-    return {
-        "first": each.first,
-        "second": each.second,
-        "difference": each.difference,
-        "interval_95": list(each.interval_95),
-        "p_value": each.p_value,
-        "p_value_adjusted": each.p_value_adjusted,
-        "query_count": each.query_count,
-    }

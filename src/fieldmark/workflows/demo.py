@@ -53,14 +53,14 @@ class DemoReport:
     queries: tuple[DemoQuery, ...]
     seconds: float
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "folder": str(self.folder),
+            "folder": self.folder,
             "seconds": round(self.seconds, 1),
-            "check": self.check.to_json(),
-            "training": self.training.to_json(),
-            "evaluation": self.evaluation.to_json(),
+            "check": self.check,
+            "training": self.training,
+            "evaluation": self.evaluation,
             "searches": [
                 {"item_id": query.item.item_id, "hits": [hit.item_id for hit in query.hits]} for query in self.queries
             ],

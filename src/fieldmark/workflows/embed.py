@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from fieldmark.build import load_model
 from fieldmark.data.manifest import read_manifest
@@ -32,17 +32,15 @@ class EmbedReport:
     info: EmbeddingsInfo
     kept_count: int
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
-        return {
-            "folder": str(self.folder),
-            "item_count": self.info.item_count,
-            "kept_count": self.kept_count,
-            "dim": self.info.dim,
-            "counts": {medium: dict(splits) for medium, splits in self.info.counts.items()},
-            "straddling_groups": list(self.info.straddling_groups),
-            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in self.info.failures],
-        }
+    json_keys: ClassVar = (
+        "folder",
+        "info.item_count",
+        "kept_count",
+        "info.dim",
+        "info.counts",
+        "info.straddling_groups",
+        "info.failures",
+    )
 
     def to_text(self) -> str:
         """Return the number of items, their media and their folder as text."""

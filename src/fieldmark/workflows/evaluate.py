@@ -1,6 +1,5 @@
 """The verb `evaluate`: an embeddings folder to the 16 MAPs, the receipt and the page."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from fieldmark.evaluation.published import read_published
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.receipt import RECEIPT_VERSION, ItemDigests, Receipt, digest_items, hash_evaluator, hash_items
 from fieldmark.evaluation.result import Evaluation
-from fieldmark.io import write_text
+from fieldmark.io import encode_report, write_text
 from fieldmark.reports.evaluation_page import render_evaluation_page
 from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
@@ -143,7 +142,7 @@ def make_receipt(measured: MeasuredFolder, *, path: Path) -> Receipt:
         seed=settings.seed,
         ranks=settings.ranks,
         items_sha256=measured.hash_items(items),
-        results=json.loads(json.dumps(measured.evaluation.to_json())),
+        results=encode_report(measured.evaluation),
         items=items,
     ).sign()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
 from fieldmark.errors import MissingExtraError, TrainingError
+from fieldmark.io import encode_report
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.reports.model_card import make_portable_config
@@ -49,6 +50,13 @@ class OnnxFile:
     shape: tuple[int, ...]
     largest_difference: float
 
+    json_keys: ClassVar = (
+        "file=path.name",
+        "dtype",
+        "shape",
+        "largest_difference",
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class OnnxReport:
@@ -57,20 +65,9 @@ class OnnxReport:
     folder: Path
     files: tuple[OnnxFile, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
-        return {
-            "folder": str(self.folder),
-            "files": {
-                file.medium.value: {
-                    "file": file.path.name,
-                    "dtype": file.dtype,
-                    "shape": list(file.shape),
-                    "largest_difference": file.largest_difference,
-                }
-                for file in self.files
-            },
-        }
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
+        return {"folder": self.folder, "files": {file.medium: file for file in self.files}}
 
     def to_text(self) -> str:
         """Return a line for each file."""
@@ -97,7 +94,7 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
     files = tuple(_export_medium(model, medium, folder=folder) for medium in model.media)
     report = OnnxReport(folder, files)
     description = {
-        **report.to_json(),
+        **encode_report(report),
         "folder": ".",
         "fieldmark": __version__,
         "fingerprint": model.fingerprint,

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
+from typing import ClassVar
 
 from fieldmark.build import load_model
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError
@@ -46,13 +47,33 @@ class GalleryDescription:
     version_count: int
     approximation: Approximation | None
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        facts = asdict(self)
-        facts["gallery"] = str(self.gallery)
-        facts["class_count"] = len(self.class_counts)
-        facts["search"] = "exact" if self.approximation is None else "ivf_flat"
-        return facts
+    json_keys: ClassVar = (
+        "gallery",
+        "fingerprint",
+        "dim",
+        "item_count",
+        "segment_count",
+        "counts",
+        "set_counts",
+        "license_counts",
+        "class_counts",
+        "sources",
+        "disk_bytes",
+        "version_count",
+        "approximation",
+        "class_count",
+        "search",
+    )
+
+    @property
+    def class_count(self) -> int:
+        """The number of classes."""
+        return len(self.class_counts)
+
+    @property
+    def search(self) -> str:
+        """The kind of search: `exact`, or `ivf_flat` through an index."""
+        return "exact" if self.approximation is None else "ivf_flat"
 
     def to_text(self) -> str:
         """A few lines: how much of what, from where, how it is searched, and its size on disk."""
@@ -92,11 +113,6 @@ class GalleryCheck:
         """Whether the gallery needs repair."""
         return bool(self.problems)
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints; every problem is an error."""
-        problems = [{**asdict(problem), "severity": "error"} for problem in self.problems]
-        return {"gallery": str(self.gallery), "item_count": self.item_count, "problems": problems}
-
     def to_text(self) -> str:
         """Each problem in a line; many of a kind are counted."""
         if not self.problems:
@@ -121,10 +137,6 @@ class Compaction:
     gallery: Path
     bytes_before: int
     bytes_after: int
-
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {**asdict(self), "gallery": str(self.gallery)}
 
     def to_text(self) -> str:
         """Bytes before and after."""

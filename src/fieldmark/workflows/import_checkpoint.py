@@ -36,11 +36,11 @@ class ImportReport:
     size: ReleasedSize
     has_class_names: bool
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "run": str(self.run),
-            "checkpoint": str(RunLayout(self.run).best),
+            "run": self.run,
+            "checkpoint": RunLayout(self.run).best,
             "depth": self.size.depth,
             "base_width": self.size.base_width,
             "text_width": self.size.text_width,

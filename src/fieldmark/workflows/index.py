@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -59,20 +60,23 @@ class IndexReport:
     counts: Mapping[str, int]
     failures: tuple[Failure, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {
-            "gallery": str(self.gallery),
-            "set_name": self.set_name,
-            "added_count": self.added_count,
-            "replaced_count": self.replaced_count,
-            "unchanged_count": self.unchanged_count,
-            "dropped_count": self.dropped_count,
-            "item_count": sum(self.counts.values()),
-            "segment_count": self.segment_count,
-            "counts": dict(self.counts),
-            "failures": [asdict(failure) for failure in self.failures],
-        }
+    json_keys: ClassVar = (
+        "gallery",
+        "set_name",
+        "added_count",
+        "replaced_count",
+        "unchanged_count",
+        "dropped_count",
+        "item_count",
+        "segment_count",
+        "counts",
+        "failures",
+    )
+
+    @property
+    def item_count(self) -> int:
+        """The number of items of the gallery."""
+        return sum(self.counts.values())
 
     def to_text(self) -> str:
         """Return what was added, skipped and deleted, and what the gallery holds."""

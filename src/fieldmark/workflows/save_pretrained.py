@@ -23,10 +23,10 @@ class PretrainedReport:
     folder: Path
     fingerprint: str
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
-        names = list(PretrainedLayout(self.folder).names)
-        return {"folder": str(self.folder), "files": names, "fingerprint": self.fingerprint}
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
+        names = PretrainedLayout(self.folder).names
+        return {"folder": self.folder, "files": names, "fingerprint": self.fingerprint}
 
     def to_text(self) -> str:
         """Return the folder and its files as text."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -49,20 +50,18 @@ class TrainReport:
     failures: tuple[Failure, ...]
     is_first: bool = True
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
-        return {
-            "run": str(self.run),
-            "checkpoint": str(self.result.best_path),
-            "best_epoch": self.result.best_epoch,
-            "validation_map": self.result.best_score,
-            "epochs": self.result.epochs,
-            "steps": self.result.steps,
-            "seconds": self.result.seconds,
-            "class_count": self.class_count,
-            "counts": {split: dict(media) for split, media in self.counts.items()},
-            "failures": [{"item_id": f.item_id, "kind": f.kind, "message": f.message} for f in self.failures],
-        }
+    json_keys: ClassVar = (
+        "run",
+        "checkpoint=result.best_path",
+        "result.best_epoch",
+        "validation_map=result.best_score",
+        "result.epochs",
+        "result.steps",
+        "result.seconds",
+        "class_count",
+        "counts",
+        "failures",
+    )
 
     def to_text(self) -> str:
         """Return the data, the validation score and the checkpoint as text."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from fieldmark._version import __version__
 from fieldmark.config import load_config
@@ -42,24 +43,19 @@ class VerifyReport:
     item_count: int
     number_count: int
 
+    json_keys: ClassVar = (
+        "receipt=path",
+        "verified=is_verified",
+        "item_count",
+        "number_count",
+        "differences",
+        "notes",
+    )
+
     @property
     def is_verified(self) -> bool:
         """True if nothing differs."""
         return not self.differences
-
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
-        return {
-            "receipt": str(self.path),
-            "verified": self.is_verified,
-            "item_count": self.item_count,
-            "number_count": self.number_count,
-            "differences": [
-                {"cause": d.cause.value, "name": d.name, "receipt": d.expected, "found": d.found}
-                for d in self.differences
-            ],
-            "notes": list(self.notes),
-        }
 
     def to_text(self) -> str:
         """Return the verdict, then the differences by cause, as text."""

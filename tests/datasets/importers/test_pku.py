@@ -8,6 +8,7 @@ import pytest
 from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
 from fieldmark.datasets.importers.pku import import_pku
 from fieldmark.errors import ManifestError
+from fieldmark.io import encode_report
 from fieldmark.types import Form, Medium, Split
 
 
@@ -51,7 +52,7 @@ def test_pku_clips_of_one_recording_share_a_group(lists):
     result = import_pku(lists, out=lists / "m.csv")
     groups = [item.group for item in result.items if item.medium is Medium.AUDIO]
     assert groups[0] == groups[2] != groups[1]
-    shared = result.to_json()["sharing_group_with_train"]
+    shared = encode_report(result)["sharing_group_with_train"]
     assert (shared["audio"], shared["image"]) == (1, 0)
     assert "warning: 1 of the 2 test items of audio share their group" in result.to_text()
 
@@ -147,4 +148,4 @@ def test_pku_counts_of_the_lists_in_the_wild(shared_folder, tmp_path, variant, i
     assert sum(count for (_, split), count in counts.items() if split is Split.TRAIN) == train
     assert Counter(each.kind for each in result.left) == left
     assert len({item.class_name for item in result.items}) == 200
-    assert result.to_json()["sharing_group_with_train"]["audio"] == (1_957 if train else 0)
+    assert encode_report(result)["sharing_group_with_train"]["audio"] == (1_957 if train else 0)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fieldmark.gallery.search.result import CollectionAnswer, SearchResult
+from fieldmark.io import encode_report
 from fieldmark.types import Hit, Item, Medium
 
 SONG = Hit(
@@ -29,7 +30,7 @@ SONG = Hit(
 
 def test_search_result_to_json_has_the_keys_of_the_contract():
     result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), CollectionAnswer(0.4, 0.5))
-    value = result.to_json()
+    value = encode_report(result)
     assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None}
     wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
     assert value["collection"] == wanted

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 from fieldmark.data.split import group_of, linked
 from fieldmark.datasets.checks.inspection import Inspection
@@ -73,6 +74,13 @@ class Problem:
     item_ids: tuple[str, ...]
     detail: str
     is_harmless: bool = False
+
+    json_keys: ClassVar = (
+        "kind",
+        "severity",
+        "item_ids",
+        "detail",
+    )
 
     @property
     def severity(self) -> Severity:

@@ -27,16 +27,16 @@ class ImportResult:
     left: tuple[Failure, ...]
     notes: tuple[str, ...]
 
-    def to_json(self) -> dict[str, object]:
-        """Return the plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "manifest": str(self.manifest),
+            "manifest": self.manifest,
             "item_count": len(self.items),
             "class_count": self._class_count(),
             "counts": count_items(self.items),
             "left": [{"place": each.item_id, "kind": each.kind, "detail": each.message} for each in self.left],
-            "left_counts": dict(Counter(each.kind for each in self.left)),
-            "notes": list(self.notes),
+            "left_counts": Counter(each.kind for each in self.left),
+            "notes": self.notes,
             "sharing_group_with_train": {medium: leaking for medium, (leaking, _) in self._count_leaks().items()},
         }
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
@@ -48,6 +49,13 @@ class CollectionAnswer:
     probability: float
     threshold: float
 
+    json_keys: ClassVar = (
+        "probability",
+        "is_likely",
+        "is_unlikely",
+        "threshold",
+    )
+
     @property
     def is_likely(self) -> bool:
         """Whether the class is taken to be there."""
@@ -57,15 +65,6 @@ class CollectionAnswer:
     def is_unlikely(self) -> bool:
         """Whether it is taken to be missing."""
         return self.probability < min(UNLIKELY, self.threshold)
-
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
-        return {
-            "probability": self.probability,
-            "is_likely": self.is_likely,
-            "is_unlikely": self.is_unlikely,
-            "threshold": self.threshold,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +99,11 @@ class SearchResult:
         """Of the first query."""
         return self.media[0]
 
-    def to_json(self) -> dict[str, object]:
-        """The plain values that `--json` prints."""
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
         return {
-            "query": {
-                "medium": self.medium.value,
-                "media": [medium.value for medium in self.media],
-                "class_name": self.class_name,
-            },
-            "collection": None if self.collection is None else self.collection.to_json(),
+            "query": {"medium": self.medium, "media": self.media, "class_name": self.class_name},
+            "collection": self.collection,
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 

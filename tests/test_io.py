@@ -1,0 +1,66 @@
+"""Reports as values that JSON knows."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from fieldmark.io import encode_report
+from fieldmark.types import Failure, Medium
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """A dataclass that is a field of another."""
+
+    depth: int
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Renamed:
+    """A report whose keys are paths of attributes."""
+
+    inner: Inner
+    failures: tuple[Failure, ...] = ()
+
+    json_keys: ClassVar = ("is_deep", "inner.depth", "file=inner.path.name", "failures")
+
+    @property
+    def is_deep(self) -> bool:
+        """A property that is asked for."""
+        return self.inner.depth > 2
+
+
+class Arranged:
+    """A report that arranges its JSON by itself."""
+
+    def json_values(self) -> dict[str, object]:
+        """The values by key, of any type."""
+        return {"by_medium": {Medium.IMAGE: Inner(1, Path("a/b"))}, "hit_rate": {1: 0.5, 5: math.nan}}
+
+
+def test_encode_report_gives_the_fields_of_a_dataclass_in_their_order():
+    assert json.dumps(encode_report(Inner(1, Path("a/b")))) == '{"depth": 1, "path": "a/b"}'
+
+
+def test_encode_report_follows_the_keys_of_a_class():
+    found = encode_report(Renamed(Inner(3, Path("a/b.ogg")), (Failure("x", "empty", "no bytes"),)))
+    assert list(found) == ["is_deep", "depth", "file", "failures"]
+    assert found["failures"] == [{"item_id": "x", "kind": "empty", "message": "no bytes"}]
+    assert (found["is_deep"], found["depth"], found["file"]) == (True, 3, "b.ogg")
+
+
+def test_encode_report_takes_the_values_that_a_class_arranges():
+    text = json.dumps(encode_report({"all": [Arranged()], "no": None}))
+    assert text == (
+        '{"all": [{"by_medium": {"image": {"depth": 1, "path": "a/b"}}, "hit_rate": {"1": 0.5, "5": NaN}}], "no": null}'
+    )
+
+
+def test_encode_report_refuses_what_json_does_not_know():
+    with pytest.raises(TypeError, match="cannot be written as JSON"):
+        encode_report({"a": object()})
