@@ -187,8 +187,8 @@ def test_keep_supported_says_what_it_leaves_out(toy_items, make_reporter):
     kept = keep_supported(toy_items, media=(Medium.IMAGE, Medium.TEXT), reporter=reporter)
     assert {item.medium for item in kept} == {Medium.IMAGE, Medium.TEXT}
     assert sorted(reporter.lines) == [
-        "passed over 18 audio items: this model takes image, text only",
-        "passed over 18 video items: this model takes image, text only",
+        "skipped 18 audio items: this model takes image, text only",
+        "skipped 18 video items: this model takes image, text only",
     ]
 
 

@@ -141,20 +141,22 @@ class SharedSpaceConfig(Section):
     uniform_trunk: bool = Field(
         default=False, description="one trunk for all media instead of a head for each; as in He et al. 2019"
     )
-    component_count: Count = Field(512, description="principal directions kept of a medium's features")
+    component_count: Count = Field(512, description="principal components kept of a medium's features")
     input_dropout: Share = 0.3
     dropout: Share = 0.3
-    posterior_weight: NotNegative = Field(3.0, description="of the classes' share in the embedding")
-    head_weight: NotNegative = Field(0.2, description="of the head's logits in the classes' share")
-    linear_weight: NotNegative = Field(1.3, description="of a linear classifier's logits in the classes' share")
-    named_weight: Share = Field(1.0, description="of an encoder's scores of classes it knows by name")
-    private_dim: Count = Field(64, description="of each medium's private part of the embedding")
-    private_weight: NotNegative = Field(0.5, description="of the private part, which compares items of one medium")
-    name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
-        128, description="dimension of the part where items lie by the names that encoders give them"
+    posterior_weight: NotNegative = Field(3.0, description="weight of the class component in the embedding")
+    head_weight: NotNegative = Field(0.2, description="weight of the head's logits in the class component")
+    linear_weight: NotNegative = Field(1.3, description="weight of a linear classifier in the class component")
+    named_weight: Share = Field(1.0, description="weight of an encoder's scores of classes it knows by name")
+    private_dim: Count = Field(64, description="dimension of each medium's private part of the embedding")
+    private_weight: NotNegative = Field(
+        0.5, description="weight of the private part, which compares items of one medium"
     )
-    name_weight: NotNegative = Field(0.8, description="of that part; 0 leaves it out")
-    scale: Positive = Field(16.0, description="of cosines on the way to logits, at the start")
+    name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
+        128, description="dimension of the part for the names that encoders give to items"
+    )
+    name_weight: NotNegative = Field(0.8, description="weight of that part; 0 leaves it out")
+    scale: Positive = Field(16.0, description="initial factor that turns cosines into logits")
 
 
 class FGCrossNetConfig(Section):
@@ -170,7 +172,7 @@ class FGCrossNetConfig(Section):
     text_width: Count = Field(448, description="height of the picture made of a text")
     frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
     max_frames: Count = Field(25, description="frames of one video")
-    stem_stride: Literal[1, 2] = Field(2, description="of the first convolution; 1 keeps detail in small pictures")
+    stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 keeps detail in small images")
     start: WeightsName | None = Field(
         None,
         description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
@@ -216,7 +218,7 @@ class CenterConfig(Section):
 
     kind: Literal["center"]
     weight: float = Field(0.001, description="He et al. 2019, released code")
-    rate: Share = Field(0.5, description="share of the way to its rows that a center goes in one step")
+    rate: Share = Field(0.5, description="share of the distance to its rows that a center moves in one step")
     space: Literal["embedding", "logits"] = Field(
         "embedding", description="where distances are taken; released: logits"
     )
@@ -263,10 +265,10 @@ LossConfig = Annotated[
 class DataConfig(Section):
     """How batches are made."""
 
-    validation_share: Share = Field(0.15, description="share of train taken for validation, by group")
+    validation_share: Share = Field(0.15, description="share of train held out for validation, by group")
     order: Literal["classes", "lists"] = Field(
         "classes",
-        description="classes: some classes in every medium they have, drawn anew in each epoch; lists: each medium in "
+        description="classes: some classes in every medium they have, drawn again in each epoch; lists: each medium in "
         "the order of the manifest, up to the end of the shortest (released)",
     )
     items_per_medium: Count = Field(4, description="of a batch in the order of lists (released code)")
@@ -314,7 +316,7 @@ class StageConfig(Section):
     media: Annotated[tuple[Medium, ...], Field(min_length=1)] | None = Field(None, description="None: all")
     losses: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(None, description="kinds; None: all")
     keep_centers: bool = Field(
-        default=True, description="go on with the centers of the stage before; released: start anew"
+        default=True, description="keep the centers of the previous stage; released: start again"
     )
     epochs: Count | None = None
     lr: Positive | None = None
@@ -337,7 +339,7 @@ class LimitsConfig(Section):
     max_segment_seconds: Positive = 600.0
     max_frames: Count = 10_000_000
     max_characters: Count = 1_000_000
-    failure_share: Share = Field(0.05, description="share of the items that may be passed over")
+    failure_share: Share = Field(0.05, description="share of the items that may fail and be skipped")
 
 
 class ServeLimits(Section):
@@ -384,14 +386,14 @@ class Config(Section):
         kinds = [loss.kind for loss in self.losses]
         repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if repeated:
-            raise ValueError(f"losses of the kind {', '.join(repeated)} stand twice; give each kind once")
+            raise ValueError(f"losses of the kind {', '.join(repeated)} are given twice; give each kind once")
         return self
 
     @model_validator(mode="after")
     def _check_stages(self) -> "Config":
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
-            raise ValueError(f"stages need names of their own, met {', '.join(names)}")
+            raise ValueError(f"stages need different names; got {', '.join(names)}")
         known = [loss.kind for loss in self.losses]
         for stage in self.stages:
             unknown = [kind for kind in stage.losses or () if kind not in known]
@@ -446,7 +448,7 @@ def parse_config(text: str, *, path: Path | str) -> Config:
     except json.JSONDecodeError as error:
         raise _invalid(path, [f"it is not JSON: {error}"]) from error
     if not isinstance(values, dict):
-        raise _invalid(path, [f"it is no object of keys and values, but {type(values).__name__}"])
+        raise _invalid(path, [f"it is not an object of keys and values, but {type(values).__name__}"])
     return _validate(values, path=path, folder=Path.cwd())
 
 
@@ -545,7 +547,7 @@ def _child(target: Any, name: str, *, key: str, path: Path) -> Any:  # noqa: ANN
 def _place(target: list[Any], name: str, *, key: str, path: Path) -> int:
     if name.isdecimal() and int(name) < len(target):
         return int(name)
-    raise _invalid(path, [f"--set {key}: '{name}' is not a place from 0 to {len(target) - 1}"])
+    raise _invalid(path, [f"--set {key}: '{name}' is not an index from 0 to {len(target) - 1}"])
 
 
 def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML values have any type
@@ -556,5 +558,5 @@ def _value(text: str, *, key: str, path: Path) -> Any:  # noqa: ANN401 - TOML va
         if "/" in text and Path(text).exists():
             return str(Path(text).resolve())
         if text.startswith(("[", "{")):
-            raise _invalid(path, [f"--set {key}: it is no TOML: {error}; met {text}"]) from error
+            raise _invalid(path, [f"--set {key}: it is not TOML: {error}; met {text}"]) from error
         return text

@@ -79,7 +79,7 @@ class FailureLog:
         """List and report skipped items that are no failure of the run, such as files of no medium."""
         for failure in failures:
             self.list_quietly(failure)
-            self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
+            self._reporter.say(f"skipped {failure.item_id}: {failure.message}")
 
     def list_quietly(self, failure: Failure) -> None:
         """List a failure that another part of the run counts and reports."""
@@ -94,7 +94,7 @@ class FailureLog:
         if failure.item_id in self._counted:
             return
         self._counted[failure.item_id] = failure
-        self._reporter.say(f"passed over {failure.item_id}: {failure.message}")
+        self._reporter.say(f"skipped {failure.item_id}: {failure.message}")
         if len(self._counted) > max(1, int(self._allowed_share * self._total)):
             raise TooManyFailuresError(
                 failed=len(self._counted),
@@ -108,7 +108,7 @@ def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: 
     """Return the items of the media that a model takes, and report the number of others."""
     left_out = Counter(item.medium for item in items if item.medium not in media)
     for medium, count in left_out.items():
-        reporter.say(f"passed over {count:,} {medium} items: this model takes {', '.join(media)} only")
+        reporter.say(f"skipped {count:,} {medium} items: this model takes {', '.join(media)} only")
     return tuple(item for item in items if item.medium in media)
 
 

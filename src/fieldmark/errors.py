@@ -79,7 +79,7 @@ class FieldmarkError(Exception):
         return str(self.args[0])  # KeyError and OSError would quote it
 
 
-# ---------------------------------------------------------------- one bad file: counted, listed, passed over
+# ---------------------------------------------------------------- one bad file: counted, listed, skipped
 
 
 class MediaError(FieldmarkError, ValueError):
@@ -95,7 +95,7 @@ class MissingFileError(MediaError, FileNotFoundError):
 
     def __init__(self, *, path: Path | str, met: str | None = None) -> None:
         but = f", but {met}" if met else ""
-        super().__init__(f"There is no file at '{path}'{but}. Give a path to an existing file, or mend the row.")
+        super().__init__(f"There is no file at '{path}'{but}. Give a path to an existing file, or correct the row.")
 
 
 class UnreadableMediaError(MediaError):
@@ -146,7 +146,7 @@ class TooManyFailuresError(FieldmarkError):
         super().__init__(
             f"{failed} of {total} items could not be used; at most {allowed_share:.0%} may fail. "
             f"First: {first(examples, limit=3)}. "
-            "Run `fieldmark data check`, mend the manifest, or raise 'limits.failure_share'."
+            "Run `fieldmark data check`, correct the manifest, or raise 'limits.failure_share'."
         )
 
 
@@ -180,7 +180,7 @@ class OutOfRangeError(FieldmarkError, ValueError):
         self, *, name: str, got: int | float, smallest: int | float, largest: int | float, kind: str | None = None
     ) -> None:
         super().__init__(
-            f"'{name}' is {got}; allowed is {smallest} to {largest}. Choose a value in that range.", kind=kind
+            f"'{name}' is {got}; the allowed range is {smallest} to {largest}. Choose a value in it.", kind=kind
         )
 
 
@@ -222,7 +222,7 @@ class EncoderChangedError(FieldmarkError, ValueError):
     def __init__(self, *, medium: str, got: str, expected: str) -> None:
         super().__init__(
             f"The {medium} encoder has the fingerprint {got[:12]}, but the network was trained with {expected[:12]}: "
-            "its weights or settings have changed. Put back the encoder's files, or train again."
+            "its weights or settings have changed. Restore the encoder's files, or train again."
         )
 
 
@@ -233,7 +233,7 @@ class MediumNotSupportedError(FieldmarkError, ValueError):
 
     def __init__(self, *, medium: str, supported: Sequence[str]) -> None:
         super().__init__(
-            f"The model takes no {medium}; it takes {', '.join(supported)}. "
+            f"The model does not support {medium}; it supports {', '.join(supported)}. "
             f"Train with an encoder for {medium}, or leave {medium} items out."
         )
 
@@ -256,7 +256,7 @@ class NonFiniteLossError(TrainingError):
         last = f"The last good checkpoint is '{checkpoint}'" if checkpoint else "No checkpoint was saved yet"
         super().__init__(
             f"The loss is not finite at step {step} ({parts}); items: {first(item_ids, limit=8)}. {last}. "
-            "Lower 'train.lr', or look at these items with `fieldmark data check`."
+            "Lower 'train.lr', or check these items with `fieldmark data check`."
         )
 
 
@@ -316,7 +316,7 @@ class NonFiniteEmbeddingError(FieldmarkError, ValueError):
     def __init__(self, *, item_ids: Sequence[str]) -> None:
         super().__init__(
             f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {first(item_ids)}. "
-            "Look at these items with `fieldmark data check`, and embed again."
+            "Check these items with `fieldmark data check`, and embed again."
         )
 
 
@@ -356,7 +356,7 @@ class TakenItemIdError(GalleryError):
         own = f"the set '{set_name}'" if set_name is not None else "no set"
         super().__init__(
             f"{len(item_ids)} items of {own} have an id that another set of the gallery '{gallery}' holds: "
-            f"{first(item_ids)}. Give each item an id of its own."
+            f"{first(item_ids)}. Give each item a unique id."
         )
 
 
@@ -395,7 +395,9 @@ class RangeError(RequestError):
 
     def __init__(self, *, got: str, size: int) -> None:
         self.size = size
-        super().__init__(f"The range '{got}' lies outside the file, which has {size:,} bytes. Choose one inside.")
+        super().__init__(
+            f"The range '{got}' lies outside the file, which has {size:,} bytes. Choose a range inside it."
+        )
 
 
 class OverloadedError(RequestError):
@@ -406,6 +408,6 @@ class OverloadedError(RequestError):
     def __init__(self, *, work: str, allowed: int, retry_seconds: int) -> None:
         self.retry_seconds = retry_seconds
         super().__init__(
-            f"{allowed} requests of the kind '{work}' are being answered or wait, which is all that may. "
-            f"Let {retry_seconds} seconds pass, and send it again."
+            f"{allowed} requests of the kind '{work}' are running or waiting, which is the limit. "
+            f"Wait {retry_seconds} seconds and send it again."
         )

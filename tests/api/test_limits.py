@@ -32,7 +32,7 @@ def test_a_full_pool_refuses_at_once_and_recovers():
         busy = [asyncio.create_task(pool.run(lambda: gate.wait(5))) for _ in range(2)]
         await asyncio.sleep(0.01)
         began = time.perf_counter()
-        with pytest.raises(OverloadedError, match="Let 3 seconds pass") as caught:
+        with pytest.raises(OverloadedError, match="Wait 3 seconds") as caught:
             await pool.run(lambda: None)
         assert time.perf_counter() - began < 0.1
         assert (caught.value.retry_seconds, pool.limiter.refused, pool.limiter.in_use) == (3, 1, 2)

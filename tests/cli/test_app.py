@@ -262,7 +262,7 @@ def test_train_to_search_through_the_command_line(run, toy_manifest, toy_overrid
     code, out, _ = run("index", tmp_path / "e", "--checkpoint", run_folder, "--gallery", gallery, "--json")
     assert json.loads(out)["added_count"] == len(tested)
     code, out, _ = run("index", toy_manifest, "--gallery", gallery)
-    assert f"{len(tested)} were there unchanged" in out
+    assert f"{len(tested)} unchanged" in out
     code, out, _ = run("search", "a red cap", "--gallery", gallery, "--medium", "Image, audio", "-k", 5)
     assert len(out.splitlines()) == 5
 
@@ -406,7 +406,7 @@ def test_quiet_progress_says_nothing(capsys):
 
 def test_progress_prints_text_as_it_is(capsys):
     with TerminalReporter(quiet=False) as reporter:
-        reporter.say("passed over [red]/x[/y].jpg: " + "long " * 40)
+        reporter.say("skipped [red]/x[/y].jpg: " + "long " * 40)
     assert "[red]/x[/y].jpg" in capsys.readouterr().err
     with TerminalReporter(quiet=False) as reporter:
         for done in (1, 1, 2, 2):
@@ -521,7 +521,7 @@ def test_gallery_describe_and_compact(toy_gallery, tmp_path, run):
 def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, run):
     shutil.copytree(toy_gallery, tmp_path / "gallery")
     code, out, _ = run("gallery", "check", tmp_path / "gallery", "--quiet")
-    assert (code, "nothing is wrong" in out) == (0, True)
+    assert (code, "no problems" in out) == (0, True)
     (tmp_path / "gallery" / "checkpoint.safetensors").unlink()
     code, out, _ = run("gallery", "check", tmp_path / "gallery", "--no-media", "--json", "--quiet")
     [problem] = json.loads(out)["problems"]

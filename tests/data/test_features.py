@@ -179,7 +179,7 @@ def test_store_keeps_every_damaged_file(tmp_path):
 
 def test_store_in_a_place_that_is_no_folder_says_what_to_do(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(EmbeddingsError, match=r"file.*cannot be used.*Give a folder on a local disk"):
+    with pytest.raises(EmbeddingsError, match=r"file.*cannot be used.*Give a writable folder on a local disk"):
         FeatureStore(tmp_path / "file").get_many("encoder", ["a"])
 
 

@@ -144,7 +144,7 @@ FAULTS = [
     ("a.jpg,,,,,", "no medium; allowed: image, text, video, audio"),
     (",,image,,,", "neither path nor text; give one"),
     ("a.txt,a gull,text,,,", "both path and text; give one"),
-    (",a gull,audio,,,", "a text stands where the medium is audio; give a path, or the medium text"),
+    (",a gull,audio,,,", "a text is given, but the medium is audio; give a path, or the medium text"),
     ("a.jpg,,image,trian,,", "unknown split 'trian'; allowed: train, validation, test. Did you mean 'train'?"),
     ("a.wav,,audio,,zero,", "start_seconds is 'zero'; give seconds as a number of 0 or more, such as 2.5"),
     ("a.wav,,audio,,-1,", "start_seconds is '-1'; give seconds as a number of 0 or more, such as 2.5"),
@@ -153,7 +153,7 @@ FAULTS = [
     ("a.wav,,audio,,4,4", "end_seconds is 4 and start_seconds 4; the end must come later"),
     ("a.wav,,audio,,,0", "end_seconds is 0 and start_seconds 0; the end must come later"),
     ("a.jpg,,image,,1,2", "start_seconds or end_seconds for image, which has no time; leave them empty"),
-    ("a.\0jpg,,image,,,", "the path holds a NUL character, which no file's name can"),
+    ("a.\0jpg,,image,,,", "the path contains a NUL character, which no file name can have"),
     ("a.jpg,,image", "3 cells under 6 columns; quote cells with commas"),
     ("a.jpg,,image,,,,surplus", "7 cells under 6 columns; quote cells with commas"),
 ]
@@ -182,12 +182,12 @@ def test_read_manifest_reports_every_fault_of_one_row(manifest):
 
 def test_read_manifest_reports_a_repeated_item_id(manifest):
     path = manifest("item_id,path,medium\n1,a.jpg,image\n2,b.jpg,image\n1,c.jpg,image\n")
-    assert problems_of(path) == ("line 4: the item_id '1' stands already in line 2",)
+    assert problems_of(path) == ("line 4: the item_id '1' is already used in line 2",)
 
 
 def test_read_manifest_reports_a_path_listed_twice_without_ids(manifest):
     path = manifest("path,medium\na.jpg,image\n./a.jpg,image\n")
-    assert problems_of(path) == ("line 3: the item_id 'a.jpg' stands already in line 2",)
+    assert problems_of(path) == ("line 3: the item_id 'a.jpg' is already used in line 2",)
 
 
 def test_read_manifest_counts_lines_past_texts_of_several_lines(manifest):
@@ -215,9 +215,9 @@ def test_read_rows_gives_the_good_rows_beside_the_faults(manifest):
         (b"", "no header"),
         (b"path,medium\na.jpg,image\n\xe4.jpg,image\n", "line 3 is not UTF-8"),
         ("path,medium\n".encode("utf-16"), "line 1 is not UTF-8"),
-        (b'path,medium\na.jpg,image\n"b.jpg,image\nc.jpg,image\n', "from line 3 on it is no CSV"),
-        (b"path,medium,path\n", "the column 'path' stands 2 times"),
-        (b"path,medium,note,note\n", "the column 'note' stands 2 times"),
+        (b'path,medium\na.jpg,image\n"b.jpg,image\nc.jpg,image\n', "from line 3 on it is not CSV"),
+        (b"path,medium,path\n", "the column 'path' appears 2 times"),
+        (b"path,medium,note,note\n", "the column 'note' appears 2 times"),
         (b"path,,medium\n", "column 2 has no name"),
         (b"PAR1 and nothing behind it", "damaged Parquet"),
         (b"text,medium\n" + b"a" * 200_000 + b",text\n", "field larger than field limit"),
@@ -343,7 +343,7 @@ def test_write_manifest_joins_unlike_extra_columns(make_item, tmp_path):
 
 
 def test_write_manifest_refuses_an_extra_column_with_a_known_name(make_item, tmp_path):
-    with pytest.raises(ManifestError, match="'split' stands 2 times"):
+    with pytest.raises(ManifestError, match="'split' appears 2 times"):
         write_manifest([make_item(extra=(("Split", "x"),))], tmp_path / "m.csv")
 
 
@@ -404,7 +404,7 @@ def test_list_folder_names_folders_without_a_file(folder):
     items, [failure] = list_folder(folder)
     assert len(items) == 2
     assert (failure.item_id, failure.kind) == ("b/photo.jpg", "empty")
-    assert "holds no file" in failure.message
+    assert "contains no files" in failure.message
 
 
 def test_list_folder_tells_which_files_cannot_be_used(folder):

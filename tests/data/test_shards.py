@@ -252,7 +252,7 @@ def test_writer_refuses_class_names_that_do_not_fit_the_logits(tmp_path):
 
 
 def test_writer_refuses_to_finish_with_nothing(tmp_path):
-    with pytest.raises(EmbeddingsError, match="not one item was embedded"):
+    with pytest.raises(EmbeddingsError, match="no item was embedded"):
         write(tmp_path)
 
 
@@ -261,7 +261,7 @@ def test_writer_says_when_the_folder_cannot_be_written(tmp_path):
     (tmp_path / "out").rmdir()
     part = embeddings_of(FULL)
     writer.add(part, content_hash_by_item_id=hashes_of(part))
-    with pytest.raises(EmbeddingsError, match=r"could not be written.*make room"):
+    with pytest.raises(EmbeddingsError, match=r"could not be written.*free disk space"):
         writer.flush()
 
 

@@ -40,8 +40,8 @@ def test_taxonomy_needs_only_class_names(tmp_path):
     [
         ("genus\nLarus\n", "no column 'class_name'"),
         ("class_name,genus\n,Larus\n", "line 2: no class_name"),
-        ("class_name,synonyms\nTern,\nGull,tern\n", "line 3: 'tern' is a name of 'Tern' already"),
-        ("class_name\nTern\nTern\n", "line 3: the class 'Tern' stands there already"),
+        ("class_name,synonyms\nTern,\nGull,tern\n", "line 3: 'tern' is already a name of 'Tern'"),
+        ("class_name\nTern\nTern\n", "line 3: the class 'Tern' is already listed"),
     ],
 )
 def test_taxonomy_refuses_what_is_not_clear(text, message, tmp_path):

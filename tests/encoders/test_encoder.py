@@ -44,5 +44,5 @@ def test_locate_in_package_finds_a_file_without_importing(tmp_path, monkeypatch)
     (folder / "weights.bin").write_bytes(b"1")
     monkeypatch.syspath_prepend(tmp_path)
     assert locate_in_package("package:carrier_of_files/weights.bin", key="name") == folder / "weights.bin"
-    with pytest.raises(EncoderFilesError, match=r"carries no 'absent\.bin'.*'name'"):
+    with pytest.raises(EncoderFilesError, match=r"does not contain 'absent\.bin'.*'name'"):
         locate_in_package("package:carrier_of_files/absent.bin", key="name")

@@ -142,7 +142,7 @@ def test_onnx_image_encoder_fingerprint_changes_with_the_labels(make_onnx_file, 
 
 def test_onnx_image_encoder_refuses_labels_of_another_classifier(make_onnx_file, tmp_path, labels):
     labels.write_text("a\nb\n", encoding="utf-8")
-    with pytest.raises(EncoderFilesError, match=r"names 2 classes, and the classifier tells 5 apart.*'labels'"):
+    with pytest.raises(EncoderFilesError, match=r"names 2 classes, but the classifier has 5.*'labels'"):
         OnnxImageEncoder(make_onnx_file(tmp_path), labels=labels)
 
 

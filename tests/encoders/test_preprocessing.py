@@ -117,5 +117,5 @@ def test_read_preprocessing_refuses_what_it_cannot_do(tmp_path, values, named):
 def test_read_preprocessing_refuses_a_broken_file(tmp_path, text):
     path = tmp_path / "preprocessor_config.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(EncoderFilesError, match="does not say how to prepare pictures"):
+    with pytest.raises(EncoderFilesError, match="describes no known way to prepare images"):
         read_preprocessing(path, key="name")

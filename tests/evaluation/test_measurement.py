@@ -272,7 +272,7 @@ def test_the_table_shows_the_16_tasks_in_80_columns(make_embeddings):
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Protocol strict, split test, 5 classes" in text
     assert "image 13, text 12" in text
-    assert "1,234 whose group also stands in train" in text
+    assert "1,234 whose group is also in train" in text
     for symbol in ("I→T", "I→All", "A→V", "V→All"):
         line = next(line for line in text.splitlines() if line.startswith(symbol))
         assert len(line.split()) == 10
@@ -313,6 +313,6 @@ def test_protocols_are_known_by_name():
 def test_the_table_names_the_tasks_that_could_not_be_measured(make_embeddings):
     text = evaluate(make_embeddings(media=(Medium.TEXT,)), protocol=STRICT).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
-    unmeasured = " ".join(text.splitlines()).partition("shared class: ")[2]
+    unmeasured = " ".join(text.splitlines()).partition("class is missing: ")[2]
     assert all(symbol in unmeasured for symbol in ("I→T", "V→A", "T→I", "A→All"))
     assert "T→All" not in unmeasured

@@ -45,7 +45,7 @@ def test_format_beside_shows_every_task_and_caveat_in_80_columns(make_embeddings
     assert next(line for line in lines if line.startswith("V→All")).count("*") == 3
     flat = " ".join(text.split())
     assert all(" ".join(caveat.text.split()) in flat for caveat in PUBLISHED.caveats)
-    assert "Other test items: 12 image" in flat
+    assert "Different test items: 12 image" in flat
     assert "--protocol paper" in flat
 
 

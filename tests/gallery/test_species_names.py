@@ -163,7 +163,7 @@ def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, conf
 def test_a_broken_list_of_species_is_named(content, unlabelled, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "broken")
     GalleryLayout(folder).species.write_text(content, encoding="utf-8")
-    with pytest.raises(DamagedGalleryError, match=r"species\.json.*no list of species"):
+    with pytest.raises(DamagedGalleryError, match=r"species\.json.*not a list of species"):
         Gallery.open(folder, runtime=Runtime(device="cpu")).search("blue bird")
 
 

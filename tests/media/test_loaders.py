@@ -119,7 +119,7 @@ def test_detect_medium_refuses_what_is_none_of_the_four(tmp_path):
         b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\x00",
     ):
         (tmp_path / "a.mp4").write_bytes(data)
-        with pytest.raises(MediaError, match="neither an image, a text, a video nor a sound"):
+        with pytest.raises(MediaError, match="not an image, text, video or sound"):
             detect_medium(tmp_path / "a.mp4")
 
 

@@ -145,5 +145,5 @@ def test_start_from_a_folder_without_weights(tmp_path):
     with pytest.raises(WeightsFileError, match=r"neither \*\.safetensors nor"):
         start_network(make_network(), tmp_path)
     (tmp_path / "config.json").write_text("{")
-    with pytest.raises(WeightsFileError, match="no JSON"):
+    with pytest.raises(WeightsFileError, match="not JSON"):
         start_network(make_network(), tmp_path)

@@ -90,14 +90,14 @@ def test_load_checkpoint_refuses_every_cut(checkpoint: Checkpoint, tmp_path: Pat
     whole = path.read_bytes()
     for length in {*range(0, len(whole), 97), 3, 8, 9, len(whole) - 1}:
         path.write_bytes(whole[:length])
-        with pytest.raises(CheckpointError, match="cut off, damaged or no safetensors file"):
+        with pytest.raises(CheckpointError, match="cut off, damaged or not a safetensors file"):
             load_checkpoint(path)
 
 
 def test_load_checkpoint_refuses_text(tmp_path: Path) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a checkpoint at all, but a line of text")
-    with pytest.raises(CheckpointError, match="no safetensors file"):
+    with pytest.raises(CheckpointError, match="not a safetensors file"):
         load_checkpoint(path)
 
 

@@ -203,7 +203,7 @@ def test_train_interrupted_saves_every_step_done(place: tuple[int, int], tmp_pat
     batches = dying_at(place, lambda: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "broken", make_task(batches=batches), options=options, reporter=reporter)
-    assert "Go on with --resume" in reporter.said[-1]
+    assert "Continue with --resume" in reporter.said[-1]
     resume = load_checkpoint(RunLayout(tmp_path / "broken").last).resume
     assert resume is not None
     progress = Progress.from_json(resume.progress_json, path=tmp_path)
@@ -253,14 +253,14 @@ def test_train_tells_of_another_code_version(tmp_path: Path) -> None:
     run(tmp_path)
     reporter = Lines()
     run(tmp_path, provenance=replace(PROVENANCE, code_version="0.2.0"), resume=True, reporter=reporter)
-    assert "begun by version 0.1.0 of the code, now 0.2.0" in reporter.said[0]
+    assert "started by version 0.1.0 of the code, now 0.2.0" in reporter.said[0]
 
 
 def test_train_refuses_to_resume_from_what_is_no_state(tmp_path: Path) -> None:
     run(tmp_path)
     best = load_checkpoint(tmp_path)
     save_checkpoint(RunLayout(tmp_path).last, best)
-    with pytest.raises(CheckpointError, match="no state to go on from"):
+    with pytest.raises(CheckpointError, match="no state to continue from"):
         run(tmp_path, resume=True)
     save_checkpoint(RunLayout(tmp_path).last, replace(load_checkpoint(tmp_path), resume=None))
     RunLayout(tmp_path).last.write_bytes(b"half")
@@ -307,8 +307,8 @@ def test_train_passes_over_a_bad_file_however_often_it_comes(tmp_path: Path, cap
     with caplog.at_level(logging.WARNING):
         run(tmp_path, make_task(batches=ToyBatches(failures=failures)), reporter=reporter)
     assert [row["failed"] for row in read_metrics(tmp_path)] == ["1", "1", "1"]
-    assert [record.getMessage() for record in caplog.records] == ["Passed over broken: it is cut off"]
-    assert "items passed over: 1" in reporter.said[0]
+    assert [record.getMessage() for record in caplog.records] == ["Skipped broken: it is cut off"]
+    assert "skipped items: 1" in reporter.said[0]
 
 
 def test_train_stops_above_the_share_of_failures(tmp_path: Path) -> None:

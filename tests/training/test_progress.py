@@ -98,7 +98,7 @@ def test_epoch_metrics_describe_themselves_to_a_person() -> None:
     line = ROW.describe(epochs=30, is_best=True)
     assert line == (
         "Epoch 1 of 30: classification 1.25, center 0.5, total 1.3; validation MAP 0.250 (best); "
-        "1.2 s, 12% waiting for data; items passed over: 2"
+        "1.2 s, 12% waiting for data; skipped items: 2"
     )
 
 

@@ -139,7 +139,7 @@ def test_stepper_stops_before_a_weight_turns_non_finite(module: nn.Module, tmp_p
 def test_stepper_says_which_setting_to_lower_when_memory_runs_out(error: Exception | None) -> None:
     stepper = make_stepper({"large": WeightedLoss(Raising(error))})
     with pytest.raises(
-        TrainingError, match=r"at step 3, with 12 rows.*Let the batch.*'train.accumulation'.*lower 'data"
+        TrainingError, match=r"at step 3, with 12 rows.*Split the batch.*'train.accumulation'.*lower 'data"
     ) as caught:
         stepper.take(make_batch(seed=0), lr=0.1, step=3)
     assert "\n" not in str(caught.value)

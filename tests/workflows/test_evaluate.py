@@ -74,13 +74,13 @@ def test_evaluate_finds_the_classes_of_a_taxonomy_by_any_of_their_names(toy_embe
     assert found.without_rank == ()
     assert found.rank_counts == {"genus": 1, "family": 0}
     assert {tuple(d.by_rank) for d in found.directions} == {("genus",)}
-    assert "the family of no class" in " ".join(found.to_text().split())
+    assert "no class here a family" in " ".join(found.to_text().split())
 
 
 @pytest.mark.parametrize("content", ["class_name,genus\ndodo,Raphus\n", "class_name\ndodo\n"])
 def test_evaluate_refuses_a_taxonomy_that_tells_nothing_of_the_classes(content, toy_embeddings, tmp_path):
     (tmp_path / "taxonomy.csv").write_text(content)
-    with pytest.raises(ManifestError, match=r"genus and family of none of the 3 classes of the embeddings"):
+    with pytest.raises(ManifestError, match=r"no genus and family for any of the 3 classes of the embeddings"):
         evaluate(toy_embeddings, taxonomy=tmp_path / "taxonomy.csv")
 
 

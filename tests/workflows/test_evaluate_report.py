@@ -76,7 +76,7 @@ def test_the_page_shows_every_task_with_protocol_counts_and_caveats(page):
     assert "protocol strict" in page.text
     assert "FGCrossNet" in page.text
     assert "almost surely exchanged in print" in page.text
-    assert "Other test items" in page.text
+    assert "Different test items" in page.text
     assert "items sha256" in page.text
 
 

@@ -73,7 +73,7 @@ def test_describe_of_no_gallery(tmp_path):
 def test_check_of_a_sound_gallery(toy_gallery, toy_runtime):
     found = check_gallery(toy_gallery, runtime=toy_runtime)
     assert (found.item_count, found.problems, found.has_problems) == (72, (), False)
-    assert "nothing is wrong" in found.to_text()
+    assert "no problems" in found.to_text()
 
 
 def test_check_names_media_that_are_missing_or_changed(toy_items, toy_run, toy_runtime, tmp_path):

@@ -51,7 +51,7 @@ def test_index_takes_over_a_changed_label_and_a_changed_file(toy_items, toy_run,
     write_manifest([replace(copies[0], class_name="Corrected"), *copies[1:]], tmp_path / "some.csv")
     report = index(tmp_path / "some.csv", gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert (report.added_count, report.replaced_count, report.unchanged_count) == (2, 2, 1)
-    assert "2 of them in place of an older state" in report.to_text()
+    assert "2 of them replaced" in report.to_text()
     gallery = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     assert gallery.index.get(copies[0].item_id).items[0].class_name == "Corrected"
     assert gallery.search(other.path, k=1).hits[0].item_id == copies[1].item_id
@@ -84,7 +84,7 @@ def test_index_of_a_bare_folder(toy_items, toy_run, toy_runtime, tmp_path):
     report = index(folder, checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert report.counts == dict.fromkeys(["image", "text", "video", "audio"], 1)
     assert [failure.item_id for failure in report.failures] == ["program.bin"]
-    assert "passed over 1" in report.to_text()
+    assert "skipped 1" in report.to_text()
     hits = Gallery.open(tmp_path / "gallery", runtime=toy_runtime).search("a red cap").hits
     assert {hit.medium for hit in hits} == set(Medium)
     assert {hit.class_name for hit in hits} == {None}
@@ -225,7 +225,7 @@ def test_index_drops_what_is_gone_and_nothing_of_another_set(toy_items, toy_run,
     (photos / "b.png").unlink()
     report = index(photos, gallery=gallery, runtime=toy_runtime)
     assert (report.set_name, report.added_count, report.unchanged_count, report.dropped_count) == ("photos", 0, 3, 1)
-    assert "dropped 1 that are gone" in report.to_text()
+    assert "deleted 1 that are gone" in report.to_text()
     assert ids_of(gallery, "photos") == ["a.png", "c.png", "d.png"]
     assert ids_of(gallery, "songs") == ["a.wav", "b.wav"]
 
@@ -314,7 +314,7 @@ def test_index_refuses_a_set_that_came_from_another_source(toy_items, toy_run, t
     here = folder_of(toy_items, Medium.IMAGE, tmp_path / "here" / "photos", names="ab")
     there = folder_of(toy_items, Medium.IMAGE, tmp_path / "there" / "photos", names="ab")
     index(here, checkpoint=toy_run, gallery=gallery, runtime=toy_runtime)
-    with pytest.raises(GalleryError, match=r"--set NAME or, where it is that source moved, --set 'photos'"):
+    with pytest.raises(GalleryError, match=r"--set NAME or, if that source was moved, use --set 'photos'"):
         index(there, gallery=gallery, runtime=toy_runtime)
     assert index(there, gallery=gallery, set_name="second", runtime=toy_runtime).added_count == 2
     assert index(there, gallery=gallery, runtime=toy_runtime).set_name == "second"

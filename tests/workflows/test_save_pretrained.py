@@ -140,7 +140,7 @@ def test_card_names_encoders_and_no_folder_of_this_machine(
     card = (tmp_path / "model" / "README.md").read_text()
     assert "| image | `grid.onnx` | not stated in the configuration" in card
     assert "| text | hashed words (no weights) | that of fieldmark, Apache-2.0 |" in card
-    assert "It takes no audio." in card
+    assert "It does not support audio." in card
     for name in ("README.md", "config.json"):
         assert str(tmp_path_factory.getbasetemp()) not in (tmp_path / "model" / name).read_text()
 

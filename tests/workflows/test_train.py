@@ -176,7 +176,7 @@ def test_train_passes_over_and_lists_files_that_cannot_be_used(  # noqa: PLR0917
     listed = json.loads((tmp_path / "run" / "receipt.json").read_text())["failures"]
     assert {failure["item_id"].split("/")[1]: failure["kind"] for failure in listed} == broken.kinds
     assert {failure.item_id for failure in report.failures} == {failure["item_id"] for failure in listed}
-    assert "passed over 5 items" in report.to_text()
+    assert "skipped 5 items" in report.to_text()
 
 
 @pytest.mark.parametrize("split", [Split.TRAIN, Split.VALIDATION])

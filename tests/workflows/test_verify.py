@@ -227,7 +227,7 @@ def test_verify_says_when_the_evaluation_code_is_another(folder):
 
 def test_verify_refuses_a_receipt_of_another_version(folder):
     edit(folder / "evaluation.json", "receipt_version", value=7)
-    with pytest.raises(EvaluationError, match=r"version 7, made by fieldmark .*; this fieldmark reads version 1"):
+    with pytest.raises(EvaluationError, match=r"version 7, made by fieldmark .*; this one reads version 1"):
         verify(folder / "evaluation.json")
 
 
@@ -252,5 +252,5 @@ def test_verify_refuses_a_receipt_of_another_form(fault, folder):
 
 
 def test_verify_of_a_run_tells_a_training_receipt_apart(folder):
-    with pytest.raises(EvaluationError, match="no receipt of an evaluation"):
+    with pytest.raises(EvaluationError, match="not a receipt of an evaluation"):
         verify(folder / "receipt.json")

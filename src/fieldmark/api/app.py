@@ -168,7 +168,7 @@ def describe_api(limits: ServeLimits) -> str:
         [
             "Finds photos, texts, videos and sounds of the same species: search with any of the four.",
             "",
-            "Errors are `{kind, message}`. A server that is asked for more than it can do at once answers 503 with",
+            "Errors are `{kind, message}`. An overloaded server answers 503 with",
             "`Retry-After` and does no work. Where a token is needed, send it as `Authorization: Bearer TOKEN`;",
             "`POST /v1/session` exchanges it for a cookie that allows GET and HEAD only, for pictures and players.",
             "",
@@ -218,7 +218,7 @@ async def _on_bad_parameters(_: Request, error: Exception) -> Response:
 async def _on_unknown(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     kind = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "bad_request")
-    message = f"{request.method[:20]} {request.url.path[:100]} is not answered here. Look at /v1/openapi.json."
+    message = f"{request.method[:20]} {request.url.path[:100]} is not a route of this server. See /v1/openapi.json."
     return answer(error.status_code, kind=kind, message=message, headers=dict(error.headers or {}))
 
 

@@ -51,7 +51,7 @@ def answer_error(error: FieldmarkError) -> Response:
     status = find_status(error)
     if status == 500:
         logger.error("%s", error, exc_info=error)
-        return answer(status, kind=error.kind, message="The server could not answer. Its log says why. Look there.")
+        return answer(status, kind=error.kind, message="The server failed to answer. See its log for the reason.")
     headers = {}
     if isinstance(error, errors.OverloadedError):
         headers["retry-after"] = str(error.retry_seconds)

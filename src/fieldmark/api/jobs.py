@@ -89,15 +89,15 @@ class JobQueue:
         if source not in self._sources:
             name, allowed = source[:100], self.source_names
             raise RequestError(
-                f"There is no source '{name}'; named are: {first(allowed) or 'none'}.{nearest(name, allowed)} "
-                "Let the server start with `fieldmark serve --source NAME=PATH`.",
+                f"There is no source '{name}'; the sources are: {first(allowed) or 'none'}.{nearest(name, allowed)} "
+                "Start the server with `fieldmark serve --source NAME=PATH`.",
                 kind="unknown_source",
             )
         with self._guard:
             running = next((job for job in self._jobs.values() if job.state is JobState.RUNNING), None)
             if running is not None:
                 raise RequestError(
-                    f"The job '{running.job_id}' is running, and one runs at a time. Let it end, or cancel it.",
+                    f"The job '{running.job_id}' is running, and one runs at a time. Wait for it, or cancel it.",
                     kind="job_running",
                 )
             job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_format_now())
@@ -170,7 +170,7 @@ class JobQueue:
             self.change(job_id, state=JobState.FAILED, message=str(error))
         except Exception:
             logger.exception("The job %s failed", job_id)
-            self.change(job_id, state=JobState.FAILED, message="It failed unexpectedly. Look at the server's log.")
+            self.change(job_id, state=JobState.FAILED, message="It failed unexpectedly. See the server's log.")
         else:
             self.change(job_id, state=JobState.DONE, result=encode_report(report))
 

@@ -109,7 +109,7 @@ class WorkerPool:
             waiting.cancel()
             raise RequestError(
                 f"The work '{self.limiter.name}' did not end within {self._seconds:g} seconds. "
-                "Give a shorter file, or let some time pass and send it again.",
+                "Give a shorter file, or try again later.",
                 kind="timed_out",
             )
         return waiting.result()
@@ -160,7 +160,8 @@ def get_content_type(request: Request) -> str:
 def make_type_error(got: str, *, allowed: str) -> RequestError:
     """Return the error of a body whose type is not read."""
     return RequestError(
-        f"The body has the type '{got}'; read is {allowed}. Set the header Content-Type to that.", kind="content_type"
+        f"The body has the type '{got}'; allowed is {allowed}. Set the header Content-Type to one of these.",
+        kind="content_type",
     )
 
 
@@ -168,7 +169,7 @@ def make_size_error(got: str, *, allowed: int, limit: str) -> RequestError:
     """Return the error of a body with too many bytes."""
     return RequestError(
         f"The request holds {got} bytes; the limit is {allowed:,}. "
-        f"Cut or shrink what is sent, or let the server raise '{limit}'.",
+        f"Send less, or start the server with a larger '{limit}'.",
         kind="body_too_large",
     )
 
@@ -198,8 +199,8 @@ async def _next_block(stream: AsyncGenerator[bytes, None], *, deadline: float, l
             return await anext(stream, None)
     except TimeoutError as error:
         raise RequestError(
-            f"The body did not arrive within {limits.upload_seconds:g} seconds. Use a faster line or less data.",
+            f"The body did not arrive within {limits.upload_seconds:g} seconds. Use a faster connection or less data.",
             kind="slow_request",
         ) from error
     except ClientDisconnect as error:
-        raise BadRequestError(problems=["the client went away"]) from error
+        raise BadRequestError(problems=["the client disconnected"]) from error

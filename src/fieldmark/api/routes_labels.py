@@ -60,7 +60,7 @@ async def export(request: Request) -> Response:
     wanted = await read_json(request, ExportRequest, limits=service.limits)
     count = len(wanted.item_ids) + len(wanted.hits)
     if count == 0:
-        raise BadRequestError(problems=["'item_ids' and 'hits' are empty: give one of either at least"])
+        raise BadRequestError(problems=["'item_ids' and 'hits' are empty: give at least one of either"])
     _check_count(count, service)
 
     def write() -> str:

@@ -163,5 +163,5 @@ def _draw_once(service: Service, item_id: str, key: tuple[object, ...], draw: Ca
 
 def _make_gone_error(item_id: str) -> RequestError:
     return RequestError(
-        f"The file of the item '{item_id}' is gone. Put it back, or run `fieldmark index` again.", kind="media_gone"
+        f"The file of the item '{item_id}' is gone. Restore it, or run `fieldmark index` again.", kind="media_gone"
     )

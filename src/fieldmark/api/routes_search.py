@@ -51,7 +51,7 @@ def _check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits
     """
     query_count = len(wanted.queries) + file_count
     if query_count == 0:
-        raise BadRequestError(problems=["'queries' is empty and there is no file: give one of either at least"])
+        raise BadRequestError(problems=["'queries' is empty and there is no file: give at least one of either"])
     marked_count = len(wanted.marks.relevant) + len(wanted.marks.irrelevant)
     for name, got, smallest, largest in (
         ("queries", query_count, 1, limits.max_queries),

@@ -114,7 +114,7 @@ class Guard:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if has_begun:
                 raise
-            message = "The server could not answer. Its log says why."
+            message = "The server failed to answer. See its log for the reason."
             await answer(500, kind="internal", message=message)(scope, receive, send)
 
 
@@ -174,7 +174,7 @@ def make_token_error(headers: Headers) -> RequestError:
     """Return the error of a request without the token that this server asks for."""
     got = "none" if "authorization" not in headers else "another"
     return RequestError(
-        f"This server asks for a token; met {got}. Give it in the header 'Authorization: Bearer TOKEN'.",
+        f"This server requires a token, but got {got}. Send it in the header 'Authorization: Bearer TOKEN'.",
         kind="unauthorized",
     )
 

@@ -74,8 +74,8 @@ def listen(host_name: str, port: int) -> socket.socket:
             raise
     except OSError as error:
         raise ConfigError(
-            f"Nothing can be served at '{host_name}', port {port}: {error.strerror or error}. "
-            "Choose another --port (0 takes a free one), or another --host."
+            f"Cannot listen on '{host_name}', port {port}: {error.strerror or error}. "
+            "Choose another --port (0 picks a free one), or another --host."
         ) from error
     return listener
 

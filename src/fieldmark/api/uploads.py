@@ -140,7 +140,7 @@ class _PartReceiver:
             self._file = path.open("wb")
         else:
             allowed = f"one part 'request' and 1 to {self._limits.max_files} parts 'file'"
-            raise BadRequestError(problems=[f"the form may hold {allowed}; met another part or one too many"])
+            raise BadRequestError(problems=[f"the form may have {allowed}; it has another part or one too many"])
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:

@@ -93,7 +93,7 @@ class CacheFile:
         for part in self.parts():
             part.rename(self._aside(part, number))
         _LOGGER.warning(
-            "The store '%s' is damaged (%s); it is kept as '%s' and what it held is computed anew.",
+            "The store '%s' is damaged (%s); it is kept as '%s' and its content is computed again.",
             self._path,
             reason,
             self._aside(self._path, number).name,

@@ -1,4 +1,4 @@
-"""Plans of the sampler to batches: rows are read, one segment each, and bad files are passed over."""
+"""Plans of the sampler to batches: rows are read, one segment each, and bad files are skipped."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

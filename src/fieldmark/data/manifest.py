@@ -77,7 +77,7 @@ def read_manifest(path: Path | str) -> tuple[Item, ...]:
     rows = read_rows(path)
     if rows.problems:
         problems = list_faults(rows.problems)
-        raise ManifestError(f"'{path}' has {len(rows.problems)} bad rows. Mend them:\n{problems}", kind="bad_row")
+        raise ManifestError(f"'{path}' has {len(rows.problems)} bad rows. Correct them:\n{problems}", kind="bad_row")
     return rows.items
 
 
@@ -176,9 +176,9 @@ def _contradictions(
     elif not path and not text:
         yield "neither path nor text; give one"
     elif text and medium not in (Medium.TEXT, None):
-        yield f"a text stands where the medium is {medium}; give a path, or the medium text"
+        yield f"a text is given, but the medium is {medium}; give a path, or the medium text"
     if "\0" in path:
-        yield "the path holds a NUL character, which no file's name can"
+        yield "the path contains a NUL character, which no file name can have"
     if medium not in (*_TIMED, None) and (start is not None or end is not None):
         yield f"start_seconds or end_seconds for {medium}, which has no time; leave them empty"
     elif end is not None and end <= (start or 0.0):
@@ -220,7 +220,7 @@ def stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
 
 def _repeats(item_id: str, row_by_item_id: Mapping[str, str]) -> list[str]:
     first = row_by_item_id.get(item_id)
-    return [] if first is None else [f"the item_id '{item_id}' stands already in {first}"]
+    return [] if first is None else [f"the item_id '{item_id}' is already used in {first}"]
 
 
 # ---------------------------------------------------------------- writing
@@ -308,9 +308,7 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
     for entered_folder, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
         identity = (Path(entered_folder).stat().st_dev, Path(entered_folder).stat().st_ino)
         if identity in entered:
-            message = (
-                f"'{entered_folder}' is a link to a folder that was entered already; its files are listed once, there."
-            )
+            message = f"'{entered_folder}' is a link to a folder that was already read; its files are listed only once."
             failures.append(Failure(_item_id(Path(entered_folder), folder), "repeated_folder", message))
             folder_names.clear()
             continue
@@ -319,7 +317,7 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
         if not folder_names and not file_names and Path(entered_folder) != folder:
             failures.append(
                 Failure(
-                    _item_id(Path(entered_folder), folder), "empty", f"The folder '{entered_folder}' holds no file."
+                    _item_id(Path(entered_folder), folder), "empty", f"The folder '{entered_folder}' contains no files."
                 )
             )
         yield from (Path(entered_folder, name) for name in file_names if not name.startswith("."))

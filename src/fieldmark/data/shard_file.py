@@ -86,7 +86,8 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
     except OSError as error:
         raise EmbeddingsError(
-            path=path.parent, reason=f"'{path.name}' could not be written ({error}); make room or mend the rights"
+            path=path.parent,
+            reason=f"'{path.name}' could not be written ({error}); free disk space or correct the permissions",
         ) from error
 
 

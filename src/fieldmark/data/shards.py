@@ -189,7 +189,7 @@ class EmbeddingsWriter:
         self.flush()
         shards = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
         if not shards:
-            raise EmbeddingsError(path=self._folder, reason="not one item was embedded; look at the failures")
+            raise EmbeddingsError(path=self._folder, reason="no item was embedded; see the failures")
         facts_only = concatenate_shards(list(shards.values()), folder=self._folder)
         dim, class_count = measure_widths(pq.read_schema(self._folder / next(iter(shards))))
         if class_count != len(class_names):

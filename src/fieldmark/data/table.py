@@ -79,7 +79,7 @@ def check_names(names: Sequence[str], path: Path) -> None:
         raise _no_table(path, reason=f"column {names.index('') + 1} has no name")
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
-        raise _no_table(path, reason=f"the column '{name}' stands {count} times in the header")
+        raise _no_table(path, reason=f"the column '{name}' appears {count} times in the header")
 
 
 def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
@@ -103,7 +103,7 @@ def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
                 rows.append((f"line {line}", _trimmed(cells, width=len(names))))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _no_table(path, reason=f"from line {line} on it is no CSV: {error}") from error
+        raise _no_table(path, reason=f"from line {line} on it is not CSV: {error}") from error
     return Table(names=names, rows=tuple(rows))
 
 

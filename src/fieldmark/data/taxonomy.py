@@ -88,7 +88,7 @@ def read_taxonomy(path: Path) -> Taxonomy:
         taxa.append(taxon)
     if problems:
         raise ManifestError(
-            f"The taxonomy '{path}' has {len(problems)} faults. Mend them:\n{list_faults(problems)}", kind="taxonomy"
+            f"The taxonomy '{path}' has {len(problems)} errors. Correct them:\n{list_faults(problems)}", kind="taxonomy"
         )
     return Taxonomy(tuple(taxa))
 
@@ -120,11 +120,11 @@ def _claim(taxon: Taxon, owner_by_key: dict[str, str]) -> list[str]:
     """Notes whose the names of a class are; tells those that are another's already."""
     faults = []
     if taxon.class_name in owner_by_key.values():
-        faults.append(f"the class '{taxon.class_name}' stands there already; drop one row")
+        faults.append(f"the class '{taxon.class_name}' is already listed; delete one row")
     for name in (taxon.class_name, *_other_names(taxon)):
         owner = owner_by_key.setdefault(name_key(name), taxon.class_name)
         if owner != taxon.class_name:
-            faults.append(f"'{name}' is a name of '{owner}' already; leave it to one class")
+            faults.append(f"'{name}' is already a name of '{owner}'; keep it for one class only")
     return faults
 
 

@@ -138,7 +138,7 @@ def locate_in_package(name: str, *, key: str) -> Path:
         raise EncoderFilesError(name=name, reason=reason, key=key)
     path = Path(spec.submodule_search_locations[0]) / inner
     if not path.exists():
-        raise EncoderFilesError(name=name, reason=f"the package '{package}' carries no '{inner}'", key=key)
+        raise EncoderFilesError(name=name, reason=f"the package '{package}' does not contain '{inner}'", key=key)
     return path
 
 

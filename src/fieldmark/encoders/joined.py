@@ -80,6 +80,6 @@ class ConcatenatedEncoder:
 
 def _not_joinable(got: str, *, allowed: str) -> ConfigError:
     return ConfigError(
-        f"The encoders cannot be joined: met {got}; allowed is {allowed}. "
-        "Give encoders of one medium that ask for the same sizes, rates and segments."
+        f"The encoders cannot be joined: got {got}, but need {allowed}. "
+        "Give encoders of one medium with the same sizes, sample rates and segments."
     )

@@ -155,7 +155,7 @@ def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
     except (OSError, UnicodeDecodeError) as error:
         raise EncoderFilesError(name=str(path), reason=f"it cannot be read: {error}", key="labels") from error
     if len(lines) != count:
-        reason = f"it names {len(lines):,} classes, and the classifier tells {count:,} apart"
+        reason = f"it names {len(lines):,} classes, but the classifier has {count:,}"
         raise EncoderFilesError(name=str(path), reason=reason, key="labels")
     names: dict[str, int] = {}
     for index, line in enumerate(lines):

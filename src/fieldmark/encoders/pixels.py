@@ -73,7 +73,7 @@ class PixelEncoder:
         if crop_pixels > resize_pixels:
             raise ConfigError(
                 f"'crop_pixels' is {crop_pixels}; allowed is at most 'resize_pixels', {resize_pixels}. "
-                "Lower the one or raise the other."
+                "Lower the first or raise the second."
             )
         self._medium = medium
         self._resize_pixels = resize_pixels

@@ -95,9 +95,9 @@ def read_preprocessing(path: Path, *, key: str) -> ImagePreprocessing:
     try:
         return _parse(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
-        raise EncoderFilesError(name=str(path), reason="this file, which tells sizes, is missing", key=key) from error
+        raise EncoderFilesError(name=str(path), reason="this file, which gives sizes, is missing", key=key) from error
     except (ValueError, TypeError, LookupError) as error:
-        reason = f"it does not say how to prepare pictures in a way known here ({type(error).__name__}: {error})"
+        reason = f"it describes no known way to prepare images ({type(error).__name__}: {error})"
         raise EncoderFilesError(name=str(path), reason=reason, key=key) from error
 
 
@@ -153,7 +153,7 @@ def _cut_center(pixels: UInt8[Tensor, "3 height width"], height: int, width: int
 
 def _parse(values: object) -> ImagePreprocessing:
     if not isinstance(values, dict):
-        raise TypeError(f"it holds no object of keys and values, but {type(values).__name__}")
+        raise TypeError(f"it is not an object of keys and values, but {type(values).__name__}")
     for name in _UNSUPPORTED_KEYS:
         if values.get(name):
             raise ValueError(f"'{name}' is not supported")

@@ -286,7 +286,7 @@ def _split_into_tasks(
         raise EvaluationError(
             f"The embeddings cannot be evaluated: none of {len(evaluated.medium)} items has another of "
             "its class in the gallery. "
-            "Embed more items of each class, or mend 'class_name' in the manifest."
+            "Embed more items of each class, or correct 'class_name' in the manifest."
         )
     return tasks, absent
 

@@ -96,13 +96,13 @@ def list_setting_differences(evaluation: Evaluation, published: Published) -> tu
             for counts in (evaluation.item_count, published.counts)
         )
         reasons.append(
-            f"Other test items: {ours} of {evaluation.class_count:,} classes here; {theirs} of "
+            f"Different test items: {ours} of {evaluation.class_count:,} classes here; {theirs} of "
             f"{published.class_count:,} classes of {published.benchmark} there. Fewer classes make every task easier, "
-            "so this run and the published methods are not in competition."
+            "so this run cannot be compared directly with the published methods."
         )
     if evaluation.protocol.name != published.protocol:
         reasons.append(
-            f"Other rules: protocol {evaluation.protocol.name} here, {published.protocol} there; "
+            f"Different rules: protocol {evaluation.protocol.name} here, {published.protocol} there; "
             f"--protocol {published.protocol} measures by theirs."
         )
     counts = evaluation.task_counts

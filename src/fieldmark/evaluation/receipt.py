@@ -104,14 +104,14 @@ def read_receipt(path: Path) -> Receipt:
     except OSError as error:
         raise _no_receipt(path, reason=str(error.strerror).lower()) from error
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _no_receipt(path, reason=f"it is no JSON ({error})") from error
+        raise _no_receipt(path, reason=f"it is not JSON ({error})") from error
     found = content.get("receipt_version") if isinstance(content, dict) else None
     if found is None:
-        raise _no_receipt(path, reason="it has no 'receipt_version', so it is no receipt of an evaluation")
+        raise _no_receipt(path, reason="it has no 'receipt_version', so it is not a receipt of an evaluation")
     if found != RECEIPT_VERSION:
         made_by = str(content.get("fieldmark"))
         raise EvaluationError(
-            f"The receipt '{path}' has the form of version {found}, made by fieldmark {made_by}; this fieldmark reads "
+            f"The receipt '{path}' has the format of version {found}, made by fieldmark {made_by}; this one reads "
             f"version {RECEIPT_VERSION}. Install the fieldmark that made it, or evaluate again for a new receipt."
         )
     try:

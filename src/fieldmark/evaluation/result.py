@@ -39,7 +39,7 @@ SEEN, UNSEEN = "seen", "unseen"
 SEEN_GALLERY = "Seen or unseen, a query searches the whole gallery, with the items of both."
 """The gallery of the slices by training."""
 
-SYMBOLS = "I image, T text, V video, A audio; I→T: an image asks, texts are ranked."
+SYMBOLS = "I image, T text, V video, A audio; I→T: the query is an image, texts are ranked."
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ def _format_table(evaluation: Evaluation) -> str:
     lines += ["", *_format_averages(evaluation), *_format_slices(evaluation), ""]
     if evaluation.absent:
         names = ", ".join(format_symbol(name) for name in evaluation.absent)
-        lines += textwrap.wrap(f"Not measured, for want of a medium or of a shared class: {names}", 80)
+        lines += textwrap.wrap(f"Not measured, because a medium or a shared class is missing: {names}", 80)
     for remark in (*evaluation.cautions, SYMBOLS, explain_columns(evaluation.protocol)):
         lines += textwrap.wrap(remark, 80)
     return "\n".join(lines)
@@ -282,13 +282,13 @@ def _warn_of_ranks(evaluation: Evaluation) -> Iterator[str]:
     """Yield cautions about gaps of the taxonomy."""
     for rank, count in evaluation.rank_counts.items():
         if not count:
-            yield f"The taxonomy tells the {rank} of no class here: nothing was measured at {rank} rank."
+            yield f"The taxonomy gives no class here a {rank}: nothing was measured at {rank} rank."
         elif count == evaluation.class_count:
             yield f"No two of the classes share a {rank}: at {rank} rank the MAP is that of the classes."
     if evaluation.without_rank:
         yield (
             f"The taxonomy leaves a rank of {len(evaluation.without_rank):,} of {evaluation.class_count:,} classes "
-            f"open, and each stands alone there: {first(evaluation.without_rank)}."
+            f"open, and each is alone there: {first(evaluation.without_rank)}."
         )
 
 
@@ -299,7 +299,7 @@ def _warn_of_protocol(evaluation: Evaluation) -> Iterator[str]:
         if evaluation.unseen_classes:
             yield (
                 f"Protocol paper compares scores of the classes seen in training; of the "
-                f"{len(evaluation.unseen_classes):,} others there is no score."
+                f"{len(evaluation.unseen_classes):,} others, it has no scores."
             )
 
 
@@ -311,7 +311,7 @@ def _format_heading(evaluation: Evaluation) -> list[str]:
     if evaluation.without_class_count:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
     if evaluation.leaking_count:
-        lines.append(f"Left out: {evaluation.leaking_count:,} whose group also stands in train")
+        lines.append(f"Left out: {evaluation.leaking_count:,} whose group is also in train")
     for medium, names in evaluation.absent_classes.items():
         lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({first(names)})", 80)
     return lines

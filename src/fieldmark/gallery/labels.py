@@ -80,7 +80,7 @@ def list_classes(folder: Path) -> tuple[SavedClass, ...]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DamagedGalleryError(path=path, reason=f"it lists no saved classes ({error!r})") from error
+        raise DamagedGalleryError(path=path, reason=f"it contains no list of labels ({error!r})") from error
 
 
 def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
@@ -97,7 +97,7 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
             known = [each.number for each in saved if not each.is_undone]
             listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
             raise RequestError(
-                f"There is no saved class {number} to undo; {listed}. Give a number that `fieldmark marks list` shows.",
+                f"There is no label {number} to undo; {listed}. Give a number that `fieldmark marks list` shows.",
                 kind="unknown_saved_class",
             )
         undone = replace(chosen, is_undone=True)

@@ -81,15 +81,15 @@ def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
             yield
     except filelock.Timeout as error:
         raise GalleryError(
-            f"Another process is writing the gallery '{folder}'; it was waited for {wait_seconds:g} seconds. "
-            "Let it end, and run the same command again.",
+            f"Another process is writing the gallery '{folder}'; this one waited {wait_seconds:g} seconds. "
+            "Wait until the other one ends, and run the same command again.",
             kind="gallery_busy",
         ) from error
     except FieldmarkError:
         raise
     except Exception as error:
         raise GalleryError(
-            f"The gallery '{folder}' cannot be written: {reason_of(error)}. It is as it was before. "
-            "Look at the free disk space and the rights of the folder, and run the same command again.",
+            f"The gallery '{folder}' cannot be written: {reason_of(error)}. Nothing was changed. "
+            "Check the free disk space and the permissions of the folder, and run the same command again.",
             kind="gallery_write",
         ) from error

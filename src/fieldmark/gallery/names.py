@@ -141,4 +141,4 @@ def _read_recorded(path: Path) -> dict[str, list[list[str]]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise DamagedGalleryError(path=path, reason=f"it is no list of species ({error})") from error
+        raise DamagedGalleryError(path=path, reason=f"it is not a list of species ({error})") from error

@@ -61,7 +61,7 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
         if known.get(name, origin) != origin:
             raise GalleryError(
                 f"The set '{name}' of the gallery '{gallery}' came from '{known[name]}', not from '{origin}'. "
-                f"Give this source a set of its own with --set NAME or, where it is that source moved, --set '{name}'.",
+                f"Give this source its own set with --set NAME or, if that source was moved, use --set '{name}'.",
                 kind="set_source",
             )
     else:
@@ -160,7 +160,7 @@ def find_gone_ids(
         raise GalleryError(
             f"{len(gone)} of the {len(own)} items of the set '{set_name}' are gone from its source: {first(gone)}; "
             f"allowed is a share of {LARGEST_DROP:g}. Nothing was changed. "
-            "Look whether the source is whole and, where these items are to go, add --allow-drop.",
+            "Check that the source is complete. To delete these items, add --allow-drop.",
             kind="too_many_dropped",
         )
     return gone

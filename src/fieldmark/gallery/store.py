@@ -151,7 +151,7 @@ class SegmentIndex(Protocol):
         ...
 
     def remove(self, item_ids: Collection[str]) -> int:
-        """Drops items; ids that are not there are passed over. Gives the number of items dropped.
+        """Drops items; ids that are not there are skipped. Gives the number of items dropped.
 
         Raises:
             GalleryError: Another process has been writing for too long.

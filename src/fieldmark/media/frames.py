@@ -68,7 +68,7 @@ def list_frame_files(path: Path) -> list[Path]:
         UnreadableMediaError: The path has no mark in its last part, or more than one.
     """
     if path.name.count(WILDCARD) != 1 or WILDCARD in str(path.parent):
-        reason = f"the path of a video given as pictures holds one '{WILDCARD}', where their number stands"
+        reason = f"the path of a video given as pictures holds one '{WILDCARD}', in place of their number"
         raise UnreadableMediaError(path=path, reason=reason)
     prefix, _, suffix = path.name.partition(WILDCARD)
     try:

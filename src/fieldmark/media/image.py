@@ -85,7 +85,7 @@ def _open(path: Path, *, limits: MediaLimits) -> Image.Image:
         try:
             return Image.open(path, formats=_FORMATS)
         except UnidentifiedImageError as error:
-            error.args = ("it is no picture of a known format, or its header is damaged",)
+            error.args = ("it is not an image in a known format, or its header is damaged",)
             raise
         except Image.DecompressionBombError as error:
             size = re.search(r"\d+", str(error))

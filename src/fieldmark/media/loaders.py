@@ -105,8 +105,8 @@ def detect_medium(path: Path) -> Medium:
         return found
     if not possible:
         raise MediaError(
-            f"The content of '{path}' is neither an image, a text, a video nor a sound that can be read. "
-            "Give a picture, UTF-8 text, or a file that FFmpeg decodes."
+            f"The content of '{path}' is not an image, text, video or sound that can be read. "
+            "Give an image, UTF-8 text, or a file that FFmpeg can decode."
         )
     return Medium.AUDIO if path.suffix.lower() in list_extensions(Medium.AUDIO) else possible[0]
 

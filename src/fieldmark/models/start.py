@@ -73,7 +73,7 @@ def _check_variant(path: Path) -> None:
     try:
         values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (OSError, ValueError) as error:
-        raise WeightsFileError(path=path, reason=f"it is no JSON in UTF-8 ({error})") from error
+        raise WeightsFileError(path=path, reason=f"it is not JSON in UTF-8 ({error})") from error
     for key in ("downsample_in_bottleneck", "downsample_in_first_stage"):
         if isinstance(values, Mapping) and values.get(key):
             raise WeightsFileError(path=path, reason=f"it sets '{key}', and the trunk here has its strides elsewhere")

@@ -44,7 +44,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise WeightsFileError(path=path, reason=f"it is cut off, damaged or no safetensors file ({error})") from error
+        raise WeightsFileError(
+            path=path, reason=f"it is cut off, damaged or not a safetensors file ({error})"
+        ) from error
 
 
 def _read_torch(path: Path, *, size: int) -> dict[str, Tensor]:
@@ -84,11 +86,11 @@ def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
         ):
             unusable = [name for name, each in candidate.items() if not _is_plain(name, each, size=size)]
             if unusable:
-                reason = f"{first(unusable)}: no plain tensors, or larger than the file"
+                reason = f"{first(unusable)}: not plain tensors, or larger than the file"
                 raise WeightsFileError(path=path, reason=reason)
             return dict(candidate)
     held = first(sorted(map(str, values))) or "nothing"
-    raise WeightsFileError(path=path, reason=f"no state dict stands in it; it holds {held}")
+    raise WeightsFileError(path=path, reason=f"it contains no state dict; it holds {held}")
 
 
 def _is_plain(name: object, tensor: Tensor, *, size: int) -> bool:
@@ -101,9 +103,9 @@ def _reason(error: Exception) -> str:
     """Return one line; not torch's own if that advises to read the file without restrictions."""
     text = str(error)
     if asked := re.search(r"GLOBAL (\S+)", text):
-        return f"it asks for '{asked[1]}', which is no part of a state dict, and was not run"
+        return f"it asks for '{asked[1]}', which is not part of a state dict; it was not executed"
     if "legacy .tar" in text:
         return "it is a tar archive of PyTorch before 0.1.10, which is not read"
     if "weights_only" in text:
-        return "its pickle is damaged, or of more than names and tensors, and was not run"
+        return "its pickle is damaged, or contains more than names and tensors; it was not executed"
     return text.strip().partition("\n")[0].rstrip(".") or type(error).__name__

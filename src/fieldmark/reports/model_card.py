@@ -160,7 +160,7 @@ def _find_license(name: str) -> str:
 def _list_limits(model: Model) -> Iterator[str]:
     missing = [medium.value for medium in Medium if medium not in model.media]
     if missing:
-        yield f"It takes no {', '.join(missing)}."
+        yield f"It does not support {', '.join(missing)}."
     yield f"It was trained on {len(model.class_names)} classes; items of other classes are only matched by similarity."
     yield "A score is a similarity, not a probability."
     if isinstance(model.config.model, FGCrossNetConfig) and model.config.model.embedding == "logits":

@@ -148,7 +148,9 @@ def load_checkpoint(path: Path | str) -> Checkpoint:
     except FileNotFoundError as error:
         raise CheckpointError(path=file, reason="there is no such file") from error
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(path=file, reason=f"it is cut off, damaged or no safetensors file ({error})") from error
+        raise CheckpointError(
+            path=file, reason=f"it is cut off, damaged or not a safetensors file ({error})"
+        ) from error
     progress_json = header.progress_json
     return Checkpoint(
         provenance=header.provenance,
@@ -218,8 +220,8 @@ def write_durably(path: Path, payload: bytes) -> None:
             file.write(payload)
     except OSError as error:
         raise TrainingError(
-            f"'{path}' cannot be written: {error.strerror or error}. What was saved before is as it was. "
-            "Look at the free disk space and the rights of the folder, and go on with --resume.",
+            f"'{path}' cannot be written: {error.strerror or error}. Everything saved before is intact. "
+            "Check the free disk space and the permissions of the folder, and continue with --resume.",
             kind="run_write",
         ) from error
 

@@ -39,7 +39,7 @@ def download_model(name: str, *, allow_download: bool, hub: Hub | None) -> Path:
     try:
         folder = client.snapshot_download(name, allow_patterns=_list_files(), local_files_only=not allow_download)
     except (OSError, ValueError, RuntimeError) as error:
-        reason = "it is no folder here, and 'allow_download' is false" if not allow_download else _first_line(error)
+        reason = "it is not a folder here, and 'allow_download' is false" if not allow_download else _first_line(error)
         raise _refused(name, action="give", reason=reason) from error
     return Path(folder)
 
@@ -68,7 +68,7 @@ def _refused(name: str, *, action: str, reason: str) -> CheckpointError:
     return CheckpointError(
         path=name,
         reason=f"the model hub did not {action} it: {reason}",
-        remedy="Give a local folder, or look at the name, the network and the account you are logged in to.",
+        remedy="Give a local folder, or check the name, the network and your login.",
     )
 
 

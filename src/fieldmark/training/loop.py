@@ -72,7 +72,7 @@ def train(
     has_run = RunLayout(folder).last.exists()
     if has_run and not resume:
         raise TrainingError(
-            f"'{folder}' already holds a run. Go on with it by --resume, or choose another --out.", kind="run_exists"
+            f"'{folder}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
         )
     if options.writes_tensorboard:
         check_tensorboard()
@@ -131,7 +131,7 @@ class _Trainer:
         path = self._layout.last
         checkpoint = load_checkpoint(path)
         if checkpoint.resume is None:
-            raise CheckpointError(path=path, reason="it holds weights only, and no state to go on from")
+            raise CheckpointError(path=path, reason="it has weights only, and no state to continue from")
         progress = Progress.from_json(checkpoint.resume.progress_json, path=path)
         lengths = [len(stage.batches) for stage in self._task.stages]
         is_as_long = lengths[progress.stage : progress.stage + 1] == [progress.steps_per_epoch]
@@ -139,7 +139,7 @@ class _Trainer:
         if changed:
             raise TrainingError(
                 f"The run in '{self._layout.folder}' was started with another {changed}. "
-                "Resume with what it was started with, or start a new run in another --out.",
+                "Resume with the original one, or start a new run with another --out.",
                 kind="run_changed",
             )
         self._progress = progress
@@ -149,8 +149,8 @@ class _Trainer:
         restore_optimizer(self._stepper.optimizer, checkpoint.resume.optimizer)
         self._write_tables()
         begun, now = checkpoint.provenance.code_version, self._provenance.code_version
-        versions = "" if begun == now else f" (begun by version {begun} of the code, now {now})"
-        self._reporter.say(f"Going on after {progress.epoch} epochs and {progress.step} steps{versions}.")
+        versions = "" if begun == now else f" (started by version {begun} of the code, now {now})"
+        self._reporter.say(f"Continuing after {progress.epoch} epochs and {progress.step} steps{versions}.")
 
     def run(self) -> TrainingResult:
         """Run the remaining stages and epochs."""
@@ -163,7 +163,7 @@ class _Trainer:
                     self._run_stage()
         except KeyboardInterrupt:
             self._save_last()
-            self._reporter.say(f"Stopped; '{self._layout.last}' holds every step done. Go on with --resume.")
+            self._reporter.say(f"Stopped; '{self._layout.last}' has every completed step. Continue with --resume.")
             raise
         progress = self._progress
         return TrainingResult(
@@ -249,7 +249,7 @@ class _Trainer:
         progress = self._progress
         for failure in batch.failures:
             if failure.item_id not in progress.failed_item_ids:
-                logger.warning("Passed over %s: %s", failure.item_id, failure.message)
+                logger.warning("Skipped %s: %s", failure.item_id, failure.message)
         seed_step(self._provenance.seed, epoch=progress.epoch, step=progress.step, process_index=self._group.index)
         return self._stepper.take(batch, lr=self._lr(progress.stage_steps), step=progress.total_steps + 1)
 

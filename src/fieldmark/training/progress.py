@@ -98,7 +98,7 @@ class EpochMetrics:
             facts.append(f"validation MAP {self.validation_map:.3f}{' (best)' if is_best else ''}")
         facts.append(f"{self.seconds:.1f} s, {self.waiting_share:.0%} waiting for data")
         if self.failed:
-            facts.append(f"items passed over: {self.failed}")
+            facts.append(f"skipped items: {self.failed}")
         return "; ".join(facts)
 
 

@@ -123,6 +123,6 @@ def check_same_data(run: Path, data: TrainingData) -> None:
     if info and info.get("items_sha256") != data.items_sha256:
         raise TrainingError(
             f"The run in '{run}' was started with another set of items. "
-            "Resume with what it was started with, or start a new run in another --out.",
+            "Resume with the original one, or start a new run with another --out.",
             kind="run_changed",
         )

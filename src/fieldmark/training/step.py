@@ -85,9 +85,9 @@ class Stepper:
             lines = str(error).splitlines() or ["no reason given"]
             raise TrainingError(
                 f"Memory ran out at step {step}, with {len(batch.item_ids)} rows in the batch ({lines[0]}). "
-                "Let the batch go through the network in parts by 'train.accumulation', "
-                "or lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
-                "('model.crop_pixels', 'model.depth'), or let the step run on the CPU by FIELDMARK_DEVICE=cpu.",
+                "Split the batch with 'train.accumulation', "
+                "lower 'data.classes_per_batch', 'data.items_per_class' or a size of the model "
+                "('model.crop_pixels', 'model.depth'), or run on the CPU with FIELDMARK_DEVICE=cpu.",
                 kind="out_of_memory",
             ) from error
 

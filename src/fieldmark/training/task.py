@@ -81,7 +81,7 @@ class TrainingOptions:
         max_steps: Training stops after so many steps, in whatever stage; None runs all epochs.
         execution: How a step is computed.
         checkpoint_seconds: From one checkpoint to the next within an epoch; each epoch ends with one anyway.
-        failure_share: Share of the items that may be passed over; one always may.
+        failure_share: Share of the items that may be skipped; one always may.
     """
 
     max_steps: int | None = None

@@ -75,12 +75,12 @@ class CompareReport:
             *textwrap.wrap(
                 f"A, B: MAP. Interval of the difference: bootstrap, {RESAMPLE_COUNT:,} resamples of whole groups. p: "
                 f"paired randomization test over groups, {FLIP_COUNT:,} resamples. p Holm: adjusted for "
-                f"{len(self.directions)} tasks asked at once; the averages ask one question each and are not adjusted. "
-                f"Below {LEVEL} the better run is named. {SYMBOLS}",
+                f"{len(self.directions)} tasks tested at once; each average is a single test and is not adjusted. "
+                f"Below {LEVEL}, the better run is named. {SYMBOLS}",
                 90,
             ),
-            "The test tells these two trained models apart. Whether one recipe is better than another,",
-            "runs of several seeds tell.",
+            "The test compares these two trained models. To compare two recipes,",
+            "train each with several seeds.",
         ]
         for caution in self.cautions:
             lines += textwrap.wrap(caution, 90)

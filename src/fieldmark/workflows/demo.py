@@ -68,7 +68,7 @@ class DemoReport:
 
     def to_text(self) -> str:
         """Return the table, the searches and commands to try next as text."""
-        lines = [self.evaluation.to_text(), "", "Searches, the query itself left out:"]
+        lines = [self.evaluation.to_text(), "", "Searches, without the query itself:"]
         for query in self.queries:
             lines.append(f"  {query.item.medium} of {query.item.class_name}")
             lines += [
@@ -136,7 +136,7 @@ def run_demo(
     say("4/6 embed and evaluate the test split")
     embed(manifest, checkpoint=folder / "run", out=folder / "embeddings", runtime=runtime)
     evaluation = evaluate(folder / "embeddings")
-    say("5/6 index it")
+    say("5/6 build the gallery")
     index(folder / "embeddings", checkpoint=folder / "run", gallery=folder / "gallery", runtime=runtime)
     say("6/6 search with a photo, a text, a clip and a song")
     queries = _search(folder / "gallery", read_manifest(manifest), runtime)

@@ -49,7 +49,7 @@ class EmbedReport:
         if self.kept_count:
             lines.append(f"{self.kept_count:,} of them were there already")
         if self.info.failures:
-            lines.append(f"passed over {len(self.info.failures)} items; embeddings.json lists them")
+            lines.append(f"skipped {len(self.info.failures)} items; embeddings.json lists them")
         return "\n".join(lines)
 
 

@@ -193,7 +193,7 @@ def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
         ranks[rank] = {name: told[entry] for name, entry in entries.items() if entry in told}
     if not any(ranks.values()):
         raise ManifestError(
-            f"The taxonomy '{path}' tells genus and family of none of the {len(class_names):,} classes of the "
+            f"The taxonomy '{path}' gives no genus and family for any of the {len(class_names):,} classes of the "
             f"embeddings ({first(class_names)}). Give a row with 'class_name', 'genus' and 'family' for each.",
             kind="taxonomy",
         )

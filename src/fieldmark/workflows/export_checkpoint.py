@@ -75,7 +75,7 @@ class OnnxReport:
             f"{file.path}: {file.dtype} {list(file.shape)}, differs from torch by at most {file.largest_difference:.1e}"
             for file in self.files
         ]
-        return "\n".join([*lines, f"{self.folder / _DESCRIPTION_NAME} says what goes in and what comes out"])
+        return "\n".join([*lines, f"{self.folder / _DESCRIPTION_NAME} describes its inputs and outputs"])
 
 
 def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:

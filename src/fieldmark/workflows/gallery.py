@@ -88,11 +88,11 @@ class GalleryDescription:
             lines.append(f"set {name or '(none)'}: {count:,} items{source}")
         lines.append(f"licenses: {_listed(self.license_counts)}")
         if self.approximation is None:
-            lines.append("search: exact, every segment is looked at")
+            lines.append("search: exact, every segment is compared")
         else:
             known = self.approximation
             lines.append(
-                f"search: IVF_FLAT, {known.probe_count} of {known.partition_count} parts are looked at; it finds "
+                f"search: IVF_FLAT, {known.probe_count} of {known.partition_count} partitions are probed; it finds "
                 f"{known.recall:.3f} of the 10 nearest segments (measured with {known.query_count} stored segments "
                 f"when there were {known.measured_count:,})"
             )
@@ -116,7 +116,7 @@ class GalleryCheck:
     def to_text(self) -> str:
         """Each problem in a line; many of a kind are counted."""
         if not self.problems:
-            return f"{self.gallery}: {self.item_count:,} items, nothing is wrong"
+            return f"{self.gallery}: {self.item_count:,} items, no problems"
         lines = [f"{self.gallery}: {self.item_count:,} items, {len(self.problems):,} problems"]
         shown: Counter[str] = Counter()
         for problem in self.problems:

@@ -51,9 +51,11 @@ class ImportReport:
     def to_text(self) -> str:
         """Return the network that was found and its checkpoint as text."""
         size = self.size
-        lines = [f"FGCrossNet with ResNet-{size.depth} and {size.class_count} classes, read as the released code reads"]
+        lines = [
+            f"FGCrossNet with ResNet-{size.depth} and {size.class_count} classes, computed as the released code does"
+        ]
         if not self.has_class_names:
-            lines.append("classes bear numbers; give their names, one a line, by --classes")
+            lines.append("classes have numbers for names; give names, one per line, with --classes")
         return "\n".join([*lines, f"checkpoint: {RunLayout(self.run).best}"])
 
 
@@ -130,7 +132,7 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
 def _bad_names(path: Path, *, reason: str, count: int) -> ConfigError:
     return ConfigError(
         f"The class names '{path}' cannot be used: {reason}; the network has {count} classes. "
-        "Give one name a line, in the order of the labels."
+        "Give one name per line, in the order of the labels."
     )
 
 

@@ -81,15 +81,15 @@ class IndexReport:
     def to_text(self) -> str:
         """Return what was added, skipped and deleted, and what the gallery holds."""
         counts = ", ".join(f"{count:,} {medium}" for medium, count in self.counts.items())
-        replaced = f", {self.replaced_count:,} of them in place of an older state" if self.replaced_count else ""
-        dropped = f"; dropped {self.dropped_count:,} that are gone" if self.dropped_count else ""
+        replaced = f", {self.replaced_count:,} of them replaced" if self.replaced_count else ""
+        dropped = f"; deleted {self.dropped_count:,} that are gone" if self.dropped_count else ""
         lines = [
             f"set '{self.set_name}': added {self.added_count:,} items{replaced}; "
-            f"{self.unchanged_count:,} were there unchanged{dropped}"
+            f"{self.unchanged_count:,} unchanged{dropped}"
         ]
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
-            lines.append(f"passed over {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
+            lines.append(f"skipped {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
         lines.append(
             f"{self.gallery} holds {sum(self.counts.values()):,} items ({counts}), {self.segment_count:,} segments"
         )

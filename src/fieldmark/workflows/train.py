@@ -83,7 +83,7 @@ class TrainReport:
             kept,
         ]
         if self.failures:
-            lines.append(f"passed over {len(self.failures)} items; {RunLayout(self.run).run_info} lists them")
+            lines.append(f"skipped {len(self.failures)} items; {RunLayout(self.run).run_info} lists them")
         return "\n".join([*lines, f"checkpoint: {result.best_path}"])
 
 
@@ -144,7 +144,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     has_run = layout.last.is_file()
     if has_run and not resume:
         raise TrainingError(
-            f"'{out}' already holds a run. Go on with it by --resume, or choose another --out.", kind="run_exists"
+            f"'{out}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
         )
     config = config or choose_config(None, out=out, resume=resume)
     media = supported_media(config.model)

@@ -72,7 +72,7 @@ class VerifyReport:
                     lines.append(f"  and {len(own) - _SHOWN_DIFFERENCES:,} more; --json lists them")
         if self.is_verified:
             verdict = (
-                f"verified: {self.item_count:,} items are unchanged, {self.number_count:,} numbers were computed again"
+                f"verified: {self.item_count:,} items are unchanged, {self.number_count:,} numbers were recomputed"
             )
         else:
             causes = ", ".join(dict.fromkeys(d.cause.value for d in self.differences))
@@ -143,7 +143,7 @@ def _list_notes(receipt: Receipt) -> Iterator[str]:
     if receipt.fieldmark != __version__:
         yield f"made by fieldmark {receipt.fieldmark}, verified by {__version__}"
     if receipt.evaluator_sha256 != hash_evaluator():
-        yield "the evaluation code is not the one that made the receipt; where only numbers differ, this is why"
+        yield "the evaluation code is not the one that made the receipt; if only numbers differ, this is why"
 
 
 def _compare_config(
@@ -151,7 +151,7 @@ def _compare_config(
 ) -> Iterator[Difference]:
     """Compare the receipt's configuration with that of the embeddings, and with the run's own file."""
     if expected.config is None:
-        notes.append("the receipt tells no configuration: its embeddings were made before that was kept")
+        notes.append("the receipt has no configuration: its embeddings were made before it was recorded")
         return
     yield from compare_values(Cause.CONFIG, expected.config, found.config or {})
     run_config = RunLayout(Path(str(measured.info.facts.get("checkpoint")))).config

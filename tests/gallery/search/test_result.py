@@ -46,7 +46,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
 def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
     lines = SearchResult((Medium.IMAGE,), (SONG,), CollectionAnswer(0.2, 0.5)).to_text().splitlines()
     assert lines[0] == "probably not in this collection (20% likely that it is)"
-    assert lines[1] == "the nearest that it has; their percentages are for the case that it is there:"
+    assert lines[1] == "nearest hits; their percentages assume that the species is there:"
     assert lines[2] == "  1   92%  0.810  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s  (+0.120 to Florida_Jay)"
 
 

@@ -154,7 +154,7 @@ def _similar_texts(
         foreign = max(_foreign_count(triples[each], shared) for each in (first, second))
         # A word between two changed ones stands in no common triple either.
         if is_rare or foreign <= max(MOST_CHANGED_WORDS + 1, int(MOST_CHANGED_SHARE * longest)):
-            yield SimilarPair(first, second, f"{foreign} of {longest} words stand outside what they share")
+            yield SimilarPair(first, second, f"{foreign} of {longest} words differ")
 
 
 def _differ_little(

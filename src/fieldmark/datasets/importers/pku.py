@@ -165,7 +165,7 @@ def _compare_labels(folder: Path, medium: Medium, lines: Sequence[_Line]) -> Ite
         differing = sum(one != other for one, other in zip(labels, tested, strict=False))
         yield (
             f"{medium}/testlabel.txt has {len(labels):,} labels, {medium}/test.txt {len(tested):,} good lines, "
-            f"and {differing:,} differ; the list's own labels are taken."
+            f"and {differing:,} differ; the list's own labels are used."
         )
 
 

@@ -95,7 +95,7 @@ def _check_targets(columns: Mapping[str, str]) -> None:
 
 def _bad_mapping(target: str, origin: str, *, met: str, allowed: Sequence[str]) -> ManifestError:
     return ManifestError(
-        f"The mapping '{target}={origin}' names no column there is; there are {first(allowed, limit=30)}."
+        f"The mapping '{target}={origin}' names no column of the table, which has {first(allowed, limit=30)}."
         f"{nearest(met, allowed)} Give COLUMN=NAME, or COLUMN='{{NAME}} {{OTHER}}' to join several.",
         kind="column_mapping",
     )

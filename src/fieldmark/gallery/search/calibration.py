@@ -134,7 +134,7 @@ def read_calibration(path: Path) -> ScoreCalibration:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, DamagedGalleryError):
             raise
-        raise DamagedGalleryError(path=path, reason=f"it is no calibration ({error!r})") from error
+        raise DamagedGalleryError(path=path, reason=f"it is not a calibration ({error!r})") from error
     return ScoreCalibration(scales, lengths, holds, fitted_on)
 
 

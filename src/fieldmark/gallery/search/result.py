@@ -117,7 +117,7 @@ class SearchResult:
             chance = _percent(self.collection.probability).strip()
             lines.append(f"{doubt} not in this collection ({chance} likely that it is)")
             if self.hits:
-                lines.append("the nearest that it has; their percentages are for the case that it is there:")
+                lines.append("nearest hits; their percentages assume that the species is there:")
         if not self.hits:
             return "\n".join([*lines, "nothing found"])
         width = max(len(hit.class_name or "-") for hit in self.hits)
