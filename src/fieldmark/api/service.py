@@ -144,7 +144,7 @@ class Service:
             yield GaugeMetricFamily(f"fieldmark_{name}", text, value)
         for limiter in (pool.limiter for pool in self.pools):
             name = f"fieldmark_{limiter.name}"
-            yield GaugeMetricFamily(f"{name}_inside", "Requests that are worked on or wait", limiter.in_use)
+            yield GaugeMetricFamily(f"{name}_inside", "Requests that run or wait", limiter.in_use)
             yield CounterMetricFamily(f"{name}_refused", "Requests that were refused", limiter.refused)
 
     def describe_item(self, stored: StoredItem) -> ItemAnswer:

@@ -51,8 +51,8 @@ class CacheFile:
         except (sqlite3.Error, OSError) as error:
             raise EmbeddingsError(
                 path=self._path,
-                reason=f"{error}. Give a folder on a local disk that has space and may be written to, "
-                "or let the other run finish",
+                reason=f"{error}. Give a writable folder on a local disk with free space, "
+                "or wait for the other run to finish",
             ) from error
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:

@@ -104,7 +104,7 @@ def find_first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
     name, count = Counter(items[row].item_id for row in starts).most_common(1)[0] if starts else ("", 0)
     if count > 1:
         raise EvaluationError(
-            f"The embeddings cannot be evaluated: the rows of the item '{name}' are in {count} runs, not together. "
+            f"The embeddings cannot be evaluated: the rows of the item '{name}' are in {count} places, not together. "
             "Embed the items again into a new folder."
         )
     return np.array(starts, dtype=np.int64)
