@@ -79,7 +79,7 @@ def our_steps(items: list[Item], config: Config, device: torch.device) -> Iterat
     sampler = CrossMediaSampler(
         {medium: each.label for medium, each in rows.items()}, classes_per_batch=PRESENT, items_per_class=1, seed=0
     )
-    batches = BatchStream(CrossMediaDataset(rows), sampler, workers=config.data.workers)
+    batches = BatchStream(CrossMediaDataset(rows), sampler, workers=config.data.workers, prefetch=config.data.prefetch)
     execution = build_execution(config.train, device=device)
     stepper = Stepper(
         model.network,

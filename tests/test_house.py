@@ -1,9 +1,12 @@
 """What holds for the whole house: public names resolve, tables are complete, every error tells what to do."""
 
 import ast
+import importlib
 import inspect
 import re
+from dataclasses import fields
 from enum import Enum
+from functools import reduce
 from pathlib import Path
 from typing import NamedTuple, get_args, get_type_hints
 
@@ -13,11 +16,11 @@ import fieldmark
 from fieldmark import Medium, errors
 from fieldmark.api.errors import STATUS_OF
 from fieldmark.build import build_encoder, supported_media
-from fieldmark.config import DEFAULT_PRESET, load_config, preset_folder
+from fieldmark.config import DEFAULT_PRESET, LimitsConfig, Section, load_config, preset_folder
 from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS
-from fieldmark.types import MEDIA
+from fieldmark.types import MEDIA, MediaLimits
 
 SOURCE = Path(fieldmark.__file__).parent
 ERRORS = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, errors.FieldmarkError)]
@@ -74,6 +77,77 @@ def test_the_library_never_prints():
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
     ]
     assert printing == []
+
+
+# ---------------------------------------------------------------- defaults
+
+PARTS = ("data", "encoders", "evaluation", "gallery", "losses", "media", "models", "training", "types")
+KEYS = {key for section in Section.__subclasses__() for key in section.model_fields}
+
+
+def read_keys(value):
+    """The keys of the configuration in an expression such as `Space(config.embedding)`; none in a choice of several."""
+    if any(isinstance(node, ast.IfExp | ast.BoolOp) for node in ast.walk(value)):
+        return []
+    attributes = [node for node in ast.walk(value) if isinstance(node, ast.Attribute) and node.attr in KEYS]
+    return [ast.unparse(node) for node in attributes if "config" in ast.unparse(node.value)]
+
+
+def find_passed(source, names):
+    """Every parameter of a part to which some source code passes a key of the configuration."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call):
+            first_name, *more = ast.unparse(node.func).split(".")
+            part = reduce(lambda found, name: getattr(found, name, None), more, names.get(first_name))
+            owner = getattr(part, "__module__", None) or ""
+            if owner.startswith("fieldmark.") and owner.split(".")[1] in PARTS:
+                for given in node.keywords:
+                    for key in read_keys(given.value):
+                        yield part, given.arg, key
+
+
+PASSED = [
+    passed
+    for name in ("build", "embedding", "workflows.train", "workflows.embed", "workflows.index")
+    for module in [importlib.import_module(f"fieldmark.{name}")]
+    for passed in find_passed(inspect.getsource(module), vars(module))
+]
+
+
+def find_written_twice(passed):
+    """The parameters that have a default of their own although the configuration has one."""
+    return [
+        f"{part.__qualname__}: {parameter} = {key}"
+        for part, parameter, key in passed
+        if parameter in inspect.signature(part).parameters
+        and inspect.signature(part).parameters[parameter].default is not inspect.Parameter.empty
+    ]
+
+
+def test_no_default_is_written_twice():
+    assert len(PASSED) > 60
+    assert find_written_twice(PASSED) == []
+
+
+class Example:
+    """A part with a default too many, as it were in one of the folders of parts."""
+
+    __module__ = "fieldmark.models.example"
+
+    def __init__(self, *, dim: int = 3, name: str, depth: int = 3) -> None: ...
+
+
+def test_a_default_written_twice_is_found():
+    source = "Example(dim=config.dim, name=config.name, depth=config.depth if config.dim else 3)"
+    passed = list(find_passed(source, {"Example": Example}))
+    assert find_written_twice(passed) == ["Example: dim = config.dim"]
+
+
+def test_limits_of_media_are_written_once():
+    limits = {each.name: each.default for each in fields(MediaLimits)}
+    values = LimitsConfig().model_dump(exclude={"failure_share"})
+    assert values == limits
+    assert not re.search(r"max_\w+: \w+ = \d", inspect.getsource(LimitsConfig))
 
 
 # ---------------------------------------------------------------- errors

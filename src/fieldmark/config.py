@@ -10,7 +10,7 @@ import tomli_w
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fieldmark.errors import ConfigError, nearest
-from fieldmark.types import Medium
+from fieldmark.types import MediaLimits, Medium
 
 DEFAULT_PRESET = "fieldmark"
 
@@ -330,15 +330,19 @@ class StageConfig(Section):
         return train.model_copy(update=own)
 
 
+_MEDIA_LIMITS = MediaLimits()
+"""Files are also read where there is no configuration, so these defaults stand beside the part."""
+
+
 class LimitsConfig(Section):
     """What one untrusted file may cost, and how many may fail."""
 
-    max_bytes: Count = 4 * 1024**3
-    max_pixels: Count = 100_000_000
-    max_seconds: Positive = 48 * 3600.0
-    max_segment_seconds: Positive = 600.0
-    max_frames: Count = 10_000_000
-    max_characters: Count = 1_000_000
+    max_bytes: Count = _MEDIA_LIMITS.max_bytes
+    max_pixels: Count = _MEDIA_LIMITS.max_pixels
+    max_seconds: Positive = _MEDIA_LIMITS.max_seconds
+    max_segment_seconds: Positive = _MEDIA_LIMITS.max_segment_seconds
+    max_frames: Count = _MEDIA_LIMITS.max_frames
+    max_characters: Count = _MEDIA_LIMITS.max_characters
     failure_share: Share = Field(0.05, description="share of the items that may fail and be skipped")
 
 

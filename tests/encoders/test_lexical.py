@@ -8,12 +8,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.types import Segment, TextContent
+from product_parts import lexical_text_encoder
 
 
 def encode(*texts, **parameters):
-    encoder = LexicalTextEncoder(**parameters)
+    encoder = lexical_text_encoder(**parameters)
     return encoder.encode([Segment(TextContent(text)) for text in texts])
 
 

@@ -9,11 +9,10 @@ import torch
 from PIL import Image
 
 from fieldmark.encoders.encoder import Encoder
-from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.errors import ConfigError, MediumMismatchError
 from fieldmark.media.loaders import load_segments
-from fieldmark.models.fgcrossnet import TextStem
 from fieldmark.types import AudioContent, ImageContent, Item, MediaLimits, Medium, Segment, TextContent, VideoContent
+from product_parts import character_encoder, pixel_encoder, spectrogram_encoder, text_stem
 
 RATE_HZ = 22_050
 
@@ -42,10 +41,10 @@ def tone(hertz, *, seconds=1.0):
 
 
 ENCODERS: dict[Medium, Encoder] = {
-    Medium.IMAGE: PixelEncoder(Medium.IMAGE, resize_pixels=40, crop_pixels=32),
-    Medium.TEXT: CharacterEncoder(text_length=20),
-    Medium.VIDEO: PixelEncoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32),
-    Medium.AUDIO: SpectrogramEncoder(side_pixels=32),
+    Medium.IMAGE: pixel_encoder(Medium.IMAGE, resize_pixels=40, crop_pixels=32),
+    Medium.TEXT: character_encoder(text_length=20),
+    Medium.VIDEO: pixel_encoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32),
+    Medium.AUDIO: spectrogram_encoder(side_pixels=32),
 }
 SEGMENTS = {
     Medium.IMAGE: [image(50, 90), image(20, 30, seed=1)],
@@ -81,28 +80,28 @@ def test_encoder_refuses_another_medium(medium, other):
 def test_encoders_have_fingerprints_of_all_their_parameters():
     variants = [
         *ENCODERS.values(),
-        PixelEncoder(Medium.IMAGE, resize_pixels=41, crop_pixels=32),
-        PixelEncoder(Medium.IMAGE, resize_pixels=40, crop_pixels=31),
-        PixelEncoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, frame_seconds=0.5),
-        PixelEncoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, max_frames=24),
-        SpectrogramEncoder(side_pixels=33),
-        SpectrogramEncoder(side_pixels=32, resize_pixels=40),
-        SpectrogramEncoder(side_pixels=32, sample_rate_hz=44_100),
-        SpectrogramEncoder(side_pixels=32, n_fft=1024),
-        SpectrogramEncoder(side_pixels=32, hop_length=256),
-        SpectrogramEncoder(side_pixels=32, floor_db=60.0),
-        SpectrogramEncoder(side_pixels=32, segment_seconds=3.0),
-        CharacterEncoder(text_length=21),
-        CharacterEncoder(text_length=20, released=True),
+        pixel_encoder(Medium.IMAGE, resize_pixels=41, crop_pixels=32),
+        pixel_encoder(Medium.IMAGE, resize_pixels=40, crop_pixels=31),
+        pixel_encoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, frame_seconds=0.5),
+        pixel_encoder(Medium.VIDEO, resize_pixels=40, crop_pixels=32, max_frames=24),
+        spectrogram_encoder(side_pixels=33),
+        spectrogram_encoder(side_pixels=32, resize_pixels=40),
+        spectrogram_encoder(side_pixels=32, sample_rate_hz=44_100),
+        spectrogram_encoder(side_pixels=32, n_fft=1024),
+        spectrogram_encoder(side_pixels=32, hop_length=256),
+        spectrogram_encoder(side_pixels=32, floor_db=60.0),
+        spectrogram_encoder(side_pixels=32, segment_seconds=3.0),
+        character_encoder(text_length=21),
+        character_encoder(text_length=20, released=True),
     ]
     assert len({encoder.fingerprint for encoder in variants}) == len(variants)
-    assert CharacterEncoder(text_length=20).fingerprint == ENCODERS[Medium.TEXT].fingerprint
+    assert character_encoder(text_length=20).fingerprint == ENCODERS[Medium.TEXT].fingerprint
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 200), (512, 512), (60, 700), (30, 20)])
 def test_pixel_encoder_resizes_and_crops_as_pillow_does(height, width):
     segment = image(height, width)
-    pixels = PixelEncoder(Medium.IMAGE, resize_pixels=64, crop_pixels=48).encode([segment])[0]
+    pixels = pixel_encoder(Medium.IMAGE, resize_pixels=64, crop_pixels=48).encode([segment])[0]
     picture = Image.fromarray(segment.content.pixels.permute(1, 2, 0).numpy())
     expected = np.asarray(picture.resize((64, 64), Image.Resampling.BILINEAR).crop((8, 8, 56, 56)))
     difference = np.abs(pixels.permute(1, 2, 0).numpy().astype(int) - expected.astype(int))
@@ -118,7 +117,7 @@ def test_pixel_encoder_that_resizes_once_is_pillow_to_a_level(tmp_path):
     item = Item("a", Medium.IMAGE, path=tmp_path / "picture.png")
     distance = {}
     for once in (True, False):
-        encoder = PixelEncoder(Medium.IMAGE, resize_pixels=64, crop_pixels=56, resize_once=once)
+        encoder = pixel_encoder(Medium.IMAGE, resize_pixels=64, crop_pixels=56, resize_once=once)
         segments = load_segments(item, decoding=encoder.decoding, limits=MediaLimits())
         pixels = encoder.encode(list(segments))[0].permute(1, 2, 0).numpy().astype(np.int64)
         distance[once] = np.abs(pixels - expected)
@@ -127,26 +126,26 @@ def test_pixel_encoder_that_resizes_once_is_pillow_to_a_level(tmp_path):
 
 
 def test_pixel_encoder_takes_the_middle_frame():
-    inputs = PixelEncoder(Medium.VIDEO, resize_pixels=9, crop_pixels=9).encode([video(10, 20, 30), video(7)])
+    inputs = pixel_encoder(Medium.VIDEO, resize_pixels=9, crop_pixels=9).encode([video(10, 20, 30), video(7)])
     assert inputs[0].unique().tolist() == [20]
     assert inputs[1].unique().tolist() == [7]
 
 
 def test_pixel_encoder_cuts_video_alone_into_stretches():
-    encoder = PixelEncoder(Medium.VIDEO, frame_seconds=2.0, max_frames=10)
+    encoder = pixel_encoder(Medium.VIDEO, frame_seconds=2.0, max_frames=10)
     assert encoder.decoding.segment_seconds == 2.0
     assert encoder.decoding.max_segments == 10
-    assert PixelEncoder(Medium.IMAGE).decoding.segment_seconds is None
+    assert pixel_encoder(Medium.IMAGE).decoding.segment_seconds is None
 
 
 def test_pixel_encoder_refuses_a_crop_larger_than_the_picture():
     with pytest.raises(ConfigError, match=r"'crop_pixels' is 65; allowed is at most 'resize_pixels', 64\. Lower"):
-        PixelEncoder(Medium.IMAGE, resize_pixels=64, crop_pixels=65)
+        pixel_encoder(Medium.IMAGE, resize_pixels=64, crop_pixels=65)
 
 
 @pytest.mark.parametrize("hertz", [1000, 5000, 10_000])
 def test_spectrogram_encoder_draws_a_tone_at_its_height(hertz):
-    picture = SpectrogramEncoder(side_pixels=64).encode([sound(tone(hertz))])[0]
+    picture = spectrogram_encoder(side_pixels=64).encode([sound(tone(hertz))])[0]
     assert (picture[0] == picture[1]).all()
     assert (picture[0] == picture[2]).all()
     brightest = picture[0].float().mean(dim=1).argmax().item()
@@ -157,7 +156,7 @@ def test_spectrogram_encoder_squeezes_the_whole_clip_into_the_width():
     """A click at either end stands in the first or last columns; nothing is cropped (defect 13)."""
     waveform = torch.zeros(4 * RATE_HZ)
     waveform[1000] = waveform[-1000] = 1.0
-    picture = SpectrogramEncoder(side_pixels=64).encode([sound(waveform)])[0, 0].float()
+    picture = spectrogram_encoder(side_pixels=64).encode([sound(waveform)])[0, 0].float()
     loudness = picture.mean(dim=0)
     assert loudness[:2].max() > 50
     assert loudness[-2:].max() > 50
@@ -165,7 +164,7 @@ def test_spectrogram_encoder_squeezes_the_whole_clip_into_the_width():
 
 
 def test_spectrogram_encoder_draws_the_same_at_any_volume():
-    encoder = SpectrogramEncoder(side_pixels=32)
+    encoder = spectrogram_encoder(side_pixels=32)
     loud, quiet = encoder.encode([sound(tone(2000)), sound(0.001 * tone(2000))])
     assert (loud.int() - quiet.int()).abs().max() <= 1
 
@@ -173,24 +172,24 @@ def test_spectrogram_encoder_draws_the_same_at_any_volume():
 @pytest.mark.parametrize("length", [0, 1, 2, 511, 1024, 2047, 2049])
 def test_spectrogram_encoder_draws_very_short_sound(length):
     waveform = torch.rand(length, generator=torch.Generator().manual_seed(0)) - 0.5
-    picture = SpectrogramEncoder(side_pixels=32).encode([sound(waveform)])
+    picture = spectrogram_encoder(side_pixels=32).encode([sound(waveform)])
     assert picture.shape == (1, 3, 32, 32)
     assert (picture.max() > 0) == (length > 0)
 
 
 def test_spectrogram_encoder_cuts_the_sides_off_as_released_where_asked():
     segment = sound(tone(3000))
-    whole, cut = SpectrogramEncoder(side_pixels=64), SpectrogramEncoder(side_pixels=56, resize_pixels=64)
+    whole, cut = spectrogram_encoder(side_pixels=64), spectrogram_encoder(side_pixels=56, resize_pixels=64)
     torch.testing.assert_close(cut.encode([segment]), whole.encode([segment])[:, :, 4:60, 4:60])
 
 
 @pytest.mark.parametrize("length", [0, 100, 2 * RATE_HZ])
 def test_spectrogram_encoder_draws_silence_black(length):
-    assert SpectrogramEncoder(side_pixels=32).encode([sound(torch.zeros(length))]).max() == 0
+    assert spectrogram_encoder(side_pixels=32).encode([sound(torch.zeros(length))]).max() == 0
 
 
 def read(value, **options):
-    ids = CharacterEncoder(**{"text_length": 40} | options).encode([text(value)])[0].tolist()
+    ids = character_encoder(**{"text_length": 40} | options).encode([text(value)])[0].tolist()
     return ids[: len(ids) - next((place for place, id_ in enumerate(reversed(ids)) if id_), len(ids))]
 
 
@@ -201,7 +200,7 @@ def test_character_encoder_numbers_the_alphabet_from_one():
 
 
 def test_character_encoder_gives_space_the_free_row_of_the_table():
-    stem = TextStem()
+    stem = text_stem()
     assert read("a b") == [1, 69, 2]
     assert stem.symbol_count + 2 == 70  # ids 0 to 69
 
@@ -229,7 +228,7 @@ def test_character_encoder_gives_padding_where_nothing_can_be_read(met):
 
 
 def test_character_encoder_cuts_and_pads():
-    ids = CharacterEncoder(text_length=3).encode([text("abcd"), text("a")])
+    ids = character_encoder(text_length=3).encode([text("abcd"), text("a")])
     assert ids.tolist() == [[1, 2, 3], [1, 0, 0]]
 
 

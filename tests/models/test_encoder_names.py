@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.models.encoder_names import NameEmbedding, match_names, normalize_name
-from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.types import Medium
+from product_parts import shared_space_size
 
 
 def random(*shape, seed=1):
@@ -85,7 +86,7 @@ def test_names_are_the_same_in_every_process():
 def test_a_space_with_named_scores_holds_species_that_training_never_saw():
     named = {f"bird {letter}": column for column, letter in enumerate("abcdef")}
     dims = {Medium.IMAGE: 6, Medium.AUDIO: 6}
-    size = SharedSpaceSize(dim=16, component_count=6, private_weight=0.0, name_weight=5.0)
+    size = shared_space_size(dim=16, component_count=6, private_weight=0.0, name_weight=5.0)
     network = SharedSpace(input_dims=dims, class_count=2, named_counts=dict.fromkeys(dims, 6), size=size).eval()
     label = torch.arange(20) % 2
     for medium in dims:
@@ -97,7 +98,7 @@ def test_a_space_with_named_scores_holds_species_that_training_never_saw():
 
 def test_an_item_of_a_medium_without_names_lies_by_the_names_of_the_classes_it_may_be_of():
     dims, label = {Medium.IMAGE: 6, Medium.TEXT: 5}, torch.arange(20) % 2
-    size = SharedSpaceSize(dim=16, component_count=5, private_weight=0.0, name_weight=100.0, posterior_weight=0.0)
+    size = shared_space_size(dim=16, component_count=5, private_weight=0.0, name_weight=100.0, posterior_weight=0.0)
     network = SharedSpace(input_dims=dims, class_count=2, named_counts={Medium.IMAGE: 6}, size=size).eval()
     network.fit(Medium.TEXT, 9 * torch.nn.functional.one_hot(label, 5).float(), label)
     network.fit(
@@ -112,12 +113,14 @@ def test_an_item_of_a_medium_without_names_lies_by_the_names_of_the_classes_it_m
 
 
 def test_a_space_whose_encoders_name_nothing_has_no_part_for_names():
-    network = SharedSpace(input_dims={Medium.TEXT: 5}, class_count=2, named_counts={Medium.TEXT: 0})
+    network = SharedSpace(
+        input_dims={Medium.TEXT: 5}, class_count=2, named_counts={Medium.TEXT: 0}, size=shared_space_size()
+    )
     assert network.dim == 256 + 64
 
 
 def test_a_space_with_named_scores_comes_back_from_its_state():
-    size = SharedSpaceSize(dim=16, component_count=6)
+    size = shared_space_size(dim=16, component_count=6)
     network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, named_counts={Medium.AUDIO: 4}, size=size)
     label = torch.arange(12) % 3
     network.fit(Medium.AUDIO, random(12, 6).abs(), label, named_scores={"a": 1, "b": 2, "c": 4, "d": 5})

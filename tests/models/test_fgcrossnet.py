@@ -4,11 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 
-from fieldmark.losses.classification import ClassificationLoss
-from fieldmark.losses.ranking import RankingLoss
-from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.fgcrossnet import EmbeddingSource
 from fieldmark.types import MEDIA, Medium, MediumBatch, Outputs
+from product_parts import classification_loss, fgcrossnet, ranking_loss, text_stem, trunk_of_depth
 
 BLOCKS_OF_50 = (3, 4, 6, 3)
 
@@ -82,13 +80,13 @@ def random_inputs(medium, *, rows, side, length, seed=0):
 
 def tiny(**changes):
     torch.manual_seed(0)
-    sizes = {"trunk": TrunkSize.of_depth(10, base_width=8), "text": TextStem(conv_width=32), "class_count": 2}
-    return FGCrossNet(**sizes | changes)
+    sizes = {"trunk": trunk_of_depth(10, base_width=8), "text": text_stem(conv_width=32), "class_count": 2}
+    return fgcrossnet(**sizes | changes)
 
 
 def test_fgcrossnet_state_has_the_released_names_and_shapes():
     with torch.device("meta"):
-        state = FGCrossNet(class_count=200, statistics_per_medium=False).state_dict()
+        state = fgcrossnet(class_count=200, statistics_per_medium=False).state_dict()
     assert set(state) == released_names()
     assert state["embed.weight"].shape == (70, 16)
     assert state["conv01.weight"].shape == (224, 16, 3)
@@ -101,7 +99,7 @@ def test_fgcrossnet_state_has_the_released_names_and_shapes():
 @pytest.mark.slow
 def test_fgcrossnet_equals_the_released_network():
     torch.manual_seed(0)
-    network = FGCrossNet(class_count=200, statistics_per_medium=False, embedding=EmbeddingSource.LOGITS).eval()
+    network = fgcrossnet(class_count=200, statistics_per_medium=False, embedding=EmbeddingSource.LOGITS).eval()
     for name, value in network.state_dict().items():
         if name.endswith("running_var"):
             value.uniform_(0.5, 2.0)
@@ -177,7 +175,7 @@ def test_fgcrossnet_overfits_eight_items(per_medium):
     ]
     label = torch.tensor([0, 1] * 4)
     medium = torch.arange(4).repeat_interleave(2)
-    losses = (ClassificationLoss(), RankingLoss())
+    losses = (classification_loss(), ranking_loss())
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     for _ in range(50):
         outputs = Outputs(*network.forward_together(parts), label, medium)

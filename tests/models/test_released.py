@@ -6,19 +6,19 @@ import pytest
 import torch
 
 from fieldmark.errors import WeightsFileError
-from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
 from fieldmark.models.released import complete_counters, read_released_size
 from fieldmark.models.resnet import TrunkSize
+from product_parts import fgcrossnet, text_stem, trunk_of_depth
 
 FILE = Path("model.pkl")
 
 
 def state_of(depth, *, width=4, text_width=32, class_count=5):
     with torch.device("meta"):
-        network = FGCrossNet(
+        network = fgcrossnet(
             class_count=class_count,
-            trunk=TrunkSize.of_depth(depth, base_width=width),
-            text=TextStem(conv_width=text_width),
+            trunk=trunk_of_depth(depth, base_width=width),
+            text=text_stem(conv_width=text_width),
             statistics_per_medium=False,
         )
     return dict(network.state_dict())

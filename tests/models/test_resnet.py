@@ -6,6 +6,7 @@ from torch import nn
 
 from fieldmark.models.resnet import MediumNorm, TrunkSize, TrunkStage, initialize_convolutions
 from fieldmark.types import MEDIA, Medium
+from product_parts import trunk_of_depth
 
 
 @pytest.mark.parametrize(
@@ -13,15 +14,15 @@ from fieldmark.types import MEDIA, Medium
     [(10, 10, 512), (18, 18, 512), (34, 34, 512), (50, 50, 2048), (101, 101, 2048), (152, 152, 2048)],
 )
 def test_trunk_size_has_the_layers_of_its_name(depth, layers, dim):
-    size = TrunkSize.of_depth(depth)
+    size = trunk_of_depth(depth)
     in_block = 3 if size.block == "bottleneck" else 2
     assert 2 + in_block * sum(size.stage_blocks) == layers  # the first convolution and the classifier
     assert size.dim == dim
 
 
 def test_trunk_size_follows_its_base_width():
-    assert TrunkSize.of_depth(10, base_width=16).stage_channels == (16, 32, 64, 128)
-    assert TrunkSize(block="bottleneck", base_width=16).stage_channels == (64, 128, 256, 512)
+    assert trunk_of_depth(10, base_width=16).stage_channels == (16, 32, 64, 128)
+    assert trunk_of_depth(50, base_width=16).stage_channels == (64, 128, 256, 512)
 
 
 def test_medium_norm_with_common_statistics_is_batch_norm():
@@ -60,7 +61,7 @@ def test_medium_norm_names_its_state_alike_in_both_forms():
 @pytest.mark.parametrize("block", ["basic", "bottleneck"])
 @pytest.mark.parametrize("place", [0, 1, 2, 3])
 def test_stage_gives_the_channels_and_size_of_its_place(block, place):
-    size = TrunkSize(block=block, stage_blocks=(2, 1, 2, 1), base_width=4)
+    size = TrunkSize(block=block, stage_blocks=(2, 1, 2, 1), base_width=4, stem_stride=2)
     stage = TrunkStage(size, index=place, per_medium=False)
     channels = 4 if place == 0 else size.stage_channels[place - 1]
     planes = stage(torch.randn(2, channels, 8, 12), Medium.IMAGE)

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from fieldmark.errors import MediumNotSupportedError
-from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.types import Medium
+from product_parts import shared_space_size
 
-SMALL = SharedSpaceSize(dim=16, hidden_dim=32, component_count=8, input_dropout=0.1, dropout=0.1)
+SMALL = shared_space_size(dim=16, hidden_dim=32, component_count=8, input_dropout=0.1, dropout=0.1)
 DIMS = {Medium.IMAGE: 12, Medium.TEXT: 30, Medium.AUDIO: 5}
 
 
@@ -95,7 +96,7 @@ def test_shared_space_takes_features_that_do_not_vary(network):
 def test_shared_space_keeps_the_directions_of_largest_variance():
     # Two strong directions in thirty features; whoever keeps two components loses next to nothing.
     strong = random(60, 2) @ random(2, 30, seed=2) + 1e-3 * random(60, 30, seed=3)
-    size = SharedSpaceSize(dim=16, component_count=2, input_dropout=0.0, dropout=0.0)
+    size = shared_space_size(dim=16, component_count=2, input_dropout=0.0, dropout=0.0)
     torch.manual_seed(0)
     network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()
     network.fit(Medium.TEXT, strong, labels(60))
@@ -119,7 +120,9 @@ def test_shared_space_without_posterior_embeds_by_the_own_place_alone():
     pair = []
     for weight in (0.0, 1e6):
         torch.manual_seed(0)
-        size = SharedSpaceSize(dim=16, posterior_weight=weight, head_weight=1.0, linear_weight=0.0, private_weight=0.0)
+        size = shared_space_size(
+            dim=16, posterior_weight=weight, head_weight=1.0, linear_weight=0.0, private_weight=0.0
+        )
         pair.append(SharedSpace(input_dims=DIMS, class_count=4, size=size).eval())
     own, likely = (network(rows, Medium.IMAGE) for network in pair)
     state = pair[0].state_dict()
@@ -136,7 +139,7 @@ def test_the_private_part_leaves_the_order_of_other_media_as_it_is(query):
     scores = []
     for weight in (0.0, 0.7):
         torch.manual_seed(0)
-        size = SharedSpaceSize(dim=16, component_count=8, private_dim=4, private_weight=weight)
+        size = shared_space_size(dim=16, component_count=8, private_dim=4, private_weight=weight)
         network = SharedSpace(input_dims=DIMS, class_count=4, size=size).eval()
         for medium, features in rows.items():
             network.fit(medium, features, labels(7))
@@ -161,7 +164,7 @@ def test_the_private_part_has_its_place_whatever_the_order_of_the_media():
 
 
 def test_the_private_part_is_near_where_features_are():
-    size = SharedSpaceSize(dim=16, component_count=8, private_dim=4, private_weight=1e3)
+    size = shared_space_size(dim=16, component_count=8, private_dim=4, private_weight=1e3)
     network = SharedSpace(input_dims={Medium.TEXT: 30}, class_count=4, size=size).eval()
     rows = random(20, 30)
     network.fit(Medium.TEXT, rows, labels(20))

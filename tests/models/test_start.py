@@ -8,20 +8,19 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from safetensors.torch import save_file
 
 from fieldmark.errors import WeightsFileError
-from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.start import start_network
 from fieldmark.types import MEDIA, Medium
+from product_parts import fgcrossnet, text_stem, trunk_of_depth
 
 WIDTH = 8
 
 
 def make_network(depth=18, *, per_medium=True, seed=0, class_count=3):
     torch.manual_seed(seed)
-    return FGCrossNet(
+    return fgcrossnet(
         class_count=class_count,
-        trunk=TrunkSize.of_depth(depth, base_width=WIDTH),
-        text=TextStem(conv_width=32),
+        trunk=trunk_of_depth(depth, base_width=WIDTH),
+        text=text_stem(conv_width=32),
         statistics_per_medium=per_medium,
     )
 
@@ -38,7 +37,7 @@ def randomize(module):
 def reference(depth):
     """The ResNet of transformers, of random weights."""
     transformers = pytest.importorskip("transformers")
-    size = TrunkSize.of_depth(depth, base_width=WIDTH)
+    size = trunk_of_depth(depth, base_width=WIDTH)
     config = transformers.ResNetConfig(
         embedding_size=WIDTH,
         hidden_sizes=list(size.stage_channels),
@@ -118,7 +117,7 @@ def test_start_from_a_trunk_of_another_depth(tmp_path):
 
 def test_start_from_a_trunk_of_another_width(tmp_path):
     torch.manual_seed(0)
-    other = FGCrossNet(class_count=3, trunk=TrunkSize.of_depth(18, base_width=4), text=TextStem(conv_width=32))
+    other = fgcrossnet(class_count=3, trunk=trunk_of_depth(18, base_width=4), text=text_stem(conv_width=32))
     save_file(other.state_dict(), tmp_path / "model.safetensors")
     with pytest.raises(WeightsFileError, match=r"conv1\.weight is \[4, 3, 7, 7\], .* has \[8, 3, 7, 7\]"):
         start_network(make_network(18), tmp_path / "model.safetensors")

@@ -62,9 +62,9 @@ def network_without_norm() -> ToyNetwork:
 def joint_run(folder: Path, group: Group, *, part_count: int = 1) -> None:
     """A run of two stages with every kind of loss."""
     losses = {
-        "classification": WeightedLoss(ClassificationLoss()),
-        "center": WeightedLoss(CenterLoss(class_count=CLASS_COUNT, dim=DIM), weight=0.1),
-        "ranking": WeightedLoss(RankingLoss(), weight=0.5),
+        "classification": WeightedLoss(ClassificationLoss(label_smoothing=0.0)),
+        "center": WeightedLoss(CenterLoss(class_count=CLASS_COUNT, dim=DIM, rate=0.5, space="embedding"), weight=0.1),
+        "ranking": WeightedLoss(RankingLoss(margin=0.4, second_margin=0.2, cross_media=False), weight=0.5),
     }
     task = make_task(network=network_without_norm(), losses=losses, batches=SharedBatches(group))
     if not group.is_first:

@@ -8,18 +8,15 @@ from hypothesis import strategies as st
 from torch import nn
 from toy_run import CLASS_COUNT, DIM, ToyNetwork, accumulation_of, make_batch
 
-from fieldmark.losses.center import CenterLoss
-from fieldmark.losses.classification import ClassificationLoss
-from fieldmark.losses.ranking import RankingLoss
-from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.fgcrossnet import FGCrossNet
 from fieldmark.training.accumulation import supports_bf16
 from fieldmark.types import MEDIA, Batch, Medium, MediumBatch, Outputs
+from product_parts import center_loss, classification_loss, fgcrossnet, ranking_loss, text_stem, trunk_of_depth
 
 
 def joint_loss(outputs: Outputs) -> torch.Tensor:
     """A loss whose terms join rows of different parts."""
-    losses = [RankingLoss(), ClassificationLoss(), CenterLoss(class_count=CLASS_COUNT, dim=DIM)]
+    losses = [ranking_loss(), classification_loss(), center_loss(class_count=CLASS_COUNT, dim=DIM)]
     return torch.stack([loss(outputs) for loss in losses]).sum()
 
 
@@ -44,8 +41,8 @@ def picture_batch(rows: int = 2) -> Batch:
 
 def small_network() -> FGCrossNet:
     torch.manual_seed(0)
-    trunk = TrunkSize.of_depth(10, base_width=8)
-    return FGCrossNet(class_count=CLASS_COUNT, trunk=trunk, text=TextStem(conv_width=32))
+    trunk = trunk_of_depth(10, base_width=8)
+    return fgcrossnet(class_count=CLASS_COUNT, trunk=trunk, text=text_stem(conv_width=32))
 
 
 def test_rows_carry_label_and_medium() -> None:

@@ -17,7 +17,6 @@ import toy_run
 from toy_run import OPTIONS, PROVENANCE, Lines, ToyBatches, ToyTask, make_task, run, stage_of
 
 from fieldmark.errors import CheckpointError, NonFiniteLossError, TooManyFailuresError, TrainingError
-from fieldmark.training.accumulation import Execution
 from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
@@ -125,14 +124,14 @@ def test_train_differs_by_seed(tmp_path: Path) -> None:
     ("optimizer", "epochs", "part_count"),
     [
         (OPTIONS.optimizer, (0, 1, 2), 1),
-        (OptimizerOptions(kind=OptimizerKind.SGD, lr=0.05, momentum=0.9), (1,), 1),
+        (replace(OPTIONS.optimizer, kind=OptimizerKind.SGD, lr=0.05, weight_decay=0.0, clip_norm=None), (1,), 1),
         (OPTIONS.optimizer, (1,), 3),
     ],
 )
 def test_train_resumes_exactly_from_every_step(
     optimizer: OptimizerOptions, epochs: tuple[int, ...], part_count: int, tmp_path: Path
 ) -> None:
-    options = replace(OPTIONS, optimizer=optimizer, execution=Execution(part_count=part_count))
+    options = replace(OPTIONS, optimizer=optimizer, execution=replace(OPTIONS.execution, part_count=part_count))
     run(tmp_path / "straight", options=options)
     for place in [(epoch, step) for epoch in epochs for step in range(4)]:
         folder = tmp_path / f"broken-{place}"

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from toy_run import LogitsLoss, PullLoss, ToyNetwork, accumulation_of, make_batch
 
 from fieldmark.errors import NonFiniteLossError, TrainingError
-from fieldmark.losses.center import CenterLoss
-from fieldmark.losses.classification import ClassificationLoss
-from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
 from fieldmark.training.step import Stepper, WeightedLoss, defer_interrupts, seed_step
 from fieldmark.types import Batch, Medium, MediumBatch, Outputs
+from product_parts import center_loss, classification_loss, ranking_loss, released_ranking_loss
 
-SGD = OptimizerOptions(kind=OptimizerKind.SGD, lr=1.0)
+SGD = OptimizerOptions(kind=OptimizerKind.SGD, lr=1.0, momentum=0.0, weight_decay=0.0, clip_norm=None)
 
 
 class ScaledLogits(nn.Module):
@@ -152,10 +150,10 @@ def test_stepper_leaves_other_errors_alone() -> None:
 
 
 LOSSES = {
-    "classification": WeightedLoss(ClassificationLoss()),
-    "center": WeightedLoss(CenterLoss(class_count=3, dim=8), weight=0.1),
-    "ranking": WeightedLoss(RankingLoss()),
-    "released_ranking": WeightedLoss(ReleasedRankingLoss()),
+    "classification": WeightedLoss(classification_loss()),
+    "center": WeightedLoss(center_loss(class_count=3, dim=8), weight=0.1),
+    "ranking": WeightedLoss(ranking_loss()),
+    "released_ranking": WeightedLoss(released_ranking_loss()),
 }
 
 

@@ -3,13 +3,15 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from fieldmark.build import build_execution
+from fieldmark.config import TrainConfig
 from fieldmark.training.accumulation import Execution, GradientAccumulation
 from fieldmark.training.checkpoint import Provenance
 from fieldmark.training.group import Group
@@ -30,6 +32,10 @@ PROVENANCE = Provenance(
 )
 
 
+PLAIN_EXECUTION = build_execution(TrainConfig(), device=torch.device("cpu"))
+"""Steps as the configuration has them by default."""
+
+
 @dataclass(frozen=True)
 class ToyOptions:
     """The options of a run of one stage."""
@@ -42,7 +48,7 @@ class ToyOptions:
     checkpoint_seconds: float = 300.0
     failure_share: float = 0.0
     writes_tensorboard: bool = False
-    execution: Execution = field(default_factory=Execution)
+    execution: Execution = PLAIN_EXECUTION
 
 
 @dataclass(frozen=True)
@@ -57,8 +63,8 @@ class ToyTask:
 
 OPTIONS = ToyOptions(
     epochs=3,
-    optimizer=OptimizerOptions(kind=OptimizerKind.ADAMW, lr=0.01, weight_decay=0.01, clip_norm=1.0),
-    schedule=Schedule(kind=ScheduleKind.COSINE, warmup_epochs=0.5),
+    optimizer=OptimizerOptions(kind=OptimizerKind.ADAMW, lr=0.01, momentum=0.9, weight_decay=0.01, clip_norm=1.0),
+    schedule=Schedule(kind=ScheduleKind.COSINE, warmup_epochs=0.5, step_epochs=3, step_factor=0.5, is_early=False),
     checkpoint_seconds=0.0,
 )
 
@@ -169,7 +175,7 @@ class Lines:
 
 def accumulation_of(network: nn.Module, **execution: object) -> GradientAccumulation:
     """The way of a batch through a network on the CPU."""
-    own = Execution(**execution)
+    own = replace(PLAIN_EXECUTION, **execution)
     return GradientAccumulation(network, forward=network.forward_together, execution=own, device=torch.device("cpu"))
 
 

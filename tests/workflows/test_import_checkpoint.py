@@ -13,11 +13,10 @@ from torch import nn
 from fieldmark import Medium, embed, evaluate, index, load_config
 from fieldmark.data.shards import read_embeddings
 from fieldmark.errors import ConfigError, TrainingError, WeightsFileError
-from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.workflows.import_checkpoint import import_checkpoint, read_class_names
+from product_parts import fgcrossnet, text_stem, trunk_of_depth
 
 TEXT = "A first line, which is not read.\nA small Bird: red cap; black wings (3 bars) & a #long~ tail.\n"
 PICTURES = {"photo.png": 1, "sound.png": 2, "clip_00001.png": 3, "clip_00002.png": 4}
@@ -92,10 +91,10 @@ def test_imported_network_gives_the_logits_of_the_released_one_from_files(releas
 @pytest.fixture
 def small_state():
     torch.manual_seed(0)
-    network = FGCrossNet(
+    network = fgcrossnet(
         class_count=3,
-        trunk=TrunkSize.of_depth(10, base_width=4),
-        text=TextStem(conv_width=32),
+        trunk=trunk_of_depth(10, base_width=4),
+        text=text_stem(conv_width=32),
         statistics_per_medium=False,
     )
     return network.state_dict()

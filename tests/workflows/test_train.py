@@ -14,12 +14,12 @@ import pytest
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
-from fieldmark.losses.center import CenterLoss
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.step import WeightedLoss
 from fieldmark.workflows.embed import embed
 from fieldmark.workflows.train import choose_config
+from product_parts import center_loss
 
 
 def short(toy_overrides, *more):
@@ -152,7 +152,7 @@ def test_train_without_validation_keeps_the_last_epoch(toy_items, toy_overrides,
 
 
 def test_train_adds_the_losses_of_the_caller(toy_manifest, toy_overrides, toy_runtime, tmp_path):
-    extra = {"pull": WeightedLoss(CenterLoss(class_count=3, dim=32), weight=0.5)}
+    extra = {"pull": WeightedLoss(center_loss(class_count=3, dim=32), weight=0.5)}
     config = short(toy_overrides, "model.embedding=features")
     train(toy_manifest, out=tmp_path / "run", config=config, extra_losses=extra, runtime=toy_runtime)
     row = next(csv.DictReader((tmp_path / "run" / "metrics.csv").read_text().splitlines()))

@@ -143,7 +143,7 @@ class BatchStream:
         sampler: Sampler,
         *,
         workers: int,
-        prefetch: int = 2,
+        prefetch: int,
         share: tuple[int, int] = (0, 1),
         on_failure: Callable[[Failure], None] | None = None,
     ) -> None:

@@ -58,9 +58,7 @@ class BirdNetEncoder:
 
     is_costly: ClassVar[bool] = True
 
-    def __init__(
-        self, *, hop_seconds: float = 1.0, has_species_scores: bool = True, threads: int | None = None
-    ) -> None:
+    def __init__(self, *, hop_seconds: float, has_species_scores: bool, threads: int | None = None) -> None:
         path = _find_model()
         self._path = path
         self._threads = threads or min(torch.get_num_threads(), _MOST_THREADS)

@@ -49,7 +49,7 @@ class LexicalTextEncoder:
 
     Example:
         >>> from fieldmark.types import Segment, TextContent
-        >>> encoder = LexicalTextEncoder(dim=64)
+        >>> encoder = LexicalTextEncoder(dim=64, character_count=0)
         >>> tuple(encoder.encode([Segment(TextContent("A red crown, a white belly."))]).shape)
         (1, 64)
     """
@@ -57,7 +57,7 @@ class LexicalTextEncoder:
     is_costly: ClassVar[bool] = False
     named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(self, *, dim: int = 4096, character_count: int = 4) -> None:
+    def __init__(self, *, dim: int, character_count: int) -> None:
         self._dim = dim
         self._character_count = character_count
         self.decoding = Decoding()

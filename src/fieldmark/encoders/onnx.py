@@ -51,12 +51,12 @@ class OnnxImageEncoder:
         self,
         path: Path,
         *,
-        output: str = "features",
-        labels: Path | None = None,
-        logits: str = "logits",
+        output: str,
+        labels: Path | None,
+        logits: str,
         preprocessing: ImagePreprocessing | None = None,
-        segment_seconds: float = 4.0,
-        frames_per_segment: int = 4,
+        segment_seconds: float,
+        frames_per_segment: int,
         threads: int | None = None,
     ) -> None:
         if not path.is_file():

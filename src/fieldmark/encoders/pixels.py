@@ -64,11 +64,11 @@ class PixelEncoder:
         self,
         medium: Literal[Medium.IMAGE, Medium.VIDEO],
         *,
-        resize_pixels: int = 512,
-        crop_pixels: int = 448,
-        frame_seconds: float = 1.0,
-        max_frames: int = 25,
-        resize_once: bool = False,
+        resize_pixels: int,
+        crop_pixels: int,
+        frame_seconds: float,
+        max_frames: int,
+        resize_once: bool,
     ) -> None:
         if crop_pixels > resize_pixels:
             raise ConfigError(
@@ -135,13 +135,13 @@ class SpectrogramEncoder:
     def __init__(  # noqa: PLR0913 - two sizes, and the numbers of a spectrogram
         self,
         *,
-        side_pixels: int = 448,
+        side_pixels: int,
         resize_pixels: int | None = None,
         sample_rate_hz: int = 22_050,
         n_fft: int = 2048,
         hop_length: int = 512,
         floor_db: float = 80.0,
-        segment_seconds: float | None = None,
+        segment_seconds: float | None,
     ) -> None:
         self._side_pixels = side_pixels
         self._resize_pixels = resize_pixels
@@ -208,7 +208,7 @@ class CharacterEncoder:
     is_costly: ClassVar[bool] = False
     named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(self, *, text_length: int = 448, released: bool = False) -> None:
+    def __init__(self, *, text_length: int, released: bool) -> None:
         self._text_length = text_length
         self._released = released
         self.decoding = Decoding()

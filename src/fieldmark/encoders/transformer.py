@@ -49,9 +49,9 @@ class TransformersImageEncoder:
         self,
         name: str,
         *,
-        allow_download: bool = False,
-        segment_seconds: float = 4.0,
-        frames_per_segment: int = 4,
+        allow_download: bool,
+        segment_seconds: float,
+        frames_per_segment: int,
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
         self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=_KEY)
@@ -120,7 +120,7 @@ class TransformersTextEncoder:
     named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
     def __init__(
-        self, name: str, *, allow_download: bool = False, window_tokens: int = 256, is_normalized: bool = True
+        self, name: str, *, allow_download: bool, window_tokens: int = 256, is_normalized: bool = True
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
         self._tokenizer = _load_tokenizer(name, folder)

@@ -28,9 +28,7 @@ class CenterLoss(nn.Module):
     centers: Float[Tensor, "class dim"]
     is_started: Tensor
 
-    def __init__(
-        self, *, class_count: int, dim: int, rate: float = 0.5, space: Literal["embedding", "logits"] = "embedding"
-    ) -> None:
+    def __init__(self, *, class_count: int, dim: int, rate: float, space: Literal["embedding", "logits"]) -> None:
         super().__init__()
         self.register_buffer("centers", torch.zeros(class_count, dim))
         self.register_buffer("is_started", torch.zeros(class_count, dtype=torch.bool))
@@ -92,7 +90,7 @@ class ReleasedCenterLoss(nn.Module):
         class_count: int,
         dim: int,
         generator: torch.Generator,
-        space: Literal["embedding", "logits"] = "logits",
+        space: Literal["embedding", "logits"],
     ) -> None:
         super().__init__()
         self.centers = nn.Parameter(torch.randn(class_count, dim, generator=generator))

@@ -19,7 +19,7 @@ class ClassificationLoss(nn.Module):
         label_smoothing: Share of the target spread over all classes, from 0 to 1.
     """
 
-    def __init__(self, *, label_smoothing: float = 0.0) -> None:
+    def __init__(self, *, label_smoothing: float) -> None:
         super().__init__()
         self._label_smoothing = label_smoothing
 

@@ -33,7 +33,7 @@ class RankingLoss(nn.Module):
     All terms are counted exactly, by sorting, in O(n^2 log n) time and O(n^2) memory for n rows.
     """
 
-    def __init__(self, *, margin: float = 0.4, second_margin: float = 0.2, cross_media: bool = False) -> None:
+    def __init__(self, *, margin: float, second_margin: float, cross_media: bool) -> None:
         super().__init__()
         self._margin = margin
         self._second_margin = second_margin
@@ -58,7 +58,7 @@ class ReleasedRankingLoss(nn.Module):
     classes of at most m rows, and O(n^2) memory: the released code takes O(n^4) of both.
     """
 
-    def __init__(self, *, margin: float = 1.0, second_margin: float = 0.5) -> None:
+    def __init__(self, *, margin: float, second_margin: float) -> None:
         super().__init__()
         self._margin = margin + second_margin
 

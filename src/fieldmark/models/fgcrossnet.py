@@ -26,7 +26,7 @@ class EmbeddingSource(StrEnum):
     LOGITS = "logits"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class TextStem:
     """Sizes of the layers that turn a text into a picture.
 
@@ -36,9 +36,9 @@ class TextStem:
         conv_width: Height of the picture; its width is the length of the text.
     """
 
+    conv_width: int
     symbol_count: int = 68
     symbol_dim: int = 16
-    conv_width: int = 448
 
 
 @final
@@ -59,7 +59,13 @@ class FGCrossNet(Network):
             texts recognized with statistics per medium or rows together, 8 % with common ones and rows apart).
 
     Example:
-        >>> network = FGCrossNet(class_count=5, trunk=TrunkSize.of_depth(10, base_width=4)).eval()
+        >>> network = FGCrossNet(
+        ...     class_count=5,
+        ...     trunk=TrunkSize.of_depth(10, base_width=4, stem_stride=2),
+        ...     text=TextStem(conv_width=32),
+        ...     embedding=EmbeddingSource.FEATURES,
+        ...     statistics_per_medium=True,
+        ... ).eval()
         >>> pixels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8)
         >>> embedding, logits = network(pixels, Medium.IMAGE)
         >>> embedding.shape, logits.shape
@@ -73,24 +79,23 @@ class FGCrossNet(Network):
         self,
         *,
         class_count: int,
-        trunk: TrunkSize | None = None,
-        text: TextStem | None = None,
-        embedding: EmbeddingSource = EmbeddingSource.FEATURES,
-        statistics_per_medium: bool = True,
+        trunk: TrunkSize,
+        text: TextStem,
+        embedding: EmbeddingSource,
+        statistics_per_medium: bool,
     ) -> None:
         super().__init__()
-        size, stem = trunk or TrunkSize(), text or TextStem()
-        self.embed = nn.Embedding(stem.symbol_count + 2, stem.symbol_dim, padding_idx=0)
-        self.conv01 = nn.Conv1d(stem.symbol_dim, stem.conv_width // 2, 3, padding=1)
-        self.conv02 = nn.Conv1d(stem.conv_width // 2, stem.conv_width, 3, padding=1)
+        self.embed = nn.Embedding(text.symbol_count + 2, text.symbol_dim, padding_idx=0)
+        self.conv01 = nn.Conv1d(text.symbol_dim, text.conv_width // 2, 3, padding=1)
+        self.conv02 = nn.Conv1d(text.conv_width // 2, text.conv_width, 3, padding=1)
         self.conv0 = nn.Conv2d(1, 3, 3, padding=1)
-        self.conv1 = nn.Conv2d(3, size.base_width, 7, stride=size.stem_stride, padding=3, bias=False)
-        self.bn1 = MediumNorm(size.base_width, per_medium=statistics_per_medium)
-        self.layer1 = TrunkStage(size, index=0, per_medium=statistics_per_medium)
-        self.layer2 = TrunkStage(size, index=1, per_medium=statistics_per_medium)
-        self.layer3 = TrunkStage(size, index=2, per_medium=statistics_per_medium)
-        self.layer4 = TrunkStage(size, index=3, per_medium=statistics_per_medium)
-        self.fc = nn.Linear(size.dim, class_count)
+        self.conv1 = nn.Conv2d(3, trunk.base_width, 7, stride=trunk.stem_stride, padding=3, bias=False)
+        self.bn1 = MediumNorm(trunk.base_width, per_medium=statistics_per_medium)
+        self.layer1 = TrunkStage(trunk, index=0, per_medium=statistics_per_medium)
+        self.layer2 = TrunkStage(trunk, index=1, per_medium=statistics_per_medium)
+        self.layer3 = TrunkStage(trunk, index=2, per_medium=statistics_per_medium)
+        self.layer4 = TrunkStage(trunk, index=3, per_medium=statistics_per_medium)
+        self.fc = nn.Linear(trunk.dim, class_count)
         self.register_buffer("_pixel_mean", torch.tensor(_PIXEL_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("_pixel_std", torch.tensor(_PIXEL_STD).view(3, 1, 1), persistent=False)
         self._embedding = embedding

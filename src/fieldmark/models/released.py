@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fieldmark.errors import WeightsFileError, first, nearest
-from fieldmark.models.fgcrossnet import FGCrossNet, TextStem
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
 
 COUNTER = "num_batches_tracked"
@@ -36,8 +36,9 @@ class ReleasedSize:
         with torch.device("meta"):
             network = FGCrossNet(
                 class_count=self.class_count,
-                trunk=TrunkSize(block=block, stage_blocks=stage_blocks, base_width=self.base_width),
+                trunk=TrunkSize(block=block, stage_blocks=stage_blocks, base_width=self.base_width, stem_stride=2),
                 text=TextStem(conv_width=self.text_width),
+                embedding=EmbeddingSource.LOGITS,
                 statistics_per_medium=False,
             )
         return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

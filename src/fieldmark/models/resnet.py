@@ -24,10 +24,10 @@ class TrunkSize:
         stem_stride: Stride of the first convolution; 1 keeps detail in pictures of some 64 pixels.
     """
 
-    block: Literal["basic", "bottleneck"] = "bottleneck"
-    stage_blocks: tuple[int, int, int, int] = (3, 4, 6, 3)
-    base_width: int = 64
-    stem_stride: int = 2
+    block: Literal["basic", "bottleneck"]
+    stage_blocks: tuple[int, int, int, int]
+    base_width: int
+    stem_stride: int
 
     STAGE_BLOCKS: ClassVar[dict[int, tuple[Literal["basic", "bottleneck"], tuple[int, int, int, int]]]] = {
         10: ("basic", (1, 1, 1, 1)),
@@ -40,9 +40,7 @@ class TrunkSize:
     """The depths that have a name; 10 is not in the paper."""
 
     @classmethod
-    def of_depth(
-        cls, depth: Literal[10, 18, 34, 50, 101, 152], *, base_width: int = 64, stem_stride: int = 2
-    ) -> "TrunkSize":
+    def of_depth(cls, depth: Literal[10, 18, 34, 50, 101, 152], *, base_width: int, stem_stride: int) -> "TrunkSize":
         """Return the size of a trunk with so many layers."""
         block, stage_blocks = cls.STAGE_BLOCKS[depth]
         return cls(block=block, stage_blocks=stage_blocks, base_width=base_width, stem_stride=stem_stride)

@@ -20,7 +20,7 @@ _MAX_FITTED_ROWS = 4096
 """Most rows that a head is fitted on: the time grows with their cube."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, frozen=True, slots=True)
 class SharedSpaceSize:
     """Sizes and weights of the shared space.
 
@@ -42,21 +42,21 @@ class SharedSpaceSize:
         scale: Factor from cosines to logits at the start of training.
     """
 
-    dim: int = 256
-    hidden_dim: int = 512
-    uniform_trunk: bool = False
-    component_count: int = 512
-    input_dropout: float = 0.3
-    dropout: float = 0.3
-    posterior_weight: float = 3.0
-    head_weight: float = 0.2
-    linear_weight: float = 1.3
-    named_weight: float = 1.0
-    private_dim: int = 64
-    private_weight: float = 0.5
-    name_dim: int = 128
-    name_weight: float = 0.8
-    scale: float = 16.0
+    dim: int
+    hidden_dim: int
+    uniform_trunk: bool
+    component_count: int
+    input_dropout: float
+    dropout: float
+    posterior_weight: float
+    head_weight: float
+    linear_weight: float
+    named_weight: float
+    private_dim: int
+    private_weight: float
+    name_dim: int
+    name_weight: float
+    scale: float
 
 
 @final
@@ -93,12 +93,6 @@ class SharedSpace(Network):
     Args:
         input_dims: Dimension of the features of each medium.
         named_counts: How many scores among them have names, for each medium whose encoder names any.
-
-    Example:
-        >>> network = SharedSpace(input_dims={Medium.TEXT: 8}, class_count=3).eval()
-        >>> embedding, logits = network(torch.randn(2, 8), Medium.TEXT)
-        >>> embedding.shape, logits.shape
-        (torch.Size([2, 256]), torch.Size([2, 3]))
     """
 
     _class_place: Tensor  # this name, and `_places`, stand in checkpoints
@@ -109,10 +103,10 @@ class SharedSpace(Network):
         input_dims: Mapping[Medium, int],
         class_count: int,
         named_counts: Mapping[Medium, int] | None = None,
-        size: SharedSpaceSize | None = None,
+        size: SharedSpaceSize,
     ) -> None:
         super().__init__()
-        self._size = size or SharedSpaceSize()
+        self._size = size
         dim = self._size.name_dim
         counts = {medium: count for medium, count in (named_counts or {}).items() if count and self._size.name_weight}
         self._places = nn.ModuleDict({medium: NameEmbedding(count, dim=dim) for medium, count in counts.items()})

@@ -25,10 +25,10 @@ class Execution:
             of all parts at once; only batch norm sees one part at a time.
     """
 
-    bf16: bool = False
-    channels_last: bool = False
-    is_compiled: bool = False
-    part_count: int = 1
+    bf16: bool
+    channels_last: bool
+    is_compiled: bool
+    part_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,9 @@ class OptimizerOptions:
 
     kind: OptimizerKind
     lr: float
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
+    momentum: float
+    weight_decay: float
+    clip_norm: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ class Schedule:
     """
 
     kind: ScheduleKind
-    warmup_epochs: float = 0.0
-    step_epochs: int = 1
-    step_factor: float = 1.0
-    is_early: bool = False
+    warmup_epochs: float
+    step_epochs: int
+    step_factor: float
+    is_early: bool
 
     def compute_factor(self, step: int, *, steps_per_epoch: int, step_count: int) -> float:
         """Return the factor for one step of a run.

@@ -45,8 +45,8 @@ class TrainingStage:
     epochs: int
     optimizer: OptimizerOptions
     schedule: Schedule
+    patience_epochs: int | None
     renewed: tuple[str, ...] = ()
-    patience_epochs: int | None = None
     validate: Callable[[nn.Module], float] | None = None
 
     @property
@@ -84,11 +84,11 @@ class TrainingOptions:
         failure_share: Share of the items that may be skipped; one always may.
     """
 
-    max_steps: int | None = None
-    execution: Execution = field(default_factory=Execution)
-    checkpoint_seconds: float = 300.0
-    writes_tensorboard: bool = False
-    failure_share: float = 0.0
+    max_steps: int | None
+    execution: Execution
+    checkpoint_seconds: float
+    writes_tensorboard: bool
+    failure_share: float
 
 
 @dataclass(frozen=True, slots=True)
