@@ -1,4 +1,4 @@
-r"""The ablation the paper argues from: every subset of the three constraints, several seeds, four studies.
+r"""Ablation of the paper's argument: every subset of the three constraints, several seeds, four studies.
 
     python benchmarks/ablation.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml \
         --kept runs/ablation --out docs/results/ablation.md
@@ -46,7 +46,7 @@ class Study:
 
 
 def main() -> None:
-    """Runs all studies seed by seed and writes the tables after each seed."""
+    """Run all studies seed by seed and write the tables after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path, help="of fgbirds")
     parser.add_argument("--config", required=True, help="of the shared space")
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def list_studies(arguments: argparse.Namespace) -> list[Study]:
-    """All that can be run, in the order of their numbers."""
+    """List all studies, in the order of their numbers."""
     birds, aviary = arguments.manifest, make_aviary(arguments.kept)
     shared, uniform = arguments.config, arguments.uniform
     return [
@@ -85,7 +85,7 @@ def list_studies(arguments: argparse.Namespace) -> list[Study]:
 
 
 def make_aviary(folder: Path) -> Path:
-    """The manifest of the synthetic set, made once."""
+    """Make the synthetic set once and return its manifest."""
     manifest = folder / "aviary" / "manifest.csv"
     if manifest.exists():
         return manifest
@@ -93,13 +93,13 @@ def make_aviary(folder: Path) -> Path:
 
 
 def choose(study: Study, kinds: Sequence[str], *, seed: int) -> fieldmark.Config:
-    """The study's configuration with some of its constraints."""
+    """Return the study's configuration with some of its constraints."""
     config = fieldmark.load_config(study.config, overrides=[*study.overrides, f"seed={seed}"])
     return config.model_copy(update={"losses": tuple(loss for loss in config.losses if loss.kind in kinds)})
 
 
 def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command: str) -> Iterator[str]:
-    """All tables as Markdown."""
+    """Format all tables as Markdown."""
     yield "# The three constraints, alone and together"
     yield ""
     yield f"Measured with `python benchmarks/ablation.py MANIFEST {command}`."
@@ -117,7 +117,7 @@ def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command:
 
 
 def format_table(study: Study, found: Found) -> Iterator[str]:
-    """One study."""
+    """Format the table of one study."""
     reference = [each.mean(study.media) for each in found[REFERENCE]]
     chosen = fieldmark.load_config(study.config, overrides=study.overrides)
     weights = ", ".join(f"{loss.kind} {loss.weight:g}" for loss in chosen.losses)

@@ -23,7 +23,7 @@ TOLERANCE = 0.15
 
 
 def main() -> None:
-    """Makes the set, trains both, and prints the tables."""
+    """Make the set, train both, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True, help="the one with pretrained encoders")
     parser.add_argument("--uniform", default="tiny", help="the one of the uniform network")
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def train(manifest: Path, run: Path, *, config: str, overrides: list[str]) -> float:
-    """Seconds that training takes with a cache of its own."""
+    """Train with a cache of its own and return the seconds."""
     runtime = fieldmark.Runtime(cache=run.with_name(f"{run.name}.cache"))
     started = time.monotonic()
     fieldmark.train(manifest, out=run, config=fieldmark.load_config(config, overrides=overrides), runtime=runtime)
@@ -60,14 +60,14 @@ def train(manifest: Path, run: Path, *, config: str, overrides: list[str]) -> fl
 
 
 def measure(manifest: Path, run: Path) -> Evaluation:
-    """The run on the test split."""
+    """Evaluate the run on the test split."""
     runtime = fieldmark.Runtime(cache=run.with_name(f"{run.name}.cache"))
     fieldmark.embed(manifest, checkpoint=run, out=run / "test", runtime=runtime)
     return fieldmark.evaluate(run / "test")
 
 
 def print_table(pretrained: Evaluation, uniform: Evaluation) -> None:
-    """MAP of every pair of media, each cell `pretrained / uniform`, and the means."""
+    """Print the MAP of every pair of media, each cell `pretrained / uniform`, and the means."""
     found = [{each.name: each for each in (*run.directions, *run.same_medium)} for run in (pretrained, uniform)]
     print(f"\n{encode_report(pretrained)['counts']}, {pretrained.class_count} classes; pretrained / uniform / chance\n")
     print(f"| query | {' | '.join(MEDIA)} |\n|---|{'---|' * len(MEDIA)}")

@@ -68,7 +68,7 @@ class Table:
 
 
 def main() -> None:
-    """Chooses settings, measures every method on the test split, and writes the table."""
+    """Choose settings, evaluate every method on the test split, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def read_features(manifest: Path, config: fieldmark.Config) -> Table:
-    """The features of all labelled items of train and test, one row for each."""
+    """Return the features of all labeled items of train and test, one row each."""
     items = [item for item in fieldmark.read_manifest(manifest) if item.class_name is not None]
     class_names = tuple(sorted({item.class_name for item in items if item.split is Split.TRAIN}))
     media = {item.medium for item in items}
@@ -107,7 +107,7 @@ def read_features(manifest: Path, config: fieldmark.Config) -> Table:
 
 
 def choose(name: str, grid: Sequence[Baseline], table: Table, *, kept: Path) -> Baseline:
-    """The settings that are best on held-out items."""
+    """Return the settings that are best on held-out items."""
     draws = [
         replace(table, facts=(*table.facts, f"draw {seed}"), items=tuple(hold_out(table.items, seed=seed)))
         for seed in range(TUNING_DRAWS)
@@ -121,13 +121,13 @@ def choose(name: str, grid: Sequence[Baseline], table: Table, *, kept: Path) -> 
 
 
 def measure(table: Table, baseline: Baseline, *, seed: int, kept: Path) -> rounds.Round:
-    """The method on the table's test split; a round that is in `kept` is not run again."""
+    """Evaluate the method on the table's test split; a round in `kept` is not run again."""
     facts = (*table.facts, str(baseline), f"seed {seed}")
     return rounds.keep(kept, facts, lambda: fit_and_evaluate(table, baseline, seed=seed))
 
 
 def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.Round:
-    """Fits the method to the training items and evaluates it on those of the test split."""
+    """Fit the method to the training items and evaluate it on the test split."""
     training, ways = {}, {}
     for medium in Medium:
         own = [item for item in table.items if item.medium is medium and item.split is Split.TRAIN]
@@ -153,7 +153,7 @@ def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.R
 def format_table(
     found: Mapping[str, Sequence[rounds.Round]], chosen: Mapping[str, Baseline], *, command: str
 ) -> Iterator[str]:
-    """All methods as Markdown, ours last."""
+    """Format all methods as Markdown, ours last."""
     ours = [each.mean(REAL_MEDIA) for each in list(found.values())[-1]]
     yield "# Published methods on the same features"
     yield ""

@@ -34,7 +34,7 @@ class Block(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(4 * width))
 
     def forward(self, x: Tensor) -> Tensor:
-        """The block's planes."""
+        """Return the block's output."""
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -61,14 +61,14 @@ class PlainNetwork(nn.Module):
         self.fc = nn.Linear(2048, class_count)
 
     def forward(self, image: Tensor, video: Tensor, audio: Tensor, text: Tensor) -> Tensor:
-        """Logits of the rows of the four media, one medium after the other."""
+        """Return the logits of the rows of the four media, one medium after the other."""
         planes = self.conv02(F.relu(self.conv01(self.embed(text).transpose(1, 2)))).unsqueeze(1)
         rows = torch.cat([image, video, audio, self.conv0(planes)])
         return self.fc(self.trunk(rows).flatten(1))
 
 
 def rank_directly(logits: Tensor, label: Tensor, *, margin: float = 1.0, second_margin: float = 0.5) -> Tensor:
-    """The ranking sum by the tensor of all quadruplets."""
+    """Compute the ranking loss from the tensor of all quadruplets."""
     distance = torch.cdist(logits, logits)
     count = len(label)
     same = label[:, None] == label[None, :]
@@ -90,12 +90,12 @@ class PlainStep:
         self.device = device
 
     def read(self, paths: dict[str, list[Path]]) -> list[Tensor]:
-        """The tensors of a step, file by file."""
+        """Read the tensors of a step, file by file."""
         pictures = [torch.stack([_read_picture(path) for path in paths[name]]) for name in ("image", "video", "audio")]
         return [*pictures, torch.stack([_read_text(path) for path in paths["text"]])]
 
     def take(self, rows: list[Tensor], label: Tensor) -> float:
-        """Moves the weights by one step."""
+        """Update the weights by one step."""
         logits = self.network(*(each.to(self.device) for each in rows))
         label = label.to(self.device)
         every = label.repeat(4)

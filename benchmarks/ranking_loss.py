@@ -34,24 +34,24 @@ class DirectTwoHinges(nn.Module):
     """The definition of `RankingLoss`, over a tensor of all (i, j, k, l)."""
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         distance = torch.cdist(outputs.embedding, outputs.embedding)
-        is_triplet, is_quadruplet = valid_rows(outputs.label)
+        is_triplet, is_quadruplet = find_terms(outputs.label)
         first = (distance[:, :, None] - distance[:, None, :] + 0.4)[is_triplet]
         second = (distance[:, :, None, None] - distance[None, None] + 0.2)[is_quadruplet]
-        return mean_above_zero(first) + mean_above_zero(second)
+        return compute_mean_above_zero(first) + compute_mean_above_zero(second)
 
 
 class DirectReleased(nn.Module):
     """The definition of `ReleasedRankingLoss`, over a tensor of all (i, j, k, l), as the released code has it."""
 
     def forward(self, outputs: Outputs) -> Tensor:
-        """The loss of a batch."""
+        """Return the loss of a batch."""
         distance = torch.cdist(outputs.logits, outputs.logits)
-        _, is_quadruplet = valid_rows(outputs.label)
+        _, is_quadruplet = find_terms(outputs.label)
         first = distance[:, :, None, None] - distance[:, None, :, None] + 1.0
         terms = first + (distance[:, :, None, None] - distance[None, None] + 0.5)
-        return mean_above_zero(terms[is_quadruplet])
+        return compute_mean_above_zero(terms[is_quadruplet])
 
 
 FORMS: dict[str, type[nn.Module]] = {
@@ -63,22 +63,22 @@ FORMS: dict[str, type[nn.Module]] = {
 }
 
 
-def valid_rows(label: Tensor) -> tuple[Tensor, Tensor]:
-    """Which (i, j, k) and which (i, j, k, l) are terms."""
+def find_terms(label: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the (i, j, k) and the (i, j, k, l) that are terms."""
     is_same = label[:, None] == label[None]
     is_positive = is_same & ~torch.eye(len(label), dtype=torch.bool)
     is_triplet = is_positive[:, :, None] & ~is_same[:, None, :]
     return is_triplet, is_triplet[..., None] & ~is_same[:, None, None, :] & ~is_same[None, None]
 
 
-def mean_above_zero(terms: Tensor) -> Tensor:
-    """The sum of the terms above zero, divided by their number; in double, so that it can judge."""
+def compute_mean_above_zero(terms: Tensor) -> Tensor:
+    """Return the mean of the terms above zero; in double, so that it can serve as reference."""
     above = terms.clamp(min=0)
     return above.sum(dtype=torch.float64) / (above > 0).sum().clamp(min=1)
 
 
 def measure(form: str, row_count: int, *, class_rows: int, threads: int, repeats: int) -> dict[str, float]:
-    """Value, seconds and megabytes of one form at one size, in this process."""
+    """Measure value, seconds and megabytes of one form at one size, in this process."""
     torch.set_num_threads(threads)
     generator = torch.Generator().manual_seed(row_count)
     label = torch.arange(row_count) // class_rows
@@ -98,7 +98,7 @@ def measure(form: str, row_count: int, *, class_rows: int, threads: int, repeats
 
 
 def run_all(**options: int) -> dict[str, dict[int, dict[str, float]]]:
-    """Every form at every size it can take, each in a new process."""
+    """Run every form at every size it can take, each in a new process."""
     found: dict[str, dict[int, dict[str, float]]] = {}
     context = multiprocessing.get_context("spawn")
     for form in FORMS:
@@ -108,20 +108,20 @@ def run_all(**options: int) -> dict[str, dict[int, dict[str, float]]]:
     return found
 
 
-def growth(by_size: dict[int, dict[str, float]]) -> float:
-    """The exponent of n in the time, fitted over the last four sizes."""
+def fit_growth(by_size: dict[int, dict[str, float]]) -> float:
+    """Fit the exponent of n in the time over the last four sizes."""
     sizes = sorted(by_size)[-4:]
     return float(np.polyfit(np.log(sizes), np.log([by_size[size]["seconds"] for size in sizes]), 1)[0])
 
 
-def largest_difference(found: dict[str, dict[int, dict[str, float]]], form: str) -> float:
-    """The largest relative difference between the values of the direct form and ours."""
+def find_largest_difference(found: dict[str, dict[int, dict[str, float]]], form: str) -> float:
+    """Return the largest relative difference between the values of the direct form and ours."""
     direct, ours = found[f"{form}, direct"], found[f"{form}, ours"]
     return max(abs(ours[size]["value"] / direct[size]["value"] - 1) for size in DIRECT_SIZES)
 
 
 def main() -> None:
-    """Prints the table, the growth, and how far the values are apart."""
+    """Print the table, the growth, and the differences of the values."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
@@ -129,8 +129,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     arguments = parser.parse_args()
     found = run_all(class_rows=arguments.rows_per_class, threads=arguments.threads, repeats=arguments.repeats)
-    differences = {form: largest_difference(found, form) for form in ("two hinges", "released")}
-    growths = {form: growth(by_size) for form, by_size in found.items()}
+    differences = {form: find_largest_difference(found, form) for form in ("two hinges", "released")}
+    growths = {form: fit_growth(by_size) for form, by_size in found.items()}
     if arguments.json:
         print(json.dumps({"measured": found, "growth": growths, "largest_difference": differences}))
     else:

@@ -74,7 +74,7 @@ REPAIRS: dict[str, Repair] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One recipe and what it came to.
+    """One recipe and its results.
 
     Args:
         mended: Names of its repairs.
@@ -86,12 +86,12 @@ class Row:
     found: list[Round | None]
 
     def means(self, chance: float) -> list[float]:
-        """Mean MAP of each seed."""
+        """Return the mean MAP of each seed."""
         return [chance if each is None else each.mean(ALL_MEDIA) for each in self.found]
 
 
 def main() -> None:
-    """Finds the rates, runs every row seed by seed, and writes the table after each seed."""
+    """Find the learning rates, run every row seed by seed, and write the table after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, choices=sorted(rounds.STUDENT_T))
     parser.add_argument("--kept", type=Path, required=True, help="folder of finished rounds")
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def train(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round | None:
-    """The round of a configuration; None where its numbers did not stay finite."""
+    """Return the round of a configuration; None if its numbers did not stay finite."""
     try:
         return rounds.train_once(manifest, config, kept=kept)
     except (NonFiniteLossError, NonFiniteEmbeddingError):
@@ -120,12 +120,12 @@ def train(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round | No
 
 
 def show(found: Round | None) -> str:
-    """Its mean MAP."""
+    """Return the mean MAP as text."""
     return "not finite" if found is None else f"{found.mean(ALL_MEDIA):.4f}"
 
 
 def list_rows() -> dict[str, frozenset[str]]:
-    """The repairs of each row."""
+    """List the repairs of each row."""
     everything = frozenset(REPAIRS)
     return {
         "released": frozenset(),
@@ -136,7 +136,7 @@ def list_rows() -> dict[str, frozenset[str]]:
 
 
 def make_aviary(folder: Path, *, seed: int) -> Path:
-    """The manifest of a synthetic set, made once."""
+    """Make a synthetic set once and return its manifest."""
     manifest = folder / f"aviary-{seed}" / "manifest.csv"
     if manifest.exists():
         return manifest
@@ -144,7 +144,7 @@ def make_aviary(folder: Path, *, seed: int) -> Path:
 
 
 def choose_rate(name: str, mended: frozenset[str], *, manifest: Path, kept: Path) -> float:
-    """The learning rate that is best for a recipe, on an aviary of another seed."""
+    """Choose the best learning rate for a recipe, on an aviary of another seed."""
     means = {}
     for rate in RATES:
         found = train(manifest, build_config(mended, rate=rate, seed=0), kept=kept)
@@ -154,7 +154,7 @@ def choose_rate(name: str, mended: frozenset[str], *, manifest: Path, kept: Path
 
 
 def build_config(mended: frozenset[str], *, rate: float, seed: int) -> fieldmark.Config:
-    """The released recipe at small size with some repairs."""
+    """Build the released recipe at small size with some repairs."""
     options = [
         option
         for name, repair in REPAIRS.items()
@@ -165,7 +165,7 @@ def build_config(mended: frozenset[str], *, rate: float, seed: int) -> fieldmark
 
 
 def list_losses(mended: frozenset[str]) -> list[str]:
-    """Overrides for the losses and the stages that name them."""
+    """List the overrides for the losses and the stages that name them."""
     center = "{kind='center', weight=0.001}" if CENTERS in mended else "{kind='released_center'}"
     ranking = "{kind='ranking', weight=0.1}" if RANKING in mended else "{kind='released_ranking'}"
     center_kind = "center" if CENTERS in mended else "released_center"
@@ -178,7 +178,7 @@ def list_losses(mended: frozenset[str]) -> list[str]:
 
 
 def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
-    """All rows as Markdown; each is compared with the recipe it departs from."""
+    """Format all rows as Markdown; each is compared with the recipe it departs from."""
     finite = [each for row in rows.values() for each in row.found if each is not None]
     steps, chance, seeds = [each.steps for each in finite], finite[0].chance, len(rows["released"].found)
     yield "# Repairs of the released recipe, one by one"

@@ -23,7 +23,7 @@ REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AU
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one training came to on the test split, strict protocol.
+    """Result of one training on the test split, strict protocol.
 
     Args:
         average_precision: MAP by direction, those within a medium too.
@@ -40,21 +40,21 @@ class Round:
     chance: float
 
     def mean(self, media: Sequence[fieldmark.Medium]) -> float:
-        """Mean MAP of the directions between two of these media."""
+        """Return the mean MAP of the directions between two of these media."""
         return statistics.mean(self.average_precision[name] for name in directions(media))
 
     def mean_within(self, media: Sequence[fieldmark.Medium]) -> float:
-        """Mean MAP of the directions from a medium to itself."""
+        """Return the mean MAP of the directions from a medium to itself."""
         return statistics.mean(self.average_precision[f"{medium}_to_{medium}"] for medium in media)
 
 
 def directions(media: Sequence[fieldmark.Medium]) -> list[str]:
-    """Names of all directions between two different media."""
+    """List the names of all directions between two different media."""
     return [f"{query}_to_{gallery}" for query, gallery in permutations(media, 2)]
 
 
 def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Round:
-    """The round that these facts name: read where it was measured before, or else measured and written."""
+    """Return the round of these facts: read if it was measured before, otherwise measured and written."""
     key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
     path = folder / f"{key}.json"
     if path.exists():
@@ -68,7 +68,7 @@ def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Ro
 
 
 def train_once(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round:
-    """Trains, embeds the test split and evaluates; a round that is in `kept` is not run again."""
+    """Train, embed the test split and evaluate; a round in `kept` is not run again."""
     return keep(kept, (hash_file(manifest), config.to_json()), lambda: _train_once(manifest, config))
 
 
@@ -83,7 +83,7 @@ def _train_once(manifest: Path, config: fieldmark.Config) -> Round:
 
 
 def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
-    """What of an evaluation the tables need."""
+    """Return the figures of an evaluation that the tables need."""
     return Round(
         average_precision={
             each.name: each.mean_average_precision for each in (*evaluation.directions, *evaluation.same_medium)
@@ -97,12 +97,12 @@ def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of a file."""
+    """Return the SHA-256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def show_mean(values: Sequence[float], *, signed: bool = False) -> str:
-    """Two cells of a table: the mean, and its 95 % interval by Student's t over the rounds."""
+    """Format two cells of a table: the mean, and its 95 % interval by Student's t over the rounds."""
     mean = statistics.mean(values)
     sign = "+" if signed else ""
     if len(values) < 2:
@@ -112,7 +112,7 @@ def show_mean(values: Sequence[float], *, signed: bool = False) -> str:
 
 
 def write_lines(lines: Iterable[str], path: Path | None) -> None:
-    """Prints the lines and, where a path is given, writes them there."""
+    """Print the lines and, if a path is given, write them there."""
     text = "\n".join(lines) + "\n"
     print(text, flush=True)
     if path is not None:
@@ -121,6 +121,6 @@ def write_lines(lines: Iterable[str], path: Path | None) -> None:
 
 
 def show_counts(found: Round) -> str:
-    """How many classes and test items a table stands on."""
+    """Format the numbers of classes and test items of a table."""
     counts = ", ".join(f"{count:,} {medium}" for medium, count in found.counts.items())
     return f"{found.class_count} classes; test items: {counts}"

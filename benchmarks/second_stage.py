@@ -1,4 +1,4 @@
-"""What a second look at the first hits is worth: query expansion and smoothing of the gallery, on validation items.
+"""Gain of a second search stage: query expansion and smoothing of the gallery, on validation items.
 
     python benchmarks/second_stage.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml --out OUT
 
@@ -27,7 +27,7 @@ PLAIN = "one product"
 
 
 def main() -> None:
-    """Trains once a round and prints the table."""
+    """Train once per round and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
@@ -52,38 +52,38 @@ def main() -> None:
 
 
 def measure(table: Table, query: Medium, hit: Medium) -> Iterator[tuple[str, float]]:
-    """MAP of one direction between the held-out items, for each way."""
-    rows, label = held_out(table, query)
-    gallery, gallery_label = held_out(table, hit)
+    """Measure the MAP of one direction between the held-out items, for each method."""
+    rows, label = select_held_out(table, query)
+    gallery, gallery_label = select_held_out(table, hit)
     relevant = label[:, None] == gallery_label[None]
-    yield PLAIN, mean_average_precision(rows @ gallery.T, relevant)
-    first, neighbors = nearest(rows, gallery), nearest(gallery, gallery)
+    yield PLAIN, compute_mean_average_precision(rows @ gallery.T, relevant)
+    first, neighbors = rank_gallery(rows, gallery), rank_gallery(gallery, gallery)
     for depth in DEPTHS:
-        expanded = unit(rows + gallery[first[:, :depth]].mean(axis=1))
-        yield f"query expansion by {depth} hits", mean_average_precision(expanded @ gallery.T, relevant)
-        smooth = unit(gallery[neighbors[:, :depth]].mean(axis=1))
-        yield f"gallery smoothed over {depth}", mean_average_precision(rows @ smooth.T, relevant)
+        expanded = normalize_rows(rows + gallery[first[:, :depth]].mean(axis=1))
+        yield f"query expansion by {depth} hits", compute_mean_average_precision(expanded @ gallery.T, relevant)
+        smooth = normalize_rows(gallery[neighbors[:, :depth]].mean(axis=1))
+        yield f"gallery smoothed over {depth}", compute_mean_average_precision(rows @ smooth.T, relevant)
 
 
-def held_out(table: Table, medium: Medium) -> tuple[np.ndarray, np.ndarray]:
-    """Embeddings and classes of the held-out items of a medium."""
+def select_held_out(table: Table, medium: Medium) -> tuple[np.ndarray, np.ndarray]:
+    """Return embeddings and classes of the held-out items of a medium."""
     chosen = table.is_test & (table.medium == MEDIA.index(medium))
     return table.mean[chosen], table.class_name[chosen]
 
 
-def nearest(rows: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """The places in the gallery by their nearness to each row."""
+def rank_gallery(rows: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """Rank the gallery by similarity to each row, as indices."""
     return np.argsort(-(rows @ gallery.T), axis=1, kind="stable")
 
 
-def unit(rows: np.ndarray) -> np.ndarray:
-    """Rows of length 1."""
+def normalize_rows(rows: np.ndarray) -> np.ndarray:
+    """Normalize rows to length 1."""
     scaled: np.ndarray = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return scaled
 
 
-def mean_average_precision(score: np.ndarray, relevant: np.ndarray) -> float:
-    """Over the queries that have a relevant item."""
+def compute_mean_average_precision(score: np.ndarray, relevant: np.ndarray) -> float:
+    """Compute the MAP over the queries that have a relevant item."""
     pairs = zip(score, relevant, strict=True)
     return statistics.mean(average_precision(each, right) for each, right in pairs if right.any())
 

@@ -17,8 +17,8 @@ SEED, SIDE, CAPTION = 0, 220, 56
 GENERA, SISTERS = 4, 3
 
 
-def chosen() -> list[list[Species]]:
-    """Genera of three sisters, each of another order."""
+def choose_genera() -> list[list[Species]]:
+    """Choose genera of three sisters, each of another order."""
     genera: dict[str, list[Species]] = {}
     for species in invent_species(200, seed=SEED):
         genera.setdefault(species.genus, []).append(species)
@@ -29,25 +29,25 @@ def chosen() -> list[list[Species]]:
     return list(by_order.values())[:GENERA]
 
 
-def telling_marks(species: Species, sisters: list[Species]) -> str:
-    """The marks of a species that its sisters do not share."""
+def list_distinctive_marks(species: Species, sisters: list[Species]) -> str:
+    """List the field marks of a species that its sisters do not share."""
     marks = species.field_marks
     told = [mark for mark in marks if any(sister.field_marks[mark] != marks[mark] for sister in sisters)]
     return ", ".join(f"{mark.replace('_', ' ')}: {marks[mark]}" for mark in told)
 
 
 def main() -> None:
-    """Draws the sheet, a genus in each row."""
+    """Draw the sheet, one genus per row."""
     sheet = Image.new("RGB", (SISTERS * (SIDE + 12) + 12, GENERA * (SIDE + CAPTION) + 12), "#fbfaf7")
     pen = ImageDraw.Draw(sheet)
-    for row, sisters in enumerate(chosen()):
+    for row, sisters in enumerate(choose_genera()):
         for column, species in enumerate(sisters):
             left, top = 12 + column * (SIDE + 12), 12 + row * (SIDE + CAPTION)
             rng = np.random.default_rng([row, column])
             sheet.paste(draw_bird(Bird(species.plumage), side_pixels=SIDE, difficulty=0.1, rng=rng), (left, top))
             name = species.class_name.replace("_", " ")
             pen.text((left, top + SIDE + 5), name, fill="#22302b", font=ImageFont.load_default(14))
-            marks = telling_marks(species, sisters)
+            marks = list_distinctive_marks(species, sisters)
             pen.text((left, top + SIDE + 25), marks, fill="#5f6c66", font=ImageFont.load_default(11))
     OUT.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(OUT, quality=88)

@@ -1,4 +1,4 @@
-"""What each part of the shared space is worth: every lever taken out alone, on validation items, several splits.
+"""Ablation of the shared space: every part left out alone, on validation items, several splits.
 
     python benchmarks/space.py MANIFEST --config configs/fgbirds.toml --out docs/results/space.md
 
@@ -84,7 +84,7 @@ TABLES = {
 
 
 def main() -> None:
-    """Runs every lever in every round and prints the tables."""
+    """Run every variant in every round and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
@@ -102,13 +102,13 @@ def main() -> None:
                 )
                 extra = {"extra": WeightedLoss(EXTRA_LOSSES[name]())} if name in EXTRA_LOSSES else {}
                 results.append(measure(items, config=chosen, extra_losses=extra))
-                print(f"round {round_number}, {name}: {mean_of_six(results[-1]):.4f}", flush=True)
+                print(f"round {round_number}, {name}: {average_six_directions(results[-1]):.4f}", flush=True)
         if round_number:
             write_lines(format_report(found, config=arguments.config, rounds=round_number + 1), arguments.out)
 
 
 def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.Item]:
-    """The train split alone, a part of it turned into the items to be tested on."""
+    """Return the train split alone, with a part of it as test items."""
     train = [item for item in items if item.split is fieldmark.Split.TRAIN]
     divided = split_validation(train, share=HELD_OUT_SHARE, generator=np.random.default_rng([seed, 1]))
     is_held_out = fieldmark.Split.VALIDATION
@@ -118,7 +118,7 @@ def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.It
 def measure(
     items: Sequence[fieldmark.Item], *, config: fieldmark.Config, extra_losses: Mapping[str, WeightedLoss]
 ) -> dict[str, float]:
-    """MAP by direction on the held-out items."""
+    """Measure the MAP by direction on the held-out items."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         fieldmark.write_manifest(items, folder / "manifest.csv")
@@ -128,13 +128,13 @@ def measure(
     return {each.name: each.mean_average_precision for each in evaluation.directions}
 
 
-def mean_of_six(by_direction: dict[str, float]) -> float:
-    """Of the directions between image, text and audio."""
+def average_six_directions(by_direction: dict[str, float]) -> float:
+    """Return the mean over the directions between image, text and audio."""
     return statistics.mean(by_direction[name] for name in SIX)
 
 
 def format_report(found: dict[str, Found], *, config: str, rounds: int) -> list[str]:
-    """All tables as Markdown, and how they were made."""
+    """Format all tables as Markdown, with the command that made them."""
     lines = [
         "# What each part of the shared space contributes",
         "",
@@ -149,15 +149,15 @@ def format_report(found: dict[str, Found], *, config: str, rounds: int) -> list[
 
 
 def format_table(found: Found) -> list[str]:
-    """A row for each lever, what the others are compared with first."""
+    """Format a row for each variant; the first is the reference."""
     first, *_ = found
-    reference = [mean_of_six(each) for each in found[first]]
+    reference = [average_six_directions(each) for each in found[first]]
     lines = [
         "| | MAP | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, results in found.items():
-        gaps = [mean_of_six(each) - other for each, other in zip(results, reference, strict=True)]
+        gaps = [average_six_directions(each) - other for each, other in zip(results, reference, strict=True)]
         shown = "| | |" if name == first else f"| {show_mean(gaps, signed=True)} |"
         means = [statistics.mean(each[direction] for each in results) for direction in SIX]
         cells = " | ".join(f"{value:.3f}" for value in means)

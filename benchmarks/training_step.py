@@ -47,7 +47,7 @@ SIZES = {Medium.IMAGE: (500, 375), Medium.VIDEO: (640, 360), Medium.AUDIO: (700,
 
 
 def write_files(folder: Path) -> list[Item]:
-    """Photos of the size of CUB's, frames, spectrograms and texts of some classes."""
+    """Write photos of the size of CUB's, frames, spectrograms and texts of some classes."""
     generator = np.random.default_rng(0)
     items = []
     for number in range(PRESENT * PER_CLASS):
@@ -66,8 +66,8 @@ def write_files(folder: Path) -> list[Item]:
     return items
 
 
-def our_steps(items: list[Item], config: Config, device: torch.device) -> Iterator[float]:
-    """Takes one step at each turn; gives the seconds it waited for its batch."""
+def run_our_steps(items: list[Item], config: Config, device: torch.device) -> Iterator[float]:
+    """Take one step at a time; yield the seconds spent waiting for its batch."""
     class_names = tuple(f"{number}" for number in range(CLASS_COUNT))
     model = new_model(config, class_names=class_names, media=list(Medium), device=device)
     model.network.train()
@@ -92,13 +92,13 @@ def our_steps(items: list[Item], config: Config, device: torch.device) -> Iterat
         last_good=Path("none"),
     )
 
-    def endless() -> Iterator[Batch]:
+    def repeat_batches() -> Iterator[Batch]:
         epoch = 0
         while True:
             yield from batches(epoch, 0)
             epoch += 1
 
-    stream = endless()
+    stream = repeat_batches()
     while True:
         started = time.perf_counter()
         batch = next(stream)
@@ -107,8 +107,8 @@ def our_steps(items: list[Item], config: Config, device: torch.device) -> Iterat
         yield waited
 
 
-def plain_steps(items: list[Item], device: torch.device) -> Iterator[float]:
-    """Takes one step at each turn; gives the seconds it spent reading files."""
+def run_plain_steps(items: list[Item], device: torch.device) -> Iterator[float]:
+    """Take one step at a time; yield the seconds spent reading files."""
     plain = PlainStep(CLASS_COUNT, device)
     turn = 0
     while True:
@@ -128,7 +128,7 @@ def plain_steps(items: list[Item], device: torch.device) -> Iterator[float]:
 
 
 def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second of the largest product of matrices: what the chip can do."""
+    """Measure the operations per second of a large matrix product, as the peak of the device."""
     matrix = torch.randn(3072, 3072, device=device, dtype=dtype)
     seconds = []
     for _ in range(5):
@@ -139,14 +139,14 @@ def measure_peak(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def count_operations(step: Callable[[], object]) -> int:
-    """Operations of convolutions and matrices in a step."""
+    """Count the operations of convolutions and matrix products in a step."""
     with FlopCounterMode(display=False) as counter:
         step()
     return int(counter.get_total_flops())
 
 
 def main() -> None:
-    """Takes the turns and prints the figures."""
+    """Measure and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -156,11 +156,11 @@ def main() -> None:
     device = torch.device(arguments.device)
     with tempfile.TemporaryDirectory() as folder:
         items = write_files(Path(folder))
-        ways = {"plain": plain_steps(items, device)}
+        ways = {"plain": run_plain_steps(items, device)}
         for name, overrides in SETTINGS.items():
             if name in arguments.ways.split(";"):
                 settings = [*overrides, f"data.workers={arguments.workers}"]
-                ways[name] = our_steps(items, load_config("fgcrossnet", overrides=settings), device)
+                ways[name] = run_our_steps(items, load_config("fgcrossnet", overrides=settings), device)
         operations = count_operations(lambda: next(ways["plain"]))
         for name, way in ways.items():
             if name != "plain":
@@ -179,7 +179,7 @@ def main() -> None:
 def report(
     seconds: dict[str, list[float]], waited: dict[str, list[float]], *, operations: int, device: torch.device
 ) -> None:
-    """Prints a table of the ways."""
+    """Print a table of the variants."""
     peak = {dtype: measure_peak(device, dtype) for dtype in (torch.float32, torch.bfloat16)}
     rows = PRESENT * len(Medium)
     print(

@@ -1,4 +1,4 @@
-"""ACMR: an adversary tries to tell the media apart in the common space, and the ways into it are to fool it."""
+"""ACMR: an adversary tries to tell the media apart in the common space, and the projections learn to fool it."""
 
 import math
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class ACMR(Baseline):
     lr: float = 1e-3
 
     def fit(self, training: Training, *, seed: int) -> CommonSpace:
-        """The space after all steps."""
+        """Return the space after all steps."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(self, training)
@@ -107,10 +107,10 @@ class _Network(nn.Module):
 
 
 def reverse_gradient(rows: Float[Tensor, "row dim"], *, weight: float) -> Float[Tensor, "row dim"]:
-    """Rows as they are; on the way back their gradient turned round and weighted."""
+    """Return the rows; in the backward pass their gradient is reversed and weighted."""
     return (1 + weight) * rows.detach() - weight * rows
 
 
 def _mean_where(values: Float[Tensor, "row column"], chosen: Tensor) -> Float[Tensor, ""]:
-    """The mean of the chosen values; 0 where there is none."""
+    """Return the mean of the chosen values; 0 if there is none."""
     return (values * chosen).sum() / chosen.sum().clamp(min=1)

@@ -35,13 +35,13 @@ Way = Callable[[Tensor], Tensor]
 @final
 @dataclass(frozen=True, slots=True)
 class CommonSpace:
-    """What a baseline has learned: for each medium its way into the space."""
+    """A fitted baseline: the projection of each medium into the common space."""
 
     ways: Mapping[Medium, Way]
 
     @torch.no_grad()
     def project(self, features: Float[Tensor, "row feature"], medium: Medium) -> Float[Tensor, "row dim"]:
-        """Embeddings of length 1.
+        """Return embeddings of length 1.
 
         Raises:
             MediumNotSupportedError: The baseline was not fitted to this medium.
@@ -56,7 +56,7 @@ class Baseline(ABC):
 
     @abstractmethod
     def fit(self, training: Training, *, seed: int) -> CommonSpace:
-        """The space that the method finds; the same seed finds the same one.
+        """Fit the common space; the same seed gives the same space.
 
         Args:
             training: Features of every medium, standardized; the items of two media are not paired.
@@ -64,12 +64,12 @@ class Baseline(ABC):
 
 
 def count_classes(training: Training) -> int:
-    """Number of classes of all media together."""
+    """Count the classes of all media together."""
     return 1 + max(int(each.label.max()) for each in training.values())
 
 
 def draw_batches(training: Training, *, steps: int, seed: int) -> Iterator[list[MediumBatch]]:
-    """Rows of some classes in every medium for each step, as `CrossMediaSampler` plans them."""
+    """Yield rows of some classes in every medium for each step, as `CrossMediaSampler` plans them."""
     sampler = CrossMediaSampler(
         {medium: each.label.numpy() for medium, each in training.items()},
         classes_per_batch=CLASSES_PER_BATCH,
@@ -85,7 +85,7 @@ def draw_batches(training: Training, *, steps: int, seed: int) -> Iterator[list[
 
 
 def take_steps(network: nn.Module, losses: Iterator[Tensor], *, lr: float) -> None:
-    """Trains a network, a step for each loss, and leaves it ready for use.
+    """Train a network, one step per loss, and leave it in evaluation mode.
 
     Args:
         losses: Each is asked for after the step before, so that it is that of the network as it then is.

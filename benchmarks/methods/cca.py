@@ -13,7 +13,7 @@ from methods.baseline import Baseline, CommonSpace, LabeledFeatures, Training, c
 @final
 @dataclass(frozen=True, slots=True)
 class CCA(Baseline):
-    """Directions of each medium along which the media go together most (Hotelling, Biometrika 1936).
+    """Directions of each medium along which the media correlate most (Hotelling, Biometrika 1936).
 
     For more than two media: the sum of their correlations with a common variate is largest, Kettenring's MAXVAR
     (Biometrika 1971), as the generalized eigenvectors of all covariances over those within a medium,
@@ -33,7 +33,7 @@ class CCA(Baseline):
     ridge: float = 0.1
 
     def fit(self, training: Training, *, seed: int) -> CommonSpace:  # noqa: ARG002 - nothing is drawn
-        """The space of the first directions."""
+        """Return the space of the first directions."""
         sets = {medium: _describe(each, class_count=count_classes(training)) for medium, each in training.items()}
         factors = {medium: self._factor(each.within) for medium, each in sets.items()}
         whitened = [
@@ -56,7 +56,7 @@ class CCA(Baseline):
         return CommonSpace({medium: _Way(sets[medium].mean, directions[medium]) for medium in sets})
 
     def _factor(self, within: Float[Tensor, "feature feature"]) -> Float[Tensor, "feature feature"]:
-        """The Cholesky factor of the regularized covariance."""
+        """Return the Cholesky factor of the regularized covariance."""
         ridge = self.ridge * within.diagonal().mean()
         factor: Tensor = torch.linalg.cholesky(within + ridge * torch.eye(len(within), dtype=within.dtype))
         return factor

@@ -38,7 +38,7 @@ class DSCMR(Baseline):
     lr: float = 1e-3
 
     def fit(self, training: Training, *, seed: int) -> CommonSpace:
-        """The space after all steps."""
+        """Return the space after all steps."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = _Network(self, training)
@@ -98,14 +98,14 @@ class _Way:
 
 
 def _sum(terms: Iterable[Float[Tensor, ""]]) -> Float[Tensor, ""]:
-    """The sum; 0 of no terms, as a batch of one medium has none across media."""
+    """Return the sum; 0 of no terms, as in a batch of one medium."""
     return sum(terms, start=torch.zeros(()))
 
 
 def _likelihood(
     rows: Float[Tensor, "row dim"], others: Float[Tensor, "other dim"], is_same: Bool[Tensor, "row other"]
 ) -> Float[Tensor, ""]:
-    """The mean negative logarithm of how likely pairs are what they are."""
+    """Return the mean negative log likelihood of the pairs."""
     half_cosine = normalize(rows, dim=1) @ normalize(others, dim=1).T / 2
     return (softplus(half_cosine) - is_same * half_cosine).mean()
 
@@ -113,5 +113,5 @@ def _likelihood(
 def _mean_distance(
     rows: Float[Tensor, "row dim"], others: Float[Tensor, "other dim"], is_same: Bool[Tensor, "row other"]
 ) -> Float[Tensor, ""]:
-    """Between rows of one class; 0 where no class is in both."""
+    """Return the mean distance between rows of one class; 0 if no class is in both."""
     return (torch.cdist(rows, others) * is_same).sum() / is_same.sum().clamp(min=1)

@@ -1,4 +1,4 @@
-"""Semantic matching: a classifier of each medium on its own, items compared by what each may be."""
+"""Semantic matching: a classifier for each medium, items compared by their class probabilities."""
 
 from dataclasses import dataclass
 from typing import final
@@ -25,7 +25,7 @@ class SemanticMatching(Baseline):
     temperature: float = 1.0
 
     def fit(self, training: Training, *, seed: int) -> CommonSpace:  # noqa: ARG002 - nothing is drawn
-        """The space with one axis for each class."""
+        """Return the space with one axis for each class."""
         ways = {}
         for medium, rows in training.items():
             classifier = LinearClassifier(rows.features.shape[1], class_count=count_classes(training))

@@ -56,7 +56,7 @@ def train(
     same weights, bit for bit on a CPU. The caller's random state is left as it was.
 
     Args:
-        resume: Goes on from the last checkpoint, or begins where there is none yet.
+        resume: Whether to continue from the last checkpoint; without one, training begins.
 
     Raises:
         TrainingError: The folder holds a run and `resume` is false.

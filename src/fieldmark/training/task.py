@@ -27,16 +27,16 @@ class BatchSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrainingStage:
-    """A part of a run: what it trains on, towards what, and for how long; its optimizer starts without a past.
+    """A part of a run with its own batches, losses and schedule; its optimizer starts from scratch.
 
     It starts from the best checkpoint of the stage before, the state of the losses (centers) included.
 
     Args:
-        name: Names its best checkpoint, once the next stage begins.
+        name: Part of the name of its best checkpoint, once the next stage begins.
         loss_names: Those of the task's losses that count.
-        renewed: Names of losses that begin this stage as they were at the start of the run.
+        renewed: Names of losses that are reset at the start of this stage.
         patience_epochs: The stage ends after so many epochs without a better validation; None never ends early.
-        validate: Gives the validation MAP of the network, which is in evaluation mode; None for no validation.
+        validate: Returns the validation MAP of the network, which is in evaluation mode; None for no validation.
     """
 
     name: str
@@ -60,8 +60,8 @@ class TrainingTask:
     """Network, losses and stages of a run.
 
     Args:
-        network: Whose weights are trained and kept.
-        forward: What it makes of a batch's parts: embeddings of length 1 and logits.
+        network: Its weights are trained and saved.
+        forward: From a batch's parts to embeddings of length 1 and logits.
         stages: In their order, at least one.
         item_count: Items that the batches draw from.
     """
