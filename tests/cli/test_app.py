@@ -1,10 +1,12 @@
 """The command line: help as committed, exit codes, the keys of its JSON, and what its start loads."""
 
+import csv
 import json
 import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -552,3 +554,16 @@ def test_checkpoint_export_writes_a_folder(run, toy_run, tmp_path):
     assert json.loads(out)["pretrained"]["files"] == ["model.safetensors", "config.json", "README.md"]
     assert run("checkpoint", "export", toy_run)[0] == 2
     assert run("checkpoint", "export", toy_run, "--onnx", tmp_path / "onnx", "--push", "a/b")[0] == 2
+
+
+def test_an_unknown_column_of_a_manifest_reaches_the_json_of_a_search(run, toy_items, toy_run, tmp_path):
+    items = [replace(item, extra=(*item.extra, ("observer", "A. Smith"))) for item in toy_items[:3]]
+    manifest, gallery = tmp_path / "birds.parquet", tmp_path / "gallery"
+    write_manifest(items, manifest)
+    code, _, err = run("index", manifest, "--checkpoint", toy_run, "--gallery", gallery, "--quiet")
+    assert code == 0, err
+    export = tmp_path / "hits.csv"
+    code, out, err = run("search", items[0].path, "--gallery", gallery, "--json", "--export", f"csv={export}")
+    assert code == 0, err
+    assert [hit["facts"]["observer"] for hit in json.loads(out)["hits"]] == ["A. Smith"] * 3
+    assert [row["observer"] for row in csv.DictReader(export.read_text().splitlines())] == ["A. Smith"] * 3
