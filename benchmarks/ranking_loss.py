@@ -13,6 +13,8 @@ import math
 import multiprocessing
 import resource
 import time
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -54,11 +56,11 @@ class DirectReleased(nn.Module):
         return compute_mean_above_zero(terms[is_quadruplet])
 
 
-FORMS: dict[str, type[nn.Module]] = {
+FORMS: dict[str, Callable[[], nn.Module]] = {
     "two hinges, direct": DirectTwoHinges,
-    "two hinges, ours": RankingLoss,
+    "two hinges, ours": partial(RankingLoss, margin=0.4, second_margin=0.2, cross_media=False),
     "released, direct": DirectReleased,
-    "released, ours": ReleasedRankingLoss,
+    "released, ours": partial(ReleasedRankingLoss, margin=1.0, second_margin=0.5),
     "mined, ours": MinedRankingLoss,
 }
 
