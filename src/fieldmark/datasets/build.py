@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from fieldmark.data.manifest import read_manifest, write_manifest
-from fieldmark.datasets.checks.fingerprint import picture_row
+from fieldmark.datasets.checks.fingerprint import compute_picture_row
 from fieldmark.datasets.counts import count_items, format_counts
 from fieldmark.datasets.excerpts import (
     Frame,
@@ -216,7 +216,7 @@ def _are_noise(frames: list[Frame]) -> Bool[np.ndarray, " frame"]:
 
     If most frames are plain, as in fog or at night, none is marked.
     """
-    rows = [picture_row(frame.pixels) for frame in frames]
+    rows = [compute_picture_row(frame.pixels) for frame in frames]
     is_noise = np.array([row is None for row in rows])
     if 2 * is_noise.sum() > len(frames):
         return np.zeros(len(frames), dtype=bool)

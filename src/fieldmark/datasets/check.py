@@ -65,7 +65,7 @@ class CheckReport:
 
     @property
     def has_errors(self) -> bool:
-        """Whether any problem makes an item unusable or a result wrong."""
+        """True if any problem makes an item unusable or a result wrong."""
         return any(problem.severity is Severity.ERROR for problem in self.problems)
 
     def to_text(self) -> str:

@@ -39,7 +39,7 @@ JPEG_QUALITY = 78
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a page shows of one item; files are data URIs, so that the page needs no other file.
+    """The content of one item on a page; files are data URIs, so that the page needs no other file.
 
     Args:
         problem: Why there is nothing to show; None if there is.

@@ -1,1 +1,1 @@
-"""An evaluation to what people read and pass on: tables, and one page that opens without a network."""
+"""Reports for people: evaluation page, findings page, model card, tables and contact sheets."""

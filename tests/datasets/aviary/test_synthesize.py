@@ -16,13 +16,13 @@ from PIL import Image
 
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.datasets.aviary.description import write_description
 from fieldmark.datasets.aviary.figure import Bird
 from fieldmark.datasets.aviary.marks import PLUMAGE_VALUES, SONG_VALUES, Plumage, Song
-from fieldmark.datasets.aviary.scene import draw_bird, draw_clip, raise_bird
-from fieldmark.datasets.aviary.song import RATE_HZ, sing
+from fieldmark.datasets.aviary.scene import create_individual, draw_bird, draw_clip
+from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
 from fieldmark.datasets.aviary.species import invent_species
 from fieldmark.datasets.aviary.synthesize import FRAME_PIXELS, PHOTO_PIXELS, synthesize
-from fieldmark.datasets.aviary.wording import describe
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split
 
@@ -133,7 +133,11 @@ def test_sing_makes_each_value_of_each_mark_heard(mark, value):
     marks = {name: values[-1] for name, values in SONG_VALUES.items()}
     other = SONG_VALUES[mark][1 if value == SONG_VALUES[mark][0] else 0]
     sounds = [
-        np.abs(np.fft.rfft(sing(Song(**{**marks, mark: each}), bout_count=1, difficulty=0.0, rng=rng)[0], 3 * RATE_HZ))
+        np.abs(
+            np.fft.rfft(
+                synthesize_song(Song(**{**marks, mark: each}), bout_count=1, difficulty=0.0, rng=rng)[0], 3 * RATE_HZ
+            )
+        )
         for each, rng in ((value, np.random.default_rng(0)), (other, np.random.default_rng(0)))
     ]
     assert np.corrcoef(*sounds)[0, 1] < 0.98
@@ -142,7 +146,9 @@ def test_sing_makes_each_value_of_each_mark_heard(mark, value):
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_sing_lasts_two_to_three_seconds_within_full_scale(difficulty):
     for number, species in enumerate(invent_species(12, seed=2)):
-        for bout in sing(species.song, bout_count=2, difficulty=difficulty, rng=np.random.default_rng(number)):
+        for bout in synthesize_song(
+            species.song, bout_count=2, difficulty=difficulty, rng=np.random.default_rng(number)
+        ):
             assert 2 * RATE_HZ <= bout.size <= 3 * RATE_HZ
             assert bout.dtype == np.float32
             assert 0.05 < np.abs(bout).max() < 1
@@ -162,7 +168,7 @@ def test_draw_clip_moves_and_keeps_its_background():
 def test_describe_never_names_the_species(seed, difficulty):
     rng = np.random.default_rng(seed)
     for species in invent_species(6, seed=seed):
-        text = describe(species, difficulty=difficulty, rng=rng).lower()
+        text = write_description(species, difficulty=difficulty, rng=rng).lower()
         assert species.genus.lower() not in text
         assert species.class_name.lower().replace("_", " ") not in text.replace("-", " ")
         assert 10 < len(text) < 1_200
@@ -171,8 +177,8 @@ def test_describe_never_names_the_species(seed, difficulty):
 
 def test_describe_varies_its_words_and_tells_most_marks_when_easy():
     species = invent_species(2, seed=1)[0]
-    texts = [describe(species, difficulty=0.0, rng=np.random.default_rng(number)) for number in range(40)]
-    hard = [describe(species, difficulty=1.0, rng=np.random.default_rng(number)) for number in range(40)]
+    texts = [write_description(species, difficulty=0.0, rng=np.random.default_rng(number)) for number in range(40)]
+    hard = [write_description(species, difficulty=1.0, rng=np.random.default_rng(number)) for number in range(40)]
     assert len(set(texts)) == 40
     assert np.mean([len(text) for text in hard]) < 0.8 * np.mean([len(text) for text in texts])
 
@@ -255,7 +261,7 @@ def test_females_are_duller():
     plumage = invent_species(2, seed=3)[0].plumage
     wash = [
         [
-            raise_bird(plumage, is_female=is_female, difficulty=0.5, rng=np.random.default_rng(number)).wash
+            create_individual(plumage, is_female=is_female, difficulty=0.5, rng=np.random.default_rng(number)).wash
             for number in range(20)
         ]
         for is_female in (True, False)
@@ -354,7 +360,7 @@ def test_sing_species_are_told_by_spectrum():
     flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
     features = []
     for number, each in enumerate(label):
-        (bout,) = sing(flock[each].song, bout_count=1, difficulty=0.5, rng=np.random.default_rng([number]))
+        (bout,) = synthesize_song(flock[each].song, bout_count=1, difficulty=0.5, rng=np.random.default_rng([number]))
         blocks = np.log(np.abs(np.fft.rfft(bout[: bout.size // 512 * 512].reshape(-1, 512))) + 1e-2)
         features.append(np.concatenate([blocks.mean(0), blocks.std(0)]))
     assert share_told_by_nearest_mean(np.stack(features), label) > 3 / 8
@@ -363,7 +369,7 @@ def test_sing_species_are_told_by_spectrum():
 def test_describe_species_are_told_by_words():
     flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
     texts = [
-        describe(flock[each], difficulty=0.5, rng=np.random.default_rng([number])).lower().replace(",", "")
+        write_description(flock[each], difficulty=0.5, rng=np.random.default_rng([number])).lower().replace(",", "")
         for number, each in enumerate(label)
     ]
     words = sorted({word for text in texts for word in text.split()})

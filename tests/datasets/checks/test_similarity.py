@@ -15,9 +15,9 @@ from fieldmark.datasets.checks.fingerprint import (
     FingerprintKind,
     FrameCollector,
     SoundCollector,
-    landmarks,
-    picture_row,
-    text_fingerprint,
+    compute_picture_row,
+    compute_text_fingerprint,
+    find_landmarks,
 )
 from fieldmark.datasets.checks.inspection import inspect_item
 from fieldmark.datasets.checks.problems import ProblemKind, Severity, find_problems
@@ -55,7 +55,7 @@ def reencoded(image: Image.Image, *, scale: float, quality: int) -> Image.Image:
 def picture(image: Image.Image) -> Fingerprint:
     collector = FrameCollector(FingerprintKind.PICTURE)
     collector.add(pixels(image))
-    return collector.fingerprint()
+    return collector.build_fingerprint()
 
 
 def song(seed: int, *, seconds: float = 4.0) -> np.ndarray:
@@ -65,8 +65,8 @@ def song(seed: int, *, seconds: float = 4.0) -> np.ndarray:
     for start in np.sort(rng.uniform(0, seconds - 0.3, round(5 * seconds))):
         time = np.arange(round(0.15 * SOUND_RATE_HZ)) / SOUND_RATE_HZ
         chirp = np.sin(2 * np.pi * (rng.uniform(1_500, 6_000) * time + rng.uniform(-4_000, 4_000) * time**2))
-        place = round(start * SOUND_RATE_HZ)
-        wave[place : place + len(time)] += 0.3 * chirp * np.hanning(len(time))
+        index = round(start * SOUND_RATE_HZ)
+        wave[index : index + len(time)] += 0.3 * chirp * np.hanning(len(time))
     return wave
 
 
@@ -86,7 +86,7 @@ def test_pictures_stay_alike_through_resizing_and_encoding(scale, quality):
 
 
 def test_plain_pictures_are_like_nothing():
-    assert picture_row(pixels(Image.new("RGB", (50, 50), (200, 30, 30)))) is None
+    assert compute_picture_row(pixels(Image.new("RGB", (50, 50), (200, 30, 30)))) is None
     assert pairs([picture(Image.new("RGB", (50, 50), color)) for color in ("red", "red", "black")]) == set()
 
 
@@ -95,7 +95,7 @@ def test_videos_are_alike_by_half_their_frames_and_pictures_by_one():
         collector = FrameCollector(FingerprintKind.PICTURE)
         for seed in seeds:
             collector.add(pixels(drawing(seed)))
-        return collector.fingerprint()
+        return collector.build_fingerprint()
 
     clips = [video(1, 2, 3, 4), video(3, 4, 5, 6), video(4, 7, 8, 9), picture(drawing(8)), video(20, 21)]
     assert pairs(clips) == {(0, 1), (2, 3)}
@@ -106,9 +106,9 @@ def test_frames_of_a_long_video_stay_few_and_on_a_grid():
     frames = [pixels(drawing(seed, side=32)) for seed in range(70)]
     for frame in frames:
         collector.add(frame)
-    values = collector.fingerprint().values
+    values = collector.build_fingerprint().values
     assert len(values) <= 17
-    assert np.array_equal(values, np.stack([picture_row(frames[place]) for place in range(0, 70, 8)]))
+    assert np.array_equal(values, np.stack([compute_picture_row(frames[index]) for index in range(0, 70, 8)]))
 
 
 # ---------------------------------------------------------------- sounds
@@ -119,10 +119,10 @@ def test_sounds_stay_alike_through_a_shift_and_encoding(suffix, tmp_path):
     waves = [song(seed) for seed in range(12)]
     shifted = waves[0][round(0.3 * SOUND_RATE_HZ) :] * 0.5
     items = []
-    for place, wave in enumerate([*waves, shifted]):
-        file = tmp_path / f"{place}{suffix if place == len(waves) else '.wav'}"
+    for index, wave in enumerate([*waves, shifted]):
+        file = tmp_path / f"{index}{suffix if index == len(waves) else '.wav'}"
         soundfile.write(file, wave, SOUND_RATE_HZ)
-        items.append(Item(str(place), Medium.AUDIO, path=file))
+        items.append(Item(str(index), Medium.AUDIO, path=file))
     found = [inspect_item(item, limits=MediaLimits()).fingerprint for item in items]
     [pair] = find_similar(found, [None] * len(found))
     assert (pair.first, pair.second) == (0, 12)
@@ -138,12 +138,12 @@ def test_a_clip_is_found_in_a_longer_recording():
     clip.add(torch.from_numpy(long[40 * SOUND_RATE_HZ : 46 * SOUND_RATE_HZ]).float())
     other = SoundCollector()
     other.add(torch.from_numpy(song(6)).float())
-    assert pairs([each.fingerprint() for each in (collector, clip, other)]) == {(0, 1)}
+    assert pairs([each.build_fingerprint() for each in (collector, clip, other)]) == {(0, 1)}
 
 
 def test_landmarks_of_silence_are_none():
-    assert len(landmarks(torch.zeros(SOUND_RATE_HZ))) == 0
-    assert len(SoundCollector().fingerprint().values) == 0
+    assert len(find_landmarks(torch.zeros(SOUND_RATE_HZ))) == 0
+    assert len(SoundCollector().build_fingerprint().values) == 0
 
 
 # ---------------------------------------------------------------- texts
@@ -160,8 +160,8 @@ def test_landmarks_of_silence_are_none():
     ],
 )
 def test_texts_are_alike_with_two_words_changed(other, is_alike):
-    fillers = [text_fingerprint(" ".join(f"{word}{n}" for word in NOTE.split())) for n in range(40)]
-    found = pairs([text_fingerprint(NOTE), *fillers, text_fingerprint(other)])
+    fillers = [compute_text_fingerprint(" ".join(f"{word}{n}" for word in NOTE.split())) for n in range(40)]
+    found = pairs([compute_text_fingerprint(NOTE), *fillers, compute_text_fingerprint(other)])
     assert found == ({(0, 41)} if is_alike else set())
 
 
@@ -171,7 +171,7 @@ def test_stock_phrases_are_not_alike():
         for color in ("red", "blue", "gray", "white", "brown", "green", "pink")
         for size in ("short", "long", "thick", "thin", "tiny")
     ]
-    assert pairs([text_fingerprint(each) for each in phrases]) == set()
+    assert pairs([compute_text_fingerprint(each) for each in phrases]) == set()
 
 
 CAPTION = "this bird has a pale throat, a thin dark bill and yellow legs"
@@ -190,14 +190,14 @@ CAPTION = "this bird has a pale throat, a thin dark bill and yellow legs"
 def test_short_texts_of_one_class_are_alike_with_two_words_changed(other, is_alike):
     # Other captions of the same phrases, so that what the two share is no rarity.
     phrases = [f"this bird has a {color} throat and yellow legs" for color in ("red", "blue", "gray", "white", "brown")]
-    found = [text_fingerprint(each) for each in (CAPTION, *phrases, other)]
+    found = [compute_text_fingerprint(each) for each in (CAPTION, *phrases, other)]
     assert pairs(found[:1] + found[-1:]) == ({(0, 1)} if is_alike else set())
     assert pairs(found, ["Veery", *map(str, range(5)), "Gull"]) == set()
     assert ((0, 6) in pairs(found, ["Veery", *map(str, range(5)), "Veery"])) == is_alike
 
 
 def test_short_texts_and_none_are_compared_with_nothing():
-    assert pairs([text_fingerprint("a gull"), text_fingerprint("a gull"), None]) == set()
+    assert pairs([compute_text_fingerprint("a gull"), compute_text_fingerprint("a gull"), None]) == set()
 
 
 # ---------------------------------------------------------------- as findings
@@ -244,4 +244,4 @@ def test_a_file_named_as_another_format_is_a_harmless_mismatch(make_item, tmp_pa
     assert Path(tmp_path / "picture.jpg").is_file()
     [problem] = find_problems([item], [inspect_item(item, limits=MediaLimits())])
     assert (problem.kind, problem.severity) == (ProblemKind.MEDIUM_MISMATCH, Severity.WARNING)
-    assert "named as JPEG and holds PNG" in problem.detail
+    assert "has a suffix of JPEG but holds PNG" in problem.detail

@@ -1,1 +1,1 @@
-"""The synthetic aviary: invented species in four media."""
+"""A synthetic data set of invented birds in four media."""

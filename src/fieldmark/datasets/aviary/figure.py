@@ -1,4 +1,4 @@
-"""One invented bird, drawn: outlines, a pen, and the figure in a pose."""
+"""Draw one invented bird: outlines, a pen, and the figure in a pose."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,14 +17,14 @@ _DULL = (148, 126, 102)
 # ---------------------------------------------------------------- shapes; one body length is 1, x to the bill, y down
 
 
-def points(*pairs: tuple[float, float]) -> Outline:
-    """An outline through the given places."""
+def make_outline(*pairs: tuple[float, float]) -> Outline:
+    """Return an outline through the given points."""
     return np.array([complex(x, y) for x, y in pairs])
 
 
-def curve(corners: str, *, closed: bool = True, steps: int = 6) -> Outline:
-    """A Catmull-Rom curve through corners written as in SVG: x and y apart by a space, corners by a comma."""
-    through = points(*((float(x), float(y)) for x, y in (corner.split() for corner in corners.split(","))))
+def make_curve(corners: str, *, closed: bool = True, steps: int = 6) -> Outline:
+    """Return a Catmull-Rom curve through corners written as "x y, x y"."""
+    through = make_outline(*((float(x), float(y)) for x, y in (corner.split() for corner in corners.split(","))))
     ends = (through[-1:], through[:2]) if closed else (through[:1], through[-1:])
     u = np.linspace(0, 1, steps, endpoint=False)
     weights = np.stack([-u + 2 * u**2 - u**3, 2 - 5 * u**2 + 3 * u**3, u + 4 * u**2 - 3 * u**3, u**3 - u**2]) / 2
@@ -33,35 +33,35 @@ def curve(corners: str, *, closed: bool = True, steps: int = 6) -> Outline:
     return smooth if closed else np.append(smooth, through[-1])
 
 
-line = partial(curve, closed=False)
+make_line = partial(make_curve, closed=False)
 
-_BODY = curve("-.56 .02,-.34 -.14,-.05 -.25,.20 -.34,.42 -.30,.50 -.08,.47 .12,.32 .29,.06 .35,-.22 .27,-.44 .13")
+_BODY = make_curve("-.56 .02,-.34 -.14,-.05 -.25,.20 -.34,.42 -.30,.50 -.08,.47 .12,.32 .29,.06 .35,-.22 .27,-.44 .13")
 _BREAST_OUTER, _BELLY_OUTER = _BODY[18:49], _BODY[48:66]
-_BREAST_INNER = line(".24 -.26, .27 -.05, .20 .10, .08 .20")
-_BELLY_INNER = line(".10 .18, -.12 .14, -.36 .08")
-_WING = curve(".03 -.05, .00 .12, -.17 .24, -.47 .23, -.93 .15, -.61 .01, -.17 -.13")
-_WING_BARS = (line("-.05 -.08, -.08 .08, -.17 .22"), line("-.21 -.11, -.27 .06, -.35 .22"))
-_QUILLS = (line("-.25 .22, -.80 .15"), line("-.22 .14, -.80 .12"), line("-.25 .06, -.70 .07"))
-_HEAD = curve(".22 .02, .17 -.13, .03 -.22, -.13 -.18, -.21 -.02, -.17 .16, .04 .22")
-_CAP = curve(".21 -.03, .18 -.14, .03 -.23, -.14 -.19, -.23 -.01, -.21 .07, -.04 -.05")
-_CREST = curve(".10 -.20, -.04 -.34, -.30 -.46, -.20 -.28, -.36 -.27, -.20 -.10")
-_THROAT = curve(".21 .07, .04 .08, -.10 .20, .06 .23")
-_MASK = curve(".21 .0, .08 -.07, -.18 -.02, -.20 .07, .06 .06")
-_BROW = line(".20 -.05, .06 -.10, -.20 -.02")
+_BREAST_INNER = make_line(".24 -.26, .27 -.05, .20 .10, .08 .20")
+_BELLY_INNER = make_line(".10 .18, -.12 .14, -.36 .08")
+_WING = make_curve(".03 -.05, .00 .12, -.17 .24, -.47 .23, -.93 .15, -.61 .01, -.17 -.13")
+_WING_BARS = (make_line("-.05 -.08, -.08 .08, -.17 .22"), make_line("-.21 -.11, -.27 .06, -.35 .22"))
+_QUILLS = (make_line("-.25 .22, -.80 .15"), make_line("-.22 .14, -.80 .12"), make_line("-.25 .06, -.70 .07"))
+_HEAD = make_curve(".22 .02, .17 -.13, .03 -.22, -.13 -.18, -.21 -.02, -.17 .16, .04 .22")
+_CAP = make_curve(".21 -.03, .18 -.14, .03 -.23, -.14 -.19, -.23 -.01, -.21 .07, -.04 -.05")
+_CREST = make_curve(".10 -.20, -.04 -.34, -.30 -.46, -.20 -.28, -.36 -.27, -.20 -.10")
+_THROAT = make_curve(".21 .07, .04 .08, -.10 .20, .06 .23")
+_MASK = make_curve(".21 .0, .08 -.07, -.18 -.02, -.20 .07, .06 .06")
+_BROW = make_line(".20 -.05, .06 -.10, -.20 -.02")
 _BILLS = {
-    "conical": (line(".17 -.08, .30 -.05, .42 .05"), line(".17 .13, .28 .11")),
-    "thin": (line(".19 -.01, .32 .005, .46 .03"), line(".19 .065, .32 .05")),
-    "hooked": (line(".18 -.07, .38 -.07, .48 .0, .46 .12, .42 .04"), line(".18 .09, .36 .08")),
-    "curved": (line(".19 -.03, .42 .0, .60 .10, .70 .26"), line(".19 .07, .42 .08, .56 .15")),
-    "dagger": (line(".18 -.05, .45 -.01, .82 .05"), line(".18 .10, .45 .085")),
+    "conical": (make_line(".17 -.08, .30 -.05, .42 .05"), make_line(".17 .13, .28 .11")),
+    "thin": (make_line(".19 -.01, .32 .005, .46 .03"), make_line(".19 .065, .32 .05")),
+    "hooked": (make_line(".18 -.07, .38 -.07, .48 .0, .46 .12, .42 .04"), make_line(".18 .09, .36 .08")),
+    "curved": (make_line(".19 -.03, .42 .0, .60 .10, .70 .26"), make_line(".19 .07, .42 .08, .56 .15")),
+    "dagger": (make_line(".18 -.05, .45 -.01, .82 .05"), make_line(".18 .10, .45 .085")),
 }
 _SHOULDER = complex(0.21, -0.09)
-_NECK = line(".30 -.16, .40 -.34, .44 -.56, .47 -.74")
+_NECK = make_line(".30 -.16, .40 -.34, .44 -.56, .47 -.74")
 TAIL_LENGTHS = {"short": 0.22, "medium": 0.50, "long": 0.98}
 
 
 def blend(color: Color, other: Color, share: float) -> Color:
-    """A color, a share of it replaced by another."""
+    """Mix a share of another color into a color."""
     red, green, blue = (round((1 - share) * a + share * b) for a, b in zip(color, other, strict=True))
     return red, green, blue
 
@@ -69,7 +69,7 @@ def blend(color: Color, other: Color, share: float) -> Color:
 @final
 @dataclass(frozen=True, slots=True)
 class Pen:
-    """Draws in body lengths from an origin on the canvas; the complex factor `turn` scales to pixels and rotates."""
+    """A pen that draws in body lengths from an origin; the complex factor `turn` scales to pixels and rotates."""
 
     draw: ImageDraw.ImageDraw
     origin: complex
@@ -77,24 +77,24 @@ class Pen:
     facing: float
     tint: Float[np.ndarray, " channel"]
 
-    def at(self, place: complex, *, angle: float) -> "Pen":
-        """A pen whose origin is a place of this one, turned by an angle."""
-        return replace(self, origin=self._placed(np.array([place]))[0], turn=self.turn * np.exp(1j * angle))
+    def move_to(self, point: complex, *, angle: float) -> "Pen":
+        """Return a pen with its origin at a point, turned by an angle."""
+        return replace(self, origin=self._placed(np.array([point]))[0], turn=self.turn * np.exp(1j * angle))
 
     def fill(self, outline: Outline, color: Color) -> None:
-        """A filled outline."""
+        """Fill an outline."""
         self.draw.polygon(self._placed(outline).view(np.float64).tolist(), fill=self._ink(color))
 
     def stroke(self, outline: Outline, color: Color, *, width: float) -> None:
-        """A line, as wide as a share of the body length."""
+        """Draw a line; its width is a share of the body length."""
         pixels = max(1, round(width * abs(self.turn)))
         placed = self._placed(outline).view(np.float64).tolist()
         self.draw.line(placed, fill=self._ink(color), width=pixels, joint="curve")
 
-    def dot(self, place: complex, color: Color, *, radius: float) -> None:
-        """A disc."""
+    def dot(self, point: complex, color: Color, *, radius: float) -> None:
+        """Draw a disc."""
         corner = radius * abs(self.turn) * complex(1, 1)
-        corners = self._placed(np.array([place])) + np.array([-corner, corner])
+        corners = self._placed(np.array([point])) + np.array([-corner, corner])
         self.draw.ellipse(corners.view(np.float64).tolist(), fill=self._ink(color))
 
     def _placed(self, outline: Outline) -> Outline:
@@ -112,10 +112,10 @@ class Pen:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How a bird holds itself in one frame; angles in radians, those of head, tail and wing against the body.
+    """The pose of a bird in one frame; angles in radians, those of head, tail and wing relative to the body.
 
     Args:
-        shift: From its place on the perch, in body lengths, right and down.
+        shift: From its position on the perch, in body lengths, right and down.
         tilt: Angle of the body against that of its build at rest; negative lifts the head.
         head: Angle of the head against level.
         gape: How far the bill is open, 0 to 1.
@@ -133,7 +133,7 @@ class Pose:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a build looks like, in body lengths.
+    """The proportions of a build, in body lengths.
 
     Args:
         standing: Height of the body's middle over the feet.
@@ -173,60 +173,60 @@ class Bird:
 
     @property
     def shape(self) -> Shape:
-        """That of its build, with a girth of its own."""
+        """The proportions of its build at its own girth."""
         shape = SHAPES[self.plumage.build]
         return replace(shape, girth=shape.girth * self.girth)
 
-    def color(self, mark: str) -> Color:
-        """That of a part, by the mark that names it."""
+    def get_color(self, mark: str) -> Color:
+        """Return the color of a part by its mark."""
         color = COLORS[getattr(self.plumage, mark)]
         return color if mark in {"bill_color", "leg_color"} else blend(color, _DULL, self.wash)
 
 
 def _draw_tail(pen: Pen, bird: Bird, pose: Pose) -> None:
-    length, color = TAIL_LENGTHS[bird.plumage.tail_length], blend(bird.color("back_color"), DARK, 0.45)
-    tail = pen.at(complex(-0.42, 0.04), angle=pose.tail)
+    length, color = TAIL_LENGTHS[bird.plumage.tail_length], blend(bird.get_color("back_color"), DARK, 0.45)
+    tail = pen.move_to(complex(-0.42, 0.04), angle=pose.tail)
     end = -0.12 - length
-    tail.fill(points((0.1, -0.11), (end, -0.07), (end - 0.06, 0.0), (end + 0.02, 0.08), (0.1, 0.12)), color)
+    tail.fill(make_outline((0.1, -0.11), (end, -0.07), (end - 0.06, 0.0), (end + 0.02, 0.08), (0.1, 0.12)), color)
     for y in (-0.03, 0.03):
-        tail.stroke(points((0.0, y), (end, y)), blend(color, DARK, 0.5), width=0.014)
+        tail.stroke(make_outline((0.0, y), (end, y)), blend(color, DARK, 0.5), width=0.014)
 
 
 def _draw_body(pen: Pen, bird: Bird) -> None:
     outer, inner, belly = (_squeezed(each, bird) for each in (_BREAST_OUTER, _BREAST_INNER, _BELLY_OUTER))
-    pen.fill(_squeezed(_BODY, bird), bird.color("back_color"))
-    pen.fill(np.concatenate([belly, _squeezed(_BELLY_INNER[::-1], bird), inner[-1:]]), bird.color("belly_color"))
-    pen.fill(np.concatenate([outer, inner[::-1]]), bird.color("breast_color"))
+    pen.fill(_squeezed(_BODY, bird), bird.get_color("back_color"))
+    pen.fill(np.concatenate([belly, _squeezed(_BELLY_INNER[::-1], bird), inner[-1:]]), bird.get_color("belly_color"))
+    pen.fill(np.concatenate([outer, inner[::-1]]), bird.get_color("breast_color"))
     pattern = bird.plumage.breast_pattern
     if pattern == "banded":
         pen.fill(np.concatenate([outer[13:19], inner[9:5:-1]]), DARK)
     outer, inner = outer[8:30:3], inner[[3, 5, 7, 9, 11, 13, 15, 17]]
-    places = outer + np.array([[0.12], [0.37], [0.62], [0.87]]) * (inner - outer)
-    for place in (places + np.random.default_rng(bird.speckle_seed).normal(0, 0.013, places.shape)).ravel():
+    spots = outer + np.array([[0.12], [0.37], [0.62], [0.87]]) * (inner - outer)
+    for spot in (spots + np.random.default_rng(bird.speckle_seed).normal(0, 0.013, spots.shape)).ravel():
         if pattern == "streaked":
-            pen.stroke(np.array([place, place + complex(-0.075, 0.05)]), DARK, width=0.024)
+            pen.stroke(np.array([spot, spot + complex(-0.075, 0.05)]), DARK, width=0.024)
         elif pattern == "spotted":
-            pen.dot(place, DARK, radius=0.021)
+            pen.dot(spot, DARK, radius=0.021)
 
 
 def _squeezed(outline: Outline, bird: Bird) -> Outline:
-    """An outline of the compact body at the bird's own girth."""
+    """Scale an outline of the compact body to the girth of the bird."""
     squeezed: Outline = outline.real + 1j * bird.shape.girth * outline.imag
     return squeezed
 
 
 def _draw_neck(pen: Pen, bird: Bird) -> None:
-    """The neck of a long-legged bird; the others' heads sit on the body."""
+    """Draw the neck of a long-legged bird; other birds have none."""
     if bird.plumage.build == "long_legged":
-        back, breast = bird.color("back_color"), bird.color("breast_color")
+        back, breast = bird.get_color("back_color"), bird.get_color("breast_color")
         pen.stroke(_NECK, blend(back, breast, 0.45), width=0.23)
         pen.stroke(_NECK + complex(0.045, 0.02), breast, width=0.12)
         pen.dot(_NECK[0], breast, radius=0.14)
 
 
 def _draw_wing(pen: Pen, bird: Bird) -> None:
-    """The folded wing; the pen's origin is the shoulder."""
-    color = blend(bird.color("back_color"), DARK, 0.30)
+    """Draw the folded wing; the pen's origin is the shoulder."""
+    color = blend(bird.get_color("back_color"), DARK, 0.30)
     pen.fill(_squeezed(_WING, bird), color)
     for quill in _QUILLS:
         pen.stroke(_squeezed(quill, bird), blend(color, DARK, 0.55), width=0.016)
@@ -235,13 +235,16 @@ def _draw_wing(pen: Pen, bird: Bird) -> None:
 
 
 def _draw_head(pen: Pen, bird: Bird, pose: Pose) -> None:
-    plumage, crown, breast, bill = bird.plumage, *(bird.color(f"{part}_color") for part in ("crown", "breast", "bill"))
+    plumage, crown, breast, bill = (
+        bird.plumage,
+        *(bird.get_color(f"{part}_color") for part in ("crown", "breast", "bill")),
+    )
     upper, lower = _BILLS[plumage.bill_shape]
     for angle, color in ((0.32 * pose.gape, blend(bill, DARK, 0.3)), (-0.10 * pose.gape, bill)):
         pen.fill(np.concatenate([upper, lower[::-1]]) * np.exp(1j * angle), color)
     if plumage.crest == "crested":
         pen.fill(_CREST, crown)
-    pen.fill(_HEAD, blend(bird.color("back_color"), breast, 0.45))
+    pen.fill(_HEAD, blend(bird.get_color("back_color"), breast, 0.45))
     pen.fill(_THROAT, breast)
     pen.fill(_CAP, crown)
     eye = complex(0.085, -0.015)
@@ -266,15 +269,15 @@ def _draw_leg(pen: Pen, *, hip: complex, foot: complex, color: Color) -> None:
 
 
 def draw_figure(pen: Pen, bird: Bird, pose: Pose) -> None:
-    """The whole bird; the pen's origin is where it stands."""
-    height, shape, leg_color = pose.shift.imag, bird.shape, bird.color("leg_color")
+    """Draw the whole bird; the pen's origin is the point it stands on."""
+    height, shape, leg_color = pose.shift.imag, bird.shape, bird.get_color("leg_color")
     hips, feet = height - shape.standing + 0.22, min(0.0, height)
-    body = pen.at(complex(0, height - shape.standing), angle=shape.tilt + pose.tilt)
+    body = pen.move_to(complex(0, height - shape.standing), angle=shape.tilt + pose.tilt)
     _draw_tail(body, bird, pose)
     for x, color in ((0.10, blend(leg_color, DARK, 0.35)), (-0.04, leg_color)):
         _draw_leg(pen, hip=complex(x - 0.04, hips), foot=complex(x, feet), color=color)
     _draw_neck(body, bird)
     _draw_body(body, bird)
     # The head keeps its own angle against the ground, however the body is held.
-    _draw_head(body.at(shape.head, angle=pose.head + SHAPES["compact"].tilt - shape.tilt), bird, pose)
-    _draw_wing(body.at(complex(_SHOULDER.real, _SHOULDER.imag * shape.girth), angle=pose.wing), bird)
+    _draw_head(body.move_to(shape.head, angle=pose.head + SHAPES["compact"].tilt - shape.tilt), bird, pose)
+    _draw_wing(body.move_to(complex(_SHOULDER.real, _SHOULDER.imag * shape.girth), angle=pose.wing), bird)

@@ -1,4 +1,4 @@
-"""Where an invented bird is met: place, light and lens, as a photo or a clip."""
+"""Draw photos and clips of an invented bird: background, light and lens."""
 
 from dataclasses import dataclass, replace
 
@@ -15,26 +15,26 @@ from fieldmark.datasets.aviary.figure import (
     Pen,
     Pose,
     blend,
-    curve,
     draw_figure,
-    line,
-    points,
+    make_curve,
+    make_line,
+    make_outline,
 )
 from fieldmark.datasets.aviary.marks import Color, Plumage
 
 FRAMES_PER_SECOND = 8
 
 _MOVEMENTS = ("bob", "hop", "turn", "flick", "sing")
-_MOUND = line("-3 .9, -1.2 .10, 0 .02, 1.2 .12, 3 .9")
-_LEAF = curve("-.24 0, -.10 -.09, .10 -.08, .26 0, .10 .08, -.10 .09")
-_POND = points((-4.0, 0.02), (4.0, 0.02), (4.0, 0.75), (-4.0, 0.75))
+_MOUND = make_line("-3 .9, -1.2 .10, 0 .02, 1.2 .12, 3 .9")
+_LEAF = make_curve("-.24 0, -.10 -.09, .10 -.08, .26 0, .10 .08, -.10 .09")
+_POND = make_outline((-4.0, 0.02), (4.0, 0.02), (4.0, 0.75), (-4.0, 0.75))
 
 Frames = UInt8[np.ndarray, "frame height width channel"]
 
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """One meeting with one individual: bird, place, light and lens.
+    """One sighting of one individual: bird, background, light and lens.
 
     Args:
         stand: Where the bird stands, as shares of the picture's side, y down.
@@ -66,7 +66,7 @@ _PLACES: tuple[tuple[Color, Color, Color], ...] = (
 
 
 def _paint_backdrop(side: int, rng: Generator) -> Image.Image:
-    """Sky to undergrowth, out of focus."""
+    """Paint the background from sky to undergrowth, out of focus."""
     top, middle, bottom = _PLACES[rng.integers(len(_PLACES))]
     rows = np.stack([np.interp(range(40), (0, 20, 39), tones) for tones in zip(top, middle, bottom, strict=True)], 1)
     small = Image.fromarray(np.repeat(rows[:, None], 40, axis=1).astype(np.uint8))
@@ -78,7 +78,7 @@ def _paint_backdrop(side: int, rng: Generator) -> Image.Image:
     return small.filter(ImageFilter.GaussianBlur(1.2)).resize((side, side), Image.Resampling.BICUBIC)
 
 
-def _meet(bird: Bird, side: int, difficulty: float, rng: Generator) -> _Scene:
+def _compose_scene(bird: Bird, side: int, difficulty: float, rng: Generator) -> _Scene:
     spread = 0.25 + 0.75 * difficulty
     is_wader = bird.plumage.build == "long_legged"
     leaf_count = rng.binomial(2, 0.45 * difficulty)
@@ -101,7 +101,7 @@ def _draw_perch(pen: Pen, scene: _Scene) -> None:
     if scene.bird.plumage.build == "long_legged":
         pen.fill(_POND, (120, 146, 158))
         for left, y in ((-1.1, 0.10), (0.3, 0.16), (-0.4, 0.26), (0.9, 0.30)):
-            pen.stroke(points((left, y), (left + 0.7, y)), (168, 188, 194), width=0.018)
+            pen.stroke(make_outline((left, y), (left + 0.7, y)), (168, 188, 194), width=0.018)
         return
     if not scene.on_branch:
         pen.fill(_MOUND, (104, 100, 92))
@@ -112,16 +112,16 @@ def _draw_perch(pen: Pen, scene: _Scene) -> None:
     pen.stroke(branch + 0.03j, blend(bark, DARK, 0.5), width=0.03)
     for root, tip in ((0.7, complex(1.15, -0.5)), (-0.9, complex(-1.2, 0.65))):
         pen.stroke(np.array([complex(root, 0.1 + slope * root), tip]), bark, width=0.05)
-        _draw_leaf(pen.at(tip, angle=root), (96, 134, 62))
+        _draw_leaf(pen.move_to(tip, angle=root), (96, 134, 62))
 
 
 def _draw_leaf(pen: Pen, color: Color) -> None:
     pen.fill(_LEAF, color)
-    pen.stroke(points((-0.3, 0.0), (0.32, 0.0)), blend(color, DARK, 0.35), width=0.016)
+    pen.stroke(make_outline((-0.3, 0.0), (0.32, 0.0)), blend(color, DARK, 0.35), width=0.016)
 
 
 def _render(pose: Pose, scene: _Scene, *, sharpness: int, rng: Generator) -> Image.Image:
-    """One picture of the scene, drawn at `sharpness` times its size."""
+    """Render one picture of the scene, drawn at `sharpness` times its size."""
     large = scene.backdrop.width * sharpness
     canvas = Image.new("RGBA", (large, large))
     origin, length = scene.stand * large, complex(scene.scale * large)
@@ -131,17 +131,17 @@ def _render(pose: Pose, scene: _Scene, *, sharpness: int, rng: Generator) -> Ima
     _draw_perch(ground, scene)
     # A long tail needs room behind the bird, a long bill before it.
     room = 0.45 * TAIL_LENGTHS[scene.bird.plumage.tail_length] - 0.25
-    place = origin + (pose.shift.real + pose.facing * room) * length
-    draw_figure(replace(ground, origin=place, facing=pose.facing), scene.bird, pose)
+    position = origin + (pose.shift.real + pose.facing * room) * length
+    draw_figure(replace(ground, origin=position, facing=pose.facing), scene.bird, pose)
     for leaf, angle in scene.leaves:
-        spray = ground.at(leaf, angle=angle)
-        spray.stroke(points((-4.0, 0.3), (-1.0, 0.06), (-0.2, 0.0)), (88, 84, 52), width=0.018)
+        spray = ground.move_to(leaf, angle=angle)
+        spray.stroke(make_outline((-4.0, 0.3), (-1.0, 0.06), (-0.2, 0.0)), (88, 84, 52), width=0.018)
         _draw_leaf(spray, (84, 126, 56))
     return _expose(canvas.reduce(sharpness), scene, rng)
 
 
 def _expose(layer: Image.Image, scene: _Scene, rng: Generator) -> Image.Image:
-    """The drawn layer, shaded as if lit from above, before its backdrop, through the scene's lens."""
+    """Return the drawn layer lit from above, in front of the background, through the lens of the scene."""
     side = layer.width
     depth = side // 16
     soft = np.asarray(layer.getchannel("A").filter(ImageFilter.GaussianBlur(side * 0.035)), dtype=np.float32) / 255
@@ -156,8 +156,8 @@ def _expose(layer: Image.Image, scene: _Scene, rng: Generator) -> Image.Image:
     return photo.filter(ImageFilter.GaussianBlur(scene.blur * side))
 
 
-def raise_bird(plumage: Plumage, *, is_female: bool, difficulty: float, rng: Generator) -> Bird:
-    """One individual: females are duller, and each has a girth and speckles of its own."""
+def create_individual(plumage: Plumage, *, is_female: bool, difficulty: float, rng: Generator) -> Bird:
+    """Create a random individual: females are duller, and girth and speckles vary."""
     spread = 0.3 + 0.7 * difficulty
     wash = (0.34 if is_female else 0.06) * spread * (0.7 + 0.6 * rng.random())
     girth = 1 + float(np.clip(rng.normal(0, 0.05), -0.12, 0.12)) * spread
@@ -165,12 +165,12 @@ def raise_bird(plumage: Plumage, *, is_female: bool, difficulty: float, rng: Gen
 
 
 def draw_bird(bird: Bird, *, side_pixels: int, difficulty: float, rng: Generator) -> Image.Image:
-    """A picture of one individual, in RGB.
+    """Draw a picture of one individual, in RGB.
 
     Args:
         difficulty: 0 to 1; how far pose, light, tint, lens and leaves stray.
     """
-    scene = _meet(bird, side_pixels, difficulty, rng)
+    scene = _compose_scene(bird, side_pixels, difficulty, rng)
     spread = 0.3 + 0.7 * difficulty
     pose = Pose(
         tilt=rng.normal(0, 0.16) * spread,
@@ -183,14 +183,14 @@ def draw_bird(bird: Bird, *, side_pixels: int, difficulty: float, rng: Generator
 
 
 def draw_clip(bird: Bird, *, side_pixels: int, difficulty: float, rng: Generator) -> Frames:
-    """The frames of 1.5 to 2 seconds of one individual that moves; `difficulty` as for `draw_bird`."""
-    scene = _meet(bird, side_pixels, difficulty, rng)
-    poses = _move(int(rng.integers(12, 17)), difficulty, rng)
+    """Draw the frames of 1.5 to 2 seconds of a moving individual; `difficulty` as for `draw_bird`."""
+    scene = _compose_scene(bird, side_pixels, difficulty, rng)
+    poses = _choose_poses(int(rng.integers(12, 17)), difficulty, rng)
     return np.stack([np.asarray(_render(pose, scene, sharpness=2, rng=rng)) for pose in poses])
 
 
-def _move(frame_count: int, difficulty: float, rng: Generator) -> list[Pose]:
-    """A pose for each frame; two or three of the movements together."""
+def _choose_poses(frame_count: int, difficulty: float, rng: Generator) -> list[Pose]:
+    """Return a pose for each frame, from two or three combined movements."""
     chosen = set(rng.permutation(_MOVEMENTS)[: rng.integers(2, 4)].tolist())
     bobs, hops, turns, flicks, sings = (float(name in chosen) for name in _MOVEMENTS)
     facing, direction = rng.choice([-1.0, 1.0], 2)

@@ -1,4 +1,4 @@
-"""Invented species in orders, families and genera."""
+"""Invent species in orders, families and genera."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -17,12 +17,12 @@ LARGEST_CLASS_COUNT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Species:
-    """An invented species: its name and the field marks that tell it.
+    """An invented species: its names and field marks.
 
     Args:
-        genus: The last word of the class name; sister species share it, and most of their marks.
-        family: Its genera share build, bill and tail.
-        order: Its families share their build.
+        genus: The last word of the class name; species of a genus share most marks.
+        family: Genera of a family share build, bill and tail.
+        order: Families of an order share their build.
     """
 
     class_name: str
@@ -36,12 +36,12 @@ class Species:
 
     @property
     def taxon(self) -> Taxon:
-        """Its place in the taxonomy."""
+        """The row of the taxonomy."""
         return Taxon(self.class_name, self.genus, self.family, self.order, self.scientific_name, (self.synonym,))
 
     @property
     def field_marks(self) -> dict[str, str]:
-        """Every mark and its value, plumage first."""
+        """The value of every mark, plumage first."""
         return {**asdict(self.plumage), **asdict(self.song)}
 
 
@@ -50,8 +50,8 @@ _COLOR_EPITHETS = {
     "brown": "Umber", "gray": "Ashy", "green": "Mossy", "navy": "Indigo", "sandy": "Sandy", "orange": "Amber",
     "buff": "Fawn", "rose": "Rosy", "horn": "Bone",
 }  # fmt: skip
-# What may tell sister species: legs, eye rings and crests are too small or of too few values, and a family shares its
-# build, bill and tail.
+# The marks that distinguish species of a genus. Legs, eye rings and crests are too small or have too few values, and
+# build, bill and tail are shared within a family.
 _EPITHETS: dict[str, dict[str, str]] = {
     **{
         mark: {value: f"{_COLOR_EPITHETS[value]}_{part}" for value in PLUMAGE_VALUES[mark]}
@@ -79,7 +79,7 @@ _LATIN: dict[str, dict[str, str]] = {
     "wing_bars": {"none": "unicolor", "one": "unifasciatus", "two": "bifasciatus"},
     "breast_pattern": {"plain": "immaculatus", "streaked": "striatus", "spotted": "guttatus", "banded": "torquatus"},
 }
-_PLACES = ("Fen", "Heath", "Coast", "Hill")
+_REGIONS = ("Fen", "Heath", "Coast", "Hill")
 _ORDERS = {
     "compact": "Globiformes", "slender": "Graciliformes", "upright": "Erectiformes", "long_legged": "Grallatiformes",
 }  # fmt: skip
@@ -88,7 +88,7 @@ _FAMILY_ROOTS = (
     "Ist", "Jan", "Kal", "Lom", "Mend", "Nov", "Oxy", "Par", "Rost", "Sib", "Tern", "Urs", "Vim", "Zon",
 )  # fmt: skip
 _FAMILY_MARKS = ("build", "bill_shape", "tail_length")
-_GENERA_OF_A_FAMILY = 3  # before another has its turn
+_GENERA_OF_A_FAMILY = 3  # before the next family follows
 _GENUS_HEADS = (
     "Lint", "Thimble", "Cinder", "Dapple", "Larch", "Marl", "Nettle", "Pebble", "Rill", "Tarn", "Vetch", "Withy",
     "Yarrow", "Bramble", "Clover", "Drizzle", "Ember", "Fathom", "Gorse", "Hasp", "Ivory", "Juniper", "Kettle",
@@ -101,25 +101,25 @@ _GENUS_TAILS = (
 
 
 def invent_species(class_count: int, *, seed: int) -> tuple[Species, ...]:
-    """Species in genera of two or three, the same for a seed; asking for more only adds to the end.
+    """Invent species in genera of two or three; the same seed gives the same species, and a larger count adds to them.
 
-    Sister species differ in one mark of plumage and one of song. Species of two genera differ in at least three marks
-    of plumage. No two species share a song. The genera of a family share build, bill and tail, its order the build.
+    Species of a genus differ in one mark of plumage and one of song. Species of different genera differ in at least
+    three marks of plumage. No two species share a song. The genera of a family share build, bill and tail.
 
     Args:
         class_count: 2 to `LARGEST_CLASS_COUNT`.
 
     Raises:
-        OutOfRangeError: `class_count` lies outside its range.
+        OutOfRangeError: `class_count` is outside its range.
     """
     if not 2 <= class_count <= LARGEST_CLASS_COUNT:
         raise OutOfRangeError(name="class_count", got=class_count, smallest=2, largest=LARGEST_CLASS_COUNT)
-    return tuple(islice(_species(np.random.default_rng([seed, 0])), class_count))
+    return tuple(islice(_generate_species(np.random.default_rng([seed, 0])), class_count))
 
 
 @dataclass(frozen=True, slots=True)
 class _Family:
-    """A family, and the values of `_FAMILY_MARKS` that its genera share, as places in the lists of values."""
+    """A family, and the values of `_FAMILY_MARKS` that its genera share, as indices into the lists of values."""
 
     name: str
     codes: tuple[int, ...]
@@ -129,29 +129,29 @@ class _Family:
         return _ORDERS[PLUMAGE_VALUES["build"][self.codes[0]]]
 
 
-def _families(rng: Generator) -> list[_Family]:
-    """One family for each name, no two of the same marks; orders take turns."""
+def _invent_families(rng: Generator) -> list[_Family]:
+    """Invent one family per name, all with different marks; orders alternate."""
     builds, *others = (len(PLUMAGE_VALUES[mark]) for mark in _FAMILY_MARKS)
     pairs = [(one, two) for one in range(others[0]) for two in range(others[1])]
     drawn = {build: rng.permutation(pairs).tolist() for build in range(builds)}
     roots = rng.permutation(_FAMILY_ROOTS).tolist()
     first = rng.permutation(builds).tolist()
     return [
-        _Family(f"{root}idae", (first[place % builds], *drawn[first[place % builds]][place // builds]))
-        for place, root in enumerate(roots)
+        _Family(f"{root}idae", (first[index % builds], *drawn[first[index % builds]][index // builds]))
+        for index, root in enumerate(roots)
     ]
 
 
-def _species(rng: Generator) -> Iterator[Species]:
+def _generate_species(rng: Generator) -> Iterator[Species]:
     values = {**PLUMAGE_VALUES, **SONG_VALUES}
     known = np.empty((0, len(values)), dtype=np.int64)
-    families = _families(rng)
-    for place, genus in enumerate(rng.permutation([head + tail for head in _GENUS_HEADS for tail in _GENUS_TAILS])):
-        family = families[place // _GENERA_OF_A_FAMILY % len(families)]
+    families = _invent_families(rng)
+    for index, genus in enumerate(rng.permutation([head + tail for head in _GENUS_HEADS for tail in _GENUS_TAILS])):
+        family = families[index // _GENERA_OF_A_FAMILY % len(families)]
         look, sisters = _invent_genus(known, family, rng)
         known = np.concatenate([known, sisters])
-        places = rng.permutation(_PLACES).tolist()
-        for codes, region in zip(sisters.tolist(), places, strict=False):
+        regions = rng.permutation(_REGIONS).tolist()
+        for codes, region in zip(sisters.tolist(), regions, strict=False):
             marks = {mark: options[code] for (mark, options), code in zip(values.items(), codes, strict=True)}
             yield Species(
                 class_name=f"{_EPITHETS[look][marks[look]]}_{genus}",
@@ -168,7 +168,7 @@ def _species(rng: Generator) -> Iterator[Species]:
 def _invent_genus(
     known: Int[np.ndarray, "class mark"], family: _Family, rng: Generator
 ) -> tuple[str, Int[np.ndarray, "sister mark"]]:
-    """The plumage mark that tells the sisters of a new genus, and their marks as places in the lists of values."""
+    """Return the plumage mark that distinguishes the species of a new genus, and their marks as indices."""
     look_count, options = len(PLUMAGE_VALUES), [len(each) for each in (*PLUMAGE_VALUES.values(), *SONG_VALUES.values())]
     marks = list(PLUMAGE_VALUES)
     while True:

@@ -1,4 +1,4 @@
-"""The synthetic aviary on disk: files of four media, their manifest and their taxonomy."""
+"""`fieldmark data synthesize`: write a synthetic data set of four media, its manifest and its taxonomy."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,25 +16,25 @@ from numpy.random import Generator
 
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.taxonomy import Taxonomy, write_taxonomy
+from fieldmark.datasets.aviary.description import write_description
 from fieldmark.datasets.aviary.figure import Bird
-from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, draw_bird, draw_clip, raise_bird
-from fieldmark.datasets.aviary.song import RATE_HZ, sing
+from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, create_individual, draw_bird, draw_clip
+from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
 from fieldmark.datasets.aviary.species import Species, invent_species
-from fieldmark.datasets.aviary.wording import describe
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 
 PHOTO_PIXELS, FRAME_PIXELS = 176, 128
-TRAIN_SHARE = 0.6
+_TRAIN_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """One photo, page, clip or recording: what its items share.
+    """One photo, page, clip or recording, the origin of one or two items.
 
     Args:
-        first: The number of its first item within class and medium.
-        sex: Of the bird that is seen; empty where none is.
+        first: The number of the first item within class and medium.
+        sex: Of the bird shown; empty if none is.
     """
 
     folder: Path
@@ -47,22 +47,22 @@ class _Origin:
     difficulty: float
     sex: str = ""
 
-    def file(self, suffix: str, *, place: int = 0) -> Path:
-        """Where the file of its item at a place goes."""
-        return self.folder / self.medium / self.species.class_name / f"{self.first + place:04d}{suffix}"
+    def make_path(self, suffix: str, *, index: int = 0) -> Path:
+        """Return the path for the file of an item."""
+        return self.folder / self.medium / self.species.class_name / f"{self.first + index:04d}{suffix}"
 
-    def item(
+    def make_item(
         self,
-        place: int = 0,
+        index: int = 0,
         *,
         path: Path | None = None,
         text: str | None = None,
         span: Sequence[float | None] = (None, None),
     ) -> Item:
-        """Its item at a place."""
+        """Return an item of this origin."""
         stem = f"{self.species.class_name}-{self.medium}"
         return Item(
-            item_id=f"{stem}-{self.first + place:04d}",
+            item_id=f"{stem}-{self.first + index:04d}",
             medium=self.medium,
             path=path,
             text=text,
@@ -81,12 +81,12 @@ class _Origin:
 
 
 def _plan(item_count: int, rng: Generator, *, is_shared: bool) -> list[tuple[int, int, Split]]:
-    """The first number, the size (one or, where shared, also two) and the split of each group."""
+    """Return the first number, the size (two at most, one unless shared) and the split of each group."""
     sizes: list[int] = []
     while (left := item_count - sum(sizes)) > 0:
         # Both splits need a group, so two items never make one.
         sizes.append(min(left, int(rng.integers(1, 3))) if is_shared and item_count > 2 else 1)
-    train_count = min(max(round(TRAIN_SHARE * len(sizes)), 1), len(sizes) - 1)
+    train_count = min(max(round(_TRAIN_SHARE * len(sizes)), 1), len(sizes) - 1)
     is_train = rng.permutation(len(sizes)) < train_count
     firsts = np.cumsum([0, *sizes[:-1]]).tolist()
     return [
@@ -95,49 +95,52 @@ def _plan(item_count: int, rng: Generator, *, is_shared: bool) -> list[tuple[int
     ]
 
 
-def _meet(origin: _Origin, rng: Generator) -> tuple[Bird, _Origin]:
-    """An individual, and the origin that knows its sex."""
+def _create_individual(origin: _Origin, rng: Generator) -> tuple[Bird, _Origin]:
+    """Create an individual and record its sex in the origin."""
     is_female = bool(rng.random() < 0.5)
-    bird = raise_bird(origin.species.plumage, is_female=is_female, difficulty=origin.difficulty, rng=rng)
+    bird = create_individual(origin.species.plumage, is_female=is_female, difficulty=origin.difficulty, rng=rng)
     return bird, replace(origin, sex="female" if is_female else "male")
 
 
 def _photograph(origin: _Origin, rng: Generator) -> list[Item]:
-    path = origin.file(".jpg")
-    bird, origin = _meet(origin, rng)
+    path = origin.make_path(".jpg")
+    bird, origin = _create_individual(origin, rng)
     photo = draw_bird(bird, side_pixels=PHOTO_PIXELS, difficulty=origin.difficulty, rng=rng)
     photo.save(path, quality=int(rng.integers(80, 96)))
-    return [origin.item(path=path)]
+    return [origin.make_item(path=path)]
 
 
 def _write_page(origin: _Origin, rng: Generator) -> list[Item]:
-    """Texts of one page; a quarter of the pages stand in the manifest itself."""
+    """Write the texts of one page; a quarter of the pages are stored in the manifest itself."""
     is_inline, items = rng.random() < 0.25, []
-    for place in range(origin.item_count):
-        text, path = describe(origin.species, difficulty=origin.difficulty, rng=rng), origin.file(".txt", place=place)
+    for index in range(origin.item_count):
+        text, path = (
+            write_description(origin.species, difficulty=origin.difficulty, rng=rng),
+            origin.make_path(".txt", index=index),
+        )
         if not is_inline:
             path.write_text(text + "\n", encoding="utf-8")
-        items.append(origin.item(place, text=text) if is_inline else origin.item(place, path=path))
+        items.append(origin.make_item(index, text=text) if is_inline else origin.make_item(index, path=path))
     return items
 
 
 def _film(origin: _Origin, rng: Generator) -> list[Item]:
-    path = origin.file(".mp4")
-    bird, origin = _meet(origin, rng)
+    path = origin.make_path(".mp4")
+    bird, origin = _create_individual(origin, rng)
     write_clip(draw_clip(bird, side_pixels=FRAME_PIXELS, difficulty=origin.difficulty, rng=rng), path)
-    return [origin.item(path=path)]
+    return [origin.make_item(path=path)]
 
 
 def _record(origin: _Origin, rng: Generator) -> list[Item]:
-    """One file; where it holds two bouts, each item is a stretch of it."""
-    path = origin.file(str(rng.choice([".ogg", ".flac"])))
-    bouts = sing(origin.species.song, bout_count=origin.item_count, difficulty=origin.difficulty, rng=rng)
+    """Write one recording; if it contains two bouts, each item is a part of it."""
+    path = origin.make_path(str(rng.choice([".ogg", ".flac"])))
+    bouts = synthesize_song(origin.species.song, bout_count=origin.item_count, difficulty=origin.difficulty, rng=rng)
     soundfile.write(path, np.concatenate(bouts), RATE_HZ)
     if len(bouts) == 1:
-        return [origin.item(path=path)]
+        return [origin.make_item(path=path)]
     ends = np.cumsum([bout.size / RATE_HZ for bout in bouts]).round(3).tolist()
     spans = zip([0.0, *ends], ends, strict=False)
-    return [origin.item(place, path=path, span=span) for place, span in enumerate(spans)]
+    return [origin.make_item(index, path=path, span=span) for index, span in enumerate(spans)]
 
 
 _MAKERS: dict[Medium, Callable[[_Origin, Generator], list[Item]]] = {
@@ -149,7 +152,7 @@ _MAKERS: dict[Medium, Callable[[_Origin, Generator], list[Item]]] = {
 
 
 def write_clip(frames: Frames, path: Path) -> None:
-    """Writes an MP4: H.264 where the installed FFmpeg has its encoder, else MPEG-4."""
+    """Write an MP4: H.264 if the installed FFmpeg has an encoder for it, else MPEG-4."""
     codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(FRAMES_PER_SECOND))
@@ -162,7 +165,7 @@ def write_clip(frames: Frames, path: Path) -> None:
         container.mux(stream.encode())
 
 
-def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by itself
+def synthesize(  # noqa: PLR0913 - users set each of them independently
     folder: Path | str,
     *,
     class_count: int,
@@ -172,23 +175,23 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
     workers: int = 1,
     report: Reporter | None = None,
 ) -> Path:
-    """Writes a four-media set of invented birds and gives the path of its manifest.
+    """Write a data set of invented birds in four media and return the path of its manifest.
 
-    Every photo, page, clip and recording is a group, and no group straddles the splits; a page gives one text or two, a
-    recording one item or two. The extra columns `field_marks` and `sex` tell the true marks; `taxonomy.csv` beside the
-    manifest tells genera, families and orders. The same arguments, `workers` aside, give the same manifest, and the
-    same pixels, samples and words before encoding.
+    Every photo, page, clip and recording is a group, and each group is in one split; a page has one or two texts, a
+    recording one or two items. The extra columns `field_marks` and `sex` give the true marks; `taxonomy.csv` beside the
+    manifest gives genera, families and orders. The same arguments, apart from `workers`, give the same manifest, and
+    the same pixels, samples and words before encoding.
 
     Args:
         class_count: Number of species, 2 to `LARGEST_CLASS_COUNT`.
         items_per_medium: Items of each species in each medium, over both splits; at least 2.
-        difficulty: 0 to 1; how far individuals, light, sound and wording stray.
-        workers: Processes that draw and sing. More than 1 are spawned, so the calling script must not do its work on
-            import.
+        difficulty: 0 to 1; how much individuals, light, sound and wording vary.
+        workers: Processes that draw and synthesize. More than 1 are spawned, so the calling script must not do its work
+            on import.
 
     Raises:
-        OutOfRangeError: A number lies outside its range.
-        ManifestError: The folder holds a manifest already.
+        OutOfRangeError: A number is outside its range.
+        ManifestError: The folder has a manifest already.
 
     Example:
         >>> manifest = synthesize("aviary", class_count=20, items_per_medium=30, seed=7)  # doctest: +SKIP
@@ -209,7 +212,7 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
         )
     make = partial(_make_class, folder, items_per_medium=items_per_medium, seed=seed, difficulty=difficulty)
     items: list[Item] = []
-    for species, made in zip(flock, _each(make, list(enumerate(flock)), workers=workers), strict=True):
+    for species, made in zip(flock, _make_each(make, list(enumerate(flock)), workers=workers), strict=True):
         items += made
         if report:
             total = class_count * len(MEDIA) * items_per_medium
@@ -222,7 +225,7 @@ def synthesize(  # noqa: PLR0913 - each is a knob of the set that users turn by 
 def _make_class(
     folder: Path, numbered: tuple[int, Species], *, items_per_medium: int, seed: int, difficulty: float
 ) -> list[Item]:
-    """The items of one species in all media; `numbered` has its label first."""
+    """Make the items of one species in all media; `numbered` is its label and the species."""
     label, species = numbered
     items: list[Item] = []
     for code, medium in enumerate(MEDIA):
@@ -234,10 +237,10 @@ def _make_class(
     return items
 
 
-def _each(
+def _make_each(
     make: Callable[[tuple[int, Species]], list[Item]], flock: Sequence[tuple[int, Species]], *, workers: int
 ) -> Iterator[list[Item]]:
-    """What is made of each species, in order."""
+    """Yield the items of each species, in order."""
     if workers == 1:
         yield from map(make, flock)
         return

@@ -1,1 +1,1 @@
-"""What is wrong with a data set: inspections, fingerprints, findings, and how to mend them."""
+"""Find and clean the problems of a data set: unusable files, duplicates, leakage."""

@@ -11,8 +11,8 @@ from fieldmark.datasets.checks.fingerprint import (
     FingerprintKind,
     FrameCollector,
     SoundCollector,
-    text_fingerprint,
-    words_of,
+    compute_text_fingerprint,
+    split_words,
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.loaders import hash_content, load_segments
@@ -99,7 +99,7 @@ class _Observer:
             case VideoContent(frames):
                 self._frame_collector(FingerprintKind.PICTURE).add(frames[0])
             case TextContent(text):
-                self._word_count, self._text = len(words_of(text)), text_fingerprint(text)
+                self._word_count, self._text = len(split_words(text)), compute_text_fingerprint(text)
             case AudioContent() as sound:
                 self._add_sound(sound, segment)
         if segment.start_seconds is not None and segment.end_seconds is not None:
@@ -112,7 +112,7 @@ class _Observer:
             duration_seconds=self._end - self._start if self._end >= self._start else None,
             peak=self._peak,
             word_count=self._word_count,
-            fingerprint=self._collector.fingerprint() if self._collector else self._text,
+            fingerprint=self._collector.build_fingerprint() if self._collector else self._text,
         )
 
     def _frame_collector(self, kind: FingerprintKind) -> FrameCollector:

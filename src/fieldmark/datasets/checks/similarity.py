@@ -1,4 +1,4 @@
-"""Which items look, sound or read alike, found among all without comparing each with each."""
+"""Find items that look, sound or read alike without comparing all pairs."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,26 +9,24 @@ from jaxtyping import Int
 
 from fieldmark.datasets.checks.fingerprint import FRAME_SECONDS, Fingerprint, FingerprintKind
 
-LEAST_PICTURE_SCORE = 0.97
-LEAST_SHARED_LANDMARKS = 14
-LEAST_SHARE_OF_LANDMARKS = 0.02
-LEAST_BITS = 85.0
-LEAST_BITS_ACROSS_CLASSES = 100.0
-"""How much less likely than by chance the word triples are that two texts share; stock phrases weigh little."""
-MOST_CHANGED_WORDS, MOST_CHANGED_SHARE = 2, 0.1
-LEAST_WORDS = 8
-"""Of a shorter text two words are too much."""
-MOST_LIKE_IT = 2
-"""A text that more others come this near to is a stock phrase; nearness to it tells nothing."""
+_MIN_PICTURE_SCORE = 0.97
+_MIN_SHARED_LANDMARKS = 14
+_MIN_SHARE_OF_LANDMARKS = 0.02
+# The information content, in bits, of the word triples that two texts share; stock phrases count little.
+_MIN_BITS = 85.0
+_MIN_BITS_ACROSS_CLASSES = 100.0
+
+_MAX_CHANGED_WORDS, _MAX_CHANGED_SHARE = 2, 0.1
+_MIN_WORDS = 8  # two changed words are too much in a shorter text
+_MAX_NEIGHBORS = 2  # a text with more near duplicates is a stock phrase, and similarity to it means nothing
 
 _BLOCK_ROWS = 2_048
-_MOST_POSTINGS = 64
-"""A landmark or word triple that more rows share tells nothing, and would cost the square of their number."""
+_MAX_POSTINGS = 64  # a landmark or word triple that more rows share means nothing, at quadratic cost
 
 
 @dataclass(frozen=True, slots=True)
 class SimilarPair:
-    """Two items, by their places, that are nearly the same; and how that shows, in words."""
+    """Two similar items, by index, and the evidence in words."""
 
     first: int
     second: int
@@ -38,21 +36,21 @@ class SimilarPair:
 def find_similar(
     fingerprints: Sequence[Fingerprint | None], class_names: Sequence[str | None]
 ) -> tuple[SimilarPair, ...]:
-    """All pairs of items that are nearly the same, in the order of their places.
+    """Find all pairs of similar items, in order of their indices.
 
     Args:
-        fingerprints: Item by item; None is compared with nothing.
-        class_names: Texts of two classes need more in common than those of one.
+        fingerprints: One per item; None is never similar.
+        class_names: Texts of different classes must share more than those of one class.
     """
     rows: dict[FingerprintKind, dict[int, Int[np.ndarray, "row component"]]] = {kind: {} for kind in FingerprintKind}
-    for place, fingerprint in enumerate(fingerprints):
+    for index, fingerprint in enumerate(fingerprints):
         if fingerprint is not None and len(fingerprint.values):
-            rows[fingerprint.kind][place] = fingerprint.values
+            rows[fingerprint.kind][index] = fingerprint.values
     pairs = [
-        *_similar_pictures(rows[FingerprintKind.PICTURE]),
-        *_similar_pictures(rows[FingerprintKind.SPECTROGRAM]),
-        *_similar_sounds(rows[FingerprintKind.SOUND]),
-        *_similar_texts(rows[FingerprintKind.TEXT], class_names),
+        *_find_similar_pictures(rows[FingerprintKind.PICTURE]),
+        *_find_similar_pictures(rows[FingerprintKind.SPECTROGRAM]),
+        *_find_similar_sounds(rows[FingerprintKind.SOUND]),
+        *_find_similar_texts(rows[FingerprintKind.TEXT], class_names),
     ]
     return tuple(sorted(pairs, key=lambda pair: (pair.first, pair.second)))
 
@@ -60,8 +58,8 @@ def find_similar(
 # ---------------------------------------------------------------- pictures and frames
 
 
-def _similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
-    """Two pictures that agree; a picture and a video with a frame of it; two videos that agree in half their frames."""
+def _find_similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
+    """Yield similar pictures, pictures similar to a frame of a video, and videos similar in half their frames."""
     if not rows:
         return
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
@@ -72,7 +70,7 @@ def _similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> I
         block = values[start : start + _BLOCK_ROWS]
         score = block @ values[start:].T
         # Only later rows: each pair of rows comes up once.
-        own, other = np.nonzero(np.triu(score >= LEAST_PICTURE_SCORE, k=1))
+        own, other = np.nonzero(np.triu(score >= _MIN_PICTURE_SCORE, k=1))
         for one, two in zip(own.tolist(), other.tolist(), strict=True):
             pair = int(owner[start + one]), int(owner[start + two])
             if pair[0] != pair[1]:
@@ -88,29 +86,29 @@ def _similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> I
 # ---------------------------------------------------------------- sounds
 
 
-def _similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
-    """Pairs of sounds that share different landmarks at one shift in time."""
+def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
+    """Yield pairs of sounds that share enough distinct landmarks at one shift in time."""
     if not rows:
         return
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
     codes, frames = np.concatenate(list(rows.values())).astype(np.int64).T
     found = [
         np.stack([owner[one], owner[two], frames[two] - frames[one], codes[one]], axis=1)
-        for one, two in _shared(codes, owner)
+        for one, two in _pair_rows(codes, owner)
     ]
     best: dict[tuple[int, int], tuple[int, int]] = {}
-    # Frames of two encodings fall between one another: each landmark counts for two neighboring shifts.
+    # The frames of two encodings interleave, so each landmark counts for two neighboring shifts.
     for half in (0, 1) if found else ():
         table = np.concatenate(found)
         table[:, 2] = 2 * ((table[:, 2] + half) // 2) - half
-        # A landmark that comes again and again, as in a level whistle, counts once.
+        # A landmark that repeats, as in a level whistle, counts once.
         shared, count = np.unique(np.unique(table, axis=0)[:, :3], axis=0, return_counts=True)
-        is_enough = count >= LEAST_SHARED_LANDMARKS
+        is_enough = count >= _MIN_SHARED_LANDMARKS
         for (first, second, shift), number in zip(shared[is_enough].tolist(), count[is_enough].tolist(), strict=True):
             best[first, second] = max(best.get((first, second), (0, 0)), (number, -abs(shift)))
     for (first, second), (number, lateness) in best.items():
         fewest = min(len(np.unique(rows[each][:, 0])) for each in (first, second))
-        if number >= LEAST_SHARE_OF_LANDMARKS * fewest:
+        if number >= _MIN_SHARE_OF_LANDMARKS * fewest:
             seconds = -lateness * FRAME_SECONDS
             yield SimilarPair(first, second, f"they share {number} spectral landmarks at a shift of {seconds:.1f} s")
 
@@ -118,49 +116,49 @@ def _similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Ite
 # ---------------------------------------------------------------- texts
 
 
-def _similar_texts(
+def _find_similar_texts(
     rows: Mapping[int, Int[np.ndarray, "row component"]], class_names: Sequence[str | None]
 ) -> Iterator[SimilarPair]:
-    """Pairs of texts that differ in two words, or a tenth of them, and are no stock phrases.
+    """Yield pairs of texts that differ in two words, or a tenth of them, and are not stock phrases.
 
-    That they are none shows in what they share, where it is long and rare; or, in one class, in that few other texts
-    are as near. Measured 2026-11 on 3,114 texts of birds: 94 % of those with two words changed are found (80 % by
+    A pair is not a stock phrase if the texts share something long and rare, or, within a class, if few other texts are
+    as similar. Measured 2026-11 on 3,114 texts of birds: 94 % of those with two words changed are found (80 % by
     rarity alone), and 58 are reported besides, half of which do repeat another.
     """
-    triples = {place: _triples(words[:, 0]) for place, words in rows.items()}
+    triples = {index: _triples(words[:, 0]) for index, words in rows.items()}
     if len(triples) < 2:
         return
-    distinct = {place: np.unique(each) for place, each in triples.items()}
+    distinct = {index: np.unique(each) for index, each in triples.items()}
     owner = np.repeat(list(distinct), [len(each) for each in distinct.values()])
     codes = np.concatenate(list(distinct.values()))
     known, count = np.unique(codes, return_counts=True)
     bits = dict(zip(known.tolist(), np.log2(max(2, len(triples)) / count).tolist(), strict=True))
-    candidates = list(_candidates(codes, owner))
-    long_enough = {place for place, words in rows.items() if len(words) >= LEAST_WORDS}
+    candidates = list(_find_candidates(codes, owner))
+    long_enough = {index for index, words in rows.items() if len(words) >= _MIN_WORDS}
     near = {
         (one, two)
         for one, two in candidates
         if {one, two} <= long_enough and _differ_little(rows[one][:, 0], rows[two][:, 0])
     }
-    like_it = Counter(place for pair in near for place in pair)
+    like_it = Counter(index for pair in near for index in pair)
     for first, second in candidates:
         is_one_class = class_names[first] == class_names[second]
-        is_rare = is_one_class and (first, second) in near and max(like_it[first], like_it[second]) <= MOST_LIKE_IT
+        is_rare = is_one_class and (first, second) in near and max(like_it[first], like_it[second]) <= _MAX_NEIGHBORS
         shared = np.intersect1d(distinct[first], distinct[second], assume_unique=True)
-        needed = LEAST_BITS if is_one_class else LEAST_BITS_ACROSS_CLASSES
+        needed = _MIN_BITS if is_one_class else _MIN_BITS_ACROSS_CLASSES
         if not is_rare and sum(bits[code] for code in shared.tolist()) < needed:
             continue
         longest = max(len(triples[first]), len(triples[second])) - 2
-        foreign = max(_foreign_count(triples[each], shared) for each in (first, second))
-        # A word between two changed ones stands in no common triple either.
-        if is_rare or foreign <= max(MOST_CHANGED_WORDS + 1, int(MOST_CHANGED_SHARE * longest)):
+        foreign = max(_count_foreign_words(triples[each], shared) for each in (first, second))
+        # A word between two changed ones occurs in no shared triple either.
+        if is_rare or foreign <= max(_MAX_CHANGED_WORDS + 1, int(_MAX_CHANGED_SHARE * longest)):
             yield SimilarPair(first, second, f"{foreign} of {longest} words differ")
 
 
 def _differ_little(
-    one: Int[np.ndarray, " word"], two: Int[np.ndarray, " other"], changes: int = MOST_CHANGED_WORDS
+    one: Int[np.ndarray, " word"], two: Int[np.ndarray, " other"], changes: int = _MAX_CHANGED_WORDS
 ) -> bool:
-    """Whether so many words put in, left out or replaced make one text the other."""
+    """Tell whether one text becomes the other by inserting, deleting or replacing so many words."""
     if abs(len(one) - len(two)) > changes:
         return False
     length = min(len(one), len(two))
@@ -173,37 +171,37 @@ def _differ_little(
 
 
 def _triples(words: Int[np.ndarray, " word"]) -> Int[np.ndarray, " triple"]:
-    """The runs of three words, each as a number; two marks stand before the first word and behind the last."""
+    """Return the runs of three words, each as a number, with two padding marks at both ends."""
     wide = np.pad(words.astype(np.int64), 2)
     codes: Int[np.ndarray, " triple"] = (wide[:-2] * 1_000_003 + wide[1:-1]) * 1_000_003 + wide[2:]
     return codes
 
 
-def _foreign_count(triples: Int[np.ndarray, " triple"], shared: Int[np.ndarray, " common"]) -> int:
-    """How many words of a text stand in none of the shared triples."""
+def _count_foreign_words(triples: Int[np.ndarray, " triple"], shared: Int[np.ndarray, " common"]) -> int:
+    """Count the words of a text that occur in none of the shared triples."""
     is_shared = np.isin(triples, shared)
     is_covered = is_shared[:-2] | is_shared[1:-1] | is_shared[2:]
     return int((~is_covered).sum())
 
 
-def _candidates(codes: Int[np.ndarray, " row"], owner: Int[np.ndarray, " row"]) -> Iterator[tuple[int, int]]:
-    """Pairs of texts with at least two rare triples in common."""
-    found = [np.stack([owner[one], owner[two]], axis=1) for one, two in _shared(codes, owner)]
+def _find_candidates(codes: Int[np.ndarray, " row"], owner: Int[np.ndarray, " row"]) -> Iterator[tuple[int, int]]:
+    """Yield pairs of texts with at least two rare triples in common."""
+    found = [np.stack([owner[one], owner[two]], axis=1) for one, two in _pair_rows(codes, owner)]
     if found:
         pairs, count = np.unique(np.concatenate(found), axis=0, return_counts=True)
         yield from ((first, second) for first, second in pairs[count >= 2].tolist())
 
 
-def _shared(
+def _pair_rows(
     codes: Int[np.ndarray, " row"], owner: Int[np.ndarray, " row"]
 ) -> Iterable[tuple[Int[np.ndarray, " pair"], Int[np.ndarray, " pair"]]]:
-    """Pairs of rows of one code and two owners, the lower owner first, but of codes that many rows share."""
+    """Yield pairs of rows with one code and two owners, the lower owner first; frequent codes are skipped."""
     order = np.lexsort((owner, codes))
     ordered = codes[order]
-    _, place, count = np.unique(ordered, return_inverse=True, return_counts=True)
-    is_rare = count[place] <= _MOST_POSTINGS
+    _, index, count = np.unique(ordered, return_inverse=True, return_counts=True)
+    is_rare = count[index] <= _MAX_POSTINGS
     order, ordered = order[is_rare], ordered[is_rare]
-    for step in range(1, _MOST_POSTINGS):
+    for step in range(1, _MAX_POSTINGS):
         same = np.flatnonzero(ordered[:-step] == ordered[step:]) if step < len(ordered) else np.empty(0, dtype=np.int64)
         if not len(same):
             return

@@ -1,1 +1,1 @@
-"""Known layouts to items: lists of PKU FG-XMedia, folders, tables; each says what it took and what it left."""
+"""`fieldmark data import`: write a manifest of folders, tables, or the lists of PKU FG-XMedia."""

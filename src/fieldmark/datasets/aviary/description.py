@@ -1,4 +1,4 @@
-"""Descriptions of invented birds, in the words of field guides and notebooks."""
+"""Write descriptions of invented birds in the words of field guides and notebooks."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,11 +19,11 @@ _ASIDES = (
 )
 
 
-def describe(species: Species, *, difficulty: float, rng: Generator) -> str:
-    """A text that names some of the field marks, in the words of a field guide or of a notebook, and never the species.
+def write_description(species: Species, *, difficulty: float, rng: Generator) -> str:
+    """Return a text that names some of the field marks, but never the species.
 
     Args:
-        difficulty: 0 to 1; names 95 % of the marks at 0, half of them at 1, and adds asides.
+        difficulty: 0 to 1; at 0 the text names 95 % of the marks, at 1 half of them, with asides.
     """
     share = 0.95 - 0.45 * difficulty
     looks = [_phrase(mark, value, rng) for mark, value in asdict(species.plumage).items() if rng.random() < share]
