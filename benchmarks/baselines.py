@@ -145,7 +145,7 @@ def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.R
     evaluation = evaluate(
         Embeddings(tested, no_time, no_time, torch.cat(vectors).numpy().astype(np.float32)),
         protocol=STRICT,
-        straddling_groups={item.group for item in tested if item.group} & trained_groups,
+        leaking_groups={item.group for item in tested if item.group} & trained_groups,
     )
     return rounds.summarize(evaluation, steps=0, seconds=0.0)
 
