@@ -9,9 +9,10 @@ from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import first
 from fieldmark.evaluation.evaluated_items import EvaluatedItems
-from fieldmark.evaluation.measurement import Measurement, Task
+from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.metrics import adjust_by_holm, bootstrap_means, estimate_p_values
 from fieldmark.evaluation.result import RESAMPLE_COUNT
+from fieldmark.evaluation.task import Task
 from fieldmark.types import Item, Medium
 
 FLIP_COUNT = 10_000

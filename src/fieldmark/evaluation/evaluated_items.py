@@ -1,6 +1,7 @@
 """The items to evaluate, with one vector for each, from the rows of their segments."""
 
 from collections import Counter
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
@@ -49,6 +50,15 @@ class EvaluatedItems:
     def group_count(self) -> int:
         """Number of groups, items without a group included."""
         return int(self.group.max()) + 1
+
+    def label_at_rank(self, name_by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
+        """Label the items at a rank above the class; a class without a name there has a label of its own."""
+        names = [
+            ("named", name_by_class[name]) if name in name_by_class else ("class", name) for name in self.class_names
+        ]
+        code = {name: number for number, name in enumerate(dict.fromkeys(names))}
+        label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[self.rows.label]
+        return label
 
     @property
     def units(self) -> Float64[np.ndarray, "row dim"]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Float, Float64, Int
 
 from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.embedding_space import (
@@ -17,16 +17,9 @@ from fieldmark.evaluation.embedding_space import (
     measure_reliability,
 )
 from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
-from fieldmark.evaluation.metrics import (
-    RECALL_LEVELS,
-    bootstrap_means,
-    compute_chance,
-    estimate_hits_at_k,
-    interpolate_precision,
-    sum_precisions,
-)
+from fieldmark.evaluation.metrics import bootstrap_means
 from fieldmark.evaluation.protocol import STRICT, Protocol
-from fieldmark.evaluation.ranking import Compute, Neighbors, RankedChunk, Ranking, Relevance
+from fieldmark.evaluation.ranking import Compute, Neighbors, Ranking
 from fieldmark.evaluation.result import (
     CUTOFFS,
     RESAMPLE_COUNT,
@@ -38,10 +31,8 @@ from fieldmark.evaluation.result import (
     SliceMean,
     name_direction,
 )
+from fieldmark.evaluation.task import Task, measure_tasks
 from fieldmark.types import MEDIA, Embeddings, Medium, Split
-
-_PART_COUNT = len(MEDIA)
-"""The parts of the gallery are the media; the whole gallery comes after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,41 +50,6 @@ class EvaluationContext:
     leaking_groups: frozenset[str] = frozenset()
     seen_classes: frozenset[str] | None = None
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One direction query by query, before anything is averaged.
-
-    Args:
-        gallery_medium: None for the gallery of all media.
-        row: Of each query, in the table of items.
-        gallery_count: Items of the gallery, including the query if it is one of them.
-        best_score: Of the best gallery item; NaN where there is none.
-        has_relevant: Whether the gallery has a relevant item for the query.
-        is_counted: Whether the protocol has the query in the mean.
-        hits: For each of `CUTOFFS`, the probability that a relevant item is among the first k.
-        rank_average_precision: For each rank of the taxonomy; `rank_chance` beside it.
-    """
-
-    query_medium: Medium
-    gallery_medium: Medium | None
-    row: Int[np.ndarray, " query"]
-    gallery_count: int
-    average_precision: Float64[np.ndarray, " query"]
-    chance: Float64[np.ndarray, " query"]
-    best_score: Float64[np.ndarray, " query"]
-    has_relevant: Bool[np.ndarray, " query"]
-    is_counted: Bool[np.ndarray, " query"]
-    hits: Float64[np.ndarray, "cutoff query"]
-    curve: Float64[np.ndarray, "query level"]
-    rank_average_precision: Float64[np.ndarray, "rank query"]
-    rank_chance: Float64[np.ndarray, "rank query"]
-
-    @property
-    def name(self) -> str:
-        """The name of the direction."""
-        return name_direction(self.query_medium, self.gallery_medium)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +136,9 @@ def measure(
     asked_ranks = context.ranks
     context = replace(context, ranks=_keep_named_ranks(evaluated, asked_ranks))
     ranking = Ranking(
-        evaluated.rows, part=evaluated.medium, part_count=_PART_COUNT, ties=protocol.ties, compute=compute or Compute()
+        evaluated.rows, part=evaluated.medium, part_count=len(MEDIA), ties=protocol.ties, compute=compute or Compute()
     )
-    tasks, absent = _split_into_tasks(
-        evaluated, _rank(evaluated, ranking, protocol=protocol, context=context), protocol=protocol
-    )
+    tasks, absent = measure_tasks(evaluated, ranking, protocol=protocol, ranks=context.ranks)
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
         neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
@@ -216,6 +170,7 @@ def measure(
     return Measurement(evaluated, tuple(tasks), neighbors, evaluation)
 
 
+<<<<<<< HEAD
 # ---------------------------------------------------------------- every query against every part of the gallery
 
 
@@ -323,6 +278,8 @@ def _make_task(
     )
 
 
+=======
+>>>>>>> d427d17 (The tasks of an evaluation have a file of their own)
 def _keep_named_ranks(
     evaluated: EvaluatedItems, ranks: Mapping[str, Mapping[str, str]]
 ) -> dict[str, Mapping[str, str]]:
@@ -332,18 +289,7 @@ def _keep_named_ranks(
 
 def _count_names(evaluated: EvaluatedItems, by_class: Mapping[str, str] | None) -> int:
     """Return the number of genera or families of the classes; 0 where they are not known."""
-    return 0 if by_class is None else len(np.unique(_label_at_rank(evaluated, by_class)))
-
-
-def _label_at_rank(evaluated: EvaluatedItems, by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
-    """Return labels at a rank; a class without a name there has a label of its own."""
-    names = [("named", by_class[name]) if name in by_class else ("class", name) for name in evaluated.class_names]
-    code = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    label: Int[np.ndarray, " row"] = np.array([code[name] for name in names])[evaluated.rows.label]
-    return label
-
-
-# ---------------------------------------------------------------- means
+    return 0 if by_class is None else len(np.unique(evaluated.label_at_rank(by_class)))
 
 
 def _estimate_intervals(

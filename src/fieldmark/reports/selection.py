@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int
 
-from fieldmark.evaluation.measurement import Measurement, Task
+from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.ranking import Neighbors
+from fieldmark.evaluation.task import Task
 from fieldmark.types import MEDIA, Medium
 
 _LOOK_ALIKE_COUNT = 6
