@@ -31,7 +31,7 @@ def test_measure_reliability_equals_the_definition():
 
 
 def test_media_gap_equals_the_means_over_all_pairs(make_embeddings):
-    table = measure(make_embeddings(), protocol=STRICT, context=EvaluationContext()).table
+    table = measure(make_embeddings(), protocol=STRICT, context=EvaluationContext()).evaluated
     units = table.rows.embedding / np.linalg.norm(table.rows.embedding, axis=1, keepdims=True)
     gaps = measure_media_gap(table)
     assert len(gaps) == 6
