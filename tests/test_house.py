@@ -28,8 +28,8 @@ BUILT = [each for each in ERRORS if "__init__" in vars(each) and each is not err
 """Errors that build their message from values; messages of the others are written where they are raised."""
 
 REMEDY = re.compile(
-    r"(Add|Build|Choose|Correct|Cut|Delete|Embed|Give|Go|Install|Let|Look|Lower|Make|Mend|Put|Replace|Resume|Run"
-    r"|Set|Train|Use)\b"
+    r"(Add|Build|Check|Choose|Continue|Correct|Cut|Delete|Embed|Free|Give|Go|Install|Let|Look|Lower|Make|Mend|Put"
+    r"|Replace|Restore|Resume|Run|See|Send|Set|Split|Start|Train|Use|Wait)\b"
 )
 REMEDY_IN_REASON = {errors.EmbeddingsError}
 """Errors over several causes: the reason that is given also tells what to do."""
