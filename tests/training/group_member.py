@@ -34,21 +34,21 @@ class SharedBatches:
 
     def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
         for step, batch in enumerate(self.batches(epoch, first_step), start=first_step):
-            place, size = (self.group.index, self.group.size) if step != 1 else (0, 1 if self.group.is_first else 0)
-            yield share(batch, place=place, size=size)
+            index, size = (self.group.index, self.group.size) if step != 1 else (0, 1 if self.group.is_first else 0)
+            yield share(batch, index=index, size=size)
 
 
-def share(batch: Batch, *, place: int, size: int) -> Batch:
+def share(batch: Batch, *, index: int, size: int) -> Batch:
     """Every so many-th row of each medium; none for a size of 0. Failures stay with the last process."""
     parts = tuple(
-        replace(part, inputs=part.inputs[place::size], label=part.label[place::size])
+        replace(part, inputs=part.inputs[index::size], label=part.label[index::size])
         for part in (batch.parts if size else ())
     )
     return replace(
         batch,
         parts=parts,
-        item_ids=batch.item_ids[place::size] if size else (),
-        failures=batch.failures if place == size - 1 else (),
+        item_ids=batch.item_ids[index::size] if size else (),
+        failures=batch.failures if index == size - 1 else (),
     )
 
 
@@ -96,13 +96,13 @@ class PoisonedBatches(ToyBatches):
             yield batch
 
 
-def main(place: int, size: int, folder: Path) -> None:
+def main(index: int, size: int, folder: Path) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=place, world_size=size)
-    group = Group(index=place, size=size)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=index, world_size=size)
+    group = Group(index=index, size=size)
     joint_run(folder / "joint", group)
     joint_run(folder / "parts", group, part_count=2)
-    own = folder / f"own-{place}"
+    own = folder / f"own-{index}"
     reporter = Lines()
     run(own, make_task(network=network_without_norm(), batches=SharedBatches(group)), group=group, reporter=reporter)
     told = {
@@ -111,7 +111,7 @@ def main(place: int, size: int, folder: Path) -> None:
         "nan": failing_run(folder / "nan", group, PoisonedBatches()),
         "failures": failing_run(folder / "failures", group, ToyBatches(failures={(0, 2): ("a", "b", "c")})),
     }
-    (folder / f"told-{place}.json").write_text(json.dumps(told))
+    (folder / f"told-{index}.json").write_text(json.dumps(told))
     group.wait()
     dist.destroy_process_group()
 

@@ -13,16 +13,16 @@ from fieldmark.types import Outputs
 class CenterLoss(nn.Module):
     """The mean squared distance of rows to the center of their class: (1/B) sum_i ||z_i - c_{y_i}||^2.
 
-    The form is that of the released code of He et al., ACM MM 2019 (no factor 1/2). The centers differ: they are no
-    parameters with a scaled gradient but follow the rows by the rule of Wen et al., ECCV 2016, eq. 4, at a rate of
-    their own, so neither the loss's weight nor the optimizer matters to them. After each training step the center of
-    class c moves by rate * sum_{y_i = c} (z_i - c) / (1 + count_c). They are part of the state and so of a checkpoint.
-    A class starts at the mean of its rows: those given to `start_at`, or else the first that a training step holds.
+    The form is that of the released code of He et al., ACM MM 2019 (no factor 1/2). The centers differ: instead of
+    parameters with a scaled gradient, they are buffers that follow the rows by the rule of Wen et al., ECCV 2016,
+    eq. 4. After each training step the center of class c moves by rate * sum_{y_i = c} (z_i - c) / (1 + count_c), so
+    neither the loss's weight nor the optimizer affects it. Checkpoints hold the centers. The center of a class starts
+    at the mean of its rows: those given to `start_at`, or the first in a training step.
 
     Args:
-        dim: Of the space the centers live in: the embedding's, or the number of classes for "logits".
-        rate: Share of the way to its rows that a center goes in one step; their alpha.
-        space: Where distances are taken; "logits" is the released choice.
+        dim: Of the centers: that of the embedding, or the number of classes for "logits".
+        rate: Share of the way to its rows that a center moves in one step; their alpha.
+        space: Vectors that distances are computed on; "logits" is the released choice.
     """
 
     centers: Float[Tensor, "class dim"]

@@ -29,7 +29,7 @@ class Provenance:
 
     Args:
         config_json: The whole effective configuration.
-        class_names: Place i names label i.
+        class_names: Name i belongs to label i.
         encoder_fingerprints: Of the encoder of each medium that the network was trained on.
     """
 
@@ -56,7 +56,7 @@ class ResumeState:
 
     Args:
         optimizer: State tensors of the optimizer by parameter and name.
-        progress_json: How far the run is, in the loop's own words.
+        progress_json: Progress of the run, as the loop writes it.
     """
 
     optimizer: Mapping[str, Tensor]

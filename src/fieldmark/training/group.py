@@ -118,9 +118,9 @@ class Group:
         """Return the number of the first process, in all of them."""
         if self.size == 1:
             return number
-        told = torch.tensor([0.0, 0.0] if number is None else [1.0, number], dtype=torch.float64, device=device)
-        dist.broadcast(told, src=0)
-        return float(told[1]) if told[0] else None
+        sent = torch.tensor([0.0, 0.0] if number is None else [1.0, number], dtype=torch.float64, device=device)
+        dist.broadcast(sent, src=0)
+        return float(sent[1]) if sent[0] else None
 
     def wait(self) -> None:
         """Wait until all processes are here."""

@@ -28,12 +28,12 @@ class ScheduleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OptimizerOptions:
-    """The choices of an optimizer.
+    """Options of an optimizer.
 
     Args:
         lr: The rate at which the schedule's factor is 1.
-        momentum: For SGD; AdamW takes its usual averages.
-        weight_decay: For weight matrices and kernels of the network; biases, scales and losses are left alone.
+        momentum: For SGD; AdamW uses its default betas.
+        weight_decay: For weight matrices and kernels of the network; not for biases, scales and losses.
         clip_norm: Largest norm of the network's gradient; None for no limit.
     """
 
@@ -49,10 +49,10 @@ class Schedule:
     """The factor on the learning rate, a function of the step alone.
 
     Args:
-        warmup_epochs: The rate climbs in a line over these; the rest of the schedule begins after them.
+        warmup_epochs: The rate rises linearly over these; the schedule begins after them.
         step_epochs: For "step": epochs between two cuts.
         step_factor: For "step": the factor of a cut.
-        is_early: For "step": each cut comes an epoch early, as the released code counts epochs before they are trained.
+        is_early: For "step": each cut comes one epoch early, as in the released code.
     """
 
     kind: ScheduleKind
@@ -126,5 +126,5 @@ def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> No
     for name, tensor in tensors.items():
         index, _, role = name.partition(".")
         state[int(index)][role] = tensor
-    # The groups hold only what the options and the schedule give anew.
+    # The parameter groups hold only what the options and the schedule set again.
     optimizer.load_state_dict({"state": dict(state), "param_groups": optimizer.state_dict()["param_groups"]})

@@ -36,7 +36,7 @@ class EpochSums:
 
     Args:
         loss_steps: Steps that had rows.
-        waiting_seconds: The part of `seconds` that went by before a batch was there.
+        waiting_seconds: The part of `seconds` spent waiting for batches.
     """
 
     loss: LossParts = LossParts()

@@ -23,11 +23,11 @@ from fieldmark.types import Batch
 
 @dataclass(frozen=True, slots=True)
 class WeightedLoss:
-    """A loss and its part in the whole.
+    """A loss with its weight in the total.
 
     Args:
-        module: Takes `Outputs`, gives a scalar; it may have parameters and buffers of its own, as centers are.
-        lr_scale: Learning rate of its parameters over that of the network.
+        module: From `Outputs` to a scalar; it may have parameters and buffers of its own, such as centers.
+        lr_scale: Learning rate of its parameters, relative to that of the network.
     """
 
     module: nn.Module
@@ -40,9 +40,9 @@ class Stepper:
     """A network, its losses and its optimizer.
 
     Args:
-        network: Whose weights are moved.
+        network: Its weights are updated.
         accumulation: Takes a batch through it, whole or in parts.
-        last_good: Where the last checkpoint lies once there is one, for messages.
+        last_good: Path of the last checkpoint, once there is one, for messages.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Stepper:
             step: Counted from 1, for messages.
 
         Raises:
-            NonFiniteLossError: A loss or the gradient is not a number; the weights were not moved.
+            NonFiniteLossError: A loss or the gradient is not a number; the weights were not updated.
             TrainingError: The step does not fit into memory.
         """
         try:
@@ -108,7 +108,7 @@ class Stepper:
         self._group.sum_gradients(self.network)
         self._group.average_buffers(self.network)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self._clip_norm)
-        # All that is looked at comes from the device in one transfer.
+        # One transfer from the device brings everything that is checked.
         *parts, total_value, norm_value = torch.stack([*losses, total, norm]).tolist()
         loss = LossParts(dict(zip(self._weighted, parts, strict=True)), total_value)
         if not math.isfinite(total_value + norm_value):
