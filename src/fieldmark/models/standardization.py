@@ -15,10 +15,10 @@ _POWER_FLOOR = 1e-6
 class Standardization(nn.Module):
     """Features minus their mean, along their principal directions, at a mean square of 1.
 
-    A feature that is zero in most rows, as that of a rare word is, weighs more: 1 + ln((1 + n) / (1 + rows with it)),
-    the inverse document frequency; one that is never zero keeps its weight. Otherwise features keep their deviations:
-    to bring all to one blows up rare words and rare species (mean MAP on validation rows .63 instead of .66; fgbirds,
-    2026-11-23). All but a few hundred directions can be left out where items are few, and training on thousands of
+    A feature that is zero in most rows, such as a rare word, is weighted by its inverse document frequency,
+    1 + ln((1 + n) / (1 + rows with it)); a feature that is never zero keeps weight 1. Otherwise features keep their
+    standard deviations: equal deviations would inflate rare words and rare species (mean MAP on validation rows .63
+    instead of .66; fgbirds, 2026-11-23). With few items, a few hundred directions suffice, and training on thousands of
     features is then several times faster. Until fitted, directions are random.
     """
 
