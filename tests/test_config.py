@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark import load_config
-from fieldmark.config import DEFAULT_PRESET, TrainConfig, parse_config, preset_folder
+from fieldmark.config import DEFAULT_PRESET, TrainConfig
+from fieldmark.config_file import parse_config, preset_folder
 from fieldmark.errors import ConfigError
 
 PRESETS = sorted(file.stem for file in preset_folder().glob("*.toml"))

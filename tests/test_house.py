@@ -16,7 +16,8 @@ import fieldmark
 from fieldmark import Medium, errors
 from fieldmark.api.errors import STATUS_OF
 from fieldmark.build import build_encoder, supported_media
-from fieldmark.config import DEFAULT_PRESET, LimitsConfig, Section, load_config, preset_folder
+from fieldmark.config import DEFAULT_PRESET, LimitsConfig, Section
+from fieldmark.config_file import load_config, preset_folder
 from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS

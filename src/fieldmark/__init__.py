@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 from fieldmark._version import __version__
 
 if TYPE_CHECKING:
-    from fieldmark.config import Config, load_config
+    from fieldmark.config import Config
+    from fieldmark.config_file import load_config
     from fieldmark.data.manifest import read_manifest, write_manifest
     from fieldmark.datasets.aviary.synthesize import synthesize
     from fieldmark.datasets.check import check
@@ -59,7 +60,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "config": ("Config", "load_config"),
+    "config": ("Config",),
+    "config_file": ("load_config",),
     "datasets.aviary.synthesize": ("synthesize",),
     "data.manifest": ("read_manifest", "write_manifest"),
     "errors": ("FieldmarkError",),

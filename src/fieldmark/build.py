@@ -29,8 +29,8 @@ from fieldmark.config import (
     TrainConfig,
     TransformersImageConfig,
     TransformersTextConfig,
-    parse_config,
 )
+from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import Encoder

@@ -5,7 +5,8 @@ import typer
 
 from fieldmark.cli.serving import read_token
 from fieldmark.cli.terminal import parse_pairs
-from fieldmark.config import ServeLimits, parse_limits
+from fieldmark.config import ServeLimits
+from fieldmark.config_file import parse_limits
 from fieldmark.errors import ConfigError, MissingGalleryError
 
 

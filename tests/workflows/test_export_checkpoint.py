@@ -8,7 +8,7 @@ import torch
 
 from fieldmark import Medium, train
 from fieldmark.build import load_model
-from fieldmark.config import load_config
+from fieldmark.config_file import load_config
 from fieldmark.errors import CheckpointError, TrainingError
 from fieldmark.workflows import export_checkpoint
 from fieldmark.workflows.export_checkpoint import export_onnx

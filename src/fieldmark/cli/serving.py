@@ -74,7 +74,7 @@ def run_server(
     """Serve a gallery until the process is stopped."""
     from fieldmark.api.server import is_loopback, make_access, serve
     from fieldmark.api.service import ServeOptions
-    from fieldmark.config import parse_limits
+    from fieldmark.config_file import parse_limits
     from fieldmark.runtime import Runtime
 
     access = make_access(host_name, token=token)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from fieldmark.config import load_config
+from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.datasets.aviary.synthesize import synthesize
 from fieldmark.datasets.check import CheckReport, check

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fieldmark._version import __version__
 from fieldmark.build import build_encoder, supported_media
-from fieldmark.config import Config, load_config
+from fieldmark.config import Config
+from fieldmark.config_file import load_config
 from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, first
 from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
 from fieldmark.models.weights import read_weights

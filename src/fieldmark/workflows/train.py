@@ -16,7 +16,8 @@ from fieldmark.build import (
     new_model,
     supported_media,
 )
-from fieldmark.config import Config, load_config
+from fieldmark.config import Config
+from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, keep_supported

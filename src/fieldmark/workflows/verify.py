@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fieldmark._version import __version__
-from fieldmark.config import load_config
+from fieldmark.config_file import load_config
 from fieldmark.data.shards import INFO_NAME
 from fieldmark.errors import ConfigError, EmbeddingsError, EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.receipt import Receipt, hash_evaluator, read_receipt
