@@ -34,6 +34,6 @@ def test_split_names_the_unseen_classes(toy_manifest, tmp_path):
 
 
 def test_split_refuses_shares_that_leave_less_than_nothing_to_train(toy_manifest, tmp_path):
-    with pytest.raises(OutOfRangeError, match=r"'validation \+ test' is 1\.3; allowed is 0 to 1"):
+    with pytest.raises(OutOfRangeError, match=r"'validation \+ test' is 1\.3; the allowed range is 0 to 1"):
         split_manifest(toy_manifest, out=tmp_path / "out.csv", validation=0.5, test=0.8)
     assert not (tmp_path / "out.csv").exists()
