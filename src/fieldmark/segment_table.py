@@ -16,7 +16,7 @@ from jaxtyping import Float, Float32, Int
 from fieldmark.types import Embeddings, Item
 
 LENGTH_TOLERANCE = 1e-3
-"""How far the length of a row may be from 1, as half precision needs; beyond it, the row is no embedding."""
+"""The most that the length of a row may differ from 1, as half precision needs; beyond it, it is no embedding."""
 
 
 @dataclass(frozen=True, slots=True)

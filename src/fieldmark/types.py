@@ -23,11 +23,11 @@ class Medium(StrEnum):
 
 
 MEDIA = tuple(Medium)
-"""The media in their fixed order; a row's medium code is its place in this tuple."""
+"""The media in their fixed order; a row's medium code is its index in this tuple."""
 
 
 class Split(StrEnum):
-    """Which part of a benchmark an item belongs to."""
+    """The part of a benchmark that an item belongs to."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -35,7 +35,7 @@ class Split(StrEnum):
 
 
 class Form(StrEnum):
-    """How a medium is given where not as a file of its own kind; the manifest's column `form` says it.
+    """The form of a medium that is not a file of its own kind, from the manifest's column `form`.
 
     SPECTROGRAM is sound as a picture of its spectrogram. FRAMES is a video as numbered pictures: its path holds one
     asterisk where the number stands.
@@ -74,14 +74,14 @@ class Item:
 
     @property
     def form(self) -> Form | None:
-        """How the medium is given, by the column `form`; None for a file of the medium's own kind."""
+        """The form of the medium, by the column `form`; None for a file of the medium's own kind."""
         name = dict(self.extra).get("form", "").strip().lower()
         forms = {Medium.AUDIO: Form.SPECTROGRAM, Medium.VIDEO: Form.FRAMES}
         return forms[self.medium] if self.medium in forms and name == forms[self.medium] else None
 
     @property
     def origin(self) -> str | None:
-        """What the item was made from, by the column `origin`; None where it says nothing."""
+        """The origin of the item, by the column `origin`; None where it is empty."""
         return dict(self.extra).get("origin") or None
 
 
@@ -116,7 +116,7 @@ class AudioContent:
 
 @dataclass(frozen=True, slots=True)
 class SpectrogramContent:
-    """Sound given as a picture of its spectrogram, in RGB; how loud and how long it was, nobody knows."""
+    """Sound given as a picture of its spectrogram, in RGB; its loudness and length are unknown."""
 
     pixels: UInt8[Tensor, "channel height width"]
 
@@ -140,7 +140,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How one encoder wants its medium decoded and cut.
+    """The way in which one encoder wants its medium decoded and cut.
 
     Args:
         side_pixels: Shortest side of a decoded picture or frame; None keeps the size of the file.
@@ -161,7 +161,7 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class MediaLimits:
-    """What one untrusted file may cost before it is refused.
+    """The most that one untrusted file may cost before it is refused.
 
     Args:
         max_segment_seconds: Longest sound held in memory at once, where the whole item is one segment.
@@ -199,7 +199,7 @@ class MediumBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one training step reads: rows of every medium present, never told apart by position."""
+    """The rows that one training step reads, of every medium present, never told apart by position."""
 
     parts: tuple[MediumBatch, ...]
     item_ids: tuple[str, ...]
@@ -208,12 +208,12 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a network makes of a batch; each row carries its label and its medium.
+    """The output of a network for a batch; each row carries its label and its medium.
 
     Args:
         embedding: Rows of length 1.
         logits: Class scores before softmax.
-        medium: Medium codes, places in `MEDIA`.
+        medium: Medium codes, indices into `MEDIA`.
     """
 
     embedding: Float[Tensor, "batch dim"]
@@ -285,22 +285,22 @@ class Hit(NamedTuple):
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Where long work tells how far it is; the faces implement it."""
+    """Receiver of the progress of long work; the CLI and the API implement it."""
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        """Tells that `done` of `total` parts of `task` are finished."""
+        """Report that `done` of `total` parts of `task` are finished."""
 
     def say(self, message: str) -> None:
-        """Passes one line on to the person who waits."""
+        """Pass one line on to the person who waits."""
 
 
 @final
 class SilentReporter:
-    """Tells nobody; lines go to the log."""
+    """Reports no progress; lines go to the log."""
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
-        """Does nothing."""
+        """Do nothing."""
 
     def say(self, message: str) -> None:
-        """Logs the line."""
+        """Log the line."""
         _LOGGER.info(message)

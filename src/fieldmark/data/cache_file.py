@@ -105,7 +105,7 @@ class CacheFile:
 
 
 def _tells_damage(error: sqlite3.DatabaseError) -> bool:
-    """Whether the file itself is broken, rather than locked, full or out of reach."""
+    """Return whether the file itself is broken, rather than locked, full or out of reach."""
     # The low byte is the kind of error; the rest details it.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)

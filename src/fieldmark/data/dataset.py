@@ -17,10 +17,10 @@ from fieldmark.types import Batch, Failure, Item, Medium, MediumBatch
 
 @runtime_checkable
 class Reader(Protocol):
-    """Where a row's tensors come from: features computed before, or files decoded now."""
+    """The source of a row's tensors: features computed before, or files decoded now."""
 
     def read(self, row: int) -> Tensor:
-        """What a network reads of all segments of a row, stacked on axis 0.
+        """Return the network's inputs of all segments of a row, stacked on axis 0.
 
         Raises:
             MediaError: The row's file cannot be used.

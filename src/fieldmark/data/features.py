@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS features (
 
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
-    """What an encoder made of one item, a row for each segment.
+    """The features that an encoder made of one item, a row for each segment.
 
     Args:
         start_seconds: NaN where the medium has no time.
@@ -40,7 +40,7 @@ class StoredFeatures:
 
 @dataclass(frozen=True, slots=True)
 class FeatureStoreSize:
-    """How many items a store holds features of, over all encoders, and what they take on disk."""
+    """The number of items with features, over all encoders, and their size on disk."""
 
     item_count: int
     size_bytes: int
@@ -90,7 +90,7 @@ class FeatureStore:
         self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
     def size(self) -> FeatureStoreSize:
-        """How much the store holds.
+        """Return how much the store holds.
 
         Raises:
             EmbeddingsError: The file cannot be opened or read.

@@ -113,7 +113,7 @@ class CrossMediaSampler:
         return tuple(plans)
 
     def _spread_visits(self, generator: np.random.Generator) -> Int[np.ndarray, " class"]:
-        """How often each class is visited: as needed, and from the least visited up until every batch is full."""
+        """Visits of each class: as needed, then from the least visited up, until every batch is full."""
         visits = self._needed_visits.copy()
         spare = len(self) * self._classes_per_batch - int(visits.sum())
         while spare:

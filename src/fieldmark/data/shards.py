@@ -329,7 +329,7 @@ def _counts(items: Iterable[Item]) -> dict[str, dict[str, int]]:
 
 
 def _versions() -> dict[str, str]:
-    """What the numbers may depend on."""
+    """The versions of the software that the numbers may depend on."""
     versions = {"python": platform.python_version()}
     for package in ("fieldmark", "torch", "numpy", "pyarrow"):
         with suppress(PackageNotFoundError):

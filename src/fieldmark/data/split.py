@@ -16,7 +16,7 @@ _Name = TypeVar("_Name", bound=Hashable)
 
 
 def group_of(item: Item) -> str:
-    """What the item must not be parted from: its group; without one its file; without a file itself."""
+    """The unit of a split that holds the item: its group, without one its file, without a file itself."""
     if item.group is not None:
         return f"group '{item.group}'"
     return f"file '{item.path}'" if item.path is not None else f"text '{item.item_id}'"
@@ -98,7 +98,7 @@ def split_validation(items: Sequence[Item], *, share: float, generator: np.rando
 
 
 def _training_strata(items: Sequence[Item]) -> dict[str, Counter[tuple[str, Medium]]]:
-    """How many items of each class and medium stand in each group that lies in the training split whole."""
+    """Items of each class and medium in each group that lies in the training split whole."""
     elsewhere = {group_of(item) for item in items if item.split is not Split.TRAIN}
     strata: defaultdict[str, Counter[tuple[str, Medium]]] = defaultdict(Counter)
     for item in items:

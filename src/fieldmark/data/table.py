@@ -1,4 +1,4 @@
-"""Tables of text cells: CSV or Parquet read whole and with the place of every row; CSV written."""
+"""Tables of text cells: CSV or Parquet read whole, with the position of every row; CSV written."""
 
 import csv
 import io
@@ -19,10 +19,10 @@ _DELIMITERS = ",\t;"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text, each row with its place in the file.
+    """Cells as text, each row with its position in the file.
 
     Args:
-        rows: Place and cells; a row may have more or fewer cells than there are names.
+        rows: Position and cells; a row may have more or fewer cells than there are names.
     """
 
     names: tuple[str, ...]
@@ -30,7 +30,7 @@ class Table:
 
 
 def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None = ",") -> Table:
-    """A table with a header, as text; empty rows are left out.
+    """Read a table with a header, as text; empty rows are left out.
 
     Args:
         known: Names of columns that are read in any letter case, and come back as spelled here.
@@ -53,7 +53,7 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
 
 
 def write_csv(file: BinaryIO, *, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Writes a header and rows as UTF-8; the file stays open."""
+    """Write a header and rows as UTF-8; the file stays open."""
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     writer = csv.writer(text)
     writer.writerow(names)
@@ -68,7 +68,7 @@ def spelled(name: str, known: Iterable[str]) -> str:
 
 
 def check_names(names: Sequence[str], path: Path) -> None:
-    """Checks that every column has a name, and one of its own.
+    """Check that every column has a name of its own.
 
     Raises:
         ManifestError: It is not so.

@@ -58,7 +58,7 @@ class Taxonomy:
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name have in common: letters and digits, without case or a class number before it."""
+    """Reduce a name to what its spellings share: letters and digits, without case or a leading class number."""
     return re.sub(r"[\W_]+", "", re.sub(r"^\d+\.", "", name.strip())).casefold()
 
 

@@ -61,7 +61,7 @@ MEASURE_AGAIN_FACTOR = 1.2
 
 
 def load_approximation(folder: Path) -> Approximation | None:
-    """What is known of the store's index; None where there is none.
+    """Return the measured recall of the store's index; None where there is none.
 
     Raises:
         ValueError: The file is not what was written.

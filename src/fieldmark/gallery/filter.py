@@ -1,4 +1,4 @@
-"""What a filter asks of each column, also in the words of the store."""
+"""The condition of a filter on each column, also as SQL."""
 
 from collections.abc import Collection, Iterable
 

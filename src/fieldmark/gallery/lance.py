@@ -61,7 +61,7 @@ EXACT_ROWS = 200_000
 """Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
 WAIT_SECONDS = 60.0
-"""How long a write waits for other writers before it gives up."""
+"""Seconds for which a write waits for other writers before it gives up."""
 
 VERSION_LIMIT = 128
 """Every write leaves a version, with a list of all parts; the write that makes so many compacts them into one."""
@@ -258,7 +258,7 @@ class LanceIndex(SegmentIndex):
         return embeddings_from_table(rows, dim=self._dim)
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
-        """How many items share their facts, as `SegmentIndex.counts` says."""
+        """Count the items that share their facts, as `SegmentIndex.counts` says."""
         version, *_ = self._size()
         if where is None and self._counted is not None and self._counted[0] == version:
             return self._counted[1]
@@ -289,7 +289,7 @@ class LanceIndex(SegmentIndex):
         return {medium: media.count(medium.value) for medium in MEDIA}
 
     def approximation(self) -> Approximation | None:
-        """What the index of a store above `exact_rows` is known to find; None for an exact search."""
+        """Return the measured recall of the index of a store above `exact_rows`; None for an exact search."""
         _, row_count, known = self._size()
         return known if row_count > self._exact_rows else None
 
@@ -393,7 +393,7 @@ class LanceIndex(SegmentIndex):
             return int(self._table.version)
 
     def _reading(self, read: Callable[[], Result]) -> Result:
-        """What a read of the newest version gives; reads again where another process compacted that version away."""
+        """Return the result of a read of the newest version; read again where another process compacted it away."""
         while True:
             version = self._refresh()
             try:

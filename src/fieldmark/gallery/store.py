@@ -12,7 +12,7 @@ from fieldmark.types import Embeddings, Hit, Item, Medium
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which items may become hits: those that meet every condition given.
+    """The conditions that an item must meet to become a hit, all of those given.
 
     A condition that is None lets all items pass; one that is an empty set lets none. An item without a
     class, a set, a license or a group never meets a condition on it.
@@ -49,7 +49,7 @@ class StoredItem:
 
 @dataclass(frozen=True, slots=True)
 class ItemCount:
-    """How many items share a medium, a class, a set and a license."""
+    """The number of items that share a medium, a class, a set and a license."""
 
     medium: Medium
     class_name: str | None
@@ -60,7 +60,7 @@ class ItemCount:
 
 @dataclass(frozen=True, slots=True)
 class Approximation:
-    """What a store that does not look at every segment is known to find.
+    """The measured recall of a store that does not look at every segment.
 
     Args:
         trained_count: Segments that the parts were cut from.
@@ -210,7 +210,7 @@ class SegmentIndex(Protocol):
         ...
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
-        """How many items share a medium, a class, a set and a license, in the order of these."""
+        """Count the items that share a medium, a class, a set and a license, in the order of these."""
         ...
 
     def item_count(self) -> int:
@@ -226,7 +226,7 @@ class SegmentIndex(Protocol):
         ...
 
     def approximation(self) -> Approximation | None:
-        """What searches are known to find; None where they look at every segment."""
+        """Return the measured recall of searches; None where they look at every segment."""
         ...
 
     def find_unsound_items(self) -> dict[str, str]:

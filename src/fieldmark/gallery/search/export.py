@@ -17,7 +17,7 @@ UNKNOWN = "unknown"
 
 
 class ExportFormat(StrEnum):
-    """What a list of hits can be written as."""
+    """The formats of exported hits."""
 
     CSV = "csv"
     RAVEN = "raven"
@@ -26,7 +26,7 @@ class ExportFormat(StrEnum):
 
 
 def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  # noqa: A002 - the faces' word
-    """The text of a file with these hits or items, in their order.
+    """Return the text of a file with these hits or items, in their order.
 
     Raven and Audacity mark moments of sounds and of videos: what has no moment is left out.
     """

@@ -1,4 +1,4 @@
-"""What a search answers: its hits, and whether the collection holds the query's class at all."""
+"""The result of a search: its hits, and whether the collection holds the query's class at all."""
 
 import textwrap
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
 )
-"""What a hit is described by first, in this order; every other fact of its item follows."""
+"""The first keys of a hit, in this order; all other facts of its item follow."""
 
 
 def describe_hit(hit: Hit) -> dict[str, object]:
@@ -39,7 +39,7 @@ UNLIKELY = 1 / 3
 
 @dataclass(frozen=True, slots=True)
 class CollectionAnswer:
-    """Whether the collection holds the query's class.
+    """The answer to whether the collection holds the query's class.
 
     Args:
         probability: That it does, where as many queries are of a class that it lacks as of one that it holds.
@@ -69,7 +69,7 @@ class CollectionAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Which hits a person found right, and which wrong."""
+    """The hits that a person marked right, and those marked wrong."""
 
     relevant: frozenset[str] = frozenset()
     irrelevant: frozenset[str] = frozenset()
@@ -108,7 +108,7 @@ class SearchResult:
         }
 
     def to_text(self) -> str:
-        """Whether the class is there, then one line for each hit with its moment and its margin over a look-alike."""
+        """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
         lines = []
         if self.class_name is not None:
             lines.append(f"the text names {self.class_name}")
@@ -139,7 +139,7 @@ def _percent(share: float) -> str:
 
 
 def _place(hit: Hit) -> str:
-    """Where the hit is: the moment and the file, or the beginning of the text."""
+    """The moment and the file of a hit, or the beginning of its text."""
     if hit.item.text is not None:
         return textwrap.shorten(hit.item.text, 80, placeholder=" ...")
     moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
