@@ -123,10 +123,10 @@ def test_model_names_the_media_it_takes(lexical_config, toy_config):
     assert supported_media(config.model) == (Medium.TEXT,)
     assert needs_features(config.model)
     assert not needs_features(toy_config.model)
-    with pytest.raises(MediumNotSupportedError, match="takes no audio; it takes text"):
+    with pytest.raises(MediumNotSupportedError, match="does not support audio; it supports text"):
         build_encoder(config.model, Medium.AUDIO)
     model = new_model(config, class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
-    with pytest.raises(MediumNotSupportedError, match="takes no image"):
+    with pytest.raises(MediumNotSupportedError, match="does not support image"):
         model.encoder(Medium.IMAGE)
 
 

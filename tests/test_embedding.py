@@ -218,6 +218,6 @@ def test_a_trained_model_takes_the_media_it_was_trained_on(toy_items, toy_config
     report = index(tmp_path / "all.csv", checkpoint=run, gallery=tmp_path / "gallery", runtime=toy_runtime)
     assert report.counts == {"image": 18, "text": 18, "video": 0, "audio": 0}
     clip = next(item for item in toy_items if item.medium is Medium.VIDEO)
-    with pytest.raises(MediumNotSupportedError, match="takes no video; it takes image, text"):
+    with pytest.raises(MediumNotSupportedError, match="does not support video; it supports image, text"):
         Gallery.open(tmp_path / "gallery", runtime=toy_runtime).search(clip)
     assert load_config(run / "config.toml") == toy_config

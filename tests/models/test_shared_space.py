@@ -64,7 +64,7 @@ def test_shared_space_embeds_a_row_the_same_whatever_else_is_in_the_batch(networ
 
 
 def test_shared_space_names_the_media_it_takes(network):
-    with pytest.raises(MediumNotSupportedError, match="takes no video; it takes image, text, audio"):
+    with pytest.raises(MediumNotSupportedError, match="does not support video; it supports image, text, audio"):
         network(random(2, 12), Medium.VIDEO)
     with pytest.raises(MediumNotSupportedError, match="video"):
         network.fit(Medium.VIDEO, random(2, 12), torch.arange(2))
