@@ -152,7 +152,7 @@ def test_a_range_outside_is_refused(get_range, song, header):
     met = get_range(header)
     assert (met.status_code, met.json()["kind"]) == (416, "range")
     assert met.headers["content-range"] == f"bytes */{song.path.stat().st_size}"
-    assert "Choose one inside" in met.json()["message"]
+    assert "Choose a range inside" in met.json()["message"]
 
 
 @settings(max_examples=40, deadline=None)
