@@ -57,27 +57,27 @@ def index(folder) -> LanceIndex:
 
 
 @pytest.fixture(scope="module")
-def judge(folder) -> LanceIndex:
+def oracle(folder) -> LanceIndex:
     """The same store, searched exactly."""
     return LanceIndex.open(folder)
 
 
-def test_index_looks_at_a_part_and_finds_what_it_says(index, judge):
+def test_index_looks_at_a_part_and_finds_what_it_says(index, oracle):
     known = index.approximation()
-    assert judge.approximation() is None
+    assert oracle.approximation() is None
     assert known.probe_count < known.partition_count
     assert (known.trained_count, known.measured_count, known.partition_count) == (6000, 6000, 77)
     shares = []
     for query in classes_of(50, seed=2).embedding:
-        exact = {hit.item_id for hit in judge.search(query, k=10)}
+        exact = {hit.item_id for hit in oracle.search(query, k=10)}
         shares.append(len(exact & {hit.item_id for hit in index.search(query, k=10)}) / 10)
     assert known.recall >= 0.95
     assert np.mean(shares) == pytest.approx(known.recall, abs=0.05)
 
 
-def test_scores_and_order_are_exact(index, judge, stored):
+def test_scores_and_order_are_exact(index, oracle, stored):
     for query in stored.embedding[:20]:
-        expected = {hit.item_id: hit for hit in judge.search(query, k=6000)}
+        expected = {hit.item_id: hit for hit in oracle.search(query, k=6000)}
         hits = index.search(query, k=5)
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
         assert [hit.score for hit in hits] == [expected[hit.item_id].score for hit in hits]
@@ -92,10 +92,10 @@ def test_scores_and_order_are_exact(index, judge, stored):
         Filter(class_names=frozenset({"no such class"})),
     ],
 )
-def test_filter_never_gives_fewer_than_match(index, judge, where):
+def test_filter_never_gives_fewer_than_match(index, oracle, where):
     """Also where all that match lie in parts far from the query."""
     query = classes_of(1, seed=3).embedding[0]
-    expected = judge.search(query, k=1000, where=where)
+    expected = oracle.search(query, k=1000, where=where)
     assert [hit.item_id for hit in index.search(query, k=1000, where=where)] == [hit.item_id for hit in expected]
     assert len(index.search(query, k=3, where=where)) == min(3, len(expected))
 
@@ -128,12 +128,12 @@ def test_index_is_measured_again_when_the_store_grows_and_trained_again_when_it_
     assert (tmp_path / "index" / "approximation.json").stat().st_mtime_ns == before
 
 
-def test_store_that_was_never_trained_is_scanned(tmp_path, stored, judge):
+def test_store_that_was_never_trained_is_scanned(tmp_path, stored, oracle):
     index = LanceIndex.create(tmp_path / "index", fingerprint="sparrow", dim=DIM, exact_rows=1000)
     add(index, stored)
     assert index.approximation() is None
     for query in classes_of(5, seed=5).embedding:
-        assert [hit.item_id for hit in index.search(query, k=20)] == [h.item_id for h in judge.search(query, k=20)]
+        assert [hit.item_id for hit in index.search(query, k=20)] == [h.item_id for h in oracle.search(query, k=20)]
 
 
 def test_search_above_the_exact_size_holds_no_vectors(folder, stored):

@@ -76,7 +76,7 @@ def load_approximation(folder: Path) -> Approximation | None:
 
 
 def bring_up_to_date(table: LanceTable, folder: Path) -> None:
-    """Trains, or measures again, the index of a store that has grown; the caller holds the store's lock."""
+    """Train, or measure again, the index of a store that has grown; the caller holds the store's lock."""
     row_count = table.count_rows()
     if row_count < SMALLEST_TRAINED:
         return
@@ -93,7 +93,7 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
 
 
 def train(table: LanceTable, *, partition_count: int) -> None:
-    """Cuts the space into parts, each with the rows nearest to its center."""
+    """Cut the space into partitions, each with the rows nearest to its center."""
     config = IvfFlat(
         distance_type="cosine",
         num_partitions=partition_count,
@@ -190,7 +190,7 @@ def nearest_rows(
     condition: str | None,
     known: Approximation | None,
 ) -> pa.Table:
-    """The nearest rows that meet a condition, as many as asked for where so many do; with their vectors."""
+    """Return the nearest rows that meet a condition, with their vectors; fewer than `limit` only where fewer do."""
     search = table.search(query.astype(np.float32), vector_column_name="vector").distance_type("cosine")
     if condition is not None:
         search = search.where(condition, prefilter=True)
@@ -204,7 +204,7 @@ def nearest_rows(
 
 
 def measured(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:
-    """The fewest parts to look at for the wanted recall, and the recall they give.
+    """Find the fewest partitions to probe for the wanted recall, and measure the recall that they give.
 
     The queries are stored segments; where the store holds several media, only rows of the other media count, since
     among these a query finds no rows that lie as near as its own neighbors.
@@ -242,7 +242,7 @@ class Queries:
 
 
 def sample_queries(table: LanceTable) -> Queries:
-    """Segments drawn evenly from all media, always the same ones of a version."""
+    """Draw segments evenly from all media, always the same ones of a version."""
     facts = table.search().select(["medium"]).with_row_id(with_row_id=True).to_arrow()
     medium, row_id = np.array(facts["medium"].to_pylist()), facts["_rowid"].to_numpy()
     present, generator = tuple(np.unique(medium)), np.random.default_rng(0)
@@ -267,7 +267,7 @@ def sample_queries(table: LanceTable) -> Queries:
 
 
 def exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "query k"]:
-    """The `RECALL_K` best scores of each query among the rows it may find, best last; -1 where there are fewer."""
+    """Return the `RECALL_K` best scores of each query among the rows it may find, best last; -1 where fewer are."""
     best = np.full((len(queries.vector), RECALL_K), -1.0, dtype=np.float32)
     dim = queries.vector.shape[1]
     has_media = queries.where[0].media is not None
@@ -283,7 +283,7 @@ def exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "qu
 def recall_of(
     table: LanceTable, queries: Queries, *, expected: Float32[np.ndarray, "query k"], known: Approximation
 ) -> float:
-    """The mean share of the `RECALL_K` nearest rows that the index finds; rows that score alike count alike."""
+    """Return the mean share of the `RECALL_K` nearest rows that the index finds; rows that score alike count alike."""
     shares = []
     for vector, where, scores in zip(queries.vector, queries.where, expected, strict=True):
         there = int((scores > -1.0).sum())

@@ -9,7 +9,7 @@ FIRST_SEGMENT = "segment = 0"
 
 
 def allowed_by_column(where: Filter) -> dict[str, frozenset[str] | None]:
-    """The values that a filter allows in each column; None for all."""
+    """Return the values that a filter allows in each column; None for all."""
     return {
         "medium": where.media,
         "class_name": where.class_names,
@@ -21,7 +21,7 @@ def allowed_by_column(where: Filter) -> dict[str, frozenset[str] | None]:
 
 
 def condition_of(where: Filter | None, *others: str) -> str | None:
-    """The SQL condition that a row meets a filter and some others; None where there is nothing to meet."""
+    """Return the SQL condition that a row meets a filter and some others; None where there is nothing to meet."""
     conditions = list(others)
     for column, allowed in allowed_by_column(where or Filter()).items():
         if allowed is not None:
@@ -32,6 +32,6 @@ def condition_of(where: Filter | None, *others: str) -> str | None:
 
 
 def is_one_of(column: str, values: Iterable[str] | Collection[str]) -> str:
-    """The SQL condition that a column has one of some values; a value is never read as SQL."""
+    """Return the SQL condition that a column has one of some values; a value is never read as SQL."""
     quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in dict.fromkeys(values))
     return f"`{column}` IN ({quoted})" if quoted else "false"

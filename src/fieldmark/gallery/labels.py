@@ -29,13 +29,13 @@ class SavedClass:
     is_undone: bool = False
 
     def to_text(self) -> str:
-        """One line: number, class, how many items, whether it was undone."""
+        """Return one line: number, class, how many items, and a word where it was undone."""
         undone = ", undone" if self.is_undone else ""
         return f"{self.number}  {self.class_name}  {len(self.former_names):,} items{undone}"
 
 
 def save_class(folder: Path, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
-    """Gives items of a gallery a class; both the label and the note of it outlive the process.
+    """Give items of a gallery a class; both the label and the note of it outlive the process.
 
     The note comes first, so that after a crash between the two the next `index` gives the label.
 
@@ -65,7 +65,7 @@ def save_class(folder: Path, index: SegmentIndex, *, class_name: str, item_ids: 
 
 
 def list_classes(folder: Path) -> tuple[SavedClass, ...]:
-    """All classes that were saved in a gallery, those undone too.
+    """Return all classes that were saved in a gallery, those undone too.
 
     Raises:
         DamagedGalleryError: The file of saved classes cannot be read.
@@ -84,7 +84,7 @@ def list_classes(folder: Path) -> tuple[SavedClass, ...]:
 
 
 def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
-    """Gives the items of a saved class their former classes, unless they were given another one since.
+    """Give the items of a saved class their former classes, unless they were given another one since.
 
     Raises:
         RequestError: There is no such saved class, or it is undone already.
@@ -108,18 +108,18 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
 
 
 def restore_classes(folder: Path, index: SegmentIndex) -> int:
-    """Gives saved classes again to items that were indexed anew; how many items that were."""
+    """Give saved classes again to items that were indexed anew; return how many."""
     with _locked(folder):
         return _relabel(index, _labels(list_classes(folder)))
 
 
 def _labels(saved: Sequence[SavedClass]) -> dict[str, str | None]:
-    """The class of each item by the classes in force, the last saved winning."""
+    """Return the class of each item by the saved classes in force; the last saved wins."""
     return {item_id: each.class_name for each in saved if not each.is_undone for item_id in each.former_names}
 
 
 def _relabel(index: SegmentIndex, name_by_item_id: Mapping[str, str | None]) -> int:
-    """Changes labels and nothing else: an unchanged file is still unchanged to the next `index`."""
+    """Change labels and nothing else: an unchanged file is still unchanged to the next `index`."""
     if not name_by_item_id:
         return 0
     changed = 0

@@ -116,7 +116,7 @@ class LanceIndex(SegmentIndex):
         wait_seconds: float = WAIT_SECONDS,
         exact_rows: int = EXACT_ROWS,
     ) -> "LanceIndex":
-        """An empty store in a folder, which is made where it is missing.
+        """Create an empty store in a folder, which is made where it is missing.
 
         Args:
             exact_rows: Segments up to which a search by this handle is exact.
@@ -145,7 +145,7 @@ class LanceIndex(SegmentIndex):
         wait_seconds: float = WAIT_SECONDS,
         exact_rows: int = EXACT_ROWS,
     ) -> "LanceIndex":
-        """The store in a folder.
+        """Open the store in a folder.
 
         Args:
             fingerprint: Of the encoder the caller uses; None takes the store whatever it was made with.
@@ -183,7 +183,7 @@ class LanceIndex(SegmentIndex):
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:
-        """Stores items as `SegmentIndex.add` says, in one commit."""
+        """Store items as `SegmentIndex.add` does, in one commit."""
         self._check_dim(embeddings.embedding.shape[1])
         bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
         if len(bad_rows):
@@ -207,7 +207,7 @@ class LanceIndex(SegmentIndex):
             self._compact_when_due()
 
     def remove(self, item_ids: Collection[str]) -> int:
-        """Drops items as `SegmentIndex.remove` says, in one commit."""
+        """Delete items as `SegmentIndex.remove` does, in one commit."""
         if not item_ids:
             return 0
         removed = is_one_of("item_id", item_ids)
@@ -219,7 +219,7 @@ class LanceIndex(SegmentIndex):
         return count
 
     def get(self, item_id: str) -> Embeddings:
-        """One item as `SegmentIndex.get` says."""
+        """Return one item as `SegmentIndex.get` does."""
         rows = self._reading(lambda: self._facts(None, is_one_of("item_id", [item_id])))
         if len(rows) == 0:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
@@ -241,7 +241,7 @@ class LanceIndex(SegmentIndex):
         )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
-        """The content hash of every item that meets a filter, by item id."""
+        """Return the content hash of every item that meets a filter, by item id."""
         columns = ["item_id", "content_hash"]
         rows = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
         return dict(zip(rows["item_id"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
@@ -249,11 +249,11 @@ class LanceIndex(SegmentIndex):
     def items(
         self, *, where: Filter | None = None, start_after: str | None = None, limit: int
     ) -> tuple[StoredItem, ...]:
-        """One page of items, as `SegmentIndex.items` says."""
+        """Return one page of items, as `SegmentIndex.items` does."""
         return self._reading(lambda: self._page(where, start_after=start_after, limit=limit))
 
     def embeddings(self, where: Filter | None = None) -> Embeddings:
-        """All segments of the items that meet a filter, as `SegmentIndex.embeddings` says."""
+        """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
         rows = self._reading(lambda: self._facts(None, condition_of(where)))
         return embeddings_from_table(rows, dim=self._dim)
 
@@ -269,21 +269,21 @@ class LanceIndex(SegmentIndex):
             ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
             for each in counted
         )
-        counts = tuple(sorted(found, key=_place_of_count))
+        counts = tuple(sorted(found, key=_sort_key))
         if where is None:
             self._counted = version, counts
         return counts
 
     def item_count(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         return self._reading(lambda: int(self._table.count_rows(FIRST_SEGMENT)))
 
     def segment_count(self) -> int:
-        """Number of segments of all items."""
+        """Return the number of segments of all items."""
         return self._reading(lambda: int(self._table.count_rows()))
 
     def count_by_medium(self) -> dict[Medium, int]:
-        """Number of items of each medium, in the fixed order of the media."""
+        """Return the number of items of each medium, in the fixed order of the media."""
         rows = self._reading(lambda: self._facts(["medium"], FIRST_SEGMENT))
         media = rows["medium"].to_pylist()
         return {medium: media.count(medium.value) for medium in MEDIA}
@@ -303,20 +303,20 @@ class LanceIndex(SegmentIndex):
         return self._reading(read)
 
     def lost_version(self) -> str | None:
-        """The file of the newest version, where it was written to the end and is not there any more."""
+        """Return the file of the newest version where it was written to the end and is now missing; None otherwise."""
         return lost_version(self._folder, newest=self._refresh())
 
     def version_count(self) -> int:
-        """Versions on disk; compaction leaves one."""
+        """Return the number of versions on disk; compaction leaves one."""
         return len(versions_in(self._folder))
 
     def optimize(self) -> None:
-        """Gives back disk space, as `SegmentIndex.optimize` says."""
+        """Free disk space, as `SegmentIndex.optimize` does."""
         with self._writing():
             self._compact()
 
     def _facts(self, columns: list[str] | None, condition: str | None) -> pa.Table:
-        """Some columns, or all, of the rows that meet a condition, in no order."""
+        """Return some columns, or all, of the rows that meet a condition, in no order."""
         query = self._table.search()
         if condition is not None:
             query = query.where(condition)
@@ -355,7 +355,7 @@ class LanceIndex(SegmentIndex):
             )
 
     def _size(self) -> tuple[int, int, Approximation | None]:
-        """The newest version, its segments, and what its index is known to find; None where it has none."""
+        """Return the newest version, its number of segments, and what its index is known to find, if it has one."""
         (seen_stamp, sized), stamp = self._sized, versions_stamp(self._folder)
         if sized is not None and stamp is not None and stamp == seen_stamp:
             return sized
@@ -368,7 +368,7 @@ class LanceIndex(SegmentIndex):
         return sized
 
     def _newest(self, version: int) -> Snapshot:
-        """A version, or a newer one, in memory; loaded once however many threads ask."""
+        """Return a version, or a newer one, in memory; it is loaded once however many threads ask."""
         loaded = self._loaded
         if loaded is not None and loaded[0] == version:
             return loaded[1]
@@ -387,7 +387,7 @@ class LanceIndex(SegmentIndex):
             return self._loaded[1]
 
     def _refresh(self) -> int:
-        """Turns to the newest version and gives its number."""
+        """Turn to the newest version and return its number."""
         with failing_as_damaged(self._folder):
             self._table.checkout_latest()
             return int(self._table.version)
@@ -404,7 +404,7 @@ class LanceIndex(SegmentIndex):
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Holds the store for one write of the newest version."""
+        """Hold the store for one write of the newest version."""
         with writing_alone(self._folder, wait_seconds=self._wait_seconds):
             self._refresh()
             yield
@@ -428,5 +428,5 @@ class LanceIndex(SegmentIndex):
             logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))
 
 
-def _place_of_count(each: ItemCount) -> tuple[int, str, str, str]:
+def _sort_key(each: ItemCount) -> tuple[int, str, str, str]:
     return MEDIA.index(each.medium), each.class_name or "", each.set_name or "", each.license or ""

@@ -17,12 +17,12 @@ SETTLED_NANOSECONDS = 100_000_000
 
 
 def versions_in(folder: Path) -> tuple[Path, ...]:
-    """The files that list the parts of each version, sound or not; a store that was not made to the end has none."""
+    """Return the manifest of each version, damaged or not; a store that was not created to the end has none."""
     return tuple(StoreLayout(folder).versions.glob("*.manifest"))
 
 
 def versions_stamp(folder: Path) -> int | None:
-    """Stays the same while no version comes or goes; None where one may just have come, or none can be seen.
+    """Return a stamp that stays while no version comes or goes; None where one may just have come, or none can be seen.
 
     A look at the folder takes microseconds, where LanceDB takes a third of a millisecond to tell its newest version.
     """
@@ -35,17 +35,17 @@ def versions_stamp(folder: Path) -> int | None:
 
 
 def data_bytes(folder: Path) -> int:
-    """Bytes of the rows of all versions."""
+    """Return the bytes of the rows of all versions."""
     return sum(path.stat().st_size for path in StoreLayout(folder).data.glob("*"))
 
 
 def record_newest(folder: Path, version: int) -> None:
-    """Keeps the number of a version that was written to the end."""
+    """Write down the number of a version that was written to the end."""
     write_text(StoreLayout(folder).newest_version, str(version))
 
 
 def lost_version(folder: Path, *, newest: int) -> str | None:
-    """The file that lists the parts of a version written to the end, where it is not there any more; None otherwise.
+    """Return the manifest of a version that was written to the end and is now missing; None where there is none.
 
     Args:
         newest: The newest version that can be read.
@@ -58,14 +58,14 @@ def lost_version(folder: Path, *, newest: int) -> str | None:
 
 
 def reason_of(error: Exception) -> str:
-    """The first line of what LanceDB says, without the places in its source."""
+    """Return the first line of a message of LanceDB, without positions in its source."""
     lines = str(error).splitlines() or [type(error).__name__]
     return re.sub(r",? */\S+\.rs:\d+:\d+", "", lines[0])
 
 
 @contextmanager
 def failing_as_damaged(folder: Path) -> Iterator[None]:
-    """Tells of any failure to read as of a damaged gallery."""
+    """Report any failure to read as a damaged gallery."""
     try:
         yield
     except Exception as error:
@@ -74,7 +74,7 @@ def failing_as_damaged(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
-    """Holds the folder's lock; tells of any failure within as of a failure to write."""
+    """Hold the folder's lock; report any failure within as a failure to write."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(StoreLayout(folder).write_lock, timeout=wait_seconds, poll_interval=0.005):

@@ -26,7 +26,7 @@ class GalleryLayout:
 
     @property
     def calibration(self) -> Path:
-        """How scores become probabilities."""
+        """The calibration of scores."""
         return self.folder / "calibration.json"
 
     @property

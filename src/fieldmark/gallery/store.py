@@ -80,7 +80,7 @@ class Approximation:
 
     @property
     def rows_looked_at(self) -> float:
-        """About how many segments a search looks at."""
+        """The approximate number of segments that a search looks at."""
         return self.measured_count * self.probe_count / self.partition_count
 
 
@@ -133,7 +133,7 @@ class SegmentIndex(Protocol):
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:
-        """Stores items, all of the call or none; an item already there is replaced with all its segments.
+        """Store items, all of the call or none; an item already there is replaced with all its segments.
 
         The logits are not kept.
 
@@ -160,7 +160,7 @@ class SegmentIndex(Protocol):
         ...
 
     def get(self, item_id: str) -> Embeddings:
-        """One item as it was added, without logits, its segments in the order in which they were added.
+        """Return one item as it was added, without logits, its segments in the order in which they were added.
 
         Raises:
             UnknownItemError: The store has no such item.
@@ -191,13 +191,13 @@ class SegmentIndex(Protocol):
         return self.compare(query).find_nearest(k=k, where=where, by_segment=by_segment)
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
-        """The content hash of every item that meets a filter, by item id: what a later indexing run may skip."""
+        """Return the content hash of every item that meets a filter, by id; a later indexing run may skip these."""
         ...
 
     def items(
         self, *, where: Filter | None = None, start_after: str | None = None, limit: int
     ) -> tuple[StoredItem, ...]:
-        """One page of the items that meet a filter, ordered by item id, code point by code point.
+        """Return one page of the items that meet a filter, ordered by item id, code point by code point.
 
         Args:
             start_after: The last item id of the page before; it need not be there any more. None for the first page.
@@ -206,7 +206,7 @@ class SegmentIndex(Protocol):
         ...
 
     def embeddings(self, where: Filter | None = None) -> Embeddings:
-        """All segments of the items that meet a filter, ordered by item id and then as they were added; no logits."""
+        """Return all segments of the items that meet a filter, by item id and then as they were added; no logits."""
         ...
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
@@ -214,15 +214,15 @@ class SegmentIndex(Protocol):
         ...
 
     def item_count(self) -> int:
-        """Number of items."""
+        """Return the number of items."""
         ...
 
     def segment_count(self) -> int:
-        """Number of segments of all items."""
+        """Return the number of segments of all items."""
         ...
 
     def count_by_medium(self) -> dict[Medium, int]:
-        """Number of items of each medium, all four media in their fixed order."""
+        """Return the number of items of each medium, all four media in their fixed order."""
         ...
 
     def approximation(self) -> Approximation | None:
@@ -238,11 +238,11 @@ class SegmentIndex(Protocol):
         ...
 
     def optimize(self) -> None:
-        """Gives back the disk space of what was replaced and removed; changes no answer of an exact search.
+        """Free the disk space of replaced and deleted items; no answer of an exact search changes.
 
-        A store that answers approximately brings its index up to date and measures it.
+        A store that answers approximately also brings its index up to date and measures it.
 
-        Writing does this by itself now and then; worth calling at the end of a long run.
+        Writing does this by itself from time to time; call it at the end of a long run.
 
         Raises:
             GalleryError: Another process has been writing for too long.

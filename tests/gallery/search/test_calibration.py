@@ -146,4 +146,4 @@ def test_fit_scale_counts_the_parts_of_one_text_as_one_query():
     counts = np.ones(score.shape, dtype=bool)
     few = np.arange(40) % (MIN_QUERIES - 1)
     assert fit_scale(score, counts=counts, labels=labels).curve.query_count == 40
-    assert fit_scale(score, counts=counts, labels=labels, asking=few).curve is None
+    assert fit_scale(score, counts=counts, labels=labels, query_item=few).curve is None

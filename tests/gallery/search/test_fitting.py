@@ -31,12 +31,12 @@ def birds(*, split=Split.TEST, noise=0.7, count=8, seed=0, with_groups=False):
     return Embeddings(tuple(items), nothing, nothing, embedding.astype(np.float32))
 
 
-def judged(embeddings, known=CLASSES):
+def calibrate(embeddings, known=CLASSES):
     return fit_calibration(embeddings, trained_classes=known, generator=np.random.default_rng(0))
 
 
 def test_fit_judgment_has_a_curve_for_all_pairs_and_tells_own_medium_from_others():
-    calibration = judged(birds())
+    calibration = calibrate(birds())
     assert all(calibration.get_curve(query, hit) is not None for query in MEDIA for hit in MEDIA)
     own, other = (calibration.get_curve(Medium.IMAGE, hit) for hit in (Medium.IMAGE, Medium.AUDIO))
     assert (
@@ -45,7 +45,7 @@ def test_fit_judgment_has_a_curve_for_all_pairs_and_tells_own_medium_from_others
 
 
 def test_fit_judgment_is_honest_on_new_items_of_the_same_kind():
-    fitted, new = judged(birds(count=20)), birds(count=20, seed=1)
+    fitted, new = calibrate(birds(count=20)), birds(count=20, seed=1)
     of_medium = np.array([MEDIA.index(item.medium) for item in new.items])
     label = np.array([item.class_name for item in new.items])
     for query in range(4):
@@ -60,14 +60,14 @@ def test_fit_judgment_is_honest_on_new_items_of_the_same_kind():
 
 
 def test_fit_judgment_asks_no_item_that_was_trained_on():
-    calibration = judged(birds(split=Split.TRAIN))
+    calibration = calibrate(birds(split=Split.TRAIN))
     assert not calibration.open_set_curves
     assert all(scale.curve is None for scale in calibration.scales.values())
     assert len(calibration.scales) == 16  # what is usual is known without labels
 
 
 def test_fit_judgment_asks_items_of_classes_that_the_model_does_not_know():
-    calibration = judged(birds(split=Split.TRAIN), known=("Wren",))
+    calibration = calibrate(birds(split=Split.TRAIN), known=("Wren",))
     assert all(calibration.get_curve(Medium.TEXT, hit) is not None for hit in MEDIA)
 
 
@@ -90,13 +90,13 @@ def test_fit_judgment_leaves_out_the_query_and_its_group():
     embeddings = birds(with_groups=True)
     doubled = replace(embeddings, embedding=np.repeat(embeddings.embedding[::2], 2, axis=0))
     # Two items of each group are equal: were they counted, photos of one group would be certain at score 1.
-    with_groups = judged(doubled).get_curve(Medium.IMAGE, Medium.IMAGE)
+    with_groups = calibrate(doubled).get_curve(Medium.IMAGE, Medium.IMAGE)
     alone = replace(doubled, items=tuple(replace(item, group=None) for item in doubled.items))
-    assert with_groups.relevant_count < judged(alone).get_curve(Medium.IMAGE, Medium.IMAGE).relevant_count
+    assert with_groups.relevant_count < calibrate(alone).get_curve(Medium.IMAGE, Medium.IMAGE).relevant_count
 
 
-def test_judgment_tells_classes_that_are_there_from_those_that_are_not():
-    calibration = judged(birds())
+def test_calibration_tells_classes_that_are_there_from_those_that_are_not():
+    calibration = calibrate(birds())
     new = birds(seed=1, count=4)
     gallery = birds(seed=2)
     medium = np.array([item.medium for item in gallery.items])
@@ -120,7 +120,7 @@ def test_the_line_stands_at_the_edge_of_those_that_are_there(monkeypatch):
     curves = []
     for share in (0.0, 0.05, 0.5):
         monkeypatch.setattr("fieldmark.gallery.search.fitting.LOST_SHARE", share)
-        curves.append(judged(birds()).open_set_curves[Medium.IMAGE])
+        curves.append(calibrate(birds()).open_set_curves[Medium.IMAGE])
     assert len({curve.slope for curve in curves}) == 1
     # What is plainly there must count for more, the more of it may be lost.
     assert curves[0].offset >= curves[1].offset > curves[2].offset
@@ -190,7 +190,7 @@ def test_fit_judgment_is_honest_on_few_words_and_on_many():
     fitted = fit_calibration(
         known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(known)
     )
-    plain = judged(known)
+    plain = calibrate(known)
     text, photo = (np.array([item.medium is medium for item in new.items]) for medium in (Medium.TEXT, Medium.IMAGE))
     label = np.array([item.class_name for item in new.items])
     true = (label[text][:, None] == label[photo][None]).ravel()
@@ -224,13 +224,13 @@ def test_fit_judgment_of_texts_that_cannot_be_read_is_that_without_lengths():
     known = birds()
     none = read_in_part(known, readable=lambda _: False)
     unread = fit_calibration(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=none)
-    assert unread == judged(known)
+    assert unread == calibrate(known)
     some = read_in_part(known, readable=lambda item: item.item_id.endswith(("0", "1")))
     read = fit_calibration(known, trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=some)
     assert read.get_curve(Medium.TEXT, Medium.IMAGE).query_count == 10
 
 
-def test_judgment_is_kept_and_read_back(tmp_path):
+def test_calibration_is_kept_and_read_back(tmp_path):
     calibration = fit_calibration(
         birds(), trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(birds())
     )
@@ -239,8 +239,8 @@ def test_judgment_is_kept_and_read_back(tmp_path):
     assert not read_calibration(tmp_path / "nothing.json").scales
 
 
-def test_a_judgment_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
-    calibration = judged(birds())
+def test_a_calibration_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
+    calibration = calibrate(birds())
     path = tmp_path / "calibration.json"
     write_calibration(calibration, path)
     value = json.loads(path.read_text()) | {"format_version": 3}
@@ -252,8 +252,8 @@ def test_a_judgment_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("earlier", [1, 2])
-def test_a_judgment_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(earlier, tmp_path):
-    calibration = judged(birds())
+def test_a_calibration_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(earlier, tmp_path):
+    calibration = calibrate(birds())
     path = tmp_path / "calibration.json"
     write_calibration(calibration, path)
     path.write_text(path.read_text().replace('"format_version": 4', f'"format_version": {earlier}'))
@@ -261,7 +261,7 @@ def test_a_judgment_of_an_earlier_version_is_read_without_the_curves_of_another_
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "pairs": [{}]}'])
-def test_judgment_that_is_damaged(content, tmp_path):
+def test_calibration_that_is_damaged(content, tmp_path):
     from fieldmark.errors import DamagedGalleryError
 
     (tmp_path / "calibration.json").write_text(content)

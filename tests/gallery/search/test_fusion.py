@@ -20,41 +20,41 @@ KNOWN = ScoreCalibration(
 SCORE = np.array([[0.9, 0.4, -0.2], [0.1, 0.8, 0.3]])
 
 
-def voice(medium, *, is_negative=False):
+def query(medium, *, is_negative=False):
     return QueryEmbedding(medium, np.ones(1), is_negative=is_negative)
 
 
-def combined(score, *voices, combine=combine_logits):
-    return combine(score, queries=voices, medium=Medium.IMAGE, calibration=KNOWN)
+def combined(score, *queries, combine=combine_logits):
+    return combine(score, queries=queries, medium=Medium.IMAGE, calibration=KNOWN)
 
 
 def test_one_query_has_the_logit_of_its_curve():
-    np.testing.assert_allclose(combined(SCORE[:1], voice(Medium.AUDIO)), 8 * SCORE[0] - 4)
+    np.testing.assert_allclose(combined(SCORE[:1], query(Medium.AUDIO)), 8 * SCORE[0] - 4)
 
 
 def test_two_queries_add_what_they_change_of_the_prior():
-    both = combined(SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE))
+    both = combined(SCORE, query(Medium.AUDIO), query(Medium.IMAGE))
     expected = CURVE.prior_logit + ((8 * SCORE - 4) - CURVE.prior_logit).sum(axis=0) / np.sqrt(2)
     np.testing.assert_allclose(both, expected)
 
 
 def test_a_hit_like_one_that_was_wrong_sinks_and_one_unlike_it_stays():
-    alone = combined(SCORE[:1], voice(Medium.AUDIO))
-    marked = combined(SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_negative=True))
+    alone = combined(SCORE[:1], query(Medium.AUDIO))
+    marked = combined(SCORE, query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True))
     np.testing.assert_allclose(marked - alone, np.log(1 - sigmoid(8 * SCORE[1] - 4)))
     assert (alone - marked)[0] < 0.05 < (alone - marked)[1]
 
 
 def test_a_pair_without_a_curve_has_no_logit_but_a_standard():
-    assert combined(SCORE[:1], voice(Medium.TEXT)) is None
-    assert combined(SCORE[:1], voice(Medium.VIDEO), combine=combine_standard_scores) is None
-    np.testing.assert_allclose(combined(SCORE[:1], voice(Medium.TEXT), combine=combine_standard_scores), SCORE[0] / 0.1)
+    assert combined(SCORE[:1], query(Medium.TEXT)) is None
+    assert combined(SCORE[:1], query(Medium.VIDEO), combine=combine_standard_scores) is None
+    np.testing.assert_allclose(combined(SCORE[:1], query(Medium.TEXT), combine=combine_standard_scores), SCORE[0] / 0.1)
 
 
 def test_standard_of_a_mark_against_only_lowers():
-    alone = combined(SCORE[:1], voice(Medium.AUDIO), combine=combine_standard_scores)
+    alone = combined(SCORE[:1], query(Medium.AUDIO), combine=combine_standard_scores)
     marked = combined(
-        SCORE, voice(Medium.AUDIO), voice(Medium.IMAGE, is_negative=True), combine=combine_standard_scores
+        SCORE, query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True), combine=combine_standard_scores
     )
     assert (marked <= alone).all()
     assert marked[1] < alone[1]

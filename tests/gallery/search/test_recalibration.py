@@ -78,21 +78,21 @@ def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew
         recalibration, "fit_calibration", lambda *given, **named: fits.append(1) or fit_calibration(*given, **named)
     )
 
-    def judge():
-        judged = recalibrate(gallery.folder, index=gallery.index, encoder=encoder_of(gallery, toy_runtime))
-        assert read_calibration(GalleryLayout(gallery.folder).calibration) == judged
-        return judged, len(fits)
+    def fit():
+        calibrated = recalibrate(gallery.folder, index=gallery.index, encoder=encoder_of(gallery, toy_runtime))
+        assert read_calibration(GalleryLayout(gallery.folder).calibration) == calibrated
+        return calibrated, len(fits)
 
-    assert judge() == (gallery.calibration, 0)
+    assert fit() == (gallery.calibration, 0)
     (GalleryLayout(gallery.folder).calibration).write_text("{")
-    assert judge() == (gallery.calibration, 1)
+    assert fit() == (gallery.calibration, 1)
     [item, *_] = (stored.item for stored in gallery.index.items(limit=1))
     save_class(gallery.folder, gallery.index, class_name="Newcomer", item_ids=[item.item_id])
-    labelled, count = judge()
+    labelled, count = fit()
     assert (labelled.fitted_on != gallery.calibration.fitted_on, count) == (True, 2)
     gallery.index.remove([item.item_id])
-    assert judge()[1] == 3
-    assert judge()[1] == 3
+    assert fit()[1] == 3
+    assert fit()[1] == 3
 
 
 @pytest.mark.parametrize("kind", ["typed", "from a file", "of the gallery"])
@@ -101,7 +101,7 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
     scales = {(Medium.TEXT, medium): PairScale(0.0, 1.0, curve) for medium in Medium}
     lengths = (compute_text_length(2), compute_text_length(60))
     calibration = ScoreCalibration(scales, lengths, {Medium.TEXT: curve})
-    judged = Gallery(gallery.folder, index=gallery.index, model=gallery.model, calibration=calibration)
+    calibrated = Gallery(gallery.folder, index=gallery.index, model=gallery.model, calibration=calibration)
     text = next(item for item in toy_items if item.medium is Medium.TEXT)
     words = (text.text or text.path.read_text()).split()
     if kind == "typed":
@@ -111,7 +111,7 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
         query.write_text(" ".join(words))
     else:
         query = ItemId(text.item_id)
-    result = judged.search(query, k=10, media=[Medium.IMAGE])
+    result = calibrated.search(query, k=10, media=[Medium.IMAGE])
     assert result.class_name is None
     for hit in result.hits:
         wanted = sigmoid(curve.compute_logit(np.array([hit.score]), calibration.clip_length(len(words))))

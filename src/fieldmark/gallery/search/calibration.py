@@ -28,7 +28,7 @@ EARLIER_OPEN_SET_SCORE = (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class PairScale:
-    """What is known of the scores of one pair of media.
+    """The distribution of scores of one pair of media, and their curve.
 
     Args:
         mean: Of the scores of all pairs of items.
@@ -41,14 +41,14 @@ class PairScale:
     curve: Curve | None
 
     def standardize(self, score: Float[np.ndarray, " hit"]) -> Float[np.ndarray, " hit"]:
-        """How many deviations above the usual the scores are."""
+        """Return how many deviations above the usual the scores are."""
         standard: Float[np.ndarray, " hit"] = (score - self.mean) / self.deviation
         return standard
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreCalibration:
-    """What a gallery's labelled items tell of its scores.
+    """The calibration of a gallery's scores, fitted on its labelled items.
 
     Args:
         scales: Of each pair (medium of the query, medium of the hit); pairs that no item shows are missing.

@@ -41,7 +41,7 @@ class Curve:
     offset_by_length: float = 0.0
 
     def fix_length(self, length: float) -> "Curve":
-        """The curve of queries of one length, which no length changes any more."""
+        """Return the curve for queries of one length; it no longer depends on length."""
         if not self.slope_by_length and not self.offset_by_length:
             return self
         slope, offset = self.slope + self.slope_by_length * length, self.offset + self.offset_by_length * length
@@ -50,7 +50,7 @@ class Curve:
     def compute_logit(
         self, score: Float[np.ndarray, "*hit"], length: Float[np.ndarray, "..."] | float = 0.0
     ) -> Float[np.ndarray, "*hit"]:
-        """Log-odds that query and hit are of one class.
+        """Return the log-odds that query and hit are of one class.
 
         Args:
             length: Of the query of each hit, or of all.
@@ -66,7 +66,7 @@ class Curve:
 
 
 def compute_text_length(word_count: int) -> float:
-    """The length of a text in its curves: the logarithm of its words, 0 for usual ones."""
+    """Return the length of a text as curves take it: the logarithm of its word count, 0 for `USUAL_WORDS`."""
     return float(np.log(max(word_count, 1) / USUAL_WORDS))
 
 
@@ -77,7 +77,7 @@ def fit_curve(
     query_count: int,
     length: Float[np.ndarray, " case"] | None = None,
 ) -> Curve:
-    """The curve of largest likelihood; where it would fall with the score, one that is all but flat.
+    """Fit the curve of largest likelihood; where it would fall with the score, return one that is all but flat.
 
     Args:
         length: Of the query of each case; None where all are alike. Where the curve would fall at some length, all
@@ -100,7 +100,7 @@ def fit_curve(
 def fit_logistic(
     columns: Float[np.ndarray, "case column"], target: Bool[np.ndarray, " case"], *, ridge: float = RIDGE
 ) -> Float[np.ndarray, " weight"]:
-    """Weights of the columns and, last, the offset: logistic regression with a small ridge, by Newton's method."""
+    """Fit the weights of columns and, last, the offset: logistic regression with a small ridge, by Newton's method."""
     design = np.column_stack([columns, np.ones(len(columns))])
     weights = np.zeros(design.shape[1])
     penalty = np.full(design.shape[1], ridge)
@@ -126,7 +126,7 @@ def fit_logistic(
 
 
 def sigmoid(logit: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
-    """The probability that log-odds stand for."""
+    """Return the probability that log-odds stand for."""
     probability: Float[np.ndarray, "*hit"] = 0.5 * (1 + np.tanh(0.5 * np.asarray(logit)))
     return probability
 

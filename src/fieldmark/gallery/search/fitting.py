@@ -1,4 +1,4 @@
-"""What a collection's own labelled items tell of its scores: curves of all pairs of media, and of the collection."""
+"""Fits a calibration on the gallery's own labelled items: a curve for each pair of media, and the open-set curves."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ MIN_QUERIES = 10
 """Fewest queries with such a pair; pairs of one query are much alike."""
 SMALLEST_DEVIATION = 1e-6
 QUERIES_PER_MEDIUM = 400
-"""Most items of a medium that are asked with; the curves have two parameters."""
+"""Most items of a medium that are queries; the curves have two parameters."""
 TEXTS = 200
-"""Most texts that are asked with in parts, three queries each; the curves have four parameters."""
+"""Most texts that are queries in parts, three queries each; the curves have four parameters."""
 QUERIES_AT_ONCE = 64
 LOST_SHARE = 0.05
 """Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
@@ -27,7 +27,7 @@ LOST_SHARE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class TextPart:
-    """All words of a text item, or some, as a person may type them.
+    """A text item as a query: all its words, or some, as a person may type them.
 
     Args:
         embedding: Of length 1; None for all words, whose embedding is the item's own.
@@ -39,7 +39,7 @@ class TextPart:
 
 
 TextReader = Callable[[Sequence[Item]], Sequence[TextPart]]
-"""Gives the parts of text items; an item that cannot be read has none."""
+"""Returns the parts of text items; an item that cannot be read has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ class _Table:
 
 @dataclass(frozen=True, slots=True)
 class _Queries:
-    """What asks, as arrays.
+    """The queries of a fit, as arrays.
 
     Args:
-        place: The item that asks, or of which a part does.
+        item: The index of the item that is the query, or that the query is a part of.
         length: As a text; None where nothing is known of it.
     """
 
-    place: Int[np.ndarray, " query"]
+    item: Int[np.ndarray, " query"]
     embedding: Float[np.ndarray, "query dim"]
     length: Float[np.ndarray, " query"] | None
 
@@ -83,15 +83,15 @@ def fit_calibration(
     generator: np.random.Generator,
     read_texts: TextReader | None = None,
 ) -> ScoreCalibration:
-    """The judgment that a collection's items support; each item asks, its own group left out.
+    """Fit a calibration on a gallery's items; each is a query in turn, with its own group left out.
 
-    Only items that the model was not trained on ask: those of the validation and test splits, and those of classes that
-    it does not know. Items it was trained on lie nearer to their class than any new query will, so that their
-    probabilities would be too high. Where none are left, all items show at least which scores are usual.
+    Only items that the model was not trained on are queries: those of the validation and test splits, and those of
+    classes that it does not know. Items it was trained on lie nearer to their class than any new query will, so that
+    their probabilities would be too high. Where none are left, all items show at least which scores are usual.
 
     Args:
         trained_classes: The class names of the model.
-        read_texts: Gives texts by their words, so that the curves follow a text's length; None leaves that out.
+        read_texts: Cuts texts into parts, so that the curves depend on a text's length; None leaves that out.
     """
     table = _table_of(embeddings)
     is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
@@ -111,15 +111,15 @@ def fit_calibration(
         if queries.length is not None:
             lengths = float(queries.length.min()), float(queries.length.max())
         score = score_items(queries.embedding, table.segment, first=table.first)
-        counts = table.origin[queries.place][:, None] != table.origin[None, :]
-        label = table.label[queries.place] if new.size else np.full(len(queries.place), -1)
+        counts = table.origin[queries.item][:, None] != table.origin[None, :]
+        label = table.label[queries.item] if new.size else np.full(len(queries.item), -1)
         for hit_code, hit_medium in enumerate(MEDIA):
             columns = table.medium == hit_code
             scale = fit_scale(
                 score[:, columns],
                 counts=counts[:, columns],
                 labels=(label, table.label[columns]),
-                asking=queries.place,
+                query_item=queries.item,
                 length=queries.length,
             )
             if scale is not None:
@@ -137,16 +137,16 @@ def fit_scale(
     *,
     counts: Bool[np.ndarray, "query gallery"],
     labels: tuple[np.ndarray, np.ndarray],
-    asking: Int[np.ndarray, " query"] | None = None,
+    query_item: Int[np.ndarray, " query"] | None = None,
     length: Float[np.ndarray, " query"] | None = None,
 ) -> PairScale | None:
-    """The scale of one pair of media; None where fewer than two scores count.
+    """Fit the scale of one pair of media; None where fewer than two scores count.
 
     Args:
         score: Of each query with each item of the gallery.
-        counts: Which of them say something; not those of an item with itself or with its own group.
+        counts: True for scores that count: not those of an item with itself or with its own group.
         labels: The labels of queries and of the gallery, below zero where unknown.
-        asking: Which item a query is, or is a part of; None where each is another.
+        query_item: The item that each query is, or is a part of; None where each is another.
         length: Of each query, as a text; None where they are no texts.
     """
     chosen = score[counts]
@@ -156,8 +156,8 @@ def fit_scale(
     relevant = known & (labels[0][:, None] == labels[1][None, :])
     deviation = max(float(chosen.std()), SMALLEST_DEVIATION)
     curve = None
-    asking = np.arange(len(score)) if asking is None else asking
-    query_count = len(np.unique(asking[relevant.any(axis=1)]))
+    query_item = np.arange(len(score)) if query_item is None else query_item
+    query_count = len(np.unique(query_item[relevant.any(axis=1)]))
     if relevant.sum() >= MIN_RELEVANT and query_count >= MIN_QUERIES and (known & ~relevant).any():
         lengths = None if length is None else np.broadcast_to(length[:, None], score.shape)[known]
         curve = fit_curve(score[known], relevant[known], query_count=query_count, length=lengths)
@@ -165,21 +165,21 @@ def fit_scale(
 
 
 def _item_queries(table: _Table, asked: Int[np.ndarray, " query"]) -> _Queries:
-    """Items that ask as they are."""
+    """Make queries of whole items."""
     return _Queries(asked, table.mean[asked], None)
 
 
 def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader) -> _Queries | None:
-    """Texts that ask in parts; None where none of them can be read."""
-    parts = read_texts([table.items[place] for place in asked])
+    """Make queries of parts of texts; None where no text can be read."""
+    parts = read_texts([table.items[index] for index in asked])
     if not parts:
         return None
-    place_of = {table.items[place].item_id: place for place in asked}
-    place = np.array([place_of[part.item_id] for part in parts])
+    index_of = {table.items[index].item_id: index for index in asked}
+    index = np.array([index_of[part.item_id] for part in parts])
     given = [
-        table.mean[at] if part.embedding is None else part.embedding for at, part in zip(place, parts, strict=True)
+        table.mean[at] if part.embedding is None else part.embedding for at, part in zip(index, parts, strict=True)
     ]
-    return _Queries(place, np.stack(given), np.array([compute_text_length(part.word_count) for part in parts]))
+    return _Queries(index, np.stack(given), np.array([compute_text_length(part.word_count) for part in parts]))
 
 
 def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
@@ -192,7 +192,7 @@ def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
 def score_items(
     query: Float[np.ndarray, "query dim"], segment: Float[np.ndarray, "row dim"], *, first: Int[np.ndarray, " item"]
 ) -> Float[np.ndarray, "query item"]:
-    """The score of each item, that of its best segment, as a store ranks it.
+    """Return the score of each item, that of its best segment, as a store ranks it.
 
     Args:
         first: The first row of each item; rows of one item stand together.
@@ -201,7 +201,7 @@ def score_items(
     return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
 
 
-def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one judgment
+def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one calibration
     score: Float[np.ndarray, "query item"],
     *,
     medium: Medium,
@@ -211,7 +211,7 @@ def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one judgment
     table: _Table,
     scales: Mapping[tuple[Medium, Medium], PairScale],
 ) -> Curve | None:
-    """Evidence of each query with its class there, and again with all items of its class left out."""
+    """Fit on the open-set score of each query with its class there, and again with all items of its class left out."""
     length = np.zeros(len(score)) if queries.length is None else queries.length
     logits = np.full(score.shape, -np.inf)
     for hit_code, hit_medium in enumerate(MEDIA):
@@ -230,7 +230,7 @@ def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one judgment
             value = compute_open_set_score(by_medium, medium=medium)
             if value is not None:
                 cases.append((int(row), value, is_there))
-    query_count = len({queries.place[row] for row, _, is_there in cases if is_there})
+    query_count = len({queries.item[row] for row, _, is_there in cases if is_there})
     if query_count < MIN_QUERIES or all(is_there for _, _, is_there in cases):
         return None
     rows, values, there = (np.array(column) for column in zip(*cases, strict=True))
