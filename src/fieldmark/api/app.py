@@ -54,7 +54,7 @@ def _describe_content(*kinds: str) -> dict[str, Any]:
     return {"responses": {"200": {"description": "the content", "content": {kind: {} for kind in kinds}}}}
 
 
-SEARCH_BODY = {
+_SEARCH_BODY = {
     "requestBody": {
         "required": True,
         "content": {
@@ -72,22 +72,22 @@ SEARCH_BODY = {
         },
     }
 }
-WAVEFORM = {
+_WAVEFORM = {
     "responses": {
         "200": {"description": "the outline", "content": {"application/json": {"schema": _refer_to(WaveformAnswer)}}}
     }
 }
-EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")}
+_EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")}
 
 ROUTES: Sequence[Route] = (
-    Route("POST", "/v1/search", routes_search.search, SEARCH_BODY),
+    Route("POST", "/v1/search", routes_search.search, _SEARCH_BODY),
     Route("GET", "/v1/items", routes_items.list_items),
     Route("GET", "/v1/items/{item_id:path}", routes_items.show_item),
     Route("GET", "/v1/media/{item_id:path}", routes_media.send_media, _describe_content("application/octet-stream")),
     Route("HEAD", "/v1/media/{item_id:path}", routes_media.send_media, _describe_content("application/octet-stream")),
     Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _describe_content("image/jpeg")),
     Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _describe_content("image/png")),
-    Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, WAVEFORM),
+    Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, _WAVEFORM),
     Route("GET", "/v1/classes", routes_items.list_classes),
     Route("GET", "/v1/gallery", routes_items.show_gallery),
     Route("GET", "/v1/map", routes_items.show_map),
@@ -112,9 +112,9 @@ ROUTES: Sequence[Route] = (
 )
 """All routes of the API; those of the page's files are added beside them."""
 
-WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
+_WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
 
-READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
+_READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
 """Schemas that are in no handler's signature."""
 
 
@@ -137,7 +137,7 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
         middleware=[Middleware(Guard, access=service.access, count_request=service.metrics.count_request)],
         responses={"default": {"model": ErrorAnswer, "description": "an error"}},
-        exception_handlers={**HANDLERS},
+        exception_handlers={**_HANDLERS},
     )
     app.state.service = service
     for route in ROUTES:
@@ -155,7 +155,7 @@ def create_app(service: Service) -> FastAPI:
         )
     mimetypes.add_type("text/javascript", ".js")  # some systems say text/plain, which no browser runs
     for path in ("/", "/{name}"):  # not all below "/", which would hide that a method is not allowed
-        page = StaticFiles(directory=WEB_FOLDER, html=True)
+        page = StaticFiles(directory=_WEB_FOLDER, html=True)
         app.router.add_route(path, page, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
     _add_schemas(app)
     return app
@@ -193,7 +193,7 @@ def _add_schemas(app: FastAPI) -> None:
     schemas = text["components"]["schemas"]
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
-    for schema in READ_BY_HANDLERS:
+    for schema in _READ_BY_HANDLERS:
         described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas[schema.__name__] = described
@@ -202,7 +202,7 @@ def _add_schemas(app: FastAPI) -> None:
 # ---------------------------------------------------------------- errors
 
 
-ErrorHandler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
+_ErrorHandler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
@@ -222,7 +222,7 @@ async def _on_unknown(request: Request, error: Exception) -> Response:
     return answer(error.status_code, kind=kind, message=message, headers=dict(error.headers or {}))
 
 
-HANDLERS: dict[int | type[Exception], ErrorHandler] = {
+_HANDLERS: dict[int | type[Exception], _ErrorHandler] = {
     FieldmarkError: _on_error,
     RequestValidationError: _on_bad_parameters,
     HTTPException: _on_unknown,

@@ -20,11 +20,11 @@ from fieldmark.workflows.index import index
 
 logger = logging.getLogger(__name__)
 
-KEPT_JOBS = 50
-POLL_SECONDS = 0.2
+_KEPT_JOBS = 50
+_POLL_SECONDS = 0.2
 """Time between two looks at a job that is followed."""
-QUOTED_PATH = re.compile(r"'/(?:[^'\n]*/)?([^'/\n]*)'")
-KEEPALIVE_SECONDS = 15.0
+_QUOTED_PATH = re.compile(r"'/(?:[^'\n]*/)?([^'/\n]*)'")
+_KEEPALIVE_SECONDS = 15.0
 """After this without a change a comment is sent, so that the connection stays open."""
 
 
@@ -102,7 +102,7 @@ class JobQueue:
                 )
             job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_format_now())
             self._jobs[job.job_id] = job
-            while len(self._jobs) > KEPT_JOBS:
+            while len(self._jobs) > _KEPT_JOBS:
                 self._jobs.pop(next(iter(self._jobs)))
         thread = threading.Thread(target=self._run, args=(job.job_id, source), name=f"job-{job.job_id}", daemon=True)
         self._threads = [each for each in self._threads if each.is_alive()] + [thread]
@@ -152,9 +152,9 @@ class JobQueue:
                 yield f"event: job\ndata: {json.dumps(job_to_json(job), ensure_ascii=False)}\n\n"
             if job.state is not JobState.RUNNING:
                 return
-            await asyncio.sleep(POLL_SECONDS)
-            silent += POLL_SECONDS
-            if silent >= KEEPALIVE_SECONDS:
+            await asyncio.sleep(_POLL_SECONDS)
+            silent += _POLL_SECONDS
+            if silent >= _KEEPALIVE_SECONDS:
                 silent = 0.0
                 yield ": still here\n\n"
 
@@ -225,7 +225,7 @@ def _remove_folders(value: object) -> object:
     """Return the same plain value; of a quoted path of the server, only the file name is left."""
     match value:
         case str():
-            return QUOTED_PATH.sub(r"'\1'", value)
+            return _QUOTED_PATH.sub(r"'\1'", value)
         case Mapping():
             return {name: _remove_folders(each) for name, each in value.items()}
         case list() | tuple():

@@ -18,7 +18,7 @@ from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail,
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.types import Item
 
-CACHED = {"cache-control": "private, max-age=300"}
+_CACHED = {"cache-control": "private, max-age=300"}
 
 Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="in the file's own time")]
 
@@ -94,7 +94,7 @@ async def send_thumbnail(
 
     key = ("thumbnail", pixels)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
-    return Response(content, media_type="image/jpeg", headers=CACHED)
+    return Response(content, media_type="image/jpeg", headers=_CACHED)
 
 
 async def send_spectrogram(
@@ -116,7 +116,7 @@ async def send_spectrogram(
 
     key = ("spectrogram", time_range, width, height)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
-    return Response(content, media_type="image/png", headers=CACHED)
+    return Response(content, media_type="image/png", headers=_CACHED)
 
 
 async def send_waveform(
@@ -139,7 +139,7 @@ async def send_waveform(
 
     key = ("waveform", time_range, points)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, measure))
-    return Response(content, media_type="application/json", headers=CACHED)
+    return Response(content, media_type="application/json", headers=_CACHED)
 
 
 def _check_side(name: str, pixels: int, service: Service) -> None:

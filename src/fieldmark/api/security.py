@@ -19,18 +19,18 @@ from fieldmark.errors import FieldmarkError, RequestError
 logger = logging.getLogger(__name__)
 
 SESSION_COOKIE = "fieldmark_session"
-SAFE_METHODS = {"GET", "HEAD"}
-OPEN_PATHS = {"/v1/health", "/v1/openapi.json", "/v1/session"}
+_SAFE_METHODS = {"GET", "HEAD"}
+_OPEN_PATHS = {"/v1/health", "/v1/openapi.json", "/v1/session"}
 """Open without a token, so that a client can learn that one is needed; so are the page's own files."""
 
-PAGE_POLICY = (
+_PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+_DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """For everything under /v1: whatever a file pretends to be, it runs nothing."""
 
-HEADERS = {
+_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "x-frame-options": "DENY",
@@ -81,8 +81,8 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers.update(HEADERS)
-                headers["content-security-policy"] = DATA_POLICY if is_data else PAGE_POLICY
+                headers.update(_HEADERS)
+                headers["content-security-policy"] = _DATA_POLICY if is_data else _PAGE_POLICY
                 headers.setdefault("cache-control", "no-store" if is_data else "no-cache")
             await send(message)
 
@@ -141,7 +141,7 @@ def _check_origin(scope: Scope) -> None:
     Raises:
         RequestError: One does.
     """
-    if scope["method"] in SAFE_METHODS:
+    if scope["method"] in _SAFE_METHODS:
         return
     headers = Headers(scope=scope)
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
@@ -160,12 +160,12 @@ def _check_token(scope: Scope, access: Access) -> None:
         RequestError: There is none, or a wrong one.
     """
     path = scope["path"]
-    if access.token is None or path in OPEN_PATHS or not path.startswith("/v1/"):
+    if access.token is None or path in _OPEN_PATHS or not path.startswith("/v1/"):
         return
     headers = Headers(scope=scope)
     if carries_token(headers, access):
         return
-    if scope["method"] in SAFE_METHODS and _is_same(_read_session(headers), access.make_session_value()):
+    if scope["method"] in _SAFE_METHODS and _is_same(_read_session(headers), access.make_session_value()):
         return
     raise make_token_error(headers)
 

@@ -14,8 +14,8 @@ from fieldmark.errors import ConfigError
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.search import Gallery
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-MAX_CONNECTIONS = 1024
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_MAX_CONNECTIONS = 1024
 """Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
 
 
@@ -46,7 +46,7 @@ def serve(
             log_level="warning",
             access_log=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            limit_concurrency=_MAX_CONNECTIONS,
             timeout_keep_alive=10,
             timeout_graceful_shutdown=5,
             proxy_headers=False,
@@ -88,7 +88,7 @@ def format_address(listener: socket.socket) -> str:
 
 def make_access(host_name: str, *, token: str | None) -> Access:
     """Return who may use a server at an address: on loopback only under the names of this machine."""
-    return Access(token=token, host_names=LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
+    return Access(token=token, host_names=_LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
 
 
 def is_loopback(host_name: str) -> bool:

@@ -29,7 +29,7 @@ from fieldmark.runtime import Runtime
 from fieldmark.types import Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
 
-BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
 
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
@@ -199,7 +199,7 @@ class Metrics:
             "fieldmark_requests", "Answered requests", ["method", "route", "status"], registry=self.registry
         )
         self._seconds = Histogram(
-            "fieldmark_request_seconds", "Times to answer", ["route"], buckets=BUCKETS, registry=self.registry
+            "fieldmark_request_seconds", "Times to answer", ["route"], buckets=_BUCKETS, registry=self.registry
         )
 
     def count_request(self, *, method: str, route: str, status: int, seconds: float) -> None:

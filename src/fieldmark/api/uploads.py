@@ -18,7 +18,7 @@ from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, EmptyMediaError, MediaError
 
 FORM_TYPE = "multipart/form-data"
-FORM_OVERHEAD_BYTES = 64 * 1024
+_FORM_OVERHEAD_BYTES = 64 * 1024
 """Bytes that the boundaries and headers of a form may take beside its parts."""
 
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
@@ -49,7 +49,7 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
         tempfile.TemporaryDirectory(prefix="fieldmark-upload-") as folder,
         _PartReceiver(Path(folder), limits) as receiver,
     ):
-        max_bytes = limits.max_body_bytes + limits.max_json_bytes + FORM_OVERHEAD_BYTES
+        max_bytes = limits.max_body_bytes + limits.max_json_bytes + _FORM_OVERHEAD_BYTES
         try:
             parser = MultipartParser(boundary, receiver.list_callbacks())  # type: ignore[arg-type]  # a TypedDict
             async for block in receive(request, max_bytes=max_bytes, limit="max_body_bytes", limits=limits):

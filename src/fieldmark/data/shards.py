@@ -33,10 +33,10 @@ from fieldmark.types import MEDIA, Embeddings, Failure, Item
 INFO_NAME = "embeddings.json"
 """Written last: a folder without it is not complete."""
 
-NO_SPLIT = "none"
+_NO_SPLIT = "none"
 """Under which the counts list items without a split."""
 
-ROWS_PER_SHARD = 1024
+_ROWS_PER_SHARD = 1024
 """Rows gathered before they are written; what a crash may cost."""
 
 
@@ -96,7 +96,7 @@ class EmbeddingsWriter:
     """
 
     def __init__(
-        self, folder: Path, *, fingerprint: str, name: str = "0", rows_per_shard: int = ROWS_PER_SHARD
+        self, folder: Path, *, fingerprint: str, name: str = "0", rows_per_shard: int = _ROWS_PER_SHARD
     ) -> None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -323,7 +323,7 @@ def _counts(items: Iterable[Item]) -> dict[str, dict[str, int]]:
     """Items by medium and split; every medium is named."""
     counts: dict[str, dict[str, int]] = {medium.value: {} for medium in MEDIA}
     for item in items:
-        split = item.split.value if item.split else NO_SPLIT
+        split = item.split.value if item.split else _NO_SPLIT
         counts[item.medium][split] = counts[item.medium].get(split, 0) + 1
     return counts
 

@@ -9,10 +9,10 @@ from fieldmark.data.table import read_table, write_csv
 from fieldmark.errors import ManifestError, list_faults
 from fieldmark.io import replacing
 
-RANKS = ("genus", "family", "order")
+_RANKS = ("genus", "family", "order")
 """Above the class, the narrowest first."""
 
-COLUMNS = ("class_name", *RANKS, "scientific_name", "synonyms")
+COLUMNS = ("class_name", *_RANKS, "scientific_name", "synonyms")
 
 _SEPARATOR = ";"
 

@@ -19,21 +19,21 @@ from fieldmark.types import Embeddings, Split
 RECEIPT_VERSION = 1
 """Version of the file format; others are refused."""
 
-DIGEST_LENGTH = 16
+_DIGEST_LENGTH = 16
 """Hex digits of the digests of single items: enough to detect a change, not a forgery; the receipt has a full hash."""
 
 DIGEST_NAMES = ("split or group", "content", "embedding")
 """The contents of an item's digests, in their order."""
 
-NO_CLASS = ""
+_NO_CLASS = ""
 """The class name that items without a class are listed under."""
 
-_DIGEST = rf"[0-9a-f]{{{DIGEST_LENGTH}}}"
+_DIGEST = rf"[0-9a-f]{{{_DIGEST_LENGTH}}}"
 
-Digests = Annotated[str, StringConstraints(pattern=rf"^{_DIGEST} {_DIGEST} {_DIGEST}$")]
+_Digests = Annotated[str, StringConstraints(pattern=rf"^{_DIGEST} {_DIGEST} {_DIGEST}$")]
 """One digest for each of `DIGEST_NAMES`."""
 
-ItemDigests = Mapping[str, Mapping[str, Mapping[str, Digests]]]
+ItemDigests = Mapping[str, Mapping[str, Mapping[str, _Digests]]]
 """By medium, class name and item id."""
 
 
@@ -138,8 +138,8 @@ def digest_items(embeddings: Embeddings, content_hash_by_item_id: Mapping[str, s
         content = content_hash_by_item_id[item.item_id]
         digests = [_hash_json([item.split, item.group]), content, hashlib.sha256(rows).hexdigest()]
         by_class = found.setdefault(item.medium.value, {})
-        of_class = by_class.setdefault(item.class_name or NO_CLASS, {})
-        of_class[item.item_id] = " ".join(digest[:DIGEST_LENGTH] for digest in digests)
+        of_class = by_class.setdefault(item.class_name or _NO_CLASS, {})
+        of_class[item.item_id] = " ".join(digest[:_DIGEST_LENGTH] for digest in digests)
     return found
 
 

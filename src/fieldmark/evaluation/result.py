@@ -21,7 +21,7 @@ CUTOFFS = (1, 5, 10)
 ALL = "all"
 """The gallery of every medium together."""
 
-PSEUDO = "pseudo"
+_PSEUDO = "pseudo"
 """Prefix of the `origin` of items that imitate their medium, such as a pan over a photo among the videos."""
 
 
@@ -265,7 +265,7 @@ def _warn_of_items(evaluation: Evaluation) -> Iterator[str]:
     """Yield cautions about items that only imitate their medium, and tasks that any model solves."""
     for medium, counts in evaluation.origin_count.items():
         for origin, count in counts.items():
-            if origin.startswith(PSEUDO):
+            if origin.startswith(_PSEUDO):
                 yield (
                     f"{count:,} of {evaluation.item_count[medium]:,} {medium} items are of origin '{origin}': they "
                     f"only imitate {medium}, and results on them say nothing about real {medium}."

@@ -32,32 +32,32 @@ from fieldmark.io import write_text
 from fieldmark.segment_table import matrix_from_column
 from fieldmark.types import Hit, Medium
 
-INDEX_NAME = "vector_idx"
+_INDEX_NAME = "vector_idx"
 
-SMALLEST_TRAINED = 256
+_SMALLEST_TRAINED = 256
 """Rows below which no index is trained: a scan is as fast."""
 
-TRAINING_STEPS, SAMPLE_PER_PART = 20, 64
+_TRAINING_STEPS, _SAMPLE_PER_PART = 20, 64
 """Of the k-means that finds the parts."""
 
-FEWEST_PROBES = 32
+_FEWEST_PROBES = 32
 """Parts always looked at; a store of some thousand rows is searched exactly by them."""
 
-WANTED_RECALL = 0.99
+_WANTED_RECALL = 0.99
 """Parts looked at are doubled until the measured recall reaches this, or all are looked at."""
 
-RECALL_K = 10
-EQUAL_SCORES = 1e-6
-SAMPLED_QUERIES = 128
-ROWS_FIRST_FETCHED = 64
-SHARE_FETCHED = 8
+_RECALL_K = 10
+_EQUAL_SCORES = 1e-6
+_SAMPLED_QUERIES = 128
+_ROWS_FIRST_FETCHED = 64
+_SHARE_FETCHED = 8
 """A search for more than one in so many of the rows looked at reads all rows: the index would miss some."""
 GROWTH = 8
 """By how much more rows are fetched where the first ones do not settle the k best."""
 
-TRAIN_AGAIN_FACTOR = 2.0
+_TRAIN_AGAIN_FACTOR = 2.0
 """An index is trained again when the store has grown so much since; below, new rows join its parts."""
-MEASURE_AGAIN_FACTOR = 1.2
+_MEASURE_AGAIN_FACTOR = 1.2
 
 
 def load_approximation(folder: Path) -> Approximation | None:
@@ -78,13 +78,13 @@ def load_approximation(folder: Path) -> Approximation | None:
 def bring_up_to_date(table: LanceTable, folder: Path) -> None:
     """Train, or measure again, the index of a store that has grown; the caller holds the store's lock."""
     row_count = table.count_rows()
-    if row_count < SMALLEST_TRAINED:
+    if row_count < _SMALLEST_TRAINED:
         return
     known = load_approximation(folder)
-    if known is None or row_count > TRAIN_AGAIN_FACTOR * known.trained_count or not table.list_indices():
+    if known is None or row_count > _TRAIN_AGAIN_FACTOR * known.trained_count or not table.list_indices():
         trained_count, partition_count = row_count, round(math.sqrt(row_count))
         train(table, partition_count=partition_count)
-    elif row_count > MEASURE_AGAIN_FACTOR * known.measured_count:
+    elif row_count > _MEASURE_AGAIN_FACTOR * known.measured_count:
         trained_count, partition_count = known.trained_count, known.partition_count
     else:
         return
@@ -97,10 +97,10 @@ def train(table: LanceTable, *, partition_count: int) -> None:
     config = IvfFlat(
         distance_type="cosine",
         num_partitions=partition_count,
-        max_iterations=TRAINING_STEPS,
-        sample_rate=SAMPLE_PER_PART,
+        max_iterations=_TRAINING_STEPS,
+        sample_rate=_SAMPLE_PER_PART,
     )
-    table.create_index("vector", config=config, replace=True, name=INDEX_NAME)
+    table.create_index("vector", config=config, replace=True, name=_INDEX_NAME)
 
 
 @final
@@ -157,13 +157,13 @@ class ApproximateComparison(Comparison):
 
         Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
         """
-        wanted, dim = max(ROWS_FIRST_FETCHED, 4 * k), len(self._query)
+        wanted, dim = max(_ROWS_FIRST_FETCHED, 4 * k), len(self._query)
         # What single precision can change in the order of two rows.
         slack = 8 * dim * SINGLE_EPSILON
         while True:
             limit = max(min(wanted, self._row_count), 1)
             rows = self._read(
-                partial(nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
+                partial(_nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
             )
             rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
             found = matrix_from_column(rows["vector"], dim=dim)
@@ -182,7 +182,7 @@ class ApproximateComparison(Comparison):
             return self._read_again(read)
 
 
-def nearest_rows(
+def _nearest_rows(
     table: LanceTable,
     query: Float64[np.ndarray, " dim"],
     *,
@@ -194,7 +194,7 @@ def nearest_rows(
     search = table.search(query.astype(np.float32), vector_column_name="vector").distance_type("cosine")
     if condition is not None:
         search = search.where(condition, prefilter=True)
-    if known is None or limit * SHARE_FETCHED > known.rows_looked_at:
+    if known is None or limit * _SHARE_FETCHED > known.rows_looked_at:
         search = search.bypass_vector_index()
     else:
         # More parts are looked at where those leave fewer rows than are asked for.
@@ -209,9 +209,9 @@ def measured(table: LanceTable, *, trained_count: int, partition_count: int) -> 
     The queries are stored segments; where the store holds several media, only rows of the other media count, since
     among these a query finds no rows that lie as near as its own neighbors.
     """
-    queries = sample_queries(table)
-    expected = exact_scores(table, queries)
-    row_count, probe_count = table.count_rows(), min(FEWEST_PROBES, partition_count)
+    queries = _sample_queries(table)
+    expected = _exact_scores(table, queries)
+    row_count, probe_count = table.count_rows(), min(_FEWEST_PROBES, partition_count)
     while True:
         known = Approximation(
             trained_count=trained_count,
@@ -221,8 +221,8 @@ def measured(table: LanceTable, *, trained_count: int, partition_count: int) -> 
             recall=1.0,
             query_count=len(queries.vector),
         )
-        recall = recall_of(table, queries, expected=expected, known=known)
-        if recall >= WANTED_RECALL or probe_count >= partition_count:
+        recall = _recall_of(table, queries, expected=expected, known=known)
+        if recall >= _WANTED_RECALL or probe_count >= partition_count:
             return replace(known, recall=recall)
         probe_count = min(2 * probe_count, partition_count)
 
@@ -241,7 +241,7 @@ class Queries:
     where: tuple[Filter, ...]
 
 
-def sample_queries(table: LanceTable) -> Queries:
+def _sample_queries(table: LanceTable) -> Queries:
     """Draw segments evenly from all media, always the same ones of a version."""
     facts = table.search().select(["medium"]).with_row_id(with_row_id=True).to_arrow()
     medium, row_id = np.array(facts["medium"].to_pylist()), facts["_rowid"].to_numpy()
@@ -249,7 +249,7 @@ def sample_queries(table: LanceTable) -> Queries:
     chosen: list[int] = []
     for each in present:
         ids = np.sort(row_id[medium == each])
-        chosen += generator.choice(ids, min(len(ids), SAMPLED_QUERIES // len(present)), replace=False).tolist()
+        chosen += generator.choice(ids, min(len(ids), _SAMPLED_QUERIES // len(present)), replace=False).tolist()
     rows = table.take_row_ids(chosen).select(["item_id", "medium", "vector"]).to_arrow()
     dim = table.schema.field("vector").type.list_size
     media, item_ids = rows["medium"].to_pylist(), rows["item_id"].to_pylist()
@@ -266,9 +266,9 @@ def sample_queries(table: LanceTable) -> Queries:
     )
 
 
-def exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "query k"]:
-    """Return the `RECALL_K` best scores of each query among the rows it may find, best last; -1 where fewer are."""
-    best = np.full((len(queries.vector), RECALL_K), -1.0, dtype=np.float32)
+def _exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "query k"]:
+    """Return the `_RECALL_K` best scores of each query among the rows it may find, best last; -1 where fewer are."""
+    best = np.full((len(queries.vector), _RECALL_K), -1.0, dtype=np.float32)
     dim = queries.vector.shape[1]
     has_media = queries.where[0].media is not None
     own = np.array(queries.medium if has_media else queries.item_id, dtype=object)
@@ -276,20 +276,20 @@ def exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "qu
     for batch in table.search().select(columns).to_batches(ROWS_AT_ONCE):
         score = queries.vector @ matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim).T
         score[own[:, None] == np.array(batch[columns[0]].to_pylist(), dtype=object)[None]] = -1.0
-        best = np.sort(np.concatenate([best, score], axis=1), axis=1)[:, -RECALL_K:]
+        best = np.sort(np.concatenate([best, score], axis=1), axis=1)[:, -_RECALL_K:]
     return best
 
 
-def recall_of(
+def _recall_of(
     table: LanceTable, queries: Queries, *, expected: Float32[np.ndarray, "query k"], known: Approximation
 ) -> float:
-    """Return the mean share of the `RECALL_K` nearest rows that the index finds; rows that score alike count alike."""
+    """Return the mean share of the `_RECALL_K` nearest rows that the index finds; rows that score alike count alike."""
     shares = []
     for vector, where, scores in zip(queries.vector, queries.where, expected, strict=True):
         there = int((scores > -1.0).sum())
         if there == 0:
             continue
-        rows = nearest_rows(table, vector.astype(np.float64), limit=there, condition=condition_of(where), known=known)
+        rows = _nearest_rows(table, vector.astype(np.float64), limit=there, condition=condition_of(where), known=known)
         found = matrix_from_column(rows["vector"], dim=len(vector)) @ vector
-        shares.append(min(there, int((found >= scores[-there] - EQUAL_SCORES).sum())) / there)
+        shares.append(min(there, int((found >= scores[-there] - _EQUAL_SCORES).sum())) / there)
     return float(np.mean(shares)) if shares else 1.0

@@ -26,17 +26,17 @@ HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
 COLUMNS = (*HIT_COLUMNS, "segment", "vector")
 """The columns of a store that a snapshot reads."""
 
-ROWS_OF_HIT, GROWTH = 2, 4
+_ROWS_OF_HIT, GROWTH = 2, 4
 """Best rows looked at first for each hit that is wanted; and so many times as many where they are of too few items."""
 
 SHARES = 8
 """Rows that stand for one in the first look for the best, spread over the gallery: neighbors are often alike."""
 
 SINGLE_EPSILON = float(np.finfo(np.float32).eps)
-NO_COSINE = -2.0
+_NO_COSINE = -2.0
 """Below every score, above that of a row that a filter leaves out."""
 
-ObjectArray = npt.NDArray[np.object_]
+_ObjectArray = npt.NDArray[np.object_]
 
 ROWS_AT_ONCE = 8192
 """Bounds the memory of a search in which very many rows score alike."""
@@ -83,7 +83,7 @@ class Snapshot:
     embedding: Float32[np.ndarray, "row dim"]
     length: Float64[np.ndarray, " row"]
     length_error: float
-    hit_values: ObjectArray
+    hit_values: _ObjectArray
     columns: dict[str, _Coded]
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
@@ -223,10 +223,10 @@ class ExactComparison(Comparison):
             start: The first of these rows.
         """
         snapshot, error = self._snapshot, self._error
-        wanted = ROWS_OF_HIT * k
+        wanted = _ROWS_OF_HIT * k
         while len(near):
             is_all = wanted >= len(near)
-            least = NO_COSINE if is_all else max(find_reached_value(near, wanted), NO_COSINE)
+            least = _NO_COSINE if is_all else max(_find_reached_value(near, wanted), _NO_COSINE)
             row = (near >= least - 2 * error).nonzero()[0] + start
             score = compute_cosines(snapshot.embedding, row, length=snapshot.length, query=self._query).tolist()
             # Plain lists: of so few rows, a call of numpy costs more than the work.
@@ -234,7 +234,7 @@ class ExactComparison(Comparison):
             order = sorted(range(len(score)), key=lambda index: (-score[index], item_id[index]))
             if not by_segment:
                 order = keep_best_of_each_item(order, item=item_id)
-            if is_all or least == NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
+            if is_all or least == _NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
                 return row[order[:k]], [score[index] for index in order[:k]]
             wanted *= GROWTH
         return np.zeros(0, dtype=np.int64), []
@@ -246,7 +246,7 @@ def _slices(code: pa.ChunkedArray) -> dict[Medium, slice]:
     return {medium: slice(bounds[index], bounds[index + 1]) for index, medium in enumerate(MEDIA)}
 
 
-def collect_hit_values(rows: pa.Table) -> ObjectArray:
+def collect_hit_values(rows: pa.Table) -> _ObjectArray:
     """Return the item, set name, start and end of each row as Python values, ready to become hits.
 
     Ten rows of such an array are taken in a fortieth of the time that PyArrow needs.
@@ -259,13 +259,13 @@ def collect_hit_values(rows: pa.Table) -> ObjectArray:
     return values
 
 
-def make_hits(values: ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
+def make_hits(values: _ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
     """Return the hits of some rows of `collect_hit_values`, best first."""
     bounded = [min(max(each, -1.0), 1.0) for each in score]
     return tuple(map(Hit, range(1, len(bounded) + 1), bounded, *values.T.tolist()))
 
 
-def find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> float:
+def _find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> float:
     """Return a value that at least `count` of all reach, at most the largest such, in half of `np.partition`'s time."""
     width = len(values) // SHARES
     if width < count:

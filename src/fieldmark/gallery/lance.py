@@ -55,22 +55,22 @@ logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 FORMAT = "2"
-FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
+_FORMAT_KEY, _FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
 """Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
 
-WAIT_SECONDS = 60.0
+_WAIT_SECONDS = 60.0
 """Seconds for which a write waits for other writers before it gives up."""
 
 VERSION_LIMIT = 128
 """Every write leaves a version, with a list of all parts; the write that makes so many compacts them into one."""
 
-DISK_FACTOR, DISK_FREE_BYTES, FACT_BYTES = 3, 2**23, 256
+_DISK_FACTOR, _DISK_FREE_BYTES, _FACT_BYTES = 3, 2**23, 256
 """The write that makes the rows on disk so many times as large as those that count, and 8 MiB, compacts them as well;
 a row's facts are taken to be of 256 bytes."""
 
-SUPERSEDED_KEPT = timedelta(milliseconds=1)
+_SUPERSEDED_KEPT = timedelta(milliseconds=1)
 """Compaction drops every older version at once; a reader that loses its version goes on with the newest."""
 
 
@@ -96,8 +96,8 @@ class LanceIndex(SegmentIndex):
         with failing_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
             schema = self._table.schema
-            found_format = schema.metadata[FORMAT_KEY].decode()
-            self._fingerprint: str = schema.metadata[FINGERPRINT_KEY].decode()
+            found_format = schema.metadata[_FORMAT_KEY].decode()
+            self._fingerprint: str = schema.metadata[_FINGERPRINT_KEY].decode()
             self._dim: int = schema.field("vector").type.list_size
         if found_format != FORMAT:
             raise GalleryError(
@@ -113,7 +113,7 @@ class LanceIndex(SegmentIndex):
         *,
         fingerprint: str,
         dim: int,
-        wait_seconds: float = WAIT_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
         exact_rows: int = EXACT_ROWS,
     ) -> "LanceIndex":
         """Create an empty store in a folder, which is made where it is missing.
@@ -126,7 +126,7 @@ class LanceIndex(SegmentIndex):
             GalleryError: Another process has been writing there for too long.
             GalleryError: The folder cannot be written.
         """
-        schema = segment_schema(dim=dim).with_metadata({FORMAT_KEY: FORMAT, FINGERPRINT_KEY: fingerprint})
+        schema = segment_schema(dim=dim).with_metadata({_FORMAT_KEY: FORMAT, _FINGERPRINT_KEY: fingerprint})
         with writing_alone(folder, wait_seconds=wait_seconds):
             if versions_in(folder):
                 raise GalleryError(
@@ -142,7 +142,7 @@ class LanceIndex(SegmentIndex):
         folder: Path,
         *,
         fingerprint: str | None = None,
-        wait_seconds: float = WAIT_SECONDS,
+        wait_seconds: float = _WAIT_SECONDS,
         exact_rows: int = EXACT_ROWS,
     ) -> "LanceIndex":
         """Open the store in a folder.
@@ -412,16 +412,16 @@ class LanceIndex(SegmentIndex):
 
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
-        self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
+        self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
         if len(versions_in(self._folder)) > 1:  # what compaction itself wrote in its last millisecond
-            self._table.optimize(cleanup_older_than=SUPERSEDED_KEPT, delete_unverified=True)
+            self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
         if self._table.count_rows() > self._exact_rows:
             bring_up_to_date(self._table, self._folder)
 
     def _compact_when_due(self) -> None:
         try:
-            live_bytes = self._table.count_rows() * (4 * self._dim + FACT_BYTES)
-            is_bloated = data_bytes(self._folder) > DISK_FACTOR * live_bytes + DISK_FREE_BYTES
+            live_bytes = self._table.count_rows() * (4 * self._dim + _FACT_BYTES)
+            is_bloated = data_bytes(self._folder) > _DISK_FACTOR * live_bytes + _DISK_FREE_BYTES
             if is_bloated or len(versions_in(self._folder)) >= VERSION_LIMIT:
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class

@@ -13,7 +13,7 @@ from fieldmark.gallery.layout import StoreLayout
 from fieldmark.io import write_text
 
 TABLE = StoreLayout.table_name
-SETTLED_NANOSECONDS = 100_000_000
+_SETTLED_NANOSECONDS = 100_000_000
 
 
 def versions_in(folder: Path) -> tuple[Path, ...]:
@@ -31,7 +31,7 @@ def versions_stamp(folder: Path) -> int | None:
     except OSError:
         return None
     # Two changes within a tick of the file system's clock leave one stamp.
-    return stamp if time.time_ns() - stamp > SETTLED_NANOSECONDS else None
+    return stamp if time.time_ns() - stamp > _SETTLED_NANOSECONDS else None
 
 
 def data_bytes(folder: Path) -> int:

@@ -8,13 +8,13 @@ from jaxtyping import Float, Float64, Int
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.types import MEDIA, Medium
 
-MAP_LIMIT = 1_500
+_MAP_LIMIT = 1_500
 """Items on a map; of larger galleries a sample of each medium by its share."""
 
-PERPLEXITY = 30.0
+_PERPLEXITY = 30.0
 """About how many neighbors the map keeps near; smaller sets take a third of their size."""
 
-LEAST_ROWS = 12
+_LEAST_ROWS = 12
 """Below this there are too few neighbors for t-SNE."""
 
 TSNE = "t-SNE"
@@ -46,7 +46,7 @@ class GalleryMap:
     points: tuple[MapPoint, ...]
 
 
-def draw_map(index: SegmentIndex, *, limit: int = MAP_LIMIT, seed: int = 0) -> GalleryMap:
+def draw_map(index: SegmentIndex, *, limit: int = _MAP_LIMIT, seed: int = 0) -> GalleryMap:
     """Place the items of a gallery on a plane; an item stands where the mean of its segments does."""
     segments = index.embeddings()
     if not segments.items:
@@ -84,13 +84,13 @@ def project(embedding: Float[np.ndarray, "row dim"], *, seed: int) -> tuple[Floa
     units = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     found = _principal(units)
     method = PRINCIPAL
-    if len(units) >= LEAST_ROWS:
+    if len(units) >= _LEAST_ROWS:
         try:
             import openTSNE
         except ImportError:
             pass
         else:
-            perplexity = min(PERPLEXITY, (len(units) - 1) / 3)
+            perplexity = min(_PERPLEXITY, (len(units) - 1) / 3)
             start = found / max(float(found[:, 0].std()), 1e-12) * 1e-4
             # One thread: the same map on every machine.
             projection = openTSNE.TSNE(perplexity=perplexity, random_state=seed, n_jobs=1, initialization=start)

@@ -15,7 +15,7 @@ from fieldmark.types import Medium
 
 logger = logging.getLogger(__name__)
 
-FRAME_WORDS = frozenset(
+_FRAME_WORDS = frozenset(
     "a an the of for by and with in any all some this that my find show search me like "  # noqa: SIM905 - reads as text
     "photo photos picture pictures image images video videos clip clips sound sounds recording recordings text texts "
     "song songs call calls singing calling voice bird birds species male males female females adult adults "
@@ -23,7 +23,7 @@ FRAME_WORDS = frozenset(
 )
 """English words that people put around a name: "song of the blue jay"."""
 
-REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "american", "european", "eurasian", "common"])
+_REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "american", "european", "eurasian", "common"])
 """What a full English name says before the name that a collection may use alone: "northern cardinal"."""
 
 
@@ -69,16 +69,16 @@ def _names_in(text: str) -> Iterator[str]:
     """Yield what may be the name in a text, the whole text first."""
     yield text
     words = re.findall(r"[^\s,;:.!?\"()]+", text)
-    while words and words[0].casefold() in FRAME_WORDS:
+    while words and words[0].casefold() in _FRAME_WORDS:
         del words[0]
-    while words and words[-1].casefold() in FRAME_WORDS:
+    while words and words[-1].casefold() in _FRAME_WORDS:
         del words[-1]
     while words:
         name = " ".join(words)
         yield name
         yield name.removesuffix("s")
         yield name.removesuffix("es")
-        if words[0].casefold() not in REGION_WORDS:
+        if words[0].casefold() not in _REGION_WORDS:
             return
         del words[0]
 

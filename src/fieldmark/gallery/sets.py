@@ -17,10 +17,10 @@ from fieldmark.io import write_text
 from fieldmark.media.loaders import hash_content
 from fieldmark.types import Embeddings, Failure, Item
 
-LARGEST_DROP = 0.5
+_LARGEST_DROP = 0.5
 """Share of a set that may be gone before its source is taken to be wrong, such as a disk that is not mounted."""
 
-PLAIN_STEMS = frozenset({"manifest", "items", "metadata", "data", "index"})
+_PLAIN_STEMS = frozenset({"manifest", "items", "metadata", "data", "index"})
 """File names that say nothing of a data set; the folder's name does."""
 
 PAGE_ITEMS = 50_000
@@ -54,7 +54,7 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
         GalleryError: A set of that name came from another source.
         GalleryError: The name is empty.
     """
-    origin, known = str(find_origin(source)), read_sets(gallery)
+    origin, known = str(_find_origin(source)), read_sets(gallery)
     if chosen is None:
         earlier = next((name for name, path in known.items() if path == origin), None)
         name = earlier or name_from_origin(Path(origin))
@@ -77,12 +77,12 @@ def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
 def record_set(gallery: Path, name: str, *, source: Path) -> None:
     """Write down where a set came from."""
     with filelock.FileLock(GalleryLayout(gallery).sets_lock):
-        content = {**read_sets(gallery), name: str(find_origin(source))}
+        content = {**read_sets(gallery), name: str(_find_origin(source))}
         if content != read_sets(gallery):
             write_text(GalleryLayout(gallery).sets, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def find_origin(source: Path) -> Path:
+def _find_origin(source: Path) -> Path:
     """Return what identifies a set: the manifest or folder; of an embeddings folder, the manifest it was made from."""
     if (source / INFO_NAME).is_file():
         manifest = read_info(source).facts.get("manifest")
@@ -94,7 +94,7 @@ def find_origin(source: Path) -> Path:
 def name_from_origin(origin: Path) -> str:
     """Return the name of a data set, from that of its manifest or folder."""
     if origin.suffix and not origin.is_dir():
-        return origin.parent.name if origin.stem.lower() in PLAIN_STEMS else origin.stem
+        return origin.parent.name if origin.stem.lower() in _PLAIN_STEMS else origin.stem
     return origin.name
 
 
@@ -156,10 +156,10 @@ def find_gone_ids(
         for item_id in sorted(set(own) - set(listed) - unread)
         if not item_id.startswith(folders) and os.curdir not in unread
     )
-    if gone and len(gone) > LARGEST_DROP * len(own) and not allow_drop:
+    if gone and len(gone) > _LARGEST_DROP * len(own) and not allow_drop:
         raise GalleryError(
             f"{len(gone)} of the {len(own)} items of the set '{set_name}' are gone from its source: {first(gone)}; "
-            f"allowed is a share of {LARGEST_DROP:g}. Nothing was changed. "
+            f"allowed is a share of {_LARGEST_DROP:g}. Nothing was changed. "
             "Check that the source is complete. To delete these items, add --allow-drop.",
             kind="too_many_dropped",
         )

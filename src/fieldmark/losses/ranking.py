@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from fieldmark.types import Outputs
 
-CHUNK_TERMS = 1 << 21
+_CHUNK_TERMS = 1 << 21
 """Thresholds compared at once: bounds the memory of the released form's count."""
 
 _Pairwise = Float[Tensor, "batch batch"]
@@ -164,7 +164,7 @@ def _count_quadruplets(
     count = weight.new_zeros(())
     for inside, outside in _split_by_class(label):
         positive = _mask_non_positives(2 * distance[inside][:, inside] + margin, is_positive[inside][:, inside])
-        step = max(1, CHUNK_TERMS // positive.numel())
+        step = max(1, _CHUNK_TERMS // positive.numel())
         for start in range(0, len(outside), step):
             chosen = outside[start : start + step]
             to_inside = distance[chosen][:, inside]

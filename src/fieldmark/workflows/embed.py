@@ -17,7 +17,7 @@ from fieldmark.media.loaders import hash_content
 from fieldmark.runtime import Runtime
 from fieldmark.types import Item, Split
 
-SplitName = Literal["train", "validation", "test", "all"]
+_SplitName = Literal["train", "validation", "test", "all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def embed(
     *,
     checkpoint: Path | str,
     out: Path | str,
-    split: SplitName = "test",
+    split: _SplitName = "test",
     runtime: Runtime | None = None,
 ) -> EmbedReport:
     """Compute the embedding of every segment; a folder that is not complete is completed.

@@ -17,7 +17,7 @@ from fieldmark.gallery.store import Approximation
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
 
-SHOWN = 10
+_SHOWN = 10
 """Lines of a kind that a text names before it only counts."""
 
 
@@ -121,11 +121,11 @@ class GalleryCheck:
         shown: Counter[str] = Counter()
         for problem in self.problems:
             shown[problem.kind] += 1
-            if shown[problem.kind] <= SHOWN:
+            if shown[problem.kind] <= _SHOWN:
                 about = f"{', '.join(problem.item_ids)}: " if problem.item_ids else ""
                 lines.append(f"{problem.kind}: {about}{problem.detail}")
         lines += [
-            f"{kind}: {count - SHOWN:,} more; --json lists them" for kind, count in shown.items() if count > SHOWN
+            f"{kind}: {count - _SHOWN:,} more; --json lists them" for kind, count in shown.items() if count > _SHOWN
         ]
         return "\n".join(lines)
 
@@ -263,12 +263,12 @@ def _check_checkpoint(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem
         yield GalleryProblem("checkpoint", (), str(error))
 
 
-LISTED = 8
+_LISTED = 8
 """Most names in a line of text."""
 
 
 def _listed(counts: dict[str, int]) -> str:
     """Return the largest of some counts as text; `--json` has all of them."""
     listed = [f"{count:,} {shorten(name, 60) or 'without'}" for name, count in counts.items()]
-    rest = len(listed) - LISTED
-    return ", ".join(listed[:LISTED] + ([f"and {rest:,} more (--json lists them)"] if rest > 0 else []))
+    rest = len(listed) - _LISTED
+    return ", ".join(listed[:_LISTED] + ([f"and {rest:,} more (--json lists them)"] if rest > 0 else []))

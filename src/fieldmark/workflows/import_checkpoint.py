@@ -20,8 +20,8 @@ from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoin
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.run_info import ImportedFile, RunInfo
 
-PRESET = "fgcrossnet_released"
-RESIZE_TO_CROP = 512 / 448
+_PRESET = "fgcrossnet_released"
+_RESIZE_TO_CROP = 512 / 448
 """Of the released code: a picture is resized to 512 pixels, and the middle 448 are kept."""
 
 
@@ -141,12 +141,12 @@ def _config(size: ReleasedSize) -> Config:
     """Return the released configuration with the sizes of this network; texts are as wide as crops, as released."""
     side = size.text_width
     return load_config(
-        PRESET,
+        _PRESET,
         overrides=[
             f"model.depth={size.depth}",
             f"model.base_width={size.base_width}",
             f"model.crop_pixels={side}",
-            f"model.resize_pixels={round(side * RESIZE_TO_CROP)}",
+            f"model.resize_pixels={round(side * _RESIZE_TO_CROP)}",
             f"model.text_length={side}",
             f"model.text_width={side}",
         ],

@@ -11,7 +11,7 @@ from PIL import ImageDraw
 from fieldmark.datasets.aviary.marks import COLORS, COUNTS, Color, Plumage
 
 Outline = Complex[np.ndarray, " point"]
-DARK, PALE = (52, 42, 38), (240, 236, 226)
+DARK, _PALE = (52, 42, 38), (240, 236, 226)
 _DULL = (148, 126, 102)
 
 # ---------------------------------------------------------------- shapes; one body length is 1, x to the bill, y down
@@ -231,7 +231,7 @@ def _draw_wing(pen: Pen, bird: Bird) -> None:
     for quill in _QUILLS:
         pen.stroke(_squeezed(quill, bird), blend(color, DARK, 0.55), width=0.016)
     for bar in _WING_BARS[: COUNTS[bird.plumage.wing_bars]]:
-        pen.stroke(_squeezed(bar, bird), PALE, width=0.052)
+        pen.stroke(_squeezed(bar, bird), _PALE, width=0.052)
 
 
 def _draw_head(pen: Pen, bird: Bird, pose: Pose) -> None:
@@ -253,7 +253,7 @@ def _draw_head(pen: Pen, bird: Bird, pose: Pose) -> None:
     if plumage.face == "browed":
         # A dark rim keeps a pale brow, and below a pale ring, visible on a pale crown.
         pen.stroke(_BROW, DARK, width=0.085)
-        pen.stroke(_BROW, PALE, width=0.058)
+        pen.stroke(_BROW, _PALE, width=0.058)
     if plumage.eye_ring != "none":
         pen.dot(eye, DARK, radius=0.088)
         pen.dot(eye, COLORS[plumage.eye_ring], radius=0.075)

@@ -10,19 +10,19 @@ from fieldmark.datasets.aviary.marks import COUNTS, Song
 
 RATE_HZ = 22_050
 
-Wave = Float[np.ndarray, " time"]
+_Wave = Float[np.ndarray, " time"]
 
 _PITCHES_HZ = {"low": 1_700.0, "middle": 2_900.0, "high": 4_900.0}
 _TEMPOS = {"slow": 1.3, "steady": 1.0, "fast": 0.62}
 
 
-def _compute_phase(time: Wave, rate: float) -> Wave:
+def _compute_phase(time: _Wave, rate: float) -> _Wave:
     """Return the phase, 0 to 1, of a row of equal notes."""
     return (rate * time) % 1
 
 
 # The course of each syllable's pitch (as a ratio to the song's) and loudness, over seconds and over its length.
-_SYLLABLES: dict[str, Callable[[Wave, Wave], tuple[Wave, Wave]]] = {
+_SYLLABLES: dict[str, Callable[[_Wave, _Wave], tuple[_Wave, _Wave]]] = {
     "rising whistle": lambda time, share: (0.70 * 1.95**share, np.ones_like(time)),
     "falling whistle": lambda time, share: (1.36 * 0.51**share, np.ones_like(time)),
     "level whistle": lambda time, _: (1 + 0.008 * np.sin(40 * time), np.ones_like(time)),
@@ -37,14 +37,14 @@ _SYLLABLES: dict[str, Callable[[Wave, Wave], tuple[Wave, Wave]]] = {
 }
 
 
-def _synthesize_syllable(name: str, *, center_hz: float, seconds: float, haste: float) -> Wave:
+def _synthesize_syllable(name: str, *, center_hz: float, seconds: float, haste: float) -> _Wave:
     time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     share = time / seconds
     ratio, gain = _SYLLABLES[name](haste * time, share)
     phase = 2 * np.pi * np.cumsum(ratio * center_hz) / RATE_HZ
     overtone = 0.15 * np.sin(2 * phase) * (2 * ratio * center_hz < 0.45 * RATE_HZ)
     edge = np.minimum(1, np.minimum(share, 1 - share) * seconds / 0.015)
-    sound: Wave = edge * gain * (np.sin(phase) + overtone)
+    sound: _Wave = edge * gain * (np.sin(phase) + overtone)
     return sound
 
 
@@ -67,7 +67,9 @@ def synthesize_song(
     return np.split(_record(np.concatenate(bouts), difficulty, rng), np.cumsum([bout.size for bout in bouts])[:-1])
 
 
-def _synthesize_bout(song: Song, *, center_hz: float, pace: float, haste: float, spread: float, rng: Generator) -> Wave:
+def _synthesize_bout(
+    song: Song, *, center_hz: float, pace: float, haste: float, spread: float, rng: Generator
+) -> _Wave:
     rest, pieces = np.zeros(int(0.05 * pace * RATE_HZ)), []
     for _ in range(COUNTS[song.phrases]):
         for name in (song.opening, song.ending):
@@ -91,7 +93,7 @@ _MICROPHONES = {
 }
 
 
-def _record(sound: Wave, difficulty: float, rng: Generator) -> Float32[np.ndarray, " time"]:
+def _record(sound: _Wave, difficulty: float, rng: Generator) -> Float32[np.ndarray, " time"]:
     """Record the sound with a microphone: echo, background, pass band and level."""
     fade = np.exp(-14 * np.arange(RATE_HZ // 3) / RATE_HZ)
     echo = rng.normal(size=fade.size) * fade * 0.03 * difficulty * rng.random()
@@ -108,11 +110,11 @@ def _record(sound: Wave, difficulty: float, rng: Generator) -> Float32[np.ndarra
     return level
 
 
-def _make_background(length: int, rng: Generator) -> Wave:
+def _make_background(length: int, rng: Generator) -> _Wave:
     """Return hiss with wind, insects, a stream or traffic; about as loud as white noise of variance 1."""
     hz = np.fft.rfftfreq(length, 1 / RATE_HZ)
     white = np.fft.rfft(rng.normal(size=length))
-    hiss: Wave = np.fft.irfft(white / np.sqrt(1 + hz / 500), length)
+    hiss: _Wave = np.fft.irfft(white / np.sqrt(1 + hz / 500), length)
     seconds = np.arange(length) / RATE_HZ
     match str(rng.choice(["still air", "wind", "insects", "stream", "traffic"])):
         case "wind":

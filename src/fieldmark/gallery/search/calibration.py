@@ -20,9 +20,9 @@ from fieldmark.io import write_text
 from fieldmark.types import Medium
 
 FORMAT_VERSION = 4
-WITHOUT_LENGTHS = 3
+_WITHOUT_LENGTHS = 3
 """The version before curves depended on the length of a text; read as it is."""
-EARLIER_OPEN_SET_SCORE = (1, 2)
+_EARLIER_OPEN_SET_SCORE = (1, 2)
 """Versions whose open-set curves take another score; read without those curves."""
 
 
@@ -122,11 +122,11 @@ def read_calibration(path: Path) -> ScoreCalibration:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:
         value = json.loads(text)
-        if value["format_version"] not in (*EARLIER_OPEN_SET_SCORE, WITHOUT_LENGTHS, FORMAT_VERSION):
+        if value["format_version"] not in (*_EARLIER_OPEN_SET_SCORE, _WITHOUT_LENGTHS, FORMAT_VERSION):
             raise DamagedGalleryError(path=path, reason=f"its format version is not {FORMAT_VERSION}")
         scales = {(Medium(pair["query"]), Medium(pair["hit"])): _scale(pair) for pair in value["pairs"]}
         holds = {Medium(name): _curve(curve) for name, curve in value["holds"].items()}
-        if value["format_version"] in EARLIER_OPEN_SET_SCORE:
+        if value["format_version"] in _EARLIER_OPEN_SET_SCORE:
             holds = {}
         shortest, longest = value.get("lengths", (0.0, 0.0))
         lengths = float(shortest), float(longest)

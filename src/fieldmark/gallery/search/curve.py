@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float
 
-RIDGE = 1e-3
-STEPS = 100
-SMALLEST_SLOPE = 1e-3
+_RIDGE = 1e-3
+_STEPS = 100
+_SMALLEST_SLOPE = 1e-3
 USUAL_WORDS = 20
 """A text of this many words has length 0, and so has a query of another medium."""
 
@@ -88,24 +88,24 @@ def fit_curve(
     if length is not None and length.min() < length.max():
         columns = np.column_stack([score, length, score * length])
         slope, offset_by_length, slope_by_length, offset = fit_logistic(columns, relevant).tolist()
-        if min(slope + slope_by_length * end for end in (length.min(), length.max())) >= SMALLEST_SLOPE:
+        if min(slope + slope_by_length * end for end in (length.min(), length.max())) >= _SMALLEST_SLOPE:
             by_length = {"slope_by_length": slope_by_length, "offset_by_length": offset_by_length}
             return replace(curve, slope=slope, offset=offset, **by_length)
     slope, offset = fit_logistic(score[:, None], relevant).tolist()
-    if slope < SMALLEST_SLOPE:
-        slope, offset = SMALLEST_SLOPE, float(np.log(share / (1 - share)) - SMALLEST_SLOPE * score.mean())
+    if slope < _SMALLEST_SLOPE:
+        slope, offset = _SMALLEST_SLOPE, float(np.log(share / (1 - share)) - _SMALLEST_SLOPE * score.mean())
     return replace(curve, slope=slope, offset=offset)
 
 
 def fit_logistic(
-    columns: Float[np.ndarray, "case column"], target: Bool[np.ndarray, " case"], *, ridge: float = RIDGE
+    columns: Float[np.ndarray, "case column"], target: Bool[np.ndarray, " case"], *, ridge: float = _RIDGE
 ) -> Float[np.ndarray, " weight"]:
     """Fit the weights of columns and, last, the offset: logistic regression with a small ridge, by Newton's method."""
     design = np.column_stack([columns, np.ones(len(columns))])
     weights = np.zeros(design.shape[1])
     penalty = np.full(design.shape[1], ridge)
     loss = _logistic_loss(design, target, weights, penalty)
-    for _ in range(STEPS):
+    for _ in range(_STEPS):
         probability = sigmoid(design @ weights)
         gradient = design.T @ (probability - target) + penalty * weights
         curvature = (design * (probability * (1 - probability))[:, None]).T @ design + np.diag(penalty)

@@ -10,9 +10,9 @@ from typing import Any, assert_never
 from fieldmark.gallery.search.result import HIT_KEYS, describe_facts, describe_hit
 from fieldmark.types import Hit, Item, Medium
 
-HIGHEST_HZ = 15_000.0
+_HIGHEST_HZ = 15_000.0
 """Raven wants a box; a search knows no band, so the box spans 0 Hz to this, the band that BirdNET hears."""
-UNKNOWN = "unknown"
+_UNKNOWN = "unknown"
 """The label of a moment without a class: readers of selections and of labels refuse an empty one."""
 
 
@@ -74,8 +74,8 @@ def _raven(found: Iterable[Hit | Item]) -> str:
     for each in _moments(found):
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
         score = f"{each.score:.4f}" if isinstance(each, Hit) else ""
-        box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, HIGHEST_HZ)
-        rows.append((*box, _item_of(each).path or "", start, each.class_name or UNKNOWN, score))
+        box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, _HIGHEST_HZ)
+        rows.append((*box, _item_of(each).path or "", start, each.class_name or _UNKNOWN, score))
     return _table((*names, *more), rows, separator="\t")
 
 
@@ -83,7 +83,7 @@ def _audacity(found: Iterable[Hit | Item]) -> str:
     """A label file of Audacity: start, end, label, without a header; the label names the file."""
     lines = []
     for each in _moments(found):
-        label = _tab_cell(f"{each.class_name or UNKNOWN} [{Path(_item_of(each).path or each.item_id).name}]")
+        label = _tab_cell(f"{each.class_name or _UNKNOWN} [{Path(_item_of(each).path or each.item_id).name}]")
         lines.append(f"{each.start_seconds:.6f}\t{each.end_seconds:.6f}\t{label}\n")
     return "".join(lines)
 

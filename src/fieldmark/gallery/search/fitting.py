@@ -15,12 +15,12 @@ MIN_RELEVANT = 30
 """Fewest pairs of one class from which a curve is fitted; it has two parameters."""
 MIN_QUERIES = 10
 """Fewest queries with such a pair; pairs of one query are much alike."""
-SMALLEST_DEVIATION = 1e-6
-QUERIES_PER_MEDIUM = 400
+_SMALLEST_DEVIATION = 1e-6
+_QUERIES_PER_MEDIUM = 400
 """Most items of a medium that are queries; the curves have two parameters."""
-TEXTS = 200
+_TEXTS = 200
 """Most texts that are queries in parts, three queries each; the curves have four parameters."""
-QUERIES_AT_ONCE = 64
+_QUERIES_AT_ONCE = 64
 LOST_SHARE = 0.05
 """Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
 
@@ -101,11 +101,11 @@ def fit_calibration(
     for code, medium in enumerate(MEDIA):
         of_medium = np.flatnonzero(table.medium == code)
         new = of_medium[is_new[of_medium]]
-        asked = generator.permutation(new if new.size else of_medium)[:QUERIES_PER_MEDIUM]
+        asked = generator.permutation(new if new.size else of_medium)[:_QUERIES_PER_MEDIUM]
         if not asked.size:
             continue
         if medium is Medium.TEXT and new.size and read_texts is not None:
-            queries = _text_queries(table, asked[:TEXTS], read_texts=read_texts) or _item_queries(table, asked)
+            queries = _text_queries(table, asked[:_TEXTS], read_texts=read_texts) or _item_queries(table, asked)
         else:
             queries = _item_queries(table, asked)
         if queries.length is not None:
@@ -154,7 +154,7 @@ def fit_scale(
         return None
     known = counts & (labels[0][:, None] >= 0) & (labels[1][None, :] >= 0)
     relevant = known & (labels[0][:, None] == labels[1][None, :])
-    deviation = max(float(chosen.std()), SMALLEST_DEVIATION)
+    deviation = max(float(chosen.std()), _SMALLEST_DEVIATION)
     curve = None
     query_item = np.arange(len(score)) if query_item is None else query_item
     query_count = len(np.unique(query_item[relevant.any(axis=1)]))
@@ -197,7 +197,7 @@ def score_items(
     Args:
         first: The first row of each item; rows of one item stand together.
     """
-    blocks = [query[start : start + QUERIES_AT_ONCE] for start in range(0, max(len(query), 1), QUERIES_AT_ONCE)]
+    blocks = [query[start : start + _QUERIES_AT_ONCE] for start in range(0, max(len(query), 1), _QUERIES_AT_ONCE)]
     return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
 
 

@@ -13,7 +13,7 @@ from fieldmark.gallery.search.curve import sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import MEDIA, Hit, Medium
 
-CERTAIN = 0.99
+_CERTAIN = 0.99
 """From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
@@ -166,7 +166,7 @@ def _order_entries(entries: Sequence[_Entry]) -> list[_Entry]:
         entry = entries[index]
         by_turn = (float(turns[index]), float(MEDIA.index(entry.hit.medium)))
         if entry.probability == 1.0 or (
-            has_probability and entry.probability is not None and entry.probability >= CERTAIN
+            has_probability and entry.probability is not None and entry.probability >= _CERTAIN
         ):
             return (0.0, *by_turn)
         if has_probability and entry.probability is not None:

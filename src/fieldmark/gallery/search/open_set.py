@@ -17,7 +17,7 @@ from fieldmark.types import Medium
 
 DEPTH = 5
 """Items of each medium that count. Of 1, 3 and 5, 5 told best, on validation items."""
-OWN_SHARE: Mapping[Medium, float] = {Medium.IMAGE: 0.75, Medium.TEXT: 0.0, Medium.VIDEO: 0.75, Medium.AUDIO: 0.75}
+_OWN_SHARE: Mapping[Medium, float] = {Medium.IMAGE: 0.75, Medium.TEXT: 0.0, Medium.VIDEO: 0.75, Medium.AUDIO: 0.75}
 """Of the query's own medium in the score: chosen on validation items, of species the model knew and did not."""
 LIMIT = 8.0
 """Log-odds beyond this say no more: one perfect match is not to outweigh the other media."""
@@ -36,7 +36,7 @@ def compute_open_set_score(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], 
         return float(np.mean(others)) if others else None
     if not others:
         return float(own)
-    return float(OWN_SHARE[medium] * own + (1 - OWN_SHARE[medium]) * np.mean(others))
+    return float(_OWN_SHARE[medium] * own + (1 - _OWN_SHARE[medium]) * np.mean(others))
 
 
 def answer_open_set(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | None:

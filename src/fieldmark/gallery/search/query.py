@@ -19,9 +19,9 @@ from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, TextContent
 
-LONGEST_NAME = 100
+_LONGEST_NAME = 100
 """Characters of a text that may be the name of a class."""
-REMEMBERED_QUERIES = 64
+_REMEMBERED_QUERIES = 64
 """Query embeddings that are remembered: a person who narrows a search or marks hits sends the same query again."""
 REMEMBERED_BYTES = 128 * 1024**2
 """A larger file is not remembered: to recognize it, all of it would have to be read."""
@@ -110,7 +110,7 @@ class QueryReader:
         self._store = store
         self._encoder = encoder
         self._guard = threading.Lock()
-        self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(REMEMBERED_QUERIES)
+        self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
         self._species: tuple[int, Mapping[str, tuple[str, ...]]] | None = None
 
     def encode(self, query: Query) -> QueryEmbedding:
@@ -163,7 +163,7 @@ class QueryReader:
     def find_class(self, queries: Sequence[Query]) -> str | None:
         """Return the class, or the species that encoders know, that a single short text names; None otherwise."""
         text = _text_of(queries[0])
-        if len(queries) > 1 or text is None or len(text) > LONGEST_NAME:
+        if len(queries) > 1 or text is None or len(text) > _LONGEST_NAME:
             return None
         held = {count.class_name for count in self._store.counts()}
         known = sorted({name for name in held if name is not None} | set(self._encoder.class_names))

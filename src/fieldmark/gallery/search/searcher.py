@@ -19,11 +19,11 @@ from fieldmark.gallery.search.result import CollectionAnswer, Marks, SearchResul
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Item, Medium
 
-MARGIN_DEPTH = 30
+_MARGIN_DEPTH = 30
 """Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
 
 Value = TypeVar("Value")
-HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
+_HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class _ComparedQuery:
 
     query: QueryEmbedding
     comparison: Comparison
-    found: HitsByMedium
+    found: _HitsByMedium
 
 
 class Searcher:
@@ -105,7 +105,7 @@ class Searcher:
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
         embeddings = [*asked, *self._read_marks(marks or Marks())]
-        depth = max(k, MARGIN_DEPTH)
+        depth = max(k, _MARGIN_DEPTH)
         compared = [
             self._compare(each, where=where, depth=depth, by_segment=by_segment)
             for each in embeddings
@@ -147,7 +147,7 @@ class Searcher:
         return _ComparedQuery(query, comparison, _find(comparison, where=where, depth=depth, by_segment=by_segment))
 
     def _rank_media(
-        self, queries: Sequence[QueryEmbedding], found: Sequence[HitsByMedium], *, by_segment: bool
+        self, queries: Sequence[QueryEmbedding], found: Sequence[_HitsByMedium], *, by_segment: bool
     ) -> list[Candidates]:
         """Return the candidates of each medium.
 
@@ -215,7 +215,7 @@ class Searcher:
                 found.append((value, curve))
         return answer_open_set(found)
 
-    def _compute_open_set_score(self, query: QueryEmbedding, found: HitsByMedium) -> float | None:
+    def _compute_open_set_score(self, query: QueryEmbedding, found: _HitsByMedium) -> float | None:
         """Return the open-set score of a query from its nearest hits of each medium; None where none has log-odds."""
         logits = {}
         for medium in MEDIA:
