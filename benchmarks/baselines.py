@@ -29,7 +29,7 @@ from torch import Tensor
 
 import fieldmark
 from fieldmark import Item, Medium, Split
-from fieldmark.build import new_model
+from fieldmark.build import create_model
 from fieldmark.embedding import encode_items
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import STRICT
@@ -96,7 +96,7 @@ def read_features(manifest: Path, config: fieldmark.Config) -> Table:
     items = [item for item in fieldmark.read_manifest(manifest) if item.class_name is not None]
     class_names = tuple(sorted({item.class_name for item in items if item.split is Split.TRAIN}))
     media = {item.medium for item in items}
-    model = new_model(config, class_names=class_names, media=media, device=torch.device("cpu"))
+    model = create_model(config, class_names=class_names, media=media, device=torch.device("cpu"))
     kept, features = [], {}
     for encoded in encode_items(items, model=model, runtime=fieldmark.Runtime.from_environment(), task="features"):
         if not isinstance(encoded, Failure):

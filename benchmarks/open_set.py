@@ -21,7 +21,7 @@ from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
 from fieldmark.gallery.search.calibration import ScoreCalibration
-from fieldmark.gallery.search.curve import sigmoid
+from fieldmark.gallery.search.curve import compute_sigmoid
 from fieldmark.gallery.search.fitting import TextReader, fit_calibration, score_items
 from fieldmark.gallery.search.fusion import combine_logits
 from fieldmark.gallery.search.open_set import THRESHOLD, answer_open_set, compute_open_set_score
@@ -238,7 +238,7 @@ def print_reliability(table: Table) -> None:
             for code in range(4):
                 columns = np.flatnonzero(others & (table.medium == code))
                 columns = columns[np.argsort(-logit[columns], kind="stable")]
-                said[code].append(sigmoid(logit[columns]))
+                said[code].append(compute_sigmoid(logit[columns]))
                 true[code].append(table.class_name[columns] == table.class_name[query])
         for code, hit in enumerate(MEDIA):
             p, y = np.concatenate(said[code]), np.concatenate(true[code])
@@ -293,7 +293,7 @@ def listed(value: np.ndarray, medium: np.ndarray, allowed: np.ndarray, *, by_tur
     order = np.flatnonzero(allowed)[np.argsort(-value[allowed], kind="stable")]
     if not by_turn:
         return order
-    certain = order[sigmoid(value[order]) >= 0.99]
+    certain = order[compute_sigmoid(value[order]) >= 0.99]
     turn = np.array([np.sum(medium[certain[:place]] == medium[item]) for place, item in enumerate(certain)])
     return np.concatenate(
         [certain[np.lexsort((medium[certain], turn))] if certain.size else certain, order[certain.size :]]
@@ -399,7 +399,7 @@ def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> Non
                 asking = with_query(table, query, words, embedding)
                 logit = asking.logits(query, asking.scores(query))
                 order = listed(logit, table.medium, table.origin != table.origin[query], by_turn=True)[:K]
-                first.append(sigmoid(logit[order]))
+                first.append(compute_sigmoid(logit[order]))
                 true.append(table.class_name[order] == table.class_name[query])
                 there.append(probability_held(asking, query, without_class=False))
                 gone.append(probability_held(asking, query, without_class=True))

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from fieldmark.datasets.aviary.figure import Bird
 from fieldmark.datasets.aviary.scene import draw_bird
-from fieldmark.datasets.aviary.species import Species, invent_species
+from fieldmark.datasets.aviary.species import Species, draw_species
 
 OUT = Path("docs/images/sister_species.jpg")
 SEED, SIDE, CAPTION = 0, 220, 56
@@ -20,7 +20,7 @@ GENERA, SISTERS = 4, 3
 def choose_genera() -> list[list[Species]]:
     """Choose genera of three sisters, each of another order."""
     genera: dict[str, list[Species]] = {}
-    for species in invent_species(200, seed=SEED):
+    for species in draw_species(200, seed=SEED):
         genera.setdefault(species.genus, []).append(species)
     by_order: dict[str, list[Species]] = {}
     for sisters in genera.values():

@@ -24,7 +24,7 @@ from plain_step import PlainStep
 from torch.utils.flop_counter import FlopCounterMode
 
 from fieldmark import Item, Medium, load_config
-from fieldmark.build import build_execution, build_losses, build_optimizer_options, new_model
+from fieldmark.build import build_execution, build_losses, build_optimizer_options, create_model
 from fieldmark.config import Config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, MediaReader, MediumRows
 from fieldmark.data.sampler import CrossMediaSampler
@@ -69,7 +69,7 @@ def write_files(folder: Path) -> list[Item]:
 def run_our_steps(items: list[Item], config: Config, device: torch.device) -> Iterator[float]:
     """Take one step at a time; yield the seconds spent waiting for its batch."""
     class_names = tuple(f"{number}" for number in range(CLASS_COUNT))
-    model = new_model(config, class_names=class_names, media=list(Medium), device=device)
+    model = create_model(config, class_names=class_names, media=list(Medium), device=device)
     model.network.train()
     rows = {}
     for medium in Medium:

@@ -13,10 +13,10 @@ from fieldmark.build import (
     build_losses,
     build_optimizer_options,
     build_schedule,
+    create_model,
+    list_supported_media,
     load_model,
-    needs_features,
-    new_model,
-    supported_media,
+    reads_features,
 )
 from fieldmark.errors import (
     CheckpointError,
@@ -75,10 +75,10 @@ def save(tmp_path):
 
 def test_new_model_is_drawn_by_the_seed_alone(toy_config):
     torch.manual_seed(1)
-    first = new_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
+    first = create_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
     before = torch.random.get_rng_state()
-    second = new_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
-    other = new_model(
+    second = create_model(toy_config, class_names=("a", "b"), media=list(Medium), device=CPU).network.state_dict()
+    other = create_model(
         toy_config.model_copy(update={"seed": 1}), class_names=("a", "b"), media=list(Medium), device=CPU
     ).network.state_dict()
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -90,7 +90,7 @@ def test_new_model_starts_from_trained_weights(toy_config, toy_overrides, tmp_pa
     def make(**changes):
         overrides = [*toy_overrides, *(f"model.{key}={value}" for key, value in changes.items())]
         config = load_config("tiny", overrides=overrides)
-        return new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
+        return create_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
 
     source = make(statistics_per_medium="true").network.state_dict()
     source["conv1.weight"] += 1
@@ -110,22 +110,22 @@ def test_start_of_a_hub_name_is_not_downloaded_unasked(toy_overrides):
     pytest.importorskip("huggingface_hub")
     config = load_config("tiny", overrides=[*toy_overrides, "model.start=owner/no-such-model"])
     with pytest.raises(EncoderFilesError, match="'allow_download' is false"):
-        new_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
+        create_model(config, class_names=("a", "b"), media=list(Medium), device=CPU)
 
 
 def test_model_loads_an_encoder_once(lexical_config):
-    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     assert model.encoder(Medium.TEXT) is model.encoder(Medium.TEXT)
 
 
 def test_model_names_the_media_it_takes(lexical_config, toy_config):
     config = lexical_config()
-    assert supported_media(config.model) == (Medium.TEXT,)
-    assert needs_features(config.model)
-    assert not needs_features(toy_config.model)
+    assert list_supported_media(config.model) == (Medium.TEXT,)
+    assert reads_features(config.model)
+    assert not reads_features(toy_config.model)
     with pytest.raises(MediumNotSupportedError, match="does not support audio; it supports text"):
         build_encoder(config.model, Medium.AUDIO)
-    model = new_model(config, class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(config, class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     with pytest.raises(MediumNotSupportedError, match="does not support image"):
         model.encoder(Medium.IMAGE)
 
@@ -141,7 +141,7 @@ def test_encoder_files_that_are_missing(tmp_path, lexical_config):
     pytest.importorskip("onnxruntime")
     config = lexical_config(image="[{kind='onnx_image', path='nowhere.onnx'}]")
     with pytest.raises(EncoderFilesError, match=r"nowhere\.onnx"):
-        new_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
+        create_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
 
 
 def test_load_model_gives_the_same_embeddings(toy_run, tmp_path):
@@ -154,7 +154,7 @@ def test_load_model_gives_the_same_embeddings(toy_run, tmp_path):
 
 
 def test_fingerprint_changes_with_what_shapes_embeddings(lexical_config, save):
-    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     first = load_model(save(model), device=CPU).fingerprint
     assert load_model(save(model, code_version="9", seed=3), device=CPU).fingerprint == first
     weighed = lexical_config(posterior_weight=0.5).to_json()
@@ -167,14 +167,14 @@ def test_fingerprint_changes_with_what_shapes_embeddings(lexical_config, save):
 
 
 def test_model_refuses_an_encoder_it_was_not_trained_with(lexical_config, save):
-    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     loaded = load_model(save(model, encoder_fingerprints={Medium.TEXT: "f" * 64}), device=CPU)
     with pytest.raises(EncoderChangedError, match=r"text encoder .* train again"):
         loaded.encoder(Medium.TEXT)
 
 
 def test_load_model_of_another_network(lexical_config, toy_config, save):
-    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     with pytest.raises(CheckpointError, match="another network"):
         load_model(save(model, config_json=toy_config.to_json()), device=CPU)
     with pytest.raises(CheckpointError, match="another network"):
@@ -183,7 +183,7 @@ def test_load_model_of_another_network(lexical_config, toy_config, save):
 
 @pytest.mark.parametrize("config_json", ["", "{}", '{"seed": "x"}'])
 def test_load_model_with_a_configuration_that_is_none(config_json, lexical_config, save):
-    model = new_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
+    model = create_model(lexical_config(), class_names=("a", "b"), media=[Medium.TEXT], device=CPU)
     with pytest.raises(ConfigError, match=r"model\.safetensors"):
         load_model(save(model, config_json=config_json), device=CPU)
 
@@ -197,7 +197,7 @@ def test_losses_are_built_with_their_weights():
         "{kind='released_center', weight=0.25}",
     ]
     config = load_config("tiny", overrides=[f"losses=[{', '.join(kinds)}]"])
-    network = new_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
+    network = create_model(config, class_names=("a", "b", "c"), media=list(Medium), device=CPU).network
     built = build_losses(config.losses, network=network)
     assert list(built) == [re.search("'(.+?)'", kind)[1] for kind in kinds]
     assert [built[name].weight for name in ("classification", "center")] == [2.0, 0.5]
@@ -219,7 +219,7 @@ def test_optimizer_and_schedule_are_built_as_configured():
 
 def test_encoder_that_moved_keeps_the_fingerprint(shared_space_files, save, tmp_path):
     config = load_config(shared_space_files / "config.toml")
-    model = new_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
+    model = create_model(config, class_names=("a", "b"), media=[Medium.IMAGE], device=CPU)
     only = {Medium.IMAGE: model.encoder(Medium.IMAGE).fingerprint}
     first = load_model(save(model, encoder_fingerprints=only), device=CPU)
     shutil.copytree(shared_space_files, tmp_path / "moved")

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from fieldmark import load_config
 from fieldmark.config import DEFAULT_PRESET, TrainConfig
-from fieldmark.config_file import parse_config, preset_folder
+from fieldmark.config_file import find_preset_folder, parse_config
 from fieldmark.errors import ConfigError
 
-PRESETS = sorted(file.stem for file in preset_folder().glob("*.toml"))
+PRESETS = sorted(file.stem for file in find_preset_folder().glob("*.toml"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_preset_loads_by_name_and_by_path(name):
     config = load_config(name)
-    assert load_config(preset_folder() / f"{name}.toml") == config
+    assert load_config(find_preset_folder() / f"{name}.toml") == config
     assert parse_config(config.to_json(), path="checkpoint") == config
 
 

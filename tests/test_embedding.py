@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fieldmark import Item, Medium, Runtime, Split, load_config
-from fieldmark.build import Model, new_model
+from fieldmark.build import Model, create_model
 from fieldmark.data.features import FeatureStore
 from fieldmark.embedding import (
     BLOCK_ITEMS,
@@ -61,7 +61,7 @@ class CountingEncoder(Encoder):
 
 
 def model_of(encoder: Encoder, shared_space_config) -> Model:
-    network = new_model(
+    network = create_model(
         shared_space_config, class_names=("a", "b"), media=[Medium.TEXT], device=torch.device("cpu")
     ).network
     return Model(shared_space_config, class_names=("a", "b"), network=network, encoders={Medium.TEXT: encoder})

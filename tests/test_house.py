@@ -15,9 +15,9 @@ import pytest
 import fieldmark
 from fieldmark import Medium, errors
 from fieldmark.api.errors import STATUS_OF
-from fieldmark.build import build_encoder, supported_media
+from fieldmark.build import build_encoder, list_supported_media
 from fieldmark.config import DEFAULT_PRESET, LimitsConfig, Section
-from fieldmark.config_file import load_config, preset_folder
+from fieldmark.config_file import find_preset_folder, load_config
 from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS
@@ -53,7 +53,7 @@ def test_public_names_are_sorted_and_real():
 def test_every_medium_has_its_place():
     assert set(LOADERS) == set(Medium) == set(MEDIA)
     tiny = load_config("tiny").model
-    assert supported_media(tiny) == MEDIA
+    assert list_supported_media(tiny) == MEDIA
     assert all(build_encoder(tiny, medium).fingerprint for medium in MEDIA)
 
 
@@ -67,7 +67,7 @@ def test_protocols_of_the_contract_are_there():
 
 
 def test_the_default_preset_is_there():
-    assert (preset_folder() / f"{DEFAULT_PRESET}.toml").is_file()
+    assert (find_preset_folder() / f"{DEFAULT_PRESET}.toml").is_file()
 
 
 def test_the_library_never_prints():
@@ -321,10 +321,10 @@ def test_every_status_belongs_to_a_kind_that_is_raised():
 
 
 def test_a_long_list_is_cut():
-    assert errors.first(["a", "b"]) == "a, b"
-    assert errors.first(list(range(9)), limit=2) == "0, 1 and 7 more"
-    assert errors.nearest("imge", ["image", "text"]) == " Did you mean 'image'?"
-    assert errors.nearest("qqqq", ["image"]) == ""
+    assert errors.list_first(["a", "b"]) == "a, b"
+    assert errors.list_first(list(range(9)), limit=2) == "0, 1 and 7 more"
+    assert errors.suggest_nearest("imge", ["image", "text"]) == " Did you mean 'image'?"
+    assert errors.suggest_nearest("qqqq", ["image"]) == ""
 
 
 def test_media_are_plain_text():

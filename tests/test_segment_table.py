@@ -21,7 +21,7 @@ from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.search.export import ExportFormat, export_marks
 from fieldmark.gallery.search.result import SearchResult
 from fieldmark.io import encode_report
-from fieldmark.segment_table import items_from_table, table_from_embeddings
+from fieldmark.segment_table import convert_to_table, read_items_from_table
 from fieldmark.types import Embeddings, Hit, Item, Medium
 
 NAMES = tuple(field.name for field in fields(Item))
@@ -110,9 +110,9 @@ def test_every_fact_stands_in_the_schemas_of_the_api(schema):
 
 def test_a_table_written_before_a_fact_was_known_gives_its_default():
     items = (Item("sound", Medium.AUDIO, license="CC0", caption_of="note"), Item("note", Medium.TEXT, text="A bird."))
-    table = table_from_embeddings(embeddings_of(items), content_hash_by_item_id=HASHES)
+    table = convert_to_table(embeddings_of(items), content_hash_by_item_id=HASHES)
     older = table.drop_columns(["caption_of", "extra"])
-    first, _, last, _ = items_from_table(older)
+    first, _, last, _ = read_items_from_table(older)
     assert (first.caption_of, first.extra, first.license) == (None, (), "CC0")
     assert last == items[1]
-    assert items_from_table(pa.table({"item_id": pa.array([], pa.string())})) == []
+    assert read_items_from_table(pa.table({"item_id": pa.array([], pa.string())})) == []

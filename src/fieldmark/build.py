@@ -50,7 +50,7 @@ from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.start import start_network
-from fieldmark.training.accumulation import Execution, supports_bf16
+from fieldmark.training.accumulation import Execution, can_use_bf16
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import WeightedLoss
@@ -101,7 +101,7 @@ class Model:
     @property
     def media(self) -> tuple[Medium, ...]:
         """The media it takes: those it has an encoder for and, once trained, was trained on."""
-        supported = supported_media(self.config.model)
+        supported = list_supported_media(self.config.model)
         return supported if self._expected is None else tuple(each for each in supported if each in self._expected)
 
     def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
@@ -136,7 +136,7 @@ class Model:
         return self._encoders[medium]
 
 
-def new_model(
+def create_model(
     config: Config, *, class_names: tuple[str, ...], media: Collection[Medium], device: torch.device
 ) -> Model:
     """A model to be trained, its weights drawn by the configuration's seed.
@@ -150,7 +150,7 @@ def new_model(
         WeightsFileError: The weights to start from are of another network.
     """
     encoders = {
-        medium: build_encoder(config.model, medium) for medium in supported_media(config.model) if medium in media
+        medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
     input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
     named_counts = {medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()}
@@ -193,7 +193,7 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
 
 
 def _embedding_json(config: ModelConfig) -> str:
-    """What of the configuration shapes embeddings beside weights and encoders; not where these or a start lie."""
+    """Return the settings that shape embeddings beside weights and encoders; paths do not count."""
     is_shared = isinstance(config, SharedSpaceConfig)
     left_out = {"image", "text", "video", "audio"} if is_shared else {"start", "allow_download"}
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
@@ -233,18 +233,18 @@ def _build_network(
     assert_never(config)
 
 
-def supported_media(config: ModelConfig) -> tuple[Medium, ...]:
+def list_supported_media(config: ModelConfig) -> tuple[Medium, ...]:
     """The media a model has an encoder for."""
     match config:
         case FGCrossNetConfig():
             return MEDIA
         case SharedSpaceConfig():
-            return tuple(medium for medium in MEDIA if encoder_configs(config, medium))
+            return tuple(medium for medium in MEDIA if list_encoder_configs(config, medium))
     assert_never(config)
 
 
-def needs_features(config: ModelConfig) -> bool:
-    """Whether the network reads features, to be computed once before training, and not files."""
+def reads_features(config: ModelConfig) -> bool:
+    """Tell whether the network reads features, which are computed once before training, rather than files."""
     return isinstance(config, SharedSpaceConfig)
 
 
@@ -260,9 +260,9 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
         case FGCrossNetConfig():
             return _build_light_encoder(config, medium)
         case SharedSpaceConfig():
-            parts = encoder_configs(config, medium)
+            parts = list_encoder_configs(config, medium)
             if not parts:
-                supported = [each.value for each in supported_media(config)]
+                supported = [each.value for each in list_supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
             return _join([_build_part(part) for part in parts])
     assert_never(config)
@@ -290,7 +290,7 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
     assert_never(medium)
 
 
-def encoder_configs(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+def list_encoder_configs(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
     """The configurations of a medium's encoders, whose features are joined."""
     match medium:
         case Medium.IMAGE:
@@ -428,9 +428,9 @@ def build_optimizer_options(config: TrainConfig) -> OptimizerOptions:
 
 
 def build_execution(config: TrainConfig, *, device: torch.device) -> Execution:
-    """How a step is computed on a device."""
+    """Return the execution of a training step on a device."""
     return Execution(
-        bf16=config.bf16 == "on" or (config.bf16 == "auto" and supports_bf16(device)),
+        bf16=config.bf16 == "on" or (config.bf16 == "auto" and can_use_bf16(device)),
         channels_last=config.channels_last,
         is_compiled=config.compile,
         part_count=config.accumulation,

@@ -20,7 +20,7 @@ class Section(BaseModel):
 
 @runtime_checkable
 class Validation(Protocol):
-    """What is used of pydantic's `ValidationInfo`, which is no type that can be checked at run time."""
+    """The part of pydantic's `ValidationInfo` that is used; the original cannot be checked at run time."""
 
     @property
     def context(self) -> dict[str, Path] | None:
@@ -54,7 +54,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class FrameSampling(Section):
-    """How an encoder of pictures reads a video."""
+    """Settings by which an encoder of pictures reads a video."""
 
     segment_seconds: Positive = Field(4.0, description="length of a video segment, seconds")
     frames_per_segment: Count = Field(4, description="frames averaged in a segment")
@@ -260,7 +260,7 @@ LossConfig = Annotated[
 
 
 class DataConfig(Section):
-    """How batches are made."""
+    """Settings of the batches."""
 
     validation_share: Share = Field(0.15, description="share of train held out for validation, by group")
     order: Literal["classes", "lists"] = Field(
@@ -332,7 +332,7 @@ _MEDIA_LIMITS = MediaLimits()
 
 
 class LimitsConfig(Section):
-    """What one untrusted file may cost, and how many may fail."""
+    """Limits on one untrusted file, and the share of files that may fail."""
 
     max_bytes: Count = _MEDIA_LIMITS.max_bytes
     max_pixels: Count = _MEDIA_LIMITS.max_pixels
@@ -344,7 +344,7 @@ class LimitsConfig(Section):
 
 
 class ServeLimits(Section):
-    """What one request to the server may cost, and how many are worked on at once."""
+    """Limits on one request to the server, and the number of requests handled at once."""
 
     max_body_bytes: Count = Field(64 * 1024**2, description="bytes of a request with files")
     max_json_bytes: Count = Field(256 * 1024, description="bytes of a request, or of its part 'request', in JSON")

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from fieldmark.config import DEFAULT_PRESET, Config, Section, ServeLimits
-from fieldmark.errors import ConfigError, nearest
+from fieldmark.errors import ConfigError, suggest_nearest
 
 
 def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:
@@ -67,8 +67,8 @@ def _invalid(path: Path | str, problems: Sequence[str]) -> ConfigError:
     return ConfigError(f"The configuration '{path}' is not valid. Correct it:\n{listed}")
 
 
-def preset_folder() -> Path:
-    """Where the presets lie: inside the installed package, or in the checkout it runs from."""
+def find_preset_folder() -> Path:
+    """Return the folder of the presets: inside the installed package, or in the checkout it runs from."""
     package = Path(__file__).resolve().parent
     installed = package / "configs"
     return installed if installed.is_dir() else package.parents[1] / "configs"
@@ -77,10 +77,10 @@ def preset_folder() -> Path:
 def _find_config(path: Path | str) -> Path:
     if Path(path).is_file():
         return Path(path)
-    presets = {file.stem: file for file in sorted(preset_folder().glob("*.toml"))}
+    presets = {file.stem: file for file in sorted(find_preset_folder().glob("*.toml"))}
     if str(path) in presets:
         return presets[str(path)]
-    hint = nearest(str(path), presets)
+    hint = suggest_nearest(str(path), presets)
     raise _invalid(path, [f"no such file, and no preset of this name ({', '.join(presets)}).{hint}"])
 
 
@@ -96,7 +96,7 @@ def _explain(problem: Mapping[str, Any]) -> str:
     place = [str(part) for part in problem["loc"]]
     key = ".".join(part for part in place if part not in _kinds())  # pydantic names the member of a union it tried
     if problem["type"] == "extra_forbidden":
-        return f"unknown key '{key}'.{nearest(place[-1], _keys())}"
+        return f"unknown key '{key}'.{suggest_nearest(place[-1], _keys())}"
     if problem["type"] == "missing":
         return f"'{key}' is missing; it must be given"
     if problem["type"] == "value_error":  # a rule of several keys, in its own words

@@ -43,20 +43,20 @@ from difflib import get_close_matches
 from pathlib import Path
 
 
-def first(names: Sequence[object], *, limit: int = 5) -> str:
-    """The first few names as text, with the count of those left out."""
+def list_first(names: Sequence[object], *, limit: int = 5) -> str:
+    """Join the first few names as text, with the count of those left out."""
     shown = ", ".join(str(name) for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """A hint at the nearest valid name, or nothing."""
+def suggest_nearest(name: str, allowed: Iterable[str]) -> str:
+    """Hint at the nearest valid name, or say nothing."""
     close = get_close_matches(name, list(allowed), n=1)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
 def list_faults(faults: Sequence[str], *, limit: int = 20) -> str:
-    """One line for each of the first faults, with the count of those left out."""
+    """Write one line for each of the first faults, with the count of those left out."""
     rest = [f"and {len(faults) - limit} more"] if len(faults) > limit else []
     return "\n".join(f"  {fault}" for fault in [*faults[:limit], *rest])
 
@@ -145,7 +145,7 @@ class TooManyFailuresError(FieldmarkError):
     def __init__(self, *, failed: int, total: int, allowed_share: float, examples: Sequence[str]) -> None:
         super().__init__(
             f"{failed} of {total} items could not be used; at most {allowed_share:.0%} may fail. "
-            f"First: {first(examples, limit=3)}. "
+            f"First: {list_first(examples, limit=3)}. "
             "Run `fieldmark data check`, correct the manifest, or raise 'limits.failure_share'."
         )
 
@@ -255,7 +255,7 @@ class NonFiniteLossError(TrainingError):
     def __init__(self, *, step: int, parts: str, item_ids: Sequence[str], checkpoint: Path | None) -> None:
         last = f"The last good checkpoint is '{checkpoint}'" if checkpoint else "No checkpoint was saved yet"
         super().__init__(
-            f"The loss is not finite at step {step} ({parts}); items: {first(item_ids, limit=8)}. {last}. "
+            f"The loss is not finite at step {step} ({parts}); items: {list_first(item_ids, limit=8)}. {last}. "
             "Lower 'train.lr', or check these items with `fieldmark data check`."
         )
 
@@ -294,7 +294,7 @@ class WeightsFileError(FieldmarkError, ValueError):
 
 
 class EvaluationError(FieldmarkError, ValueError):
-    """What cannot be measured or compared, or is no result of `fieldmark evaluate`."""
+    """An evaluation that cannot be done, or a file that is no result of `fieldmark evaluate`."""
 
     kind = "evaluation"
 
@@ -315,7 +315,7 @@ class NonFiniteEmbeddingError(FieldmarkError, ValueError):
 
     def __init__(self, *, item_ids: Sequence[str]) -> None:
         super().__init__(
-            f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {first(item_ids)}. "
+            f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {list_first(item_ids)}. "
             "Check these items with `fieldmark data check`, and embed again."
         )
 
@@ -356,7 +356,7 @@ class TakenItemIdError(GalleryError):
         own = f"the set '{set_name}'" if set_name is not None else "no set"
         super().__init__(
             f"{len(item_ids)} items of {own} have an id that another set of the gallery '{gallery}' holds: "
-            f"{first(item_ids)}. Give each item a unique id."
+            f"{list_first(item_ids)}. Give each item a unique id."
         )
 
 
@@ -384,7 +384,7 @@ class BadRequestError(RequestError):
 
     def __init__(self, *, problems: Sequence[str]) -> None:
         super().__init__(
-            f"The request cannot be used: {first(problems)}. Look at /v1/openapi.json for what is allowed."
+            f"The request cannot be used: {list_first(problems)}. Look at /v1/openapi.json for what is allowed."
         )
 
 

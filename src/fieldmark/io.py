@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def open_replacement(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is whole and on disk; on failure `path` stays as it was.
 
     Raises:
@@ -36,7 +36,7 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: The disk is full, or the folder may not be written.
     """
-    with replacing(path) as file:
+    with open_replacement(path) as file:
         file.write(text.encode())
 
 

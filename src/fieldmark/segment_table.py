@@ -86,7 +86,7 @@ FACTS = tuple(_describe_fact(field, _HINTS[field.name]) for field in fields(Item
 FACT_COLUMNS = tuple(fact.column for fact in FACTS)
 
 
-def segment_schema(*, dim: int) -> pa.Schema:
+def build_segment_schema(*, dim: int) -> pa.Schema:
     """Return the columns of a gallery's segments: index in the item, times, facts of the item, and vector."""
     return pa.schema(
         [
@@ -102,7 +102,7 @@ def segment_schema(*, dim: int) -> pa.Schema:
     )
 
 
-def table_from_embeddings(
+def convert_to_table(
     embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
 ) -> pa.Table:
     """Return one row for each segment, as a gallery stores it."""
@@ -111,9 +111,9 @@ def table_from_embeddings(
         **collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id),
         "segment": _number_segments(embeddings.items),
         "set_name": pa.array([set_name] * len(embeddings.items), pa.string()),
-        "vector": vector_column(embeddings.embedding),
+        "vector": build_vector_column(embeddings.embedding),
     }
-    return pa.table(columns, schema=segment_schema(dim=dim))
+    return pa.table(columns, schema=build_segment_schema(dim=dim))
 
 
 def collect_columns(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> dict[str, pa.Array]:
@@ -127,20 +127,20 @@ def collect_columns(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[
     }
 
 
-def embeddings_from_table(rows: pa.Table, *, dim: int) -> Embeddings:
+def read_embeddings_from_table(rows: pa.Table, *, dim: int) -> Embeddings:
     """Return the embeddings of the rows of a gallery, ordered by item id and by segment."""
     facts = rows.drop_columns(["vector"])
     order = pc.sort_indices(facts, sort_keys=[("item_id", "ascending"), ("segment", "ascending")])
     facts = facts.take(order)
     return Embeddings(
-        items=tuple(items_from_table(facts)),
+        items=tuple(read_items_from_table(facts)),
         start_seconds=facts["start_seconds"].to_numpy(),
         end_seconds=facts["end_seconds"].to_numpy(),
-        embedding=ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim),
+        embedding=read_ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim),
     )
 
 
-def items_from_table(rows: pa.Table) -> list[Item]:
+def read_items_from_table(rows: pa.Table) -> list[Item]:
     """Return the item of each row; rows of one item share the object, equal values of a fact share theirs.
 
     A table written before a fact was known lacks its column; the fact then has its default.
@@ -157,10 +157,10 @@ def items_from_table(rows: pa.Table) -> list[Item]:
 def _decode_column(rows: pa.Table, fact: Fact) -> list[Any]:
     if fact.column not in rows.schema.names:
         return [fact.default] * len(rows)
-    return python_values(rows[fact.column], decode=fact.decode, default=fact.default)
+    return convert_to_python(rows[fact.column], decode=fact.decode, default=fact.default)
 
 
-def python_values(
+def convert_to_python(
     column: pa.ChunkedArray, *, decode: Callable[[Any], object] | None = None, default: object = None
 ) -> list[Any]:
     """Return the values of a column; equal ones are one object, nulls are the default."""
@@ -170,18 +170,18 @@ def python_values(
     return [values[code] for code in coded.indices.fill_null(-1).to_pylist()]
 
 
-def vector_column(matrix: Float32[np.ndarray, "row dim"]) -> pa.Array:
+def build_vector_column(matrix: Float32[np.ndarray, "row dim"]) -> pa.Array:
     """Return the rows of a matrix as a column of vectors."""
     values = np.ascontiguousarray(matrix, dtype=np.float32)
     return pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
 
 
-def matrix_from_column(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
+def read_matrix(vectors: pa.ChunkedArray, *, dim: int) -> Float32[np.ndarray, "row dim"]:
     """Return a column of vectors as one matrix."""
-    return ordered_matrix(vectors, order=np.arange(len(vectors)), dim=dim)
+    return read_ordered_matrix(vectors, order=np.arange(len(vectors)), dim=dim)
 
 
-def ordered_matrix(
+def read_ordered_matrix(
     vectors: pa.ChunkedArray, *, order: Int[np.ndarray, " row"], dim: int
 ) -> Float32[np.ndarray, "row dim"]:
     """Return a column of vectors as one matrix whose row i is vector `order[i]`; only the matrix is allocated."""

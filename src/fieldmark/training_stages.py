@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fieldmark.build import Model, build_sampler, build_stage, needs_features
+from fieldmark.build import Model, build_sampler, build_stage, reads_features
 from fieldmark.config import Config, StageConfig
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
@@ -30,7 +30,7 @@ def read_rows(
     """Return the rows of train and validation by medium; features are computed here if the network reads features."""
     label_by_name = {name: label for label, name in enumerate(model.class_names)}
     features: dict[str, Tensor] = {}
-    if needs_features(model.config.model):
+    if reads_features(model.config.model):
         for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
             if isinstance(encoded, Failure):
                 failures.add(encoded)

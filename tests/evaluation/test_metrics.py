@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from fieldmark.errors import NonFiniteEmbeddingError, OutOfRangeError
 from fieldmark.evaluation.metrics import (
     RECALL_LEVELS,
-    adjust_by_holm,
     bootstrap_means,
     compute_chance,
+    correct_by_holm,
     estimate_hits_at_k,
     estimate_p_values,
     interpolate_precision,
@@ -401,5 +401,5 @@ def test_estimate_p_values_are_even_where_there_is_no_difference():
 
 
 def test_adjust_by_holm_follows_the_step_down():
-    assert adjust_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert adjust_by_holm([0.9, 0.8]) == (1.0, 1.0)
+    assert correct_by_holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
+    assert correct_by_holm([0.9, 0.8]) == (1.0, 1.0)

@@ -9,7 +9,7 @@ from torch import nn
 from toy_run import CLASS_COUNT, DIM, ToyNetwork, accumulation_of, make_batch
 
 from fieldmark.models.fgcrossnet import FGCrossNet
-from fieldmark.training.accumulation import supports_bf16
+from fieldmark.training.accumulation import can_use_bf16
 from fieldmark.types import MEDIA, Batch, Medium, MediumBatch, Outputs
 from product_parts import center_loss, classification_loss, fgcrossnet, ranking_loss, text_stem, trunk_of_depth
 
@@ -125,8 +125,8 @@ def test_bf16_keeps_weights_gradients_and_rows_in_float32() -> None:
 def test_supports_bf16_is_a_matter_of_the_chip() -> None:
     with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
         flags = file.read()
-    assert supports_bf16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)
-    assert not supports_bf16(torch.device("meta"))
+    assert can_use_bf16(torch.device("cpu")) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+    assert not can_use_bf16(torch.device("meta"))
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ STATUS_OF = {
     "unauthorized": 401,
     "foreign_request": 403,
     "media_gone": 404,
-    "nothing_to_show": 404,
+    "refuse_to_show": 404,
     "unknown_item": 404,
     "unknown_job": 404,
     "unknown_saved_class": 404,

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import final
 
-from fieldmark.errors import FieldmarkError, RequestError, first, nearest
+from fieldmark.errors import FieldmarkError, RequestError, list_first, suggest_nearest
 from fieldmark.io import encode_report
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.index import index
@@ -89,7 +89,8 @@ class JobQueue:
         if source not in self._sources:
             name, allowed = source[:100], self.source_names
             raise RequestError(
-                f"There is no source '{name}'; the sources are: {first(allowed) or 'none'}.{nearest(name, allowed)} "
+                f"There is no source '{name}'; the sources are: {list_first(allowed) or 'none'}."
+                f"{suggest_nearest(name, allowed)} "
                 "Start the server with `fieldmark serve --source NAME=PATH`.",
                 kind="unknown_source",
             )
@@ -149,7 +150,7 @@ class JobQueue:
             job = self.get(job_id)
             if job != shown:
                 shown, silent = job, 0.0
-                yield f"event: job\ndata: {json.dumps(job_to_json(job), ensure_ascii=False)}\n\n"
+                yield f"event: job\ndata: {json.dumps(describe_job(job), ensure_ascii=False)}\n\n"
             if job.state is not JobState.RUNNING:
                 return
             await asyncio.sleep(_POLL_SECONDS)
@@ -204,7 +205,7 @@ class _JobReporter:
         self._queue.change(self._job_id, lines=lines[-20:])
 
 
-def job_to_json(job: Job) -> dict[str, object]:
+def describe_job(job: Job) -> dict[str, object]:
     """Return a job as plain values for JSON."""
     return {
         "job_id": job.job_id,

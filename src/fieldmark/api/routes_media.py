@@ -14,7 +14,7 @@ from starlette.types import Message
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError
-from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, nothing_to_show
+from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, refuse_to_show
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.types import Item
 
@@ -41,7 +41,7 @@ def open_media(item: Item) -> FileResponse:
         RequestError: The item has no file, or several, or the file is not there any more, or is no plain file.
     """
     if item.path is None or "*" in item.path.name:
-        raise nothing_to_show(item.item_id, wanted="file")
+        raise refuse_to_show(item.item_id, wanted="file")
     try:
         # Opened without waiting, so that a pipe instead of a file never holds a thread.
         with os.fdopen(os.open(item.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:

@@ -1,4 +1,4 @@
-"""What all routes share: the gallery with its model, worker pools, caches, metrics, and how an item is described."""
+"""Shared state of all routes: gallery, model, worker pools, caches, metrics; and the description of an item."""
 
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -37,7 +37,7 @@ METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """How a gallery is served.
+    """The choices of a person who serves a gallery.
 
     Args:
         sources: What jobs may index, by name.
@@ -80,7 +80,7 @@ class Service:
 
     @property
     def preview_limits(self) -> MediaLimits:
-        """What a picture or waveform of a file of the gallery may cost."""
+        """Limits on a picture or waveform of a file of the gallery."""
         return MediaLimits(max_segment_seconds=self.limits.max_preview_seconds)
 
     def refresh_gallery(self) -> Gallery:

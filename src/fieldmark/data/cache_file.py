@@ -111,7 +111,7 @@ def _tells_damage(error: sqlite3.DatabaseError) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
-def in_portions(values: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
+def iterate_portions(values: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
     """Values, as many at once as one statement takes, with the marks that stand for them in it."""
     for start in range(0, len(values), _VALUES_PER_QUERY):
         portion = values[start : start + _VALUES_PER_QUERY]

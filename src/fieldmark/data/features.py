@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float32
 
-from fieldmark.data.cache_file import CacheFile, in_portions
+from fieldmark.data.cache_file import CacheFile, iterate_portions
 
 # The number is that of the layout: another layout is another file, and an old one is never misread.
 _FILE_NAME = "features-1.sqlite"
@@ -69,7 +69,7 @@ class FeatureStore:
 
         def read(connection: sqlite3.Connection) -> dict[str, StoredFeatures]:
             found: dict[str, StoredFeatures] = {}
-            for wanted, marks in in_portions(hashes):
+            for wanted, marks in iterate_portions(hashes):
                 rows = connection.execute(
                     "SELECT content_hash, shape, feature_bytes, seconds_bytes FROM features "  # noqa: S608 - only marks
                     f"WHERE fingerprint = ? AND content_hash IN ({marks})",

@@ -13,17 +13,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldmark.data.table import Table, check_names, read_table, spelled, write_csv
+from fieldmark.data.table import Table, check_names, read_table, restore_spelling, write_csv
 from fieldmark.errors import (
     ManifestError,
     MediaError,
     MissingFileError,
     UnreadableMediaError,
-    first,
     list_faults,
-    nearest,
+    list_first,
+    suggest_nearest,
 )
-from fieldmark.io import replacing
+from fieldmark.io import open_replacement
 from fieldmark.media.loaders import detect_medium
 from fieldmark.segment_table import FACTS, Fact
 from fieldmark.types import Failure, Item, Medium
@@ -98,7 +98,7 @@ def read_rows(path: Path) -> ManifestRows:
             problems.append(f"{row}: {len(values)} cells under {len(table.names)} columns; quote cells with commas")
             continue
         cells = dict(zip(table.names, values, strict=True))
-        item_id = cells.get("item_id") or stable_item_id(cells, row_by_item_id)
+        item_id = cells.get("item_id") or derive_item_id(cells, row_by_item_id)
         faults = _repeats(item_id, row_by_item_id)
         row_by_item_id.setdefault(item_id, row)
         item = parse_row(cells, item_id, folder, faults)
@@ -115,7 +115,7 @@ def _read_manifest_table(path: Path) -> Table:
         missing.append("path (or text)")
     if missing:
         raise ManifestError(
-            f"'{path}' has the columns {first(table.names, limit=12)}; missing: {', '.join(missing)}. "
+            f"'{path}' has the columns {list_first(table.names, limit=12)}; missing: {', '.join(missing)}. "
             "A manifest needs 'medium', and 'path' or 'text'. Add the columns to the header."
         )
     return table
@@ -191,7 +191,7 @@ def _choice(cell: str, kind: type[StrEnum], faults: list[str]) -> StrEnum | None
     if name in allowed:
         return kind(name)
     met = f"unknown {kind.__name__.lower()} '{cell}'" if name else f"no {kind.__name__.lower()}"
-    hint = nearest(name, allowed)
+    hint = suggest_nearest(name, allowed)
     faults.append(f"{met}; allowed: {', '.join(allowed)}" + (f".{hint}" if hint else ""))
     return None
 
@@ -207,7 +207,7 @@ def _seconds(cell: str, column: str, faults: list[str]) -> float | None:
     return None
 
 
-def stable_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
+def derive_item_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
     """Return an id that depends on the row alone; repeats of one text are numbered in their order."""
     path, text = cells.get("path", ""), cells.get("text", "")
     if path:
@@ -237,11 +237,11 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     items, path = tuple(items), Path(path)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
     known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
-    check_names([*known, *(spelled(name, COLUMNS) for name in extras)], path)
+    check_names([*known, *(restore_spelling(name, COLUMNS) for name in extras)], path)
     folder = path.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     rows = [[*(_written(item, name, folder) for name in known), *_extra_cells(item, extras)] for item in items]
-    with replacing(path) as file:
+    with open_replacement(path) as file:
         if path.suffix.lower() == ".parquet":
             fields = [(name, _FACT_BY_COLUMN[name].arrow_type) for name in known]
             fields += [(name, pa.string()) for name in extras]

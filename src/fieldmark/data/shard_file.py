@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from pydantic import JsonValue
 
 from fieldmark.errors import EmbeddingsError
-from fieldmark.io import replacing
-from fieldmark.segment_table import FACT_COLUMNS, collect_columns, items_from_table, vector_column
+from fieldmark.io import open_replacement
+from fieldmark.segment_table import FACT_COLUMNS, build_vector_column, collect_columns, read_items_from_table
 from fieldmark.types import Embeddings, Item
 
 FORMAT_VERSION = 1
@@ -34,9 +34,9 @@ def list_shards(folder: Path) -> list[Path]:
 def make_shard(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], fingerprint: str) -> pa.Table:
     """Return one row for each segment: the facts of its item, its times, its vectors."""
     columns = collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id)
-    columns["embedding"] = vector_column(embeddings.embedding)
+    columns["embedding"] = build_vector_column(embeddings.embedding)
     if embeddings.logits is not None:
-        columns["logits"] = vector_column(embeddings.logits)
+        columns["logits"] = build_vector_column(embeddings.logits)
     return pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(_metadata(fingerprint))})
 
 
@@ -82,7 +82,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         EmbeddingsError: The disk is full, or the folder may not be written.
     """
     try:
-        with replacing(path) as file:
+        with open_replacement(path) as file:
             write(file)
     except OSError as error:
         raise EmbeddingsError(
@@ -117,7 +117,7 @@ def list_items(table: pa.Table) -> list[tuple[Item, str]]:
     item_id = table["item_id"].to_numpy()
     first_rows = np.flatnonzero(np.concatenate([[True], item_id[1:] != item_id[:-1]]))
     first = table.select([name for name in ITEM_COLUMNS if name in table.schema.names]).take(first_rows)
-    return list(zip(items_from_table(first), first["content_hash"].to_pylist(), strict=True))
+    return list(zip(read_items_from_table(first), first["content_hash"].to_pylist(), strict=True))
 
 
 def _metadata(fingerprint: str) -> dict[str, JsonValue]:

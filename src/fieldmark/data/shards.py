@@ -27,7 +27,7 @@ from fieldmark.data.shard_file import (
     write_whole,
 )
 from fieldmark.errors import EmbeddingsError
-from fieldmark.segment_table import items_from_table, matrix_from_column
+from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import MEDIA, Embeddings, Failure, Item
 
 INFO_NAME = "embeddings.json"
@@ -254,11 +254,11 @@ def read_embeddings(folder: Path) -> tuple[Embeddings, EmbeddingsInfo]:
     if measure_widths(table.schema) != (info.dim, len(info.class_names)):
         raise EmbeddingsError(path=folder, reason=f"its shards and '{INFO_NAME}' differ; {_AGAIN}")
     embeddings = Embeddings(
-        items=tuple(items_from_table(table)),
+        items=tuple(read_items_from_table(table)),
         start_seconds=table["start_seconds"].to_numpy(),
         end_seconds=table["end_seconds"].to_numpy(),
-        embedding=matrix_from_column(table["embedding"], dim=info.dim),
-        logits=matrix_from_column(table["logits"], dim=len(info.class_names)) if info.class_names else None,
+        embedding=read_matrix(table["embedding"], dim=info.dim),
+        logits=read_matrix(table["logits"], dim=len(info.class_names)) if info.class_names else None,
     )
     return embeddings, info
 

@@ -22,7 +22,7 @@ def group_of(item: Item) -> str:
     return f"file '{item.path}'" if item.path is not None else f"text '{item.item_id}'"
 
 
-def linked(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
+def group_linked(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
     """For each name in some pairs one that stands for all that it is linked to, directly or through others."""
     parent: dict[_Name, _Name] = {}
 
@@ -158,7 +158,7 @@ def split_items(
 def _roots(items: Sequence[Item]) -> list[str]:
     """For each item the name of all that it must not be parted from."""
     group_by_item_id = {item.item_id: group_of(item) for item in items}
-    roots = linked(
+    roots = group_linked(
         (group_by_item_id[item.caption_of], group_of(item))
         for item in items
         if item.caption_of is not None and item.caption_of in group_by_item_id

@@ -47,7 +47,7 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
         raise _no_table(path, reason=str(error.strerror)) from error
     is_parquet = content.startswith(b"PAR1")
     table = _read_parquet(content, path) if is_parquet else _read_csv(content, path, delimiter)
-    names = tuple(spelled(name, known) for name in table.names)
+    names = tuple(restore_spelling(name, known) for name in table.names)
     check_names(names, path)
     return Table(names=names, rows=table.rows)
 
@@ -61,7 +61,7 @@ def write_csv(file: BinaryIO, *, names: Sequence[str], rows: Iterable[Sequence[o
     text.detach()
 
 
-def spelled(name: str, known: Iterable[str]) -> str:
+def restore_spelling(name: str, known: Iterable[str]) -> str:
     """A column's name without spaces around it; one that is known in any letter case, as it is known."""
     name = name.strip()
     return name.lower() if name.lower() in known else name

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fieldmark.data.table import read_table, write_csv
 from fieldmark.errors import ManifestError, list_faults
-from fieldmark.io import replacing
+from fieldmark.io import open_replacement
 
 _RANKS = ("genus", "family", "order")
 """Above the class, the narrowest first."""
@@ -95,7 +95,7 @@ def read_taxonomy(path: Path) -> Taxonomy:
 
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     """Writes a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
-    with replacing(path) as file:
+    with open_replacement(path) as file:
         write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
 
 

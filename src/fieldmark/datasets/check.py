@@ -13,8 +13,8 @@ from fieldmark.datasets.checks.inspection import Inspection
 from fieldmark.datasets.checks.inspection_cache import inspect_items
 from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, find_problems
 from fieldmark.datasets.counts import count_items, format_counts
-from fieldmark.errors import first
-from fieldmark.io import replacing
+from fieldmark.errors import list_first
+from fieldmark.io import open_replacement
 from fieldmark.reports.findings_page import Finding, FindingGroup, write_findings_page
 from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter
 
@@ -77,7 +77,7 @@ class CheckReport:
             lines.append(f"{severity.value}: {kind.value}, {count:,}")
             shown = [problem for problem in self.problems if problem.kind is kind][:3]
             lines += [
-                f"  {problem.detail}" + (f" ({first(problem.item_ids, limit=3)})" if problem.item_ids else "")
+                f"  {problem.detail}" + (f" ({list_first(problem.item_ids, limit=3)})" if problem.item_ids else "")
                 for problem in shown
             ]
             lines += [f"  and {count - 3:,} more; --json lists all"] if count > 3 else []
@@ -134,7 +134,7 @@ def write_clean(report: CheckReport, out: Path) -> CleanedItems:
         again = clean_items(cleaned.items, left)
         cleaned = CleanedItems(again.items, cleaned.changes + again.changes)
     write_manifest(cleaned.items, out)
-    with replacing(out.with_suffix(".changes.csv")) as file:
+    with open_replacement(out.with_suffix(".changes.csv")) as file:
         rows = ([each.item_id, each.action, each.kind, each.detail] for each in cleaned.changes)
         write_csv(file, names=["item_id", "action", "kind", "detail"], rows=rows)
     return cleaned

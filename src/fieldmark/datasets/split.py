@@ -10,7 +10,7 @@ import numpy as np
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.split import split_items
 from fieldmark.datasets.counts import count_items, format_counts
-from fieldmark.errors import OutOfRangeError, first
+from fieldmark.errors import OutOfRangeError, list_first
 from fieldmark.types import MEDIA, Item, Split
 
 
@@ -41,9 +41,9 @@ class SplitReport:
         """Return the counts, and the classes that lack training or test items."""
         lines = [f"{self.manifest}, seed {self.seed}"]
         lines += format_counts(self.counts)
-        lines += [f"classes only in test: {first(self.unseen, limit=8)}"] if self.unseen else []
+        lines += [f"classes only in test: {list_first(self.unseen, limit=8)}"] if self.unseen else []
         lines += [
-            f"classes without {medium} in test, for too few groups: {first(names, limit=8)}"
+            f"classes without {medium} in test, for too few groups: {list_first(names, limit=8)}"
             for medium, names in self.untested.items()
         ]
         return "\n".join(lines)

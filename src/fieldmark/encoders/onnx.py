@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fieldmark.encoders.encoder import hash_parameters
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, MissingExtraError, nearest
+from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _open_session(path: Path, *, threads: int | None) -> "InferenceSession":
 def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
     outputs = [output.name for output in session.get_outputs()]
     if name not in outputs:
-        reason = f"it has no output '{name}', only {', '.join(outputs)}.{nearest(name, outputs)}".rstrip(".")
+        reason = f"it has no output '{name}', only {', '.join(outputs)}.{suggest_nearest(name, outputs)}".rstrip(".")
         raise EncoderFilesError(name=str(path), reason=reason, key=key)
     return name
 

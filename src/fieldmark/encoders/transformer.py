@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fieldmark.encoders.encoder import PACKAGE_PREFIX, get_contents, hash_parameters, iterate_batches, locate_in_package
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, MissingExtraError, first
+from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first
 from fieldmark.types import Decoding, Segment, TextContent
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":
     missing = sorted(loading["missing_keys"])
     lacking = [key for key in missing if not key.startswith("pooler.")]
     if lacking:  # the library would fill them with random numbers
-        raise EncoderFilesError(name=name, reason=f"its weights lack {first(lacking)}", key=_KEY)
+        raise EncoderFilesError(name=name, reason=f"its weights lack {list_first(lacking)}", key=_KEY)
     return model.eval().requires_grad_(requires_grad=False), not missing
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from fieldmark.errors import first
+from fieldmark.errors import list_first
 from fieldmark.evaluation.evaluated_items import EvaluatedItems
 from fieldmark.evaluation.measurement import Measurement
-from fieldmark.evaluation.metrics import adjust_by_holm, bootstrap_means, estimate_p_values
+from fieldmark.evaluation.metrics import bootstrap_means, correct_by_holm, estimate_p_values
 from fieldmark.evaluation.result import RESAMPLE_COUNT
 from fieldmark.evaluation.task import Task
 from fieldmark.types import Item, Medium
@@ -76,7 +76,7 @@ def list_item_differences(one: EvaluatedItems, other: EvaluatedItems) -> tuple[s
         ("only in the second", missing[1]),
         ("of another class or group", changed),
     )
-    return tuple(f"{len(names):,} of their items are {where} ({first(names)})" for where, names in found if names)
+    return tuple(f"{len(names):,} of their items are {where} ({list_first(names)})" for where, names in found if names)
 
 
 def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> tuple[Comparison, ...]:
@@ -134,7 +134,7 @@ def _compare(
     means = np.concatenate([means, *(means[:, chosen].mean(axis=1, keepdims=True) for chosen in columns.values())], 1)
     intervals = np.nanpercentile(means, [2.5, 97.5], axis=0).T
     values = [_read_maps(each, names, columns) for each in measured]
-    adjusted = (*adjust_by_holm(p_values[: len(names)].tolist()), *p_values[len(names) :].tolist())
+    adjusted = (*correct_by_holm(p_values[: len(names)].tolist()), *p_values[len(names) :].tolist())
     return [
         Comparison(
             name=name,

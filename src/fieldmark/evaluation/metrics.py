@@ -186,7 +186,7 @@ def estimate_p_values(
     return p_values
 
 
-def adjust_by_holm(p_values: Sequence[float]) -> tuple[float, ...]:
+def correct_by_holm(p_values: Sequence[float]) -> tuple[float, ...]:
     """Adjust the p-values of several questions by Holm: below 0.05, the chance of any false finding is below it too."""
     order = np.argsort(p_values, kind="stable")
     factors = len(p_values) - np.arange(len(p_values))

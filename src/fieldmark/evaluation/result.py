@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fieldmark.errors import first
+from fieldmark.errors import list_first
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.metrics import RECALL_LEVELS
@@ -288,7 +288,7 @@ def _warn_of_ranks(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.without_rank:
         yield (
             f"The taxonomy leaves a rank of {len(evaluation.without_rank):,} of {evaluation.class_count:,} classes "
-            f"open, and each is alone there: {first(evaluation.without_rank)}."
+            f"open, and each is alone there: {list_first(evaluation.without_rank)}."
         )
 
 
@@ -313,7 +313,7 @@ def _format_heading(evaluation: Evaluation) -> list[str]:
     if evaluation.leaking_count:
         lines.append(f"Left out: {evaluation.leaking_count:,} whose group is also in train")
     for medium, names in evaluation.absent_classes.items():
-        lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({first(names)})", 80)
+        lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({list_first(names)})", 80)
     return lines
 
 

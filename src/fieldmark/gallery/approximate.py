@@ -25,11 +25,11 @@ from fieldmark.gallery.exact import (
     make_hits,
     measure_lengths,
 )
-from fieldmark.gallery.filter import FIRST_SEGMENT, condition_of, is_one_of
+from fieldmark.gallery.filter import FIRST_SEGMENT, is_one_of, write_condition
 from fieldmark.gallery.layout import StoreLayout
 from fieldmark.gallery.store import Approximation, Comparison, Filter
 from fieldmark.io import write_text
-from fieldmark.segment_table import matrix_from_column
+from fieldmark.segment_table import read_matrix
 from fieldmark.types import Hit, Medium
 
 _INDEX_NAME = "vector_idx"
@@ -88,7 +88,7 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
         trained_count, partition_count = known.trained_count, known.partition_count
     else:
         return
-    found = measured(table, trained_count=trained_count, partition_count=partition_count)
+    found = measure_approximation(table, trained_count=trained_count, partition_count=partition_count)
     write_text(StoreLayout(folder).approximation, json.dumps(asdict(found)))
 
 
@@ -136,7 +136,7 @@ class ApproximateComparison(Comparison):
         if k < 1:
             largest = self._table.count_rows(None if by_segment else FIRST_SEGMENT)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, score = self._fetch(condition_of(where), k=k, by_segment=by_segment)
+        rows, score = self._fetch(write_condition(where), k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
         return make_hits(collect_hit_values(rows[:k]), score=score[:k])
 
@@ -149,7 +149,7 @@ class ApproximateComparison(Comparison):
                 if name not in (None, class_name):
                     return make_hits(collect_hit_values(rows[index : index + 1]), score=score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
-        rows, score = self._fetch(condition_of(where, is_other), k=1, by_segment=False)
+        rows, score = self._fetch(write_condition(where, is_other), k=1, by_segment=False)
         return next(iter(make_hits(collect_hit_values(rows[:1]), score=score[:1])), None)
 
     def _fetch(self, condition: str | None, *, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
@@ -166,7 +166,7 @@ class ApproximateComparison(Comparison):
                 partial(_nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
             )
             rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
-            found = matrix_from_column(rows["vector"], dim=dim)
+            found = read_matrix(rows["vector"], dim=dim)
             score = compute_cosines(found, np.arange(len(rows)), length=measure_lengths(found), query=self._query)
             order = np.argsort(-score, kind="stable").tolist()
             if not by_segment:
@@ -203,7 +203,7 @@ def _nearest_rows(
     return rows
 
 
-def measured(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:
+def measure_approximation(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:
     """Find the fewest partitions to probe for the wanted recall, and measure the recall that they give.
 
     The queries are stored segments; where the store holds several media, only rows of the other media count, since
@@ -254,7 +254,7 @@ def _sample_queries(table: LanceTable) -> Queries:
     dim = table.schema.field("vector").type.list_size
     media, item_ids = rows["medium"].to_pylist(), rows["item_id"].to_pylist()
     return Queries(
-        vector=matrix_from_column(rows["vector"], dim=dim),
+        vector=read_matrix(rows["vector"], dim=dim),
         medium=tuple(media),
         item_id=tuple(item_ids),
         where=tuple(
@@ -274,7 +274,7 @@ def _exact_scores(table: LanceTable, queries: Queries) -> Float32[np.ndarray, "q
     own = np.array(queries.medium if has_media else queries.item_id, dtype=object)
     columns = ["medium" if has_media else "item_id", "vector"]
     for batch in table.search().select(columns).to_batches(ROWS_AT_ONCE):
-        score = queries.vector @ matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim).T
+        score = queries.vector @ read_matrix(pa.chunked_array([batch["vector"]]), dim=dim).T
         score[own[:, None] == np.array(batch[columns[0]].to_pylist(), dtype=object)[None]] = -1.0
         best = np.sort(np.concatenate([best, score], axis=1), axis=1)[:, -_RECALL_K:]
     return best
@@ -289,7 +289,9 @@ def _recall_of(
         there = int((scores > -1.0).sum())
         if there == 0:
             continue
-        rows = _nearest_rows(table, vector.astype(np.float64), limit=there, condition=condition_of(where), known=known)
-        found = matrix_from_column(rows["vector"], dim=len(vector)) @ vector
+        rows = _nearest_rows(
+            table, vector.astype(np.float64), limit=there, condition=write_condition(where), known=known
+        )
+        found = read_matrix(rows["vector"], dim=len(vector)) @ vector
         shares.append(min(there, int((found >= scores[-there] - _EQUAL_SCORES).sum())) / there)
     return float(np.mean(shares)) if shares else 1.0

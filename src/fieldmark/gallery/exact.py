@@ -15,9 +15,15 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.filter import allowed_by_column
+from fieldmark.gallery.filter import list_allowed_values
 from fieldmark.gallery.store import Comparison, Filter
-from fieldmark.segment_table import FACT_COLUMNS, LENGTH_TOLERANCE, items_from_table, ordered_matrix, python_values
+from fieldmark.segment_table import (
+    FACT_COLUMNS,
+    LENGTH_TOLERANCE,
+    convert_to_python,
+    read_items_from_table,
+    read_ordered_matrix,
+)
 from fieldmark.types import MEDIA, Hit, Medium
 
 HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
@@ -101,7 +107,7 @@ class Snapshot:
         keys = [("medium_code", "ascending"), ("item_id", "ascending"), ("segment", "ascending")]
         order = pc.sort_indices(facts.append_column("medium_code", code), sort_keys=keys)
         facts = facts.take(order).combine_chunks()
-        embedding = ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim)
+        embedding = read_ordered_matrix(rows["vector"], order=order.to_numpy().astype(np.int64), dim=dim)
         length = measure_lengths(embedding)
         length_error = float(np.abs(length - 1).max(initial=0.0))
         if not length_error <= LENGTH_TOLERANCE:
@@ -114,7 +120,7 @@ class Snapshot:
             length_error=length_error,
             hit_values=collect_hit_values(facts),
             columns={
-                name: _Coded.from_column(items[name]) for name in allowed_by_column(Filter()) if name != "item_id"
+                name: _Coded.from_column(items[name]) for name in list_allowed_values(Filter()) if name != "item_id"
             },
             index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
@@ -125,7 +131,7 @@ class Snapshot:
         """Tell which rows are of items that meet a filter; None where all are."""
         matching = np.ones(len(self.index_by_item_id), dtype=bool)
         is_all = True
-        for name, values in allowed_by_column(where).items():
+        for name, values in list_allowed_values(where).items():
             if values is not None:
                 matching &= self._find_items(values) if name == "item_id" else self.columns[name].is_among(values)
                 is_all = False
@@ -251,8 +257,8 @@ def collect_hit_values(rows: pa.Table) -> _ObjectArray:
 
     Ten rows of such an array are taken in a fortieth of the time that PyArrow needs.
     """
-    moments = (python_values(rows[name]) for name in ("set_name", "start_seconds", "end_seconds"))
-    columns = [items_from_table(rows), *moments]
+    moments = (convert_to_python(rows[name]) for name in ("set_name", "start_seconds", "end_seconds"))
+    columns = [read_items_from_table(rows), *moments]
     values = np.empty((len(rows), len(columns)), dtype=object)
     for position, column in enumerate(columns):
         values[:, position] = column

@@ -8,7 +8,7 @@ FIRST_SEGMENT = "segment = 0"
 """Each item has one such row."""
 
 
-def allowed_by_column(where: Filter) -> dict[str, frozenset[str] | None]:
+def list_allowed_values(where: Filter) -> dict[str, frozenset[str] | None]:
     """Return the values that a filter allows in each column; None for all."""
     return {
         "medium": where.media,
@@ -20,10 +20,10 @@ def allowed_by_column(where: Filter) -> dict[str, frozenset[str] | None]:
     }
 
 
-def condition_of(where: Filter | None, *others: str) -> str | None:
+def write_condition(where: Filter | None, *others: str) -> str | None:
     """Return the SQL condition that a row meets a filter and some others; None where there is nothing to meet."""
     conditions = list(others)
-    for column, allowed in allowed_by_column(where or Filter()).items():
+    for column, allowed in list_allowed_values(where or Filter()).items():
         if allowed is not None:
             conditions.append(is_one_of(column, allowed))
     if where is not None and where.exclude_item_ids:

@@ -14,7 +14,7 @@ from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.sets import read_content_hash, read_sets
 from fieldmark.gallery.store import SegmentIndex, StoredItem
 from fieldmark.media.loaders import hash_content
-from fieldmark.segment_table import LENGTH_TOLERANCE, matrix_from_column, measure_length_errors
+from fieldmark.segment_table import LENGTH_TOLERANCE, measure_length_errors, read_matrix
 from fieldmark.types import Medium, Reporter
 
 COLUMNS = ("item_id", "segment", "medium", "start_seconds", "end_seconds", "vector")
@@ -91,7 +91,7 @@ def find_unsound_items(batches: Iterable[pa.RecordBatch], *, dim: int) -> dict[s
         ):
             numbers_by_id[item_id].append(number)
             media[item_id].add(medium)
-        errors = measure_length_errors(matrix_from_column(pa.chunked_array([batch["vector"]]), dim=dim))
+        errors = measure_length_errors(read_matrix(pa.chunked_array([batch["vector"]]), dim=dim))
         for row in np.flatnonzero(errors > LENGTH_TOLERANCE):
             found[item_ids[row]] = "a vector is not of length 1"
         start, end = (batch[name].to_numpy(zero_copy_only=False) for name in ("start_seconds", "end_seconds"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, first
+from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, list_first
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.io import write_text
@@ -95,7 +95,7 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
         chosen = next((each for each in saved if each.number == number and not each.is_undone), None)
         if chosen is None:
             known = [each.number for each in saved if not each.is_undone]
-            listed = f"those that can be undone are {first(known)}" if known else "none can be undone"
+            listed = f"those that can be undone are {list_first(known)}" if known else "none can be undone"
             raise RequestError(
                 f"There is no label {number} to undo; {listed}. Give a number that `fieldmark marks list` shows.",
                 kind="unknown_saved_class",

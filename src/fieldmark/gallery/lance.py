@@ -27,27 +27,27 @@ from fieldmark.errors import (
 from fieldmark.gallery import integrity
 from fieldmark.gallery.approximate import ApproximateComparison, bring_up_to_date, load_approximation
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
-from fieldmark.gallery.filter import FIRST_SEGMENT, condition_of, is_one_of
+from fieldmark.gallery.filter import FIRST_SEGMENT, is_one_of, write_condition
 from fieldmark.gallery.lance_folder import (
     TABLE,
-    data_bytes,
-    failing_as_damaged,
-    lost_version,
-    reason_of,
+    find_lost_version,
+    find_reason,
+    hold_write_lock,
+    list_versions,
+    measure_data_bytes,
+    read_versions_stamp,
     record_newest,
-    versions_in,
-    versions_stamp,
-    writing_alone,
+    report_as_damaged,
 )
 from fieldmark.gallery.layout import StoreLayout
 from fieldmark.gallery.store import Approximation, Comparison, Filter, ItemCount, SegmentIndex, StoredItem
 from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
-    embeddings_from_table,
-    items_from_table,
+    build_segment_schema,
+    convert_to_table,
     measure_length_errors,
-    segment_schema,
-    table_from_embeddings,
+    read_embeddings_from_table,
+    read_items_from_table,
 )
 from fieldmark.types import MEDIA, Embeddings, Medium
 
@@ -93,7 +93,7 @@ class LanceIndex(SegmentIndex):
         self._sized: tuple[int | None, tuple[int, int, Approximation | None] | None] = (None, None)
         self._loaded: tuple[int, Snapshot] | None = None
         self._counted: tuple[int, tuple[ItemCount, ...]] | None = None
-        with failing_as_damaged(folder):
+        with report_as_damaged(folder):
             self._table = lancedb.connect(folder).open_table(TABLE)
             schema = self._table.schema
             found_format = schema.metadata[_FORMAT_KEY].decode()
@@ -126,9 +126,9 @@ class LanceIndex(SegmentIndex):
             GalleryError: Another process has been writing there for too long.
             GalleryError: The folder cannot be written.
         """
-        schema = segment_schema(dim=dim).with_metadata({_FORMAT_KEY: FORMAT, _FINGERPRINT_KEY: fingerprint})
-        with writing_alone(folder, wait_seconds=wait_seconds):
-            if versions_in(folder):
+        schema = build_segment_schema(dim=dim).with_metadata({_FORMAT_KEY: FORMAT, _FINGERPRINT_KEY: fingerprint})
+        with hold_write_lock(folder, wait_seconds=wait_seconds):
+            if list_versions(folder):
                 raise GalleryError(
                     f"There is a gallery at '{folder}' already. Add to it, or choose another path.",
                     kind="gallery_exists",
@@ -157,7 +157,7 @@ class LanceIndex(SegmentIndex):
             GalleryError: The store was made by another version of fieldmark.
             GalleryError: The store was made with another fingerprint.
         """
-        if not versions_in(folder):
+        if not list_versions(folder):
             if any(StoreLayout(folder).data.glob("*")):
                 raise DamagedGalleryError(path=folder, reason="it has data, but the list of its versions is gone")
             raise MissingGalleryError(path=folder)
@@ -191,7 +191,7 @@ class LanceIndex(SegmentIndex):
             raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
         if not embeddings.items:
             return
-        rows = table_from_embeddings(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
+        rows = convert_to_table(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
         added = is_one_of("item_id", (item.item_id for item in embeddings.items))
         with self._writing():
             present = self._facts(["item_id", "set_name"], f"{FIRST_SEGMENT} AND {added}")
@@ -223,7 +223,7 @@ class LanceIndex(SegmentIndex):
         rows = self._reading(lambda: self._facts(None, is_one_of("item_id", [item_id])))
         if len(rows) == 0:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
-        return embeddings_from_table(rows, dim=self._dim)
+        return read_embeddings_from_table(rows, dim=self._dim)
 
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query with the newest version, as `SegmentIndex.compare` does."""
@@ -243,7 +243,7 @@ class LanceIndex(SegmentIndex):
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""
         columns = ["item_id", "content_hash"]
-        rows = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
+        rows = self._reading(lambda: self._facts(columns, write_condition(where, FIRST_SEGMENT)))
         return dict(zip(rows["item_id"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
 
     def items(
@@ -254,8 +254,8 @@ class LanceIndex(SegmentIndex):
 
     def embeddings(self, where: Filter | None = None) -> Embeddings:
         """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
-        rows = self._reading(lambda: self._facts(None, condition_of(where)))
-        return embeddings_from_table(rows, dim=self._dim)
+        rows = self._reading(lambda: self._facts(None, write_condition(where)))
+        return read_embeddings_from_table(rows, dim=self._dim)
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """Count the items that share their facts, as `SegmentIndex.counts` says."""
@@ -263,7 +263,7 @@ class LanceIndex(SegmentIndex):
         if where is None and self._counted is not None and self._counted[0] == version:
             return self._counted[1]
         columns = ["medium", "class_name", "set_name", "license"]
-        facts = self._reading(lambda: self._facts(columns, condition_of(where, FIRST_SEGMENT)))
+        facts = self._reading(lambda: self._facts(columns, write_condition(where, FIRST_SEGMENT)))
         counted = facts.group_by(columns).aggregate([([], "count_all")]).to_pylist()
         found = (
             ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
@@ -302,13 +302,13 @@ class LanceIndex(SegmentIndex):
 
         return self._reading(read)
 
-    def lost_version(self) -> str | None:
+    def find_lost_version(self) -> str | None:
         """Return the file of the newest version where it was written to the end and is now missing; None otherwise."""
-        return lost_version(self._folder, newest=self._refresh())
+        return find_lost_version(self._folder, newest=self._refresh())
 
     def version_count(self) -> int:
         """Return the number of versions on disk; compaction leaves one."""
-        return len(versions_in(self._folder))
+        return len(list_versions(self._folder))
 
     def optimize(self) -> None:
         """Free disk space, as `SegmentIndex.optimize` does."""
@@ -328,11 +328,11 @@ class LanceIndex(SegmentIndex):
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
         columns = [name for name in self._table.schema.names if name != "vector"]
         if where is not None and where.item_ids is not None:  # no more than these: read at once
-            rows = self._facts(columns, condition_of(where))
+            rows = self._facts(columns, write_condition(where))
             found = sorted(set(rows["item_id"].to_pylist()))
             page = [item_id for item_id in found if start_after is None or item_id > start_after][:limit]
         else:
-            ids = self._facts(["item_id"], condition_of(where, FIRST_SEGMENT))["item_id"]
+            ids = self._facts(["item_id"], write_condition(where, FIRST_SEGMENT))["item_id"]
             if start_after is not None:
                 ids = ids.filter(pc.greater(ids, pa.scalar(start_after, pa.string())))
             page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
@@ -342,7 +342,9 @@ class LanceIndex(SegmentIndex):
         set_names, content_hashes = first["set_name"].to_pylist(), first["content_hash"].to_pylist()
         stored = {
             item.item_id: StoredItem(item, set_name, content_hash, segment_counts[item.item_id])
-            for item, set_name, content_hash in zip(items_from_table(first), set_names, content_hashes, strict=True)
+            for item, set_name, content_hash in zip(
+                read_items_from_table(first), set_names, content_hashes, strict=True
+            )
         }
         return tuple(stored[item_id] for item_id in page)
 
@@ -356,12 +358,12 @@ class LanceIndex(SegmentIndex):
 
     def _size(self) -> tuple[int, int, Approximation | None]:
         """Return the newest version, its number of segments, and what its index is known to find, if it has one."""
-        (seen_stamp, sized), stamp = self._sized, versions_stamp(self._folder)
+        (seen_stamp, sized), stamp = self._sized, read_versions_stamp(self._folder)
         if sized is not None and stamp is not None and stamp == seen_stamp:
             return sized
         version = self._refresh()
         if sized is None or sized[0] != version:
-            with failing_as_damaged(self._folder):
+            with report_as_damaged(self._folder):
                 known = load_approximation(self._folder)
             sized = version, self.segment_count(), known
         self._sized = stamp, sized
@@ -383,12 +385,12 @@ class LanceIndex(SegmentIndex):
                 try:
                     self._loaded = version, Snapshot.from_rows(rows, dim=self._dim)
                 except ValueError as error:
-                    raise DamagedGalleryError(path=self._folder, reason=reason_of(error)) from error
+                    raise DamagedGalleryError(path=self._folder, reason=find_reason(error)) from error
             return self._loaded[1]
 
     def _refresh(self) -> int:
         """Turn to the newest version and return its number."""
-        with failing_as_damaged(self._folder):
+        with report_as_damaged(self._folder):
             self._table.checkout_latest()
             return int(self._table.version)
 
@@ -400,12 +402,12 @@ class LanceIndex(SegmentIndex):
                 return read()
             except Exception as error:
                 if self._refresh() == version:
-                    raise DamagedGalleryError(path=self._folder, reason=reason_of(error)) from error
+                    raise DamagedGalleryError(path=self._folder, reason=find_reason(error)) from error
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Hold the store for one write of the newest version."""
-        with writing_alone(self._folder, wait_seconds=self._wait_seconds):
+        with hold_write_lock(self._folder, wait_seconds=self._wait_seconds):
             self._refresh()
             yield
             record_newest(self._folder, int(self._table.version))
@@ -413,7 +415,7 @@ class LanceIndex(SegmentIndex):
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
         self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
-        if len(versions_in(self._folder)) > 1:  # what compaction itself wrote in its last millisecond
+        if len(list_versions(self._folder)) > 1:  # what compaction itself wrote in its last millisecond
             self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
         if self._table.count_rows() > self._exact_rows:
             bring_up_to_date(self._table, self._folder)
@@ -421,11 +423,11 @@ class LanceIndex(SegmentIndex):
     def _compact_when_due(self) -> None:
         try:
             live_bytes = self._table.count_rows() * (4 * self._dim + _FACT_BYTES)
-            is_bloated = data_bytes(self._folder) > _DISK_FACTOR * live_bytes + _DISK_FREE_BYTES
-            if is_bloated or len(versions_in(self._folder)) >= VERSION_LIMIT:
+            is_bloated = measure_data_bytes(self._folder) > _DISK_FACTOR * live_bytes + _DISK_FREE_BYTES
+            if is_bloated or len(list_versions(self._folder)) >= VERSION_LIMIT:
                 self._compact()
         except Exception as error:  # noqa: BLE001  the write itself stands; LanceDB's errors have no common class
-            logger.warning("The gallery '%s' could not be compacted: %s", self._folder, reason_of(error))
+            logger.warning("The gallery '%s' could not be compacted: %s", self._folder, find_reason(error))
 
 
 def _sort_key(each: ItemCount) -> tuple[int, str, str, str]:

@@ -16,12 +16,12 @@ TABLE = StoreLayout.table_name
 _SETTLED_NANOSECONDS = 100_000_000
 
 
-def versions_in(folder: Path) -> tuple[Path, ...]:
+def list_versions(folder: Path) -> tuple[Path, ...]:
     """Return the manifest of each version, damaged or not; a store that was not created to the end has none."""
     return tuple(StoreLayout(folder).versions.glob("*.manifest"))
 
 
-def versions_stamp(folder: Path) -> int | None:
+def read_versions_stamp(folder: Path) -> int | None:
     """Return a stamp that stays while no version comes or goes; None where one may just have come, or none can be seen.
 
     A look at the folder takes microseconds, where LanceDB takes a third of a millisecond to tell its newest version.
@@ -34,7 +34,7 @@ def versions_stamp(folder: Path) -> int | None:
     return stamp if time.time_ns() - stamp > _SETTLED_NANOSECONDS else None
 
 
-def data_bytes(folder: Path) -> int:
+def measure_data_bytes(folder: Path) -> int:
     """Return the bytes of the rows of all versions."""
     return sum(path.stat().st_size for path in StoreLayout(folder).data.glob("*"))
 
@@ -44,7 +44,7 @@ def record_newest(folder: Path, version: int) -> None:
     write_text(StoreLayout(folder).newest_version, str(version))
 
 
-def lost_version(folder: Path, *, newest: int) -> str | None:
+def find_lost_version(folder: Path, *, newest: int) -> str | None:
     """Return the manifest of a version that was written to the end and is now missing; None where there is none.
 
     Args:
@@ -57,23 +57,23 @@ def lost_version(folder: Path, *, newest: int) -> str | None:
     return f"_versions/{2**64 - 1 - int(text):020d}.manifest"
 
 
-def reason_of(error: Exception) -> str:
+def find_reason(error: Exception) -> str:
     """Return the first line of a message of LanceDB, without positions in its source."""
     lines = str(error).splitlines() or [type(error).__name__]
     return re.sub(r",? */\S+\.rs:\d+:\d+", "", lines[0])
 
 
 @contextmanager
-def failing_as_damaged(folder: Path) -> Iterator[None]:
+def report_as_damaged(folder: Path) -> Iterator[None]:
     """Report any failure to read as a damaged gallery."""
     try:
         yield
     except Exception as error:
-        raise DamagedGalleryError(path=folder, reason=reason_of(error)) from error
+        raise DamagedGalleryError(path=folder, reason=find_reason(error)) from error
 
 
 @contextmanager
-def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
+def hold_write_lock(folder: Path, *, wait_seconds: float) -> Iterator[None]:
     """Hold the folder's lock; report any failure within as a failure to write."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +89,7 @@ def writing_alone(folder: Path, *, wait_seconds: float) -> Iterator[None]:
         raise
     except Exception as error:
         raise GalleryError(
-            f"The gallery '{folder}' cannot be written: {reason_of(error)}. Nothing was changed. "
+            f"The gallery '{folder}' cannot be written: {find_reason(error)}. Nothing was changed. "
             "Check the free disk space and the permissions of the folder, and run the same command again.",
             kind="gallery_write",
         ) from error

@@ -52,7 +52,7 @@ class GalleryLayout:
     @property
     def taxonomy(self) -> Path:
         """Further names of the classes, copied from a source."""
-        return taxonomy_beside(self.folder)
+        return find_taxonomy_beside(self.folder)
 
     @property
     def species(self) -> Path:
@@ -94,10 +94,10 @@ class StoreLayout:
 
     @property
     def approximation(self) -> Path:
-        """What the index of a large store is known to find."""
+        """The measured recall of a large store's index."""
         return self.folder / "approximation.json"
 
 
-def taxonomy_beside(folder: Path) -> Path:
+def find_taxonomy_beside(folder: Path) -> Path:
     """Return where the taxonomy of a folder of media, or of a gallery, lies."""
     return folder / "taxonomy.csv"

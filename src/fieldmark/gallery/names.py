@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
-from fieldmark.gallery.layout import GalleryLayout, taxonomy_beside
+from fieldmark.gallery.layout import GalleryLayout, find_taxonomy_beside
 from fieldmark.io import write_text
 from fieldmark.models.encoder_names import normalize_name
 from fieldmark.types import Medium
@@ -49,7 +49,7 @@ def find_named_class(
         >>> find_named_class("Song of the northern cardinal", folder=Path(), class_names=["Cardinal", "Blue_Jay"])
         'Cardinal'
     """
-    path = taxonomy_beside(folder)
+    path = find_taxonomy_beside(folder)
     known = Taxonomy(tuple(Taxon(name) for name in class_names))
     taxonomies = (read_taxonomy(path), known) if path.is_file() else (known,)
     for name in _names_in(text):
@@ -85,7 +85,7 @@ def _names_in(text: str) -> Iterator[str]:
 
 def copy_taxonomy(source: Path, *, folder: Path) -> None:
     """Copy the taxonomy of a folder, or beside a manifest, into a gallery, so that texts find classes by any name."""
-    path = taxonomy_beside(source if source.is_dir() else source.parent)
+    path = find_taxonomy_beside(source if source.is_dir() else source.parent)
     if path.is_file():
         write_taxonomy(read_taxonomy(path), GalleryLayout(folder).taxonomy)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import filelock
 
 from fieldmark.data.shards import INFO_NAME, read_info
-from fieldmark.errors import DamagedGalleryError, GalleryError, MediaError, TakenItemIdError, first
+from fieldmark.errors import DamagedGalleryError, GalleryError, MediaError, TakenItemIdError, list_first
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.io import write_text
@@ -158,8 +158,8 @@ def find_gone_ids(
     )
     if gone and len(gone) > _LARGEST_DROP * len(own) and not allow_drop:
         raise GalleryError(
-            f"{len(gone)} of the {len(own)} items of the set '{set_name}' are gone from its source: {first(gone)}; "
-            f"allowed is a share of {_LARGEST_DROP:g}. Nothing was changed. "
+            f"{len(gone)} of the {len(own)} items of the set '{set_name}' are gone from its source: "
+            f"{list_first(gone)}; allowed is a share of {_LARGEST_DROP:g}. Nothing was changed. "
             "Check that the source is complete. To delete these items, add --allow-drop.",
             kind="too_many_dropped",
         )
@@ -168,7 +168,7 @@ def find_gone_ids(
 
 @dataclass(frozen=True, slots=True)
 class SetContent:
-    """What a gallery held of a set, and beside it, when a run began.
+    """The items that a gallery held, of a set and of all others, when a run began.
 
     Args:
         own: The state of each item of the set, by id; see `hash_states`.
@@ -190,7 +190,7 @@ class SetContent:
         return assign_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
 
     def has_unchanged(self, item: Item) -> bool:
-        """Whether the set holds an item as it is now, its content and all its facts."""
+        """Tell whether the set holds an item as it is now, with its content and all its facts."""
         if item.item_id not in self.own:
             return False
         try:

@@ -49,7 +49,7 @@ def draw_thumbnail(item: Item, *, side_pixels: int, limits: MediaLimits) -> byte
         RequestError: A text or a sound has no thumbnail.
     """
     if item.medium not in {Medium.IMAGE, Medium.VIDEO}:
-        raise nothing_to_show(item.item_id, wanted="picture")
+        raise refuse_to_show(item.item_id, wanted="picture")
     decoding = Decoding(side_pixels=side_pixels, segment_seconds=4.0, frames_per_segment=1)
     segment = _first_segment(item, decoding=decoding, limits=limits)
     file = io.BytesIO()
@@ -95,7 +95,7 @@ def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, lim
     """
     sound_item = _take_sound(item)
     if item.form is Form.SPECTROGRAM:
-        raise nothing_to_show(item.item_id, wanted="sound")
+        raise refuse_to_show(item.item_id, wanted="sound")
     if time_range != TimeRange():
         sound_item = _restrict(sound_item, time_range, longest=limits.max_segment_seconds)
     decoding = Decoding(sample_rate_hz=_WAVEFORM_HZ, segment_seconds=_BLOCK_SECONDS)
@@ -128,17 +128,17 @@ def _has_sound_track(path: Path, stamp: tuple[int, int], limits: MediaLimits) ->
         return find_sound_stream(container) is not None
 
 
-def nothing_to_show(item_id: str, *, wanted: str) -> RequestError:
+def refuse_to_show(item_id: str, *, wanted: str) -> RequestError:
     """Build the error of an item that has nothing of the kind that was asked for."""
     return RequestError(
-        f"The item '{item_id}' has no {wanted} that can be shown. Choose one of another medium.", kind="nothing_to_show"
+        f"The item '{item_id}' has no {wanted} that can be shown. Choose one of another medium.", kind="refuse_to_show"
     )
 
 
 def _take_sound(item: Item) -> Item:
     """Return the item as a sound; of a video, its sound track."""
     if item.medium not in {Medium.AUDIO, Medium.VIDEO} or item.form is Form.FRAMES:
-        raise nothing_to_show(item.item_id, wanted="sound")
+        raise refuse_to_show(item.item_id, wanted="sound")
     return replace(item, medium=Medium.AUDIO)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from fieldmark.errors import WeightsFileError, first, nearest
+from fieldmark.errors import WeightsFileError, list_first, suggest_nearest
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
 from fieldmark.models.resnet import TrunkSize
 
@@ -88,13 +88,13 @@ def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, 
     missing = sorted(name for name in expected.keys() - state.keys() if not name.endswith(COUNTER))
     unexpected = sorted(state.keys() - expected.keys())
     if missing or unexpected:
-        hints = [nearest(name, missing).rstrip("?").replace("Did you mean", "nearest:") for name in unexpected]
+        hints = [suggest_nearest(name, missing).rstrip("?").replace("Did you mean", "nearest:") for name in unexpected]
         unmatched = [f"{name}{hint}" for name, hint in zip(unexpected, hints, strict=True)]
         raise WeightsFileError(
             path=path,
             reason=f"its names are not those of {network}: "
-            f"{len(missing)} names are missing ({first(missing) or 'none'}), "
-            f"{len(unexpected)} are unexpected ({first(unmatched) or 'none'})",
+            f"{len(missing)} names are missing ({list_first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({list_first(unmatched) or 'none'})",
             remedy="Give the state dict of such a network, or rename its tensors.",
         )
 

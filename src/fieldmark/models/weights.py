@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fieldmark.errors import WeightsFileError, first
+from fieldmark.errors import WeightsFileError, list_first
 
 MAX_BYTES = 4 * 1024**3
 """Of one file; ResNet-152 with the state of its optimizer has 0.7 GiB."""
@@ -86,10 +86,10 @@ def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
         ):
             unusable = [name for name, each in candidate.items() if not _is_plain(name, each, size=size)]
             if unusable:
-                reason = f"{first(unusable)}: not plain tensors, or larger than the file"
+                reason = f"{list_first(unusable)}: not plain tensors, or larger than the file"
                 raise WeightsFileError(path=path, reason=reason)
             return dict(candidate)
-    held = first(sorted(map(str, values))) or "nothing"
+    held = list_first(sorted(map(str, values))) or "nothing"
     raise WeightsFileError(path=path, reason=f"it contains no state dict; it holds {held}")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from fieldmark.errors import first
+from fieldmark.errors import list_first
 from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.published import (
     Method,
@@ -85,7 +85,7 @@ def render_evaluation_page(
         media=MEDIA,
         colors=MEDIUM_COLORS,
         cutoffs=CUTOFFS,
-        first=first,
+        first=list_first,
         symbol=format_symbol,
         symbols=SYMBOLS,
         left_out=list(_list_left_out(evaluation)),

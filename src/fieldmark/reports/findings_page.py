@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldmark.errors import FieldmarkError
-from fieldmark.io import replacing
+from fieldmark.io import open_replacement
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.pictures import Card, make_card, make_data_uri
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
@@ -67,7 +67,7 @@ def write_findings_page(
         show=_make_shower(),
     )
     out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as file:
+    with open_replacement(out) as file:
         for part in parts:
             file.write(part.encode())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from fieldmark._version import __version__
-from fieldmark.build import Model, PartConfig, encoder_configs
+from fieldmark.build import Model, PartConfig, list_encoder_configs
 from fieldmark.config import (
     BirdNetConfig,
     FGCrossNetConfig,
@@ -118,7 +118,7 @@ def _list_encoders(model: Model) -> Iterator[tuple[str, str, str]]:
     config = model.config.model
     assert not isinstance(config, FGCrossNetConfig)  # noqa: S101 - which has none
     for medium in model.media:
-        for part in encoder_configs(config, medium):
+        for part in list_encoder_configs(config, medium):
             yield (medium.value, *_describe_encoder(part))
 
 

@@ -136,7 +136,7 @@ class GradientAccumulation:
             torch.cuda.set_rng_state(states[1], self._device)
 
 
-def supports_bf16(device: torch.device) -> bool:
+def can_use_bf16(device: torch.device) -> bool:
     """Return whether the device multiplies in bfloat16 natively; where it emulates that, float32 is faster."""
     match device.type:
         case "cuda":

@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from fieldmark.errors import CheckpointError, TrainingError, first
-from fieldmark.io import replacing
+from fieldmark.errors import CheckpointError, TrainingError, list_first
+from fieldmark.io import open_replacement
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Medium
 
@@ -184,7 +184,9 @@ def restore_state(module: nn.Module, state: Mapping[str, Tensor], *, path: Path 
         "of another shape": reshaped,
     }
     problems = [
-        f"{first(sorted(names))} {'is' if len(names) == 1 else 'are'} {kind}" for kind, names in found.items() if names
+        f"{list_first(sorted(names))} {'is' if len(names) == 1 else 'are'} {kind}"
+        for kind, names in found.items()
+        if names
     ]
     if problems:
         raise CheckpointError(path=path, reason=f"it belongs to another network: {'; '.join(problems)}")
@@ -216,7 +218,7 @@ def write_durably(path: Path, payload: bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
+        with open_replacement(path) as file:
             file.write(payload)
     except OSError as error:
         raise TrainingError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldmark._version import __version__
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.data.taxonomy import read_taxonomy
-from fieldmark.errors import ManifestError, first
+from fieldmark.errors import ManifestError, list_first
 from fieldmark.evaluation.measurement import EvaluationContext, Measurement, measure
 from fieldmark.evaluation.protocol import PROTOCOLS, ProtocolName, Settings
 from fieldmark.evaluation.published import read_published
@@ -194,7 +194,7 @@ def _read_ranks(path: Path, items: Iterable[Item]) -> dict[str, dict[str, str]]:
     if not any(ranks.values()):
         raise ManifestError(
             f"The taxonomy '{path}' gives no genus and family for any of the {len(class_names):,} classes of the "
-            f"embeddings ({first(class_names)}). Give a row with 'class_name', 'genus' and 'family' for each.",
+            f"embeddings ({list_first(class_names)}). Give a row with 'class_name', 'genus' and 'family' for each.",
             kind="taxonomy",
         )
     return ranks

@@ -23,7 +23,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class GalleryDescription:
-    """What a gallery holds.
+    """The contents of a gallery.
 
     Args:
         sources: Where each set came from, by name.
@@ -102,7 +102,7 @@ class GalleryDescription:
 
 @dataclass(frozen=True, slots=True)
 class GalleryCheck:
-    """What an integrity check of a gallery found."""
+    """The findings of an integrity check of a gallery."""
 
     gallery: Path
     item_count: int
@@ -110,7 +110,7 @@ class GalleryCheck:
 
     @property
     def has_problems(self) -> bool:
-        """Whether the gallery needs repair."""
+        """True where the gallery needs repair."""
         return bool(self.problems)
 
     def to_text(self) -> str:
@@ -197,7 +197,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
     try:
         store = _open_store(folder)
         item_count = store.item_count()
-        lost = store.lost_version()
+        lost = store.find_lost_version()
         if lost is not None:
             detail = f"'{lost}' is missing: the gallery shows an older state. Index each of its sources again"
             problems.append(GalleryProblem("store", (), detail))

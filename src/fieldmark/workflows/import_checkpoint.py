@@ -10,10 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from fieldmark._version import __version__
-from fieldmark.build import build_encoder, supported_media
+from fieldmark.build import build_encoder, list_supported_media
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
-from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, first
+from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, list_first
 from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
 from fieldmark.models.weights import read_weights
 from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoint, write_durably
@@ -92,7 +92,7 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
         seed=config.seed,
         code_version=__version__,
         encoder_fingerprints={
-            medium: build_encoder(config.model, medium).fingerprint for medium in supported_media(config.model)
+            medium: build_encoder(config.model, medium).fingerprint for medium in list_supported_media(config.model)
         },
     )
     checkpoint = Checkpoint(
@@ -125,7 +125,7 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
         names = lines
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len(names) != count or repeated:
-        reason = f"it names {len(names)} classes" + (f", some twice: {first(repeated)}" if repeated else "")
+        reason = f"it names {len(names)} classes" + (f", some twice: {list_first(repeated)}" if repeated else "")
         raise _bad_names(path, reason=reason, count=count)
     return names
 
@@ -158,7 +158,7 @@ def _clean(state: Mapping[str, Tensor], *, path: Path) -> dict[str, Tensor]:
     cleaned = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     broken = [name for name, tensor in cleaned.items() if not tensor.isfinite().all()]
     if broken:
-        raise WeightsFileError(path=path, reason=f"{first(broken)} have numbers that are not finite")
+        raise WeightsFileError(path=path, reason=f"{list_first(broken)} have numbers that are not finite")
     return cleaned
 
 

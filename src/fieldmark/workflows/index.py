@@ -40,7 +40,7 @@ BLOCK_ROWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class IndexReport:
-    """What `index` did, and what the gallery holds now.
+    """The items that `index` added, skipped and deleted, and the totals of the gallery.
 
     Args:
         added_count: Items that are new or replaced.
@@ -194,7 +194,7 @@ Blocks = Iterator[tuple[Embeddings, dict[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be done for a source.
+    """The items to embed, to skip and to delete for a source.
 
     Args:
         blocks: What is new, embedded as it is asked for; its states by item id.

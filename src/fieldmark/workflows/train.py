@@ -13,8 +13,8 @@ from fieldmark.build import (
     Model,
     build_execution,
     build_losses,
-    new_model,
-    supported_media,
+    create_model,
+    list_supported_media,
 )
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
@@ -148,7 +148,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
             f"'{out}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
         )
     config = config or choose_config(None, out=out, resume=resume)
-    media = supported_media(config.model)
+    media = list_supported_media(config.model)
     items = select_training_items(
         read_manifest(manifest),
         media=media,
@@ -159,7 +159,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     items = keep_supported(items, media=media, reporter=runtime.reporter)
     class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
     device = choose_device(runtime.choose_device(), group)
-    model = new_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
+    model = create_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     rows = read_rows(items, model=model, failures=failures, runtime=runtime)
     data = describe_data(

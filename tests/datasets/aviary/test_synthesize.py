@@ -21,7 +21,7 @@ from fieldmark.datasets.aviary.figure import Bird
 from fieldmark.datasets.aviary.marks import PLUMAGE_VALUES, SONG_VALUES, Plumage, Song
 from fieldmark.datasets.aviary.scene import create_individual, draw_bird, draw_clip
 from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
-from fieldmark.datasets.aviary.species import invent_species
+from fieldmark.datasets.aviary.species import draw_species
 from fieldmark.datasets.aviary.synthesize import FRAME_PIXELS, PHOTO_PIXELS, synthesize
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split
@@ -56,7 +56,7 @@ def frames_of(path: Path) -> list[np.ndarray]:
 @given(class_count=st.integers(2, 60), seed=st.integers(0, 2**32))
 @settings(max_examples=25, deadline=None)
 def test_invent_species_are_distinct_and_sisters_differ_in_one_mark_of_each_kind(class_count, seed):
-    flock = invent_species(class_count, seed=seed)
+    flock = draw_species(class_count, seed=seed)
     assert len(flock) == class_count
     assert len({species.class_name for species in flock}) == class_count
     assert len({species.song for species in flock}) == class_count
@@ -69,7 +69,7 @@ def test_invent_species_are_distinct_and_sisters_differ_in_one_mark_of_each_kind
 
 
 def test_invent_species_stand_in_a_taxonomy():
-    flock = invent_species(400, seed=1)
+    flock = draw_species(400, seed=1)
     for rank, above in (("genus", "family"), ("family", "order")):
         homes = defaultdict(set)
         for species in flock:
@@ -87,24 +87,24 @@ def test_invent_species_stand_in_a_taxonomy():
 
 
 def test_invent_species_of_few_already_have_several_ranks():
-    flock = invent_species(20, seed=0)
+    flock = draw_species(20, seed=0)
     assert len({species.genus for species in flock}) > len({species.family for species in flock}) > 1
 
 
 def test_invent_species_values_are_listed():
     assert set(PLUMAGE_VALUES) == set(Plumage.__dataclass_fields__)
     assert set(SONG_VALUES) == set(Song.__dataclass_fields__)
-    for species in invent_species(60, seed=1):
+    for species in draw_species(60, seed=1):
         assert all(value in {**PLUMAGE_VALUES, **SONG_VALUES}[mark] for mark, value in species.field_marks.items())
 
 
 def test_invent_species_asked_for_more_only_adds():
-    assert invent_species(60, seed=3)[:11] == invent_species(11, seed=3)
-    assert invent_species(11, seed=3) != invent_species(11, seed=4)
+    assert draw_species(60, seed=3)[:11] == draw_species(11, seed=3)
+    assert draw_species(11, seed=3) != draw_species(11, seed=4)
 
 
 def test_invent_species_reaches_a_thousand():
-    assert len({species.class_name for species in invent_species(1_000, seed=0)}) == 1_000
+    assert len({species.class_name for species in draw_species(1_000, seed=0)}) == 1_000
 
 
 # ---------------------------------------------------------------- drawing, singing, describing
@@ -145,7 +145,7 @@ def test_sing_makes_each_value_of_each_mark_heard(mark, value):
 
 @pytest.mark.parametrize("difficulty", [0.0, 1.0])
 def test_sing_lasts_two_to_three_seconds_within_full_scale(difficulty):
-    for number, species in enumerate(invent_species(12, seed=2)):
+    for number, species in enumerate(draw_species(12, seed=2)):
         for bout in synthesize_song(
             species.song, bout_count=2, difficulty=difficulty, rng=np.random.default_rng(number)
         ):
@@ -155,7 +155,7 @@ def test_sing_lasts_two_to_three_seconds_within_full_scale(difficulty):
 
 
 def test_draw_clip_moves_and_keeps_its_background():
-    for number, species in enumerate(invent_species(4, seed=2)):
+    for number, species in enumerate(draw_species(4, seed=2)):
         frames = draw_clip(Bird(species.plumage), side_pixels=64, difficulty=0.0, rng=np.random.default_rng(number))
         assert 12 <= len(frames) <= 16
         change = np.abs(frames.astype(int) - frames[0]).max(axis=(0, 3))
@@ -167,7 +167,7 @@ def test_draw_clip_moves_and_keeps_its_background():
 @settings(max_examples=60, deadline=None)
 def test_describe_never_names_the_species(seed, difficulty):
     rng = np.random.default_rng(seed)
-    for species in invent_species(6, seed=seed):
+    for species in draw_species(6, seed=seed):
         text = write_description(species, difficulty=difficulty, rng=rng).lower()
         assert species.genus.lower() not in text
         assert species.class_name.lower().replace("_", " ") not in text.replace("-", " ")
@@ -176,7 +176,7 @@ def test_describe_never_names_the_species(seed, difficulty):
 
 
 def test_describe_varies_its_words_and_tells_most_marks_when_easy():
-    species = invent_species(2, seed=1)[0]
+    species = draw_species(2, seed=1)[0]
     texts = [write_description(species, difficulty=0.0, rng=np.random.default_rng(number)) for number in range(40)]
     hard = [write_description(species, difficulty=1.0, rng=np.random.default_rng(number)) for number in range(40)]
     assert len(set(texts)) == 40
@@ -237,14 +237,14 @@ def test_synthesize_has_texts_in_files_and_in_the_manifest(rows):
 
 
 def test_synthesize_items_carry_their_field_marks(rows):
-    marks = {species.class_name: species.field_marks for species in invent_species(CLASS_COUNT, seed=7)}
+    marks = {species.class_name: species.field_marks for species in draw_species(CLASS_COUNT, seed=7)}
     for row in rows:
         assert dict(pair.split("=") for pair in row["field_marks"].split("; ")) == marks[row["class_name"]]
 
 
 def test_synthesize_writes_its_taxonomy(manifest):
     taxonomy = read_taxonomy(manifest.with_name("taxonomy.csv"))
-    flock = invent_species(CLASS_COUNT, seed=7)
+    flock = draw_species(CLASS_COUNT, seed=7)
     assert taxonomy.taxa == tuple(species.taxon for species in flock)
     assert taxonomy.class_named(flock[1].scientific_name) == flock[1].class_name
 
@@ -258,7 +258,7 @@ def test_synthesize_tells_the_sex_of_birds_that_are_seen(rows):
 
 
 def test_females_are_duller():
-    plumage = invent_species(2, seed=3)[0].plumage
+    plumage = draw_species(2, seed=3)[0].plumage
     wash = [
         [
             create_individual(plumage, is_female=is_female, difficulty=0.5, rng=np.random.default_rng(number)).wash
@@ -346,7 +346,7 @@ def share_told_by_nearest_mean(features: np.ndarray, label: np.ndarray) -> float
 
 
 def test_draw_bird_species_are_told_by_color():
-    flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
+    flock, label = draw_species(8, seed=5), np.repeat(np.arange(8), 10)
     photos = [
         draw_bird(Bird(flock[each].plumage), side_pixels=64, difficulty=0.5, rng=np.random.default_rng([number]))
         for number, each in enumerate(label)
@@ -357,7 +357,7 @@ def test_draw_bird_species_are_told_by_color():
 
 
 def test_sing_species_are_told_by_spectrum():
-    flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
+    flock, label = draw_species(8, seed=5), np.repeat(np.arange(8), 10)
     features = []
     for number, each in enumerate(label):
         (bout,) = synthesize_song(flock[each].song, bout_count=1, difficulty=0.5, rng=np.random.default_rng([number]))
@@ -367,7 +367,7 @@ def test_sing_species_are_told_by_spectrum():
 
 
 def test_describe_species_are_told_by_words():
-    flock, label = invent_species(8, seed=5), np.repeat(np.arange(8), 10)
+    flock, label = draw_species(8, seed=5), np.repeat(np.arange(8), 10)
     texts = [
         write_description(flock[each], difficulty=0.5, rng=np.random.default_rng([number])).lower().replace(",", "")
         for number, each in enumerate(label)

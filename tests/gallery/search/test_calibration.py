@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
-from fieldmark.gallery.search.curve import USUAL_WORDS, Curve, compute_text_length, fit_curve, fit_logistic, sigmoid
+from fieldmark.gallery.search.curve import (
+    USUAL_WORDS,
+    Curve,
+    compute_sigmoid,
+    compute_text_length,
+    fit_curve,
+    fit_logistic,
+)
 from fieldmark.gallery.search.fitting import MIN_QUERIES, MIN_RELEVANT, fit_scale
 from fieldmark.types import Medium
 
@@ -16,7 +23,7 @@ def drawn(*, seed: int = 0, count: int = 4000, slope: float = 9.0, offset: float
     """Scores, and labels drawn with the probabilities of a known curve."""
     rng = np.random.default_rng(seed)
     score = rng.uniform(-0.4, 1.0, count)
-    return score, rng.random(count) < sigmoid(slope * score + offset)
+    return score, rng.random(count) < compute_sigmoid(slope * score + offset)
 
 
 def test_fit_logistic_agrees_with_scikit_learn():
@@ -53,13 +60,13 @@ def test_curve_rises_strictly_whatever_it_was_fitted_on(seed, count):
 def test_curve_of_scores_that_fall_with_the_label_says_the_prior():
     score, relevant = drawn()
     curve = fit_curve(-score, relevant, query_count=10)
-    np.testing.assert_allclose(sigmoid(curve.compute_logit(score)), relevant.mean(), atol=1e-3)
+    np.testing.assert_allclose(compute_sigmoid(curve.compute_logit(score)), relevant.mean(), atol=1e-3)
 
 
 def test_fit_curve_finds_what_the_length_of_a_text_adds():
     rng = np.random.default_rng(0)
     score, length = rng.uniform(-0.4, 1.0, 60_000), rng.uniform(-2, 1, 60_000)
-    relevant = rng.random(60_000) < sigmoid((6 + 2 * length) * score - 4 - 0.5 * length)
+    relevant = rng.random(60_000) < compute_sigmoid((6 + 2 * length) * score - 4 - 0.5 * length)
     curve = fit_curve(score, relevant, query_count=100, length=length)
     found = [curve.slope, curve.slope_by_length, curve.offset, curve.offset_by_length]
     np.testing.assert_allclose(found, [6, 2, -4, -0.5], atol=0.3)
@@ -71,7 +78,7 @@ def test_fit_curve_finds_what_the_length_of_a_text_adds():
     # Without the length the same scores say too much of short texts, and too little of long ones.
     plain = fit_curve(score, relevant, query_count=100)
     for few, sign in ((length < -1.5, 1), (length > 0.5, -1)):
-        assert sign * (sigmoid(plain.compute_logit(score[few])).mean() - relevant[few].mean()) > 0.03
+        assert sign * (compute_sigmoid(plain.compute_logit(score[few])).mean() - relevant[few].mean()) > 0.03
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 200))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fieldmark.gallery.search.calibration import read_calibration, write_calibration
-from fieldmark.gallery.search.curve import fit_curve, sigmoid
+from fieldmark.gallery.search.curve import compute_sigmoid, fit_curve
 from fieldmark.gallery.search.fitting import TextPart, fit_calibration, is_new_to_model, score_items
 from fieldmark.gallery.search.open_set import DEPTH, LIMIT, answer_open_set, compute_open_set_score
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
@@ -53,7 +53,7 @@ def test_fit_judgment_is_honest_on_new_items_of_the_same_kind():
             if query == hit:
                 continue
             score = new.embedding[of_medium == query] @ new.embedding[of_medium == hit].T
-            said = sigmoid(fitted.get_curve(MEDIA[query], MEDIA[hit]).compute_logit(score.ravel()))
+            said = compute_sigmoid(fitted.get_curve(MEDIA[query], MEDIA[hit]).compute_logit(score.ravel()))
             true = (label[of_medium == query][:, None] == label[of_medium == hit][None]).ravel()
             parts = np.array_split(np.argsort(said), 10)
             assert sum(abs(said[part].mean() - true[part].mean()) for part in parts) / 10 < 0.05
@@ -199,7 +199,7 @@ def test_fit_judgment_is_honest_on_few_words_and_on_many():
     for name, calibration in (("by length", fitted), ("plain", plain)):
         for words, query in ((20, new.embedding[text]), (3, few)):
             curve = calibration.get_curve(Medium.TEXT, Medium.IMAGE, word_count=words)
-            said = sigmoid(curve.compute_logit((query @ new.embedding[photo].T).ravel()))
+            said = compute_sigmoid(curve.compute_logit((query @ new.embedding[photo].T).ravel()))
             parts = np.array_split(np.argsort(said), 10)
             gap[name, words] = sum(abs(said[part].mean() - true[part].mean()) for part in parts) / 10
     assert gap["by length", 20] < 0.05

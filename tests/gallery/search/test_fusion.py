@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
-from fieldmark.gallery.search.curve import Curve, sigmoid
+from fieldmark.gallery.search.curve import Curve, compute_sigmoid
 from fieldmark.gallery.search.fusion import combine_logits, combine_standard_scores
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import Medium
@@ -41,7 +41,7 @@ def test_two_queries_add_what_they_change_of_the_prior():
 def test_a_hit_like_one_that_was_wrong_sinks_and_one_unlike_it_stays():
     alone = combined(SCORE[:1], query(Medium.AUDIO))
     marked = combined(SCORE, query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True))
-    np.testing.assert_allclose(marked - alone, np.log(1 - sigmoid(8 * SCORE[1] - 4)))
+    np.testing.assert_allclose(marked - alone, np.log(1 - compute_sigmoid(8 * SCORE[1] - 4)))
     assert (alone - marked)[0] < 0.05 < (alone - marked)[1]
 
 

@@ -11,7 +11,7 @@ from fieldmark.gallery.labels import save_class
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search import recalibration
 from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration, read_calibration
-from fieldmark.gallery.search.curve import Curve, compute_text_length, sigmoid
+from fieldmark.gallery.search.curve import Curve, compute_sigmoid, compute_text_length
 from fieldmark.gallery.search.fitting import fit_calibration
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.recalibration import FEWEST_WORDS, PARTS, cut_texts, recalibrate
@@ -114,7 +114,7 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
     result = calibrated.search(query, k=10, media=[Medium.IMAGE])
     assert result.class_name is None
     for hit in result.hits:
-        wanted = sigmoid(curve.compute_logit(np.array([hit.score]), calibration.clip_length(len(words))))
+        wanted = compute_sigmoid(curve.compute_logit(np.array([hit.score]), calibration.clip_length(len(words))))
         assert hit.probability == pytest.approx(wanted[0], abs=1e-6)
     assert len({round(hit.probability, 6) for hit in result.hits}) > 1
     assert result.collection is not None

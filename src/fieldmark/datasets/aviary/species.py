@@ -100,7 +100,7 @@ _GENUS_TAILS = (
 )  # fmt: skip
 
 
-def invent_species(class_count: int, *, seed: int) -> tuple[Species, ...]:
+def draw_species(class_count: int, *, seed: int) -> tuple[Species, ...]:
     """Invent species in genera of two or three; the same seed gives the same species, and a larger count adds to them.
 
     Species of a genus differ in one mark of plumage and one of song. Species of different genera differ in at least

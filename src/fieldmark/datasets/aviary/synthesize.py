@@ -20,7 +20,7 @@ from fieldmark.datasets.aviary.description import write_description
 from fieldmark.datasets.aviary.figure import Bird
 from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, create_individual, draw_bird, draw_clip
 from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
-from fieldmark.datasets.aviary.species import Species, invent_species
+from fieldmark.datasets.aviary.species import Species, draw_species
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 
@@ -204,7 +204,7 @@ def synthesize(  # noqa: PLR0913 - users set each of them independently
         if not smallest <= got <= largest:
             raise OutOfRangeError(name=name, got=got, smallest=smallest, largest=largest)
     folder = Path(folder)
-    flock, manifest = invent_species(class_count, seed=seed), folder / "manifest.csv"
+    flock, manifest = draw_species(class_count, seed=seed), folder / "manifest.csv"
     if manifest.exists():
         raise ManifestError(
             f"There is a manifest at '{manifest}' already. Choose another folder, or delete it first.",

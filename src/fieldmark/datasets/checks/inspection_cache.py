@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from fieldmark.data.cache_file import CacheFile, in_portions
+from fieldmark.data.cache_file import CacheFile, iterate_portions
 from fieldmark.datasets.checks.fingerprint import VERSION, Fingerprint, FingerprintKind
 from fieldmark.datasets.checks.inspection import Inspection, inspect_item
 from fieldmark.errors import MediaError
@@ -126,7 +126,7 @@ class InspectionCache:
 
         def read(connection: sqlite3.Connection) -> dict[str, Inspection]:
             found: dict[str, Inspection] = {}
-            for wanted, marks in in_portions(hashes):
+            for wanted, marks in iterate_portions(hashes):
                 rows = connection.execute(
                     "SELECT content_hash, facts, fingerprint_bytes FROM inspections "  # noqa: S608 - only marks
                     f"WHERE version = ? AND content_hash IN ({marks})",

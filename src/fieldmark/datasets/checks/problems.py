@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from fieldmark.data.split import group_of, linked
+from fieldmark.data.split import group_linked, group_of
 from fieldmark.datasets.checks.inspection import Inspection
 from fieldmark.datasets.checks.similarity import find_similar
-from fieldmark.errors import first
+from fieldmark.errors import list_first
 from fieldmark.media.signatures import FORMATS
 from fieldmark.types import MEDIA, Item, Medium, Split
 
@@ -168,7 +168,7 @@ def _find_duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection
         if len(members) == 1:
             continue
         names = sorted({item.class_name for item in members if item.class_name is not None})
-        labels = f", under different classes ({first(names)})" if len(names) > 1 else ""
+        labels = f", under different classes ({list_first(names)})" if len(names) > 1 else ""
         if len(_splits(members)) > 1:
             kind, remedy = ProblemKind.DUPLICATE_ACROSS_SPLITS, "Keep them in one split."
         else:
@@ -202,7 +202,7 @@ def _find_near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspe
 
 def _linked_sets(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     """Return the sets of indices that the pairs link, each in order."""
-    roots = linked(pairs)
+    roots = group_linked(pairs)
     gathered: defaultdict[int, list[int]] = defaultdict(list)
     for index in sorted(roots):
         gathered[roots[index]].append(index)

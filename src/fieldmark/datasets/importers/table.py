@@ -6,13 +6,13 @@ from dataclasses import replace
 from os.path import normpath
 from pathlib import Path, PurePath
 
-from fieldmark.data.manifest import COLUMNS, parse_row, stable_item_id
+from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
 from fieldmark.data.taxonomy import name_key, read_taxonomy
 from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS
 from fieldmark.datasets.importers.result import ImportResult, write_result
-from fieldmark.errors import ManifestError, MediaError, first, nearest
+from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
 from fieldmark.media.frames import WILDCARD
 from fieldmark.media.loaders import detect_medium
 from fieldmark.types import Failure
@@ -57,7 +57,7 @@ def import_table(
             continue
         cells = _mapped(dict(zip(table.names, row, strict=True)), mapping, values or {})
         faults = list(_settle_path(cells, files))
-        item_id = cells.get("item_id") or stable_item_id(cells, location_by_item_id)
+        item_id = cells.get("item_id") or derive_item_id(cells, location_by_item_id)
         if item_id in location_by_item_id:
             faults.append(("repeated_id", f"the item_id '{item_id}' is already used in {location_by_item_id[item_id]}"))
         problems = [message for _, message in faults]
@@ -95,8 +95,8 @@ def _check_targets(columns: Mapping[str, str]) -> None:
 
 def _bad_mapping(target: str, origin: str, *, met: str, allowed: Sequence[str]) -> ManifestError:
     return ManifestError(
-        f"The mapping '{target}={origin}' names no column of the table, which has {first(allowed, limit=30)}."
-        f"{nearest(met, allowed)} Give COLUMN=NAME, or COLUMN='{{NAME}} {{OTHER}}' to join several.",
+        f"The mapping '{target}={origin}' names no column of the table, which has {list_first(allowed, limit=30)}."
+        f"{suggest_nearest(met, allowed)} Give COLUMN=NAME, or COLUMN='{{NAME}} {{OTHER}}' to join several.",
         kind="column_mapping",
     )
 

@@ -1,4 +1,4 @@
-"""How a gallery turns scores into probabilities, and the file that holds it.
+"""The curves that turn scores into probabilities, and the file that holds them.
 
 Scores of two media mean different things: a photo is nearer to most photos than to the song of its own species. So each
 pair (medium of the query, medium of the hit) has its own curve. Where too few labels are known, a score is only

@@ -106,7 +106,7 @@ def fit_logistic(
     penalty = np.full(design.shape[1], ridge)
     loss = _logistic_loss(design, target, weights, penalty)
     for _ in range(_STEPS):
-        probability = sigmoid(design @ weights)
+        probability = compute_sigmoid(design @ weights)
         gradient = design.T @ (probability - target) + penalty * weights
         curvature = (design * (probability * (1 - probability))[:, None]).T @ design + np.diag(penalty)
         step = np.linalg.solve(curvature, gradient)
@@ -125,7 +125,7 @@ def fit_logistic(
     return weights
 
 
-def sigmoid(logit: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
+def compute_sigmoid(logit: Float[np.ndarray, "*hit"]) -> Float[np.ndarray, "*hit"]:
     """Return the probability that log-odds stand for."""
     probability: Float[np.ndarray, "*hit"] = 0.5 * (1 + np.tanh(0.5 * np.asarray(logit)))
     return probability

@@ -183,7 +183,7 @@ def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts
 
 
 def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
-    """Whether an item's label is known, and the model surely did not see the item in training."""
+    """Tell whether an item has a label and was surely not seen by the model in training."""
     if item.class_name is None:
         return False
     return item.split in (Split.VALIDATION, Split.TEST) or item.class_name not in trained_classes

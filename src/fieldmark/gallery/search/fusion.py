@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from fieldmark.gallery.search.calibration import ScoreCalibration
 from fieldmark.gallery.search.candidates import Candidates, compute_class_margins
-from fieldmark.gallery.search.curve import sigmoid
+from fieldmark.gallery.search.curve import compute_sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import MEDIA, Hit, Medium
 
@@ -133,7 +133,7 @@ def rank_candidates(
 
 def _make_entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
     margins = compute_class_margins(candidates)
-    likely = None if candidates.logit is None else sigmoid(candidates.logit)
+    likely = None if candidates.logit is None else compute_sigmoid(candidates.logit)
     entries = []
     for index, hit in enumerate(candidates.hits):
         probability = None if likely is None else float(likely[index])

@@ -1,4 +1,4 @@
-"""Whether the gallery holds the query's class: an open-set score, and a curve for each query medium.
+"""The open-set score, and its curve for each query medium: is the query's class in the gallery?
 
 The open-set score is the mean calibrated log-odds of the query's best items in each medium. A query whose class is
 there finds several items of it in more than one medium; one whose class is missing finds items that are near for many
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.search.curve import Curve, sigmoid
+from fieldmark.gallery.search.curve import Curve, compute_sigmoid
 from fieldmark.gallery.search.result import CollectionAnswer
 from fieldmark.types import Medium
 
@@ -48,4 +48,4 @@ def answer_open_set(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | 
         return None
     logits = np.array([curve.compute_logit(np.array([value]))[0] for value, curve in found])
     total = logits.sum(keepdims=True) / np.sqrt(len(found))
-    return CollectionAnswer(float(sigmoid(total)[0]), THRESHOLD)
+    return CollectionAnswer(float(compute_sigmoid(total)[0]), THRESHOLD)

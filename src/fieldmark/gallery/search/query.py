@@ -56,7 +56,7 @@ class QueryEmbedding:
 
 
 class QueryEncoder(Protocol):
-    """What a gallery needs of the model that its embeddings come from."""
+    """The model as a gallery needs it: it made the embeddings and encodes the queries."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -70,7 +70,7 @@ class QueryEncoder(Protocol):
 
     @property
     def limits(self) -> MediaLimits:
-        """What a file may cost."""
+        """Limits on one file."""
         ...
 
     def embed(self, item: Item) -> Float[np.ndarray, "segment dim"]:
@@ -228,7 +228,7 @@ def _item_of(query: Path | str | Item) -> Item:
 
 
 def _is_small(item: Item) -> bool:
-    """Whether its content is soon hashed: a text, or one file of some size."""
+    """Tell whether the content is hashed quickly: a text, or one file of moderate size."""
     if item.text is not None:
         return True
     try:
@@ -252,5 +252,5 @@ def _is_file(path: Path) -> bool:
 
 
 def _looks_like_path(query: str) -> bool:
-    """Whether a text without spaces ends like a file name or holds a folder, so that a typing error is not searched."""
+    """Tell whether a text without spaces looks like a path, so that a mistyped path is not searched as words."""
     return not any(map(str.isspace, query)) and ("/" in query or bool(re.fullmatch(r".*\.[A-Za-z0-9]{2,5}", query)))

@@ -58,12 +58,12 @@ class CollectionAnswer:
 
     @property
     def is_likely(self) -> bool:
-        """Whether the class is taken to be there."""
+        """True where the class is taken to be there."""
         return self.probability >= self.threshold
 
     @property
     def is_unlikely(self) -> bool:
-        """Whether it is taken to be missing."""
+        """True where it is taken to be missing."""
         return self.probability < min(UNLIKELY, self.threshold)
 
 
