@@ -84,6 +84,7 @@ class Approximation:
         return self.measured_count * self.probe_count / self.partition_count
 
 
+@runtime_checkable
 class Comparison(Protocol):
     """One query compared with the segments of a store, so that several searches share the work."""
 

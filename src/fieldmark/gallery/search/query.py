@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 from cachetools import LRUCache
@@ -55,6 +55,7 @@ class QueryEmbedding:
     word_count: int | None = None
 
 
+@runtime_checkable
 class QueryEncoder(Protocol):
     """The model as a gallery needs it: it made the embeddings and encodes the queries."""
 
