@@ -1,5 +1,6 @@
 """Indexing while the server answers: progress, end, cancelling, failure; and searches that see what is new."""
 
+import asyncio
 import json
 import threading
 import time
@@ -7,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from fieldmark.api.jobs import JobState
+from fieldmark.api.jobs import JobQueue, JobState
+from fieldmark.errors import ManifestError
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def test_a_job_adds_what_a_later_search_finds(serve, own_gallery, songs):
     assert [each["job_id"] for each in client.get("/v1/jobs").json()["jobs"]] == [job["job_id"]]
     assert str(songs) not in json.dumps(job["result"])
     assert client.get("/v1/gallery").json()["set_counts"]["songs"] == 30
+    assert client.get("/v1/gallery").json()["class_count"] == 3  # the songs have none
 
 
 def test_events_tell_of_each_change_until_the_end(serve, own_gallery, songs):
@@ -133,3 +136,68 @@ def test_only_sources_that_were_named_are_indexed(client, source):
 
 def test_job_states_are_those_of_the_api():
     assert [state.value for state in JobState] == ["running", "done", "failed", "cancelled"]
+
+
+@pytest.fixture
+def talking(tmp_path, toy_runtime, monkeypatch):
+    """A queue whose jobs say thirty lines and, once the gate is open, fail."""
+    gate = threading.Event()
+
+    def say_lines(_, *, gallery, runtime):
+        for number in range(30):
+            runtime.reporter.say(f"line {number}")
+        gate.wait(20)
+        raise ManifestError(f"'{gallery.name}' has no rows")
+
+    monkeypatch.setattr("fieldmark.api.jobs.index", say_lines)
+    queue = JobQueue(tmp_path / "gallery", sources={"songs": tmp_path}, runtime=toy_runtime)
+    yield queue, gate
+    gate.set()
+    queue.close()
+
+
+def wait_in(queue, job_id):
+    deadline = time.monotonic() + 20
+    while (job := queue.get(job_id)).state is JobState.RUNNING:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return job
+
+
+def test_a_job_has_its_last_lines_and_its_end_only_when_it_has_ended(talking):
+    queue, gate = talking
+    job_id = queue.start("songs").job_id
+    deadline = time.monotonic() + 20
+    while "line 29" not in queue.get(job_id).lines:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    assert queue.get(job_id).lines == tuple(f"line {number}" for number in range(10, 30))
+    assert queue.get(job_id).ended_at is None
+    gate.set()
+    job = wait_in(queue, job_id)
+    assert (job.state, job.message) == (JobState.FAILED, "'gallery' has no rows")
+    assert job.ended_at >= job.started_at
+
+
+def test_a_queue_keeps_the_last_fifty_jobs_and_lists_the_newest_first(talking):
+    queue, gate = talking
+    gate.set()
+    job_ids = [wait_in(queue, queue.start("songs").job_id).job_id for _ in range(52)]
+    assert [job.job_id for job in queue.list_jobs()] == job_ids[:1:-1]
+
+
+def test_a_follower_is_told_of_progress_before_the_end(talking):
+    queue, gate = talking
+
+    async def ask():
+        job_id = queue.start("songs").job_id
+        events = queue.follow(job_id)
+        async with asyncio.timeout(10):
+            assert '"done": 0' in await anext(events)
+            queue.change(job_id, task="embed", done=3, total=9)
+            while '"done": 3, "total": 9' not in (event := await anext(events)):
+                assert '"state": "running"' in event
+            gate.set()
+            assert '"state": "failed"' in [event async for event in events][-1]
+
+    asyncio.run(ask())

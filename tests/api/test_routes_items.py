@@ -24,6 +24,13 @@ def test_items_are_filtered_in_the_store(client, toy_items):
     assert met == sorted(i.item_id for i in toy_items if i.medium in {"image", "audio"} and i.class_name == name)
 
 
+def test_items_are_filtered_by_set_and_a_full_last_page_has_no_next(client, toy_items):
+    sets = client.get("/v1/gallery").json()["set_counts"]
+    page = client.get("/v1/items", params={"set_names": [*sets], "limit": len(toy_items)}).json()
+    assert (len(page["items"]), page["next_after"]) == (len(toy_items), None)
+    assert client.get("/v1/items", params={"set_names": ["none such"]}).json()["items"] == []
+
+
 def test_an_item_is_told_without_any_path(client, toy_items):
     for medium in ("image", "text", "video", "audio"):
         item = next(each for each in toy_items if each.medium == medium)

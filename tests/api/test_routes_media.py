@@ -41,6 +41,20 @@ def test_a_waveform_has_as_many_points_as_asked_for(client, toy_items):
     assert all(-1 <= low <= high <= 1 for low, high in zip(met["low"], met["high"], strict=True))
 
 
+@pytest.mark.parametrize("route", ["waveforms/{}?points=40", "spectrograms/{}?width=64&height=48"])
+def test_each_part_of_a_sound_is_measured_for_itself(client, toy_items, route):
+    address = f"/v1/{route.format(item_of(toy_items, 'audio'))}"
+    first, second = (client.get(f"{address}&start_seconds={start}&end_seconds={start + 0.5}") for start in (0, 1))
+    assert first.status_code == second.status_code == 200
+    assert first.content != second.content
+
+
+def test_a_spectrogram_of_another_height_is_drawn_anew(client, toy_items):
+    address = f"/v1/spectrograms/{item_of(toy_items, 'audio')}?width=64"
+    heights = [Image.open(io.BytesIO(client.get(f"{address}&height={height}").content)).height for height in (32, 80)]
+    assert heights == [32, 80]
+
+
 @pytest.mark.parametrize(
     ("path", "medium", "status"),
     [

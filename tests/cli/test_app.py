@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -415,6 +416,15 @@ def test_progress_prints_text_as_it_is(capsys):
         for done in (1, 1, 2, 2):
             reporter.step("two files", done=done, total=2, note="[image]")
     assert "two files 1/2" in capsys.readouterr().err
+
+
+def test_progress_tells_the_time_left_of_long_tasks_and_nothing_of_quick_ones(capsys, monkeypatch):
+    seconds = iter((1.0, 1.5, 6.0, 16.0, 18.0))
+    monkeypatch.setattr("fieldmark.cli.terminal.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+    with TerminalReporter(quiet=False) as reporter:
+        for task, done, total in (("quick", 1, 2), ("quick", 2, 2), ("embed", 0, 4), ("embed", 1, 4), ("embed", 4, 4)):
+            reporter.step(task, done=done, total=total)
+    assert capsys.readouterr().err.splitlines() == ["embed 1/4, 30 s left", "embed 4/4, 0 s left"]
 
 
 @pytest.mark.shared

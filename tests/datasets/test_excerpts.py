@@ -58,6 +58,23 @@ def test_a_long_interval_is_cut_into_equal_parts(record):
     assert [end for _, end in found][:-1] == [start for start, _ in found][1:]
 
 
+def test_an_interval_does_not_begin_before_its_item(record):
+    item = record(30.0, [(4.0, 10.0)])
+    [(start, end)] = intervals(Item("b", Medium.AUDIO, path=item.path, start_seconds=4.1, end_seconds=25.0))
+    assert start == 4.1
+    assert end == pytest.approx(10.25, abs=0.11)
+
+
+def test_a_sound_at_the_end_of_a_recording_is_counted_once(record):
+    [(start, end)] = intervals(record(6.4, [(5.0, 6.0)]))
+    assert (start, end) == pytest.approx((4.75, 6.25), abs=0.06)
+
+
+def test_a_sound_of_six_frames_is_an_interval_and_one_of_five_is_not(record):
+    assert intervals(record(10.0, [(4.0, 4.25)])) == [pytest.approx((3.75, 4.55))]
+    assert intervals(record(10.0, [(4.0, 4.2)])) == []
+
+
 def test_silence_and_steady_noise_hold_nothing_of_interest(record):
     assert intervals(record(20.0, [], noise=0.0)) == []
     assert intervals(record(20.0, [], noise=0.2)) == []
@@ -123,3 +140,9 @@ def test_passages_end_with_sentences():
         "Eleven twelve.",
     ]
     assert [part.text for part in split_into_passages("a b c d e f g h", longest_words=5)] == ["a b c d e", "f g h"]
+
+
+def test_a_short_paragraph_stays_with_the_next_and_a_long_one_ends_its_passage():
+    short, long, last = "A wren.", "One two three four five six.", "A veery sings."
+    parts = [part.text for part in split_into_passages(f"{short}\n\n{long}\n\n{last}", longest_words=12)]
+    assert parts == [f"{short}\n\n{long}", last]

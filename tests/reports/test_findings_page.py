@@ -1,6 +1,7 @@
 """The page of findings, and the cleaned manifest."""
 
 import csv
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,14 +9,13 @@ import pytest
 from fieldmark import check, read_manifest
 from fieldmark.datasets.check import write_clean, write_findings
 from fieldmark.io import encode_report
-from fieldmark.types import Medium
+from fieldmark.reports.findings_page import Finding, FindingGroup, write_findings_page
+from fieldmark.types import Item, Medium
 
 
 @pytest.fixture
 def planted(toy_items, broken, tmp_path):
     """Faults of every medium, one of each finding that shows media."""
-    from dataclasses import replace
-
     from fieldmark import Split, write_manifest
 
     firsts = {medium: next(i for i in toy_items if i.medium is medium and i.path) for medium in Medium}
@@ -50,8 +50,6 @@ def test_page_shows_each_medium_and_needs_nothing_else(planted, tmp_path):
 
 
 def test_page_shows_items_of_each_split(toy_items, tmp_path):
-    from dataclasses import replace
-
     from fieldmark import Split, write_manifest
 
     text = next(item for item in toy_items if item.medium is Medium.TEXT)
@@ -82,3 +80,34 @@ def test_check_again_decodes_nothing(toy_manifest, tmp_path, make_reporter, monk
     again = check(toy_manifest, cache=tmp_path, reporter=reporter)
     assert encode_report(again) == encode_report(first)
     assert reporter.done["check"] == 72
+
+
+def write_page(out, items):
+    """Write a page with one finding for each item."""
+    findings = tuple(Finding("odd", (item.item_id,), (item,)) for item in items)
+    group = FindingGroup("duplicate", "warning", "duplicates", findings)
+    write_findings_page(out, title="x", summary="x", counts={}, groups=[group])
+    return out.read_text(encoding="utf-8")
+
+
+def test_page_shows_twenty_findings_of_each_medium(toy_items, tmp_path):
+    texts = [Item(f"t{number}", Medium.TEXT, text=f"bird {number}") for number in range(22)]
+    photo = next(item for item in toy_items if item.medium is Medium.IMAGE)
+    page = write_page(tmp_path / "page.html", [*texts, replace(photo, item_id="photo")])
+    assert "<figcaption>t19" in page
+    assert "<figcaption>t20" not in page
+    assert "<figcaption>photo" in page
+
+
+def test_page_plays_small_videos_until_it_is_full(toy_items, tmp_path):
+    clip = next(item for item in toy_items if item.medium is Medium.VIDEO).path.read_bytes()
+    (tmp_path / "small.mp4").write_bytes(clip + bytes(2**20 - len(clip)))
+    (tmp_path / "large.mp4").write_bytes(clip + bytes(2**20))
+    large = Item("large", Medium.VIDEO, path=tmp_path / "large.mp4")
+    assert "<video" not in write_page(tmp_path / "page.html", [large])
+    small = tuple(Item(f"small{number}", Medium.VIDEO, path=tmp_path / "small.mp4") for number in range(4))
+    group = FindingGroup("duplicate", "warning", "duplicates", (Finding("odd", (), small),) * 10)
+    write_findings_page(tmp_path / "page.html", title="x", summary="x", counts={}, groups=[group])
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.count("<video") == 29  # of 1.34 MiB each, as text
+    assert page.count("<figcaption>small") == 40

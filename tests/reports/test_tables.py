@@ -5,29 +5,17 @@ import io
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from fieldmark.evaluation.measurement import EvaluationContext, measure
-from fieldmark.evaluation.protocol import STRICT
 from fieldmark.evaluation.published import read_published
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.reports.tables import CSV_COLUMNS, format_csv, format_latex
-from fieldmark.types import MEDIA, Embeddings, Item, Split
+from fieldmark.types import MEDIA
 
 
 @pytest.fixture
-def evaluation() -> Evaluation:
-    generator = np.random.default_rng(0)
-    items = tuple(
-        Item(f"{medium}-{n}", medium, class_name=f"a_b & {n % 2}", split=Split.TEST, extra=(("origin", "pseudo_x"),))
-        for medium in MEDIA
-        for n in range(6)
-    )
-    rows = generator.normal(size=(24, 4)).astype(np.float32)
-    embeddings = Embeddings(items, np.full(24, np.nan), np.full(24, np.nan), rows)
-    ranks = {"genus": {"a_b & 0": "g", "a_b & 1": "g"}}
-    return measure(embeddings, protocol=STRICT, context=EvaluationContext(ranks=ranks)).evaluation
+def evaluation(measurement) -> Evaluation:
+    return measurement.evaluation
 
 
 def test_format_csv_has_every_direction_whole_and_by_slice(evaluation):
@@ -61,3 +49,24 @@ def test_format_latex_without_published_rows_and_with_an_absent_medium(evaluatio
     assert "Averages over 3 of 12 and 0 of 4 tasks." in text
     assert "FGCrossNet" not in text
     assert " & - & " in text
+
+
+def test_format_csv_has_the_interval_and_the_query_count_of_each_class(evaluation):
+    direction = evaluation.directions[0]
+    rows = [row for row in csv.DictReader(io.StringIO(format_csv(evaluation))) if row["direction"] == direction.name]
+    low, high = direction.interval_95
+    assert (float(rows[0]["interval_95_low"]), float(rows[0]["interval_95_high"])) == (low, high)
+    assert low < high
+    counts = {row["name"]: row["query_count"] for row in rows if row["slice"] == "class"}
+    assert counts == {"a_b & 0": "3", "a_b & 1": "3"}
+
+
+def test_format_latex_has_the_chance_and_the_map_of_each_task(evaluation):
+    chance, own = [line for line in format_latex(evaluation).splitlines() if line.startswith(("chance", "this run"))][
+        2:
+    ]
+    to_all = {direction.name: direction for direction in evaluation.directions}
+    tasks = [to_all[f"{medium}_to_all"] for medium in MEDIA]
+    assert chance.split(" & ")[1:5] == [f"{task.chance:.3f}" for task in tasks]
+    assert own.split(" & ")[1:5] == [f"{task.mean_average_precision:.3f}" for task in tasks]
+    assert own.endswith(rf"{evaluation.averages['multi_modality']:.3f} \\")

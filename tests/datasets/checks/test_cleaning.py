@@ -89,3 +89,18 @@ def test_cleaning_leaves_no_errors(make_item):
     left = find_problems(result.items, inspections)
     assert not [problem for problem in left if problem.severity is Severity.ERROR]
     assert clean_items(result.items, left).changes == ()
+
+
+def test_cleaning_tells_once_of_an_item_that_is_moved_and_then_dropped(make_item):
+    items = [make_item(item_id="a", group="g"), make_item(item_id="b", group="g", split=Split.TEST)]
+    result = cleaned(items, seen(items, b="a"))
+    assert [item.item_id for item in result.items] == ["a"]
+    assert [(each.item_id, each.action) for each in result.changes] == [("b", Action.DROPPED)]
+
+
+def test_cleaning_keeps_nearly_equal_items_without_a_split(make_item):
+    items = [
+        make_item(item_id=name, split=split) for name, split in zip("abc", (Split.TRAIN, Split.TEST, None), strict=True)
+    ]
+    problem = Problem(ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS, ("a", "b", "c"), "alike")
+    assert [item.item_id for item in clean_items(items, [problem]).items] == ["b", "c"]

@@ -84,3 +84,31 @@ def test_a_truncated_film_is_reported_as_such_and_not_in_the_words_of_the_decode
     failure = inspect_item(item, limits=MediaLimits()).failure
     assert failure.kind == "unreadable"
     assert "it is truncated" in failure.message
+
+
+@pytest.mark.parametrize(
+    ("flags", "numbers", "declared"),
+    [(3, (40, 9_000), 9_000), (2, (9_000, 77), 9_000), (1, (40, 77), None), (0, (40, 77), None)],
+)
+def test_declared_bytes_of_an_mp3_are_where_its_flags_say(flags, numbers, declared, tmp_path):
+    tag = b"Xing" + b"".join(number.to_bytes(4, "big") for number in (flags, *numbers))
+    (tmp_path / "plain.mp3").write_bytes(b"\xff\xfb\x90\x64" + bytes(32) + tag + bytes(200))
+    met = read_declared_bytes(tmp_path / "plain.mp3", "MP3")
+    assert met == (None if declared is None else declared - 1_441)
+    # 300 bytes of an ID3 header come first: 300 is 2 * 128 + 44.
+    header = b"ID3\x04\x00\x00\x00\x00\x02\x2c" + bytes(300)
+    (tmp_path / "named.mp3").write_bytes(header + (tmp_path / "plain.mp3").read_bytes())
+    assert read_declared_bytes(tmp_path / "named.mp3", "MP3") == (None if met is None else met + 310)
+
+
+def test_declared_bytes_of_an_mp4_with_data_appended_are_none(tmp_path):
+    box = (16).to_bytes(4, "big") + b"ftypisom" + bytes(4)
+    (tmp_path / "a.mp4").write_bytes(box * 2)
+    assert read_declared_bytes(tmp_path / "a.mp4", "MP4") == 32
+    (tmp_path / "a.mp4").write_bytes(box * 2 + b"\x7f\xff\xff\xff\x00\x01\x02\x03")
+    assert read_declared_bytes(tmp_path / "a.mp4", "MP4") is None
+
+
+def test_a_wav_written_as_a_stream_declares_no_size(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xff\xff\xffWAVE" + bytes(50))
+    assert read_declared_bytes(tmp_path / "a.wav", "WAV") is None

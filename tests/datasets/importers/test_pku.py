@@ -57,6 +57,12 @@ def test_pku_clips_of_one_recording_share_a_group(lists):
     assert "warning: 1 of the 2 test items of audio share their group" in result.to_text()
 
 
+def test_pku_names_a_class_after_a_numbered_folder_even_if_others_are_more_frequent(lists, put):
+    put("list/audio/test.txt", "".join(f"audio/audioimg/Grey_Gull/{number}.png 0\n" for number in range(9)))
+    names = {item.class_name for item in import_pku(lists, out=lists / "m.csv").items}
+    assert names == {"Gray_Gull", "Tern"}
+
+
 def test_pku_names_come_from_labels_and_a_taxonomy(lists):
     write_taxonomy(Taxonomy((Taxon("Larus_canus", synonyms=("Gray Gull",)),)), lists / "taxonomy.csv")
     result = import_pku(lists, out=lists / "m.csv", taxonomy=lists / "taxonomy.csv")
