@@ -26,3 +26,11 @@ def test_draw_sheet_has_a_row_for_each_query_and_marks_hits(toy_items):
     green = np.array([0x2F, 0x7D, 0x4F])
     frame = np.asarray(sheet)[56 - 3, GAP_PIXELS : GAP_PIXELS + TILE_PIXELS]
     assert (frame == green).all()
+
+
+def test_draw_sheet_sets_the_query_apart(toy_items):
+    tiles = [Tile(item, "name", "note", is_marked=True) for item in toy_items[:3]]
+    row = np.asarray(draw_sheet([tiles], title="Title"))[56 + TILE_PIXELS // 2]
+    green = np.flatnonzero((row == [0x2F, 0x7D, 0x4F]).all(axis=1))
+    gaps = [gap for gap in np.diff(green).tolist() if 1 < gap < TILE_PIXELS]
+    assert gaps == [3 * GAP_PIXELS - 5, GAP_PIXELS - 5]

@@ -70,6 +70,21 @@ def test_folders_says_what_it_decided(put, tmp_path):
     assert "'wren' are read as the class 'Wren'" in notes
 
 
+def test_folders_spells_a_class_as_most_of_its_folders_do(put, tmp_path):
+    for file in ("image/wren/a.jpg", "audio/wren/b.ogg", "text/Wren/c.txt", "text/Veery/d.txt"):
+        put(f"d/{file}")
+    classes = found(import_folders(tmp_path / "d", out=tmp_path / "m.csv"))
+    assert {name for _, name in classes.values()} == {"wren", "Veery"}
+
+
+def test_folders_takes_the_innermost_medium_and_split(put, tmp_path):
+    put("d/sounds/train/Veery/test/spectrograms/photos/a.jpg")
+    put("d/train/Wren/b.jpg")
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv")
+    assert {item.class_name: item.split for item in result.items} == {"Veery": Split.TEST, "Wren": Split.TRAIN}
+    assert result.left == ()
+
+
 def test_folders_of_nothing(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ManifestError, match="Give a folder"):

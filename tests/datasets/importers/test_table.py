@@ -116,3 +116,17 @@ def test_table_says_what_it_does_not_tell(put, tmp_path):
     result = import_table(table, out=tmp_path / "m.csv")
     assert not result.items
     assert any("No column gives the paths of the items" in note for note in result.notes)
+
+
+def test_table_fills_empty_cells_only_and_finds_the_file_of_that_very_name(put, tmp_path):
+    put("1.jpg")
+    put("10.jpg")
+    table = put("t.csv", "path,license\n1.*, \n10.*,CC0\n")
+    result = import_table(table, out=tmp_path / "m.csv", values={"license": "CC-BY"})
+    assert [(item.path.name, item.license) for item in result.items] == [("1.jpg", "CC-BY"), ("10.jpg", "CC0")]
+
+
+@pytest.mark.parametrize("path", ["C:/photos/a.jpg", "..", "a/../../b.jpg", "a\\b.jpg"])
+def test_table_leaves_out_a_path_that_leads_elsewhere(path, put, tmp_path):
+    result = import_table(put("t.csv", f"path\n{path}\n"), out=tmp_path / "m.csv")
+    assert [each.kind for each in result.left] == ["outside_root"]

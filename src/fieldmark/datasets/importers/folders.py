@@ -54,7 +54,8 @@ def import_folders(source: Path, *, out: Path, taxonomy: Path | None = None) -> 
     items = [item for item in found if _is_medium_file(item, left)]
     paths = {item.item_id: _class_path(item) for item in items}
     class_parts = _class_parts(list(paths.values()), notes)
-    spelling = _spelling(class_parts.values(), notes)
+    path_of_folder = {_folders(item): paths[item.item_id] for item in items}
+    spelling = _spelling([class_parts[path] for path in path_of_folder.values()], notes)
     for index, item in enumerate(items):
         parts = class_parts[paths[item.item_id]]
         class_name = spelling[name_key(parts[0])] if parts else None
