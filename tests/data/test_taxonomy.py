@@ -48,3 +48,9 @@ def test_taxonomy_refuses_what_is_not_clear(text, message, tmp_path):
     (tmp_path / "t.csv").write_text(text)
     with pytest.raises(ManifestError, match=message):
         read_taxonomy(tmp_path / "t.csv")
+
+
+def test_taxonomy_prefers_a_class_name_to_the_same_name_as_a_synonym():
+    mew = Taxon("Mew_Gull")
+    for taxa in ((GULL, mew), (mew, GULL)):
+        assert Taxonomy(taxa).class_named("mew gull") == "Mew_Gull"

@@ -10,7 +10,7 @@ from fieldmark.evaluation.measurement import EvaluationContext, measure
 from fieldmark.evaluation.protocol import PAPER, STRICT
 from fieldmark.evaluation.ranking import Neighbors
 from fieldmark.evaluation.result import SEEN, UNSEEN, Slice, average_by_class
-from fieldmark.types import MEDIA, Medium
+from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 
 def test_measure_reliability_of_honest_probabilities_is_near_zero_and_of_others_their_gap():
@@ -163,3 +163,57 @@ def test_the_interval_of_an_average_holds_it(make_embeddings):
     assert low < found.bi_modality < high
     widths = [d.interval_95[1] - d.interval_95[0] for d in found.directions if d.gallery_medium is not None]
     assert high - low < np.mean(widths)
+
+
+def test_measure_reliability_weighs_bins_by_their_size():
+    found = measure_reliability(np.array([0.1, 0.2, 0.9]), np.array([0.0, 0.0, 0.0]), bin_count=2)
+    assert [b.count for b in found.bins] == [2, 1]
+    assert found.error == pytest.approx((2 * 0.15 + 0.9) / 3)
+
+
+def test_hubness_skewness_is_the_third_standardized_moment():
+    hub = Neighbors(np.arange(3), np.array([2, 2, 2]), np.zeros(3), np.ones(3))
+    # Appearances 0, 0, 3: mean 1, variance 2, third moment (-1 - 1 + 8) / 3.
+    assert measure_hubness(hub, gallery=np.arange(3)).skewness == pytest.approx(2 / 2**1.5)
+
+
+def test_hubness_top_share_is_all_that_the_most_frequent_items_take():
+    found = np.concatenate([np.repeat([0, 1], [30, 10]), np.arange(2, 62)])
+    hub = Neighbors(np.arange(100), found, np.zeros(100), np.ones(100))
+    assert measure_hubness(hub, gallery=np.arange(200)).top_share == pytest.approx(0.4)
+
+
+def _space_of(*parts):
+    """The embedding space of items (medium, class name, vector)."""
+    items = tuple(
+        Item(f"{medium}-{number}", medium, class_name=name, split=Split.TEST)
+        for number, (medium, name, _) in enumerate(parts)
+    )
+    no_time = np.full(len(parts), np.nan)
+    rows = np.array([vector for *_, vector in parts], dtype=np.float32)
+    embeddings = Embeddings(items, no_time, no_time, rows)
+    return measure(embeddings, protocol=STRICT, context=EvaluationContext(), with_space=True).evaluation.space
+
+
+def test_calibration_takes_a_score_below_zero_as_probability_zero():
+    space = _space_of((Medium.IMAGE, "auk", [1, 0]), (Medium.TEXT, "auk", [-1, 0]))
+    [only] = space.calibration["image_to_text"].bins
+    assert (only.stated, only.true_share) == (0.0, 1.0)
+
+
+def test_calibration_asks_whether_the_best_hit_alone_is_relevant():
+    space = _space_of((Medium.IMAGE, "auk", [1, 0]), (Medium.TEXT, "tern", [1, 0.1]), (Medium.TEXT, "auk", [1, 1]))
+    assert space.calibration["image_to_text"].bins[0].true_share == 0.0
+
+
+def test_hubness_of_a_direction_is_that_of_its_gallery():
+    texts = [(Medium.TEXT, "auk", [1, 0.1 * number]) for number in range(2 * NEIGHBOR_COUNT)]
+    space = _space_of((Medium.IMAGE, "auk", [1, 0]), *texts)
+    assert space.hubness["image_to_text"].never_share == 0.5
+    assert space.hubness["text_to_image"].never_share == 0.0
+
+
+def test_measure_names_the_classes_that_lack_any_of_the_ranks(make_embeddings):
+    ranks = {"genus": {"bird 0": "g", "bird 1": "g"}, "family": {f"bird {number}": "f" for number in range(3)}}
+    found = measure(make_embeddings(), protocol=STRICT, context=EvaluationContext(ranks=ranks)).evaluation
+    assert found.without_rank == ("bird 2", "bird 3")

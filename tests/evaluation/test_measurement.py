@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
-from fieldmark.evaluation.measurement import evaluate
+from fieldmark.evaluation.measurement import evaluate, measure_validation_map
 from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.io import encode_report
@@ -316,3 +316,17 @@ def test_the_table_names_the_tasks_that_could_not_be_measured(make_embeddings):
     unmeasured = " ".join(text.splitlines()).partition("class is missing: ")[2]
     assert all(symbol in unmeasured for symbol in ("I→T", "V→A", "T→I", "A→All"))
     assert "T→All" not in unmeasured
+
+
+def test_validation_map_without_a_direction_between_media_is_the_mean_within_them():
+    vectors = {Medium.IMAGE: ([1, 0], [1, 0.1], [0, 1]), Medium.TEXT: ([1, 0], [0, 1], [1, 0.1])}
+    items, rows = [], []
+    for medium, of_medium in vectors.items():
+        for number, vector in enumerate(of_medium):
+            name = f"{medium}-bird" if number < 2 else f"{medium}-other"
+            items.append(Item(f"{medium}-{number}", medium, class_name=name))
+            rows.append(vector)
+    no_time = np.full(len(items), np.nan)
+    embeddings = Embeddings(tuple(items), no_time, no_time, np.array(rows, dtype=np.float32))
+    # Each photo finds the other first; each text finds the text of another class first.
+    assert measure_validation_map(embeddings) == pytest.approx((1.0 + 0.5) / 2)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
+from fieldmark.gallery.search.calibration import UNCALIBRATED, PairScale, ScoreCalibration
 from fieldmark.gallery.search.curve import Curve, compute_sigmoid
-from fieldmark.gallery.search.fusion import combine_logits, combine_standard_scores
+from fieldmark.gallery.search.fusion import combine_logits, combine_standard_scores, rank_medium
 from fieldmark.gallery.search.query import QueryEmbedding
-from fieldmark.types import Medium
+from fieldmark.types import Hit, Item, Medium
 
 CURVE = Curve(slope=8.0, offset=-4.0, prior=0.1, relevant_count=50, query_count=20)
 KNOWN = ScoreCalibration(
@@ -59,3 +59,37 @@ def test_standard_of_a_mark_against_only_lowers():
     assert (marked <= alone).all()
     assert marked[1] < alone[1]
     assert marked[0] == pytest.approx(alone[0])
+
+
+def test_marks_against_do_not_weaken_what_several_queries_add():
+    both = combined(SCORE, query(Medium.AUDIO), query(Medium.IMAGE))
+    low = np.full((1, 3), -5.0)  # so unlike the mark that it says nothing
+    marked = combined(
+        np.concatenate([SCORE, low]), query(Medium.AUDIO), query(Medium.IMAGE), query(Medium.IMAGE, is_negative=True)
+    )
+    np.testing.assert_allclose(marked, both, atol=1e-12)
+
+
+def test_standard_of_several_marks_is_the_mean_over_each_kind():
+    score = np.array([[0.5], [0.6], [0.5], [0.7]])
+    marked = combined(
+        score,
+        *(query(Medium.AUDIO), query(Medium.IMAGE)),
+        *(query(Medium.IMAGE, is_negative=True), query(Medium.IMAGE, is_negative=True)),
+        combine=combine_standard_scores,
+    )
+    # Standard scores: 2 and 3 of the queries, 2 and 4 of the marks against.
+    np.testing.assert_allclose(marked, [2.5 - 3.0])
+
+
+def test_score_of_a_hit_is_the_mean_over_positive_queries_alone():
+    hits = [Hit(0, 0.0, Item(name, Medium.IMAGE)) for name in "abc"]
+    found = rank_medium(
+        hits,
+        SCORE,
+        queries=[query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True)],
+        medium=Medium.IMAGE,
+        calibration=UNCALIBRATED,
+    )
+    np.testing.assert_allclose(found.score, SCORE[0])
+    assert [hit.item_id for hit in found.hits] == ["a", "b", "c"]

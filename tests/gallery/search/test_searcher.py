@@ -214,3 +214,47 @@ def test_the_open_set_answer_is_of_the_whole_gallery_whatever_the_search_was_nar
     assert narrowed.probability == pytest.approx(whole.probability, abs=1e-9)
     excluded = searcher.search("a bird", where=Filter(exclude_item_ids=frozenset(f"image-{n}" for n in range(9))))
     assert abs(excluded.collection.probability - whole.probability) > 1e-4
+
+
+def test_marks_do_not_change_the_open_set_answer(index, tmp_path, calibration):
+    searcher = make_searcher(index, tmp_path, calibration=calibration, a_bird=np.eye(DIM)[:1])
+    plain = searcher.search("a bird").collection
+    marked = searcher.search("a bird", marks=Marks(relevant=frozenset({"image-2", "audio-3"}))).collection
+    assert marked.probability == plain.probability
+
+
+def test_an_item_marked_wrong_lowers_what_is_like_it(index, tmp_path, calibration):
+    searcher = make_searcher(index, tmp_path, calibration=calibration, a_bird=np.eye(DIM)[:1])
+    chance = {}
+    for name, marks in (("plain", None), ("wrong", Marks(irrelevant=frozenset({"image-2"})))):
+        hits = searcher.search("a bird", k=200, marks=marks).hits
+        chance[name] = {hit.item_id: hit.probability for hit in hits}
+    assert all(chance["wrong"][item_id] < before for item_id, before in chance["plain"].items())
+
+
+def test_the_moment_of_a_hit_is_not_chosen_by_what_is_marked_wrong(index, tmp_path, rows_by_id):
+    query = rows_by_id["audio-0"][:1]
+    searcher = make_searcher(index, tmp_path, a_bird=query)
+    marks = Marks(irrelevant=frozenset(f"image-{number}" for number in range(9)))
+    starts = [
+        {hit.item_id: hit.start_seconds for hit in searcher.search("a bird", k=200, marks=given).hits}
+        for given in (None, marks)
+    ]
+    assert starts[0]["audio-0"] == 0.0
+    assert starts[0] == starts[1]
+
+
+def test_margin_of_a_single_hit_is_over_the_nearest_item_of_another_class(index, tmp_path, rows_by_id):
+    searcher = make_searcher(index, tmp_path, a_bird=np.eye(DIM)[:1])
+    many = searcher.search("a bird", k=30, media=[Medium.IMAGE]).hits
+    [first] = searcher.search("a bird", k=1, media=[Medium.IMAGE]).hits
+    assert first == many[0]
+    assert first.margin is not None
+
+
+def test_a_named_class_gives_each_item_once_those_of_the_class_first(index, tmp_path, rows_by_id):
+    searcher = make_searcher(index, tmp_path, Auk=np.eye(DIM)[:1])
+    result = searcher.search("Auk", k=200)
+    assert result.class_name == "Auk"
+    assert sorted(hit.item_id for hit in result.hits) == sorted(rows_by_id)
+    assert [hit.class_name for hit in result.hits[:12]] == ["Auk"] * 12
