@@ -55,6 +55,13 @@ def test_override_replaces_one_key(override, read, expected):
     assert read(config) == expected
 
 
+def test_a_stage_may_choose_zero_where_the_run_chooses_more():
+    config = load_config(
+        "tiny", overrides=["train.warmup_epochs=2", "stages=[{name='a', warmup_epochs=0}, {name='b'}]"]
+    )
+    assert [stage.choose(config.train).warmup_epochs for stage in config.all_stages] == [0.0, 2.0]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

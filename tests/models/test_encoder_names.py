@@ -77,6 +77,12 @@ def test_the_product_of_two_items_is_about_their_bhattacharyya_coefficient(seed)
     assert float(one @ other) == pytest.approx(float(root[0] @ root[1]), abs=0.35)
 
 
+def test_a_name_in_two_spellings_counts_once():
+    twice = embedding_of({"Picoides pubescens": 0, "Downy Woodpecker": 0, "downy_woodpecker": 0})
+    once = embedding_of({"Picoides pubescens": 0, "Downy Woodpecker": 0})
+    assert torch.equal(twice(torch.ones(1, 1)), once(torch.ones(1, 1)))
+
+
 def test_names_are_the_same_in_every_process():
     # printf 'blue jay' | b2sum --length 8 says 08: one bit of eight is set, the fourth.
     expected = [[-1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0]]

@@ -422,6 +422,12 @@ def test_a_stage_that_ends_early_leads_to_the_next(tmp_path: Path) -> None:
     assert (result.epochs, result.best_epoch) == (5, 5)
 
 
+def test_the_patience_of_a_stage_counts_from_its_own_start(tmp_path: Path) -> None:
+    scores = iter([0.5, 0.4, 0.3, 0.2, 0.1])
+    result = run_stages(tmp_path, make_task(validate=lambda _: next(scores)), patience_epochs=2)
+    assert (result.epochs, result.best_epoch) == (5, 3)  # two epochs of the first stage do not use it up
+
+
 @pytest.mark.parametrize(("max_steps", "steps", "last"), [(5, 5, "c"), (8, 8, "c"), (10, 10, "r"), (99, 17, "r")])
 def test_max_steps_counts_over_stages(max_steps: int, steps: int, last: str, tmp_path: Path) -> None:
     result = run_stages(tmp_path, options=replace(OPTIONS, max_steps=max_steps))

@@ -45,14 +45,17 @@ def test_embed_does_not_depend_on_what_else_is_embedded(toy_embeddings, toy_item
             assert few.embedding[row] == pytest.approx(every.embedding[row_of[item.item_id]], abs=1e-5)
 
 
-def test_embed_names_groups_that_stand_in_train_too(toy_items, toy_run, toy_runtime, tmp_path):
+def test_embed_names_groups_that_stand_in_train_or_validation_too(toy_items, toy_run, toy_runtime, tmp_path):
     shared = next(item.group for item in toy_items if item.split is Split.TRAIN)
-    number = next(number for number, item in enumerate(toy_items) if item.split is Split.TEST)
+    first, second, *_ = [number for number, item in enumerate(toy_items) if item.split is Split.TEST]
+    last = max(number for number, item in enumerate(toy_items) if item.split is Split.TRAIN)
     items = [*toy_items]
-    items[number] = replace(items[number], group=shared)
+    items[first] = replace(items[first], group=shared)
+    items[second] = replace(items[second], group="validated")
+    items[last] = replace(items[last], group="validated", split=Split.VALIDATION)
     write_manifest(items, tmp_path / "leaking.csv")
     report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
-    assert report.info.straddling_groups == (shared,)
+    assert set(report.info.straddling_groups) == {shared, "validated"}
 
 
 def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, broken, tmp_path):
