@@ -20,9 +20,10 @@ def test_choose_queries_takes_the_best_or_the_worst_of_each_class(measurement, b
     assert [query.average_precision for query in chosen] == pytest.approx(expected)
 
 
-def test_choose_queries_gives_the_nearest_hits_of_all_media(measurement):
+@pytest.mark.parametrize("medium", MEDIA)
+def test_choose_queries_gives_the_nearest_hits_of_all_media(measurement, medium):
     table = measurement.evaluated
-    for query in choose_queries(measurement, Medium.AUDIO, best=False):
+    for query in choose_queries(measurement, medium, best=False):
         similarity = table.units @ table.units[query.row]
         similarity[query.row] = -2
         assert [hit.row for hit in query.hits] == np.argsort(-similarity)[:5].tolist()

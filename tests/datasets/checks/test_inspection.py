@@ -60,3 +60,12 @@ def test_a_truncated_wav_is_unreadable(make_item, tmp_path):
     inspection = inspect_item(make_item(Medium.AUDIO, item_id="a.wav"), limits=LIMITS)
     assert inspection.failure.kind == "unreadable"
     assert "truncated: it declares 16,044 bytes" in inspection.failure.message
+
+
+def test_the_peak_is_that_of_the_whole_sound_above_or_below_zero(make_item, tmp_path):
+    wave = np.zeros(16_000 * 3)
+    wave[8_000:12_000] = -0.75
+    soundfile.write(tmp_path / "early.wav", wave, 16_000)
+    inspection = inspect_item(make_item(Medium.AUDIO, item_id="early.wav"), limits=LIMITS)
+    assert inspection.peak == pytest.approx(0.75, abs=0.001)
+    assert inspection.duration_seconds == 3.0

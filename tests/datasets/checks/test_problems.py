@@ -130,6 +130,11 @@ def test_check_finds_silence_and_shortness(make_sound):
     assert found[ProblemKind.TOO_SHORT] == [("short.wav",)]
 
 
+def test_a_sound_at_the_limits_is_neither_silent_nor_too_short(make_item):
+    inspection = Inspection("a", content_hash="1", duration_seconds=0.5, peak=0.001)
+    assert find_problems([make_item(Medium.AUDIO, item_id="a")], [inspection]) == ()
+
+
 def test_every_media_error_is_a_kind_of_problem():
     errors = [MediaError]
     for error in errors:

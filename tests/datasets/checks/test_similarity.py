@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from fieldmark.datasets.checks.fingerprint import (
+    FRAME_SECONDS,
     SOUND_RATE_HZ,
     Fingerprint,
     FingerprintKind,
@@ -245,3 +246,15 @@ def test_a_file_named_as_another_format_is_a_harmless_mismatch(make_item, tmp_pa
     [problem] = find_problems([item], [inspect_item(item, limits=MediaLimits())])
     assert (problem.kind, problem.severity) == (ProblemKind.MEDIUM_MISMATCH, Severity.WARNING)
     assert "has a suffix of JPEG but holds PNG" in problem.detail
+
+
+def test_landmarks_of_a_long_sound_keep_their_time():
+    collector = SoundCollector()
+    generator = torch.Generator().manual_seed(0)
+    for second in range(95):
+        loud = 0.3 if second in {1, 40, 92} else 1e-5
+        collector.add(loud * torch.randn(SOUND_RATE_HZ, generator=generator))
+    seconds = collector.build_fingerprint().values[:, 1] * FRAME_SECONDS
+    assert (np.diff(seconds) >= 0).all()
+    assert set(seconds.astype(int)) >= {1, 40, 92}
+    assert seconds.max() < 95
