@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from fieldmark.io import encode_report
+from fieldmark.io import encode_report, open_replacement, write_text
 from fieldmark.types import Failure, Medium
 
 
@@ -64,3 +64,16 @@ def test_encode_report_takes_the_values_that_a_class_arranges():
 def test_encode_report_refuses_what_json_does_not_know():
     with pytest.raises(TypeError, match="cannot be written as JSON"):
         encode_report({"a": object()})
+
+
+def test_open_replacement_that_fails_leaves_the_file_as_it_was_and_nothing_beside_it(tmp_path):
+    def fail_halfway():
+        with open_replacement(tmp_path / "a.txt") as file:
+            file.write(b"half")
+            raise ZeroDivisionError
+
+    write_text(tmp_path / "a.txt", "before")
+    with pytest.raises(ZeroDivisionError):
+        fail_halfway()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "before"

@@ -62,6 +62,12 @@ def test_image_preprocessing_asks_for_no_more_pixels_than_needed():
     assert decoding == Decoding(side_pixels=256, segment_seconds=3.0, frames_per_segment=2)
 
 
+@pytest.mark.parametrize("size", [(20, 30), (30, 20)])
+def test_image_preprocessing_to_a_rectangle_asks_for_its_longer_side(size):
+    decoding = ImagePreprocessing(resize_pixels=size).decoding(segment_seconds=3.0, frames_per_segment=2)
+    assert decoding.side_pixels == 30
+
+
 def test_read_preprocessing_takes_over_every_setting(tmp_path):
     assert read(
         tmp_path,

@@ -38,6 +38,9 @@ def test_frames_between_two_times(clip, limits):
     assert brightness(part, limits, frames_per_segment=9) == [[10, 20]]
     [segment] = load_segments(part, decoding=Decoding(), limits=limits)
     assert (segment.start_seconds, segment.end_seconds) == (1.0, 3.0)
+    # A picture that is on the screen when the time ends belongs to it, and one that begins then does not.
+    half = Item("half", Medium.VIDEO, path=clip.path, start_seconds=1.0, end_seconds=2.5, extra=clip.extra)
+    assert brightness(half, limits, frames_per_segment=9) == [[10, 20]]
     late = Item("late", Medium.VIDEO, path=clip.path, start_seconds=9.0, extra=clip.extra)
     with pytest.raises(EmptyMediaError):
         list(load_segments(late, decoding=Decoding(), limits=limits))
@@ -65,6 +68,7 @@ def test_frames_that_are_not_there_or_too_many(clip, limits, tmp_path):
             list_frame_files(tmp_path / name)
     with pytest.raises(TooLargeError, match="5 frames"):
         list(load_segments(clip, decoding=Decoding(), limits=MediaLimits(max_frames=4)))
+    assert list(load_segments(clip, decoding=Decoding(), limits=MediaLimits(max_frames=5)))
 
 
 @pytest.mark.parametrize(
