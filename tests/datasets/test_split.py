@@ -37,3 +37,11 @@ def test_split_refuses_shares_that_leave_less_than_nothing_to_train(toy_manifest
     with pytest.raises(OutOfRangeError, match=r"'validation \+ test' is 1\.3; the allowed range is 0 to 1"):
         split_manifest(toy_manifest, out=tmp_path / "out.csv", validation=0.5, test=0.8)
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_split_without_training_items_leaves_no_class_unseen_that_is_in_validation(tmp_path):
+    items = [Item(f"{n}", Medium.TEXT, text=f"bird {n}", class_name="Gull") for n in range(8)]
+    write_manifest(items, tmp_path / "m.csv")
+    report = split_manifest(tmp_path / "m.csv", out=tmp_path / "out.csv", validation=0.5, test=0.5)
+    assert report.counts == {"text": {"validation": 4, "test": 4}}
+    assert report.unseen == ()
