@@ -177,6 +177,13 @@ def test_spectrogram_encoder_draws_very_short_sound(length):
     assert (picture.max() > 0) == (length > 0)
 
 
+def test_spectrogram_encoder_draws_short_sound_as_if_silence_followed_up_to_one_window():
+    waveform, whole = tone(3000)[:700], torch.zeros(2048)
+    whole[:700] = waveform
+    short, padded = spectrogram_encoder(side_pixels=32).encode([sound(waveform), sound(whole)])
+    assert torch.equal(short, padded)
+
+
 def test_spectrogram_encoder_cuts_the_sides_off_as_released_where_asked():
     segment = sound(tone(3000))
     whole, cut = spectrogram_encoder(side_pixels=64), spectrogram_encoder(side_pixels=56, resize_pixels=64)
