@@ -75,6 +75,7 @@ def test_a_stage_may_choose_zero_where_the_run_chooses_more():
         ("losses=[]", "'losses'"),
         ("losses=3", "'losses': input should be a valid tuple, met 3"),
         ("losses=[{kind='center', weight=.1}]", "--set losses: it is not TOML"),
+        ("losses.3.weight=1", "'3' is not an index from 0 to"),
         ("losses.9.weight=1", "'9' is not an index from 0 to"),
         ("losses.first.weight=1", "'first' is not an index"),
         ("losses.\u00b2.weight=1", "is not an index"),

@@ -75,3 +75,12 @@ def test_field_mark_text_encoder_gives_length_one_or_zero_whatever_the_text(text
     length = float(encode(text).norm())
     assert length == 0 or length == pytest.approx(1, abs=1e-5)
     assert (length > 0) == bool(read_field_marks(text)) == ("black" in text)
+
+
+def test_a_trait_between_two_parts_belongs_to_the_one_that_follows():
+    assert read_field_marks("belly white breast") == [("breast", "white")]
+
+
+def test_a_part_without_traits_shares_those_that_stood_alone_before_too():
+    marks = read_field_marks("white, black head and crown")
+    assert [trait for part, trait in marks if part == "crown"] == ["white", "black"]
