@@ -6,7 +6,7 @@ from dataclasses import MISSING, Field, dataclass, fields
 from enum import StrEnum
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, get_args, get_type_hints
+from typing import Any, final, get_args, get_type_hints
 
 import numpy as np
 import pyarrow as pa
@@ -150,14 +150,39 @@ def read_items_from_table(rows: pa.Table) -> list[Item]:
     codes = rows["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     _, first_rows = np.unique(codes, return_index=True)
     first = rows.take(first_rows)
-    items = list(map(Item, *(_decode_column(first, fact) for fact in FACTS)))
+    items = list(map(Item, *(_read_column(first, fact, decode=fact.decode) for fact in FACTS)))
     return [items[code] for code in codes.tolist()]
 
 
-def _decode_column(rows: pa.Table, fact: Fact) -> list[Any]:
+@final
+class LazyItems:
+    """The items of a table with one row for each, made when they are first asked for.
+
+    Making all at once takes most of the time in which a gallery is loaded, and searches find few of them.
+    """
+
+    def __init__(self, rows: pa.Table) -> None:
+        self._columns = [_read_column(rows, fact, decode=None) for fact in FACTS]
+        self._made: dict[int, Item] = {}
+
+    def __getitem__(self, index: int) -> Item:
+        """Return one item, the same object each time."""
+        item = self._made.get(index)
+        if item is None:
+            stored = [column[index] for column in self._columns]
+            values: tuple[Any, ...] = tuple(
+                fact.default if value is None else fact.decode(value) for fact, value in zip(FACTS, stored, strict=True)
+            )
+            item = self._made[index] = Item(*values)
+        return item
+
+
+def _read_column(rows: pa.Table, fact: Fact, *, decode: Callable[[Any], object] | None) -> list[Any]:
+    """Return a fact of all rows, None where it is missing unless decoded: a table may be older than the fact."""
+    default = None if decode is None else fact.default
     if fact.column not in rows.schema.names:
-        return [fact.default] * len(rows)
-    return convert_to_python(rows[fact.column], decode=fact.decode, default=fact.default)
+        return [default] * len(rows)
+    return convert_to_python(rows[fact.column], decode=decode, default=default)
 
 
 def convert_to_python(

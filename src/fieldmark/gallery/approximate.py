@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from fieldmark.gallery.exact import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
-    collect_hit_values,
+    collect_moments,
     compute_cosines,
     keep_best_of_each_item,
     make_hits,
@@ -29,7 +29,7 @@ from fieldmark.gallery.filter import FIRST_SEGMENT, is_one_of, write_condition
 from fieldmark.gallery.layout import StoreLayout
 from fieldmark.gallery.store import Approximation, Comparison, Filter
 from fieldmark.io import write_text
-from fieldmark.segment_table import read_matrix
+from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit, Medium
 
 _INDEX_NAME = "vector_idx"
@@ -138,7 +138,7 @@ class ApproximateComparison(Comparison):
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         rows, score = self._fetch(write_condition(where), k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
-        return make_hits(collect_hit_values(rows[:k]), score=score[:k])
+        return _make_hits(rows[:k], score[:k])
 
     def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
         """Return the nearest item of another class, often among the rows that were fetched already."""
@@ -147,10 +147,10 @@ class ApproximateComparison(Comparison):
             rows, score = self._fetched[where]
             for index, name in enumerate(rows["class_name"].to_pylist()):
                 if name not in (None, class_name):
-                    return make_hits(collect_hit_values(rows[index : index + 1]), score=score[index : index + 1])[0]
+                    return _make_hits(rows[index : index + 1], score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
         rows, score = self._fetch(write_condition(where, is_other), k=1, by_segment=False)
-        return next(iter(make_hits(collect_hit_values(rows[:1]), score=score[:1])), None)
+        return next(iter(_make_hits(rows[:1], score[:1])), None)
 
     def _fetch(self, condition: str | None, *, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
         """Return rows, and their scores, best first, at least the k best; each item once unless by segment.
@@ -180,6 +180,10 @@ class ApproximateComparison(Comparison):
             return read()
         except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
             return self._read_again(read)
+
+
+def _make_hits(rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:
+    return make_hits(read_items_from_table(rows), collect_moments(rows), score=score)
 
 
 def _nearest_rows(

@@ -20,11 +20,11 @@ from fieldmark.gallery.store import Comparison, Filter
 from fieldmark.segment_table import (
     FACT_COLUMNS,
     LENGTH_TOLERANCE,
+    LazyItems,
     convert_to_python,
-    read_items_from_table,
     read_ordered_matrix,
 )
-from fieldmark.types import MEDIA, Hit, Medium
+from fieldmark.types import MEDIA, Hit, Item, Medium
 
 HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
 """The columns that a hit is made of."""
@@ -79,7 +79,9 @@ class Snapshot:
 
     Args:
         embedding: Rows of length 1, up to `length_error`.
-        hit_values: Of each row, by `collect_hit_values`.
+        items: The item of each index.
+        item_ids: The id of each of them.
+        moments: Of each row, by `collect_moments`.
         columns: What filters look at, of each item, but for its id.
         index_by_item_id: The index of each item.
         item_of_row: The index of each row's item.
@@ -89,7 +91,9 @@ class Snapshot:
     embedding: Float32[np.ndarray, "row dim"]
     length: Float64[np.ndarray, " row"]
     length_error: float
-    hit_values: _ObjectArray
+    items: LazyItems
+    item_ids: list[str]
+    moments: _ObjectArray
     columns: dict[str, _Coded]
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
@@ -114,15 +118,18 @@ class Snapshot:
             raise ValueError("it holds vectors that are not of length 1")
         is_first = facts["segment"].to_numpy() == 0
         items = facts.filter(pa.array(is_first))
+        item_ids = items["item_id"].to_pylist()
         return cls(
             embedding=embedding,
             length=length,
             length_error=length_error,
-            hit_values=collect_hit_values(facts),
+            items=LazyItems(items),
+            item_ids=item_ids,
+            moments=collect_moments(facts),
             columns={
                 name: _Coded.from_column(items[name]) for name in list_allowed_values(Filter()) if name != "item_id"
             },
-            index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
+            index_by_item_id={item_id: index for index, item_id in enumerate(item_ids)},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
             rows_of_medium=_slices(code.take(order)),
         )
@@ -189,7 +196,7 @@ class ExactComparison(Comparison):
         if mask is not None:
             near = np.where(mask[rows], near, np.float32(-np.inf))
         row, score = self._find_best(near, k=k, start=rows.start, by_segment=by_segment)
-        return make_hits(snapshot.hit_values[row], score=score)
+        return self._make_hits(row, score)
 
     def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
         """Return the nearest item of another class, as `Comparison.find_other_class` does."""
@@ -202,7 +209,12 @@ class ExactComparison(Comparison):
             matching &= mask[rows]
         near = np.where(matching, self._near[rows], np.float32(-np.inf))
         row, score = self._find_best(near, k=1, start=rows.start, by_segment=False)
-        return next(iter(make_hits(snapshot.hit_values[row], score=score)), None)
+        return next(iter(self._make_hits(row, score)), None)
+
+    def _make_hits(self, row: Int[np.ndarray, " hit"], score: Sequence[float]) -> tuple[Hit, ...]:
+        snapshot = self._snapshot
+        items = [snapshot.items[index] for index in snapshot.item_of_row[row].tolist()]
+        return make_hits(items, snapshot.moments[row], score=score)
 
     def _span(self, where: Filter) -> slice:
         """Return the rows among which a search looks: those of one medium, or all."""
@@ -236,7 +248,7 @@ class ExactComparison(Comparison):
             row = (near >= least - 2 * error).nonzero()[0] + start
             score = compute_cosines(snapshot.embedding, row, length=snapshot.length, query=self._query).tolist()
             # Plain lists: of so few rows, a call of numpy costs more than the work.
-            item_id = [item.item_id for item in snapshot.hit_values[row, 0]]
+            item_id = [snapshot.item_ids[index] for index in snapshot.item_of_row[row].tolist()]
             order = sorted(range(len(score)), key=lambda index: (-score[index], item_id[index]))
             if not by_segment:
                 order = keep_best_of_each_item(order, item=item_id)
@@ -252,23 +264,21 @@ def _slices(code: pa.ChunkedArray) -> dict[Medium, slice]:
     return {medium: slice(bounds[index], bounds[index + 1]) for index, medium in enumerate(MEDIA)}
 
 
-def collect_hit_values(rows: pa.Table) -> _ObjectArray:
-    """Return the item, set name, start and end of each row as Python values, ready to become hits.
+def collect_moments(rows: pa.Table) -> _ObjectArray:
+    """Return the set name, start and end of each row as Python values.
 
     Ten rows of such an array are taken in a fortieth of the time that PyArrow needs.
     """
-    moments = (convert_to_python(rows[name]) for name in ("set_name", "start_seconds", "end_seconds"))
-    columns = [read_items_from_table(rows), *moments]
-    values = np.empty((len(rows), len(columns)), dtype=object)
-    for position, column in enumerate(columns):
-        values[:, position] = column
-    return values
+    moments = np.empty((len(rows), 3), dtype=object)
+    for position, name in enumerate(("set_name", "start_seconds", "end_seconds")):
+        moments[:, position] = convert_to_python(rows[name])
+    return moments
 
 
-def make_hits(values: _ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
-    """Return the hits of some rows of `collect_hit_values`, best first."""
+def make_hits(items: Sequence[Item], moments: _ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
+    """Return the hits of some items, best first, each with its row of `collect_moments`."""
     bounded = [min(max(each, -1.0), 1.0) for each in score]
-    return tuple(map(Hit, range(1, len(bounded) + 1), bounded, *values.T.tolist()))
+    return tuple(map(Hit, range(1, len(bounded) + 1), bounded, items, *moments.T.tolist()))
 
 
 def _find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> float:
