@@ -208,7 +208,7 @@ class Searcher:
             if curve is None or not query.is_calibrated:
                 continue
             hits = dict(each.found) if is_whole else {}
-            missing = replace(everywhere, media=frozenset(MEDIA) - hits.keys())
+            missing = replace(everywhere, media=frozenset(MEDIA).difference(hits))
             hits |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
             value = self._compute_open_set_score(query, hits)
             if value is not None:
