@@ -118,5 +118,5 @@ def test_select_items_of_nothing_says_so():
 
 def test_select_items_refuses_scattered_rows():
     a, b = item_of("a"), item_of("b")
-    with pytest.raises(EvaluationError, match="'a' are in 2 runs"):
+    with pytest.raises(EvaluationError, match="'a' are in 2 places"):
         select(embeddings_of((a, [1.0]), (b, [1.0]), (replace(a), [1.0])))

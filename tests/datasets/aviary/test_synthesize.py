@@ -322,7 +322,7 @@ def test_synthesize_reports_progress_to_the_end(tmp_path):
 )
 def test_synthesize_refuses_a_number_outside_its_range(tmp_path, name, value):
     arguments = {"class_count": 2, "items_per_medium": 2, "seed": 0, name: value}
-    with pytest.raises(OutOfRangeError, match=f"'{name}' is .*; allowed is .*Choose a value"):
+    with pytest.raises(OutOfRangeError, match=f"'{name}' is .*; the allowed range is .*Choose a value"):
         synthesize(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
