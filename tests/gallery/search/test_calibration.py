@@ -154,3 +154,9 @@ def test_fit_scale_counts_the_parts_of_one_text_as_one_query():
     few = np.arange(40) % (MIN_QUERIES - 1)
     assert fit_scale(score, counts=counts, labels=labels).curve.query_count == 40
     assert fit_scale(score, counts=counts, labels=labels, query_item=few).curve is None
+
+
+def test_prior_of_few_cases_keeps_away_from_certainty():
+    score = np.array([0.1, 0.2, 0.3, 0.4])
+    assert fit_curve(score, np.array([False, True, True, True]), query_count=4).prior == pytest.approx(3.5 / 5)
+    assert fit_curve(score, np.full(4, True), query_count=4).prior == pytest.approx(4.5 / 5)
