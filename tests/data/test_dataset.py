@@ -142,3 +142,23 @@ def test_stream_gives_the_same_batches_from_any_step_on(workers):
     )
     assert {item_id for batch in whole for item_id in batch.item_ids} == {f"text/{n}" for n in range(len(label))}
     assert [batch.item_ids for batch in stream(2, 0)] != [batch.item_ids for batch in whole]
+
+
+def test_stream_reads_its_share_of_every_batch():
+    label = [0, 0, 0, 1, 1, 2, 2, 2, 2]
+    sampler = CrossMediaSampler({Medium.TEXT: np.array(label)}, classes_per_batch=2, items_per_class=2, seed=3)
+    dataset = CrossMediaDataset({Medium.TEXT: rows_of(Medium.TEXT, label, NumberSource())})
+    for place in range(2):
+        stream = BatchStream(dataset, sampler, workers=0, prefetch=2, share=(place, 2))
+        wanted = [plan.share(place, of=2).rows[0][1] for plan in sampler.plan(0)]
+        assert [batch.item_ids for batch in stream(0, 0)] == [tuple(f"text/{row}" for row in rows) for rows in wanted]
+
+
+def test_stream_tells_of_every_failure_of_a_batch():
+    label = [0, 0, 0, 0]
+    sampler = CrossMediaSampler({Medium.TEXT: np.array(label)}, classes_per_batch=1, items_per_class=4, seed=3)
+    dataset = CrossMediaDataset({Medium.TEXT: rows_of(Medium.TEXT, label, NumberSource(1, 2))})
+    told = []
+    [batch] = BatchStream(dataset, sampler, workers=0, prefetch=2, on_failure=told.append)(0, 0)
+    assert tuple(told) == batch.failures
+    assert {failure.item_id for failure in told} == {"text/1", "text/2"}

@@ -84,6 +84,16 @@ def test_read_manifest_tells_repeats_of_one_text_apart(manifest):
     assert len({item.item_id for item in items}) == 3
 
 
+def test_read_manifest_tells_apart_clips_that_are_cut_at_their_end_alone(manifest):
+    clips = read_manifest(manifest("path,medium,end_seconds\ns.wav,audio,2\ns.wav,audio,4\n"))
+    assert [item.item_id for item in clips] == ["s.wav#t=,2", "s.wav#t=,4"]
+
+
+def test_read_manifest_reads_groups_without_the_spaces_around_them(manifest):
+    items = read_manifest(manifest("path,medium,group\na.wav,audio,tape 7\nb.wav,audio, tape 7 \n"))
+    assert {item.group for item in items} == {"tape 7"}
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 def test_read_manifest_takes_a_byte_order_mark(manifest, encoding):
     [item] = read_manifest(manifest("path,medium,class_name\nä.jpg,image,Möwe\n", encoding=encoding))

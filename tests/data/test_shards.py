@@ -309,10 +309,11 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_a_shard_with_other_rows_than_listed_is_named(tmp_path):
     info = write(tmp_path, embeddings_of(FULL))
     content = json.loads((tmp_path / INFO_NAME).read_text())
-    content["row_counts"] = dict.fromkeys(info.row_counts, 5)
-    (tmp_path / INFO_NAME).write_text(json.dumps(content))
-    with pytest.raises(EmbeddingsError, match="has 2 rows, not 5"):
-        read_embeddings(tmp_path)
+    for listed in (5, 1):
+        content["row_counts"] = dict.fromkeys(info.row_counts, listed)
+        (tmp_path / INFO_NAME).write_text(json.dumps(content))
+        with pytest.raises(EmbeddingsError, match=f"has 2 rows, not {listed}"):
+            read_embeddings(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -336,3 +337,14 @@ def test_another_format_version_is_refused(tmp_path):
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(EmbeddingsError, match="no such folder; run `fieldmark embed`"):
         read_embeddings(tmp_path / "nowhere")
+
+
+def test_an_item_that_was_flushed_before_waits_with_the_others(tmp_path):
+    writer = EmbeddingsWriter(tmp_path, fingerprint="finch")
+    first, second = (embeddings_of(item) for item in (FULL, replace(FULL, item_id="another")))
+    writer.add(first, content_hash_by_item_id=hashes_of(first))
+    writer.flush()
+    for part in (second, first):
+        writer.add(part, content_hash_by_item_id=hashes_of(part))
+    writer.flush()
+    assert len(shards_of(tmp_path)) == 2

@@ -200,3 +200,9 @@ def test_split_items_refuses_what_does_not_add_up(shares, unseen):
     items = [Item("1", Medium.TEXT, text="x", class_name="Gull")]
     with pytest.raises(OutOfRangeError):
         split_items(items, shares=shares, unseen_class_count=unseen, generator=np.random.default_rng(0))
+
+
+def test_split_validation_takes_no_group_that_overshoots_as_much_as_it_brings(make_item):
+    items = [make_item(group=f"recording {place // 2}") for place in range(8)]
+    # One item of eight is wanted, and every group has two: to take one is as far off as to take none.
+    assert split_validation(items, share=0.125, generator=np.random.default_rng(1)) == tuple(items)

@@ -120,3 +120,16 @@ def test_select_items_refuses_scattered_rows():
     a, b = item_of("a"), item_of("b")
     with pytest.raises(EvaluationError, match="'a' are in 2 places"):
         select(embeddings_of((a, [1.0]), (b, [1.0]), (replace(a), [1.0])))
+
+
+def test_select_items_counts_no_leak_of_another_split():
+    kept, leak = item_of("kept"), item_of("other leak", split=Split.VALIDATION, group="tape 7")
+    assert select(embeddings_of((kept, [1.0]), (leak, [1.0])), leaking_groups={"tape 7"}).leaking_count == 0
+
+
+def test_label_at_rank_keeps_classes_without_a_name_there_apart():
+    names = ["auk", "gull", "tern", "wren"]
+    table = select(embeddings_of(*((item_of(name, class_name=name), [1.0]) for name in names)))
+    labels = table.label_at_rank({"gull": "Laridae", "tern": "Laridae"}).tolist()
+    assert labels[1] == labels[2]
+    assert len(set(labels)) == 3

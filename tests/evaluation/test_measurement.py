@@ -330,3 +330,15 @@ def test_validation_map_without_a_direction_between_media_is_the_mean_within_the
     embeddings = Embeddings(tuple(items), no_time, no_time, np.array(rows, dtype=np.float32))
     # Each photo finds the other first; each text finds the text of another class first.
     assert measure_validation_map(embeddings) == pytest.approx((1.0 + 0.5) / 2)
+
+
+def test_interval_of_the_average_between_media_is_without_those_within_them():
+    # Within a medium the classes lie apart; between the media they are exchanged, so that every query ranks 3 and 4.
+    toward = {(Medium.IMAGE, "auk"): 0, (Medium.IMAGE, "tern"): 1, (Medium.TEXT, "auk"): 1, (Medium.TEXT, "tern"): 0}
+    items = tuple(
+        Item(f"{medium}-{name}-{number}", medium, class_name=name) for medium, name in toward for number in range(2)
+    )
+    no_time = np.full(len(items), np.nan)
+    rows = np.repeat(np.eye(2, dtype=np.float32)[list(toward.values())], 2, axis=0)
+    found = evaluate(Embeddings(items, no_time, no_time, rows), protocol=STRICT, split=None)
+    assert found.interval_95_average["bi_modality"] == pytest.approx((5 / 12, 5 / 12))

@@ -8,6 +8,7 @@ import pytest
 from fieldmark import Gallery, Item, Medium
 from fieldmark.embedding import ModelQueryEncoder, embed_segments, encode_item
 from fieldmark.gallery.labels import save_class
+from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search import recalibration
 from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration, read_calibration
@@ -118,3 +119,25 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
         assert hit.probability == pytest.approx(wanted[0], abs=1e-6)
     assert len({round(hit.probability, 6) for hit in result.hits}) > 1
     assert result.collection is not None
+
+
+def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(embeddings_of, tmp_path, monkeypatch):
+    class Encoder:
+        class_names, fingerprint = ("Auk",), "fake"
+
+    rows = np.eye(8, dtype=np.float32)
+    names = ["Auk"] * 5 + ["Wren"] * 3
+    items = [Item(f"image-{number}", Medium.IMAGE, class_name=name) for number, name in enumerate(names)]
+    store = LanceIndex.create(tmp_path / "segments", fingerprint="fake", dim=8)
+    parts = embeddings_of(*((item, rows[number : number + 1]) for number, item in enumerate(items)))
+    store.add(parts, content_hash_by_item_id={item.item_id: "h" for item in items})
+    fitted = []
+
+    def fit(embeddings, **_):
+        fitted.extend(item.class_name for item in embeddings.items)
+        return ScoreCalibration({})
+
+    monkeypatch.setattr(recalibration, "fit_calibration", fit)
+    monkeypatch.setattr(recalibration, "ITEMS_PER_MEDIUM", 4)
+    recalibrate(tmp_path, index=store, encoder=Encoder())
+    assert sorted(fitted) == ["Auk", "Auk", "Wren", "Wren"]
