@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from itertools import count
 from pathlib import Path
@@ -54,6 +54,30 @@ class CacheFile:
                 reason=f"{error}. Give a writable folder on a local disk with free space, "
                 "or wait for the other run to finish",
             ) from error
+
+    def select(
+        self, statement: str, *, version: str, hashes: Sequence[str], decode: Callable[..., _Result]
+    ) -> dict[str, _Result]:
+        """Return the decoded rows of some content hashes, by hash; those not found are missing.
+
+        Args:
+            statement: Selects the content hash first, and ends with a condition on the version and `IN ({marks})`.
+            version: Rows of another are not found.
+            decode: Takes the columns of a row.
+
+        Raises:
+            EmbeddingsError: The file cannot be opened or read.
+        """
+
+        def read(connection: sqlite3.Connection) -> dict[str, _Result]:
+            found: dict[str, _Result] = {}
+            for start in range(0, len(hashes), _VALUES_PER_QUERY):
+                wanted = hashes[start : start + _VALUES_PER_QUERY]
+                rows = connection.execute(statement.format(marks=", ".join("?" * len(wanted))), (version, *wanted))
+                found.update((row[0], decode(*row)) for row in rows)
+            return found
+
+        return self.run(read)
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         """Takes in rows, all of them or none.
@@ -109,10 +133,3 @@ def _tells_damage(error: sqlite3.DatabaseError) -> bool:
     # The low byte is the kind of error; the rest details it.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def iterate_portions(values: Sequence[str]) -> Iterator[tuple[Sequence[str], str]]:
-    """Values, as many at once as one statement takes, with the marks that stand for them in it."""
-    for start in range(0, len(values), _VALUES_PER_QUERY):
-        portion = values[start : start + _VALUES_PER_QUERY]
-        yield portion, ", ".join("?" * len(portion))

@@ -1,6 +1,5 @@
 """Features kept on disk by the content they were computed from, so that each file goes through an encoder once."""
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Float32
 
-from fieldmark.data.cache_file import CacheFile, iterate_portions
+from fieldmark.data.cache_file import CacheFile
 
 # The number is that of the layout: another layout is another file, and an old one is never misread.
 _FILE_NAME = "features-1.sqlite"
@@ -66,19 +65,13 @@ class FeatureStore:
         Raises:
             EmbeddingsError: The file cannot be opened or read.
         """
-
-        def read(connection: sqlite3.Connection) -> dict[str, StoredFeatures]:
-            found: dict[str, StoredFeatures] = {}
-            for wanted, marks in iterate_portions(hashes):
-                rows = connection.execute(
-                    "SELECT content_hash, shape, feature_bytes, seconds_bytes FROM features "  # noqa: S608 - only marks
-                    f"WHERE fingerprint = ? AND content_hash IN ({marks})",
-                    (fingerprint, *wanted),
-                )
-                found.update((row[0], _decode(*row[1:])) for row in rows)
-            return found
-
-        return self._file.run(read)
+        return self._file.select(
+            "SELECT content_hash, shape, feature_bytes, seconds_bytes FROM features "
+            "WHERE fingerprint = ? AND content_hash IN ({marks})",
+            version=fingerprint,
+            hashes=hashes,
+            decode=lambda _, *columns: _decode(*columns),
+        )
 
     def put_many(self, fingerprint: str, entries: Mapping[str, StoredFeatures]) -> None:
         """Keeps features by content hash, all of them or none; those that were there are replaced.

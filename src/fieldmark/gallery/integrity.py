@@ -12,14 +12,14 @@ import pyarrow as pa
 from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.sets import read_content_hash, read_sets
-from fieldmark.gallery.store import SegmentIndex, StoredItem
+from fieldmark.gallery.store import SegmentIndex, StoredItem, iterate_pages
 from fieldmark.media.loaders import hash_content
 from fieldmark.segment_table import LENGTH_TOLERANCE, measure_length_errors, read_matrix
 from fieldmark.types import Medium, Reporter
 
 COLUMNS = ("item_id", "segment", "medium", "start_seconds", "end_seconds", "vector")
 
-PAGE_ITEMS = 2_000
+_CHECKED_TOGETHER = 2_000
 """Items whose media are checked together."""
 
 
@@ -53,11 +53,11 @@ def check_media(store: SegmentIndex, *, reporter: Reporter) -> list[GalleryProbl
     """Read the media of all items to their end, and return those that are missing or changed."""
     found: list[GalleryProblem] = []
     item_count = store.item_count()
-    done, last = 0, None
+    done = 0
     with ThreadPoolExecutor(max_workers=2) as pool:
-        while page := store.items(start_after=last, limit=PAGE_ITEMS):
+        for page in iterate_pages(store, page_items=_CHECKED_TOGETHER):
             found += [problem for problem in pool.map(_check_medium, page) if problem is not None]
-            done, last = done + len(page), page[-1].item.item_id
+            done += len(page)
             reporter.step("check media", done=min(done, item_count), total=item_count)
     return found
 

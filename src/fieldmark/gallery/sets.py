@@ -12,7 +12,7 @@ import filelock
 from fieldmark.data.shards import INFO_NAME, read_info
 from fieldmark.errors import DamagedGalleryError, GalleryError, MediaError, TakenItemIdError, list_first
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.gallery.store import Filter, SegmentIndex, iterate_pages
 from fieldmark.io import write_text
 from fieldmark.media.loaders import hash_content
 from fieldmark.types import Embeddings, Failure, Item
@@ -22,9 +22,6 @@ _LARGEST_DROP = 0.5
 
 _PLAIN_STEMS = frozenset({"manifest", "items", "metadata", "data", "index"})
 """File names that say nothing of a data set; the folder's name does."""
-
-PAGE_ITEMS = 50_000
-"""Items of a set that are read together."""
 
 
 def read_sets(gallery: Path) -> dict[str, str]:
@@ -219,14 +216,11 @@ class SetContent:
 
 def list_set(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[str, ...]:
     """Return the ids of a set's items, or of those of one split."""
-    where, last = Filter(set_names=frozenset({set_name})), None
+    where = Filter(set_names=frozenset({set_name}))
     if split is None:
         return tuple(store.content_hashes(where))
-    found: list[str] = []
-    while page := store.items(where=where, start_after=last, limit=PAGE_ITEMS):
-        found += [stored.item.item_id for stored in page if stored.item.split == split]
-        last = page[-1].item.item_id
-    return tuple(found)
+    pages = iterate_pages(store, where=where)
+    return tuple(stored.item.item_id for page in pages for stored in page if stored.item.split == split)
 
 
 def hash_states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[str, str]:

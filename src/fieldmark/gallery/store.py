@@ -1,6 +1,6 @@
 """The contract: a store of segments that answers a query embedding with hits."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -8,6 +8,9 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.types import Embeddings, Hit, Item, Medium
+
+_PAGE_ITEMS = 50_000
+"""Items that are read at once where all are gone through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,3 +253,17 @@ class SegmentIndex(Protocol):
             GalleryError: The store could not be written.
         """
         ...
+
+
+def iterate_pages(
+    store: SegmentIndex, *, where: Filter | None = None, page_items: int = _PAGE_ITEMS
+) -> Iterator[tuple[StoredItem, ...]]:
+    """Yield the items that meet a filter, page by page, in the order of their ids.
+
+    Args:
+        page_items: Most items of a page.
+    """
+    last = None
+    while page := store.items(where=where, start_after=last, limit=page_items):
+        yield page
+        last = page[-1].item.item_id

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
@@ -14,7 +13,7 @@ from typing import final
 
 import numpy as np
 
-from fieldmark.data.cache_file import CacheFile, iterate_portions
+from fieldmark.data.cache_file import CacheFile
 from fieldmark.datasets.checks.fingerprint import VERSION, Fingerprint, FingerprintKind
 from fieldmark.datasets.checks.inspection import Inspection, inspect_item
 from fieldmark.errors import MediaError
@@ -123,19 +122,13 @@ class InspectionCache:
         Raises:
             EmbeddingsError: The file cannot be opened or read.
         """
-
-        def read(connection: sqlite3.Connection) -> dict[str, Inspection]:
-            found: dict[str, Inspection] = {}
-            for wanted, marks in iterate_portions(hashes):
-                rows = connection.execute(
-                    "SELECT content_hash, facts, fingerprint_bytes FROM inspections "  # noqa: S608 - only marks
-                    f"WHERE version = ? AND content_hash IN ({marks})",
-                    (self._version, *wanted),
-                )
-                found.update((row[0], _decode(*row)) for row in rows)
-            return found
-
-        return self._file.run(read)
+        return self._file.select(
+            "SELECT content_hash, facts, fingerprint_bytes FROM inspections "
+            "WHERE version = ? AND content_hash IN ({marks})",
+            version=self._version,
+            hashes=hashes,
+            decode=_decode,
+        )
 
     def put_many(self, inspections: Sequence[Inspection]) -> None:
         """Store the inspections of items that decoded without failure.

@@ -22,12 +22,11 @@ from fieldmark.gallery.search.calibration import (
 )
 from fieldmark.gallery.search.fitting import TextPart, fit_calibration, is_new_to_model
 from fieldmark.gallery.search.query import QueryEncoder, read_words
-from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem
+from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.types import Item, Medium
 
 ITEMS_PER_MEDIUM = 5_000
 """Most items of a medium that a calibration is fitted on; more would cost seconds and change no digit that is shown."""
-PAGE_ITEMS = 10_000
 FEWEST_WORDS = 2
 """Of a part of a text."""
 PARTS = 2
@@ -42,7 +41,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
     Raises:
         OSError: The file cannot be written.
     """
-    path, stored = GalleryLayout(folder).calibration, _read_all_items(index)
+    path, stored = GalleryLayout(folder).calibration, [each for page in iterate_pages(index) for each in page]
     fitted_on = _hash_items(stored, encoder=encoder)
     try:
         known = read_calibration(path)
@@ -107,13 +106,6 @@ def _sample(items: Sequence[Item], *, encoder: QueryEncoder, generator: np.rando
         some = generator.permutation(new)[:half].tolist()
         chosen += some + generator.permutation(others)[: ITEMS_PER_MEDIUM - len(some)].tolist()
     return chosen
-
-
-def _read_all_items(index: SegmentIndex) -> list[StoredItem]:
-    items: list[StoredItem] = []
-    while page := index.items(start_after=items[-1].item.item_id if items else None, limit=PAGE_ITEMS):
-        items += page
-    return items
 
 
 def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder) -> str:
