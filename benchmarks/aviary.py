@@ -19,7 +19,7 @@ from fieldmark.io import encode_report
 MEDIA = tuple(fieldmark.Medium)
 PROBE_STEPS = 200
 TOLERANCE = 0.15
-"""How far the two times may lie apart."""
+"""Largest difference between the two times."""
 
 
 def main() -> None:

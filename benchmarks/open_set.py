@@ -269,7 +269,7 @@ def ece(probability: np.ndarray, relevant: np.ndarray, bins: int = 15) -> float:
 
 
 def print_first_hits(table: Table) -> None:
-    """Which media the first hits are of, how many are right, and MAP over all media, by score and by probability."""
+    """Print the media of the first hits, the share that is right, and MAP over all media, by score and probability."""
     heading("query", "order", *MEDIA, f"right among {K}", "MAP to all")
     for medium in MEDIA:
         found: dict[str, list[tuple[np.ndarray, float, float]]] = {"score": [], "probability": []}
@@ -464,7 +464,7 @@ def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
 
 
 def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
-    """How many items of species that are neither trained nor there are refused; the gallery's own calibration."""
+    """Print the share of items refused, of species neither trained nor held, by the gallery's own calibration."""
     fieldmark.write_manifest(strangers, out / "outside.csv")
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
@@ -494,7 +494,7 @@ def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
 
 
 def probability_held(table: Table, query: int, *, without_class: bool) -> float | None:
-    """What a search says of the collection; None where it has nothing of the class but the query's group."""
+    """Return the open-set answer of a search; None where only the query's own group is of its class."""
     shown = table.origin != table.origin[query]
     same = table.class_name == table.class_name[query]
     if not (shown & same).any():

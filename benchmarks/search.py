@@ -198,7 +198,7 @@ def searching(source: Path, folder: Path) -> Iterator[Callable[[list[dict[str, o
 
 
 def is_same(first: object, second: object) -> bool:
-    """Whether two answers are the same; numbers may differ by rounding, in the seventh digit."""
+    """Tell whether two answers are the same; numbers may differ by rounding, in the seventh digit."""
     if isinstance(first, list) and isinstance(second, list) and len(first) == len(second):
         return all(map(is_same, first, second))
     if isinstance(first, float) and isinstance(second, float):
@@ -314,7 +314,7 @@ def size_of(folder: Path) -> int:
 
 
 def in_a_process_of_its_own(work: Callable[..., float], *arguments: object) -> float:
-    """What a function gives in a new process, where no other part of this run takes memory."""
+    """Return the result of a function that runs in a new process, where no other part of this run takes memory."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 

@@ -43,7 +43,7 @@ SHARES = {
 
 @dataclass
 class Tally:
-    """What was met."""
+    """The answers that were met."""
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     statuses: Counter[int] = field(default_factory=Counter)

@@ -11,7 +11,7 @@ from fieldmark.types import MEDIA, Medium, Outputs
 
 @final
 class DistillationLoss(nn.Module):
-    """How far a row's classes are from those that the teacher's rows of its class are taken for, at a temperature.
+    """Distance of a row's class probabilities from those of the teacher's rows of its class, at a temperature.
 
         sum over media of mean over rows i of  T^2 KL( q_{y_i} || softmax(logits_i / T) )
         q_c = mean over the teacher's rows of class c of softmax(logits / T), without gradient

@@ -15,7 +15,7 @@ CHUNK_DISTANCES = 1 << 22
 
 
 class Mining(StrEnum):
-    """Which negative is taken for a positive pair (i, j) from the distances of the rows it may be chosen from.
+    """The choice of a negative for a positive pair (i, j), by the distances of the rows it may be chosen from.
 
     HARD is the nearest. SEMI_HARD is the nearest of those that are further off than j is from i (Schroff et al., CVPR
     2015), and where there are none, the furthest of all: a pair whose every negative is nearer is not given up.

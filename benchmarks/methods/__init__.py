@@ -1,1 +1,1 @@
-"""What the paper compares with: common spaces of the literature, each learned from the same features as ours."""
+"""Common spaces of the literature that the paper compares with, each learned from the same features as ours."""

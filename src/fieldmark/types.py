@@ -199,7 +199,7 @@ class MediumBatch:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """The rows that one training step reads, of every medium present, never told apart by position."""
+    """The rows of one training step, of every medium present; each part names its medium."""
 
     parts: tuple[MediumBatch, ...]
     item_ids: tuple[str, ...]

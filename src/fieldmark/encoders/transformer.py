@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _KEY = "name"
 _BATCH_SIZE = 16
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""What is read of a model's folder, and downloaded: weights as plain tensors, settings, vocabularies. Never code."""
+"""Files of a model's folder that are read and downloaded: tensors, settings, vocabularies. Never code."""
 
 
 @final

@@ -37,7 +37,7 @@ PAPER = Protocol(
     drop_leaking=False,
     skip_without_relevant=False,
 )
-"""What the tables of He et al., ACM MM 2019 use; for comparison with published numbers only."""
+"""The rules of the tables of He et al., ACM MM 2019; for comparison with published numbers only."""
 
 STRICT = Protocol(
     name="strict",

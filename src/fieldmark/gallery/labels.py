@@ -108,7 +108,7 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
 
 
 def restore_classes(folder: Path, index: SegmentIndex) -> int:
-    """Give saved classes again to items that were indexed anew; return how many."""
+    """Label items that were indexed again with their saved classes; return the number of items."""
     with _locked(folder):
         return _relabel(index, _labels(list_classes(folder)))
 

@@ -24,7 +24,7 @@ _FRAME_WORDS = frozenset(
 """English words that people put around a name: "song of the blue jay"."""
 
 _REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "american", "european", "eurasian", "common"])
-"""What a full English name says before the name that a collection may use alone: "northern cardinal"."""
+"""Words that a full English name begins with and a collection may omit: "northern" in "northern cardinal"."""
 
 
 def find_named_class(

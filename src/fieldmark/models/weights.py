@@ -18,7 +18,7 @@ MAX_BYTES = 4 * 1024**3
 _NESTED_KEYS = ("state_dict", "model", "net", "network")
 """Under which training scripts keep the weights, beside an epoch and an optimizer."""
 _PARALLEL_PREFIX = "module."
-"""What `DataParallel` puts before every name."""
+"""The prefix that `DataParallel` puts before every name."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

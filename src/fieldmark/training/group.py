@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fieldmark.types import Outputs
 
 _TIMEOUT = timedelta(hours=2)
-"""How long one process waits for another: as long as the first may take to validate."""
+"""Time that one process waits for another: as long as the first may take to validate."""
 
 
 @final
