@@ -109,7 +109,7 @@ def find_passed(source, names):
 
 PASSED = [
     passed
-    for name in ("build", "embedding", "workflows.train", "workflows.embed", "workflows.index")
+    for name in ("build", "embedding", "training_stages", "workflows.train", "workflows.embed", "workflows.index")
     for module in [importlib.import_module(f"fieldmark.{name}")]
     for passed in find_passed(inspect.getsource(module), vars(module))
 ]
@@ -320,9 +320,17 @@ def test_every_status_belongs_to_a_kind_that_is_raised():
     )
 
 
+def test_a_kind_with_a_status_belongs_to_one_branch():
+    for kind in STATUS_OF:
+        raised = {each.error for each in RAISED if each.kind == kind}
+        assert any(all(issubclass(error, parent) for error in raised) for parent in raised), (kind, raised)
+
+
 def test_a_long_list_is_cut():
     assert errors.list_first(["a", "b"]) == "a, b"
     assert errors.list_first(list(range(9)), limit=2) == "0, 1 and 7 more"
+    assert errors.list_faults(["a", "b", "c"], limit=2) == "  a\n  b\n  and 1 more"
+    assert errors.list_faults(["a", "b"], limit=2) == "  a\n  b"
     assert errors.suggest_nearest("imge", ["image", "text"]) == " Did you mean 'image'?"
     assert errors.suggest_nearest("qqqq", ["image"]) == ""
 

@@ -86,7 +86,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Loads a public name when it is first asked for, so that importing the package costs nothing."""
+    """Load a public name when it is first asked for, so that importing the package costs nothing."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'fieldmark' has no attribute '{name}'")
     return getattr(import_module(f"fieldmark.{_HOME_OF[name]}"), name)

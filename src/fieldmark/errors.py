@@ -304,8 +304,8 @@ class EmbeddingsError(FieldmarkError, ValueError):
 
     kind = "embeddings"
 
-    def __init__(self, *, path: Path | str, reason: str) -> None:
-        super().__init__(f"The embeddings in '{path}' cannot be used: {reason}.")
+    def __init__(self, *, path: Path | str, reason: str, subject: str = "The embeddings in") -> None:
+        super().__init__(f"{subject} '{path}' cannot be used: {reason}.")
 
 
 class NonFiniteEmbeddingError(FieldmarkError, ValueError):

@@ -31,7 +31,7 @@ def open_replacement(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text as UTF-8, whole or not at all.
+    """Write a text as UTF-8, whole or not at all.
 
     Raises:
         OSError: The disk is full, or the folder may not be written.
@@ -41,7 +41,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Makes a rename durable; only POSIX systems can, and need it."""
+    """Make a rename durable; only POSIX systems can, and need it."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -42,7 +42,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may use the server.
+    """The rules of access to the server.
 
     Args:
         token: Every request must carry it; None asks for none.

@@ -20,8 +20,8 @@ _VALUES_PER_QUERY = 500  # SQLite before 3.32 takes at most 999 values in one st
 class CacheFile:
     """A file on a local disk, shared by any number of processes.
 
-    What a transaction has taken in stays, whatever happens to the process. A damaged file is set aside with a warning
-    and begun anew.
+    A committed transaction stays, whatever happens to the process. A damaged file is set aside with a warning, and a
+    new one is begun.
 
     Args:
         path: Its folder is made if it is not there.
@@ -33,7 +33,7 @@ class CacheFile:
         self._schema = schema
 
     def run(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result:
-        """The result of `work` on the file, or on a new one where the file turns out to be damaged.
+        """Return the result of `work` on the file, or on a new one where the file turns out to be damaged.
 
         Raises:
             EmbeddingsError: The file cannot be opened, read or written.
@@ -53,6 +53,7 @@ class CacheFile:
                 path=self._path,
                 reason=f"{error}. Give a writable folder on a local disk with free space, "
                 "or wait for the other run to finish",
+                subject="The store",
             ) from error
 
     def select(
@@ -80,7 +81,7 @@ class CacheFile:
         return self.run(read)
 
     def insert(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        """Takes in rows, all of them or none.
+        """Insert rows, all of them or none.
 
         Raises:
             EmbeddingsError: The file cannot be opened or written.
@@ -108,7 +109,7 @@ class CacheFile:
         return connection
 
     def parts(self) -> list[Path]:
-        """The file and its write-ahead log, as far as they are there; a log must never outlive its file's name."""
+        """Return the file and its write-ahead log, as far as they exist; a log must never outlive its file's name."""
         parts = [self._path.with_name(self._path.name + suffix) for suffix in ("-wal", "-shm", "")]
         return [part for part in parts if part.exists()]
 

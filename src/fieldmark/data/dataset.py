@@ -54,7 +54,7 @@ class MediaReader:
     """Rows decoded when they are asked for; the first ones asked for stay in memory up to a limit.
 
     Args:
-        memory_bytes: What the kept tensors may take; 0 decodes every time.
+        memory_bytes: The most that the kept tensors may take; 0 decodes every time.
     """
 
     def __init__(self, items: Sequence[Item], source: SegmentSource, *, memory_bytes: int) -> None:
@@ -95,7 +95,7 @@ class CrossMediaDataset(Dataset[Batch]):
         self._rows = rows
 
     def __getitem__(self, plan: BatchPlan) -> Batch:
-        """Reads one batch."""
+        """Read one batch."""
         generator = np.random.default_rng(plan.seed)
         parts: list[MediumBatch] = []
         item_ids: list[str] = []
@@ -116,7 +116,7 @@ class CrossMediaDataset(Dataset[Batch]):
         return Batch(parts=tuple(parts), item_ids=tuple(item_ids), failures=tuple(failures))
 
     def _read(self, rows: MediumRows, row: int, failures: list[Failure]) -> tuple[Tensor, int] | None:
-        """The segments of a row, or of the next row of its class that can be read."""
+        """Return the segments of a row, or of the next row of its class that can be read."""
         same_class = np.flatnonzero(rows.label == rows.label[row])
         start = int(np.searchsorted(same_class, row))
         for candidate in np.roll(same_class, -start).tolist():
@@ -158,7 +158,7 @@ class BatchStream:
         return len(self._sampler)
 
     def __call__(self, epoch: int, first_step: int) -> Iterator[Batch]:
-        """The same batches for the same epoch and step, always."""
+        """Return the same batches for the same epoch and step, always."""
         place, of = self._share
         plans = [plan.share(place, of=of) for plan in self._sampler.plan(epoch)[first_step:]]
         # With batch_size None the loader hands each plan to the dataset as it is.

@@ -60,7 +60,7 @@ class FeatureStore:
         self._file = CacheFile(folder / _FILE_NAME, schema=_SCHEMA)
 
     def get_many(self, fingerprint: str, hashes: Sequence[str]) -> dict[str, StoredFeatures]:
-        """The features that are there, by content hash; the hashes not found are left out.
+        """Return the stored features by content hash; hashes that are not found are missing.
 
         Raises:
             EmbeddingsError: The file cannot be opened or read.
@@ -74,7 +74,7 @@ class FeatureStore:
         )
 
     def put_many(self, fingerprint: str, entries: Mapping[str, StoredFeatures]) -> None:
-        """Keeps features by content hash, all of them or none; those that were there are replaced.
+        """Store features by content hash, all of them or none; earlier ones are replaced.
 
         Raises:
             EmbeddingsError: The file cannot be opened or written.

@@ -129,7 +129,7 @@ def parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list
 
     Args:
         cells: By column; the one of `medium` must be there.
-        folder: What paths are relative to.
+        folder: The folder that paths are relative to.
     """
     path, text = cells.get("path", ""), cells.get("text", "")
     values: dict[str, Any] = {

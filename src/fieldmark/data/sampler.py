@@ -24,7 +24,7 @@ class BatchPlan:
     seed: int
 
     def share(self, place: int, *, of: int) -> "BatchPlan":
-        """The part of one of several processes: of each medium every so many-th row; some media may be left out."""
+        """Return the share of one of several processes: every n-th row of each medium; some media may be empty."""
         if of == 1:
             return self
         own = tuple((medium, rows[place::of]) for medium, rows in self.rows if rows[place::of])
@@ -34,14 +34,14 @@ class BatchPlan:
 
 @runtime_checkable
 class Sampler(Protocol):
-    """Gives the plans of an epoch."""
+    """Plans the batches of an epoch."""
 
     def __len__(self) -> int:
         """Steps of an epoch, the same in all."""
         ...
 
     def plan(self, epoch: int) -> tuple[BatchPlan, ...]:
-        """The batches of an epoch, counted from 0; they depend on the seed and the epoch alone."""
+        """Return the batches of an epoch, counted from 0; they depend on the seed and the epoch alone."""
         ...
 
 
@@ -90,7 +90,7 @@ class CrossMediaSampler:
         return max(int(self._needed_visits.max()), -(-int(self._needed_visits.sum()) // self._classes_per_batch))
 
     def plan(self, epoch: int) -> tuple[BatchPlan, ...]:
-        """The batches of an epoch, counted from 0; they depend on the seed and the epoch alone."""
+        """Return the batches of an epoch, counted from 0; they depend on the seed and the epoch alone."""
         generator = np.random.default_rng([self._seed, epoch])
         visits = self._spread_visits(generator)
         queues = {
@@ -123,7 +123,7 @@ class CrossMediaSampler:
         return visits
 
     def _schedule(self, visits: Int[np.ndarray, " class"], generator: np.random.Generator) -> Iterator[list[int]]:
-        """The classes of each batch, drawn without replacement and the likelier the more visits a class has left.
+        """Draw the classes of each batch without replacement; a class is likelier the more visits it has left.
 
         A class with as many visits left as there are batches must be in all of them. Taking those first keeps the rest
         feasible to the end, since the visits left always fill the batches left.
@@ -163,7 +163,7 @@ class ListSampler:
         return min((-(-self._row_counts[medium] // self._items_per_medium) for medium in self._media), default=0)
 
     def plan(self, epoch: int) -> tuple[BatchPlan, ...]:
-        """The batches of an epoch: the same rows in each; what is drawn while they are read differs."""
+        """Return the batches of an epoch: the same rows each time; random crops and the like differ."""
         seeds = np.random.default_rng([self._seed, epoch]).integers(2**63, size=len(self))
         return tuple(
             BatchPlan(rows=tuple((medium, self._rows(medium, step)) for medium in self._media), seed=int(seed))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue
@@ -112,12 +111,10 @@ def measure_widths(schema: pa.Schema) -> tuple[int, int]:
     return dim, class_count
 
 
-def list_items(table: pa.Table) -> list[tuple[Item, str]]:
-    """Return the items of a shard in their order, each with the hash of its content; one's rows stand together."""
-    item_id = table["item_id"].to_numpy()
-    first_rows = np.flatnonzero(np.concatenate([[True], item_id[1:] != item_id[:-1]]))
-    first = table.select([name for name in ITEM_COLUMNS if name in table.schema.names]).take(first_rows)
-    return list(zip(read_items_from_table(first), first["content_hash"].to_pylist(), strict=True))
+def map_items(table: pa.Table) -> dict[str, tuple[Item, str]]:
+    """Return the items of a shard in their order, each with the hash of its content, by id."""
+    rows = zip(read_items_from_table(table), table["content_hash"].to_pylist(), strict=True)
+    return {item.item_id: (item, content_hash) for item, content_hash in rows}
 
 
 def _metadata(fingerprint: str) -> dict[str, JsonValue]:

@@ -18,9 +18,9 @@ from fieldmark.data.shard_file import (
     FORMAT_VERSION,
     ITEM_COLUMNS,
     concatenate_shards,
-    list_items,
     list_shards,
     make_shard,
+    map_items,
     measure_widths,
     read_shard,
     write_shard,
@@ -116,7 +116,7 @@ class EmbeddingsWriter:
         self._done: dict[str, tuple[Item, str]] = {}
         for path in list_shards(folder):
             facts = read_shard(path, fingerprint=fingerprint, columns=ITEM_COLUMNS)
-            self._done.update({item.item_id: (item, content_hash) for item, content_hash in list_items(facts)})
+            self._done.update(map_items(facts))
 
     @property
     def done_count(self) -> int:
@@ -202,7 +202,7 @@ class EmbeddingsWriter:
             fingerprint=self._fingerprint,
             dim=dim,
             class_names=tuple(class_names),
-            counts=_counts(item for item, _ in list_items(facts_only)),
+            counts=_counts(item for item, _ in map_items(facts_only).values()),
             row_counts={name: len(table) for name, table in shards.items()},
             failures=tuple(failures),
             straddling_groups=tuple(sorted(straddling_groups)),
@@ -294,7 +294,7 @@ def _read_listed(path: Path, info: EmbeddingsInfo, *, columns: Sequence[str] | N
 
 
 def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] | None) -> dict[str, pa.Table]:
-    """Takes items out of all shards but the last they stand in, and those not wanted out of all.
+    """Remove items from all shards but the last that holds them, and unwanted items from all.
 
     Gives the columns of facts that remain, by shard.
     """
@@ -329,7 +329,7 @@ def _counts(items: Iterable[Item]) -> dict[str, dict[str, int]]:
 
 
 def _versions() -> dict[str, str]:
-    """The versions of the software that the numbers may depend on."""
+    """Return the versions of the software that the numbers may depend on."""
     versions = {"python": platform.python_version()}
     for package in ("fieldmark", "torch", "numpy", "pyarrow"):
         with suppress(PackageNotFoundError):

@@ -48,11 +48,11 @@ class Taxonomy:
         object.__setattr__(self, "_class_by_key", names)
 
     def class_named(self, name: str) -> str | None:
-        """The class that goes by a name, be it the class name, the scientific one or a synonym; None for no class."""
+        """Return the class of a name: a class name, a scientific name or a synonym; None for no class."""
         return self._class_by_key.get(name_key(name))
 
     def names_at(self, rank: str) -> dict[str, str]:
-        """The genus, family or order of each class that has one."""
+        """Return the genus, family or order of each class that has one."""
         names = {taxon.class_name: getattr(taxon, rank) for taxon in self.taxa}
         return {class_name: name for class_name, name in names.items() if name}
 
@@ -63,7 +63,7 @@ def name_key(name: str) -> str:
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
-    """The taxonomy of a CSV or Parquet file; only `class_name` is required, synonyms are parted by semicolons.
+    """Read the taxonomy of a CSV or Parquet file; only `class_name` is required, semicolons separate synonyms.
 
     Raises:
         ManifestError: The file is no table.
@@ -94,7 +94,7 @@ def read_taxonomy(path: Path) -> Taxonomy:
 
 
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
-    """Writes a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
+    """Write a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
     with open_replacement(path) as file:
         write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
 
@@ -117,7 +117,7 @@ def _taxon(cells: Mapping[str, str]) -> Taxon:
 
 
 def _claim(taxon: Taxon, owner_by_key: dict[str, str]) -> list[str]:
-    """Notes whose the names of a class are; tells those that are another's already."""
+    """Record the names of a class; return a fault for each that belongs to another class already."""
     faults = []
     if taxon.class_name in owner_by_key.values():
         faults.append(f"the class '{taxon.class_name}' is already listed; delete one row")

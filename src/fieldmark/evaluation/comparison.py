@@ -87,9 +87,9 @@ def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> 
         (mine, yours)
         for mine in one.tasks
         for yours in other.tasks
-        if mine.name == yours.name and mine.query_medium is not mine.gallery_medium
+        if mine.name == yours.name and mine.average is not None
     ]
-    total, count = _sum_groups(pairs, row, group=one.evaluated.group)
+    total, count = _sum_groups(pairs, row, evaluated=one.evaluated)
     return tuple(_compare(pairs, total, count, measured=(one, other), seed=seed))
 
 
@@ -99,10 +99,11 @@ def _identify(item: Item) -> tuple[Medium, str | None, str | None]:
 
 
 def _sum_groups(
-    pairs: Sequence[tuple[Task, Task]], row: Int[np.ndarray, " row"], *, group: Int[np.ndarray, " row"]
+    pairs: Sequence[tuple[Task, Task]], row: Int[np.ndarray, " row"], *, evaluated: EvaluatedItems
 ) -> tuple[Float64[np.ndarray, "group task"], Float64[np.ndarray, "group task"]]:
     """Return the sum of differences in average precision, and the number of queries, by group and direction."""
-    shape = (int(group.max()) + 1, len(pairs))
+    group = evaluated.group
+    shape = (evaluated.group_count, len(pairs))
     total, count = np.zeros(shape), np.zeros(shape)
     for column, (mine, yours) in enumerate(pairs):
         value = np.zeros(len(group))
@@ -124,8 +125,9 @@ def _compare(
 ) -> list[Comparison]:
     """Return the comparison of each direction, then of the averages over them."""
     names = [mine.name for mine, _ in pairs]
-    to_all = np.array([mine.gallery_medium is None for mine, _ in pairs])
-    columns = {name: chosen for name, chosen in (("bi_modality", ~to_all), ("multi_modality", to_all)) if chosen.any()}
+    averages = ("bi_modality", "multi_modality")
+    columns = {name: np.array([mine.average == name for mine, _ in pairs]) for name in averages}
+    columns = {name: chosen for name, chosen in columns.items() if chosen.any()}
     share = total / count.sum(axis=0)  # of each group in the mean difference
     shares = np.concatenate([share, *(share[:, chosen].mean(axis=1, keepdims=True) for chosen in columns.values())], 1)
     generators = np.random.default_rng(seed).spawn(2)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 
 from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.embedding_space import (
@@ -142,7 +142,7 @@ def measure(
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
         neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
-    intervals, average_intervals = _estimate_intervals(tasks, evaluated.group, seed=seed)
+    intervals, average_intervals = _estimate_intervals(tasks, evaluated, seed=seed)
     directions = [
         _summarize(task, evaluated, interval, context=context) for task, interval in zip(tasks, intervals, strict=True)
     ]
@@ -183,10 +183,10 @@ def _count_names(evaluated: EvaluatedItems, by_class: Mapping[str, str] | None) 
 
 
 def _estimate_intervals(
-    tasks: Sequence[Task], group: Int[np.ndarray, " row"], *, seed: int
+    tasks: Sequence[Task], evaluated: EvaluatedItems, *, seed: int
 ) -> tuple[Float[np.ndarray, "task two"], dict[str, tuple[float, float]]]:
     """Return the 95 % interval of each task's mean, and of their averages, by bootstrap over groups."""
-    group_count = int(group.max()) + 1
+    group, group_count = evaluated.group, evaluated.group_count
     total = np.zeros((group_count, len(tasks)))
     count = np.zeros((group_count, len(tasks)))
     for column, task in enumerate(tasks):
@@ -196,10 +196,9 @@ def _estimate_intervals(
     generator = np.random.default_rng(seed)
     means = bootstrap_means(total, count, resample_count=RESAMPLE_COUNT, generator=generator)
     points: Float[np.ndarray, "task two"] = np.nanpercentile(means, [2.5, 97.5], axis=0).T
-    across = [t.gallery_medium is not None and t.gallery_medium is not t.query_medium for t in tasks]
-    to_all = [t.gallery_medium is None for t in tasks]
     averages = {}
-    for name, chosen in (("bi_modality", across), ("multi_modality", to_all)):
+    for name in ("bi_modality", "multi_modality"):
+        chosen = [task.average == name for task in tasks]
         if any(chosen):
             low, high = np.nanpercentile(means[:, chosen].mean(axis=1), [2.5, 97.5])
             averages[name] = (float(low), float(high))

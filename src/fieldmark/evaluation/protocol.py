@@ -57,7 +57,7 @@ class Settings:
     """The settings of an evaluation, which a receipt keeps.
 
     Args:
-        split: Which items of the folder; None takes those of the test split, or all where there are none.
+        split: The split to measure; None for test, or for all items where there are none of test.
         seed: Of the bootstrap.
         ranks: For genus and family, the name of each class; empty without a taxonomy.
     """

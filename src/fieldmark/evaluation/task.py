@@ -58,6 +58,13 @@ class Task:
         """The name of the direction."""
         return name_direction(self.query_medium, self.gallery_medium)
 
+    @property
+    def average(self) -> str | None:
+        """The average that the direction belongs to; None within one medium."""
+        if self.gallery_medium is self.query_medium:
+            return None
+        return "multi_modality" if self.gallery_medium is None else "bi_modality"
+
 
 def measure_tasks(
     evaluated: EvaluatedItems, ranking: Ranking, *, protocol: Protocol, ranks: Mapping[str, Mapping[str, str]]

@@ -49,10 +49,13 @@ def check_sets(folder: Path, store: SegmentIndex) -> list[GalleryProblem]:
     return [GalleryProblem("sets", (), detail.format(GalleryLayout(folder).sets.name, name, name)) for name in unknown]
 
 
-def check_media(store: SegmentIndex, *, reporter: Reporter) -> list[GalleryProblem]:
-    """Read the media of all items to their end, and return those that are missing or changed."""
+def check_media(store: SegmentIndex, *, item_count: int, reporter: Reporter) -> list[GalleryProblem]:
+    """Read the media of all items to their end, and return those that are missing or changed.
+
+    Args:
+        item_count: Of the store, for the progress.
+    """
     found: list[GalleryProblem] = []
-    item_count = store.item_count()
     done = 0
     with ThreadPoolExecutor(max_workers=2) as pool:
         for page in iterate_pages(store, page_items=_CHECKED_TOGETHER):

@@ -39,6 +39,20 @@ from fieldmark.types import Batch, Failure
 logger = logging.getLogger(__name__)
 
 
+def find_run(folder: Path, *, resume: bool) -> bool:
+    """Tell whether a folder holds a run to continue.
+
+    Raises:
+        TrainingError: It holds a run and `resume` is false.
+    """
+    has_run = RunLayout(folder).last.is_file()
+    if has_run and not resume:
+        raise TrainingError(
+            f"'{folder}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
+        )
+    return has_run
+
+
 def train(
     task: TrainingTask,
     *,
@@ -69,11 +83,7 @@ def train(
         TrainingError: A checkpoint cannot be written.
         KeyboardInterrupt: The person stopped it; the last checkpoint holds all steps done.
     """
-    has_run = RunLayout(folder).last.exists()
-    if has_run and not resume:
-        raise TrainingError(
-            f"'{folder}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
-        )
+    has_run = find_run(folder, resume=resume)
     if options.writes_tensorboard:
         check_tensorboard()
     trainer = _Trainer(task, options=options, provenance=provenance, folder=folder, runtime=runtime)

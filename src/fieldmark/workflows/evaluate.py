@@ -11,12 +11,10 @@ from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import ManifestError, list_first
 from fieldmark.evaluation.measurement import EvaluationContext, Measurement, measure
 from fieldmark.evaluation.protocol import PROTOCOLS, ProtocolName, Settings
-from fieldmark.evaluation.published import read_published
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.receipt import RECEIPT_VERSION, ItemDigests, Receipt, digest_items, hash_evaluator, hash_items
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.io import encode_report, write_text
-from fieldmark.reports.evaluation_page import render_evaluation_page
 from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
 
@@ -62,7 +60,7 @@ def evaluate(
 
     Args:
         folder: Embeddings, or a run folder that contains them.
-        split: Which items of the folder; None takes those of the test split, or all where there are none.
+        split: The split to measure; None for test, or for all items where there are none of test.
         seed: Of the bootstrap.
         taxonomy: A CSV file with genus and family of the classes; None measures at class rank only.
 
@@ -155,6 +153,10 @@ def write_report(
     Args:
         title: None takes the names of the run and of the folder.
     """
+    # Loaded here: the page needs the decoders of media, and most evaluations are written without one.
+    from fieldmark.evaluation.published import read_published
+    from fieldmark.reports.evaluation_page import render_evaluation_page
+
     folder = measured.folder.resolve()
     page = render_evaluation_page(
         measured.measurement,

@@ -206,7 +206,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
         if not unsound:
             problems += check_sets(folder, store)
         if reads_media and not unsound:
-            problems += check_media(store, reporter=runtime.reporter)
+            problems += check_media(store, item_count=item_count, reporter=runtime.reporter)
     except DamagedGalleryError as error:
         problems.append(GalleryProblem("store", (), str(error)))
     return GalleryCheck(folder, item_count, tuple(problems))

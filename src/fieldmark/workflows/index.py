@@ -90,9 +90,7 @@ class IndexReport:
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
             lines.append(f"skipped {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
-        lines.append(
-            f"{self.gallery} holds {sum(self.counts.values()):,} items ({counts}), {self.segment_count:,} segments"
-        )
+        lines.append(f"{self.gallery} holds {self.item_count:,} items ({counts}), {self.segment_count:,} segments")
         return "\n".join(lines)
 
 
@@ -197,7 +195,7 @@ class _Work:
     """The items to embed, to skip and to delete for a source.
 
     Args:
-        blocks: What is new, embedded as it is asked for; its states by item id.
+        blocks: The new items, embedded as they are asked for, with their states by item id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
         split: The only split that the source lists; None for all.
     """

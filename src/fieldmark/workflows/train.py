@@ -21,11 +21,11 @@ from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, keep_supported
-from fieldmark.errors import TrainingError
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
 from fieldmark.training.layout import RunLayout
+from fieldmark.training.loop import find_run
 from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
 from fieldmark.training.step import WeightedLoss
@@ -142,11 +142,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     group: Group,
 ) -> TrainReport:
     layout = RunLayout(out)
-    has_run = layout.last.is_file()
-    if has_run and not resume:
-        raise TrainingError(
-            f"'{out}' already holds a run. Continue it with --resume, or choose another --out.", kind="run_exists"
-        )
+    has_run = find_run(out, resume=resume)
     config = config or choose_config(None, out=out, resume=resume)
     media = list_supported_media(config.model)
     items = select_training_items(
