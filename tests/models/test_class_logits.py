@@ -3,17 +3,13 @@
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
+from toy_features import random, scored
 
 from fieldmark.models.class_logits import PENALTY, LinearClassifier, NamedScores, fit_named_share
 from fieldmark.models.encoder_names import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.types import Medium
 from product_parts import shared_space_size
-
-
-def random(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
 
 # ---------------------------------------------------------------- the linear classifier
 
@@ -51,13 +47,6 @@ def test_linear_classifier_takes_classes_without_rows():
 
 
 # ---------------------------------------------------------------- an encoder's own scores
-
-
-def scored(label, *, columns, count=6):
-    """Square roots of probabilities, high in the column of each row's class."""
-    features = torch.full((len(label), count), 0.1)
-    features[torch.arange(len(label)), torch.tensor(columns)[label]] = 0.9
-    return features
 
 
 def test_named_scores_are_log_probabilities_of_the_named_columns():

@@ -4,22 +4,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from toy_features import random, scored
 
 from fieldmark.models.encoder_names import NameEmbedding, match_names, normalize_name
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.types import Medium
 from product_parts import shared_space_size
-
-
-def random(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def scored(label, *, columns, count=6):
-    """Square roots of probabilities, high in the column of each row's class."""
-    features = torch.full((len(label), count), 0.1)
-    features[torch.arange(len(label)), torch.tensor(columns)[label]] = 0.9
-    return features
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from toy_features import random
 
 from fieldmark.errors import MediumNotSupportedError
 from fieldmark.models.shared_space import SharedSpace
@@ -34,10 +35,6 @@ def test_uniform_trunk_is_trained_by_every_medium(network, size):
     assert (len(text), len(trunk)) == ((0, 4) if size.uniform_trunk else (4, 0))
     assert all(each is None for each in text)
     assert all(each.abs().sum() > 0 for each in trunk)
-
-
-def random(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
 def labels(count):

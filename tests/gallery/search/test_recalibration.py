@@ -16,6 +16,7 @@ from fieldmark.gallery.search.curve import Curve, compute_sigmoid, compute_text_
 from fieldmark.gallery.search.fitting import fit_calibration
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.recalibration import FEWEST_WORDS, PARTS, cut_texts, recalibrate
+from fieldmark.types import MediaLimits
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,10 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
 
 def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(embeddings_of, tmp_path, monkeypatch):
     class Encoder:
-        class_names, fingerprint = ("Auk",), "fake"
+        class_names, fingerprint, limits = ("Auk",), "fake", MediaLimits()
+
+        def embed(self, item):
+            raise AssertionError(f"item '{item.item_id}' is embedded, but its embedding is in the store")
 
     rows = np.eye(8, dtype=np.float32)
     names = ["Auk"] * 5 + ["Wren"] * 3

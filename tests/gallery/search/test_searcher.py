@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.search.calibration import UNCALIBRATED, PairScale, ScoreCalibration
 from fieldmark.gallery.search.curve import Curve
 from fieldmark.gallery.search.query import ItemId
@@ -54,11 +53,9 @@ def rows_by_id():
     }
 
 
-@pytest.fixture(scope="module", params=["exact", "approximate"])
-def index(request, rows_by_id, embeddings_of, tmp_path_factory):
-    exact_rows = 1000 if request.param == "exact" else 0
-    folder = tmp_path_factory.mktemp("store")
-    store = LanceIndex.create(folder, fingerprint="fake", dim=DIM, exact_rows=exact_rows)
+@pytest.fixture(scope="module")
+def index(create_index, rows_by_id, embeddings_of, tmp_path_factory):
+    store = create_index(tmp_path_factory.mktemp("store"))
     items = [
         Item(
             item_id,
