@@ -13,19 +13,19 @@ Facts = Annotated[dict[str, str], Field(description="further columns of the item
 Names = Annotated[list[Name], Field(max_length=200)]
 
 
-class RequestBody(BaseModel):
+class _RequestBody(BaseModel):
     """A request body; unknown keys are refused, so that a typing error is noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class AnswerBody(BaseModel):
+class _AnswerBody(BaseModel):
     """The body of an answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ErrorAnswer(AnswerBody):
+class ErrorAnswer(_AnswerBody):
     """Every error: any answer that is not 2xx or 3xx."""
 
     kind: str = Field(description="short name of the error, for programs")
@@ -35,7 +35,7 @@ class ErrorAnswer(AnswerBody):
 # ---------------------------------------------------------------- search
 
 
-class Query(RequestBody):
+class Query(_RequestBody):
     """One query: a text, or an item of the gallery ("more like this"). Files come as parts of a form."""
 
     text: str | None = Field(None, min_length=1)
@@ -48,14 +48,14 @@ class Query(RequestBody):
         return self
 
 
-class Marks(RequestBody):
+class Marks(_RequestBody):
     """Hits that a user marked right or wrong."""
 
     relevant: list[ItemId] = []
     irrelevant: list[ItemId] = []
 
 
-class SearchRequest(RequestBody):
+class SearchRequest(_RequestBody):
     """A search: queries, number of hits, filters."""
 
     queries: list[Query] = Field([], description="combined into one, together with the files of a form")
@@ -70,7 +70,7 @@ class SearchRequest(RequestBody):
     groups: Names = []
 
 
-class QueryAnswer(AnswerBody):
+class QueryAnswer(_AnswerBody):
     """The query as the server understood it."""
 
     medium: Medium
@@ -78,7 +78,7 @@ class QueryAnswer(AnswerBody):
     class_name: str | None = Field(None, description="the class that the text names, directly or by a synonym")
 
 
-class CollectionAnswer(AnswerBody):
+class CollectionAnswer(_AnswerBody):
     """The probability that the gallery holds the query's class at all."""
 
     probability: float
@@ -87,7 +87,7 @@ class CollectionAnswer(AnswerBody):
     threshold: float
 
 
-class HitAnswer(AnswerBody):
+class HitAnswer(_AnswerBody):
     """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
@@ -120,14 +120,14 @@ class HitAnswer(AnswerBody):
     waveform_url: str | None
 
 
-class SearchSeconds(AnswerBody):
+class SearchSeconds(_AnswerBody):
     """Seconds that the server spent."""
 
     encode: float
     search: float
 
 
-class SearchAnswer(AnswerBody):
+class SearchAnswer(_AnswerBody):
     """Hits, best first."""
 
     query: QueryAnswer
@@ -139,14 +139,14 @@ class SearchAnswer(AnswerBody):
 # ---------------------------------------------------------------- marks
 
 
-class ClassRequest(RequestBody):
+class ClassRequest(_RequestBody):
     """A class to give to items."""
 
     class_name: Name
     item_ids: list[ItemId] = Field(min_length=1)
 
 
-class SavedClassAnswer(AnswerBody):
+class SavedClassAnswer(_AnswerBody):
     """A class that was given to items."""
 
     number: int
@@ -155,13 +155,13 @@ class SavedClassAnswer(AnswerBody):
     is_undone: bool
 
 
-class SavedClassesAnswer(AnswerBody):
+class SavedClassesAnswer(_AnswerBody):
     """All classes that were given to items, including undone ones."""
 
     classes: list[SavedClassAnswer]
 
 
-class HitMark(RequestBody):
+class HitMark(_RequestBody):
     """A hit to export, as the search returned it."""
 
     item_id: ItemId
@@ -174,7 +174,7 @@ class HitMark(RequestBody):
     look_alike: Name | None = None
 
 
-class ExportRequest(RequestBody):
+class ExportRequest(_RequestBody):
     """Items or hits to export, and the format."""
 
     format: ExportFormat = Field(description="csv, raven, audacity, or dwc (Darwin Core)")
@@ -185,7 +185,7 @@ class ExportRequest(RequestBody):
 # ---------------------------------------------------------------- items, classes, the gallery
 
 
-class ItemAnswer(AnswerBody):
+class ItemAnswer(_AnswerBody):
     """An item of the gallery."""
 
     item_id: str
@@ -210,7 +210,7 @@ class ItemAnswer(AnswerBody):
     waveform_url: str | None
 
 
-class SegmentAnswer(AnswerBody):
+class SegmentAnswer(_AnswerBody):
     """A part of an item, in seconds of its file; null for images and texts."""
 
     start_seconds: float | None
@@ -223,14 +223,14 @@ class ItemDetailAnswer(ItemAnswer):
     segments: list[SegmentAnswer]
 
 
-class ItemPage(AnswerBody):
+class ItemPage(_AnswerBody):
     """A page of the items, ordered by id."""
 
     items: list[ItemAnswer]
     next_after: str | None = Field(description="send it as `after` for the next page; null on the last page")
 
 
-class ClassAnswer(AnswerBody):
+class ClassAnswer(_AnswerBody):
     """A class of the gallery."""
 
     class_name: str
@@ -239,13 +239,13 @@ class ClassAnswer(AnswerBody):
     synonyms: list[str]
 
 
-class ClassesAnswer(AnswerBody):
+class ClassesAnswer(_AnswerBody):
     """All classes, by name."""
 
     classes: list[ClassAnswer]
 
 
-class GalleryAnswer(AnswerBody):
+class GalleryAnswer(_AnswerBody):
     """Statistics of the gallery."""
 
     name: str
@@ -262,7 +262,7 @@ class GalleryAnswer(AnswerBody):
     sources: list[str] = Field(description="names that POST /v1/jobs accepts")
 
 
-class WaveformAnswer(AnswerBody):
+class WaveformAnswer(_AnswerBody):
     """The lowest and the highest sample of each of the equal parts of a sound, in [-1, 1]."""
 
     duration_seconds: float
@@ -270,7 +270,7 @@ class WaveformAnswer(AnswerBody):
     high: list[float]
 
 
-class MapPointAnswer(AnswerBody):
+class MapPointAnswer(_AnswerBody):
     """One item on the map."""
 
     item_id: str
@@ -280,7 +280,7 @@ class MapPointAnswer(AnswerBody):
     class_name: str | None
 
 
-class MapAnswer(AnswerBody):
+class MapAnswer(_AnswerBody):
     """The gallery on a plane: items close together look or sound alike."""
 
     method: str
@@ -291,13 +291,13 @@ class MapAnswer(AnswerBody):
 # ---------------------------------------------------------------- jobs, sessions
 
 
-class JobRequest(RequestBody):
+class JobRequest(_RequestBody):
     """The source to index."""
 
     source: Name
 
 
-class JobAnswer(AnswerBody):
+class JobAnswer(_AnswerBody):
     """An indexing job and its state."""
 
     job_id: str
@@ -313,13 +313,13 @@ class JobAnswer(AnswerBody):
     message: str | None
 
 
-class JobsAnswer(AnswerBody):
+class JobsAnswer(_AnswerBody):
     """Jobs, newest first."""
 
     jobs: list[JobAnswer]
 
 
-class HealthAnswer(AnswerBody):
+class HealthAnswer(_AnswerBody):
     """Tells that the server answers."""
 
     status: Literal["ok"]

@@ -38,7 +38,7 @@ class StoredFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class FeatureStoreSize:
+class _FeatureStoreSize:
     """The number of items with features, over all encoders, and their size on disk."""
 
     item_count: int
@@ -82,7 +82,7 @@ class FeatureStore:
         rows = [(fingerprint, content_hash, *_encode(features)) for content_hash, features in entries.items()]
         self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
-    def size(self) -> FeatureStoreSize:
+    def size(self) -> _FeatureStoreSize:
         """Return how much the store holds.
 
         Raises:
@@ -91,7 +91,7 @@ class FeatureStore:
         item_count = self._file.run(
             lambda connection: connection.execute("SELECT COUNT(*) FROM features").fetchone()[0]
         )
-        return FeatureStoreSize(
+        return _FeatureStoreSize(
             item_count=item_count, size_bytes=sum(part.stat().st_size for part in self._file.parts())
         )
 

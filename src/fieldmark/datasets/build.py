@@ -12,8 +12,8 @@ from jaxtyping import Bool
 from PIL import Image
 
 from fieldmark.data.manifest import read_manifest, write_manifest
-from fieldmark.datasets.checks.fingerprint import compute_picture_row
-from fieldmark.datasets.counts import count_items, format_counts
+from fieldmark.data.split import count_items, format_counts
+from fieldmark.datasets.checks.similarity import compute_picture_row
 from fieldmark.datasets.excerpts import (
     Frame,
     find_active_intervals,
@@ -30,7 +30,7 @@ _FRAME_SIDE_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class BuildReport:
+class _BuildReport:
     """The result of a build.
 
     Args:
@@ -76,7 +76,7 @@ def build_items(
     longest_words: int = 80,
     frame_count: int = 25,
     reporter: Reporter | None = None,
-) -> BuildReport:
+) -> _BuildReport:
     """Build a folder of items cut from raw media, with a manifest; photos and short items are taken unchanged.
 
     Long recordings are cut into intervals that hold sound, which stay in their files. Videos become numbered frames
@@ -120,7 +120,7 @@ def build_items(
                 left.append(Failure(item.item_id, "nothing_of_interest", "No sound rises above the noise floor."))
         reporter.step("build", done=done, total=len(raw))
     write_manifest(items, out / "manifest.csv")
-    return BuildReport(
+    return _BuildReport(
         manifest=out / "manifest.csv",
         source_count=len(raw),
         counts=count_items(items),

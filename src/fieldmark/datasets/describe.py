@@ -8,10 +8,8 @@ from statistics import median, quantiles
 from typing import ClassVar
 
 from fieldmark.data.manifest import read_manifest
-from fieldmark.data.split import group_of
-from fieldmark.datasets.checks.inspection import Inspection
-from fieldmark.datasets.checks.inspection_cache import inspect_items
-from fieldmark.datasets.counts import count_items, list_splits
+from fieldmark.data.split import count_items, group_of, list_splits
+from fieldmark.datasets.checks.inspection import Inspection, inspect_items
 from fieldmark.io import write_text
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
 
@@ -21,7 +19,7 @@ _MAX_SOURCES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Distribution:
+class _Distribution:
     """The distribution of some lengths."""
 
     count: int
@@ -60,7 +58,7 @@ class Description:
     counts: Mapping[str, Mapping[str, int]]
     class_counts: Mapping[str, Mapping[str, Mapping[str, int]]]
     group_counts: Mapping[str, int]
-    lengths: Mapping[str, Distribution]
+    lengths: Mapping[str, _Distribution]
     licenses: Mapping[str, int]
     sources: Mapping[str, int]
     failure_count: int
@@ -198,7 +196,7 @@ def _count_by_class(items: Iterable[Item]) -> dict[str, dict[str, dict[str, int]
     return {name: count_items(members) for name, members in sorted(by_class.items())}
 
 
-def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, Distribution]:
+def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, _Distribution]:
     lengths: defaultdict[Medium, list[float]] = defaultdict(list)
     for item, inspection in zip(items, inspections, strict=True):
         length = inspection.word_count if item.medium is Medium.TEXT else inspection.duration_seconds
@@ -207,9 +205,9 @@ def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -
     return {medium.value: _summarize(lengths[medium]) for medium in MEDIA if lengths[medium]}
 
 
-def _summarize(values: Sequence[float]) -> Distribution:
+def _summarize(values: Sequence[float]) -> _Distribution:
     quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return Distribution(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
+    return _Distribution(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
 
 
 def _count_sources(items: Sequence[Item]) -> dict[str, int]:

@@ -8,14 +8,13 @@ from typing import ClassVar
 import numpy as np
 
 from fieldmark.data.manifest import read_manifest, write_manifest
-from fieldmark.data.split import split_items
-from fieldmark.datasets.counts import count_items, format_counts
+from fieldmark.data.split import count_items, format_counts, split_items
 from fieldmark.errors import OutOfRangeError, list_first
 from fieldmark.types import MEDIA, Item, Split
 
 
 @dataclass(frozen=True, slots=True)
-class SplitReport:
+class _SplitReport:
     """The result of a split.
 
     Args:
@@ -57,7 +56,7 @@ def split_manifest(
     test: float = 0.3,
     unseen_classes: int = 0,
     seed: int = 0,
-) -> SplitReport:
+) -> _SplitReport:
     """Split a manifest by class and medium and keep each group in one split; the same seed gives the same splits.
 
     Args:
@@ -79,7 +78,7 @@ def split_manifest(
         generator=np.random.default_rng(seed),
     )
     write_manifest(items, out)
-    return SplitReport(
+    return _SplitReport(
         manifest=out,
         seed=seed,
         counts=count_items(items),

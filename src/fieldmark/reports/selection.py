@@ -32,7 +32,7 @@ class LookAlikes:
 
 
 @dataclass(frozen=True, slots=True)
-class ShownHit:
+class _ShownHit:
     """One of the first hits of a query."""
 
     row: int
@@ -46,7 +46,7 @@ class ShownQuery:
 
     row: int
     average_precision: float
-    hits: tuple[ShownHit, ...]
+    hits: tuple[_ShownHit, ...]
 
 
 def find_look_alikes(measured: Measurement) -> tuple[LookAlikes, ...]:
@@ -92,7 +92,7 @@ def _build_query(measured: Measurement, task: Task, query: int) -> ShownQuery:
     label = measured.evaluated.rows.label
     gallery, score = _first_hits(measured.neighbors, row)
     hits = tuple(
-        ShownHit(int(each), float(value), bool(label[each] == label[row]))
+        _ShownHit(int(each), float(value), bool(label[each] == label[row]))
         for each, value in zip(gallery, score, strict=True)
     )
     return ShownQuery(row, float(task.average_precision[query]), hits)

@@ -16,12 +16,17 @@ from PIL import Image
 
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.taxonomy import read_taxonomy
-from fieldmark.datasets.aviary.description import write_description
 from fieldmark.datasets.aviary.figure import Bird
-from fieldmark.datasets.aviary.marks import PLUMAGE_VALUES, SONG_VALUES, Plumage, Song
 from fieldmark.datasets.aviary.scene import create_individual, draw_bird, draw_clip
 from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
-from fieldmark.datasets.aviary.species import draw_species
+from fieldmark.datasets.aviary.species import (
+    PLUMAGE_VALUES,
+    SONG_VALUES,
+    Plumage,
+    Song,
+    draw_species,
+    write_description,
+)
 from fieldmark.datasets.aviary.synthesize import FRAME_PIXELS, PHOTO_PIXELS, synthesize
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Medium, Split

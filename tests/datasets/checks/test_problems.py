@@ -10,9 +10,9 @@ import soundfile
 from PIL import Image
 
 from fieldmark.data.manifest import read_manifest
+from fieldmark.data.split import count_items
 from fieldmark.datasets.checks.inspection import Inspection, inspect_item
 from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind, Severity, find_problems
-from fieldmark.datasets.counts import count_items
 from fieldmark.errors import MediaError
 from fieldmark.types import Failure, Item, MediaLimits, Medium, Split
 

@@ -9,7 +9,9 @@ import soundfile
 import torch
 from PIL import Image, ImageDraw
 
-from fieldmark.datasets.checks.fingerprint import (
+from fieldmark.datasets.checks.inspection import inspect_item
+from fieldmark.datasets.checks.problems import ProblemKind, Severity, find_problems
+from fieldmark.datasets.checks.similarity import (
     FRAME_SECONDS,
     SOUND_RATE_HZ,
     Fingerprint,
@@ -19,10 +21,8 @@ from fieldmark.datasets.checks.fingerprint import (
     compute_picture_row,
     compute_text_fingerprint,
     find_landmarks,
+    find_similar,
 )
-from fieldmark.datasets.checks.inspection import inspect_item
-from fieldmark.datasets.checks.problems import ProblemKind, Severity, find_problems
-from fieldmark.datasets.checks.similarity import find_similar
 from fieldmark.types import Item, MediaLimits, Medium, Split
 
 NOTE = (

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Complex, Float
 from PIL import ImageDraw
 
-from fieldmark.datasets.aviary.marks import COLORS, COUNTS, Color, Plumage
+from fieldmark.datasets.aviary.species import COLORS, COUNTS, Color, Plumage
 
 Outline = Complex[np.ndarray, " point"]
 DARK, _PALE = (52, 42, 38), (240, 236, 226)

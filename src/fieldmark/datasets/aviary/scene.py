@@ -20,7 +20,7 @@ from fieldmark.datasets.aviary.figure import (
     make_line,
     make_outline,
 )
-from fieldmark.datasets.aviary.marks import Color, Plumage
+from fieldmark.datasets.aviary.species import Color, Plumage
 
 FRAMES_PER_SECOND = 8
 

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy.random import Generator
 
-from fieldmark.datasets.aviary.marks import COUNTS, Song
+from fieldmark.datasets.aviary.species import COUNTS, Song
 
 RATE_HZ = 22_050
 

@@ -16,11 +16,10 @@ from numpy.random import Generator
 
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.taxonomy import Taxonomy, write_taxonomy
-from fieldmark.datasets.aviary.description import write_description
 from fieldmark.datasets.aviary.figure import Bird
 from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, create_individual, draw_bird, draw_clip
 from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
-from fieldmark.datasets.aviary.species import Species, draw_species
+from fieldmark.datasets.aviary.species import Species, draw_species, write_description
 from fieldmark.errors import ManifestError, OutOfRangeError
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 

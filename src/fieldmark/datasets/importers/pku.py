@@ -8,7 +8,7 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from fieldmark.data.taxonomy import name_key, read_taxonomy
-from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
+from fieldmark.datasets.importers.folders import FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldmark.data.manifest import write_manifest
+from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
-from fieldmark.datasets.counts import count_items, format_counts
 from fieldmark.types import MEDIA, Failure, Item, Split
 
 _SHOWN_EXAMPLES = 6

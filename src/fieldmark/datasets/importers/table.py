@@ -9,8 +9,7 @@ from pathlib import Path, PurePath
 from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
 from fieldmark.data.taxonomy import name_key, read_taxonomy
-from fieldmark.datasets.importers.folder_listing import FolderListing, is_outside_root
-from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS
+from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
 from fieldmark.media.frames import WILDCARD
