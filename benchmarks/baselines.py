@@ -33,7 +33,7 @@ from fieldmark.build import create_model
 from fieldmark.embedding import encode_items
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import STRICT
-from fieldmark.models.standardization import Standardization
+from fieldmark.models.fitted import Standardization
 from fieldmark.types import Embeddings, Failure
 
 COMPONENTS = 512

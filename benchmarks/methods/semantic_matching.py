@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fieldmark.models.class_logits import LinearClassifier
+from fieldmark.models.fitted import LinearClassifier
 from methods.baseline import Baseline, CommonSpace, Training, count_classes
 
 

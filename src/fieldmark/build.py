@@ -33,9 +33,8 @@ from fieldmark.config import (
 from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.birdnet import BirdNetEncoder
-from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
-from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
@@ -49,7 +48,7 @@ from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
 from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
-from fieldmark.models.start import start_network
+from fieldmark.models.weights import start_network
 from fieldmark.training.accumulation import Execution, can_use_bf16
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind

@@ -14,7 +14,7 @@ from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
-from fieldmark.models.encoder_names import match_names
+from fieldmark.models.fitted import match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.runtime import Runtime
 from fieldmark.training.group import Group

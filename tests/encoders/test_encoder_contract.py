@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
-from fieldmark.encoders.joined import ConcatenatedEncoder
 from fieldmark.encoders.preprocessing import ImagePreprocessing
 from fieldmark.errors import MediumMismatchError, MissingExtraError
 from fieldmark.types import Decoding, Medium, Segment

@@ -1,15 +1,17 @@
-"""The contract of encoders, and what their implementations share: contents, fingerprints, files in packages."""
+"""The contract of encoders, what their implementations share, and several encoders of one medium as one."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, final, runtime_checkable
 
+import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from fieldmark.errors import EncoderFilesError, MediumMismatchError
+from fieldmark.errors import ConfigError, EncoderFilesError, MediumMismatchError
 from fieldmark.types import (
     AudioContent,
     Content,
@@ -145,3 +147,79 @@ def locate_in_package(name: str, *, key: str) -> Path:
 def _hash_file(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------- several encoders of one medium
+
+
+@final
+class ConcatenatedEncoder:
+    """Concatenates the features of several encoders.
+
+    Args:
+        encoders: One or more, of one medium; each gives vectors and asks for the same decoding.
+
+    Raises:
+        ConfigError: There is none, their decodings differ, or one gives other than vectors.
+    """
+
+    def __init__(self, encoders: Sequence[Encoder]) -> None:
+        self._encoders = tuple(encoders)
+        self._check()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with each encoder and their order."""
+        parts = tuple(encoder.fingerprint for encoder in self._encoders)
+        # Earlier versions had a scale for each encoder, always 1; galleries hold fingerprints with it.
+        return hash_parameters({"kind": "concatenated", "parts": parts, "scales": (1.0,) * len(parts)})
+
+    @property
+    def decoding(self) -> Decoding:
+        """That of every encoder."""
+        return self._encoders[0].decoding
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Sum of the dimensions."""
+        return (sum(encoder.shape[0] for encoder in self._encoders),)
+
+    @property
+    def is_costly(self) -> bool:
+        """True if any of the encoders is costly."""
+        return any(encoder.is_costly for encoder in self._encoders)
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Named scores of every encoder, by index in the joined features; the first encoder has a shared name."""
+        start, indices = 0, dict[str, int]()
+        for encoder in self._encoders:
+            indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
+            start += encoder.shape[0]
+        return indices
+
+    def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
+        """Return the features of some segments.
+
+        Raises:
+            MediumMismatchError: A segment holds another medium than an encoder takes.
+        """
+        return torch.cat([encoder.encode(segments) for encoder in self._encoders], dim=1)
+
+    def _check(self) -> None:
+        if not self._encoders:
+            raise _not_joinable("no encoder", allowed="one or more")
+        decodings = {encoder.decoding for encoder in self._encoders}
+        if len(decodings) > 1:
+            got = "; ".join(sorted(map(repr, decodings)))
+            raise _not_joinable(got, allowed="one way of decoding for all")
+        shapes = [encoder.shape for encoder in self._encoders]
+        if any(len(shape) != 1 for shape in shapes):
+            raise _not_joinable(f"tensors of the shapes {shapes}", allowed="vectors")
+
+
+def _not_joinable(got: str, *, allowed: str) -> ConfigError:
+    return ConfigError(
+        f"The encoders cannot be joined: got {got}, but need {allowed}. "
+        "Give encoders of one medium with the same sizes, sample rates and segments."
+    )

@@ -10,7 +10,7 @@ from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, wr
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
 from fieldmark.gallery.layout import GalleryLayout, find_taxonomy_beside
 from fieldmark.io import write_text
-from fieldmark.models.encoder_names import normalize_name
+from fieldmark.models.fitted import normalize_name
 from fieldmark.types import Medium
 
 logger = logging.getLogger(__name__)

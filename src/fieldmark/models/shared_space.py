@@ -10,10 +10,16 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from fieldmark.errors import MediumNotSupportedError
-from fieldmark.models.class_logits import LinearClassifier, NamedScores, fit_named_share
-from fieldmark.models.encoder_names import NameEmbedding, compute_name_direction, normalize_name
+from fieldmark.models.fitted import (
+    LinearClassifier,
+    NamedScores,
+    NameEmbedding,
+    Standardization,
+    compute_name_direction,
+    fit_named_share,
+    normalize_name,
+)
 from fieldmark.models.network import Network
-from fieldmark.models.standardization import Standardization
 from fieldmark.types import Medium, MediumBatch
 
 _MAX_FITTED_ROWS = 4096

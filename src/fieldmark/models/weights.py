@@ -1,9 +1,11 @@
-"""Named tensors of a file of weights: safetensors, or what `torch.save` wrote."""
+"""Weights trained elsewhere: files of named tensors, the released network's state, and networks that start there."""
 
+import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from fieldmark.errors import WeightsFileError, list_first
+from fieldmark.errors import WeightsFileError, list_first, suggest_nearest
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
+from fieldmark.models.resnet import TrunkSize
+
+# ---------------------------------------------------------------- files of weights
 
 MAX_BYTES = 4 * 1024**3
 """Of one file; ResNet-152 with the state of its optimizer has 0.7 GiB."""
@@ -109,3 +115,210 @@ def _reason(error: Exception) -> str:
     if "weights_only" in text:
         return "its pickle is damaged, or contains more than names and tensors; it was not executed"
     return text.strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+# ---------------------------------------------------------------- the released network
+
+_COUNTER = "num_batches_tracked"
+"""Of batch norms; torch before 0.4.1 did not keep it, and nothing that is computed depends on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedSize:
+    """The sizes of a released network, as the shapes of its tensors tell them.
+
+    Args:
+        depth: Layers of the trunk.
+        base_width: Channels of the trunk's first stage.
+        text_width: Height of the picture made of a text.
+    """
+
+    depth: int
+    base_width: int
+    text_width: int
+    class_count: int
+
+    def names_and_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return every name in the state of such a network, with its shape."""
+        block, stage_blocks = TrunkSize.STAGE_BLOCKS[self.depth]
+        with torch.device("meta"):
+            network = FGCrossNet(
+                class_count=self.class_count,
+                trunk=TrunkSize(block=block, stage_blocks=stage_blocks, base_width=self.base_width, stem_stride=2),
+                text=TextStem(conv_width=self.text_width),
+                embedding=EmbeddingSource.LOGITS,
+                statistics_per_medium=False,
+            )
+        return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSize:
+    """Read the sizes of the network that a state dict was taken from.
+
+    Raises:
+        WeightsFileError: Names are missing or unknown.
+        WeightsFileError: The shapes are those of no such network.
+    """
+    depth = _nearest_depth(state)
+    size = ReleasedSize(
+        depth=depth,
+        base_width=_side(state, "conv1.weight", default=64),
+        text_width=_side(state, "conv02.weight", default=448),
+        class_count=_side(state, "fc.weight", default=1),
+    )
+    expected = size.names_and_shapes()
+    check_names(state, expected, path=path, network=f"a released FGCrossNet with ResNet-{depth}")
+    reshaped = [
+        f"{name} {list(state[name].shape)} where {list(shape)} is expected"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    if reshaped:
+        reason = f"{len(reshaped)} of its tensors have another shape than the released network's: {reshaped[0]}"
+        raise WeightsFileError(path=path, reason=reason)
+    return size
+
+
+def complete_counters(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Return the tensors of the given names, and zero for the batch-norm counters that older files lack."""
+    return {name: state[name] if name in state else torch.zeros((), dtype=torch.int64) for name in names}
+
+
+def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path, network: str) -> None:
+    """Check that a state dict has exactly the names of a network; batch-norm counters may be missing.
+
+    Args:
+        network: What the names are expected of, for the message.
+
+    Raises:
+        WeightsFileError: Names are missing or unknown.
+    """
+    missing = sorted(name for name in expected.keys() - state.keys() if not name.endswith(_COUNTER))
+    unexpected = sorted(state.keys() - expected.keys())
+    if missing or unexpected:
+        hints = [suggest_nearest(name, missing).rstrip("?").replace("Did you mean", "nearest:") for name in unexpected]
+        unmatched = [f"{name}{hint}" for name, hint in zip(unexpected, hints, strict=True)]
+        raise WeightsFileError(
+            path=path,
+            reason=f"its names are not those of {network}: "
+            f"{len(missing)} names are missing ({list_first(missing) or 'none'}), "
+            f"{len(unexpected)} are unexpected ({list_first(unmatched) or 'none'})",
+            remedy="Give the state dict of such a network, or rename its tensors.",
+        )
+
+
+def _nearest_depth(state: Mapping[str, Tensor]) -> int:
+    """Return the depth whose block names differ least from the state's."""
+
+    def difference(depth: int) -> int:
+        block, counts = TrunkSize.STAGE_BLOCKS[depth]
+        last = 3 if block == "bottleneck" else 2
+        wanted = {f"layer{stage}.{index}.conv{last}" for stage, count in enumerate(counts, 1) for index in range(count)}
+        return len(wanted ^ met[last])
+
+    deepest = {name.rpartition(".")[0] for name in state if name.startswith("layer") and ".conv" in name}
+    has_third = {name.rpartition(".conv")[0] for name in deepest if name.endswith("conv3")}
+    met = {
+        3: {f"{index}.conv3" for index in has_third},
+        2: {name for name in deepest if name.endswith("conv2") and name.rpartition(".conv")[0] not in has_third},
+    }
+    return min(TrunkSize.STAGE_BLOCKS, key=lambda depth: (difference(depth), depth != 50))
+
+
+def _side(state: Mapping[str, Tensor], name: str, *, default: int) -> int:
+    """Return the first side of a tensor; the default if it is missing or a scalar, which `check_names` reports."""
+    tensor = state.get(name)
+    return tensor.shape[0] if tensor is not None and tensor.ndim else default
+
+
+# ---------------------------------------------------------------- the start of a network
+
+_CLASSIFIER_PREFIXES = ("fc.", "classifier.")
+"""Left out: its classes are others."""
+_STEM_PREFIXES = ("embed.", "conv01.", "conv02.", "conv0.")
+"""Of the text's way in, which only weights of an FGCrossNet have."""
+_TRANSFORMERS_NAMES = (
+    (re.compile(r"(?:resnet\.)?embedder\.embedder\.convolution\.(\w+)"), "conv1.{0}"),
+    (re.compile(r"(?:resnet\.)?embedder\.embedder\.normalization\.(\w+)"), "bn1.{0}"),
+    (re.compile(r"(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)\.convolution\.(\w+)"), "conv"),
+    (re.compile(r"(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.layer\.(\d+)\.normalization\.(\w+)"), "bn"),
+    (re.compile(r"(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.shortcut\.convolution\.(\w+)"), "downsample.0"),
+    (re.compile(r"(?:resnet\.)?encoder\.stages\.(\d+)\.layers\.(\d+)\.shortcut\.normalization\.(\w+)"), "downsample.1"),
+)
+"""Names of the `transformers` library; the released names are those of torchvision, and need no change."""
+
+
+def start_network(network: FGCrossNet, path: Path) -> None:
+    """Load the trunk of trained weights into a network, and the text stem if the weights have one; all or nothing.
+
+    Statistics of one kind become those of every medium, where the network keeps them apart.
+
+    Args:
+        path: A file of torch or safetensors with names of torchvision, of the released code or of `transformers`, or
+            a folder in the layout of `transformers`.
+
+    Raises:
+        WeightsFileError: The weights are of another trunk.
+        WeightsFileError: The file is missing or damaged, or its shapes are of another trunk.
+    """
+    given = {
+        _our_name(name): tensor for name, tensor in _read(path).items() if not name.startswith(_CLASSIFIER_PREFIXES)
+    }
+    own = network.state_dict()
+    has_stem = any(name.startswith(_STEM_PREFIXES) for name in given)
+    expected = {
+        name: tensor
+        for name, tensor in own.items()
+        if not name.startswith(_CLASSIFIER_PREFIXES) and (has_stem or not name.startswith(_STEM_PREFIXES))
+    }
+    check_names(given, expected, path=path, network="the trunk that 'model.depth' asks for")
+    taken = {
+        name: _fit(given[name], tensor, name=name, path=path) for name, tensor in expected.items() if name in given
+    }
+    network.load_state_dict(own | taken)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_dir():
+        return read_weights(path)
+    _check_variant(path / "config.json")
+    files = sorted(path.glob("*.safetensors")) or sorted(path.glob("pytorch_model*.bin"))
+    if not files:
+        raise WeightsFileError(path=path, reason="the folder holds neither *.safetensors nor pytorch_model.bin")
+    return {name: tensor for file in files for name, tensor in read_weights(file).items()}
+
+
+def _check_variant(path: Path) -> None:
+    """Refuse trunks of the same shapes that compute something else."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise WeightsFileError(path=path, reason=f"it is not JSON in UTF-8 ({error})") from error
+    for key in ("downsample_in_bottleneck", "downsample_in_first_stage"):
+        if isinstance(values, Mapping) and values.get(key):
+            raise WeightsFileError(path=path, reason=f"it sets '{key}', and the trunk here has its strides elsewhere")
+
+
+def _our_name(name: str) -> str:
+    for pattern, ours in _TRANSFORMERS_NAMES:
+        match = pattern.fullmatch(name)
+        if match is None:
+            continue
+        *indices, last = match.groups()
+        if not indices:
+            return ours.format(last)
+        number = str(int(indices[2]) + 1) if len(indices) == 3 else ""
+        return f"layer{int(indices[0]) + 1}.{indices[1]}.{ours}{number}.{last}"
+    return name
+
+
+def _fit(given: Tensor, own: Tensor, *, name: str, path: Path) -> Tensor:
+    if name.endswith(_COUNTER):
+        return torch.zeros_like(own)  # steps of this network, of which there were none
+    shape = own.shape[-given.ndim :] if name.endswith((".running_mean", ".running_var")) else own.shape
+    if given.shape != shape:
+        reason = f"{name} is {list(given.shape)}, and the trunk that is asked for has {list(shape)}"
+        raise WeightsFileError(path=path, reason=reason)
+    if not given.isfinite().all():
+        raise WeightsFileError(path=path, reason=f"{name} has numbers that are not finite")
+    return given.to(own).expand_as(own)

@@ -68,7 +68,9 @@ class GradientAccumulation:
         """Return the outputs of all rows of a batch, each with its label and medium."""
         parts = _split(batch.parts, self._execution.part_count)
         if len(parts) == 1:
-            return _StepOutputs(self._outputs(batch.parts), lambda: None)  # the losses' own backward reaches the weights
+            return _StepOutputs(
+                self._outputs(batch.parts), lambda: None
+            )  # the losses' own backward reaches the weights
         buffers = [(buffer, buffer.clone()) for buffer in self._network.buffers()]
         states: list[tuple[Tensor, ...]] = []
         rows: list[Outputs] = []

@@ -14,8 +14,7 @@ from fieldmark.build import build_encoder, list_supported_media
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, list_first
-from fieldmark.models.released import ReleasedSize, complete_counters, read_released_size
-from fieldmark.models.weights import read_weights
+from fieldmark.models.weights import ReleasedSize, complete_counters, read_released_size, read_weights
 from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoint, write_durably
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.run_info import ImportedFile, RunInfo
