@@ -29,9 +29,8 @@ from fieldmark.config import Config
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, MediaReader, MediumRows
 from fieldmark.data.sampler import CrossMediaSampler
 from fieldmark.embedding import encode_item
-from fieldmark.training.accumulation import GradientAccumulation
 from fieldmark.training.group import Group
-from fieldmark.training.step import Stepper
+from fieldmark.training.step import GradientAccumulation, Stepper
 from fieldmark.types import Batch
 
 CLASS_COUNT, PER_CLASS = 200, 4

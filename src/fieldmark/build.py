@@ -49,10 +49,9 @@ from fieldmark.models.network import Network
 from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.weights import start_network
-from fieldmark.training.accumulation import Execution, can_use_bf16
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
-from fieldmark.training.step import WeightedLoss
+from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
 from fieldmark.training.task import BatchSource, TrainingStage
 from fieldmark.types import MEDIA, MediaLimits, Medium
 

@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from fieldmark.build import build_execution
 from fieldmark.config import TrainConfig
-from fieldmark.training.accumulation import Execution, GradientAccumulation
 from fieldmark.training.checkpoint import Provenance
 from fieldmark.training.group import Group
 from fieldmark.training.loop import train
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
-from fieldmark.training.step import WeightedLoss
+from fieldmark.training.step import Execution, GradientAccumulation, WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure, Medium, MediumBatch, Outputs
 

@@ -22,8 +22,8 @@ from fieldmark.datasets.excerpts import (
     take_spaced_frames,
 )
 from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
-from fieldmark.media.frames import WILDCARD
 from fieldmark.media.loaders import load_segments
+from fieldmark.media.video import WILDCARD
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
 
 _FRAME_SIDE_PIXELS = 256

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from fieldmark.media.audio import compute_power_spectrogram
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.spectrogram import compute_power_spectrogram
 from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, VideoContent
 
 _RATE_HZ, _WINDOW, _HOP = 16_000, 1_024, 800

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fieldmark.encoders.encoder import build_mismatch_error, get_contents
 from fieldmark.errors import ConfigError
-from fieldmark.media.spectrogram import compute_power_spectrogram, convert_to_decibels
+from fieldmark.media.audio import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (
     AudioContent,
     Decoding,

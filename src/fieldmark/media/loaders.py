@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnreadableMediaError
-from fieldmark.media import audio, frames, image, text, video
+from fieldmark.media import audio, image, text, video
 from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import list_extensions, list_media
@@ -57,7 +57,7 @@ def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Ite
         return
     path = _path(item)
     if item.form is Form.FRAMES:
-        yield from frames.load(
+        yield from video.load_frames(
             path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
         )
         return
@@ -128,7 +128,7 @@ def hash_content(item: Item) -> str:
         digest.update(item.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
     path = _path(item)
-    for part in frames.list_frame_files(path) if item.form is Form.FRAMES else [path]:
+    for part in video.list_frame_files(path) if item.form is Form.FRAMES else [path]:
         check_file(part)
         with convert_decoder_errors(part), part.open("rb") as file:
             while block := file.read(2**20):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw, ImageFont
 
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.pictures import draw_content
+from fieldmark.media.preview import draw_content
 from fieldmark.types import Decoding, Item, MediaLimits, VideoContent
 
 TILE_PIXELS = 200

@@ -8,7 +8,7 @@ from pathlib import Path
 from fieldmark.errors import FieldmarkError
 from fieldmark.io import open_replacement
 from fieldmark.media.loaders import load_segments
-from fieldmark.media.pictures import Card, make_card, make_data_uri
+from fieldmark.media.preview import Card, make_card, make_data_uri
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.reports.render import stream_template
 from fieldmark.types import Decoding, Item, MediaLimits, Medium

@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from fieldmark.errors import CheckpointError, TooManyFailuresError, TrainingError
-from fieldmark.training.accumulation import GradientAccumulation
 from fieldmark.training.checkpoint import (
     Checkpoint,
     Provenance,
@@ -32,7 +31,7 @@ from fieldmark.training.progress import (
     write_metrics,
     write_tensorboard,
 )
-from fieldmark.training.step import Stepper, defer_interrupts, seed_step
+from fieldmark.training.step import GradientAccumulation, Stepper, defer_interrupts, seed_step
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingStage, TrainingTask
 from fieldmark.types import Batch, Failure
 

@@ -7,10 +7,9 @@ from typing import Protocol, runtime_checkable
 
 from torch import nn
 
-from fieldmark.training.accumulation import Execution, Forward
 from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerOptions, Schedule
-from fieldmark.training.step import WeightedLoss
+from fieldmark.training.step import Execution, Forward, WeightedLoss
 from fieldmark.types import Batch, Reporter
 
 

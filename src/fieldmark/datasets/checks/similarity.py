@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from fieldmark.media.spectrogram import compute_power_spectrogram
+from fieldmark.media.audio import compute_power_spectrogram
 
 # ---------------------------------------------------------------- fingerprints
 

@@ -12,8 +12,8 @@ from fieldmark.data.taxonomy import name_key, read_taxonomy
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
-from fieldmark.media.frames import WILDCARD
 from fieldmark.media.loaders import detect_medium
+from fieldmark.media.video import WILDCARD
 from fieldmark.types import Failure
 
 _FIELD = re.compile(r"\{([^{}]+)\}")

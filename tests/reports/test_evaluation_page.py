@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fieldmark.reports.selection import choose_queries, find_look_alikes
+from fieldmark.reports.evaluation_page import choose_queries, find_look_alikes
 from fieldmark.types import MEDIA, Medium
 
 
