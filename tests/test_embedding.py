@@ -10,7 +10,7 @@ import torch
 
 from fieldmark import Item, Medium, Runtime, Split, load_config
 from fieldmark.build import Model, create_model
-from fieldmark.data.features import FeatureStore
+from fieldmark.data.cache import FeatureStore
 from fieldmark.embedding import (
     BLOCK_ITEMS,
     CHUNK_SEGMENTS,

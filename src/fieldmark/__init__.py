@@ -19,11 +19,9 @@ if TYPE_CHECKING:
     from fieldmark.workflows.embed import embed
     from fieldmark.workflows.evaluate import evaluate
     from fieldmark.workflows.export_checkpoint import export_onnx
-    from fieldmark.workflows.from_pretrained import from_pretrained
     from fieldmark.workflows.import_checkpoint import import_checkpoint
     from fieldmark.workflows.index import index
-    from fieldmark.workflows.push_to_hub import push_to_hub
-    from fieldmark.workflows.save_pretrained import save_pretrained
+    from fieldmark.workflows.pretrained import from_pretrained, push_to_hub, save_pretrained
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
     from fieldmark.workflows.verify import verify
@@ -75,9 +73,7 @@ _HOMES = {
     "runtime": ("Runtime",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
-    "workflows.from_pretrained": ("from_pretrained",),
-    "workflows.push_to_hub": ("push_to_hub",),
-    "workflows.save_pretrained": ("save_pretrained",),
+    "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),
     "workflows.search": ("Gallery",),
     "workflows.train": ("train",),
     "workflows.verify": ("verify",),

@@ -15,7 +15,7 @@ from jaxtyping import Float, Float32
 from torch import Tensor, nn
 
 from fieldmark.build import Model
-from fieldmark.data.features import FeatureStore, StoredFeatures
+from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments

@@ -187,7 +187,7 @@ def test_index_of_many_rows_keeps_items_whole(toy_run, toy_runtime, tmp_path):
 
 
 def test_index_shared_space_uses_cached_features(toy_manifest, toy_items, shared_space_config, make_reporter, tmp_path):
-    from fieldmark.data.features import FeatureStore
+    from fieldmark.data.cache import FeatureStore
 
     runtime = Runtime(cache=tmp_path / "cache", device="cpu", reporter=make_reporter())
     train(toy_manifest, out=tmp_path / "run", config=shared_space_config, runtime=runtime)

@@ -299,7 +299,7 @@ def test_train_names_a_stage_without_items(toy_items, toy_overrides, toy_runtime
 def test_train_shared_space_computes_features_once(
     toy_manifest, shared_space_config, make_reporter, have_same_tensors, tmp_path
 ):
-    from fieldmark.data.features import FeatureStore
+    from fieldmark.data.cache import FeatureStore
 
     reporter = make_reporter()
     runtime = Runtime(reporter=reporter, cache=tmp_path / "cache", device="cpu")

@@ -1,12 +1,15 @@
-"""The list of routes, and the application that answers them."""
+"""The list of routes, the application that answers them, and the process that serves it until a signal."""
 
+import ipaddress
 import mimetypes
+import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -16,14 +19,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fieldmark._version import __version__
-from fieldmark.api import routes_admin, routes_items, routes_jobs, routes_labels, routes_media, routes_search
+from fieldmark.api import routes_admin, routes_items, routes_labels, routes_media, routes_search
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.limits import explain
 from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
-from fieldmark.api.security import Guard
-from fieldmark.api.service import Service
+from fieldmark.api.security import Access, Guard
+from fieldmark.api.service import ServeOptions, Service
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, FieldmarkError
+from fieldmark.errors import BadRequestError, ConfigError, FieldmarkError
+from fieldmark.runtime import Runtime
+from fieldmark.workflows.search import Gallery
+
+# ---------------------------------------------------------------- routes
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +107,11 @@ ROUTES: Sequence[Route] = (
         routes_labels.export,
         {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")},
     ),
-    Route("POST", "/v1/jobs", routes_jobs.start_job, _describe_json_body(JobRequest), status=202),
-    Route("GET", "/v1/jobs", routes_jobs.list_jobs),
-    Route("GET", "/v1/jobs/{job_id}", routes_jobs.show_job),
-    Route("DELETE", "/v1/jobs/{job_id}", routes_jobs.cancel_job),
-    Route("GET", "/v1/jobs/{job_id}/events", routes_jobs.follow_job, _describe_content("text/event-stream")),
+    Route("POST", "/v1/jobs", routes_admin.start_job, _describe_json_body(JobRequest), status=202),
+    Route("GET", "/v1/jobs", routes_admin.list_jobs),
+    Route("GET", "/v1/jobs/{job_id}", routes_admin.show_job),
+    Route("DELETE", "/v1/jobs/{job_id}", routes_admin.cancel_job),
+    Route("GET", "/v1/jobs/{job_id}/events", routes_admin.follow_job, _describe_content("text/event-stream")),
     Route("POST", "/v1/session", routes_admin.begin_session, status=204),
     Route("DELETE", "/v1/session", routes_admin.end_session, status=204),
     Route("GET", "/v1/health", routes_admin.show_health),
@@ -227,3 +234,92 @@ _HANDLERS: dict[int | type[Exception], _ErrorHandler] = {
     RequestValidationError: _on_bad_parameters,
     HTTPException: _on_unknown,
 }
+
+
+# ---------------------------------------------------------------- the process
+
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_MAX_CONNECTIONS = 1024
+"""Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
+
+
+def serve(
+    gallery: Path,
+    *,
+    host_name: str,
+    port: int,
+    options: ServeOptions,
+    runtime: Runtime,
+    announce: Callable[[str], None],
+) -> None:
+    """Serve a gallery until the process is told to end.
+
+    Args:
+        port: 0 takes a free one.
+        announce: Called with the URL once requests are answered there.
+
+    Raises:
+        ConfigError: The address cannot be used.
+        GalleryError: The gallery cannot be opened.
+    """
+    listener = listen(host_name, port)
+    with listener:
+        service = Service(Gallery.open(gallery, runtime=runtime), options=options, runtime=runtime)
+        config = uvicorn.Config(
+            create_app(service),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_MAX_CONNECTIONS,
+            timeout_keep_alive=10,
+            timeout_graceful_shutdown=5,
+            proxy_headers=False,
+            ws="none",
+        )
+        announce(format_address(listener))
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def listen(host_name: str, port: int) -> socket.socket:
+    """Return a socket that listens at an address.
+
+    Raises:
+        ConfigError: The name is unknown, or the port is taken or forbidden.
+    """
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host_name, port, type=socket.SOCK_STREAM)
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(512)
+        except BaseException:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigError(
+            f"Cannot listen on '{host_name}', port {port}: {error.strerror or error}. "
+            "Choose another --port (0 picks a free one), or another --host."
+        ) from error
+    return listener
+
+
+def format_address(listener: socket.socket) -> str:
+    """Return the URL of the page."""
+    name, port = listener.getsockname()[:2]
+    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
+
+
+def make_access(host_name: str, *, token: str | None) -> Access:
+    """Return who may use a server at an address: on loopback only under the names of this machine."""
+    return Access(token=token, host_names=_LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
+
+
+def is_loopback(host_name: str) -> bool:
+    """Tell whether only this machine reaches an address."""
+    if host_name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host_name).is_loopback
+    except ValueError:
+        return False

@@ -11,8 +11,7 @@ from fieldmark._version import __version__
 from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
 from fieldmark.cli.evaluation import evaluation_app
-from fieldmark.cli.gallery import gallery_app
-from fieldmark.cli.search import marks_app, search
+from fieldmark.cli.gallery import gallery_app, marks_app, search
 from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,

@@ -63,8 +63,7 @@ def _export_checkpoint(
     if pretrained is None and (push or evaluation or license_name):
         raise typer.BadParameter("--push, --evaluation and --license need --pretrained DIR. Add it.")
     from fieldmark.workflows.export_checkpoint import export_onnx
-    from fieldmark.workflows.push_to_hub import push_to_hub
-    from fieldmark.workflows.save_pretrained import save_pretrained
+    from fieldmark.workflows.pretrained import push_to_hub, save_pretrained
 
     values: dict[str, Any] = {}
     lines: list[str] = []

@@ -1,11 +1,176 @@
-"""The commands `fieldmark gallery ...`: describe, check and compact a gallery."""
+"""The commands `search`, `marks ...` and `gallery ...`: search a gallery, label its items, look after it."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
+from fieldmark.cli.terminal import GalleryPath, Json, Quiet, TerminalReporter, parse_media, print_result
+
+# ---------------------------------------------------------------- search and labels
+
+_FORMATS = ("csv", "raven", "audacity", "dwc")
+
+marks_app = typer.Typer(
+    name="marks", help="Label items of a gallery yourself; list or undo your labels.", no_args_is_help=True
+)
+
+_Names = list[str] | None
+
+
+def search(
+    queries: Annotated[
+        _Names,
+        typer.Argument(
+            metavar="[QUERY]...",
+            help="File of any medium, or quoted text. Several queries must show one species; they are combined.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    gallery: GalleryPath,
+    item_ids: Annotated[
+        _Names, typer.Option("--item", metavar="ITEM_ID", help="Use this item of the gallery as a query. Repeatable.")
+    ] = None,
+    medium: Annotated[
+        str | None,
+        typer.Option("--medium", help="Only return hits of these media, such as image,audio. [default: all]"),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="Number of hits.")] = 10,
+    per_medium: Annotated[bool, typer.Option("--per-medium", help="Return -k hits of each medium.")] = False,
+    by_segment: Annotated[
+        bool,
+        typer.Option("--by-segment", help="Return segments, such as moments of a recording, instead of whole items."),
+    ] = False,
+    class_names: Annotated[_Names, typer.Option("--class", help="Only return hits of this class. Repeatable.")] = None,
+    set_names: Annotated[_Names, typer.Option("--set", help="Only return hits of this set. Repeatable.")] = None,
+    licenses: Annotated[
+        _Names, typer.Option("--license", help="Only return hits under this license. Repeatable.")
+    ] = None,
+    groups: Annotated[_Names, typer.Option("--group", help="Only return hits of this group. Repeatable.")] = None,
+    relevant: Annotated[
+        _Names,
+        typer.Option(
+            "--relevant", metavar="ITEM_ID", help="Item that you judged right; similar items move up. Repeatable."
+        ),
+    ] = None,
+    irrelevant: Annotated[
+        _Names,
+        typer.Option(
+            "--irrelevant", metavar="ITEM_ID", help="Item that you judged wrong; similar items move down. Repeatable."
+        ),
+    ] = None,
+    exports: Annotated[
+        _Names,
+        typer.Option(
+            "--export",
+            metavar="FORMAT=FILE",
+            help="Also write the hits to FILE, as csv, raven, audacity or dwc (Darwin Core). Repeatable.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Search a gallery with a photo, a text, a video or a sound.
+
+    Hits are ranked by how likely they show the species of the query.
+    """
+    media_names = parse_media(medium)  # checked before heavy imports, so a wrong name fails at once
+    files = _parse_exports(exports or [])
+    if not (queries or item_ids):
+        raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
+    from fieldmark.gallery.search.export import ExportFormat, export_marks
+    from fieldmark.gallery.search.query import ItemId
+    from fieldmark.gallery.search.result import Marks
+    from fieldmark.gallery.store import Filter
+    from fieldmark.io import write_text
+    from fieldmark.runtime import Runtime
+    from fieldmark.types import Medium
+    from fieldmark.workflows.search import Gallery
+
+    result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
+        [*(queries or ()), *map(ItemId, item_ids or ())],
+        k=k,
+        media=tuple(Medium(name) for name in media_names),
+        where=Filter(
+            class_names=_chosen(class_names),
+            set_names=_chosen(set_names),
+            licenses=_chosen(licenses),
+            groups=_chosen(groups),
+        ),
+        by_segment=by_segment,
+        per_medium=per_medium,
+        marks=Marks(frozenset(relevant or ()), frozenset(irrelevant or ())),
+    )
+    for name, path in files:
+        write_text(path, export_marks(result.hits, format=ExportFormat(name)))
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@marks_app.command("save")
+def _save(
+    class_name: Annotated[str, typer.Argument(help="Class to assign.", show_default=False)],
+    item_ids: Annotated[list[str], typer.Argument(metavar="ITEM_ID...", help="Items to label.", show_default=False)],
+    *,
+    gallery: GalleryPath,
+    as_json: Json = False,
+) -> None:
+    """Assign a class to items of a gallery.
+
+    Labels are kept when the same files are indexed again.
+    """
+    from fieldmark.gallery.labels import save_class
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.search import Gallery
+
+    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
+    saved = save_class(gallery, index, class_name=class_name, item_ids=item_ids)
+    print_result(saved, saved.to_text(), as_json=as_json)
+
+
+@marks_app.command("list")
+def _list(*, gallery: GalleryPath, as_json: Json = False) -> None:
+    """List your labels, including those you undid."""
+    from fieldmark.gallery.labels import list_classes
+
+    saved = list_classes(gallery)
+    text = "\n".join(each.to_text() for each in saved) or "no labels"
+    print_result({"saved_classes": saved}, text, as_json=as_json)
+
+
+@marks_app.command("undo")
+def _undo(
+    number: Annotated[int, typer.Argument(help="Number of the label, as shown by `marks list`.", show_default=False)],
+    *,
+    gallery: GalleryPath,
+    as_json: Json = False,
+) -> None:
+    """Undo a label: give its items their former classes back."""
+    from fieldmark.gallery.labels import undo_class
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.search import Gallery
+
+    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
+    undone = undo_class(gallery, index, number=number)
+    print_result(undone, undone.to_text(), as_json=as_json)
+
+
+def _chosen(names: _Names) -> frozenset[str] | None:
+    return frozenset(names) if names else None
+
+
+def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
+    """Parse each `FORMAT=FILE` into its format and file."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, path in pairs:
+        if name not in _FORMATS or not path:
+            formats = ", ".join(_FORMATS)
+            raise typer.BadParameter(
+                f"'{name}{equals}{path}' is not an export. Give FORMAT=FILE with one of the formats {formats}."
+            )
+    return [(name, Path(path)) for name, _, path in pairs]
+
+
+# ---------------------------------------------------------------- the gallery itself
 
 gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery.")
 

@@ -72,7 +72,7 @@ def run_server(
     quiet: bool = False,
 ) -> None:
     """Serve a gallery until the process is stopped."""
-    from fieldmark.api.server import is_loopback, make_access, serve
+    from fieldmark.api.app import is_loopback, make_access, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config_file import parse_limits
     from fieldmark.runtime import Runtime

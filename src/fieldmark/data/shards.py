@@ -1,34 +1,140 @@
-"""A folder of embeddings: shards, and the file `embeddings.json` that describes them and is written last."""
+"""A folder of embeddings: Parquet shards, and the file `embeddings.json` that describes them and is written last."""
 
 import json
 import platform
+import re
 import secrets
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import final
+from typing import BinaryIO, final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from fieldmark.data.shard_file import (
-    FORMAT_VERSION,
-    ITEM_COLUMNS,
-    concatenate_shards,
-    list_shards,
-    make_shard,
-    map_items,
-    measure_widths,
-    read_shard,
-    write_shard,
-    write_whole,
-)
 from fieldmark.errors import EmbeddingsError
-from fieldmark.segment_table import read_items_from_table, read_matrix
+from fieldmark.io import open_replacement
+from fieldmark.segment_table import (
+    FACT_COLUMNS,
+    build_vector_column,
+    collect_columns,
+    read_items_from_table,
+    read_matrix,
+)
 from fieldmark.types import MEDIA, Embeddings, Failure, Item
+
+# ---------------------------------------------------------------- one shard
+
+_FORMAT_VERSION = 1
+"""Of the folder's layout; another one is refused."""
+
+_ITEM_COLUMNS = (*FACT_COLUMNS, "content_hash")
+"""The columns that tell of the items, without times and vectors."""
+
+_SHARD_NAME = re.compile(r"shard-(\d{6})-[\w-]+\.parquet")
+_METADATA_KEY = b"fieldmark"
+
+
+def _list_shards(folder: Path) -> list[Path]:
+    """Return the complete shards of a folder, oldest first."""
+    return sorted(path for path in folder.glob("shard-*.parquet") if _SHARD_NAME.fullmatch(path.name))
+
+
+def _make_shard(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], fingerprint: str) -> pa.Table:
+    """Return one row for each segment: the facts of its item, its times, its vectors."""
+    columns = collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id)
+    columns["embedding"] = build_vector_column(embeddings.embedding)
+    if embeddings.logits is not None:
+        columns["logits"] = build_vector_column(embeddings.logits)
+    return pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(_metadata(fingerprint))})
+
+
+def _read_shard(path: Path, *, fingerprint: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read some columns of a shard, those of them that it has, checked page by page; None for all.
+
+    Raises:
+        EmbeddingsError: The shard is damaged, or of another model or version.
+    """
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            schema = file.schema_arrow
+            found = json.loads((schema.metadata or {}).get(_METADATA_KEY, b"{}"))
+            table = file.read(columns=None if columns is None else [name for name in columns if name in schema.names])
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise EmbeddingsError(
+            path=path.parent,
+            reason=f"the shard '{path.name}' is damaged ({error}); delete that file and run `fieldmark embed` again",
+        ) from error
+    if found != _metadata(fingerprint):
+        raise EmbeddingsError(
+            path=path.parent,
+            reason=f"the shard '{path.name}' was written as {found}, not as {_metadata(fingerprint)}: "
+            "by another model or version; choose another --out, or delete the folder",
+        )
+    return table
+
+
+def _write_shard(path: Path, table: pa.Table) -> None:
+    """Write a shard, whole or not at all.
+
+    Raises:
+        EmbeddingsError: The disk is full, or the folder may not be written.
+    """
+    # Unit vectors do not compress; the facts, repeated from row to row, do.
+    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file of the folder, whole or not at all.
+
+    Raises:
+        EmbeddingsError: The disk is full, or the folder may not be written.
+    """
+    try:
+        with open_replacement(path) as file:
+            write(file)
+    except OSError as error:
+        raise EmbeddingsError(
+            path=path.parent,
+            reason=f"'{path.name}' could not be written ({error}); free disk space or correct the permissions",
+        ) from error
+
+
+def _concatenate_shards(tables: Sequence[pa.Table], *, folder: Path) -> pa.Table:
+    """Return the rows of several shards; a fact that an older shard lacks is null in its rows.
+
+    Raises:
+        EmbeddingsError: The rows differ in dimension or in classes.
+    """
+    if len({_measure_widths(table.schema) for table in tables}) > 1:
+        raise EmbeddingsError(
+            path=folder, reason="its rows differ in dimension or in classes; embed with one model into a new folder"
+        )
+    return pa.concat_tables(tables, promote_options="default")
+
+
+def _measure_widths(schema: pa.Schema) -> tuple[int, int]:
+    """Return the dimension of the embedding and the number of logits; 0 for a column that is not there."""
+    dim, class_count = (
+        schema.field(name).type.list_size if name in schema.names else 0 for name in ("embedding", "logits")
+    )
+    return dim, class_count
+
+
+def _map_items(table: pa.Table) -> dict[str, tuple[Item, str]]:
+    """Return the items of a shard in their order, each with the hash of its content, by id."""
+    rows = zip(read_items_from_table(table), table["content_hash"].to_pylist(), strict=True)
+    return {item.item_id: (item, content_hash) for item, content_hash in rows}
+
+
+def _metadata(fingerprint: str) -> dict[str, JsonValue]:
+    return {"format_version": _FORMAT_VERSION, "fingerprint": fingerprint}
+
+
+# ---------------------------------------------------------------- the folder
 
 INFO_NAME = "embeddings.json"
 """Written last: a folder without it is not complete."""
@@ -114,9 +220,9 @@ class EmbeddingsWriter:
         self._waiting_ids: set[str] = set()
         self._waiting_row_count = 0
         self._done: dict[str, tuple[Item, str]] = {}
-        for path in list_shards(folder):
-            facts = read_shard(path, fingerprint=fingerprint, columns=ITEM_COLUMNS)
-            self._done.update(map_items(facts))
+        for path in _list_shards(folder):
+            facts = _read_shard(path, fingerprint=fingerprint, columns=_ITEM_COLUMNS)
+            self._done.update(_map_items(facts))
 
     @property
     def done_count(self) -> int:
@@ -141,7 +247,7 @@ class EmbeddingsWriter:
         if not self._waiting_ids.isdisjoint(item.item_id for item in embeddings.items):
             self.flush()
         hashes = content_hash_by_item_id
-        self._waiting.append(make_shard(embeddings, content_hash_by_item_id=hashes, fingerprint=self._fingerprint))
+        self._waiting.append(_make_shard(embeddings, content_hash_by_item_id=hashes, fingerprint=self._fingerprint))
         for item in embeddings.items:
             self._done[item.item_id] = (item, content_hash_by_item_id[item.item_id])
             self._waiting_ids.add(item.item_id)
@@ -157,10 +263,10 @@ class EmbeddingsWriter:
         """
         if not self._waiting:
             return
-        numbers = [int(path.name.split("-")[1]) for path in list_shards(self._folder)]
+        numbers = [int(path.name.split("-")[1]) for path in _list_shards(self._folder)]
         # The token keeps a second process that was given the same name from writing over this one's shards.
         name = f"shard-{max(numbers, default=-1) + 1:06d}-{self._name}-{secrets.token_hex(3)}.parquet"
-        write_shard(self._folder / name, concatenate_shards(self._waiting, folder=self._folder).combine_chunks())
+        _write_shard(self._folder / name, _concatenate_shards(self._waiting, folder=self._folder).combine_chunks())
         self._waiting.clear()
         self._waiting_ids.clear()
         self._waiting_row_count = 0
@@ -190,19 +296,19 @@ class EmbeddingsWriter:
         shards = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
         if not shards:
             raise EmbeddingsError(path=self._folder, reason="no item was embedded; see the failures")
-        facts_only = concatenate_shards(list(shards.values()), folder=self._folder)
-        dim, class_count = measure_widths(pq.read_schema(self._folder / next(iter(shards))))
+        facts_only = _concatenate_shards(list(shards.values()), folder=self._folder)
+        dim, class_count = _measure_widths(pq.read_schema(self._folder / next(iter(shards))))
         if class_count != len(class_names):
             raise EmbeddingsError(
                 path=self._folder,
                 reason=f"there are {class_count} logits for {len(class_names)} class names; give one name for each",
             )
         info = EmbeddingsInfo(
-            format_version=FORMAT_VERSION,
+            format_version=_FORMAT_VERSION,
             fingerprint=self._fingerprint,
             dim=dim,
             class_names=tuple(class_names),
-            counts=_counts(item for item, _ in map_items(facts_only).values()),
+            counts=_counts(item for item, _ in _map_items(facts_only).values()),
             row_counts={name: len(table) for name, table in shards.items()},
             failures=tuple(failures),
             straddling_groups=tuple(sorted(straddling_groups)),
@@ -210,7 +316,7 @@ class EmbeddingsWriter:
             facts=facts or {},
         )
         content = _INFO.dump_json(info, indent=2) + b"\n"
-        write_whole(self._folder / INFO_NAME, lambda file: file.write(content))
+        _write_whole(self._folder / INFO_NAME, lambda file: file.write(content))
         return info
 
 
@@ -227,10 +333,10 @@ def read_info(folder: Path) -> EmbeddingsInfo:
     try:
         content = json.loads(path.read_bytes())
         found = content.get("format_version") if isinstance(content, dict) else None
-        if isinstance(found, int) and found != FORMAT_VERSION:
+        if isinstance(found, int) and found != _FORMAT_VERSION:
             raise EmbeddingsError(
                 path=folder,
-                reason=f"it has format version {found}, and this fieldmark reads version {FORMAT_VERSION}; "
+                reason=f"it has format version {found}, and this fieldmark reads version {_FORMAT_VERSION}; "
                 "embed again into a new folder, or use the fieldmark that wrote it",
             )
         return _INFO.validate_python(content)
@@ -250,8 +356,8 @@ def read_embeddings(folder: Path) -> tuple[Embeddings, EmbeddingsInfo]:
     """
     info = read_info(folder)
     tables = [_read_listed(folder / name, info, columns=None) for name in info.row_counts]
-    table = concatenate_shards(tables, folder=folder)
-    if measure_widths(table.schema) != (info.dim, len(info.class_names)):
+    table = _concatenate_shards(tables, folder=folder)
+    if _measure_widths(table.schema) != (info.dim, len(info.class_names)):
         raise EmbeddingsError(path=folder, reason=f"its shards and '{INFO_NAME}' differ; {_AGAIN}")
     embeddings = Embeddings(
         items=tuple(read_items_from_table(table)),
@@ -284,7 +390,7 @@ def _read_listed(path: Path, info: EmbeddingsInfo, *, columns: Sequence[str] | N
     """Some columns of a shard that `embeddings.json` lists."""
     if not path.is_file():
         raise EmbeddingsError(path=path.parent, reason=f"the shard '{path.name}' is missing; {_AGAIN}")
-    table = read_shard(path, fingerprint=info.fingerprint, columns=columns)
+    table = _read_shard(path, fingerprint=info.fingerprint, columns=columns)
     if len(table) != info.row_counts[path.name]:
         raise EmbeddingsError(
             path=path.parent,
@@ -299,7 +405,7 @@ def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] 
     Gives the columns of facts that remain, by shard.
     """
     wanted = None if item_ids is None else set(item_ids)
-    shards = {path: read_shard(path, fingerprint=fingerprint, columns=ITEM_COLUMNS) for path in list_shards(folder)}
+    shards = {path: _read_shard(path, fingerprint=fingerprint, columns=_ITEM_COLUMNS) for path in _list_shards(folder)}
     home = {
         item_id: path
         for path, table in shards.items()
@@ -314,7 +420,7 @@ def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] 
             path.unlink()
             continue
         if len(kept) < len(table):
-            write_shard(path, read_shard(path, fingerprint=fingerprint, columns=None).filter(is_home))
+            _write_shard(path, _read_shard(path, fingerprint=fingerprint, columns=None).filter(is_home))
         remaining[path.name] = kept
     return remaining
 

@@ -17,7 +17,7 @@ HEAD_BYTES = 64
 OPAQUE_TYPE = "application/octet-stream"
 """The MIME type of what common browsers do not show."""
 
-IMAGE, VIDEO, AUDIO = Medium.IMAGE, Medium.VIDEO, Medium.AUDIO
+_IMAGE, _VIDEO, _AUDIO = Medium.IMAGE, Medium.VIDEO, Medium.AUDIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +49,34 @@ def _row(
 
 
 FORMATS = (
-    _row("JPEG", rb"\xff\xd8\xff", {IMAGE: ("image/jpeg", ".jpg .jpeg .jpe .jfif")}),
-    _row("PNG", rb"\x89PNG\r\n\x1a\n", {IMAGE: ("image/png", ".png")}),
-    _row("WebP", rb"RIFF.{4}WEBPVP8", {IMAGE: ("image/webp", ".webp")}),
-    _row("BMP", rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}", {IMAGE: ("image/bmp", ".bmp")}),
-    _row("TIFF", rb"II[*+]\x00|MM\x00[*+]", {IMAGE: ("image/tiff", ".tif .tiff")}),
-    _row("JPEG 2000", rb"\x00{3}\x0cjP  |\xff\x4f\xff\x51", {IMAGE: (OPAQUE_TYPE, ".jp2 .j2k")}),
-    _row("AVIF", rb"\x00{3}.ftypavi[fs]", {IMAGE: ("image/avif", ".avif")}),
-    _row("HEIF", rb"\x00{3}.ftyp(hei[cx]|m[is]f1)", {IMAGE: (OPAQUE_TYPE, ".heic .heif .avif")}),
-    _row("GIF", rb"GIF8[79]a.{5}", {IMAGE: ("image/gif", ".gif"), VIDEO: ("image/gif", ".gif")}),
-    _row("WAV", rb"(RIFF|RF64).{4}WAVE", {AUDIO: ("audio/wav", ".wav .wave")}),
-    _row("AIFF", rb"FORM.{4}AIF[FC]", {AUDIO: (OPAQUE_TYPE, ".aif .aiff .aifc")}),
-    _row("FLAC", rb"fLaC[\x00\x80]", {AUDIO: ("audio/flac", ".flac")}),
-    _row("CAF", rb"caff\x00", {AUDIO: (OPAQUE_TYPE, ".caf")}),
-    _row("MP3", rb"ID3[\x02-\x04]", {AUDIO: ("audio/mpeg", ".mp3 .aac")}),  # AAC may begin with such a tag too
-    _row("MP3", rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", {AUDIO: ("audio/mpeg", ".mp3 .aac")}, is_conclusive=False),
-    _row("AAC", rb"\xff[\xf0\xf1\xf8\xf9]", {AUDIO: ("audio/aac", ".aac")}, is_conclusive=False),
-    _row("Ogg", rb"OggS\x00", {AUDIO: ("audio/ogg", ".ogg .oga .opus .spx"), VIDEO: ("video/ogg", ".ogv")}),
-    _row("M4A", rb"\x00{3}.ftypM4[AB] ", {AUDIO: ("audio/mp4", ".m4a .m4b"), VIDEO: ("video/mp4", ".mp4 .m4v .mov")}),
+    _row("JPEG", rb"\xff\xd8\xff", {_IMAGE: ("image/jpeg", ".jpg .jpeg .jpe .jfif")}),
+    _row("PNG", rb"\x89PNG\r\n\x1a\n", {_IMAGE: ("image/png", ".png")}),
+    _row("WebP", rb"RIFF.{4}WEBPVP8", {_IMAGE: ("image/webp", ".webp")}),
+    _row("BMP", rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}", {_IMAGE: ("image/bmp", ".bmp")}),
+    _row("TIFF", rb"II[*+]\x00|MM\x00[*+]", {_IMAGE: ("image/tiff", ".tif .tiff")}),
+    _row("JPEG 2000", rb"\x00{3}\x0cjP  |\xff\x4f\xff\x51", {_IMAGE: (OPAQUE_TYPE, ".jp2 .j2k")}),
+    _row("AVIF", rb"\x00{3}.ftypavi[fs]", {_IMAGE: ("image/avif", ".avif")}),
+    _row("HEIF", rb"\x00{3}.ftyp(hei[cx]|m[is]f1)", {_IMAGE: (OPAQUE_TYPE, ".heic .heif .avif")}),
+    _row("GIF", rb"GIF8[79]a.{5}", {_IMAGE: ("image/gif", ".gif"), _VIDEO: ("image/gif", ".gif")}),
+    _row("WAV", rb"(RIFF|RF64).{4}WAVE", {_AUDIO: ("audio/wav", ".wav .wave")}),
+    _row("AIFF", rb"FORM.{4}AIF[FC]", {_AUDIO: (OPAQUE_TYPE, ".aif .aiff .aifc")}),
+    _row("FLAC", rb"fLaC[\x00\x80]", {_AUDIO: ("audio/flac", ".flac")}),
+    _row("CAF", rb"caff\x00", {_AUDIO: (OPAQUE_TYPE, ".caf")}),
+    _row("MP3", rb"ID3[\x02-\x04]", {_AUDIO: ("audio/mpeg", ".mp3 .aac")}),  # AAC may begin with such a tag too
+    _row("MP3", rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", {_AUDIO: ("audio/mpeg", ".mp3 .aac")}, is_conclusive=False),
+    _row("AAC", rb"\xff[\xf0\xf1\xf8\xf9]", {_AUDIO: ("audio/aac", ".aac")}, is_conclusive=False),
+    _row("Ogg", rb"OggS\x00", {_AUDIO: ("audio/ogg", ".ogg .oga .opus .spx"), _VIDEO: ("video/ogg", ".ogv")}),
+    _row("M4A", rb"\x00{3}.ftypM4[AB] ", {_AUDIO: ("audio/mp4", ".m4a .m4b"), _VIDEO: ("video/mp4", ".mp4 .m4v .mov")}),
     _row(
         "MP4",
         rb"[\x00-\x08].{3}(ftyp|moov|mdat|wide|skip|free|pnot)",
-        {VIDEO: ("video/mp4", ".mp4 .m4v .mov .3gp"), AUDIO: ("audio/mp4", ".m4a .m4b")},
+        {_VIDEO: ("video/mp4", ".mp4 .m4v .mov .3gp"), _AUDIO: ("audio/mp4", ".m4a .m4b")},
     ),
-    _row("Matroska", rb"\x1aE\xdf\xa3", {VIDEO: ("video/webm", ".mkv .webm"), AUDIO: ("audio/webm", ".mka .weba")}),
-    _row("AVI", rb"RIFF.{4}AVI ", {VIDEO: ("video/x-msvideo", ".avi"), AUDIO: (OPAQUE_TYPE, "")}),
-    _row("ASF", rb"0&\xb2u\x8ef\xcf\x11", {VIDEO: (OPAQUE_TYPE, ".wmv .asf"), AUDIO: (OPAQUE_TYPE, ".wma")}),
-    _row("FLV", rb"FLV\x01", {VIDEO: (OPAQUE_TYPE, ".flv"), AUDIO: (OPAQUE_TYPE, "")}),
-    _row("MPEG", rb"\x00\x00\x01\xba", {VIDEO: (OPAQUE_TYPE, ".mpg .mpeg .vob"), AUDIO: (OPAQUE_TYPE, "")}),
+    _row("Matroska", rb"\x1aE\xdf\xa3", {_VIDEO: ("video/webm", ".mkv .webm"), _AUDIO: ("audio/webm", ".mka .weba")}),
+    _row("AVI", rb"RIFF.{4}AVI ", {_VIDEO: ("video/x-msvideo", ".avi"), _AUDIO: (OPAQUE_TYPE, "")}),
+    _row("ASF", rb"0&\xb2u\x8ef\xcf\x11", {_VIDEO: (OPAQUE_TYPE, ".wmv .asf"), _AUDIO: (OPAQUE_TYPE, ".wma")}),
+    _row("FLV", rb"FLV\x01", {_VIDEO: (OPAQUE_TYPE, ".flv"), _AUDIO: (OPAQUE_TYPE, "")}),
+    _row("MPEG", rb"\x00\x00\x01\xba", {_VIDEO: (OPAQUE_TYPE, ".mpg .mpeg .vob"), _AUDIO: (OPAQUE_TYPE, "")}),
 )
 """All formats; the first whose signature matches counts. FFmpeg and Pillow may read others."""
 
@@ -98,8 +98,8 @@ def choose_mime_type(head: bytes, *, medium: Medium) -> str:
         return "text/plain; charset=utf-8"
     found = find_format(head)
     types = {each: mime_type for each, (mime_type, _) in found.media.items()} if found else {}
-    if medium is AUDIO and IMAGE in types:
-        return types[IMAGE]  # a picture of a spectrogram
+    if medium is _AUDIO and _IMAGE in types:
+        return types[_IMAGE]  # a picture of a spectrogram
     return types.get(medium, OPAQUE_TYPE)
 
 

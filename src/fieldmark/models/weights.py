@@ -167,7 +167,7 @@ def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSi
         class_count=_side(state, "fc.weight", default=1),
     )
     expected = size.names_and_shapes()
-    check_names(state, expected, path=path, network=f"a released FGCrossNet with ResNet-{depth}")
+    _check_names(state, expected, path=path, network=f"a released FGCrossNet with ResNet-{depth}")
     reshaped = [
         f"{name} {list(state[name].shape)} where {list(shape)} is expected"
         for name, shape in expected.items()
@@ -184,7 +184,7 @@ def complete_counters(state: Mapping[str, Tensor], names: Sequence[str]) -> dict
     return {name: state[name] if name in state else torch.zeros((), dtype=torch.int64) for name in names}
 
 
-def check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path, network: str) -> None:
+def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path, network: str) -> None:
     """Check that a state dict has exactly the names of a network; batch-norm counters may be missing.
 
     Args:
@@ -226,7 +226,7 @@ def _nearest_depth(state: Mapping[str, Tensor]) -> int:
 
 
 def _side(state: Mapping[str, Tensor], name: str, *, default: int) -> int:
-    """Return the first side of a tensor; the default if it is missing or a scalar, which `check_names` reports."""
+    """Return the first side of a tensor; the default if it is missing or a scalar, which `_check_names` reports."""
     tensor = state.get(name)
     return tensor.shape[0] if tensor is not None and tensor.ndim else default
 
@@ -271,7 +271,7 @@ def start_network(network: FGCrossNet, path: Path) -> None:
         for name, tensor in own.items()
         if not name.startswith(_CLASSIFIER_PREFIXES) and (has_stem or not name.startswith(_STEM_PREFIXES))
     }
-    check_names(given, expected, path=path, network="the trunk that 'model.depth' asks for")
+    _check_names(given, expected, path=path, network="the trunk that 'model.depth' asks for")
     taken = {
         name: _fit(given[name], tensor, name=name, path=path) for name, tensor in expected.items() if name in given
     }

@@ -81,7 +81,7 @@ _COLORED_PARTS = {
     "belly_color": (("white", "yellow", "gray", "buff"), ("belly", "underside", "vent and belly")),
     "leg_color": (("black", "yellow", "red", "rose"), ("legs", "feet")),
 }
-SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
+_SHAPES: dict[str, dict[str, tuple[str, ...]]] = {
     "build": {
         "compact": ("a compact build", "a round-bodied shape", "a plump body"),
         "slender": ("a slender build", "a slim body held level", "a lean, level shape"),
@@ -150,7 +150,7 @@ _VOICES: dict[str, dict[str, tuple[str, ...]]] = {
 COUNTS = {"none": 0, "one": 1, "two": 2, "once": 1, "twice": 2, "thrice": 3}
 PLUMAGE_VALUES: dict[str, tuple[str, ...]] = {
     **{mark: values for mark, (values, _) in _COLORED_PARTS.items()},
-    **{mark: tuple(words) for mark, words in SHAPES.items()},
+    **{mark: tuple(words) for mark, words in _SHAPES.items()},
 }
 """Every value of every mark of a `Plumage`."""
 SONG_VALUES: dict[str, tuple[str, ...]] = {mark: tuple(words) for mark, words in _VOICES.items()}
@@ -371,8 +371,8 @@ def write_description(species: Species, *, difficulty: float, rng: Generator) ->
 
 
 def _phrase(mark: str, value: str, rng: Generator) -> str:
-    if mark in SHAPES:
-        return str(rng.choice(SHAPES[mark][value]))
+    if mark in _SHAPES:
+        return str(rng.choice(_SHAPES[mark][value]))
     color, part = rng.choice(_COLOR_WORDS[value]), rng.choice(_COLORED_PARTS[mark][1])
     article = "" if mark == "leg_color" else "an " if color[0] in "aeiou" else "a "
     return f"{article}{color} {part}"

@@ -14,7 +14,7 @@ from typing import final
 
 import numpy as np
 
-from fieldmark.data.cache_file import CacheFile
+from fieldmark.data.cache import CacheFile
 from fieldmark.datasets.checks.similarity import (
     SOUND_RATE_HZ,
     VERSION,

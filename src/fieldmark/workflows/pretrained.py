@@ -1,4 +1,4 @@
-"""The verb `save_pretrained`: a run to a folder for others, with weights, configuration and model card."""
+"""The verbs `save_pretrained`, `from_pretrained` and `push_to_hub`: a run saved for others, loaded, uploaded."""
 
 import json
 from dataclasses import dataclass, replace
@@ -11,7 +11,9 @@ from fieldmark.build import Model, load_model
 from fieldmark.config import FGCrossNetConfig
 from fieldmark.errors import TrainingError
 from fieldmark.reports.model_card import CardSources, hide_local_path, make_portable_config, read_evaluation, write_card
+from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, write_durably
+from fieldmark.training.hub import Hub, download_model, upload_model
 from fieldmark.training.layout import PretrainedLayout, RunLayout
 from fieldmark.training.run_info import read_run_info
 
@@ -87,3 +89,41 @@ def _shorten_start(checkpoint: Checkpoint, model: Model) -> Checkpoint:
     network = network.model_copy(update={"start": hide_local_path(network.start)})
     config = model.config.model_copy(update={"model": network})
     return replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=config.to_json()))
+
+
+def from_pretrained(
+    name: Path | str, *, allow_download: bool = False, runtime: Runtime | None = None, hub: Hub | None = None
+) -> Model:
+    """Load a model from a folder that `save_pretrained` wrote, from a run, or from the model hub.
+
+    Args:
+        name: A local folder, or a name on the hub, which is looked up in the local cache.
+        allow_download: Whether a model of the hub that is not in the cache may be downloaded.
+        hub: None for that of the `huggingface_hub` library.
+
+    Raises:
+        CheckpointError: The folder holds no usable checkpoint.
+        CheckpointError: It is no folder, and the hub gives nothing under this name.
+        MissingExtraError: It is no folder, and the library of the hub is not installed.
+    """
+    runtime, folder = runtime or Runtime.from_environment(), Path(name)
+    if not folder.exists():
+        folder = download_model(str(name), allow_download=allow_download, hub=hub)
+    return load_model(folder, device=runtime.choose_device())
+
+
+def push_to_hub(folder: Path | str, name: str, *, private: bool = True, hub: Hub | None = None) -> None:
+    """Upload a folder that `save_pretrained` wrote, under the account that the library is logged in to.
+
+    Args:
+        name: On the hub, as in "owner/name".
+        hub: None for that of the `huggingface_hub` library.
+
+    Raises:
+        CheckpointError: The folder holds no usable checkpoint.
+        CheckpointError: The hub refused.
+        MissingExtraError: The library of the hub is not installed.
+    """
+    folder = Path(folder)
+    load_checkpoint(PretrainedLayout(folder).checkpoint)
+    upload_model(folder, name, private=private, hub=hub)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fieldmark.data.features import FeatureStore, StoredFeatures
+from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.errors import EmbeddingsError
 
 
@@ -41,7 +41,7 @@ def start_writer(folder: Path, name: str, *, batches: int) -> subprocess.Popen[s
     """A process that puts batches of 50, each filled with its number, and prints the number once it is in."""
     program = (
         "import sys; from pathlib import Path; import numpy as np\n"
-        "from fieldmark.data.features import FeatureStore, StoredFeatures\n"
+        "from fieldmark.data.cache import FeatureStore, StoredFeatures\n"
         "store = FeatureStore(Path(sys.argv[1])); seconds = np.zeros(2)\n"
         "for batch in range(int(sys.argv[3])):\n"
         "    stored = StoredFeatures(np.full((2, 1280), batch, dtype=np.float32), seconds, seconds)\n"
