@@ -20,13 +20,16 @@ import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
-from fieldmark.gallery.search.calibration import ScoreCalibration
-from fieldmark.gallery.search.curve import compute_sigmoid
-from fieldmark.gallery.search.fitting import TextReader, fit_calibration, score_items
+from fieldmark.gallery.search.calibration import (
+    THRESHOLD,
+    ScoreCalibration,
+    answer_open_set,
+    compute_open_set_score,
+    compute_sigmoid,
+)
+from fieldmark.gallery.search.fitting import TextReader, cut_texts, fit_calibration, score_items
 from fieldmark.gallery.search.fusion import combine_logits
-from fieldmark.gallery.search.open_set import THRESHOLD, answer_open_set, compute_open_set_score
 from fieldmark.gallery.search.query import QueryEmbedding, read_words
-from fieldmark.gallery.search.recalibration import cut_texts
 from fieldmark.gallery.search.result import UNLIKELY
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import find_checkpoint

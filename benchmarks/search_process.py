@@ -16,8 +16,7 @@ from fieldmark.gallery.lance import LanceIndex
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium
 
 try:
-    from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
-    from fieldmark.gallery.search.curve import Curve
+    from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
     from fieldmark.gallery.search.result import Marks
     from fieldmark.gallery.search.searcher import Searcher
     from fieldmark.gallery.store import Filter

@@ -18,7 +18,7 @@ from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import copy_taxonomy, record_species
-from fieldmark.gallery.search.recalibration import recalibrate
+from fieldmark.gallery.search.fitting import recalibrate
 from fieldmark.gallery.sets import (
     SetContent,
     choose_set,

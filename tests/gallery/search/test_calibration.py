@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from fieldmark.gallery.search.calibration import PairScale, ScoreCalibration
-from fieldmark.gallery.search.curve import (
+from fieldmark.gallery.search.calibration import (
     USUAL_WORDS,
     Curve,
+    PairScale,
+    ScoreCalibration,
     compute_sigmoid,
     compute_text_length,
     fit_curve,

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from fieldmark.gallery.search.calibration import UNCALIBRATED, PairScale, ScoreCalibration
-from fieldmark.gallery.search.curve import Curve
+from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import Marks
 from fieldmark.gallery.search.searcher import Searcher

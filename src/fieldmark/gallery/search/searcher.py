@@ -9,11 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from fieldmark.errors import OutOfRangeError, RequestError
-from fieldmark.gallery.search.calibration import ScoreCalibration
-from fieldmark.gallery.search.candidates import Candidates, score_hits
-from fieldmark.gallery.search.fusion import combine_logits, rank_candidates, rank_medium
-from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
-from fieldmark.gallery.search.open_set import THRESHOLD, answer_open_set, compute_open_set_score
+from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
+from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
+from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
 from fieldmark.gallery.search.result import CollectionAnswer, Marks, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
