@@ -25,9 +25,8 @@ from fieldmark.gallery.exact import (
     make_hits,
     measure_lengths,
 )
-from fieldmark.gallery.filter import FIRST_SEGMENT, is_one_of, write_condition
 from fieldmark.gallery.layout import StoreLayout
-from fieldmark.gallery.store import Approximation, Comparison, Filter
+from fieldmark.gallery.store import FIRST_SEGMENT, Approximation, Comparison, Filter, is_one_of, write_condition
 from fieldmark.io import write_text
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit, Medium

@@ -15,8 +15,7 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.filter import list_allowed_values
-from fieldmark.gallery.store import Comparison, Filter
+from fieldmark.gallery.store import Comparison, Filter, list_allowed_values
 from fieldmark.segment_table import (
     FACT_COLUMNS,
     LENGTH_TOLERANCE,

@@ -27,7 +27,6 @@ from fieldmark.errors import (
 from fieldmark.gallery import integrity
 from fieldmark.gallery.approximate import ApproximateComparison, bring_up_to_date, load_approximation
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
-from fieldmark.gallery.filter import FIRST_SEGMENT, is_one_of, write_condition
 from fieldmark.gallery.lance_folder import (
     TABLE,
     find_lost_version,
@@ -40,7 +39,17 @@ from fieldmark.gallery.lance_folder import (
     report_as_damaged,
 )
 from fieldmark.gallery.layout import StoreLayout
-from fieldmark.gallery.store import Approximation, Comparison, Filter, ItemCount, SegmentIndex, StoredItem
+from fieldmark.gallery.store import (
+    FIRST_SEGMENT,
+    Approximation,
+    Comparison,
+    Filter,
+    ItemCount,
+    SegmentIndex,
+    StoredItem,
+    is_one_of,
+    write_condition,
+)
 from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
     build_segment_schema,

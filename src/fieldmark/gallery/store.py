@@ -1,6 +1,6 @@
-"""The contract: a store of segments that answers a query embedding with hits."""
+"""The contract: a store of segments that answers a query embedding with hits; and a filter as conditions of a store."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -267,3 +267,38 @@ def iterate_pages(
     while page := store.items(where=where, start_after=last, limit=page_items):
         yield page
         last = page[-1].item.item_id
+
+
+# ---------------------------------------------------------------- a filter as conditions
+
+FIRST_SEGMENT = "segment = 0"
+"""Each item has one such row."""
+
+
+def list_allowed_values(where: Filter) -> dict[str, frozenset[str] | None]:
+    """Return the values that a filter allows in each column; None for all."""
+    return {
+        "medium": where.media,
+        "class_name": where.class_names,
+        "set_name": where.set_names,
+        "license": where.licenses,
+        "group": where.groups,
+        "item_id": where.item_ids,
+    }
+
+
+def write_condition(where: Filter | None, *others: str) -> str | None:
+    """Return the SQL condition that a row meets a filter and some others; None where there is nothing to meet."""
+    conditions = list(others)
+    for column, allowed in list_allowed_values(where or Filter()).items():
+        if allowed is not None:
+            conditions.append(is_one_of(column, allowed))
+    if where is not None and where.exclude_item_ids:
+        conditions.append(f"NOT ({is_one_of('item_id', where.exclude_item_ids)})")
+    return " AND ".join(conditions) or None
+
+
+def is_one_of(column: str, values: Iterable[str] | Collection[str]) -> str:
+    """Return the SQL condition that a column has one of some values; a value is never read as SQL."""
+    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in dict.fromkeys(values))
+    return f"`{column}` IN ({quoted})" if quoted else "false"
