@@ -18,8 +18,7 @@ from fieldmark.api.schemas import HitAnswer, ItemAnswer
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.shards import EmbeddingsWriter, read_embeddings
 from fieldmark.gallery.lance import LanceIndex
-from fieldmark.gallery.search.export import ExportFormat, export_marks
-from fieldmark.gallery.search.result import SearchResult
+from fieldmark.gallery.search.result import ExportFormat, SearchResult, export_marks
 from fieldmark.io import encode_report
 from fieldmark.segment_table import convert_to_table, read_items_from_table
 from fieldmark.types import Embeddings, Hit, Item, Medium

@@ -11,7 +11,7 @@ from fieldmark.api.schemas import ClassRequest, ExportRequest, HitMark, SavedCla
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import BadRequestError, OutOfRangeError
 from fieldmark.gallery.labels import SavedClass, list_classes, save_class, undo_class
-from fieldmark.gallery.search.export import ExportFormat, export_marks
+from fieldmark.gallery.search.result import ExportFormat, export_marks
 from fieldmark.gallery.store import StoredItem
 from fieldmark.types import Hit, Item
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from fieldmark.gallery.search.export import ExportFormat
+from fieldmark.gallery.search.result import ExportFormat
 from fieldmark.types import Medium, Split
 
 ItemId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]

@@ -78,9 +78,8 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
-    from fieldmark.gallery.search.export import ExportFormat, export_marks
     from fieldmark.gallery.search.query import ItemId
-    from fieldmark.gallery.search.result import Marks
+    from fieldmark.gallery.search.result import ExportFormat, Marks, export_marks
     from fieldmark.gallery.store import Filter
     from fieldmark.io import write_text
     from fieldmark.runtime import Runtime

@@ -1,11 +1,18 @@
-"""The result of a search: its hits, and whether the collection holds the query's class at all."""
+"""The result of a search: its hits, whether the collection holds the query's class, and files for other programs."""
 
+import csv
+import io
 import textwrap
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, assert_never
 
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
+
+# ---------------------------------------------------------------- the result
 
 HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
@@ -144,3 +151,138 @@ def _place(hit: Hit) -> str:
         return textwrap.shorten(hit.item.text, 80, placeholder=" ...")
     moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
     return f"{hit.item.path or hit.item_id}{moment}"
+
+
+# ---------------------------------------------------------------- files of other programs
+
+_HIGHEST_HZ = 15_000.0
+"""Raven wants a box; a search knows no band, so the box spans 0 Hz to this, the band that BirdNET hears."""
+_UNKNOWN = "unknown"
+"""The label of a moment without a class: readers of selections and of labels refuse an empty one."""
+
+
+class ExportFormat(StrEnum):
+    """The formats of exported hits."""
+
+    CSV = "csv"
+    RAVEN = "raven"
+    AUDACITY = "audacity"
+    DARWIN_CORE = "dwc"
+
+
+def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  # noqa: A002 - the faces' word
+    """Return the text of a file with these hits or items, in their order.
+
+    Raven and Audacity mark moments of sounds and of videos: what has no moment is left out.
+    """
+    match format:
+        case ExportFormat.CSV:
+            return _csv(found)
+        case ExportFormat.RAVEN:
+            return _raven(found)
+        case ExportFormat.AUDACITY:
+            return _audacity(found)
+        case ExportFormat.DARWIN_CORE:
+            return _darwin_core(found)
+        case _:
+            assert_never(format)
+
+
+def _csv(found: Iterable[Hit | Item]) -> str:
+    """The keys of a hit's JSON as columns, then the unknown columns of the manifest; an item has those it knows."""
+    rows = [_describe(each) for each in found]
+    facts = [row.pop("facts") for row in rows]
+    columns = list(dict.fromkeys([*HIT_KEYS, *(key for row in rows for key in row)]))
+    column_by_fact: dict[str, str] = {}
+    for name in dict.fromkeys(name for each in facts for name in each):
+        column = name
+        while column in columns:  # a manifest may have a column `score` of its own
+            column = f"fact_{column}"
+        columns.append(column)
+        column_by_fact[name] = column
+    for row, each in zip(rows, facts, strict=True):
+        row |= {column_by_fact[name]: value for name, value in each.items()}
+    return _table(columns, ([row.get(column) for column in columns] for row in rows), separator=",")
+
+
+def _describe(each: Hit | Item) -> dict[str, Any]:
+    if isinstance(each, Hit):
+        return describe_hit(each)
+    return {**describe_facts(each), "start_seconds": each.start_seconds, "end_seconds": each.end_seconds}
+
+
+def _raven(found: Iterable[Hit | Item]) -> str:
+    """A selection table of Raven Pro: one selection for each moment, times within its own file."""
+    names = ("Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)")
+    more = ("Begin Path", "File Offset (s)", "Species", "Score")
+    rows: list[tuple[object, ...]] = []
+    for each in _moments(found):
+        start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
+        score = f"{each.score:.4f}" if isinstance(each, Hit) else ""
+        box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, _HIGHEST_HZ)
+        rows.append((*box, _item_of(each).path or "", start, each.class_name or _UNKNOWN, score))
+    return _table((*names, *more), rows, separator="\t")
+
+
+def _audacity(found: Iterable[Hit | Item]) -> str:
+    """A label file of Audacity: start, end, label, without a header; the label names the file."""
+    lines = []
+    for each in _moments(found):
+        label = _tab_cell(f"{each.class_name or _UNKNOWN} [{Path(_item_of(each).path or each.item_id).name}]")
+        lines.append(f"{each.start_seconds:.6f}\t{each.end_seconds:.6f}\t{label}\n")
+    return "".join(lines)
+
+
+def _darwin_core(found: Iterable[Hit | Item]) -> str:
+    """Occurrences in Darwin Core terms; where and when each was, the gallery does not know.
+
+    A text is an observation that a person wrote down; all other media are machine observations. An item is one
+    occurrence, however many of its moments were found: an id stands in one row, that of the first hit. Every row is
+    one line, since many readers go line by line.
+    """
+    names = (
+        *("occurrenceID", "basisOfRecord", "occurrenceStatus", "vernacularName", "associatedMedia", "datasetName"),
+        *("license", "references", "identificationRemarks", "occurrenceRemarks"),
+    )
+    rows: dict[str, list[str]] = {}
+    for each in found:
+        basis = "HumanObservation" if each.medium is Medium.TEXT else "MachineObservation"
+        name = (each.class_name or "").replace("_", " ")
+        data_set = each.set_name if isinstance(each, Hit) else None
+        likely = each.probability if isinstance(each, Hit) else None
+        remarks = "" if likely is None else f"fieldmark: {likely:.3f} likely of the query's class"
+        item = _item_of(each)
+        row = (item.item_id, basis, "present", name, item.path, data_set, item.license, item.source, remarks, item.text)
+        rows.setdefault(item.item_id, ["" if value is None else _one_line(str(value)) for value in row])
+    return _table(names, rows.values(), separator=",")
+
+
+def _item_of(each: Hit | Item) -> Item:
+    return each.item if isinstance(each, Hit) else each
+
+
+def _moments(found: Iterable[Hit | Item]) -> Iterable[Hit | Item]:
+    timed = (Medium.AUDIO, Medium.VIDEO)
+    return (e for e in found if e.medium in timed and e.start_seconds is not None and e.end_seconds is not None)
+
+
+def _table(names: Sequence[str], rows: Iterable[Sequence[object]], *, separator: str) -> str:
+    text = io.StringIO()
+    if separator == ",":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows(["" if value is None else value for value in row] for row in rows)
+    else:
+        for row in (names, *rows):
+            text.write(separator.join(_tab_cell(str(value)) for value in row) + "\n")
+    return text.getvalue()
+
+
+def _tab_cell(text: str) -> str:
+    """A cell that reads the same whether a program knows quotes or not: none begins with one."""
+    line = _one_line(text)
+    return line.replace('"', "'") if line.startswith('"') else line
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
