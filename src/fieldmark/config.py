@@ -42,11 +42,11 @@ def _resolve_name(name: str, info: Validation) -> str:
     return str((folder / name).resolve()) if is_local else name
 
 
-_LocalPath = Annotated[Path, AfterValidator(_resolve_path)]
-_WeightsName = Annotated[str, AfterValidator(_resolve_name)]
+LocalPath = Annotated[Path, AfterValidator(_resolve_path)]
+WeightsName = Annotated[str, AfterValidator(_resolve_name)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
-_NotNegative = Annotated[float, Field(ge=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -64,10 +64,10 @@ class OnnxImageConfig(Section):
     """A picture encoder in an ONNX file; its `preprocessor_config.json` is read where one is named."""
 
     kind: Literal["onnx_image"]
-    path: _LocalPath
-    preprocessor: _LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
+    path: LocalPath
+    preprocessor: LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
     output: str = Field("features", description="name of the output to read")
-    labels: _LocalPath | None = Field(
+    labels: LocalPath | None = Field(
         None, description="text file with the names of the classes of its own classifier, a line for each; None: unused"
     )
     logits: str = Field("logits", description="name of that classifier's output")
@@ -78,7 +78,7 @@ class TransformersImageConfig(Section):
     """A picture encoder of the `transformers` library."""
 
     kind: Literal["transformers_image"]
-    name: _WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
     allow_download: bool = False
     frames: FrameSampling = FrameSampling()
 
@@ -87,7 +87,7 @@ class TransformersTextConfig(Section):
     """A text encoder of the `transformers` library."""
 
     kind: Literal["transformers_text"]
-    name: _WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
     allow_download: bool = False
 
 
@@ -115,11 +115,11 @@ class BirdNetConfig(Section):
     has_species_scores: bool = Field(default=True, description="whether BirdNET's own scores follow its embedding")
 
 
-_ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
-_TextEncoderConfig = Annotated[
+ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
+TextEncoderConfig = Annotated[
     TransformersTextConfig | LexicalTextConfig | FieldMarkTextConfig, Field(discriminator="kind")
 ]
-_AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
+AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
 
 
 # ---------------------------------------------------------------- models
@@ -129,10 +129,10 @@ class SharedSpaceConfig(Section):
     """The default model: pretrained encoders for each medium, one shared space."""
 
     kind: Literal["shared_space"]
-    image: tuple[_ImageEncoderConfig, ...] = Field((), description="encoders joined along their features")
-    text: tuple[_TextEncoderConfig, ...] = ()
-    video: tuple[_ImageEncoderConfig, ...] = ()
-    audio: tuple[_AudioEncoderConfig, ...] = ()
+    image: tuple[ImageEncoderConfig, ...] = Field((), description="encoders joined along their features")
+    text: tuple[TextEncoderConfig, ...] = ()
+    video: tuple[ImageEncoderConfig, ...] = ()
+    audio: tuple[AudioEncoderConfig, ...] = ()
     dim: Count = Field(256, description="dimension of the embedding")
     hidden_dim: Count = 512
     uniform_trunk: bool = Field(
@@ -141,18 +141,18 @@ class SharedSpaceConfig(Section):
     component_count: Count = Field(512, description="principal components kept of a medium's features")
     input_dropout: Share = 0.3
     dropout: Share = 0.3
-    posterior_weight: _NotNegative = Field(3.0, description="weight of the class component in the embedding")
-    head_weight: _NotNegative = Field(0.2, description="weight of the head's logits in the class component")
-    linear_weight: _NotNegative = Field(1.3, description="weight of a linear classifier in the class component")
+    posterior_weight: NotNegative = Field(3.0, description="weight of the class component in the embedding")
+    head_weight: NotNegative = Field(0.2, description="weight of the head's logits in the class component")
+    linear_weight: NotNegative = Field(1.3, description="weight of a linear classifier in the class component")
     named_weight: Share = Field(1.0, description="weight of an encoder's scores of classes it knows by name")
     private_dim: Count = Field(64, description="dimension of each medium's private part of the embedding")
-    private_weight: _NotNegative = Field(
+    private_weight: NotNegative = Field(
         0.5, description="weight of the private part, which compares items of one medium"
     )
     name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
         128, description="dimension of the part for the names that encoders give to items"
     )
-    name_weight: _NotNegative = Field(0.8, description="weight of that part; 0 leaves it out")
+    name_weight: NotNegative = Field(0.8, description="weight of that part; 0 leaves it out")
     scale: Positive = Field(16.0, description="initial factor that turns cosines into logits")
 
 
@@ -170,7 +170,7 @@ class FGCrossNetConfig(Section):
     frame_seconds: Positive = Field(1.0, description="one frame is taken from each stretch of this length, seconds")
     max_frames: Count = Field(25, description="frames of one video")
     stem_stride: Literal[1, 2] = Field(2, description="stride of the first convolution; 1 keeps detail in small images")
-    start: _WeightsName | None = Field(
+    start: WeightsName | None = Field(
         None,
         description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
         "torchvision or transformers, a folder, package:NAME/FOLDER, or a model hub name; None: at random",
@@ -259,7 +259,7 @@ LossConfig = Annotated[
 # ---------------------------------------------------------------- the rest
 
 
-class _DataConfig(Section):
+class DataConfig(Section):
     """Settings of the batches."""
 
     validation_share: Share = Field(0.15, description="share of train held out for validation, by group")
@@ -283,9 +283,9 @@ class TrainConfig(Section):
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: Positive = 1e-3
     momentum: Share = 0.9
-    weight_decay: _NotNegative = 0.01
+    weight_decay: NotNegative = 0.01
     schedule: Literal["cosine", "constant", "step"] = "cosine"
-    warmup_epochs: _NotNegative = 0.0
+    warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
     step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
@@ -318,7 +318,7 @@ class StageConfig(Section):
     epochs: Count | None = None
     lr: Positive | None = None
     schedule: Literal["cosine", "constant", "step"] | None = None
-    warmup_epochs: _NotNegative | None = None
+    warmup_epochs: NotNegative | None = None
     patience_epochs: Count | None = None
 
     def choose(self, train: TrainConfig) -> TrainConfig:
@@ -377,7 +377,7 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 0
     model: ModelConfig
     losses: tuple[LossConfig, ...] = Field(min_length=1)
-    data: _DataConfig = _DataConfig()
+    data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     stages: tuple[StageConfig, ...] = Field((), description="in their order; none: one stage of all media and losses")
     limits: LimitsConfig = LimitsConfig()

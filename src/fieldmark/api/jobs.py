@@ -38,7 +38,7 @@ class JobState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """One job: its state, progress and result.
 
     Args:
@@ -76,11 +76,11 @@ class JobQueue:
         self._sources = dict(sources)
         self._runtime = runtime
         self._guard = threading.Lock()
-        self._jobs: dict[str, _Job] = {}
+        self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
         self._threads: list[threading.Thread] = []
 
-    def start(self, source: str) -> _Job:
+    def start(self, source: str) -> Job:
         """Start to index a source.
 
         Raises:
@@ -101,7 +101,7 @@ class JobQueue:
                     f"The job '{running.job_id}' is running, and one runs at a time. Wait for it, or cancel it.",
                     kind="job_running",
                 )
-            job = _Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_format_now())
+            job = Job(uuid.uuid4().hex[:12], source, JobState.RUNNING, started_at=_format_now())
             self._jobs[job.job_id] = job
             while len(self._jobs) > _KEPT_JOBS:
                 self._jobs.pop(next(iter(self._jobs)))
@@ -110,12 +110,12 @@ class JobQueue:
         thread.start()
         return job
 
-    def list_jobs(self) -> tuple[_Job, ...]:
+    def list_jobs(self) -> tuple[Job, ...]:
         """Return all jobs, newest first."""
         with self._guard:
             return tuple(reversed(self._jobs.values()))
 
-    def get(self, job_id: str) -> _Job:
+    def get(self, job_id: str) -> Job:
         """Return one job as it is now.
 
         Raises:
@@ -128,7 +128,7 @@ class JobQueue:
                 )
             return self._jobs[job_id]
 
-    def cancel(self, job_id: str) -> _Job:
+    def cancel(self, job_id: str) -> Job:
         """Ask a job to end after its current step; what it has added stays. A job that has ended is left as it is."""
         job = self.get(job_id)
         if job.state is JobState.RUNNING:
@@ -144,7 +144,7 @@ class JobQueue:
 
     async def follow(self, job_id: str) -> AsyncIterator[str]:
         """Yield the state of a job as server-sent events, at once and after each change, until it ends."""
-        shown: _Job | None = None
+        shown: Job | None = None
         silent = 0.0
         while True:
             job = self.get(job_id)
@@ -205,7 +205,7 @@ class _JobReporter:
         self._queue.change(self._job_id, lines=lines[-20:])
 
 
-def describe_job(job: _Job) -> dict[str, object]:
+def describe_job(job: Job) -> dict[str, object]:
     """Return a job as plain values for JSON."""
     return {
         "job_id": job.job_id,

@@ -13,19 +13,19 @@ Facts = Annotated[dict[str, str], Field(description="further columns of the item
 Names = Annotated[list[Name], Field(max_length=200)]
 
 
-class _RequestBody(BaseModel):
+class RequestBody(BaseModel):
     """A request body; unknown keys are refused, so that a typing error is noticed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class _AnswerBody(BaseModel):
+class AnswerBody(BaseModel):
     """The body of an answer."""
 
     model_config = ConfigDict(frozen=True)
 
 
-class ErrorAnswer(_AnswerBody):
+class ErrorAnswer(AnswerBody):
     """Every error: any answer that is not 2xx or 3xx."""
 
     kind: str = Field(description="short name of the error, for programs")
@@ -35,7 +35,7 @@ class ErrorAnswer(_AnswerBody):
 # ---------------------------------------------------------------- search
 
 
-class Query(_RequestBody):
+class Query(RequestBody):
     """One query: a text, or an item of the gallery ("more like this"). Files come as parts of a form."""
 
     text: str | None = Field(None, min_length=1)
@@ -48,14 +48,14 @@ class Query(_RequestBody):
         return self
 
 
-class Marks(_RequestBody):
+class Marks(RequestBody):
     """Hits that a user marked right or wrong."""
 
     relevant: list[ItemId] = []
     irrelevant: list[ItemId] = []
 
 
-class SearchRequest(_RequestBody):
+class SearchRequest(RequestBody):
     """A search: queries, number of hits, filters."""
 
     queries: list[Query] = Field([], description="combined into one, together with the files of a form")
@@ -70,7 +70,7 @@ class SearchRequest(_RequestBody):
     groups: Names = []
 
 
-class QueryAnswer(_AnswerBody):
+class QueryAnswer(AnswerBody):
     """The query as the server understood it."""
 
     medium: Medium
@@ -78,7 +78,7 @@ class QueryAnswer(_AnswerBody):
     class_name: str | None = Field(None, description="the class that the text names, directly or by a synonym")
 
 
-class CollectionAnswer(_AnswerBody):
+class CollectionAnswer(AnswerBody):
     """The probability that the gallery holds the query's class at all."""
 
     probability: float
@@ -87,7 +87,7 @@ class CollectionAnswer(_AnswerBody):
     threshold: float
 
 
-class HitAnswer(_AnswerBody):
+class HitAnswer(AnswerBody):
     """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
@@ -120,14 +120,14 @@ class HitAnswer(_AnswerBody):
     waveform_url: str | None
 
 
-class SearchSeconds(_AnswerBody):
+class SearchSeconds(AnswerBody):
     """Seconds that the server spent."""
 
     encode: float
     search: float
 
 
-class SearchAnswer(_AnswerBody):
+class SearchAnswer(AnswerBody):
     """Hits, best first."""
 
     query: QueryAnswer
@@ -139,14 +139,14 @@ class SearchAnswer(_AnswerBody):
 # ---------------------------------------------------------------- marks
 
 
-class ClassRequest(_RequestBody):
+class ClassRequest(RequestBody):
     """A class to give to items."""
 
     class_name: Name
     item_ids: list[ItemId] = Field(min_length=1)
 
 
-class SavedClassAnswer(_AnswerBody):
+class SavedClassAnswer(AnswerBody):
     """A class that was given to items."""
 
     number: int
@@ -155,13 +155,13 @@ class SavedClassAnswer(_AnswerBody):
     is_undone: bool
 
 
-class SavedClassesAnswer(_AnswerBody):
+class SavedClassesAnswer(AnswerBody):
     """All classes that were given to items, including undone ones."""
 
     classes: list[SavedClassAnswer]
 
 
-class HitMark(_RequestBody):
+class HitMark(RequestBody):
     """A hit to export, as the search returned it."""
 
     item_id: ItemId
@@ -174,7 +174,7 @@ class HitMark(_RequestBody):
     look_alike: Name | None = None
 
 
-class ExportRequest(_RequestBody):
+class ExportRequest(RequestBody):
     """Items or hits to export, and the format."""
 
     format: ExportFormat = Field(description="csv, raven, audacity, or dwc (Darwin Core)")
@@ -185,7 +185,7 @@ class ExportRequest(_RequestBody):
 # ---------------------------------------------------------------- items, classes, the gallery
 
 
-class ItemAnswer(_AnswerBody):
+class ItemAnswer(AnswerBody):
     """An item of the gallery."""
 
     item_id: str
@@ -210,7 +210,7 @@ class ItemAnswer(_AnswerBody):
     waveform_url: str | None
 
 
-class SegmentAnswer(_AnswerBody):
+class SegmentAnswer(AnswerBody):
     """A part of an item, in seconds of its file; null for images and texts."""
 
     start_seconds: float | None
@@ -223,14 +223,14 @@ class ItemDetailAnswer(ItemAnswer):
     segments: list[SegmentAnswer]
 
 
-class ItemPage(_AnswerBody):
+class ItemPage(AnswerBody):
     """A page of the items, ordered by id."""
 
     items: list[ItemAnswer]
     next_after: str | None = Field(description="send it as `after` for the next page; null on the last page")
 
 
-class ClassAnswer(_AnswerBody):
+class ClassAnswer(AnswerBody):
     """A class of the gallery."""
 
     class_name: str
@@ -239,13 +239,13 @@ class ClassAnswer(_AnswerBody):
     synonyms: list[str]
 
 
-class ClassesAnswer(_AnswerBody):
+class ClassesAnswer(AnswerBody):
     """All classes, by name."""
 
     classes: list[ClassAnswer]
 
 
-class GalleryAnswer(_AnswerBody):
+class GalleryAnswer(AnswerBody):
     """Statistics of the gallery."""
 
     name: str
@@ -262,7 +262,7 @@ class GalleryAnswer(_AnswerBody):
     sources: list[str] = Field(description="names that POST /v1/jobs accepts")
 
 
-class WaveformAnswer(_AnswerBody):
+class WaveformAnswer(AnswerBody):
     """The lowest and the highest sample of each of the equal parts of a sound, in [-1, 1]."""
 
     duration_seconds: float
@@ -270,7 +270,7 @@ class WaveformAnswer(_AnswerBody):
     high: list[float]
 
 
-class MapPointAnswer(_AnswerBody):
+class MapPointAnswer(AnswerBody):
     """One item on the map."""
 
     item_id: str
@@ -280,7 +280,7 @@ class MapPointAnswer(_AnswerBody):
     class_name: str | None
 
 
-class MapAnswer(_AnswerBody):
+class MapAnswer(AnswerBody):
     """The gallery on a plane: items close together look or sound alike."""
 
     method: str
@@ -291,13 +291,13 @@ class MapAnswer(_AnswerBody):
 # ---------------------------------------------------------------- jobs, sessions
 
 
-class JobRequest(_RequestBody):
+class JobRequest(RequestBody):
     """The source to index."""
 
     source: Name
 
 
-class JobAnswer(_AnswerBody):
+class JobAnswer(AnswerBody):
     """An indexing job and its state."""
 
     job_id: str
@@ -313,13 +313,13 @@ class JobAnswer(_AnswerBody):
     message: str | None
 
 
-class JobsAnswer(_AnswerBody):
+class JobsAnswer(AnswerBody):
     """Jobs, newest first."""
 
     jobs: list[JobAnswer]
 
 
-class HealthAnswer(_AnswerBody):
+class HealthAnswer(AnswerBody):
     """Tells that the server answers."""
 
     status: Literal["ok"]

@@ -57,7 +57,7 @@ class Service:
         self.gallery = gallery
         self.limits = limits
         self.access = options.access
-        self.metrics = _Metrics()
+        self.metrics = Metrics()
         self.metrics.registry.register(self)
         self.cache: LRUCache[Hashable, bytes] = LRUCache(limits.cache_bytes, getsizeof=len)
         self._cache_lock = threading.Lock()
@@ -190,7 +190,7 @@ class Service:
 
 
 @final
-class _Metrics:
+class Metrics:
     """Requests by route and status, and how long they took."""
 
     def __init__(self) -> None:

@@ -25,7 +25,7 @@ _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
-class _UploadForm:
+class UploadForm:
     """A form as it was received: the JSON of its part `request`, and its files."""
 
     request: bytes
@@ -33,7 +33,7 @@ class _UploadForm:
 
 
 @asynccontextmanager
-async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterator[_UploadForm]:
+async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterator[UploadForm]:
     """Receive a form with its files on disk, which are deleted when the block ends, however it ends.
 
     Raises:
@@ -103,7 +103,7 @@ class _PartReceiver:
             "on_end": self._complete,
         }
 
-    def finish(self) -> _UploadForm:
+    def finish(self) -> UploadForm:
         """Return the whole form.
 
         Raises:
@@ -117,7 +117,7 @@ class _PartReceiver:
         for path in self._files:
             if path.stat().st_size == 0:
                 raise EmptyMediaError(path=path, reason="it has zero bytes")
-        return _UploadForm(bytes(self._request or b"{}"), tuple(self._files))
+        return UploadForm(bytes(self._request or b"{}"), tuple(self._files))
 
     def _begin(self) -> None:
         self._disposition = b""

@@ -172,7 +172,7 @@ class StoredFeatures:
 
 
 @dataclass(frozen=True, slots=True)
-class _FeatureStoreSize:
+class FeatureStoreSize:
     """The number of items with features, over all encoders, and their size on disk."""
 
     item_count: int
@@ -216,7 +216,7 @@ class FeatureStore:
         rows = [(fingerprint, content_hash, *_encode(features)) for content_hash, features in entries.items()]
         self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
-    def size(self) -> _FeatureStoreSize:
+    def size(self) -> FeatureStoreSize:
         """Return how much the store holds.
 
         Raises:
@@ -225,7 +225,7 @@ class FeatureStore:
         item_count = self._file.run(
             lambda connection: connection.execute("SELECT COUNT(*) FROM features").fetchone()[0]
         )
-        return _FeatureStoreSize(
+        return FeatureStoreSize(
             item_count=item_count, size_bytes=sum(part.stat().st_size for part in self._file.parts())
         )
 

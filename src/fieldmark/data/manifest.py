@@ -41,7 +41,7 @@ _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, 
 
 
 @dataclass(frozen=True, slots=True)
-class _ManifestRows:
+class ManifestRows:
     """The items of the valid rows of a manifest, and one line for every fault of the others."""
 
     items: tuple[Item, ...]
@@ -81,7 +81,7 @@ def read_manifest(path: Path | str) -> tuple[Item, ...]:
     return rows.items
 
 
-def read_rows(path: Path) -> _ManifestRows:
+def read_rows(path: Path) -> ManifestRows:
     """Read the items of the valid rows of a manifest, and the faults of the others; `read_manifest` is strict.
 
     Raises:
@@ -105,7 +105,7 @@ def read_rows(path: Path) -> _ManifestRows:
         if item is not None:
             items.append(item)
         problems += [f"{row}: {fault}" for fault in faults]
-    return _ManifestRows(items=tuple(items), problems=tuple(problems))
+    return ManifestRows(items=tuple(items), problems=tuple(problems))
 
 
 def _read_manifest_table(path: Path) -> Table:

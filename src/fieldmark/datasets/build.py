@@ -30,7 +30,7 @@ _FRAME_SIDE_PIXELS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class _BuildReport:
+class BuildReport:
     """The result of a build.
 
     Args:
@@ -76,7 +76,7 @@ def build_items(
     longest_words: int = 80,
     frame_count: int = 25,
     reporter: Reporter | None = None,
-) -> _BuildReport:
+) -> BuildReport:
     """Build a folder of items cut from raw media, with a manifest; photos and short items are taken unchanged.
 
     Long recordings are cut into intervals that hold sound, which stay in their files. Videos become numbered frames
@@ -120,7 +120,7 @@ def build_items(
                 left.append(Failure(item.item_id, "nothing_of_interest", "No sound rises above the noise floor."))
         reporter.step("build", done=done, total=len(raw))
     write_manifest(items, out / "manifest.csv")
-    return _BuildReport(
+    return BuildReport(
         manifest=out / "manifest.csv",
         source_count=len(raw),
         counts=count_items(items),

@@ -111,7 +111,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class _CleanedItems:
+class CleanedItems:
     """The remaining items, in manifest order, and every change."""
 
     items: tuple[Item, ...]
@@ -151,7 +151,7 @@ def check(
     )
 
 
-def write_clean(report: CheckReport, out: Path) -> _CleanedItems:
+def write_clean(report: CheckReport, out: Path) -> CleanedItems:
     """Write a cleaned manifest, and beside it a table of the rows that were dropped or moved, and why.
 
     The table has the name of the manifest with the suffix `.changes.csv`.
@@ -162,7 +162,7 @@ def write_clean(report: CheckReport, out: Path) -> _CleanedItems:
         if not any(problem.severity is Severity.ERROR for problem in left):
             break
         again = clean_items(cleaned.items, left)
-        cleaned = _CleanedItems(again.items, cleaned.changes + again.changes)
+        cleaned = CleanedItems(again.items, cleaned.changes + again.changes)
     write_manifest(cleaned.items, out)
     with open_replacement(out.with_suffix(".changes.csv")) as file:
         rows = ([each.item_id, each.action, each.kind, each.detail] for each in cleaned.changes)
@@ -204,7 +204,7 @@ _EXACT = {ProblemKind.DUPLICATE, ProblemKind.DUPLICATE_ACROSS_SPLITS}
 _NEAR = {ProblemKind.NEAR_DUPLICATE, ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS}
 
 
-def clean_items(items: Sequence[Item], problems: Sequence[Problem]) -> _CleanedItems:
+def clean_items(items: Sequence[Item], problems: Sequence[Problem]) -> CleanedItems:
     """Remove the problems found in a data set.
 
     - Unusable and silent items are dropped.
@@ -232,7 +232,7 @@ def clean_items(items: Sequence[Item], problems: Sequence[Problem]) -> _CleanedI
         Change("", Action.DROPPED, each.kind, each.detail) for each in problems if each.kind is ProblemKind.BAD_ROW
     ]
     ordered = [change for item in items for change in (changes.get(item.item_id), moves.get(item.item_id)) if change]
-    return _CleanedItems(tuple(kept.values()), (*bad_rows, *ordered))
+    return CleanedItems(tuple(kept.values()), (*bad_rows, *ordered))
 
 
 def _move_to_one_split(kept: dict[str, Item], problem: Problem, moves: dict[str, Change]) -> None:

@@ -19,7 +19,7 @@ _MAX_SOURCES = 40
 
 
 @dataclass(frozen=True, slots=True)
-class _Distribution:
+class Distribution:
     """The distribution of some lengths."""
 
     count: int
@@ -58,7 +58,7 @@ class Description:
     counts: Mapping[str, Mapping[str, int]]
     class_counts: Mapping[str, Mapping[str, Mapping[str, int]]]
     group_counts: Mapping[str, int]
-    lengths: Mapping[str, _Distribution]
+    lengths: Mapping[str, Distribution]
     licenses: Mapping[str, int]
     sources: Mapping[str, int]
     failure_count: int
@@ -196,7 +196,7 @@ def _count_by_class(items: Iterable[Item]) -> dict[str, dict[str, dict[str, int]
     return {name: count_items(members) for name, members in sorted(by_class.items())}
 
 
-def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, _Distribution]:
+def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -> dict[str, Distribution]:
     lengths: defaultdict[Medium, list[float]] = defaultdict(list)
     for item, inspection in zip(items, inspections, strict=True):
         length = inspection.word_count if item.medium is Medium.TEXT else inspection.duration_seconds
@@ -205,9 +205,9 @@ def _measure_lengths(items: Sequence[Item], inspections: Sequence[Inspection]) -
     return {medium.value: _summarize(lengths[medium]) for medium in MEDIA if lengths[medium]}
 
 
-def _summarize(values: Sequence[float]) -> _Distribution:
+def _summarize(values: Sequence[float]) -> Distribution:
     quarters = quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return _Distribution(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
+    return Distribution(len(values), sum(values), min(values), quarters[0], median(values), quarters[2], max(values))
 
 
 def _count_sources(items: Sequence[Item]) -> dict[str, int]:

@@ -150,7 +150,7 @@ def find_noise_frames(features: Float[np.ndarray, "frame feature"]) -> Bool[np.n
 
 
 @dataclass(frozen=True, slots=True)
-class _Passage:
+class Passage:
     """A part of a text and its character offsets."""
 
     text: str
@@ -158,7 +158,7 @@ class _Passage:
     end_character: int
 
 
-def split_into_passages(text: str, *, longest_words: int) -> Iterator[_Passage]:
+def split_into_passages(text: str, *, longest_words: int) -> Iterator[Passage]:
     """Yield passages of whole sentences and at most `longest_words` words; a longer sentence is cut."""
     start = 0
     word_count = 0
@@ -184,8 +184,8 @@ def _sentences(text: str, longest_words: int) -> Iterator[tuple[int, int]]:
             yield begin + (words[rest - 1] if rest else 0), end
 
 
-def _passage(text: str, start: int, end: int) -> Iterator[_Passage]:
+def _passage(text: str, start: int, end: int) -> Iterator[Passage]:
     part = text[start:end]
     if part.strip():
         start += len(part) - len(part.lstrip())
-        yield _Passage(part.strip(), start, start + len(part.strip()))
+        yield Passage(part.strip(), start, start + len(part.strip()))

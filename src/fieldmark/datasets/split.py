@@ -14,7 +14,7 @@ from fieldmark.types import MEDIA, Item, Split
 
 
 @dataclass(frozen=True, slots=True)
-class _SplitReport:
+class SplitReport:
     """The result of a split.
 
     Args:
@@ -56,7 +56,7 @@ def split_manifest(
     test: float = 0.3,
     unseen_classes: int = 0,
     seed: int = 0,
-) -> _SplitReport:
+) -> SplitReport:
     """Split a manifest by class and medium and keep each group in one split; the same seed gives the same splits.
 
     Args:
@@ -78,7 +78,7 @@ def split_manifest(
         generator=np.random.default_rng(seed),
     )
     write_manifest(items, out)
-    return _SplitReport(
+    return SplitReport(
         manifest=out,
         seed=seed,
         counts=count_items(items),

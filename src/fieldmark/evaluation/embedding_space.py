@@ -35,7 +35,7 @@ class Reliability:
 
 
 @dataclass(frozen=True, slots=True)
-class _MediaGap:
+class MediaGap:
     """The distance between two media.
 
     Args:
@@ -56,7 +56,7 @@ class _MediaGap:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hubness:
+class Hubness:
     """The evenness with which a gallery's items appear among the first `NEIGHBOR_COUNT` of the queries.
 
     Args:
@@ -71,7 +71,7 @@ class _Hubness:
 
 
 @dataclass(frozen=True, slots=True)
-class _Confusion:
+class Confusion:
     """Two classes that are confused.
 
     Args:
@@ -95,9 +95,9 @@ class EmbeddingSpace:
     """
 
     calibration: Mapping[str, Reliability]
-    media_gap: Mapping[tuple[Medium, Medium], _MediaGap]
-    hubness: Mapping[str, _Hubness]
-    confusions: tuple[_Confusion, ...]
+    media_gap: Mapping[tuple[Medium, Medium], MediaGap]
+    hubness: Mapping[str, Hubness]
+    confusions: tuple[Confusion, ...]
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
@@ -129,7 +129,7 @@ def measure_reliability(
     return Reliability(sum(b.count * abs(b.stated - b.true_share) for b in bins) / case_count, bins)
 
 
-def measure_media_gap(evaluated: EvaluatedItems) -> dict[tuple[Medium, Medium], _MediaGap]:
+def measure_media_gap(evaluated: EvaluatedItems) -> dict[tuple[Medium, Medium], MediaGap]:
     """Measure the gap between every two media that are present; pair means follow from the sum vector of each class."""
     units, class_count = evaluated.units, len(evaluated.class_names)
     sums: dict[Medium, Float64[np.ndarray, "class dim"]] = {}
@@ -147,7 +147,7 @@ def measure_media_gap(evaluated: EvaluatedItems) -> dict[tuple[Medium, Medium], 
             counts = int(sizes[one].sum()), int(sizes[other].sum())
             same, same_count = float((sums[one] * sums[other]).sum()), int(sizes[one] @ sizes[other])
             every, every_count = float(totals[0] @ totals[1]), counts[0] * counts[1]
-            gaps[one, other] = _MediaGap(
+            gaps[one, other] = MediaGap(
                 centroid_distance=float(np.linalg.norm(totals[0] / counts[0] - totals[1] / counts[1])),
                 same_class=same / max(same_count, 1),
                 other_class=(every - same) / max(every_count - same_count, 1),
@@ -155,13 +155,13 @@ def measure_media_gap(evaluated: EvaluatedItems) -> dict[tuple[Medium, Medium], 
     return gaps
 
 
-def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -> _Hubness:
+def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -> Hubness:
     """Measure how evenly the gallery's rows appear among the neighbors."""
     appearances = np.bincount(neighbors.gallery, weights=neighbors.share, minlength=int(gallery.max()) + 1)[gallery]
     spread = float(appearances.std())
     skewness = float(((appearances - appearances.mean()) ** 3).mean()) / spread**3 if spread > 1e-12 else 0.0
     most = np.sort(appearances)[::-1][: max(1, len(gallery) // 100)]
-    return _Hubness(
+    return Hubness(
         skewness=skewness,
         never_share=float((appearances == 0).mean()),
         top_share=float(most.sum() / max(appearances.sum(), 1e-12)),
@@ -170,7 +170,7 @@ def measure_hubness(neighbors: Neighbors, *, gallery: Int[np.ndarray, " row"]) -
 
 def find_confusions(
     evaluated: EvaluatedItems, neighbors: Sequence[Neighbors], *, limit: int = 20
-) -> tuple[_Confusion, ...]:
+) -> tuple[Confusion, ...]:
     """Return the pairs of classes most often confused among the first neighbors of another medium."""
     class_count, label = len(evaluated.class_names), evaluated.rows.label
     wrong = np.zeros((class_count, class_count))
@@ -185,4 +185,4 @@ def find_confusions(
     pairs = np.argsort(-mutual, axis=None, kind="stable")[:limit]
     found = [(int(pair) // class_count, int(pair) % class_count) for pair in pairs]
     names = evaluated.class_names
-    return tuple(_Confusion(names[a], names[b], float(mutual[a, b])) for a, b in found if mutual[a, b] > 0)
+    return tuple(Confusion(names[a], names[b], float(mutual[a, b])) for a, b in found if mutual[a, b] > 0)

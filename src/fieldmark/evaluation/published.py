@@ -20,7 +20,7 @@ _OURS = "this run"
 
 
 @dataclass(frozen=True, slots=True)
-class _Caveat:
+class Caveat:
     """A remark that a reader of the published numbers must know."""
 
     kind: str
@@ -68,7 +68,7 @@ class Published:
     counts: Mapping[Medium, int]
     protocol: str
     methods: tuple[Method, ...]
-    caveats: tuple[_Caveat, ...] = field(default=())
+    caveats: tuple[Caveat, ...] = field(default=())
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""

@@ -87,7 +87,7 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
         trained_count, partition_count = known.trained_count, known.partition_count
     else:
         return
-    found = _measure_approximation(table, trained_count=trained_count, partition_count=partition_count)
+    found = measure_approximation(table, trained_count=trained_count, partition_count=partition_count)
     write_text(StoreLayout(folder).approximation, json.dumps(asdict(found)))
 
 
@@ -206,7 +206,7 @@ def _nearest_rows(
     return rows
 
 
-def _measure_approximation(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:
+def measure_approximation(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:
     """Find the fewest partitions to probe for the wanted recall, and measure the recall that they give.
 
     The queries are stored segments; where the store holds several media, only rows of the other media count, since

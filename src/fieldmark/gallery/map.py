@@ -22,7 +22,7 @@ PRINCIPAL = "principal components"
 
 
 @dataclass(frozen=True, slots=True)
-class _MapPoint:
+class MapPoint:
     """One item and its position, from 0 to 1 on both axes."""
 
     item_id: str
@@ -43,7 +43,7 @@ class GalleryMap:
 
     method: str
     item_count: int
-    points: tuple[_MapPoint, ...]
+    points: tuple[MapPoint, ...]
 
 
 def draw_map(index: SegmentIndex, *, limit: int = _MAP_LIMIT, seed: int = 0) -> GalleryMap:
@@ -59,7 +59,7 @@ def draw_map(index: SegmentIndex, *, limit: int = _MAP_LIMIT, seed: int = 0) -> 
     chosen = choose_rows(codes, limit=limit, generator=np.random.default_rng(seed))
     positions, method = project(means[chosen], seed=seed)
     points = [
-        _MapPoint(items[row].item_id, items[row].medium, items[row].class_name, round(x, 4), round(y, 4))
+        MapPoint(items[row].item_id, items[row].medium, items[row].class_name, round(x, 4), round(y, 4))
         for row, (x, y) in zip(chosen.tolist(), positions.tolist(), strict=True)
     ]
     return GalleryMap(method, len(items), tuple(points))

@@ -15,7 +15,7 @@ from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Med
 _HEAD_BYTES = 2**16
 
 
-class _Loader(Protocol):
+class Loader(Protocol):
     """One medium's way from a file to segments; a stream, so that no length of recording fills the memory."""
 
     def __call__(
@@ -31,7 +31,7 @@ class _Loader(Protocol):
         """Yield the segments of a file; a `MediaError` is raised at the first of them, or at the damaged one."""
 
 
-LOADERS: dict[Medium, _Loader] = {
+LOADERS: dict[Medium, Loader] = {
     Medium.IMAGE: image.load,
     Medium.TEXT: text.load,
     Medium.VIDEO: video.load,

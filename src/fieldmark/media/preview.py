@@ -45,7 +45,7 @@ _CACHED_TRACKS = 2**16  # videos whose sound track was looked up; every list of 
 
 
 @dataclass(frozen=True, slots=True)
-class _Waveform:
+class Waveform:
     """The outline of a sound: the lowest and highest sample of each of its equal parts."""
 
     duration_seconds: float
@@ -102,7 +102,7 @@ def draw_spectrogram(item: Item, time_range: TimeRange, *, size: tuple[int, int]
     return file.getvalue()
 
 
-def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, limits: MediaLimits) -> _Waveform:
+def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, limits: MediaLimits) -> Waveform:
     """Return the outline of a sound.
 
     Args:
@@ -122,7 +122,7 @@ def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, lim
     limits = replace(limits, max_seconds=min(limits.max_seconds, limits.max_segment_seconds))
     samples = _join(sound_item, decoding=decoding, limits=limits)
     edges = np.linspace(0, len(samples), min(point_count, len(samples)) + 1).astype(np.int64)[:-1]
-    return _Waveform(
+    return Waveform(
         duration_seconds=len(samples) / _WAVEFORM_HZ,
         low=tuple(np.minimum.reduceat(samples, edges).astype(np.float64).round(4).tolist()),
         high=tuple(np.maximum.reduceat(samples, edges).astype(np.float64).round(4).tolist()),

@@ -21,7 +21,7 @@ _IMAGE, _VIDEO, _AUDIO = Medium.IMAGE, Medium.VIDEO, Medium.AUDIO
 
 
 @dataclass(frozen=True, slots=True)
-class _FileFormat:
+class FileFormat:
     """One way in which files begin.
 
     Args:
@@ -44,8 +44,8 @@ class _FileFormat:
 
 def _row(
     name: str, signature: bytes, media: Mapping[Medium, tuple[str, str]], *, is_conclusive: bool = True
-) -> _FileFormat:
-    return _FileFormat(name, re.compile(signature, re.DOTALL), media, is_conclusive)
+) -> FileFormat:
+    return FileFormat(name, re.compile(signature, re.DOTALL), media, is_conclusive)
 
 
 FORMATS = (
@@ -81,7 +81,7 @@ FORMATS = (
 """All formats; the first whose signature matches counts. FFmpeg and Pillow may read others."""
 
 
-def find_format(head: bytes) -> _FileFormat | None:
+def find_format(head: bytes) -> FileFormat | None:
     """Return the format of a file by its first `HEAD_BYTES`; None for text and whatever the table does not hold."""
     return next((each for each in FORMATS if each.signature.match(head)), None)
 

@@ -56,7 +56,7 @@ class LookAlikes:
 
 
 @dataclass(frozen=True, slots=True)
-class _ShownHit:
+class ShownHit:
     """One of the first hits of a query."""
 
     row: int
@@ -70,7 +70,7 @@ class ShownQuery:
 
     row: int
     average_precision: float
-    hits: tuple[_ShownHit, ...]
+    hits: tuple[ShownHit, ...]
 
 
 def find_look_alikes(measured: Measurement) -> tuple[LookAlikes, ...]:
@@ -116,7 +116,7 @@ def _build_query(measured: Measurement, task: Task, query: int) -> ShownQuery:
     label = measured.evaluated.rows.label
     gallery, score = _first_hits(measured.neighbors, row)
     hits = tuple(
-        _ShownHit(int(each), float(value), bool(label[each] == label[row]))
+        ShownHit(int(each), float(value), bool(label[each] == label[row]))
         for each, value in zip(gallery, score, strict=True)
     )
     return ShownQuery(row, float(task.average_precision[query]), hits)

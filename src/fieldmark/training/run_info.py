@@ -18,7 +18,7 @@ from fieldmark.types import Failure, Item, Split
 
 
 @dataclass(frozen=True, slots=True)
-class _TrainingData:
+class TrainingData:
     """The items that a run is trained and validated on.
 
     Args:
@@ -50,7 +50,7 @@ class RunInfo:
     """
 
     provenance: Provenance
-    source: _TrainingData | ImportedFile
+    source: TrainingData | ImportedFile
     failures: tuple[Failure, ...] = ()
     result: TrainingResult | None = None
 
@@ -89,7 +89,7 @@ class RunInfo:
         }
 
 
-def describe_data(manifest: Path, items: Mapping[Split, Sequence[Item]]) -> _TrainingData:
+def describe_data(manifest: Path, items: Mapping[Split, Sequence[Item]]) -> TrainingData:
     """Return the counts and hashes of the items that a run is trained and validated on."""
     counts: dict[str, dict[str, int]] = {}
     for split, own in items.items():
@@ -99,7 +99,7 @@ def describe_data(manifest: Path, items: Mapping[Split, Sequence[Item]]) -> _Tra
     facts = sorted(
         [item.item_id, item.medium, item.class_name or "", split] for split, own in items.items() for item in own
     )
-    return _TrainingData(
+    return TrainingData(
         counts=counts,
         manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
         items_sha256=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
@@ -113,7 +113,7 @@ def read_run_info(run: Path) -> dict[str, Any]:
     return values
 
 
-def check_same_data(run: Path, data: _TrainingData) -> None:
+def check_same_data(run: Path, data: TrainingData) -> None:
     """Refuse to resume a run that was started on other items.
 
     Raises:

@@ -44,7 +44,7 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
-class _StepOutputs:
+class StepOutputs:
     """The network's outputs for a batch.
 
     Args:
@@ -76,13 +76,11 @@ class GradientAccumulation:
         self._execution = execution
         self._device = device
 
-    def compute(self, batch: Batch) -> _StepOutputs:
+    def compute(self, batch: Batch) -> StepOutputs:
         """Return the outputs of all rows of a batch, each with its label and medium."""
         parts = _split(batch.parts, self._execution.part_count)
         if len(parts) == 1:
-            return _StepOutputs(
-                self._outputs(batch.parts), lambda: None
-            )  # the losses' own backward reaches the weights
+            return StepOutputs(self._outputs(batch.parts), lambda: None)  # the losses' own backward reaches the weights
         buffers = [(buffer, buffer.clone()) for buffer in self._network.buffers()]
         states: list[tuple[Tensor, ...]] = []
         rows: list[Outputs] = []
@@ -98,7 +96,7 @@ class GradientAccumulation:
             label=torch.cat([each.label for each in rows]),
             medium=torch.cat([each.medium for each in rows]),
         )
-        return _StepOutputs(outputs, lambda: self._backpropagate(parts, states, outputs))
+        return StepOutputs(outputs, lambda: self._backpropagate(parts, states, outputs))
 
     def _backpropagate(
         self, parts: Sequence[Sequence[MediumBatch]], states: Sequence[tuple[Tensor, ...]], outputs: Outputs

@@ -16,7 +16,7 @@ _AVERAGES = {"bi_modality": "Avg bi", "multi_modality": "Avg all"}
 
 
 @dataclass(frozen=True, slots=True)
-class _CompareReport:
+class CompareReport:
     """Two runs side by side, direction by direction.
 
     Args:
@@ -94,7 +94,7 @@ def compare(
     protocol: ProtocolName = "strict",
     seed: int = 0,
     runtime: Runtime | None = None,
-) -> _CompareReport:
+) -> CompareReport:
     """Compare two embeddings folders, or runs that hold one, query by query.
 
     Raises:
@@ -112,7 +112,7 @@ def compare(
             "Embed the same split of the same manifest with both checkpoints."
         )
     compared = compare_measurements(one.measurement, other.measurement, seed=seed)
-    return _CompareReport(
+    return CompareReport(
         first_folder=one.folder,
         second_folder=other.folder,
         protocol=protocol,

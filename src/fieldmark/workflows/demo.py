@@ -35,7 +35,7 @@ _MADE_NAMES = ("aviary", "run", "embeddings", "gallery", "results.png")
 
 
 @dataclass(frozen=True, slots=True)
-class _DemoQuery:
+class DemoQuery:
     """One search of the demo: an item of the test split against all the others."""
 
     item: Item
@@ -43,14 +43,14 @@ class _DemoQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class _DemoReport:
+class DemoReport:
     """The results of the demo, and their folder."""
 
     folder: Path
     check: CheckReport
     training: TrainReport
     evaluation: Evaluation
-    queries: tuple[_DemoQuery, ...]
+    queries: tuple[DemoQuery, ...]
     seconds: float
 
     def json_values(self) -> dict[str, object]:
@@ -104,7 +104,7 @@ def run_demo(
     items_per_medium: int = _ITEMS_PER_MEDIUM,
     overrides: Sequence[str] = (),
     runtime: Runtime | None = None,
-) -> _DemoReport:
+) -> DemoReport:
     """Make a synthetic four-media set, check it, train FGCrossNet on it, evaluate, index and search.
 
     Args:
@@ -141,7 +141,7 @@ def run_demo(
     say("6/6 search with a photo, a text, a clip and a song")
     queries = _search(folder / "gallery", read_manifest(manifest), runtime)
     _draw(queries, read_manifest(manifest)).save(folder / "results.png", optimize=True)
-    return _DemoReport(folder, checked, training, evaluation, queries, time.monotonic() - started)
+    return DemoReport(folder, checked, training, evaluation, queries, time.monotonic() - started)
 
 
 def _clear(folder: Path) -> None:
@@ -162,7 +162,7 @@ def _clear(folder: Path) -> None:
     )
 
 
-def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[_DemoQuery, ...]:
+def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[DemoQuery, ...]:
     """Search once with each medium, each time for another species."""
     gallery = Gallery.open(folder, runtime=runtime)
     class_names = sorted({item.class_name for item in items if item.class_name})
@@ -174,11 +174,11 @@ def _search(folder: Path, items: tuple[Item, ...], runtime: Runtime) -> tuple[_D
         for wanted in MEDIA:
             found = gallery.search(item, k=_SHOWN_HITS + 1, media=[wanted]).hits
             hits += [hit for hit in found if hit.item_id != item.item_id][:_SHOWN_HITS]
-        queries.append(_DemoQuery(item, tuple(sorted(hits, key=lambda hit: -hit.score))))
+        queries.append(DemoQuery(item, tuple(sorted(hits, key=lambda hit: -hit.score))))
     return tuple(queries)
 
 
-def _draw(queries: tuple[_DemoQuery, ...], items: tuple[Item, ...]) -> Image.Image:
+def _draw(queries: tuple[DemoQuery, ...], items: tuple[Item, ...]) -> Image.Image:
     """Draw each query beside the best hit of each medium."""
     item_by_id = {item.item_id: item for item in items}
     rows = []

@@ -21,7 +21,7 @@ _SplitName = Literal["train", "validation", "test", "all"]
 
 
 @dataclass(frozen=True, slots=True)
-class _EmbedReport:
+class EmbedReport:
     """The content of an embeddings folder.
 
     Args:
@@ -60,7 +60,7 @@ def embed(
     out: Path | str,
     split: _SplitName = "test",
     runtime: Runtime | None = None,
-) -> _EmbedReport:
+) -> EmbedReport:
     """Compute the embedding of every segment; a folder that is not complete is completed.
 
     Raises:
@@ -99,7 +99,7 @@ def embed(
             "config": json.loads(model.config.to_json()),
         },
     )
-    return _EmbedReport(out, info, kept_count=len(wanted) - len(fresh))
+    return EmbedReport(out, info, kept_count=len(wanted) - len(fresh))
 
 
 def _is_done(item: Item, writer: EmbeddingsWriter) -> bool:

@@ -36,7 +36,7 @@ _TRIED_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _OnnxFile:
+class OnnxFile:
     """The network of one medium as a file.
 
     Args:
@@ -59,11 +59,11 @@ class _OnnxFile:
 
 
 @dataclass(frozen=True, slots=True)
-class _OnnxReport:
+class OnnxReport:
     """The files that were exported."""
 
     folder: Path
-    files: tuple[_OnnxFile, ...]
+    files: tuple[OnnxFile, ...]
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
@@ -78,7 +78,7 @@ class _OnnxReport:
         return "\n".join([*lines, f"{self.folder / _DESCRIPTION_NAME} describes its inputs and outputs"])
 
 
-def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> _OnnxReport:
+def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
     """Write the network of each medium as `MEDIUM.onnx`, for any number of rows, and check it against torch.
 
     The input of a network is the output of its encoder: pixels or symbols for FGCrossNet, features for the shared
@@ -92,7 +92,7 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> _OnnxReport:
     """
     model, folder = load_model(checkpoint, device=torch.device("cpu")), Path(folder)
     files = tuple(_export_medium(model, medium, folder=folder) for medium in model.media)
-    report = _OnnxReport(folder, files)
+    report = OnnxReport(folder, files)
     description = {
         **encode_report(report),
         "folder": ".",
@@ -123,7 +123,7 @@ class _OneMedium(nn.Module):
         return result
 
 
-def _export_medium(model: Model, medium: Medium, *, folder: Path) -> _OnnxFile:
+def _export_medium(model: Model, medium: Medium, *, folder: Path) -> OnnxFile:
     network = _OneMedium(model.network, medium).eval()
     tried = _random_inputs(model, medium)
     payload = _to_onnx(network, tried).SerializeToString()
@@ -135,7 +135,7 @@ def _export_medium(model: Model, medium: Medium, *, folder: Path) -> _OnnxFile:
         )
     path = folder / f"{medium.value}.onnx"
     write_durably(path, payload)
-    return _OnnxFile(medium, path, str(tried.dtype).removeprefix("torch."), tuple(tried.shape[1:]), difference)
+    return OnnxFile(medium, path, str(tried.dtype).removeprefix("torch."), tuple(tried.shape[1:]), difference)
 
 
 def _random_inputs(model: Model, medium: Medium) -> Tensor:

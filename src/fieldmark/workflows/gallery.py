@@ -22,7 +22,7 @@ _SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class _GalleryDescription:
+class GalleryDescription:
     """The contents of a gallery.
 
     Args:
@@ -101,7 +101,7 @@ class _GalleryDescription:
 
 
 @dataclass(frozen=True, slots=True)
-class _GalleryCheck:
+class GalleryCheck:
     """The findings of an integrity check of a gallery."""
 
     gallery: Path
@@ -143,7 +143,7 @@ class Compaction:
         return f"{self.gallery}: {self.bytes_before / 1e6:,.1f} MB before, {self.bytes_after / 1e6:,.1f} MB now"
 
 
-def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> _GalleryDescription:
+def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> GalleryDescription:
     """Return what a gallery holds, without loading its model.
 
     Args:
@@ -165,7 +165,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> _G
         by_license[each.license or ""] += each.item_count
         if each.class_name is not None:
             by_class[each.class_name] += each.item_count
-    return _GalleryDescription(
+    return GalleryDescription(
         gallery=folder,
         fingerprint=store.fingerprint,
         dim=store.dim,
@@ -182,7 +182,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> _G
     )
 
 
-def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> _GalleryCheck:
+def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:
     """Read every part of a gallery, and the media it points at, and return what is wrong.
 
     Args:
@@ -209,7 +209,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
             problems += check_media(store, item_count=item_count, reporter=runtime.reporter)
     except DamagedGalleryError as error:
         problems.append(GalleryProblem("store", (), str(error)))
-    return _GalleryCheck(folder, item_count, tuple(problems))
+    return GalleryCheck(folder, item_count, tuple(problems))
 
 
 def compact_gallery(gallery: Path | str) -> Compaction:

@@ -25,7 +25,7 @@ _RESIZE_TO_CROP = 512 / 448
 
 
 @dataclass(frozen=True, slots=True)
-class _ImportReport:
+class ImportReport:
     """The weights that were imported.
 
     Args:
@@ -59,7 +59,7 @@ class _ImportReport:
         return "\n".join([*lines, f"checkpoint: {RunLayout(self.run).best}"])
 
 
-def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str | None = None) -> _ImportReport:
+def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str | None = None) -> ImportReport:
     """Import the weights of the authors' released code into a run folder that every verb accepts.
 
     The configuration is that of the released code: its text encoder and crops, shared statistics of batch norm, and the
@@ -105,7 +105,7 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
     write_durably(layout.config, config.to_toml().encode())
     RunInfo(provenance, _describe(file)).write(out)
     save_checkpoint(layout.best, checkpoint)
-    return _ImportReport(out, size, has_class_names=classes is not None)
+    return ImportReport(out, size, has_class_names=classes is not None)
 
 
 def read_class_names(path: Path, *, count: int) -> list[str]:

@@ -39,7 +39,7 @@ BLOCK_ROWS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class _IndexReport:
+class IndexReport:
     """The items that `index` added, skipped and deleted, and the totals of the gallery.
 
     Args:
@@ -102,7 +102,7 @@ def index(
     set_name: str | None = None,
     allow_drop: bool = False,
     runtime: Runtime | None = None,
-) -> _IndexReport:
+) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
 
     Every block of items is durable once it is added, so a run that was killed continues where it stopped.
@@ -152,7 +152,7 @@ def index(
     )
     restore_classes(folder, store)
     recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
-    return _IndexReport(
+    return IndexReport(
         gallery=folder,
         set_name=name,
         added_count=added,

@@ -202,7 +202,7 @@ _MAX_POSTINGS = 64  # a landmark or word triple that more rows share means nothi
 
 
 @dataclass(frozen=True, slots=True)
-class _SimilarPair:
+class SimilarPair:
     """Two similar items, by index, and the evidence in words."""
 
     first: int
@@ -212,7 +212,7 @@ class _SimilarPair:
 
 def find_similar(
     fingerprints: Sequence[Fingerprint | None], class_names: Sequence[str | None]
-) -> tuple[_SimilarPair, ...]:
+) -> tuple[SimilarPair, ...]:
     """Find all pairs of similar items, in order of their indices.
 
     Args:
@@ -235,7 +235,7 @@ def find_similar(
 # ---------------------------------------------------------------- pictures and frames
 
 
-def _find_similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[_SimilarPair]:
+def _find_similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
     """Yield similar pictures, pictures similar to a frame of a video, and videos similar in half their frames."""
     if not rows:
         return
@@ -257,13 +257,13 @@ def _find_similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]])
     for (first, second), (agreeing, best) in frames.items():
         fewest = min(len(rows[first]), len(rows[second]))
         if fewest == 1 or 2 * len(agreeing) >= fewest:
-            yield _SimilarPair(first, second, f"they look alike (similarity {best:.3f})")
+            yield SimilarPair(first, second, f"they look alike (similarity {best:.3f})")
 
 
 # ---------------------------------------------------------------- sounds
 
 
-def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[_SimilarPair]:
+def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
     """Yield pairs of sounds that share enough distinct landmarks at one shift in time."""
     if not rows:
         return
@@ -287,7 +287,7 @@ def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -
         fewest = min(len(np.unique(rows[each][:, 0])) for each in (first, second))
         if number >= _MIN_SHARE_OF_LANDMARKS * fewest:
             seconds = -lateness * FRAME_SECONDS
-            yield _SimilarPair(first, second, f"they share {number} spectral landmarks at a shift of {seconds:.1f} s")
+            yield SimilarPair(first, second, f"they share {number} spectral landmarks at a shift of {seconds:.1f} s")
 
 
 # ---------------------------------------------------------------- texts
@@ -295,7 +295,7 @@ def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -
 
 def _find_similar_texts(
     rows: Mapping[int, Int[np.ndarray, "row component"]], class_names: Sequence[str | None]
-) -> Iterator[_SimilarPair]:
+) -> Iterator[SimilarPair]:
     """Yield pairs of texts that differ in two words, or a tenth of them, and are not stock phrases.
 
     A pair is not a stock phrase if the texts share something long and rare, or, within a class, if few other texts are
@@ -329,7 +329,7 @@ def _find_similar_texts(
         foreign = max(_count_foreign_words(triples[each], shared) for each in (first, second))
         # A word between two changed ones occurs in no shared triple either.
         if is_rare or foreign <= max(_MAX_CHANGED_WORDS + 1, int(_MAX_CHANGED_SHARE * longest)):
-            yield _SimilarPair(first, second, f"{foreign} of {longest} words differ")
+            yield SimilarPair(first, second, f"{foreign} of {longest} words differ")
 
 
 def _differ_little(

@@ -14,7 +14,7 @@ from fieldmark.types import Hit, Item, Medium
 
 # ---------------------------------------------------------------- the result
 
-HIT_KEYS = (
+_HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
 )
@@ -25,7 +25,7 @@ def describe_hit(hit: Hit) -> dict[str, object]:
     """Return the plain values of a hit, by key: how it ranks, and all facts of its item."""
     values: dict[str, object] = {**hit._asdict(), **describe_facts(hit.item)}
     del values["item"]
-    return {key: values.pop(key) for key in HIT_KEYS} | values
+    return {key: values.pop(key) for key in _HIT_KEYS} | values
 
 
 def describe_facts(item: Item) -> dict[str, object]:
@@ -192,7 +192,7 @@ def _csv(found: Iterable[Hit | Item]) -> str:
     """The keys of a hit's JSON as columns, then the unknown columns of the manifest; an item has those it knows."""
     rows = [_describe(each) for each in found]
     facts = [row.pop("facts") for row in rows]
-    columns = list(dict.fromkeys([*HIT_KEYS, *(key for row in rows for key in row)]))
+    columns = list(dict.fromkeys([*_HIT_KEYS, *(key for row in rows for key in row)]))
     column_by_fact: dict[str, str] = {}
     for name in dict.fromkeys(name for each in facts for name in each):
         column = name
