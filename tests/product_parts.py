@@ -14,8 +14,7 @@ from fieldmark.encoders.transformer import TransformersImageEncoder, Transformer
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.shared_space import SharedSpaceSize
 
 Part = TypeVar("Part")

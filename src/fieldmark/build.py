@@ -44,9 +44,8 @@ from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
-from fieldmark.models.resnet import TrunkSize
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.weights import start_network
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state

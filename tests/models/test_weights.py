@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 
 from fieldmark.errors import WeightsFileError
 from fieldmark.models import weights
-from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.fgcrossnet import TrunkSize
 from fieldmark.models.weights import complete_counters, read_released_size, read_weights, start_network
 from fieldmark.types import MEDIA, Medium
 from product_parts import fgcrossnet, text_stem, trunk_of_depth

@@ -14,8 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fieldmark.errors import WeightsFileError, list_first, suggest_nearest
-from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem
-from fieldmark.models.resnet import TrunkSize
+from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 
 # ---------------------------------------------------------------- files of weights
 
