@@ -3,9 +3,10 @@
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import chain, count
 from pathlib import Path, PurePath
 from typing import Any
@@ -240,7 +241,8 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     check_names([*known, *(restore_spelling(name, COLUMNS) for name in extras)], path)
     folder = path.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    rows = [[*(_written(item, name, folder) for name in known), *_extra_cells(item, extras)] for item in items]
+    locate = partial(_locate, folder=folder, location_by_parent={})
+    rows = [[*(_written(item, name, locate) for name in known), *_extra_cells(item, extras)] for item in items]
     with open_replacement(path) as file:
         if path.suffix.lower() == ".parquet":
             fields = [(name, _FACT_BY_COLUMN[name].arrow_type) for name in known]
@@ -252,10 +254,10 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
             write_csv(file, names=[*known, *extras], rows=rows)
 
 
-def _written(item: Item, column: str, folder: Path) -> object:
-    """The cell of an item under a known column; None where the item has nothing to say."""
+def _written(item: Item, column: str, locate: Callable[[Path], str]) -> object:
+    """Return the cell of an item under a known column; None where the item has nothing to say."""
     if column == "path":
-        return None if item.path is None else _relative(item.path, folder)
+        return None if item.path is None else locate(item.path)
     value, fact = getattr(item, column), _FACT_BY_COLUMN[column]
     return None if value is None else fact.encode(value)
 
@@ -265,12 +267,20 @@ def _extra_cells(item: Item, extras: Sequence[str]) -> list[str]:
     return [values.get(name, "") for name in extras]
 
 
-def _relative(path: Path, folder: Path) -> str:
+def _locate(path: Path, *, folder: Path, location_by_parent: dict[Path, PurePath]) -> str:
+    """Return a path as seen from a folder without links.
+
+    Args:
+        location_by_parent: Where the folders of earlier paths are; the file system is asked once for each.
+    """
     path = path.absolute()
-    if path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix()
-    # Links are followed first: `..` from a linked folder leads to its target's parent.
-    return PurePath(os.path.relpath(path.parent.resolve() / path.name, folder.resolve())).as_posix()
+    if path.parent not in location_by_parent:
+        if path.parent.is_relative_to(folder):
+            location = path.parent.relative_to(folder)
+        else:  # Links are followed first: `..` from a linked folder leads to its target's parent.
+            location = Path(os.path.relpath(path.parent.resolve(), folder))
+        location_by_parent[path.parent] = location
+    return (location_by_parent[path.parent] / path.name).as_posix()
 
 
 # ---------------------------------------------------------------- a bare folder

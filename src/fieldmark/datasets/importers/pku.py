@@ -4,6 +4,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -24,7 +25,7 @@ _RECORDING = re.compile(r"(\d+)(_\d+)*")
 _LONGEST_LINE = 4_096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Line:
     """One line of a list: a path and its label.
 
@@ -38,20 +39,20 @@ class _Line:
     path: str
     label: int
 
-    @property
+    @cached_property
     def folder(self) -> str | None:
         """The name of the class folder without its number; None if the file is in none."""
         name = self._folder
         numbered = _NUMBERED.fullmatch(name) if name else None
         return numbered[2] if numbered else name
 
-    @property
+    @cached_property
     def class_number(self) -> int | None:
         """The number before the name of the class folder, from 1; None if there is none."""
         numbered = _NUMBERED.fullmatch(self._folder or "")
         return int(numbered[1]) if numbered else None
 
-    @property
+    @cached_property
     def _folder(self) -> str | None:
         parts = PurePosixPath(self.path).parts
         return parts[-2] if len(parts) >= 3 else None
