@@ -33,8 +33,8 @@ from fieldmark.types import Hit, Medium
 
 _INDEX_NAME = "vector_idx"
 
-_INDEXED_COLUMN = "medium"
-"""Every search is of one medium, and finds its rows by a bitmap."""
+_INDEXED_COLUMNS = ("medium", "class_name")
+"""Every search is of one medium, and most filters are of classes: a bitmap finds the rows of each value."""
 
 _SMALLEST_TRAINED = 256
 """Rows below which no index is trained: a scan is as fast."""
@@ -82,8 +82,10 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
     row_count = table.count_rows()
     if row_count < _SMALLEST_TRAINED:
         return
-    if not any(index.columns == [_INDEXED_COLUMN] for index in table.list_indices()):
-        table.create_index(_INDEXED_COLUMN, config=Bitmap())
+    indexed = [index.columns for index in table.list_indices()]
+    for column in _INDEXED_COLUMNS:
+        if [column] not in indexed:
+            table.create_index(column, config=Bitmap())
     known = load_approximation(folder)
     if known is None or row_count > _TRAIN_AGAIN_FACTOR * known.trained_count or not _is_trained(table):
         trained_count, partition_count = row_count, round(math.sqrt(row_count))
