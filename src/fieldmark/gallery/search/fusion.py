@@ -51,19 +51,19 @@ class Candidates:
 def compute_class_margins(candidates: Candidates) -> list[tuple[float, str] | None]:
     """Return, for each hit, how much nearer its class is than the nearest other class of its medium, and that class."""
     best: dict[str, float] = {}
-    hits = candidates.hits
-    others = [(hit, hit.score) for hit in candidates.others]
-    for hit, value in [*zip(hits, candidates.score.tolist(), strict=True), *others]:
-        if hit.class_name is not None:
-            best[hit.class_name] = max(value, best.get(hit.class_name, -np.inf))
+    names = [hit.class_name for hit in candidates.hits]
+    others = [(hit.class_name, hit.score) for hit in candidates.others]
+    for name, value in [*zip(names, candidates.score.tolist(), strict=True), *others]:
+        if name is not None:
+            best[name] = max(value, best.get(name, -np.inf))
     ranked = sorted(best, key=lambda name: -best[name])
     margins: list[tuple[float, str] | None] = []
-    for hit in hits:
-        if hit.class_name is None or len(ranked) < 2:
+    for name in names:
+        if name is None or len(ranked) < 2:
             margins.append(None)
             continue
-        other = ranked[1] if hit.class_name == ranked[0] else ranked[0]
-        margins.append((best[hit.class_name] - best[other], other))
+        other = ranked[1] if name == ranked[0] else ranked[0]
+        margins.append((best[name] - best[other], other))
     return margins
 
 
@@ -239,15 +239,16 @@ def rank_candidates(
 
 
 def _make_entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
+    count = len(candidates.hits)
+    likely = [None] * count if candidates.logit is None else compute_sigmoid(candidates.logit).tolist()
+    standard = [None] * count if candidates.standard is None else candidates.standard.tolist()
+    if class_name is not None:
+        labels = [hit.class_name for hit in candidates.hits]
+        likely = [
+            value if label is None else float(label == class_name) for label, value in zip(labels, likely, strict=True)
+        ]
     margins = compute_class_margins(candidates)
-    likely = None if candidates.logit is None else compute_sigmoid(candidates.logit)
-    entries = []
-    for index, hit in enumerate(candidates.hits):
-        probability = None if likely is None else float(likely[index])
-        if class_name is not None and hit.class_name is not None:
-            probability = 1.0 if hit.class_name == class_name else 0.0
-        standard = None if candidates.standard is None else float(candidates.standard[index])
-        entries.append(_Entry(hit, float(candidates.score[index]), probability, standard, margins[index]))
+    entries = list(map(_Entry, candidates.hits, candidates.score.tolist(), likely, standard, margins))
     # A label that is known may stand above the order of the scores.
     return (
         sorted(entries, key=lambda entry: -_label_certainty(entry.probability)) if class_name is not None else entries
@@ -261,26 +262,26 @@ def _label_certainty(probability: float | None) -> float:
 
 def _order_entries(entries: Sequence[_Entry]) -> list[_Entry]:
     """Return entries of several media as one list; those of each medium stay in their order."""
+    media = [entry.hit.medium for entry in entries]
     turn: Counter[Medium] = Counter()
-    turns = []
-    for entry in entries:
-        turns.append(turn[entry.hit.medium])
-        turn[entry.hit.medium] += 1
+    by_turn = []
+    for medium in media:
+        by_turn.append((float(turn[medium]), float(MEDIA.index(medium))))
+        turn[medium] += 1
     has_probability = all(entry.probability is not None for entry in entries)
     has_standard = all(entry.standard is not None for entry in entries)
 
     def key(index: int) -> tuple[float, float, float]:
         entry = entries[index]
-        by_turn = (float(turns[index]), float(MEDIA.index(entry.hit.medium)))
         if entry.probability == 1.0 or (
             has_probability and entry.probability is not None and entry.probability >= _CERTAIN
         ):
-            return (0.0, *by_turn)
+            return (0.0, *by_turn[index])
         if has_probability and entry.probability is not None:
             return (1.0, -entry.probability, -entry.score)
         if has_standard and entry.standard is not None:
             return (1.0, -entry.standard, -entry.score)
-        return (1.0, *by_turn)
+        return (1.0, *by_turn[index])
 
     return [entries[index] for index in sorted(range(len(entries)), key=key)]
 
