@@ -17,7 +17,7 @@ from fieldmark.types import MEDIA, Item, MediaLimits, Medium
 
 try:
     from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
-    from fieldmark.gallery.search.result import Marks
+    from fieldmark.gallery.search.result import MarkedItems
     from fieldmark.gallery.search.searcher import Searcher
     from fieldmark.gallery.store import Filter
 except ImportError:  # a checkout from before the gallery was one domain
@@ -25,7 +25,7 @@ except ImportError:  # a checkout from before the gallery was one domain
     from fieldmark.relevance.calibration import Calibration, Curve, PairScale
     from fieldmark.relevance.combining import Voice
     from fieldmark.relevance.fitting import Judgment
-    from fieldmark.relevance.result import Marks
+    from fieldmark.relevance.result import Marks as MarkedItems
 
     from fieldmark.workflows.search import Gallery
 
@@ -67,7 +67,7 @@ def search(searcher: object, wanted: dict[str, object]) -> tuple[float, float, l
     filters = {name: frozenset(values) for name, values in wanted["where"].items()}
     queries = [Item(str(number), Medium(medium), path=Path("/nowhere")) for number, medium in wanted["queries"]]
     media = [Medium(name) for name in wanted["media"]]
-    marks = Marks(frozenset(wanted["relevant"]), frozenset(wanted["irrelevant"]))
+    marks = MarkedItems(frozenset(wanted["relevant"]), frozenset(wanted["irrelevant"]))
     started, started_processor = time.perf_counter(), time.process_time()
     result = searcher.search(
         queries, media=media, where=Filter(**filters), marks=marks, by_segment=wanted["by_segment"]

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from fieldmark import Gallery, Item, Medium
-from fieldmark.gallery.search.result import Marks
+from fieldmark.gallery.search.result import MarkedItems
 
 SEARCH = {"queries": [{"text": "a red cap and a trill"}], "k": 60}
 
@@ -26,7 +26,7 @@ def test_marks_rank_as_the_library_ranks_with_them(client, toy_gallery, toy_runt
     met = ids_of(client.post("/v1/search", json={**SEARCH, "marks": marks}))
     gallery = Gallery.open(toy_gallery, runtime=toy_runtime)
     text = Item("query", Medium.TEXT, text=SEARCH["queries"][0]["text"])
-    found = gallery.search(text, k=60, marks=Marks(frozenset(liked), frozenset(disliked)))
+    found = gallery.search(text, k=60, marks=MarkedItems(frozenset(liked), frozenset(disliked)))
     assert met == [hit.item_id for hit in found.hits]
     assert met != ids_of(client.post("/v1/search", json=SEARCH))
 

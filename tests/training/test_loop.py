@@ -175,6 +175,7 @@ def test_train_resumes_exactly_between_the_writing_of_best_last_and_table(tmp_pa
     assert_same_run(tmp_path / "broken", tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_train_killed_at_random_moments_ends_with_the_same_bits(tmp_path: Path) -> None:
     """The moments are drawn anew each time; a failure shows them."""
     source = str(Path(sys.modules["fieldmark"].__path__[0]).parent)

@@ -112,6 +112,7 @@ def test_embed_out_that_is_a_file(toy_manifest, toy_run, toy_runtime, tmp_path):
         embed(toy_manifest, checkpoint=toy_run, out=tmp_path / "taken", runtime=toy_runtime)
 
 
+@pytest.mark.slow
 def test_embed_killed_is_completed_by_the_same_command(toy_run, toy_runtime, run_killed, tmp_path):
     count = 1_100
     items = [Item(f"{n:04d}", Medium.TEXT, text=f"Bird {n} has a red cap", split=Split.TEST) for n in range(count)]

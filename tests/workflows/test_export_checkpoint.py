@@ -13,6 +13,7 @@ from fieldmark.errors import CheckpointError, TrainingError
 from fieldmark.workflows import export_checkpoint
 from fieldmark.workflows.export_checkpoint import export_onnx
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
@@ -82,7 +83,9 @@ def test_exported_shared_space_gives_what_torch_gives(
     assert str(tmp_path_factory.getbasetemp()) not in (tmp_path / "onnx" / "export.json").read_text()
 
 
-def test_export_that_differs_is_not_written(toy_run, tmp_path, monkeypatch):
+def test_export_that_differs_is_not_written(exported_run, toy_run, tmp_path, monkeypatch):
+    exported = onnx.load(exported_run.files[0].path)
+    monkeypatch.setattr(export_checkpoint, "_to_onnx", lambda *_: exported)
     monkeypatch.setattr(export_checkpoint, "TOLERANCE", -1.0)
     with pytest.raises(TrainingError, match=r"network for image differs .* Nothing was written"):
         export_onnx(toy_run, folder=tmp_path / "onnx")

@@ -151,6 +151,7 @@ def test_index_stops_above_the_failure_share(toy_items, toy_run, toy_runtime, br
     assert Gallery.open(tmp_path / "gallery", runtime=toy_runtime).index.item_count() == 64
 
 
+@pytest.mark.slow
 def test_index_killed_is_completed_by_the_same_command(
     toy_manifest, toy_gallery, toy_run, toy_runtime, run_killed, tmp_path
 ):

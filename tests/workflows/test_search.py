@@ -21,7 +21,7 @@ from fieldmark.errors import (
     UnknownItemError,
 )
 from fieldmark.gallery.search.query import ItemId
-from fieldmark.gallery.search.result import Marks
+from fieldmark.gallery.search.result import MarkedItems
 from fieldmark.gallery.store import Filter
 from fieldmark.io import encode_report
 
@@ -66,7 +66,7 @@ def test_search_encodes_the_same_content_once(toy_gallery, toy_runtime, toy_item
     for item in [next(item for item in toy_items if item.medium is medium) for medium in Medium]:
         copy = tmp_path / f"copy{item.path.suffix}"
         shutil.copy(item.path, copy)
-        first, again = gallery.search(item.path, k=9), gallery.search(copy, k=9, marks=Marks())
+        first, again = gallery.search(item.path, k=9), gallery.search(copy, k=9, marks=MarkedItems())
         assert again == first
     gallery.search("a red cap")
     gallery.search("a red cap", media=[Medium.AUDIO])
@@ -245,12 +245,12 @@ def test_search_with_several_queries_scores_each_hit_by_all(gallery, toy_items):
 def test_search_follows_marks(gallery, toy_items):
     query = next(item for item in toy_items if item.medium is Medium.TEXT)
     before = [hit.item_id for hit in gallery.search(query, k=18, media=[Medium.IMAGE]).hits]
-    marks = Marks(relevant=frozenset({before[-1]}), irrelevant=frozenset({before[0]}))
+    marks = MarkedItems(relevant=frozenset({before[-1]}), irrelevant=frozenset({before[0]}))
     after = [hit.item_id for hit in gallery.search(query, k=18, media=[Medium.IMAGE], marks=marks).hits]
     assert sorted(after) == sorted(before)
     assert after.index(before[-1]) < 9 < after.index(before[0])
     with pytest.raises(UnknownItemError, match="nobody"):
-        gallery.search(query, marks=Marks(relevant=frozenset({"nobody"})))
+        gallery.search(query, marks=MarkedItems(relevant=frozenset({"nobody"})))
 
 
 def test_search_per_medium_and_by_segment(gallery, toy_items):

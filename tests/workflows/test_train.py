@@ -203,6 +203,7 @@ def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides,
     assert {failure.kind for failure in report.failures} == {"missing_file"}
 
 
+@pytest.mark.slow
 def test_train_killed_at_any_moment_ends_as_if_it_had_not_been(
     toy_manifest, toy_overrides, toy_runtime, run_killed, have_same_tensors, tmp_path
 ):
@@ -264,6 +265,7 @@ def test_train_by_the_released_recipe(toy_manifest, toy_overrides, toy_runtime, 
     assert not np.array_equal(start["released_center.centers"], end["released_center.centers"])
 
 
+@pytest.mark.slow
 def test_train_started_by_torchrun_is_one_run(toy_manifest, toy_overrides, tmp_path):
     more = ["train.epochs=1", "data.validation_share=0.5", "model.statistics_per_medium=true"]
     (tmp_path / "config.toml").write_text(load_config("tiny", overrides=[*toy_overrides, *more]).to_toml())

@@ -20,7 +20,7 @@ from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
 from fieldmark.gallery.search.query import ItemId
-from fieldmark.gallery.search.result import Marks, describe_hit
+from fieldmark.gallery.search.result import MarkedItems, describe_hit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
 
@@ -86,7 +86,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             where=_make_filter(wanted),
             by_segment=wanted.by_segment,
             per_medium=wanted.per_medium,
-            marks=Marks(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
+            marks=MarkedItems(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
         )
     except UnknownItemError as error:
         raise service.make_unknown_item_error(error.item_id) from error

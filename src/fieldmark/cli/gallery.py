@@ -79,7 +79,7 @@ def search(
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
     from fieldmark.gallery.search.query import ItemId
-    from fieldmark.gallery.search.result import ExportFormat, Marks, export_marks
+    from fieldmark.gallery.search.result import ExportFormat, MarkedItems, export_marks
     from fieldmark.gallery.store import Filter
     from fieldmark.io import write_text
     from fieldmark.runtime import Runtime
@@ -98,7 +98,7 @@ def search(
         ),
         by_segment=by_segment,
         per_medium=per_medium,
-        marks=Marks(frozenset(relevant or ()), frozenset(irrelevant or ())),
+        marks=MarkedItems(frozenset(relevant or ()), frozenset(irrelevant or ())),
     )
     for name, path in files:
         write_text(path, export_marks(result.hits, format=ExportFormat(name)))

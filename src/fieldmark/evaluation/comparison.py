@@ -23,7 +23,7 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class TaskComparison:
     """One direction, or an average of several, in both runs.
 
     Args:
@@ -79,7 +79,7 @@ def list_item_differences(one: EvaluatedItems, other: EvaluatedItems) -> tuple[s
     return tuple(f"{len(names):,} of their items are {where} ({list_first(names)})" for where, names in found if names)
 
 
-def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> tuple[Comparison, ...]:
+def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> tuple[TaskComparison, ...]:
     """Compare two measurements of the same items, query by query: each direction, then the averages over them."""
     row_by_id = {item.item_id: row for row, item in enumerate(one.evaluated.items)}
     row = np.array([row_by_id[item.item_id] for item in other.evaluated.items])
@@ -122,7 +122,7 @@ def _compare(
     *,
     measured: tuple[Measurement, Measurement],
     seed: int,
-) -> list[Comparison]:
+) -> list[TaskComparison]:
     """Return the comparison of each direction, then of the averages over them."""
     names = [mine.name for mine, _ in pairs]
     averages = ("bi_modality", "multi_modality")
@@ -138,7 +138,7 @@ def _compare(
     values = [_read_maps(each, names, columns) for each in measured]
     adjusted = (*correct_by_holm(p_values[: len(names)].tolist()), *p_values[len(names) :].tolist())
     return [
-        Comparison(
+        TaskComparison(
             name=name,
             first=values[0][name],
             second=values[1][name],

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldmark.errors import EvaluationError
-from fieldmark.evaluation.comparison import FLIP_COUNT, LEVEL, Comparison, compare_measurements, list_item_differences
+from fieldmark.evaluation.comparison import (
+    FLIP_COUNT,
+    LEVEL,
+    TaskComparison,
+    compare_measurements,
+    list_item_differences,
+)
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, format_symbol
 from fieldmark.runtime import Runtime
@@ -26,8 +32,8 @@ class CompareReport:
     first_folder: Path
     second_folder: Path
     protocol: str
-    directions: tuple[Comparison, ...]
-    averages: tuple[Comparison, ...]
+    directions: tuple[TaskComparison, ...]
+    averages: tuple[TaskComparison, ...]
     group_count: int
     seed: int
     cautions: tuple[str, ...]

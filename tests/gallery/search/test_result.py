@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.gallery.search.result import CollectionAnswer, ExportFormat, SearchResult, export_marks
+from fieldmark.gallery.search.result import OpenSetAnswer, ExportFormat, SearchResult, export_marks
 from fieldmark.io import encode_report
 from fieldmark.types import Hit, Item, Medium
 
@@ -32,7 +32,7 @@ SONG = Hit(
 
 
 def test_search_result_to_json_has_the_keys_of_the_contract():
-    result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), CollectionAnswer(0.4, 0.5))
+    result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), OpenSetAnswer(0.4, 0.5))
     value = encode_report(result)
     assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None}
     wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
@@ -49,7 +49,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
 
 
 def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
-    lines = SearchResult((Medium.IMAGE,), (SONG,), CollectionAnswer(0.2, 0.5)).to_text().splitlines()
+    lines = SearchResult((Medium.IMAGE,), (SONG,), OpenSetAnswer(0.2, 0.5)).to_text().splitlines()
     assert lines[0] == "probably not in this collection (20% likely that it is)"
     assert lines[1] == "nearest hits; their percentages assume that the species is there:"
     assert lines[2] == "  1   92%  0.810  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s  (+0.120 to Florida_Jay)"
@@ -57,12 +57,12 @@ def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
 
 @pytest.mark.parametrize(("probability", "doubt"), [(0.33, "probably"), (0.34, "perhaps"), (0.49, "perhaps")])
 def test_search_result_to_text_says_how_sure_it_is_that_a_class_is_missing(probability, doubt):
-    lines = SearchResult((Medium.TEXT,), (SONG,), CollectionAnswer(probability, 0.5)).to_text().splitlines()
+    lines = SearchResult((Medium.TEXT,), (SONG,), OpenSetAnswer(probability, 0.5)).to_text().splitlines()
     assert lines[0] == f"{doubt} not in this collection ({100 * probability:.0f}% likely that it is)"
 
 
 def test_search_result_to_text_of_a_class_that_is_there():
-    lines = SearchResult((Medium.TEXT,), (), CollectionAnswer(0.5, 0.5), class_name="Blue_Jay").to_text().splitlines()
+    lines = SearchResult((Medium.TEXT,), (), OpenSetAnswer(0.5, 0.5), class_name="Blue_Jay").to_text().splitlines()
     assert lines == ["the text names Blue_Jay", "nothing found"]
 
 

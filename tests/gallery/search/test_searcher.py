@@ -5,7 +5,7 @@ import pytest
 
 from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration
 from fieldmark.gallery.search.query import ItemId
-from fieldmark.gallery.search.result import Marks
+from fieldmark.gallery.search.result import MarkedItems
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.store import Filter
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium
@@ -134,7 +134,7 @@ def test_more_like_an_item_gives_every_item_but_this_one(medium, by_segment, ind
 
 def test_a_marked_item_stays_a_hit(index, tmp_path, rows_by_id):
     searcher = make_searcher(index, tmp_path, a_bird=np.eye(DIM)[:1])
-    hits = searcher.search("a bird", k=200, marks=Marks(frozenset({"image-2"}), frozenset({"text-5"}))).hits
+    hits = searcher.search("a bird", k=200, marks=MarkedItems(frozenset({"image-2"}), frozenset({"text-5"}))).hits
     assert {hit.item_id for hit in hits} == rows_by_id.keys()
 
 
@@ -215,14 +215,14 @@ def test_the_open_set_answer_is_of_the_whole_gallery_whatever_the_search_was_nar
 def test_marks_do_not_change_the_open_set_answer(index, tmp_path, calibration):
     searcher = make_searcher(index, tmp_path, calibration=calibration, a_bird=np.eye(DIM)[:1])
     plain = searcher.search("a bird").collection
-    marked = searcher.search("a bird", marks=Marks(relevant=frozenset({"image-2", "audio-3"}))).collection
+    marked = searcher.search("a bird", marks=MarkedItems(relevant=frozenset({"image-2", "audio-3"}))).collection
     assert marked.probability == plain.probability
 
 
 def test_an_item_marked_wrong_lowers_what_is_like_it(index, tmp_path, calibration):
     searcher = make_searcher(index, tmp_path, calibration=calibration, a_bird=np.eye(DIM)[:1])
     chance = {}
-    for name, marks in (("plain", None), ("wrong", Marks(irrelevant=frozenset({"image-2"})))):
+    for name, marks in (("plain", None), ("wrong", MarkedItems(irrelevant=frozenset({"image-2"})))):
         hits = searcher.search("a bird", k=200, marks=marks).hits
         chance[name] = {hit.item_id: hit.probability for hit in hits}
     assert all(chance["wrong"][item_id] < before for item_id, before in chance["plain"].items())
@@ -231,7 +231,7 @@ def test_an_item_marked_wrong_lowers_what_is_like_it(index, tmp_path, calibratio
 def test_the_moment_of_a_hit_is_not_chosen_by_what_is_marked_wrong(index, tmp_path, rows_by_id):
     query = rows_by_id["audio-0"][:1]
     searcher = make_searcher(index, tmp_path, a_bird=query)
-    marks = Marks(irrelevant=frozenset(f"image-{number}" for number in range(9)))
+    marks = MarkedItems(irrelevant=frozenset(f"image-{number}" for number in range(9)))
     starts = [
         {hit.item_id: hit.start_seconds for hit in searcher.search("a bird", k=200, marks=given).hits}
         for given in (None, marks)

@@ -26,7 +26,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.gallery.search.result import CollectionAnswer
+from fieldmark.gallery.search.result import OpenSetAnswer
 from fieldmark.io import write_text
 from fieldmark.types import Medium
 
@@ -324,7 +324,7 @@ def compute_open_set_score(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], 
     return float(_OWN_SHARE[medium] * own + (1 - _OWN_SHARE[medium]) * np.mean(others))
 
 
-def answer_open_set(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | None:
+def answer_open_set(found: Sequence[tuple[float, Curve]]) -> OpenSetAnswer | None:
     """Return the answer for queries of one class, from the open-set score and curve of each; None for no query.
 
     Queries of one class repeat each other in part, so n of them count as the root of n.
@@ -333,4 +333,4 @@ def answer_open_set(found: Sequence[tuple[float, Curve]]) -> CollectionAnswer | 
         return None
     logits = np.array([curve.compute_logit(np.array([value]))[0] for value, curve in found])
     total = logits.sum(keepdims=True) / np.sqrt(len(found))
-    return CollectionAnswer(float(compute_sigmoid(total)[0]), THRESHOLD)
+    return OpenSetAnswer(float(compute_sigmoid(total)[0]), THRESHOLD)

@@ -45,7 +45,7 @@ UNLIKELY = 1 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class CollectionAnswer:
+class OpenSetAnswer:
     """The answer to whether the collection holds the query's class.
 
     Args:
@@ -75,7 +75,7 @@ class CollectionAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class MarkedItems:
     """The hits that a person marked right, and those marked wrong."""
 
     relevant: frozenset[str] = frozenset()
@@ -96,7 +96,7 @@ class SearchResult:
 
     media: tuple[Medium, ...]
     hits: tuple[Hit, ...]
-    collection: CollectionAnswer | None = None
+    collection: OpenSetAnswer | None = None
     class_name: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)

@@ -13,7 +13,7 @@ from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
 from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
-from fieldmark.gallery.search.result import CollectionAnswer, Marks, SearchResult
+from fieldmark.gallery.search.result import OpenSetAnswer, MarkedItems, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Item, Medium
 
@@ -64,7 +64,7 @@ class Searcher:
         where: Filter | None = None,
         by_segment: bool = False,
         per_medium: bool = False,
-        marks: Marks | None = None,
+        marks: MarkedItems | None = None,
     ) -> SearchResult:
         """Return the `k` items that are most likely of the query's class, each with its best segment.
 
@@ -102,7 +102,7 @@ class Searcher:
         asked = [named] if named is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
-        embeddings = [*asked, *self._read_marks(marks or Marks())]
+        embeddings = [*asked, *self._read_marks(marks or MarkedItems())]
         depth = max(k, _MARGIN_DEPTH)
         compared = [
             self._compare(each, where=where, depth=depth, by_segment=by_segment)
@@ -131,7 +131,7 @@ class Searcher:
             rank_seconds=time.perf_counter() - encoded_at,
         )
 
-    def _read_marks(self, marks: Marks) -> list[QueryEmbedding]:
+    def _read_marks(self, marks: MarkedItems) -> list[QueryEmbedding]:
         """Return marked items as further queries, the relevant ones first."""
         relevant, irrelevant = sorted(marks.relevant), sorted(marks.irrelevant)
         if not relevant and not irrelevant:
@@ -185,17 +185,17 @@ class Searcher:
         rows = np.stack([each.query.embedding for each in compared])
         return self.index.compare(mean_embedding(rows)), float(np.linalg.norm(rows.mean(axis=0)))
 
-    def _answer_named(self, class_name: str | None) -> CollectionAnswer | None:
+    def _answer_named(self, class_name: str | None) -> OpenSetAnswer | None:
         """Tell whether the gallery holds a named class; None where no class is named, or labels cannot tell."""
         if class_name is None:
             return None
         held = {count.class_name for count in self.index.counts()}
         is_known = class_name in held or None not in held
-        return CollectionAnswer(float(class_name in held), THRESHOLD) if is_known else None
+        return OpenSetAnswer(float(class_name in held), THRESHOLD) if is_known else None
 
     def _answer_open_set(
         self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
-    ) -> CollectionAnswer | None:
+    ) -> OpenSetAnswer | None:
         """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries."""
         everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
         is_whole = not by_segment and replace(where, media=None) == everywhere
