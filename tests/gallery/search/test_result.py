@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.gallery.search.result import OpenSetAnswer, ExportFormat, SearchResult, export_marks
+from fieldmark.gallery.search.result import ExportFormat, OpenSetAnswer, SearchResult, export_marks
 from fieldmark.io import encode_report
 from fieldmark.types import Hit, Item, Medium
 

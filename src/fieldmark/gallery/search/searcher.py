@@ -13,7 +13,7 @@ from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
 from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
-from fieldmark.gallery.search.result import OpenSetAnswer, MarkedItems, SearchResult
+from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Item, Medium
 
