@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from conftest import Watch
 
+pytestmark = pytest.mark.slow  # the page is waited for in a real browser
+
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
 NAMES = {"image": "Photos", "text": "Texts", "video": "Videos", "audio": "Sounds"}

@@ -24,7 +24,7 @@ from fieldmark.gallery.store import Filter
 from fieldmark.workflows.gallery import check_gallery, measure_disk_bytes
 
 KILLS = 20
-ITEM_COUNT, SEGMENTS = 600, 40
+ITEM_COUNT, SEGMENTS = 600, 24
 
 
 class Acknowledger:

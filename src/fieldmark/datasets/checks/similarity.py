@@ -167,7 +167,8 @@ def find_landmarks(waveform: Float[Tensor, " time"]) -> Int[np.ndarray, "landmar
         .log10()[_LOWEST_BIN:]
     )
     contrast = power - power.median(dim=1, keepdim=True).values
-    is_highest = power == F.max_pool2d(power[None, None], (15, 9), stride=1, padding=(7, 4))[0, 0]
+    highest_in_time = F.max_pool1d(power, 9, stride=1, padding=4)  # one axis after the other: the same, sooner
+    is_highest = power == F.max_pool1d(highest_in_time.T, 15, stride=1, padding=7).T
     frequency, frame = torch.nonzero(is_highest & (contrast > _PEAK_CONTRAST), as_tuple=True)
     wanted = int(_PEAKS_PER_SECOND * len(waveform) / SOUND_RATE_HZ) + 1
     loudest = contrast[frequency, frame].argsort(descending=True, stable=True)[:wanted]
