@@ -39,6 +39,15 @@ TOY_OVERRIDES = (
 )
 
 
+LONGEST = ("workflows", "web", "gallery", "cli", "training")
+"""Folders whose files take longest, in this order; they begin, so that no process is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    folders = [*LONGEST, None]
+    items.sort(key=lambda item: folders.index(item.path.parent.name if item.path.parent.name in LONGEST else None))
+
+
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
     """The folder of real media and models that stands beside the checkout, where there is one."""

@@ -1,6 +1,8 @@
-"""The runtime of a verb: device, cache folder and reporter."""
+"""The runtime of a verb: device, cache folder, reporter, and processes to share work with."""
 
+import multiprocessing
 import os
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,3 +50,16 @@ class Runtime:
                 "Set FIELDMARK_DEVICE to 'cpu' or 'cuda', or leave it unset.",
                 kind="device",
             ) from error
+
+
+def start_processes(count: int) -> ProcessPoolExecutor:
+    """Start processes that share work, each with one thread of torch; a context, which ends them.
+
+    They are not forked from this process, which may hold threads of torch and FFmpeg. Where the system can, a server
+    that has loaded the libraries forks them: otherwise each of them would load the libraries for itself.
+    """
+    can_fork = "forkserver" in multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if can_fork else "spawn")
+    if can_fork:
+        context.set_forkserver_preload(["fieldmark.media.loaders"])
+    return ProcessPoolExecutor(max_workers=count, mp_context=context, initializer=torch.set_num_threads, initargs=(1,))

@@ -42,6 +42,7 @@ def told(folder: Path, name: str) -> list[str]:
     return [json.loads((folder / f"told-{place}.json").read_text())[name] for place in range(SIZE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["joint", "parts"])
 def test_two_processes_give_what_one_gives_with_the_joint_batch(name: str, together: Path, tmp_path: Path) -> None:
     joint_run(tmp_path, Group())

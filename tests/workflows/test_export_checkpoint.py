@@ -67,7 +67,11 @@ def test_export_is_described(exported_run, toy_run):
     assert "differs from torch by at most" in exported_run.to_text()
 
 
-@pytest.mark.parametrize("trunk", [[], ["model.uniform_trunk=true"]], ids=["own_heads", "uniform_trunk"])
+@pytest.mark.parametrize(
+    "trunk",
+    [[], pytest.param(["model.uniform_trunk=true"], marks=pytest.mark.slow)],
+    ids=["own_heads", "uniform_trunk"],
+)
 def test_exported_shared_space_gives_what_torch_gives(
     toy_manifest, toy_runtime, shared_space_files, tmp_path_factory, tmp_path, trunk
 ):

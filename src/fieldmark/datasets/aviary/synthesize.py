@@ -1,11 +1,9 @@
 """`fieldmark data synthesize`: write a synthetic data set of four media, its manifest and its taxonomy."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -21,6 +19,7 @@ from fieldmark.datasets.aviary.scene import FRAMES_PER_SECOND, Frames, create_in
 from fieldmark.datasets.aviary.song import RATE_HZ, synthesize_song
 from fieldmark.datasets.aviary.species import Species, draw_species, write_description
 from fieldmark.errors import ManifestError, OutOfRangeError
+from fieldmark.runtime import start_processes
 from fieldmark.types import MEDIA, Item, Medium, Reporter, Split
 
 PHOTO_PIXELS, FRAME_PIXELS = 176, 128
@@ -243,5 +242,5 @@ def _make_each(
     if workers == 1:
         yield from map(make, flock)
         return
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
+    with start_processes(workers) as pool:
         yield from pool.map(make, flock)

@@ -4,11 +4,9 @@ import io
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import final
 
@@ -28,6 +26,7 @@ from fieldmark.datasets.checks.similarity import (
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
+from fieldmark.runtime import start_processes
 from fieldmark.types import (
     AudioContent,
     Decoding,
@@ -217,21 +216,13 @@ def _inspect(
     if workers == 1 or len(items) <= _CHUNK_ITEMS:
         yield from map(inspect, pairs)
         return
-    # Not forked: the parent may hold threads of torch and FFmpeg.
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn"), initializer=_use_one_thread) as pool:
+    with start_processes(workers) as pool:
         yield from pool.map(inspect, pairs, chunksize=_CHUNK_ITEMS)
 
 
 def _inspect_hashed(pair: tuple[Item, str | None], *, limits: MediaLimits) -> Inspection:
     item, content_hash = pair
     return inspect_item(item, limits=limits, content_hash=content_hash)
-
-
-def _use_one_thread() -> None:
-    """Keep processes from competing for cores."""
-    import torch
-
-    torch.set_num_threads(1)
 
 
 # ---------------------------------------------------------------- the cache
