@@ -5,11 +5,15 @@ Run: python benchmarks/serve.py GALLERY MANIFEST [--requests 10000] [--clients 5
 Queries are drawn from the manifest's own test items (photos, songs, clips, texts), from texts, and from items of the
 gallery, beside the pictures and ranges of media that the page asks for. Every client waits for its answer before it
 asks again, and honors `Retry-After`.
+
+With `--beside CHECKOUT` a server of this checkout and one of another answer the same requests in turn, and the table
+shows both and how many times faster this one is.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import random
 import re
 import subprocess
@@ -17,7 +21,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,11 +56,12 @@ class Tally:
 
 
 @contextmanager
-def serving(gallery: Path, *options: str) -> Iterator[tuple[str, int]]:
-    """A server process: its address and its process id."""
+def serving(gallery: Path, *options: str, source: Path | None = None) -> Iterator[tuple[str, int]]:
+    """A server process, of the checkout with this `src` if one is given: its address and its process id."""
     code = "from fieldmark.cli.app import main; main()"
     command = [sys.executable, "-c", code, "serve", "--gallery", str(gallery), "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, **({"PYTHONPATH": str(source)} if source else {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
         lines = iter(process.stderr.readline, "")
         found = next(filter(None, (re.search(r"http://\S+", line) for line in lines)))
         try:
@@ -157,6 +162,41 @@ def show(tally: Tally, *, wall_seconds: float) -> None:
         print(f"  {error}")
 
 
+def compare(chosen: argparse.Namespace, items: list[Item]) -> None:
+    """Asks a server of this checkout and one of another the same requests, a block of them in turn."""
+    sources = {"this": Path(__file__).resolve().parents[1] / "src", "other": chosen.beside.resolve() / "src"}
+    blocks, order = 10, random.Random(0)
+    tallies: dict[str, Tally] = {name: Tally() for name in sources}
+    with ExitStack() as stack:
+        served = {name: stack.enter_context(serving(chosen.gallery, source=source)) for name, source in sources.items()}
+        listed = {name: list_items(address) for name, (address, _) in served.items()}
+        for block in range(blocks + 1):
+            for name in order.sample(list(served), len(served)):
+                load = Load(items, listed[name], random.Random(block), chosen.photos)
+                count = chosen.requests // blocks
+                tally = asyncio.run(
+                    run_load(served[name][0], load, clients=chosen.clients, requests=count, patient=True)
+                )
+                if block:  # the first fills caches
+                    for kind, values in tally.seconds.items():
+                        tallies[name].seconds[kind] += values
+                    tallies[name].errors += tally.errors
+        memory = {name: resident_mib(pid) for name, (_, pid) in served.items()}
+    print(
+        f"gallery of {len(listed['this'])} items, {chosen.clients} clients at once, {chosen.requests} requests of each"
+    )
+    print(f"{'request':<18}{'count':>7}{'p50 ms':>9}{'other':>9}{'p99 ms':>9}{'other':>9}{'times faster (p50)':>20}")
+    for kind in [*SHARES, "all"]:
+        of_kind = {
+            name: [v for own, values in tally.seconds.items() if kind in (own, "all") for v in values]
+            for name, tally in tallies.items()
+        }
+        (p50, p99), (other_p50, other_p99) = (np.percentile(of_kind[name], [50, 99]) * 1000 for name in sources)
+        count = len(of_kind["this"])
+        print(f"{kind:<18}{count:>7}{p50:>9.0f}{other_p50:>9.0f}{p99:>9.0f}{other_p99:>9.0f}{other_p50 / p50:>20.2f}")
+    print(", ".join(f"{name}: {memory[name]:.0f} MiB, {len(tallies[name].errors)} errors" for name in sources))
+
+
 def list_items(address: str) -> list[dict[str, object]]:
     """All items of the gallery, by its own pages."""
     listed: list[dict[str, object]] = []
@@ -177,8 +217,12 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--photos", type=int, default=30, help="different files of each medium as queries")
+    parser.add_argument("--beside", type=Path, help="another checkout, to ask both the same requests in turn")
     chosen = parser.parse_args()
     items = list(read_manifest(chosen.manifest))
+    if chosen.beside is not None:
+        compare(chosen, items)
+        return
     with serving(chosen.gallery) as (address, pid):
         load = Load(items, list_items(address), random.Random(0), chosen.photos)
         asyncio.run(run_load(address, load, clients=4, requests=200, patient=True))

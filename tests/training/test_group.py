@@ -44,6 +44,7 @@ def told(folder: Path, name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["joint", "parts"])
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives_with_the_joint_batch(name: str, together: Path, tmp_path: Path) -> None:
     joint_run(tmp_path, Group())
     runs = RunLayout(together / name), RunLayout(tmp_path)
@@ -66,6 +67,7 @@ def test_the_joint_run_moves_the_weights(tmp_path: Path) -> None:
     assert (trained - group_member.network_without_norm().classifier.weight).abs().max() > 0.01
 
 
+@pytest.mark.slow
 def test_only_the_first_process_writes_and_all_know_the_loss(together: Path) -> None:
     assert told(together, "writes") == [True, False]
     first, second = told(together, "total")
@@ -73,12 +75,14 @@ def test_only_the_first_process_writes_and_all_know_the_loss(together: Path) -> 
     assert "total " in first
 
 
+@pytest.mark.slow
 def test_all_processes_stop_at_a_loss_that_is_no_number_and_name_the_items_of_all(together: Path) -> None:
     for message in told(together, "nan"):
         assert "step 3 " in message
         assert all(f"image-2-{row}" in message for row in (0, 2, 4))
 
 
+@pytest.mark.slow
 def test_all_processes_stop_at_too_many_failures_of_one(together: Path) -> None:
     assert all("3 of 48 items" in message for message in told(together, "failures"))
 

