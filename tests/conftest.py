@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fieldmark.types import Outputs
 
 # A time limit for each example would make the outcome depend on how busy the machine is.
-settings.register_profile("without_deadline", deadline=None)
+settings.register_profile("without_deadline", deadline=None, max_examples=50)
 settings.load_profile("without_deadline")
 
 # Small tensors: on a loaded machine a second thread makes the tests many times slower.

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,7 +174,8 @@ def test_an_error_is_one_message_and_exit_1(run, tmp_path):
 
 def test_an_error_in_a_process_shows_a_traceback_only_when_asked(tmp_path):
     arguments = ("evaluate", str(tmp_path / "nowhere"))
-    plain, debug = run_process(*arguments), run_process("--debug", *arguments)
+    with ThreadPoolExecutor(2) as pool:
+        plain, debug = pool.map(lambda options: run_process(*options, *arguments), ((), ("--debug",)))
     assert plain.returncode == debug.returncode == 1
     assert plain.stdout == ""
     assert plain.stderr.startswith("fieldmark: The embeddings in")

@@ -44,7 +44,6 @@ def told(folder: Path, name: str) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["joint", "parts"])
-@pytest.mark.slow
 def test_two_processes_give_what_one_gives_with_the_joint_batch(name: str, together: Path, tmp_path: Path) -> None:
     joint_run(tmp_path, Group())
     runs = RunLayout(together / name), RunLayout(tmp_path)

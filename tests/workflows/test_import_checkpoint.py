@@ -63,6 +63,7 @@ def released(tmp_path_factory):
     return folder, logits
 
 
+@pytest.mark.slow
 def test_imported_network_gives_the_logits_of_the_released_one_from_files(released, toy_runtime):
     folder, expected = released
     report = import_checkpoint(folder / "model.pkl", out=folder / "run")

@@ -137,6 +137,7 @@ def test_pku_of_a_folder_without_lists(tmp_path):
 
 
 @pytest.mark.shared
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variant", "images", "train", "left"),
     [
