@@ -113,6 +113,7 @@ def test_segments_added_since_are_found_and_removed_ones_are_not(tmp_path, store
         assert index.search(vector, k=1)[0].item_id not in {item.item_id for item in late.items[:25]}
 
 
+@pytest.mark.slow
 def test_index_is_measured_again_when_the_store_grows_and_trained_again_when_it_doubles(tmp_path):
     index = LanceIndex.create(tmp_path / "index", fingerprint="sparrow", dim=DIM, exact_rows=500)
     known = []

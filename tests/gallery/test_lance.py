@@ -271,6 +271,7 @@ def test_add_to_a_full_disk_leaves_all_as_it_was(index):
     assert index.segment_count() == 20_000 + len(batch_of(1).items)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_new", [True, False])
 def test_writes_compact_by_themselves(index, folder, is_new):
     """Whether they bring new items or replace old ones."""
@@ -285,6 +286,7 @@ def test_writes_compact_by_themselves(index, folder, is_new):
     assert index.item_count() == (VERSION_LIMIT + 10 if is_new else 1)
 
 
+@pytest.mark.slow
 def test_many_small_writes_keep_the_disk_bounded(tmp_path):
     """Writes that replace the same items: the disk stays below three times what counts, 8 MiB, and one write."""
     dim, rows_per_item = 512, 60

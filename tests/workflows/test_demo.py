@@ -39,6 +39,7 @@ def test_demo_says_what_it_did_and_what_to_try(demo):
         assert name in text
 
 
+@pytest.mark.slow
 def test_demo_replaces_its_own_files_and_leaves_others(demo, toy_overrides, toy_runtime, make_reporter, tmp_path):
     (demo.folder / "notes.txt").write_text("mine")
     reporter = make_reporter()

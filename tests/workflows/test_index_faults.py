@@ -117,6 +117,7 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
     assert cut_short >= KILLS // 2
 
 
+@pytest.mark.slow
 def test_two_runs_at_once_each_complete_their_set(toy_run, toy_runtime, tmp_path):
     gallery = tmp_path / "gallery"
     names = ["first", "second"]
@@ -138,6 +139,7 @@ def test_two_runs_at_once_each_complete_their_set(toy_run, toy_runtime, tmp_path
         assert index(tmp_path / name, gallery=gallery, runtime=toy_runtime).unchanged_count == 300
 
 
+@pytest.mark.slow
 def test_index_on_a_full_disk_keeps_what_was_stored_and_goes_on(toy_run, toy_runtime, tmp_path):
     """A limit on the size of a file stands for the disk: the second block of rows no longer fits."""
     gallery = tmp_path / "gallery"
