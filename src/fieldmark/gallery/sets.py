@@ -224,8 +224,13 @@ def list_set(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[
 
 
 def hash_states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[str, str]:
-    """Return the state of each item by id: it changes with the content and with any fact, such as a label."""
-    return {item.item_id: _hash_state(item, content_hashes[item.item_id]) for item in items}
+    """Return the state of each item by id: it changes with the content and with any fact, such as a label.
+
+    Args:
+        items: Each item once, or as often as it has segments.
+    """
+    by_id = {item.item_id: item for item in items}
+    return {item_id: _hash_state(item, content_hashes[item_id]) for item_id, item in by_id.items()}
 
 
 def read_content_hash(state: str) -> str:
