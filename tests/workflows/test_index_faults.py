@@ -91,7 +91,7 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
     """Each time it reopens with whole items, all that was acknowledged, and the same command completes it."""
     source = write_embeddings(tmp_path / "embeddings", toy_run, toy_runtime, item_count=ITEM_COUNT)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "fieldmark.build"])
+    context.set_forkserver_preload(["fieldmark.build", "fieldmark.workflows.index"])
     started = time.perf_counter()
     index(source, checkpoint=toy_run, gallery=tmp_path / "whole", runtime=toy_runtime)
     duration = time.perf_counter() - started
