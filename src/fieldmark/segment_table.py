@@ -185,10 +185,16 @@ def _read_column(rows: pa.Table, fact: Fact, *, decode: Callable[[Any], object] 
     return convert_to_python(rows[fact.column], decode=decode, default=default)
 
 
+_SHORT_COLUMN = 8
+"""A column of so few values is converted sooner one by one."""
+
+
 def convert_to_python(
     column: pa.ChunkedArray, *, decode: Callable[[Any], object] | None = None, default: object = None
 ) -> list[Any]:
-    """Return the values of a column; equal ones are one object, nulls are the default."""
+    """Return the values of a column; nulls are the default, and equal values of a long column are one object."""
+    if len(column) <= _SHORT_COLUMN:
+        return [default if value is None else decode(value) if decode else value for value in column.to_pylist()]
     coded = column.combine_chunks().dictionary_encode()
     values = coded.dictionary.to_pylist()
     values = [*(values if decode is None else map(decode, values)), default]

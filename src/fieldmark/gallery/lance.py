@@ -52,11 +52,11 @@ from fieldmark.gallery.store import (
 )
 from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
+    LazyItems,
     build_segment_schema,
     convert_to_table,
     measure_length_errors,
     read_embeddings_from_table,
-    read_items_from_table,
 )
 from fieldmark.types import MEDIA, Embeddings, Medium
 
@@ -108,6 +108,7 @@ class LanceIndex(SegmentIndex):
             found_format = schema.metadata[_FORMAT_KEY].decode()
             self._fingerprint: str = schema.metadata[_FINGERPRINT_KEY].decode()
             self._dim: int = schema.field("vector").type.list_size
+            self._columns = [name for name in schema.names if name != "vector"]
         if found_format != FORMAT:
             raise GalleryError(
                 f"The gallery '{folder}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
@@ -335,9 +336,8 @@ class LanceIndex(SegmentIndex):
         return rows
 
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
-        columns = [name for name in self._table.schema.names if name != "vector"]
         if where is not None and where.item_ids is not None:  # no more than these: read at once
-            rows = self._facts(columns, write_condition(where))
+            rows = self._facts(self._columns, write_condition(where))
             found = sorted(set(rows["item_id"].to_pylist()))
             page = [item_id for item_id in found if start_after is None or item_id > start_after][:limit]
         else:
@@ -345,14 +345,14 @@ class LanceIndex(SegmentIndex):
             if start_after is not None:
                 ids = ids.filter(pc.greater(ids, pa.scalar(start_after, pa.string())))
             page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
-            rows = self._facts(columns, is_one_of("item_id", page))
+            rows = self._facts(self._columns, is_one_of("item_id", page))
         segment_counts = Counter(rows["item_id"].to_pylist())
         first = rows.filter(pc.equal(rows["segment"], 0))
-        set_names, content_hashes = first["set_name"].to_pylist(), first["content_hash"].to_pylist()
+        items, set_names, content_hashes = LazyItems(first), first["set_name"], first["content_hash"]
         stored = {
-            item.item_id: StoredItem(item, set_name, content_hash, segment_counts[item.item_id])
-            for item, set_name, content_hash in zip(
-                read_items_from_table(first), set_names, content_hashes, strict=True
+            item_id: StoredItem(items[index], set_name, content_hash, segment_counts[item_id])
+            for index, (item_id, set_name, content_hash) in enumerate(
+                zip(*(column.to_pylist() for column in (first["item_id"], set_names, content_hashes)), strict=True)
             )
         }
         return tuple(stored[item_id] for item_id in page)
