@@ -184,7 +184,8 @@ class FeatureStore:
     """Features on disk under the encoder's fingerprint and the hash of the content they were computed from.
 
     One SQLite file on a local disk, shared by any number of processes. What `put_many` has taken in stays, whatever
-    happens to the process. The store only saves work: a damaged file is set aside with a warning and begun anew.
+    happens to the process. The store only saves work: a damaged file is set aside with a warning, and a new one is
+    started.
 
     Args:
         folder: Made if it is not there.

@@ -87,7 +87,7 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
         if [column] not in indexed:
             table.create_index(column, config=Bitmap())
     known = load_approximation(folder)
-    if known is None or row_count > _TRAIN_AGAIN_FACTOR * known.trained_count or not _is_trained(table):
+    if known is None or row_count > _TRAIN_AGAIN_FACTOR * known.trained_count or ["vector"] not in indexed:
         trained_count, partition_count = row_count, round(math.sqrt(row_count))
         train(table, partition_count=partition_count)
     elif row_count > _MEASURE_AGAIN_FACTOR * known.measured_count:
@@ -96,10 +96,6 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
         return
     found = measure_approximation(table, trained_count=trained_count, partition_count=partition_count)
     write_text(StoreLayout(folder).approximation, json.dumps(asdict(found)))
-
-
-def _is_trained(table: LanceTable) -> bool:
-    return any(index.name == _INDEX_NAME for index in table.list_indices())
 
 
 def train(table: LanceTable, *, partition_count: int) -> None:

@@ -348,12 +348,11 @@ class LanceIndex(SegmentIndex):
             rows = self._facts(self._columns, is_one_of("item_id", page))
         segment_counts = Counter(rows["item_id"].to_pylist())
         first = rows.filter(pc.equal(rows["segment"], 0))
-        items, set_names, content_hashes = LazyItems(first), first["set_name"], first["content_hash"]
+        facts = zip(*(first[name].to_pylist() for name in ("item_id", "set_name", "content_hash")), strict=True)
+        items = LazyItems(first)
         stored = {
             item_id: StoredItem(items[index], set_name, content_hash, segment_counts[item_id])
-            for index, (item_id, set_name, content_hash) in enumerate(
-                zip(*(column.to_pylist() for column in (first["item_id"], set_names, content_hashes)), strict=True)
-            )
+            for index, (item_id, set_name, content_hash) in enumerate(facts)
         }
         return tuple(stored[item_id] for item_id in page)
 

@@ -248,8 +248,9 @@ class FGCrossNet(Network):
     spectrograms are pictures already. Pictures go through one ResNet, global average pooling, and a linear classifier.
     With one set of statistics, the state has the names and shapes of the released one, so its weights load as they are.
 
-    Departs from the paper: the embedding is the pooled features, not the logits, so that unseen classes are told apart
-    too (`EmbeddingSource.LOGITS` is the released choice); pooling is global, so no size is welded to another.
+    It differs from the paper in two ways. The embedding is the pooled features, not the logits, so that it also
+    separates classes that training did not see (`EmbeddingSource.LOGITS` is the released choice). Pooling is global,
+    so inputs may have any size.
 
     Args:
         statistics_per_medium: Whether batch norm keeps running statistics for each medium. One common set, as released,
