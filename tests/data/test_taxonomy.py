@@ -2,8 +2,9 @@
 
 import pytest
 
-from fieldmark.data.taxonomy import Taxon, Taxonomy, name_key, read_taxonomy, write_taxonomy
+from fieldmark.data.taxonomy import Taxon, Taxonomy, read_taxonomy, write_taxonomy
 from fieldmark.errors import ManifestError
+from fieldmark.names import name_key
 
 GULL = Taxon("Common_Gull", "Larus", "Laridae", "Charadriiformes", "Larus canus", ("Mew Gull", "Sea Mew"))
 TERN = Taxon("Tern")

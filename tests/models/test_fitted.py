@@ -7,16 +7,9 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from toy_features import random, scored
 
-from fieldmark.models.fitted import (
-    PENALTY,
-    LinearClassifier,
-    NamedScores,
-    NameEmbedding,
-    fit_named_share,
-    match_names,
-    normalize_name,
-)
+from fieldmark.models.fitted import PENALTY, LinearClassifier, NamedScores, NameEmbedding, fit_named_share, match_names
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.names import normalize_name
 from fieldmark.types import Medium
 from product_parts import shared_space_size
 

@@ -1,6 +1,5 @@
 """Classes in their genera, families and orders, and the other names they go by."""
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from fieldmark.data.table import read_table, write_csv
 from fieldmark.errors import ManifestError, list_faults
 from fieldmark.io import open_replacement
+from fieldmark.names import name_key
 
 _RANKS = ("genus", "family", "order")
 """Above the class, the narrowest first."""
@@ -55,11 +55,6 @@ class Taxonomy:
         """Return the genus, family or order of each class that has one."""
         names = {taxon.class_name: getattr(taxon, rank) for taxon in self.taxa}
         return {class_name: name for class_name, name in names.items() if name}
-
-
-def name_key(name: str) -> str:
-    """Reduce a name to what its spellings share: letters and digits, without case or a leading class number."""
-    return re.sub(r"[\W_]+", "", re.sub(r"^\d+\.", "", name.strip())).casefold()
 
 
 def read_taxonomy(path: Path) -> Taxonomy:

@@ -1,7 +1,6 @@
 """Parts of the default network that are fitted to features at once: standardization, class logits, known names."""
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import final
@@ -10,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
+
+from fieldmark.names import normalize_name
 
 # ---------------------------------------------------------------- standardization
 
@@ -281,14 +282,3 @@ def match_names(class_names: Sequence[str], named_scores: Mapping[str, int]) -> 
     """
     column_by_name = {normalize_name(name): column for name, column in named_scores.items()}
     return torch.tensor([column_by_name.get(normalize_name(name), -1) for name in class_names], dtype=torch.int64)
-
-
-def normalize_name(name: str) -> str:
-    """Return a species' name without the usual differences: case, hyphens, numbers, possessives, "grey" for "gray".
-
-    Example:
-        >>> normalize_name("Swainson's_Warbler"), normalize_name("045.Grey-crowned_Rosy_Finch")
-        ('swainson warbler', 'gray crowned rosy finch')
-    """
-    words = re.findall(r"[^\W\d_]+", re.sub(r"['\u2019](s\b)?", "", name.casefold().replace("_", " ")))
-    return " ".join("gray" if word == "grey" else word for word in words)

@@ -17,9 +17,9 @@ from fieldmark.models.fitted import (
     Standardization,
     compute_name_direction,
     fit_named_share,
-    normalize_name,
 )
 from fieldmark.models.network import Network
+from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
 _MAX_FITTED_ROWS = 4096

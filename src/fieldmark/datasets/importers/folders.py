@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldmark.data.manifest import list_folder
-from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError
+from fieldmark.names import name_key
 from fieldmark.types import Failure, Item, Medium, Split
 
 MEDIUM_WORDS: dict[str, Medium] = {

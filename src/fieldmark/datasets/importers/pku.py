@@ -8,12 +8,13 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.folders import FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.video import WILDCARD, split_number
+from fieldmark.names import name_key
 from fieldmark.types import MEDIA, Failure, Form, Item, Medium, Split
 
 _CLASS_COUNT = 200  # those of CUB-200-2011; labels run from 0 to 199

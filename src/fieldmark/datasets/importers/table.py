@@ -8,12 +8,13 @@ from pathlib import Path, PurePath
 
 from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
-from fieldmark.data.taxonomy import name_key, read_taxonomy
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
 from fieldmark.media.loaders import detect_medium
 from fieldmark.media.video import WILDCARD
+from fieldmark.names import name_key
 from fieldmark.types import Failure
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
