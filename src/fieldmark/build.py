@@ -48,6 +48,7 @@ from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, T
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.weights import start_network
+from fieldmark.names import Resolution
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
@@ -75,9 +76,10 @@ class Model:
         encoders: Those that are loaded already.
         encoder_fingerprints: What the encoders were when the network was trained; None for a network to be trained.
         fingerprint: Of all that shapes an embedding; "" for a network to be trained.
+        resolutions: The species that each class stands for, as training found them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a checkpoint tells of itself
         self,
         config: Config,
         *,
@@ -86,11 +88,13 @@ class Model:
         encoders: Mapping[Medium, Encoder] | None = None,
         encoder_fingerprints: Mapping[Medium, str] | None = None,
         fingerprint: str = "",
+        resolutions: Sequence[Resolution] = (),
     ) -> None:
         self.config = config
         self.class_names = class_names
         self.network = network
         self.fingerprint = fingerprint
+        self.resolutions = tuple(resolutions)
         self.limits = MediaLimits(**config.limits.model_dump(exclude={"failure_share"}))
         self._expected = encoder_fingerprints
         self._encoders = dict(encoders or {})
@@ -109,10 +113,7 @@ class Model:
         """
         if not isinstance(self.network, SharedSpace) or medium not in self.network.named_media:
             return ()
-        names: dict[int, list[str]] = {}
-        for name, place in self.encoder(medium).named_scores.items():
-            names.setdefault(place, []).append(name)
-        return tuple(map(tuple, names.values()))
+        return list_species(self.encoder(medium))
 
     def encoder(self, medium: Medium) -> Encoder:
         """The encoder of a medium.
@@ -131,6 +132,14 @@ class Model:
                 raise EncoderChangedError(medium=medium.value, got=encoder.fingerprint, expected=self._expected[medium])
             self._encoders[medium] = encoder
         return self._encoders[medium]
+
+
+def list_species(encoder: Encoder) -> tuple[tuple[str, ...], ...]:
+    """The species that an encoder tells apart, each with all its names."""
+    names: dict[int, list[str]] = {}
+    for name, index in encoder.named_scores.items():
+        names.setdefault(index, []).append(name)
+    return tuple(map(tuple, names.values()))
 
 
 def create_model(
@@ -179,13 +188,14 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
         input_dims=SharedSpace.read_input_dims(checkpoint.network),
         named_counts=SharedSpace.read_named_counts(checkpoint.network),
     )
-    restore_state(network, checkpoint.network, path=path)
+    restore_state(network, SharedSpace.upgrade_state(checkpoint.network), path=path)
     return Model(
         config,
         class_names=provenance.class_names,
         network=network.to(device).eval(),
         encoder_fingerprints=provenance.encoder_fingerprints,
         fingerprint=hash_model(checkpoint, model_json=_embedding_json(config.model)),
+        resolutions=provenance.resolutions,
     )
 
 

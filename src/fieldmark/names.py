@@ -81,10 +81,10 @@ def is_species_name(name: str) -> bool:
     return normalize_name(name) not in _NO_SPECIES and bool(name_key(name))
 
 
-def keep_species(named_scores: Mapping[str, int]) -> dict[str, int]:
-    """Return a classifier's scores by name without those whose labels are no species."""
-    no_species = {column for name, column in named_scores.items() if not is_species_name(name)}
-    return {name: column for name, column in named_scores.items() if column not in no_species}
+def link_key(name: str) -> str:
+    """Return what two sources share of one name; of a name with hardly a letter, such as "C++", all of it."""
+    key = name_key(name)
+    return key if len(key) > 2 or not key.isascii() else _exact_key(name)
 
 
 def _exact_key(name: str) -> str:
@@ -208,25 +208,24 @@ class KnownNames:
                     self._genera.add(words[0])
                 else:
                     self._heads.add(words[-1])
+        self._species = self._link_entries()
 
     def __bool__(self) -> bool:
         return bool(self._entries)
 
     def find(self, name: str) -> tuple[tuple[str, ...], ...]:
-        """Return the names of each species with this name, in any spelling; none where nobody knows it."""
-        found = self._by_exact.get(_exact_key(name)) or self._by_key.get(name_key(name), [])
-        return tuple(self._entries[index] for index in dict.fromkeys(found))
+        """Return all names of each species with this name, in any spelling; none if nobody knows it."""
+        return tuple(self._names_of(species) for species in self._list_species(self._find_spelled(name)))
 
     def find_all_names(self, names: Iterable[str]) -> tuple[str, ...]:
         """Return all names, of all sources, of the species with these names, and unknown names as they are."""
-        found = dict.fromkeys(names)
-        for name in tuple(found):
-            linked = self.find(name)
-            found |= dict.fromkeys(other for entry in linked for other in entry)
-            # Another source may share only the scientific name, or only the English one.
-            further = (self.find(other) for entry in linked for other in entry)
-            found |= dict.fromkeys(other for entries in further for entry in entries for other in entry)
-        return tuple(found)
+        names = tuple(names)
+        return tuple(dict.fromkeys((*names, *(each for name in names for own in self.find(name) for each in own))))
+
+    def choose_name(self, name: str) -> str | None:
+        """Return the name by which a species is called here, from any of its names; None where they are several."""
+        species = self._list_species(self._find_spelled(name))
+        return self._name(species[0]) if len(species) == 1 else None
 
     def resolve(self, class_name: str, *, other_names: Sequence[str] = (), genera: Collection[str] = ()) -> Resolution:
         """Return the species that a class name stands for.
@@ -300,28 +299,40 @@ class KnownNames:
 
     def _settle(self, class_name: str, found: Sequence[int], reason: Reason, *, is_sum: bool = False) -> Resolution:
         """Resolve to the species found if they are one, or may be summed; otherwise call it ambiguous."""
-        groups = self._link(found)
-        names = tuple(self._name(group) for group in groups)
+        species = self._list_species(found)
+        names = tuple(map(self._name, species))
         is_moved = reason is Reason.CONTAINED and self._is_known_genus(class_name)
-        if is_moved or (len(groups) > 1 and not is_sum):
+        if is_moved or (len(species) > 1 and not is_sum):
             return _resolution(class_name, Reason.AMBIGUOUS, candidates=names)
         return _resolution(class_name, reason, names=names)
 
-    def _name(self, group: Sequence[int]) -> str:
-        """Return the English name of linked entries, which comes last; the scientific one where others share it."""
-        names = self._entries[group[0]]
-        return names[-1] if set(self._find_spelled(names[-1])) <= set(group) else names[0]
+    def _link_entries(self) -> list[int]:
+        """Return the species of each entry, as the first of the entries that share a name with it or its like."""
+        first = list(range(len(self._entries)))
 
-    def _link(self, found: Sequence[int]) -> list[list[int]]:
-        """Group entries that share a name: one species as several sources know it."""
-        groups: list[tuple[set[str], list[int]]] = []
-        for index in found:
-            keys = {_link_key(name) for name in self._entries[index]}
-            touching = [group for group in groups if group[0] & keys]
-            groups = [group for group in groups if not group[0] & keys]
-            merged = sorted({index}.union(*(set(group[1]) for group in touching)))
-            groups.append((keys.union(*(group[0] for group in touching)), merged))
-        return sorted((group[1] for group in groups), key=lambda group: group[0])
+        def find_first(index: int) -> int:
+            while first[index] != index:
+                first[index] = index = first[first[index]]
+            return index
+
+        owner: dict[str, int] = {}
+        for index, names in enumerate(self._entries):
+            for key in map(link_key, names):
+                one, other = sorted((find_first(owner.setdefault(key, index)), find_first(index)))
+                first[other] = one
+        return [find_first(index) for index in range(len(self._entries))]
+
+    def _list_species(self, entries: Iterable[int]) -> list[int]:
+        return sorted({self._species[index] for index in entries})
+
+    def _names_of(self, species: int) -> tuple[str, ...]:
+        own = (names for names, each in zip(self._entries, self._species, strict=True) if each == species)
+        return tuple(dict.fromkeys(name for names in own for name in names))
+
+    def _name(self, species: int) -> str:
+        """Return the English name, which comes last; the scientific one where another species shares it."""
+        names = self._entries[species]
+        return names[-1] if self._list_species(self._find_spelled(names[-1])) == [species] else names[0]
 
     def _is_old_binomial(self, name: str) -> bool:
         """Tell whether a name looks scientific, so that it may be one under which no source has the species now."""
@@ -348,12 +359,6 @@ def _resolution(
     return Resolution(class_name, tuple(names), reason, _CONFIDENCE[reason], tuple(candidates))
 
 
-def _link_key(name: str) -> str:
-    """Return what two sources share of one name; of a name with hardly a letter, such as "C++", all of it."""
-    key = name_key(name)
-    return key if len(key) > 2 or not key.isascii() else _exact_key(name)
-
-
 def _contains(name: str, words: Sequence[str]) -> bool:
     """Tell whether a name has all these words in their order and ends with the last, or begins with the only one.
 
@@ -375,7 +380,8 @@ def _cut_to_binomial(name: str) -> str:
     """Return a scientific name without its author and rank; any other name as it is."""
     words = re.split(r"[\s_]+", name.strip())
     binomial = " ".join(words[:2])
-    return binomial if len(words) > 2 and _is_binomial(binomial) else name
+    is_one = _NOT_ONE.isdisjoint(split_name(name))
+    return binomial if is_one and len(words) > 2 and _is_binomial(binomial) else name
 
 
 def _stem_epithet(epithet: str) -> str:

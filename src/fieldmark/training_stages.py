@@ -1,6 +1,7 @@
 """The stages of a run: the rows that each trains on, and its validation."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -8,14 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fieldmark.build import Model, build_sampler, build_stage, reads_features
+from fieldmark.build import Model, build_sampler, build_stage, list_species, reads_features
 from fieldmark.config import Config, StageConfig
 from fieldmark.data.dataset import BatchStream, CrossMediaDataset, FeatureReader, MediaReader, MediumRows, Reader
+from fieldmark.data.naming import (
+    NameSources,
+    count_votes,
+    describe_resolutions,
+    resolve_classes,
+    settle_by_votes,
+)
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
-from fieldmark.models.fitted import match_names
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.names import KnownNames, Resolution
 from fieldmark.runtime import Runtime
 from fieldmark.training.group import Group
 from fieldmark.training.task import TrainingStage
@@ -24,11 +32,27 @@ from fieldmark.types import Embeddings, Failure, Item, Medium, Split
 Rows = Mapping[Medium, MediumRows]
 
 
-def read_rows(
-    items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime
-) -> dict[Split, dict[Medium, MediumRows]]:
-    """Return the rows of train and validation by medium; features are computed here if the network reads features."""
-    label_by_name = {name: label for label, name in enumerate(model.class_names)}
+@dataclass(frozen=True, slots=True)
+class ReadItems:
+    """Items as the rows that a run trains and validates on.
+
+    Args:
+        rows: By split and medium.
+        resolutions: The species that each class stands for; empty for a network that asks no encoder for names.
+    """
+
+    rows: Mapping[Split, Rows]
+    resolutions: tuple[Resolution, ...]
+
+
+def read_items(
+    items: Sequence[Item], *, model: Model, names: NameSources, failures: FailureLog, runtime: Runtime
+) -> ReadItems:
+    """Read items; features are computed here if the network reads features.
+
+    Raises:
+        ManifestError: The names map has a class that is not there, or a name that no encoder knows.
+    """
     features: dict[str, Tensor] = {}
     if reads_features(model.config.model):
         for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
@@ -37,6 +61,23 @@ def read_rows(
             else:
                 features[encoded.item.item_id] = encoded.inputs
         items = [item for item in items if item.item_id in features]
+    splits = _split_rows(items, features=features, model=model)
+    if not isinstance(model.network, SharedSpace):
+        return ReadItems(splits, ())
+    known = KnownNames(species for medium in splits[Split.TRAIN] for species in list_species(model.encoder(medium)))
+    resolutions = _resolve(splits[Split.TRAIN], features=features, known=known, names=names, model=model)
+    for line in describe_resolutions(resolutions):
+        runtime.reporter.say(line)
+    species = [known.find_all_names(each.names) for each in resolutions]
+    for medium, each in splits[Split.TRAIN].items():
+        _fit_head(model.network, medium, each, features=features, model=model, species=species)
+    return ReadItems(splits, resolutions)
+
+
+def _split_rows(
+    items: Sequence[Item], *, features: Mapping[str, Tensor], model: Model
+) -> dict[Split, dict[Medium, MediumRows]]:
+    label_by_name = {name: label for label, name in enumerate(model.class_names)}
     splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
     memory_bytes = model.config.data.memory_megabytes * 1_000_000
     for split, rows in splits.items():
@@ -51,28 +92,43 @@ def read_rows(
             )
             label = np.array([label_by_name[item.class_name or ""] for item in own])
             rows[medium] = MediumRows(items=own, label=label, reader=reader)
-    if isinstance(model.network, SharedSpace):
-        for medium, each in splits[Split.TRAIN].items():
-            _fit_head(model.network, medium, each, features=features, model=model)
     return splits
 
 
+def _resolve(
+    rows: Rows, *, features: Mapping[str, Tensor], known: KnownNames, names: NameSources, model: Model
+) -> tuple[Resolution, ...]:
+    """Return the species that each class stands for, by its names and by how the encoders name its training items."""
+    resolutions = resolve_classes(model.class_names, known, sources=names)
+    votes = [
+        count_votes(own.items, features, named_scores=named, known=known)
+        for medium, own in rows.items()
+        if (named := model.encoder(medium).named_scores)
+    ]
+    return settle_by_votes(resolutions, votes, known=known)
+
+
 def _fit_head(
-    network: SharedSpace, medium: Medium, rows: MediumRows, *, features: Mapping[str, Tensor], model: Model
+    network: SharedSpace,
+    medium: Medium,
+    rows: MediumRows,
+    *,
+    features: Mapping[str, Tensor],
+    model: Model,
+    species: Sequence[Sequence[str]],
 ) -> None:
     """Fit the parts of the network that a medium's features determine at once, before training."""
     own = [features[item.item_id] for item in rows.items]
     number_by_group: dict[str, int] = {}
     groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
     segment_count = torch.tensor([len(each) for each in own])
-    named = model.encoder(medium).named_scores
     network.fit(
         medium,
         torch.cat(own),
         torch.from_numpy(rows.label).repeat_interleave(segment_count),
         group=torch.tensor(groups).repeat_interleave(segment_count),
-        named_column=match_names(model.class_names, named) if named else None,
-        named_scores=named,
+        class_species=species,
+        named_scores=model.encoder(medium).named_scores,
     )
 
 

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from toy_features import random, scored
 
-from fieldmark.models.fitted import PENALTY, LinearClassifier, NamedScores, NameEmbedding, fit_named_share, match_names
+from fieldmark.models.fitted import (
+    MOST_SPECIES,
+    PENALTY,
+    LinearClassifier,
+    NamedScores,
+    NameEmbedding,
+    fit_named_weights,
+    match_names,
+)
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium
@@ -51,31 +59,41 @@ def test_linear_classifier_takes_classes_without_rows():
 # ---------------------------------------------------------------- an encoder's own scores
 
 
+def columns(*of_classes):
+    """The columns of each class, -1 in unused places."""
+    return torch.tensor([[*own, *[-1] * (MOST_SPECIES - len(own))] for own in of_classes])
+
+
+def named_scores(*of_classes, label, share=1.0, unnamed=0.0):
+    named = NamedScores(len(of_classes))
+    named.fit(torch.tensor(label), column=columns(*of_classes), unnamed=unnamed)
+    named.share.fill_(share)
+    return named
+
+
 def test_named_scores_are_log_probabilities_of_the_named_columns():
-    named = NamedScores(2)
-    named.fit(random(4, 3).abs(), torch.arange(4) % 2, column=torch.tensor([2, 0]))
-    expected = torch.tensor([[0.25, 0.04], [0.01, 1.0]]).log()
+    named = named_scores([2], [0], label=[0, 1])
+    expected = 2 * torch.tensor([[0.5, 0.2], [0.1, 1.0]]).log()
     torch.testing.assert_close(named(torch.tensor([[0.2, 0.0, 0.5], [1.0, 0.3, 0.1]])), expected)
     assert float(named.share) == 1.0
 
 
-def test_named_scores_find_the_column_of_a_class_without_a_name():
-    label = torch.arange(30) % 3
-    features = scored(label, columns=[5, 2, 0])
-    named = NamedScores(3)
-    named.fit(features, label, column=torch.tensor([5, -1, 0]))
-    assert named.column.tolist() == [5, 2, 0]
+def test_a_class_that_another_taxonomy_has_split_has_the_sum_of_its_scores():
+    named = named_scores([2, 0], [1], label=[0, 1])
+    likely = named(torch.tensor([[0.3, 0.5, 0.4]]).sqrt()).exp()
+    torch.testing.assert_close(likely, torch.tensor([[0.7, 0.5]]))
 
 
 def test_named_scores_are_left_alone_where_no_name_is_known():
     named = NamedScores(3)
-    named.fit(scored(torch.arange(9) % 3, columns=[5, 2, 0]), torch.arange(9) % 3, column=torch.tensor([-1, -1, -1]))
+    named.fit(torch.arange(9) % 3, column=columns([], [], []))
     assert float(named.share) == 0.0
+    learned = random(9, 3)
+    torch.testing.assert_close(named.mix_with(learned, random(9, 6).abs(), weight=1.0), learned)
 
 
 def test_named_scores_never_decide_without_bound():
-    named = NamedScores(2)
-    named.fit(random(4, 2).abs(), torch.arange(4) % 2, column=torch.tensor([0, 1]))
+    named = named_scores([0], [1], label=[0, 1])
     assert torch.isfinite(named(torch.tensor([[0.0, 1.0]]))).all()
 
 
@@ -84,8 +102,13 @@ def test_shared_space_knows_a_class_by_its_name_without_an_item_of_it():
     torch.manual_seed(0)
     network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, size=size)
     label = torch.arange(20) % 2  # the third class has no recording
-    named_column = match_names(["Gadwall", "Mallard", "Veery"], {"Gadwall": 5, "Mallard": 2, "Veery": 0})
-    network.fit(Medium.AUDIO, scored(label, columns=[5, 2, 0]), label, named_column=named_column)
+    network.fit(
+        Medium.AUDIO,
+        scored(label, columns=[5, 2, 0]),
+        label,
+        class_species=[["Gadwall"], ["Mallard"], ["Veery"]],
+        named_scores={"Gadwall": 5, "Mallard": 2, "Veery": 0},
+    )
     heard = torch.arange(9) % 3
     _, class_logits = network.eval()(scored(heard, columns=[5, 2, 0]), Medium.AUDIO)
     assert class_logits.argmax(dim=1).tolist() == heard.tolist()
@@ -100,17 +123,17 @@ def training_case(*, by_name, by_features, seed=0):
         columns=[5, 2, 0],
     )
     rows = random(36, 8, seed=seed) + (6 * torch.nn.functional.one_hot(label, 8) if by_features else 0)
-    return {"features": told, "rows": rows, "label": label, "group": group, "column": torch.tensor([5, 2, 0])}
+    return {"features": told, "rows": rows, "label": label, "group": group, "column": columns([5], [2], [0])}
 
 
 def share_of(case):
-    return fit_named_share(
+    return fit_named_weights(
         case.pop("features"),
         case.pop("rows"),
         case.pop("label"),
         **case,
         linear_weight=1.0,
-    )
+    ).share
 
 
 def test_named_scores_are_trusted_where_they_tell_more_than_what_is_learned():
@@ -139,26 +162,86 @@ def test_named_scores_decide_where_every_class_has_one_group():
     assert share_of(case) == 1.0
 
 
-def test_a_class_without_rows_and_without_a_name_is_left_to_what_is_learned():
-    named = NamedScores(3)
-    label = torch.arange(20) % 2
-    features = scored(label, columns=[5, 2, 0])
-    named.fit(features, label, column=torch.tensor([5, 2, -1]))
-    learned = random(20, 3)
-    expected = (1 - named.share) * learned + named.share * named(features)
-    torch.testing.assert_close(named.mix_with(learned, features, weight=1.0), expected)
-
-
 def test_a_class_without_rows_is_as_likely_as_its_name_says():
-    named = NamedScores(3)
-    label = torch.arange(20) % 2
-    named.fit(scored(label, columns=[5, 2, 0]), label, column=torch.tensor([5, 2, 0]))
-    named.share.fill_(0.25)
+    named = named_scores([5], [2], [0], label=[0, 1], share=0.25)
     features, learned = random(9, 6).abs(), random(9, 3, seed=2)
     likely = named.mix_with(learned, features, weight=1.0).softmax(dim=1)
     torch.testing.assert_close(likely[:, 2], named(features).softmax(dim=1)[:, 2])
     met = (0.75 * learned + 0.25 * named(features))[:, :2].softmax(dim=1)
     torch.testing.assert_close(likely[:, :2], met * (1 - likely[:, 2:]))
+
+
+def test_a_class_without_rows_and_without_a_name_keeps_its_share():
+    named = named_scores([5], [2], [], label=[0, 1], share=0.25)
+    likely = named.mix_with(random(9, 3), random(9, 6).abs(), weight=1.0).softmax(dim=1)
+    torch.testing.assert_close(likely[:, 2], torch.full((9,), 1 / 3))
+
+
+def test_the_learned_probability_stands_for_a_name_that_is_not_known():
+    named = named_scores([5], [2], [], label=[0, 1, 2], share=0.25, unnamed=-2.0)
+    features, learned = random(9, 6).abs(), random(9, 3)
+    by_name = named(features)
+    by_name[:, 2] = learned.log_softmax(dim=1)[:, 2] - 2.0
+    torch.testing.assert_close(named.mix_with(learned, features, weight=1.0), 0.75 * learned + 0.25 * by_name)
+
+
+SEEDS = st.integers(min_value=0, max_value=10_000)
+
+
+@given(seed=SEEDS, share=st.floats(0, 1), is_named=st.lists(st.booleans(), min_size=4, max_size=4))
+def test_renaming_a_class_changes_no_logit_of_another(seed, share, is_named):
+    own = [[index] if is_known else [] for index, is_known in enumerate(is_named)]
+    features, learned = random(5, 6, seed=seed).abs(), random(5, 4, seed=seed + 1)
+    label = [0, 1, 2, 3]
+    before = named_scores(*own, label=label, share=share).mix_with(learned, features, weight=1.0)
+    own[1] = [] if own[1] else [1]  # the class gets a name that the encoder does not know, or one that it knows
+    after = named_scores(*own, label=label, share=share).mix_with(learned, features, weight=1.0)
+    others = torch.tensor([0, 2, 3])
+    torch.testing.assert_close(after[:, others], before[:, others])
+
+
+@given(seed=SEEDS, share=st.floats(0, 1), is_known=st.booleans())
+def test_a_class_without_rows_changes_no_order_of_the_others(seed, share, is_known):
+    features, learned = random(5, 6, seed=seed).abs(), random(5, 4, seed=seed + 1)
+    label = [0, 1, 2]
+    before = named_scores([0], [], [2], label=label, share=share).mix_with(learned[:, :3], features, weight=1.0)
+    more = named_scores([0], [], [2], [3] if is_known else [], label=label, share=share)
+    after = more.mix_with(learned, features, weight=1.0)[:, :3]
+    torch.testing.assert_close(after.log_softmax(dim=1), before.log_softmax(dim=1))
+
+
+def test_a_linear_classifier_is_the_same_with_a_class_that_has_no_rows():
+    rows, label = random(30, 5), torch.arange(30) % 3
+    few, more = LinearClassifier(5, class_count=3), LinearClassifier(5, class_count=4)
+    few.fit(rows, label)
+    more.fit(rows, label + (label > 0))  # the second class has no rows
+    torch.testing.assert_close(more(rows)[:, [0, 2, 3]], few(rows))
+
+
+def test_a_class_known_in_one_medium_is_not_excluded_in_another():
+    torch.manual_seed(0)
+    dims = {Medium.AUDIO: 6, Medium.TEXT: 6}
+    network = SharedSpace(input_dims=dims, class_count=3, size=shared_space_size(dim=16, component_count=4))
+    label = torch.arange(20) % 2  # the third class has neither recordings nor texts
+    for medium in dims:
+        network.fit(medium, random(20, 6), label)
+        likely = network.eval()(random(9, 6, seed=3), medium)[1].softmax(dim=1)
+        torch.testing.assert_close(likely[:, 2], torch.full((9,), 1 / 3))
+
+
+def test_a_class_without_a_name_is_found_beside_named_ones():
+    # The encoder tells two classes by name and puts the rows of the third anywhere; the features tell all three.
+    case = training_case(by_name=False, by_features=True)
+    case["column"] = columns([5], [2], [])
+    weights = fit_named_weights(
+        case["features"], case["rows"], case["label"], group=case["group"], column=case["column"], linear_weight=1.0
+    )
+    linear, named = LinearClassifier(8, class_count=3), NamedScores(3)
+    linear.fit(case["rows"], case["label"])
+    named.fit(case["label"], column=case["column"], unnamed=weights.unnamed)
+    named.share.fill_(weights.share)
+    mixed = named.mix_with(linear(case["rows"]), case["features"], weight=1.0)
+    assert (mixed.argmax(dim=1) == case["label"]).float().mean() > 0.95
 
 
 def test_shared_space_in_training_scores_by_the_head_alone():
@@ -195,10 +278,11 @@ def test_normalize_name_of_a_normalized_name_changes_nothing(name):
     assert normalize_name(normalize_name(name)) == normalize_name(name)
 
 
-def test_match_names_finds_each_class_or_says_that_it_is_unknown():
-    names = {"Cyanocitta cristata": 4, "Blue Jay": 4, "Gadwall": 9}
-    assert match_names(["Gadwall", "Blue_Jay", "Dodo", "Cyanocitta_cristata"], names).tolist() == [9, 4, -1, 4]
-    assert match_names(["Gadwall"], {}).tolist() == [-1]
+def test_match_names_finds_the_columns_of_each_class():
+    scores = {"Cyanocitta cristata": 4, "Blue Jay": 4, "Gadwall": 9, "Steller's Jay": 5}
+    names = [["Gadwall"], ["blue_jays", "Steller's Jay"], [], ["Cyanocitta_cristata", "Blue Jay"]]
+    assert match_names(names, scores)[:, :3].tolist() == [[9, -1, -1], [4, 5, -1], [-1, -1, -1], [4, -1, -1]]
+    assert match_names([["Gadwall"]], {}).tolist() == [[-1] * MOST_SPECIES]
 
 
 def embedding_of(named_scores, *, dim=256):

@@ -126,6 +126,14 @@ def _train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    names_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--names-map",
+            help="CSV with class_name and name: which species a class stands for. Needed only where the names that "
+            "encoders know do not tell; `fieldmark data describe` lists those classes.",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -143,6 +151,7 @@ def _train(
             config=choose_config(config, overrides=tuple(overrides or ()), out=out, resume=resume),
             out=out,
             resume=resume,
+            names_map=names_map,
             runtime=Runtime.from_environment(reporter),
         )
     if result.is_first:

@@ -1,13 +1,13 @@
 """Classes in their genera, families and orders, and the other names they go by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fieldmark.data.table import read_table, write_csv
 from fieldmark.errors import ManifestError, list_faults
 from fieldmark.io import open_replacement
-from fieldmark.names import name_key
+from fieldmark.names import link_key
 
 _RANKS = ("genus", "family", "order")
 """Above the class, the narrowest first."""
@@ -28,6 +28,11 @@ class Taxon:
     scientific_name: str | None = None
     synonyms: tuple[str, ...] = ()
 
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """Its scientific name and its synonyms."""
+        return (*((self.scientific_name,) if self.scientific_name else ()), *self.synonyms)
+
 
 @dataclass(frozen=True, slots=True)
 class Taxonomy:
@@ -43,18 +48,24 @@ class Taxonomy:
     _class_by_key: Mapping[str, str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = {name_key(name): taxon.class_name for taxon in self.taxa for name in _other_names(taxon)}
-        names.update({name_key(taxon.class_name): taxon.class_name for taxon in self.taxa})
+        names = {link_key(name): taxon.class_name for taxon in self.taxa for name in taxon.other_names}
+        names.update({link_key(taxon.class_name): taxon.class_name for taxon in self.taxa})
         object.__setattr__(self, "_class_by_key", names)
 
     def class_named(self, name: str) -> str | None:
         """Return the class of a name: a class name, a scientific name or a synonym; None for no class."""
-        return self._class_by_key.get(name_key(name))
+        return self._class_by_key.get(link_key(name))
 
     def names_at(self, rank: str) -> dict[str, str]:
         """Return the genus, family or order of each class that has one."""
         names = {taxon.class_name: getattr(taxon, rank) for taxon in self.taxa}
         return {class_name: name for class_name, name in names.items() if name}
+
+    def genera_beside(self, taxon: Taxon) -> frozenset[str]:
+        """Return the genera of a class's family; none where its family is not known."""
+        if taxon.family is None:
+            return frozenset()
+        return frozenset(each.genus for each in self.taxa if each.genus and each.family == taxon.family)
 
 
 def read_taxonomy(path: Path) -> Taxonomy:
@@ -116,12 +127,8 @@ def _claim(taxon: Taxon, owner_by_key: dict[str, str]) -> list[str]:
     faults = []
     if taxon.class_name in owner_by_key.values():
         faults.append(f"the class '{taxon.class_name}' is already listed; delete one row")
-    for name in (taxon.class_name, *_other_names(taxon)):
-        owner = owner_by_key.setdefault(name_key(name), taxon.class_name)
+    for name in (taxon.class_name, *taxon.other_names):
+        owner = owner_by_key.setdefault(link_key(name), taxon.class_name)
         if owner != taxon.class_name:
             faults.append(f"'{name}' is already a name of '{owner}'; keep it for one class only")
     return faults
-
-
-def _other_names(taxon: Taxon) -> Iterable[str]:
-    return (*((taxon.scientific_name,) if taxon.scientific_name else ()), *taxon.synonyms)

@@ -15,6 +15,7 @@ from torch.nn.functional import pad
 
 from fieldmark.encoders.encoder import get_contents, hash_parameters
 from fieldmark.errors import EncoderFilesError, MissingExtraError
+from fieldmark.names import is_species_name
 from fieldmark.types import AudioContent, Decoding, Segment
 
 if TYPE_CHECKING:
@@ -135,7 +136,12 @@ def _read_names(path: Path) -> dict[str, int]:
     if len(lines) != _SPECIES_COUNT:
         reason = f"'{path}' lists {len(lines):,} species, not {_SPECIES_COUNT:,}"
         raise EncoderFilesError(name="birdnet", reason=reason, key="kind")
-    return {name: _EMBEDDING_DIM + index for index, line in enumerate(lines) for name in line.split("_", maxsplit=1)}
+    return {
+        name: _EMBEDDING_DIM + index
+        for index, line in enumerate(lines)
+        for name in line.split("_", maxsplit=1)
+        if is_species_name(name)
+    }
 
 
 def _open_interpreter(path: Path) -> "Interpreter":

@@ -70,7 +70,8 @@ class Encoder(Protocol):
     def named_scores(self) -> Mapping[str, int]:
         """Index in the tensor of the square root of a class's probability, by the class's name.
 
-        An index may have several names, as a common and a scientific one. Empty for an encoder that names no classes.
+        An index may have several names, as a common and a scientific one. Labels that are no species, such as
+        "background", are left out. Empty for an encoder that names no classes.
         """
         ...
 

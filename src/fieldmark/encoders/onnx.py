@@ -12,6 +12,7 @@ from torch import Tensor
 from fieldmark.encoders.encoder import hash_parameters
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
 from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
+from fieldmark.names import is_species_name
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
     names: dict[str, int] = {}
     for index, line in enumerate(lines):
         for name in re.fullmatch(r"(.*?)(?:\s*\((.*)\))?\s*", line).groups():  # type: ignore[union-attr]  # matches all
-            if name:
+            if name and is_species_name(name):
                 names.setdefault(name.strip(), start + index)
     return names
 

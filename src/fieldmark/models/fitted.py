@@ -3,14 +3,15 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import final
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from fieldmark.names import normalize_name
+from fieldmark.names import name_key, normalize_name
 
 # ---------------------------------------------------------------- standardization
 
@@ -95,10 +96,12 @@ class LinearClassifier(nn.Module):
         return scores
 
     def fit(self, rows: Float[Tensor, "row component"], label: Int[Tensor, " row"]) -> None:
-        """Fit the weights by L-BFGS."""
+        """Fit the weights by L-BFGS; of a class without rows nothing is learned, and no other class feels it."""
         rows = rows.double() / rows.shape[1] ** 0.5
-        weight = torch.zeros_like(self.weight, dtype=torch.float64, requires_grad=True)
-        bias = torch.zeros_like(self.bias, dtype=torch.float64, requires_grad=True)
+        is_met = torch.bincount(label, minlength=len(self.weight)) > 0
+        met, label = is_met.nonzero().flatten(), is_met.cumsum(dim=0)[label] - 1
+        weight = torch.zeros(len(met), rows.shape[1], dtype=torch.float64, device=rows.device, requires_grad=True)
+        bias = torch.zeros(len(met), dtype=torch.float64, device=rows.device, requires_grad=True)
         optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
 
         def objective() -> Tensor:
@@ -109,117 +112,174 @@ class LinearClassifier(nn.Module):
             return total.detach()
 
         optimizer.step(objective)  # type: ignore[no-untyped-call]  # torch declares no types here
-        self.weight.copy_(weight.detach())
-        self.bias.copy_(bias.detach())
+        self.weight[met] = weight.detach().to(self.weight)
+        self.bias[met] = bias.detach().to(self.bias)
+
+
+MOST_SPECIES = 8
+"""Most scores of an encoder that one class sums: the species that its taxonomy has made of one."""
+
+_UNNAMED = torch.arange(0.0, -9.0, -1.0)
+"""What a probability that was learned is taken for where a class has no named score: values that are tried, added to
+its logarithm."""
 
 
 @final
 class NamedScores(nn.Module):
-    """The scores that an encoder itself gives to classes it knows by name.
+    """The scores that an encoder itself gives to classes it knows by name, and what stands for them elsewhere.
 
     A classifier trained on far more items than a collection has knows most of its species already: on fgbirds' training
-    recordings, BirdNET's scores alone name 87 % of the clips right (26 species, 2026-11-25). A class whose name the
-    encoder does not know takes the column that separates its training rows best. With many training rows, logits
-    learned from them may be better still: `share` is the weight of the named scores in the mixture of both. A class
-    without training rows has its named score alone.
+    recordings, BirdNET's scores alone name 87 % of the clips right (26 species, 2026-11-25). With many training rows,
+    logits learned from them may be better still: `share` is the weight of the named scores in the mixture of both.
+
+    The unknown is no evidence:
+
+    - A class that the encoder does not know has its learned probability in place of a named score, times a factor that
+      is fitted (`unnamed`). So its logit does not depend on the names of other classes, nor theirs on its own.
+    - A class without training rows has its named score alone.
+    - A class with neither keeps the share that it had before anything was seen, and the others divide the rest.
+
+    Attributes:
+        column: The columns of the features whose scores each class sums; -1 in unused places.
+        share: Of the named scores; 0 where no class is known.
+        unnamed: What is added to the logarithm of a learned probability that stands for a named score.
+        is_met: Whether training has rows of a class.
     """
 
     column: Tensor
     share: Tensor
+    unnamed: Tensor
     is_met: Tensor
 
     def __init__(self, class_count: int) -> None:
         super().__init__()
-        self.register_buffer("column", torch.zeros(class_count, dtype=torch.int64))
+        self.register_buffer("column", torch.full((class_count, MOST_SPECIES), -1, dtype=torch.int64))
         self.register_buffer("share", torch.zeros(()))
+        self.register_buffer("unnamed", torch.zeros(()))
         self.register_buffer("is_met", torch.ones(class_count, dtype=torch.bool))
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch class"]:
+        """Return the logarithms of the encoder's class probabilities; features hold their square roots.
+
+        Classes that the encoder does not know have the smallest value.
+        """
+        score = features[:, self.column.clamp(min=0)].square() * (self.column >= 0)
+        return score.sum(dim=2).clamp(min=_SCORE_FLOOR**2).log()
 
     def mix_with(
         self, learned: Float[Tensor, "batch class"], features: Float[Tensor, "batch feature"], *, weight: float
     ) -> Float[Tensor, "batch class"]:
-        """Mix learned class logits with the named scores, whose share is `weight * share`."""
-        share = weight * self.share
-        by_name = self(features)
-        mixed = (1 - share) * learned + share * by_name
-        # Nothing was learned of a class without training rows: it gets the probability of its named score, and the
-        # other classes share the rest. With two classes, the second without rows, and named probabilities 0.8 and 0.2,
-        # the result has softmax 0.8 and 0.2, whatever was learned.
-        by_name = by_name.log_softmax(dim=1)
-        rest = torch.log1p(
-            -by_name.exp().masked_fill(self.is_met, 0.0).sum(dim=1, keepdim=True).clamp(max=1 - _SCORE_FLOOR)
-        )
-        others = mixed.masked_fill(~self.is_met, -torch.inf).logsumexp(dim=1, keepdim=True)
-        return torch.where(self.is_met, mixed, others - rest + by_name)
+        """Mix learned class logits with the named scores, whose share is `weight * share`.
 
-    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch class"]:
-        """Return the logarithms of the encoder's class probabilities; features hold their square roots."""
-        return 2 * features[:, self.column].clamp(min=_SCORE_FLOOR).log()
+        With two classes, the second without rows, and named probabilities 0.8 and 0.2, the result has softmax 0.8 and
+        0.2, whatever was learned. With three, the third without rows and without a name, it has .53, .13 and .33.
+        """
+        by_name = self(features)
+        mixed = self._mix(learned, by_name, share=weight * self.share)
+        is_named = (self.column >= 0).any(dim=1)
+        # A class without rows gets the probability of its named score, among the classes that have one.
+        by_name = by_name.masked_fill(~is_named, -torch.inf).log_softmax(dim=1)
+        is_by_name = is_named & ~self.is_met
+        told = by_name.exp().masked_fill(~is_by_name, 0.0).sum(dim=1, keepdim=True).clamp(max=1 - _SCORE_FLOOR)
+        met = mixed.masked_fill(~self.is_met, -torch.inf).logsumexp(dim=1, keepdim=True)
+        known = torch.where(is_by_name, met - torch.log1p(-told) + by_name, mixed)
+        # A class of which nothing is known is as likely as the others in their mean.
+        is_known = self.is_met | is_named
+        mean = known.masked_fill(~is_known, -torch.inf).logsumexp(dim=1, keepdim=True) - is_known.sum().to(known).log()
+        return torch.where(is_known, known, mean)
 
     def fit(
-        self, features: Float[Tensor, "row feature"], label: Int[Tensor, " row"], *, column: Int[Tensor, " class"]
+        self,
+        label: Int[Tensor, " row"],
+        *,
+        column: Int[Tensor, "class species"],
+        unnamed: float = 0.0,
     ) -> None:
-        """Take the columns that `match_names` found, and find one for each class without.
+        """Take the columns that `match_names` found, and note the classes with rows."""
+        self.column.copy_(column)
+        self.share.fill_(float((column >= 0).any()))
+        self.unnamed.fill_(unnamed)
+        self.is_met.copy_(torch.bincount(label, minlength=len(column)) > 0)
 
-        Args:
-            column: -1 for a class whose name the encoder does not know.
-        """
-        known = column[column >= 0]
-        self.share.fill_(float(len(known) > 0))
-        self.is_met.copy_((torch.bincount(label, minlength=len(column)) > 0) | (column < 0))
-        if not len(known):
-            return
-        log_score = 2 * features.clamp(min=_SCORE_FLOOR).log()
-        chosen = column.clone()
-        for label_without in torch.nonzero(column < 0).flatten().tolist():
-            is_own = label == label_without
-            if is_own.any() and not is_own.all():
-                lift = log_score[is_own].mean(dim=0) - log_score[~is_own].mean(dim=0)
-                lift[known] = -torch.inf
-                chosen[label_without] = lift.argmax()
-        self.column.copy_(chosen.clamp(min=0))
+    def _mix(
+        self, learned: Float[Tensor, "batch class"], by_name: Float[Tensor, "batch class"], *, share: Tensor | float
+    ) -> Float[Tensor, "batch class"]:
+        total = learned.masked_fill(~self.is_met, -torch.inf).logsumexp(dim=1, keepdim=True)
+        is_named = (self.column >= 0).any(dim=1)
+        return (1 - share) * learned + share * torch.where(is_named, by_name, learned - total + self.unnamed)
 
 
-def fit_named_share(
+@dataclass(frozen=True, slots=True)
+class NamedWeights:
+    """The two numbers that `fit_named_weights` fits, of `NamedScores`."""
+
+    share: float
+    unnamed: float
+
+
+def fit_named_weights(
     features: Float[Tensor, "row feature"],
     rows: Float[Tensor, "row component"],
     label: Int[Tensor, " row"],
     *,
     group: Int[Tensor, " row"],
-    column: Int[Tensor, " class"],
+    column: Int[Tensor, "class species"],
     linear_weight: float,
-) -> float:
-    """Return the share of named scores that classifies held-out groups best, mixed with a linear classifier.
+) -> NamedWeights:
+    """Return the weights of named scores that classify held-out groups best, mixed with a linear classifier.
 
     Both are fitted on all groups outside a fold and scored on the fold by cross-entropy, each group with equal weight.
     Rows whose class no other group has are skipped. Of the shares within one standard error of the best, the largest
     wins, because named scores were learned from other data and generalize. Fewer than two scored groups give 1.
+    `unnamed` is best for classes whose names are taken from them, each in turn.
 
     Args:
         rows: The features, standardized.
         column: As for `NamedScores.fit`.
         linear_weight: Factor on the linear classifier's logits.
     """
-    count, fold, losses = len(column), group.remainder(_FOLDS), []
+    shares: list[Tensor] = []
+    held_out: list[tuple[Tensor, Tensor, Tensor]] = []
+    fold = group.remainder(_FOLDS)
     for each in range(_FOLDS):
         is_own = fold == each
-        has_class = torch.bincount(label[~is_own], minlength=count) > 0
+        has_class = torch.bincount(label[~is_own], minlength=len(column)) > 0
         is_scored = is_own & has_class[label]
         if not is_scored.any():
             continue
-        linear, named = LinearClassifier(rows.shape[1], class_count=count).to(rows), NamedScores(count).to(rows)
+        linear, named = LinearClassifier(rows.shape[1], class_count=len(column)).to(rows), NamedScores(len(column))
         linear.fit(rows[~is_own], label[~is_own])
-        named.fit(features[~is_own], label[~is_own], column=column)
-        by_linear, by_name = linear_weight * linear(rows[is_scored]), named(features[is_scored])
-        mixed = torch.stack([(1 - share) * by_linear + share * by_name for share in _SHARES], dim=2)
+        named.to(rows.device).fit(label[~is_own], column=column)
+        learned, by_name = linear_weight * linear(rows[is_scored]), named(features[is_scored])
+        mixed = torch.stack([named._mix(learned, by_name, share=float(share)) for share in _SHARES], dim=2)
         loss = cross_entropy(mixed, label[is_scored, None].expand(-1, len(_SHARES)), reduction="none")
         own = group[is_scored]
-        losses += [loss[own == number].mean(dim=0) for number in set(own.tolist())]
-    if len(losses) < 2:
-        return 1.0
-    loss = torch.stack(losses)
+        shares += [loss[own == number].mean(dim=0) for number in sorted(set(own.tolist()))]
+        held_out.append((learned.log_softmax(dim=1), by_name, label[is_scored]))
+    if len(shares) < 2:
+        return NamedWeights(share=1.0, unnamed=0.0)
+    loss = torch.stack(shares)
     worse = loss - loss[:, loss.mean(dim=0).argmin(), None]
-    is_good = worse.mean(dim=0) <= worse.std(dim=0) / len(losses) ** 0.5
-    return float(_SHARES[is_good].max())
+    is_good = worse.mean(dim=0) <= worse.std(dim=0) / len(shares) ** 0.5
+    share = float(_SHARES[is_good].max())
+    return NamedWeights(share, _fit_unnamed(held_out, share=share, is_named=(column >= 0).any(dim=1)))
+
+
+def _fit_unnamed(
+    held_out: Sequence[tuple[Tensor, Tensor, Tensor]], *, share: float, is_named: Bool[Tensor, " class"]
+) -> float:
+    """Return the value for classes without a name that loses least when each named class is without one in turn."""
+    total = torch.zeros(len(_UNNAMED))
+    for learned, by_name, label in held_out:
+        mixed = (1 - share) * learned + share * by_name
+        told = mixed.logsumexp(dim=1)
+        own = mixed.gather(1, label[:, None])[:, 0]
+        for hidden in torch.nonzero(is_named).flatten().tolist():
+            rest = told + torch.log1p(-(mixed[:, hidden] - told).exp().clamp(max=1 - 1e-6))
+            tried = learned[:, hidden] + share * _UNNAMED[:, None].to(learned)
+            loss = torch.logaddexp(rest, tried) - torch.where(label == hidden, tried, own)
+            total += loss.mean(dim=1).cpu()
+    return float(_UNNAMED[total.argmin()])
 
 
 # ---------------------------------------------------------------- names that encoders know
@@ -252,6 +312,11 @@ class NameEmbedding(nn.Module):
         """Return vectors of length 1."""
         return normalize(features[:, self.column] @ self.directions, dim=1)
 
+    def embed_columns(self, column: Int[Tensor, " species"]) -> Float[Tensor, " name"]:
+        """Return the direction of a class that sums some columns of the features; -1 stands for none."""
+        is_own = torch.isin(self.column, column[column >= 0].to(self.column))
+        return normalize(is_own.to(self.directions) @ self.directions, dim=0)
+
     def fit(self, named_scores: Mapping[str, int]) -> None:
         """Set columns and directions from the columns of an encoder's named scores (`Encoder.named_scores`)."""
         names: defaultdict[int, list[str]] = defaultdict(list)
@@ -273,12 +338,22 @@ def compute_name_direction(name: str, *, dim: int) -> Float[Tensor, " name"]:
     return direction
 
 
-def match_names(class_names: Sequence[str], named_scores: Mapping[str, int]) -> Int[Tensor, " class"]:
-    """Return the column of each class among an encoder's named scores; -1 for a class it does not know.
+def match_names(names: Sequence[Sequence[str]], named_scores: Mapping[str, int]) -> Int[Tensor, "class species"]:
+    """Return the columns of each class among an encoder's named scores, and -1 in unused places.
+
+    Args:
+        names: All names of the species that each class stands for; a class of no known species has none.
 
     Example:
-        >>> match_names(["012.Red_winged_Blackbird", "Dodo"], {"Red-winged Blackbird": 7}).tolist()
-        [7, -1]
+        >>> match_names([["Red-winged Blackbird"], []], {"Red-winged Blackbird": 7})[:, :2].tolist()
+        [[7, -1], [-1, -1]]
     """
-    column_by_name = {normalize_name(name): column for name, column in named_scores.items()}
-    return torch.tensor([column_by_name.get(normalize_name(name), -1) for name in class_names], dtype=torch.int64)
+    columns_by_key: defaultdict[str, list[int]] = defaultdict(list)
+    for name, index in named_scores.items():
+        columns_by_key[name_key(name)].append(index)
+    column = torch.full((len(names), MOST_SPECIES), -1, dtype=torch.int64)
+    for label, own in enumerate(names):
+        found = dict.fromkeys(index for name in own for index in columns_by_key.get(name_key(name), ()))
+        chosen = list(found)[:MOST_SPECIES]
+        column[label, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
+    return column

@@ -7,16 +7,18 @@ from typing import final
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, pad
 
 from fieldmark.errors import MediumNotSupportedError
 from fieldmark.models.fitted import (
+    MOST_SPECIES,
     LinearClassifier,
     NamedScores,
     NameEmbedding,
     Standardization,
     compute_name_direction,
-    fit_named_share,
+    fit_named_weights,
+    match_names,
 )
 from fieldmark.models.network import Network
 from fieldmark.names import normalize_name
@@ -137,6 +139,16 @@ class SharedSpace(Network):
         names = {medium: f"_places.{medium}.column" for medium in Medium}
         return {medium: len(state[name]) for medium, name in names.items() if name in state}
 
+    @staticmethod
+    def upgrade_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return a state dict of this version; one of an earlier version had one named score for each class."""
+        upgraded = dict(state)
+        for name, tensor in state.items():
+            if name.endswith(".named.column") and tensor.ndim == 1:
+                upgraded[name] = pad(tensor[:, None], (0, MOST_SPECIES - 1), value=-1)
+                upgraded.setdefault(name.removesuffix("column") + "unnamed", torch.zeros(()))
+        return upgraded
+
     @property
     def input_dims(self) -> dict[Medium, int]:
         """Dimension of the features of each medium."""
@@ -169,7 +181,7 @@ class SharedSpace(Network):
         label: Int[Tensor, " row"],
         *,
         group: Int[Tensor, " row"] | None = None,
-        named_column: Int[Tensor, " class"] | None = None,
+        class_species: Sequence[Sequence[str]] | None = None,
         named_scores: Mapping[str, int] | None = None,
     ) -> None:
         """Fit a medium's head to its training features, once, before training.
@@ -178,20 +190,22 @@ class SharedSpace(Network):
 
         Args:
             group: What rows share their origin with; None where each stands for itself.
-            named_column: Of each class, as `match_names` finds it; None for an encoder that names no classes.
-            named_scores: Of `Encoder.named_scores`; as many columns as `named_counts` says.
+            class_species: All names of the species that each class stands for; None where nothing is known of that.
+            named_scores: Of `Encoder.named_scores`; None for an encoder that names no species.
 
         Raises:
             MediumNotSupportedError: There is no head for this medium.
         """
         if group is None:
             group = torch.arange(len(label))
-        self._head(medium).fit(
-            features, label, group=group, named_column=named_column, linear_weight=self._size.linear_weight
-        )
+        column = match_names(class_species or [()] * self.class_count, named_scores or {})
+        self._head(medium).fit(features, label, group=group, column=column, linear_weight=self._size.linear_weight)
         if medium in self._places and named_scores:
             name_embedding = self._name_embedding(medium)
             name_embedding.fit(named_scores)
+            for each in torch.nonzero(torch.bincount(label, minlength=self.class_count) == 0).flatten().tolist():
+                if (column[each] >= 0).any():  # it is met here by its name alone
+                    self._class_place[each] += name_embedding.embed_columns(column[each]).to(self._class_place)
             for each in sorted(set(label.tolist())):
                 rows = features[label == each][:_MAX_FITTED_ROWS].to(self._class_place)
                 self._class_place[each] += normalize(name_embedding(rows).mean(dim=0), dim=0)
@@ -212,8 +226,7 @@ class SharedSpace(Network):
         if self.training:
             return own, logits
         class_logits = self._size.head_weight * logits + self._size.linear_weight * head.linear(components)
-        if self._size.named_weight:
-            class_logits = head.named.mix_with(class_logits, inputs, weight=self._size.named_weight)
+        class_logits = head.named.mix_with(class_logits, inputs, weight=self._size.named_weight)
         # Two classes with prototypes (1, 0) and (0, 1), own vector (0.6, 0.8), probabilities 0.9 and 0.1, weight 3:
         # (0.6, 0.8) + 3 * (0.9, 0.1) = (3.3, 1.1), at length 1 (0.95, 0.32). An item that looks like class 2 but is
         # classified as class 1 moves to class 1; with probabilities 0.5 and 0.5 it stays between, at (0.67, 0.74).
@@ -320,7 +333,7 @@ class _Head(nn.Module):
         label: Int[Tensor, " row"],
         *,
         group: Int[Tensor, " row"],
-        named_column: Int[Tensor, " class"] | None,
+        column: Int[Tensor, "class species"],
         linear_weight: float,
     ) -> None:
         """Fit everything that is not trained by gradient; with very many rows, on equally spaced ones."""
@@ -329,13 +342,13 @@ class _Head(nn.Module):
         self.standardization.fit(rows)
         components = self.standardization(rows)
         self.linear.fit(components, label)
-        if named_column is not None:
-            self.named.fit(rows, label, column=named_column)
-            if self.named.share:
-                share = fit_named_share(
-                    rows, components, label, group=group, column=named_column, linear_weight=linear_weight
-                )
-                self.named.share.fill_(share)
+        self.named.fit(label, column=column)
+        if self.named.share:
+            weights = fit_named_weights(
+                rows, components, label, group=group, column=column, linear_weight=linear_weight
+            )
+            self.named.share.fill_(weights.share)
+            self.named.unnamed.fill_(weights.unnamed)
 
 
 def _make_trunk(component_count: int, *, size: SharedSpaceSize) -> nn.Sequential:

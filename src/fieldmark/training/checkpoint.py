@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from fieldmark.errors import CheckpointError, TrainingError, list_first
 from fieldmark.io import open_replacement
+from fieldmark.names import Resolution
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Medium
 
@@ -31,6 +32,7 @@ class Provenance:
         config_json: The whole effective configuration.
         class_names: Name i belongs to label i.
         encoder_fingerprints: Of the encoder of each medium that the network was trained on.
+        resolutions: The species that each class stands for; empty in checkpoints of earlier versions.
     """
 
     config_json: str
@@ -38,12 +40,14 @@ class Provenance:
     seed: int
     code_version: str
     encoder_fingerprints: Mapping[Medium, str]
+    resolutions: tuple[Resolution, ...] = ()
 
     def find_difference(self, other: "Provenance") -> str | None:
         """Return the first fact that keeps a run of `other` from resuming; None if it can. Code versions may differ."""
         same_by_name = {
             "seed": self.seed == other.seed,
             "set of classes": self.class_names == other.class_names,
+            "set of names that the classes stand for": self.resolutions == other.resolutions or not other.resolutions,
             "set of encoders": self.encoder_fingerprints == other.encoder_fingerprints,
             "configuration": self.config_json == other.config_json,
         }

@@ -76,6 +76,7 @@ class RunInfo:
             **model,
             **asdict(source),
             "encoders": encoders,
+            "names": [asdict(resolution) for resolution in provenance.resolutions],
             "failures": [asdict(failure) for failure in self.failures],
             "result": None
             if result is None

@@ -19,8 +19,11 @@ from fieldmark.build import (
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
+from fieldmark.data.naming import NameSources, read_names_map
 from fieldmark.data.split import select_training_items
+from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.embedding import FailureLog, keep_supported
+from fieldmark.gallery.layout import find_taxonomy_beside
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
@@ -30,7 +33,7 @@ from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
-from fieldmark.training_stages import Rows, make_stage, read_rows
+from fieldmark.training_stages import ReadItems, make_stage, read_items
 from fieldmark.types import Failure, SilentReporter, Split
 
 
@@ -88,12 +91,13 @@ class TrainReport:
         return "\n".join([*lines, f"checkpoint: {result.best_path}"])
 
 
-def train(
+def train(  # noqa: PLR0913 - each option is one that the CLI offers
     manifest: Path | str,
     *,
     out: Path | str,
     config: Config | None = None,
     resume: bool = False,
+    names_map: Path | str | None = None,
     extra_losses: Mapping[str, WeightedLoss] | None = None,
     runtime: Runtime | None = None,
 ) -> TrainReport:
@@ -108,6 +112,8 @@ def train(
     Args:
         config: None takes that of the run to resume, or the default preset.
         resume: Whether to continue the run in `out`.
+        names_map: A table with the columns `class_name` and `name`, which says what species a class stands for where
+            its name does not. Other names of the classes are read from `taxonomy.csv` beside the manifest, if any.
         extra_losses: The caller's own losses beside those of the configuration, by name. They count in every stage. A
             run that is resumed needs the same ones.
 
@@ -125,6 +131,7 @@ def train(
             out=Path(out),
             config=config,
             resume=resume,
+            names_map=None if names_map is None else Path(names_map),
             extra_losses=extra_losses or {},
             runtime=runtime,
             group=group,
@@ -137,6 +144,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     out: Path,
     config: Config | None,
     resume: bool,
+    names_map: Path | None,
     extra_losses: Mapping[str, WeightedLoss],
     runtime: Runtime,
     group: Group,
@@ -157,11 +165,14 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     device = choose_device(runtime.choose_device(), group)
     model = create_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
-    rows = read_rows(items, model=model, failures=failures, runtime=runtime)
+    read = read_items(
+        items, model=model, names=_read_name_sources(manifest, names_map), failures=failures, runtime=runtime
+    )
+    rows = read.rows
     data = describe_data(
         manifest, {split: [item for each in own.values() for item in each.items] for split, own in rows.items()}
     )
-    info = RunInfo(_describe_model(model, rows), data)
+    info = RunInfo(_describe_model(model, read), data)
     if resume:
         check_same_data(out, data)
     if not has_run and group.is_first:  # an older run keeps its info until its checkpoint has let this one in
@@ -202,12 +213,21 @@ def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrid
     return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
 
 
-def _describe_model(model: Model, rows: Mapping[Split, Rows]) -> Provenance:
-    media = dict.fromkeys(medium for by_medium in rows.values() for medium in by_medium)
+def _read_name_sources(manifest: Path, names_map: Path | None) -> NameSources:
+    """Return what tells the species of the classes: the taxonomy beside the manifest, and the names map, if any."""
+    taxonomy = find_taxonomy_beside(manifest.parent)
+    return NameSources(
+        read_taxonomy(taxonomy) if taxonomy.is_file() else None, read_names_map(names_map) if names_map else {}
+    )
+
+
+def _describe_model(model: Model, read: ReadItems) -> Provenance:
+    media = dict.fromkeys(medium for by_medium in read.rows.values() for medium in by_medium)
     return Provenance(
         config_json=model.config.to_json(),
         class_names=model.class_names,
         seed=model.config.seed,
         code_version=__version__,
         encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in media},
+        resolutions=read.resolutions,
     )
