@@ -1,6 +1,7 @@
 """Config to objects: the only place where a name becomes a class."""
 
 import json
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import assert_never, final
@@ -40,7 +41,7 @@ from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
-from fieldmark.errors import EncoderChangedError, MediumNotSupportedError
+from fieldmark.errors import EncoderChangedError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -48,12 +49,14 @@ from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, T
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.weights import start_network
-from fieldmark.names import Resolution
+from fieldmark.names import KnownNames, Resolution
 from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
 from fieldmark.training.task import BatchSource, TrainingStage
 from fieldmark.types import MEDIA, MediaLimits, Medium
+
+logger = logging.getLogger(__name__)
 
 PartConfig = (
     OnnxImageConfig
@@ -238,6 +241,19 @@ def _build_network(
             )
             return SharedSpace(input_dims=input_dims, class_count=class_count, named_counts=named_counts, size=size)
     assert_never(config)
+
+
+def load_known_names(config: ModelConfig, *, media: Collection[Medium]) -> KnownNames:
+    """Return the names that the encoders of some media know; an encoder that cannot be loaded is skipped."""
+    species: list[tuple[str, ...]] = []
+    for medium in list_supported_media(config):
+        if medium not in media:
+            continue
+        try:
+            species += list_species(build_encoder(config, medium))
+        except (MissingExtraError, EncoderFilesError) as error:
+            logger.warning("The names of the %s encoder are not known: %s", medium, error)
+    return KnownNames(species)
 
 
 def list_supported_media(config: ModelConfig) -> tuple[Medium, ...]:

@@ -257,7 +257,7 @@ class KnownNames:
         found = set.intersection(*(self._by_word.get(word, set()) for word in words))
         found = {index for index in found if any(_contains(name, words) for name in self._entries[index])}
         if not found and self._is_old_binomial(class_name):
-            found = {index for index in range(len(self._entries)) if self._has_epithet(index, words[1])}
+            found = {index for index in range(len(self._entries)) if self._has_moved(index, words)}
         wanted = {name_key(genus) for genus in genera}
         if wanted:
             found = {index for index in found if self._genus(index) in wanted | {None}}
@@ -278,7 +278,8 @@ class KnownNames:
             _contains(other, words) or (len(split_name(other)) > 1 and _contains(class_name, split_name(other)))
             for other in others
         ) or (
-            self._is_old_binomial(class_name) and any(self._has_epithet(i, words[1]) for i in self._find_spelled(name))
+            self._is_old_binomial(class_name)
+            and any(self._has_moved(index, words) for index in self._find_spelled(name))
         )
 
     def _find_spelled(self, name: str) -> list[int]:
@@ -301,8 +302,7 @@ class KnownNames:
         """Resolve to the species found if they are one, or may be summed; otherwise call it ambiguous."""
         species = self._list_species(found)
         names = tuple(map(self._name, species))
-        is_moved = reason is Reason.CONTAINED and self._is_known_genus(class_name)
-        if is_moved or (len(species) > 1 and not is_sum):
+        if len(species) > 1 and not is_sum:
             return _resolution(class_name, Reason.AMBIGUOUS, candidates=names)
         return _resolution(class_name, reason, names=names)
 
@@ -339,15 +339,12 @@ class KnownNames:
         words = split_name(name)
         return len(words) == 2 and _is_binomial(name) and words[1] not in self._heads
 
-    def _is_known_genus(self, name: str) -> bool:
-        binomial = _cut_to_binomial(name)
-        return _is_binomial(binomial) and split_name(binomial)[0] in self._genera
-
-    def _has_epithet(self, index: int, epithet: str) -> bool:
-        return any(
-            _is_binomial(name) and _stem_epithet(split_name(name)[1]) == _stem_epithet(epithet)
-            for name in self._entries[index]
-        )
+    def _has_moved(self, index: int, words: Sequence[str]) -> bool:
+        """Tell whether a species may have stood in this genus: it has the epithet, inflected or not."""
+        epithets = {split_name(name)[1] for name in self._entries[index] if _is_binomial(name)}
+        if words[0] in self._genera:  # a species that nobody knows may well have the epithet of another
+            return words[1] in epithets
+        return _stem_epithet(words[1]) in map(_stem_epithet, epithets)
 
     def _genus(self, index: int) -> str | None:
         return next((split_name(name)[0] for name in self._entries[index] if _is_binomial(name)), None)

@@ -128,7 +128,6 @@ def test_onnx_image_encoder_puts_the_scores_of_its_classifier_beside_the_feature
         "Cardinalis cardinalis": 5,
         "Northern Cardinal": 5,
         "Dodo": 6,
-        "background": 7,
         "Aves": 8,
         "a) (b": 8,
     }

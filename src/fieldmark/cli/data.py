@@ -179,19 +179,41 @@ def _describe(
     datasheet: Annotated[
         Path | None, typer.Option("--datasheet", help="Also write a datasheet to this Markdown file.")
     ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            "--config",
+            help="Also list the species of each class, as the encoders of this TOML file or preset know them.",
+        ),
+    ] = None,
+    names_map: Annotated[
+        Path | None, typer.Option("--names-map", help="CSV with class_name and name, which decides where names do not.")
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Count items by class, medium, split, group and license.
 
-    Also measures how long the items are.
+    Also measures how long the items are. With --config, also lists the classes whose names the encoders do not know
+    as they are spelled, and the species that each of them is taken for; training then also asks how the encoders name
+    the items.
     """
+    from fieldmark.config_file import load_config
     from fieldmark.datasets.describe import describe, write_datasheet
     from fieldmark.runtime import Runtime
 
+    if names_map is not None and config is None:
+        raise typer.BadParameter("--names-map needs --config, whose encoders know names. Give both.")
     with TerminalReporter(quiet=quiet) as reporter:
-        found = describe(manifest, workers=workers, cache=Runtime.from_environment().cache, reporter=reporter)
+        found = describe(
+            manifest,
+            workers=workers,
+            cache=Runtime.from_environment().cache,
+            reporter=reporter,
+            config=None if config is None else load_config(config),
+            names_map=names_map,
+        )
     if datasheet is not None:
         write_datasheet(found, datasheet)
     print_result(found, found.to_text(), as_json=as_json)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fieldmark.data.table import read_table
-from fieldmark.data.taxonomy import Taxonomy
+from fieldmark.data.taxonomy import Taxonomy, find_taxonomy_beside, read_taxonomy
 from fieldmark.errors import ManifestError, list_faults, suggest_nearest
 from fieldmark.names import KnownNames, Reason, Resolution
 from fieldmark.types import Item
@@ -30,6 +30,18 @@ class NameSources:
 
     taxonomy: Taxonomy | None = None
     names_map: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_name_sources(manifest: Path, *, names_map: Path | None) -> NameSources:
+    """Read the taxonomy beside a manifest, if there is one, and a names map, if one is given.
+
+    Raises:
+        ManifestError: A file is broken.
+    """
+    taxonomy = find_taxonomy_beside(manifest.parent)
+    return NameSources(
+        read_taxonomy(taxonomy) if taxonomy.is_file() else None, read_names_map(names_map) if names_map else {}
+    )
 
 
 def read_names_map(path: Path) -> dict[str, tuple[str, ...]]:

@@ -68,6 +68,11 @@ class Taxonomy:
         return frozenset(each.genus for each in self.taxa if each.genus and each.family == taxon.family)
 
 
+def find_taxonomy_beside(folder: Path) -> Path:
+    """Return where the taxonomy of a folder of media, or of a gallery, lies."""
+    return folder / "taxonomy.csv"
+
+
 def read_taxonomy(path: Path) -> Taxonomy:
     """Read the taxonomy of a CSV or Parquet file; only `class_name` is required, semicolons separate synonyms.
 

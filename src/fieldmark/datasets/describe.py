@@ -7,10 +7,14 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import ClassVar
 
+from fieldmark.build import load_known_names
+from fieldmark.config import Config
 from fieldmark.data.manifest import read_manifest
+from fieldmark.data.naming import describe_resolutions, read_name_sources, resolve_classes
 from fieldmark.data.split import count_items, group_of, list_splits
 from fieldmark.datasets.checks.inspection import Inspection, inspect_items
 from fieldmark.io import write_text
+from fieldmark.names import Resolution
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
 
 _UNKNOWN = "not stated"
@@ -51,6 +55,7 @@ class Description:
         group_counts: Distinct groups (recordings, pages, videos, files) by medium.
         lengths: Seconds of audio and video, words of texts; undecodable items are left out.
         failure_count: Items that cannot be decoded.
+        resolutions: The species that each class stands for; empty where no encoder was asked.
     """
 
     manifest: Path
@@ -62,6 +67,7 @@ class Description:
     licenses: Mapping[str, int]
     sources: Mapping[str, int]
     failure_count: int
+    resolutions: tuple[Resolution, ...] = ()
 
     json_keys: ClassVar = (
         "manifest",
@@ -74,6 +80,7 @@ class Description:
         "licenses",
         "sources",
         "failure_count",
+        "names=resolutions",
     )
 
     @property
@@ -91,6 +98,10 @@ class Description:
         lines += [f"{self.failure_count:,} items cannot be decoded; `fieldmark data check` lists them"] * bool(
             self.failure_count
         )
+        if self.resolutions:
+            open_names = describe_resolutions(self.resolutions)
+            known = sum(each.is_resolved for each in self.resolutions)
+            lines += ["", f"the encoders know {known:,} of {len(self.resolutions):,} classes by name", *open_names]
         return "\n".join(lines)
 
     def to_datasheet(self) -> str:
@@ -145,21 +156,25 @@ class Description:
         return rows
 
 
-def describe(
+def describe(  # noqa: PLR0913 - each option is one that the CLI offers
     manifest: Path,
     *,
     limits: MediaLimits | None = None,
     workers: int = 1,
     cache: Path | None = None,
     reporter: Reporter | None = None,
+    config: Config | None = None,
+    names_map: Path | None = None,
 ) -> Description:
     """Count the items of a manifest and measure their lengths.
 
     Args:
         cache: Folder that caches inspections; after a check nothing is decoded again. None disables it.
+        config: Of the encoders by whose names the species of the classes are told; None leaves the names out.
+        names_map: The names that somebody decided on.
 
     Raises:
-        ManifestError: The manifest is not valid.
+        ManifestError: The manifest is not valid, or the names map has a class or a name that is not known.
     """
     items = read_manifest(manifest)
     inspections = inspect_items(
@@ -181,7 +196,16 @@ def describe(
         licenses=_count_names(item.license or _UNKNOWN for item in items),
         sources=_count_sources(items),
         failure_count=sum(inspection.failure is not None for inspection in inspections),
+        resolutions=() if config is None else _resolve(items, manifest, config=config, names_map=names_map),
     )
+
+
+def _resolve(
+    items: Sequence[Item], manifest: Path, *, config: Config, names_map: Path | None
+) -> tuple[Resolution, ...]:
+    known = load_known_names(config.model, media={item.medium for item in items})
+    class_names = sorted({item.class_name for item in items if item.class_name is not None})
+    return resolve_classes(class_names, known, sources=read_name_sources(manifest, names_map=names_map))
 
 
 def write_datasheet(description: Description, out: Path) -> None:

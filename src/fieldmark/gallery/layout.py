@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldmark.data.taxonomy import find_taxonomy_beside
+
 
 @dataclass(frozen=True, slots=True)
 class GalleryLayout:
@@ -96,8 +98,3 @@ class StoreLayout:
     def approximation(self) -> Path:
         """The measured recall of a large store's index."""
         return self.folder / "approximation.json"
-
-
-def find_taxonomy_beside(folder: Path) -> Path:
-    """Return where the taxonomy of a folder of media, or of a gallery, lies."""
-    return folder / "taxonomy.csv"

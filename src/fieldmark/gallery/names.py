@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fieldmark.data.taxonomy import Taxon, Taxonomy, read_taxonomy, write_taxonomy
+from fieldmark.data.taxonomy import Taxon, Taxonomy, find_taxonomy_beside, read_taxonomy, write_taxonomy
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
-from fieldmark.gallery.layout import GalleryLayout, find_taxonomy_beside
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.io import write_text
 from fieldmark.names import name_key, normalize_name
 from fieldmark.types import Medium

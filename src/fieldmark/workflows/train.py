@@ -19,11 +19,9 @@ from fieldmark.build import (
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
-from fieldmark.data.naming import NameSources, read_names_map
+from fieldmark.data.naming import read_name_sources
 from fieldmark.data.split import select_training_items
-from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.embedding import FailureLog, keep_supported
-from fieldmark.gallery.layout import find_taxonomy_beside
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
@@ -166,7 +164,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     model = create_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     read = read_items(
-        items, model=model, names=_read_name_sources(manifest, names_map), failures=failures, runtime=runtime
+        items, model=model, names=read_name_sources(manifest, names_map=names_map), failures=failures, runtime=runtime
     )
     rows = read.rows
     data = describe_data(
@@ -211,14 +209,6 @@ def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrid
     """Load the configuration that was asked for; a resumed run without one keeps its own."""
     own = RunLayout(out).config
     return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
-
-
-def _read_name_sources(manifest: Path, names_map: Path | None) -> NameSources:
-    """Return what tells the species of the classes: the taxonomy beside the manifest, and the names map, if any."""
-    taxonomy = find_taxonomy_beside(manifest.parent)
-    return NameSources(
-        read_taxonomy(taxonomy) if taxonomy.is_file() else None, read_names_map(names_map) if names_map else {}
-    )
 
 
 def _describe_model(model: Model, read: ReadItems) -> Provenance:
