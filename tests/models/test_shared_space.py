@@ -184,3 +184,20 @@ def test_shared_space_overfits_eight_items_of_two_media(network):
     image, text = (network.eval()(features, medium)[0] for medium, features in rows.items())
     nearest = (image @ text.T).topk(2, dim=1).indices
     assert (label[nearest] == label[:, None]).all()
+
+
+def test_a_row_is_sure_where_it_shows_one_class_or_one_named_species():
+    named = {f"bird {letter}": column for column, letter in enumerate("abcdefgh")}
+    torch.manual_seed(0)
+    size = shared_space_size(dim=64, component_count=8, posterior_weight=3.0, name_weight=1.0)
+    network = SharedSpace(input_dims={Medium.IMAGE: 8}, class_count=6, named_counts={Medium.IMAGE: 8}, size=size).eval()
+    label = torch.arange(60) % 6
+    rows = torch.full((60, 8), 0.1)
+    rows[torch.arange(60), label] = 0.9
+    species = [[name] for name in list(named)[:6]]
+    network.fit(Medium.IMAGE, rows, label, class_species=species, named_scores=named)
+    of_class, of_species, of_none = torch.eye(8)[0], torch.eye(8)[7], torch.full((8,), 8**-0.5)
+    embedding = network(torch.stack([of_class, of_species, of_none]), Medium.IMAGE)[0]
+    sure, named_only, unsure = network.measure_sureness(embedding, medium=Medium.IMAGE).tolist()
+    assert min(sure, named_only) > 0.95
+    assert unsure < 0.8

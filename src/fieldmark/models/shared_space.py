@@ -262,6 +262,21 @@ class SharedSpace(Network):
         private = [part[0] for part in self._private_parts(nothing, own)]
         return normalize(torch.cat([shared, *private, named]), dim=0)
 
+    @torch.no_grad()
+    def measure_sureness(self, embedding: Float[Tensor, "row dim"], *, medium: Medium) -> Float[Tensor, " row"]:
+        """Return how plainly each row of a medium shows one class, or one species that its encoder names: 0 to 1.
+
+        The cosine of the shared part with the nearest prototype, or of the part for names with the nearest name, the
+        larger of both. A frame without a bird, or a window of noise, is far from all of them.
+        """
+        shared = normalize(embedding[:, : self._size.dim], dim=1)
+        sureness = (shared @ normalize(self._prototypes, dim=1).T).amax(dim=1)
+        if medium in self._places:
+            named = normalize(embedding[:, embedding.shape[1] - self._name_dim :], dim=1)
+            directions = self._name_embedding(medium).directions
+            sureness = torch.maximum(sureness, (named @ directions.T).amax(dim=1))
+        return sureness.clamp(min=0, max=1)
+
     @property
     def _private_dim(self) -> int:
         return self._size.private_dim if self._size.private_weight else 0
