@@ -4,8 +4,9 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, final
@@ -45,6 +46,7 @@ from fieldmark.gallery.store import (
     Comparison,
     Filter,
     ItemCount,
+    ScoredItems,
     SegmentIndex,
     StoredItem,
     is_one_of,
@@ -68,6 +70,9 @@ _FORMAT_KEY, _FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
 """Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
+
+_SCORED_ITEMS = 512
+"""Items near to each vector that a store above that size scores by several queries, however few are wanted."""
 
 _WAIT_SECONDS = 60.0
 """Seconds for which a write waits for other writers before it gives up."""
@@ -211,9 +216,9 @@ class LanceIndex(SegmentIndex):
             if len(present) == 0:
                 self._table.add(rows)
             else:
-                replace = self._table.merge_insert(["item_id", "segment"])
-                replace = replace.when_matched_update_all().when_not_matched_insert_all()
-                replace.when_not_matched_by_source_delete(added).execute(rows)
+                merged = self._table.merge_insert(["item_id", "segment"])
+                merged = merged.when_matched_update_all().when_not_matched_insert_all()
+                merged.when_not_matched_by_source_delete(added).execute(rows)
             self._compact_when_due()
 
     def remove(self, item_ids: Collection[str]) -> int:
@@ -249,6 +254,38 @@ class LanceIndex(SegmentIndex):
         return ApproximateComparison(
             self._table, query=unit, row_count=row_count, known=known, read_again=self._reading
         )
+
+    def score_items(
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, "row dim"],
+        k: int,
+        where: Sequence[Filter],
+        by_segment: bool = False,
+    ) -> ScoredItems:
+        """Score items by several queries, as `SegmentIndex.score_items` does."""
+        self._check_dim(queries.shape[1])
+        version, row_count, _ = self._size()
+        if row_count <= self._exact_rows:
+            return self._newest(version).score_items(queries, where=where, by_segment=by_segment)
+        found = is_one_of("item_id", self._find_near(near, k=max(_SCORED_ITEMS, k), where=where))
+        rows = self._reading(lambda: self._facts(list(COLUMNS), found))
+        return Snapshot.from_rows(rows, dim=self._dim).score_items(queries, where=where, by_segment=by_segment)
+
+    def _find_near(self, near: Float[np.ndarray, "row dim"], *, k: int, where: Sequence[Filter]) -> set[str]:
+        """Return the items that are nearest to some vectors, and of other classes where all of these are of one."""
+        found: set[str] = set()
+        for vector in near:
+            comparison = self.compare(vector)
+            for each in where:
+                hits = comparison.find_nearest(k=k, where=each)
+                names = {hit.class_name for hit in hits}
+                if each.class_names is None and len(names) == 1 and len(hits) == k and None not in names:
+                    others = frozenset(count.class_name for count in self.counts() if count.class_name) - names
+                    hits += comparison.find_nearest(k=k, where=replace(each, class_names=others))
+                found |= {hit.item_id for hit in hits}
+        return found
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
+from fieldmark.errors import RequestError, list_first
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
 
@@ -80,6 +81,20 @@ class MarkedItems:
 
     relevant: frozenset[str] = frozenset()
     irrelevant: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Check that no item is marked both ways.
+
+        Raises:
+            RequestError: Some are.
+        """
+        both = sorted(self.relevant & self.irrelevant)
+        if both:
+            raise RequestError(
+                f"Some items are marked both right and wrong: {list_first(both)}. A mark is one or the other. "
+                "Take one of the two marks of each away.",
+                kind="contradictory_marks",
+            )
 
 
 @dataclass(frozen=True, slots=True)
