@@ -164,7 +164,12 @@ class Snapshot:
         return self.rows_of_medium[medium]
 
     def score_items(
-        self, queries: Float[np.ndarray, "query dim"], *, where: Sequence[Filter], by_segment: bool
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, " dim"],
+        where: Sequence[Filter],
+        by_segment: bool,
     ) -> ScoredItems:
         """Score the items that meet one of some filters, in single precision, as `SegmentIndex.score_items` does."""
         spans = [self.get_span(each) for each in where]
@@ -176,7 +181,9 @@ class Snapshot:
             if not is_first.all():
                 first, item = first[is_first], item[is_first]
                 score = np.maximum.reduceat(score, first - rows.start, axis=0)
-        masks = [mask for mask in map(self.match, where) if mask is not None]
+        is_span = len({each.media for each in where}) == 1 and len(where[0].media or ()) == 1
+        conditions = (replace(each, media=None) if is_span else each for each in where)
+        masks = [mask for mask in map(self.match, conditions) if mask is not None]
         if len(masks) == len(where):
             is_wanted = np.logical_or.reduce(masks)[first]
             first, item, score = first[is_wanted], item[is_wanted], score[is_wanted]
@@ -186,9 +193,7 @@ class Snapshot:
             class_names=classes.values.to_pylist(),
             class_code=classes.code[item],
             find=lambda item_ids: self.find_items(item_ids)[item],
-            make_hits=lambda index, score, best_for: self._make_hits(
-                first[index], score, best_for=None if by_segment else best_for
-            ),
+            make_hits=lambda index, score: self._make_hits(first[index], score, near=None if by_segment else near),
         )
 
     def _make_hits(
@@ -196,19 +201,19 @@ class Snapshot:
         first: Int[np.ndarray, " hit"],
         score: Float[np.ndarray, " hit"],
         *,
-        best_for: Float[np.ndarray, " dim"] | None,
+        near: Float[np.ndarray, " dim"] | None,
     ) -> tuple[Hit, ...]:
         """Return items as hits.
 
         Args:
             first: The first row of each.
-            best_for: The moment of a hit is its segment that is nearest to this; None for the first.
+            near: The moment of a hit is its segment nearest to this; None for the first.
         """
         item, row = self.item_of_row[first], first
-        if best_for is not None:
+        if near is not None:
             end = np.searchsorted(self.item_of_row, item, side="right")
             spans = zip(first.tolist(), end.tolist(), strict=True)
-            best = [start + int(np.argmax(self.embedding[start:stop] @ best_for)) for start, stop in spans]
+            best = [start + int(np.argmax(self.embedding[start:stop] @ near)) for start, stop in spans]
             row = np.array(best, dtype=np.int64)
         return make_hits([self.items[each] for each in item.tolist()], self.moments[row], score=score.tolist())
 

@@ -268,10 +268,12 @@ class LanceIndex(SegmentIndex):
         self._check_dim(queries.shape[1])
         version, row_count, _ = self._size()
         if row_count <= self._exact_rows:
-            return self._newest(version).score_items(queries, where=where, by_segment=by_segment)
+            return self._newest(version).score_items(queries, near=near[0], where=where, by_segment=by_segment)
         found = is_one_of("item_id", self._find_near(near, k=max(_SCORED_ITEMS, k), where=where))
         rows = self._reading(lambda: self._facts(list(COLUMNS), found))
-        return Snapshot.from_rows(rows, dim=self._dim).score_items(queries, where=where, by_segment=by_segment)
+        return Snapshot.from_rows(rows, dim=self._dim).score_items(
+            queries, near=near[0], where=where, by_segment=by_segment
+        )
 
     def _find_near(self, near: Float[np.ndarray, "row dim"], *, k: int, where: Sequence[Filter]) -> set[str]:
         """Return the items that are nearest to some vectors, and of other classes where all of these are of one."""

@@ -123,17 +123,14 @@ class ScoredItems:
         score: An item's score by a query is that of its best segment.
         class_code: The index in `class_names` of each item's class; -1 for none.
         find: Tells which items have one of some ids.
-        make_hits: Gives some of the items, by their indices and with scores, as hits; the moment of each is its segment
-            that is nearest to a vector.
+        make_hits: Gives some of the items, by their indices and with scores, as hits.
     """
 
     score: Float[np.ndarray, "query gallery"]
     class_names: Sequence[str]
     class_code: Int[np.ndarray, " gallery"]
     find: Callable[[Collection[str]], Bool[np.ndarray, " gallery"]]
-    make_hits: Callable[
-        [Int[np.ndarray, " hit"], Float[np.ndarray, " hit"], Float[np.ndarray, " dim"]], tuple[Hit, ...]
-    ]
+    make_hits: Callable[[Int[np.ndarray, " hit"], Float[np.ndarray, " hit"]], tuple[Hit, ...]]
 
 
 @runtime_checkable
@@ -220,7 +217,7 @@ class SegmentIndex(Protocol):
 
         Args:
             queries: Rows of length 1.
-            near: What the wanted items are near to; not zero.
+            near: What the wanted items are near to; not zero. The moment of a hit is its segment nearest to the first.
             by_segment: Whether every segment is scored on its own.
         """
         ...

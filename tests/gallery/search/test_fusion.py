@@ -84,7 +84,8 @@ def test_score_of_a_hit_is_the_mean_over_positive_queries_alone():
     queries = [query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True)]
     measures = combine_scores(SCORE, queries=queries, medium=Medium.IMAGE, calibration=UNCALIBRATED)
     np.testing.assert_allclose(measures.score, SCORE[0])
-    assert (measures.logit, measures.standard) == (None, None)
+    assert measures.logit is None
+    assert measures.standard is None
     np.testing.assert_allclose(measures.plain, [0.9, 0.4 - 0.7, -0.2])
 
 
@@ -99,7 +100,7 @@ def found(medium, scores, *, names=None, logit=None, standard=None, verdict=None
     ]
     as_array = lambda values: None if values is None else np.array(values, dtype=float)  # noqa: E731
     measures = Measures(as_array(scores), as_array(logit), as_array(standard), plain=as_array(scores))
-    verdict = np.array(verdict or [0] * len(scores))
+    verdict = np.array(verdict or [0] * len(scores), dtype=np.int64)
     return Candidates(medium, measures, verdict, best_by_class or {}, lambda order: [hits[index] for index in order])
 
 

@@ -26,13 +26,23 @@ class Measures:
         score: Mean score of the positive queries.
         logit: Log-odds that an item is of the wanted class; None where that is not known.
         standard: How far its score lies above the usual; None where that is not known.
-        plain: The same from the scores as they are.
+        plain: The same from the scores as they are; None where one of the two is known.
     """
 
     score: Float[np.ndarray, " hit"]
     logit: Float[np.ndarray, " hit"] | None
     standard: Float[np.ndarray, " hit"] | None
-    plain: Float[np.ndarray, " hit"]
+    plain: Float[np.ndarray, " hit"] | None
+
+    def choose(self, *, is_standard: bool) -> Float[np.ndarray, " hit"]:
+        """Return the measure to order by: log-odds, else standard scores, else plain ones.
+
+        Args:
+            is_standard: Whether to pass over the log-odds.
+        """
+        return next(
+            each for each in ((None if is_standard else self.logit), self.standard, self.plain) if each is not None
+        )
 
 
 def combine_scores(
@@ -43,12 +53,12 @@ def combine_scores(
     calibration: ScoreCalibration,
 ) -> Measures:
     """Return what several queries and negative examples tell of items of one medium."""
-    return Measures(
-        score=np.mean([row for row, query in zip(score, queries, strict=True) if not query.is_negative], axis=0),
-        logit=combine_logits(score, queries=queries, medium=medium, calibration=calibration),
-        standard=combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration),
-        plain=_weigh(score, queries, between=lambda query, example: query.embedding @ example.embedding),
-    )
+    logit = combine_logits(score, queries=queries, medium=medium, calibration=calibration)
+    standard = combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration)
+    plain = None
+    if logit is None and standard is None:
+        plain = _weigh(score, queries, between=lambda query, example: float(query.embedding @ example.embedding))
+    return Measures(score[[not query.is_negative for query in queries]].mean(axis=0), logit, standard, plain)
 
 
 def combine_logits(
@@ -100,7 +110,8 @@ def combine_standard_scores(
 
     def between(query: QueryEmbedding, example: QueryEmbedding) -> float:
         scale = calibration.get_scale(query.medium, example.medium)
-        return 0.0 if scale is None else float(scale.standardize(query.embedding @ example.embedding))
+        score = np.array([query.embedding @ example.embedding])
+        return 0.0 if scale is None else float(scale.standardize(score)[0])
 
     return _weigh(np.array(standard), queries, between=between)
 
@@ -181,7 +192,7 @@ def list_hits(hits: Sequence[Hit]) -> ScoredItems:
         class_names=names,
         class_code=np.array([code[hit.class_name] for hit in hits], dtype=np.int64),
         find=lambda item_ids: np.array([hit.item_id in item_ids for hit in hits], dtype=bool),
-        make_hits=lambda index, _score, _best_for: tuple(hits[each] for each in index.tolist()),
+        make_hits=lambda index, _: tuple(hits[each] for each in index.tolist()),
     )
 
 
@@ -218,7 +229,7 @@ class _Entry:
     """A hit and its place among those of all media; less comes first."""
 
     hit: Hit
-    place: tuple[float, float, int, int]
+    place: tuple[int, float, int, int]
 
 
 def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
@@ -233,10 +244,7 @@ def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: boo
     has_standard = all(each.measures.standard is not None for each in present)
     entries: list[_Entry] = []
     for each in present:
-        measures = each.measures
-        value = measures.standard if has_standard and not has_logit else measures.logit
-        if value is None:
-            value = measures.plain if measures.standard is None else measures.standard
+        value = each.measures.choose(is_standard=has_standard and not has_logit)
         entries += _make_entries(each, value, k=k, is_comparable=has_logit or has_standard, has_logit=has_logit)
     entries.sort(key=lambda entry: entry.place)
     kept = entries if per_medium else entries[:k]

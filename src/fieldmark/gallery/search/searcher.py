@@ -191,7 +191,7 @@ class Searcher:
             np.stack([query.embedding for query in queries]),
             near=np.stack([*near, *(query.embedding for query in queries if not query.is_negative)]),
             k=2 * wanted.k,
-            where=wanted.list_filters(medium),
+            where=tuple(dict.fromkeys(wanted.list_filters(medium))),
             by_segment=wanted.by_segment,
         )
         return self._make_candidates(scored, queries, wanted, medium=medium)
@@ -212,10 +212,9 @@ class Searcher:
         if wanted.class_name is not None:
             verdict = np.array([*(1 if name == wanted.class_name else -1 for name in names), 0])[code[index]]
         verdict[scored.find(wanted.wrong)[index]] = -1
-        mean = np.mean([query.embedding for query in queries if not query.is_negative], axis=0)
 
         def make_hits(order: Int[np.ndarray, " hit"]) -> Sequence[Hit]:
-            return scored.make_hits(index[order], measures.score[order], mean)
+            return scored.make_hits(index[order], measures.score[order])
 
         return Candidates(medium, measures, verdict, best_by_class, make_hits)
 
