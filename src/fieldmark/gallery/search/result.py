@@ -77,7 +77,7 @@ class OpenSetAnswer:
 
 @dataclass(frozen=True, slots=True)
 class MarkedItems:
-    """The hits that a person marked right, and those marked wrong."""
+    """The hits that a person marked right, and those marked wrong; `check` tells whether some are both."""
 
     relevant: frozenset[str] = frozenset()
     irrelevant: frozenset[str] = frozenset()
