@@ -472,7 +472,7 @@ def test_score_items_gives_every_item_that_meets_a_filter_its_best_segments(inde
         [Filter(media=frozenset({Medium.VIDEO}), item_ids=frozenset({"00", "no such"}))],
         [Filter(class_names=frozenset())],
     ):
-        scored = index.score_items(queries, near=queries[:1], k=3, where=where)
+        scored = index.score_items(queries, near=queries[0], k=3, where=where)
         expected = {hit.item_id: hit for each in where for hit in index.search(queries[0], k=42, where=each)}
         hits = scored.make_hits(np.arange(len(scored.class_code)), scored.score[0].astype(np.float64))
         assert {hit.item_id for hit in hits} == expected.keys()
@@ -486,7 +486,7 @@ def test_score_items_gives_every_item_that_meets_a_filter_its_best_segments(inde
         for row, query in zip(scored.score, queries, strict=True):
             best = {hit.item_id: hit.score for each in where for hit in index.search(query, k=42, where=each)}
             np.testing.assert_allclose(row, [best[hit.item_id] for hit in hits], atol=1e-6)
-        segments = index.score_items(queries, near=queries[:1], k=3, where=where, by_segment=True)
+        segments = index.score_items(queries, near=queries[0], k=3, where=where, by_segment=True)
         found = segments.make_hits(np.arange(len(segments.class_code)), segments.score[0].astype(np.float64))
         expected = {
             hit[2:]: hit for each in where for hit in index.search(queries[0], k=200, where=each, by_segment=True)

@@ -6,7 +6,6 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar, final
@@ -26,7 +25,12 @@ from fieldmark.errors import (
     UnknownItemError,
 )
 from fieldmark.gallery import integrity
-from fieldmark.gallery.approximate import ApproximateComparison, bring_up_to_date, load_approximation
+from fieldmark.gallery.approximate import (
+    ApproximateComparison,
+    bring_up_to_date,
+    find_near_items,
+    load_approximation,
+)
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.gallery.lance_folder import (
     TABLE,
@@ -70,9 +74,6 @@ _FORMAT_KEY, _FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 
 EXACT_ROWS = 200_000
 """Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
-
-_SCORED_ITEMS = 512
-"""Items near to each vector that a store above that size scores by several queries, however few are wanted."""
 
 _WAIT_SECONDS = 60.0
 """Seconds for which a write waits for other writers before it gives up."""
@@ -259,35 +260,23 @@ class LanceIndex(SegmentIndex):
         self,
         queries: Float[np.ndarray, "query dim"],
         *,
-        near: Float[np.ndarray, "row dim"],
+        near: Float[np.ndarray, " dim"],
         k: int,
         where: Sequence[Filter],
         by_segment: bool = False,
     ) -> ScoredItems:
         """Score items by several queries, as `SegmentIndex.score_items` does."""
         self._check_dim(queries.shape[1])
-        version, row_count, _ = self._size()
+        version, row_count, known = self._size()
         if row_count <= self._exact_rows:
-            return self._newest(version).score_items(queries, near=near[0], where=where, by_segment=by_segment)
-        found = is_one_of("item_id", self._find_near(near, k=max(_SCORED_ITEMS, k), where=where))
-        rows = self._reading(lambda: self._facts(list(COLUMNS), found))
-        return Snapshot.from_rows(rows, dim=self._dim).score_items(
-            queries, near=near[0], where=where, by_segment=by_segment
+            return self._newest(version).score_items(queries, near=near, where=where, by_segment=by_segment)
+        found = self._reading(
+            lambda: find_near_items(self._table, near.astype(np.float64), k=k, where=where, known=known)
         )
-
-    def _find_near(self, near: Float[np.ndarray, "row dim"], *, k: int, where: Sequence[Filter]) -> set[str]:
-        """Return the items that are nearest to some vectors, and of other classes where all of these are of one."""
-        found: set[str] = set()
-        for vector in near:
-            comparison = self.compare(vector)
-            for each in where:
-                hits = comparison.find_nearest(k=k, where=each)
-                names = {hit.class_name for hit in hits}
-                if each.class_names is None and len(names) == 1 and len(hits) == k and None not in names:
-                    others = frozenset(count.class_name for count in self.counts() if count.class_name) - names
-                    hits += comparison.find_nearest(k=k, where=replace(each, class_names=others))
-                found |= {hit.item_id for hit in hits}
-        return found
+        rows = self._reading(lambda: self._facts(list(COLUMNS), is_one_of("item_id", found)))
+        return Snapshot.from_rows(rows, dim=self._dim).score_items(
+            queries, near=near, where=where, by_segment=by_segment
+        )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""

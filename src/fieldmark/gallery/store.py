@@ -205,19 +205,19 @@ class SegmentIndex(Protocol):
         self,
         queries: Float[np.ndarray, "query dim"],
         *,
-        near: Float[np.ndarray, "row dim"],
+        near: Float[np.ndarray, " dim"],
         k: int,
         where: Sequence[Filter],
         by_segment: bool = False,
     ) -> ScoredItems:
         """Score all items that meet one of some filters by several queries at once.
 
-        A store that does not look at every segment scores those that it finds near to some vectors, at least `k` for
-        each vector and filter; for most `k` the same ones, so that what is ranked first does not depend on it.
+        A store that does not look at every segment scores those that it finds near to a vector, `k` or more for each
+        filter; for most `k` the same ones, so that what is ranked first does not depend on it.
 
         Args:
             queries: Rows of length 1.
-            near: What the wanted items are near to; not zero. The moment of a hit is its segment nearest to the first.
+            near: What the wanted items are near to; not zero. The moment of a hit is its segment nearest to it.
             by_segment: Whether every segment is scored on its own.
         """
         ...

@@ -186,11 +186,10 @@ class Searcher:
 
     def _score_candidates(self, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium) -> Candidates:
         """Return the items of one medium, scored by several queries and marks."""
-        near = [find_near_vector(queries, medium=medium, calibration=self.calibration)]
         scored = self.index.score_items(
             np.stack([query.embedding for query in queries]),
-            near=np.stack([*near, *(query.embedding for query in queries if not query.is_negative)]),
-            k=2 * wanted.k,
+            near=find_near_vector(queries, medium=medium, calibration=self.calibration),
+            k=wanted.k,
             where=tuple(dict.fromkeys(wanted.list_filters(medium))),
             by_segment=wanted.by_segment,
         )
