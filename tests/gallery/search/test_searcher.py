@@ -371,6 +371,18 @@ def test_margins_are_those_of_the_mean_scores_of_the_whole_gallery(crowd, crowde
         assert hit.margin == pytest.approx(best[hit.class_name] - others[hit.look_alike], abs=1e-5)
 
 
+def test_the_look_alike_of_hits_that_are_not_of_the_named_class_is_the_nearest_class(crowded, tmp_path):
+    """The nearest hits are all of one class, and those of the named class lie behind a third."""
+    searcher = make_searcher(crowded, tmp_path, Auk=np.array([[0, 0.8, 1.5, *[0.5] * 5]]))
+    where = Filter(media=frozenset({Medium.IMAGE}), exclude_item_ids=frozenset(f"image-Auk-{n}" for n in range(3, 40)))
+    whole = searcher.search("Auk", k=200, where=where).hits
+    best = {name: max(hit.score for hit in whole if hit.class_name == name) for name in CLASSES}
+    assert best["Crow"] > best["Bunting"] > best["Auk"]
+    few = searcher.search("Auk", k=5, where=where).hits
+    assert few == whole[:5]
+    assert [(hit.class_name, hit.look_alike) for hit in few[2:4]] == [("Auk", "Crow"), ("Crow", "Bunting")]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("spread", [0.001, 1.0])
 @pytest.mark.parametrize("media", [(), (Medium.IMAGE,)])

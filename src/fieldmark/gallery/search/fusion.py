@@ -53,12 +53,13 @@ def combine_scores(
     calibration: ScoreCalibration,
 ) -> Measures:
     """Return what several queries and negative examples tell of items of one medium."""
+    is_positive = [not query.is_negative for query in queries]
     logit = combine_logits(score, queries=queries, medium=medium, calibration=calibration)
     standard = combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration)
     plain = None
     if logit is None and standard is None:
         plain = _weigh(score, queries, between=lambda query, example: float(query.embedding @ example.embedding))
-    return Measures(score[[not query.is_negative for query in queries]].mean(axis=0), logit, standard, plain)
+    return Measures(score[is_positive].mean(axis=0), logit, standard, plain)
 
 
 def combine_logits(

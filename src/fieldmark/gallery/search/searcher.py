@@ -173,11 +173,14 @@ class Searcher:
         candidates = []
         for medium, nearest in found.items():
             _, *named, of_any_class = wanted.list_filters(medium)
-            first = [comparison.find_nearest(k=wanted.k, where=each, by_segment=by_segment) for each in named]
-            hits = {(hit.item_id, hit.start_seconds): hit for each in [*first, nearest] for hit in each}
-            each = self._make_candidates(list_hits(tuple(hits.values())), [asked.query], wanted, medium=medium)
+            hits = nearest
+            for where in named:
+                first = comparison.find_nearest(k=wanted.k, where=where, by_segment=by_segment)
+                hits = tuple({(hit.item_id, hit.start_seconds): hit for hit in (*first, *nearest)}.values())
+            each = self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
             best = each.best_by_class
-            if best and (len(best) == 1 or wanted.where.class_names is not None):
+            is_rival_known = wanted.where.class_names is None and len({hit.class_name for hit in nearest} - {None}) > 1
+            if best and not is_rival_known:
                 other = comparison.find_other_class(max(best, key=best.__getitem__), where=of_any_class)
                 if other is not None:
                     each = replace(each, best_by_class={**best, str(other.class_name): other.score})
@@ -204,13 +207,14 @@ class Searcher:
         best_by_class = find_best_by_class(names, code, score=scored.score[positive].mean(axis=0))
         index = np.arange(len(code))
         if allowed is not None:
-            index = index[np.array([*(name in allowed for name in names), False])[code]]
+            index = np.flatnonzero(np.array([*(name in allowed for name in names), False])[code])
         score = scored.score[:, index].astype(np.float64)
         measures = combine_scores(score, queries=queries, medium=medium, calibration=self.calibration)
         verdict = np.zeros(len(index), dtype=np.int64)
         if wanted.class_name is not None:
             verdict = np.array([*(1 if name == wanted.class_name else -1 for name in names), 0])[code[index]]
-        verdict[scored.find(wanted.wrong)[index]] = -1
+        if wanted.wrong:
+            verdict[scored.find(wanted.wrong)[index]] = -1
 
         def make_hits(order: Int[np.ndarray, " hit"]) -> Sequence[Hit]:
             return scored.make_hits(index[order], measures.score[order])
