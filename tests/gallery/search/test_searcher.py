@@ -430,6 +430,6 @@ def test_an_item_marked_right_and_wrong_is_an_error_before_anything_is_searched(
     counting = Counting(crowded)
     searcher = make_searcher(counting, tmp_path)
     marks = MarkedItems(frozenset({"image-Auk-0", "image-Auk-1"}), frozenset({"image-Auk-1"}))
-    with pytest.raises(RequestError, match=r"both right and wrong: image-Auk-1\. .* Take one"):
+    with pytest.raises(RequestError, match=r"both right and wrong: image-Auk-1\. .* Choose one"):
         searcher.search("a text that no encoder knows", marks=marks)
     assert counting.comparisons == 0

@@ -92,7 +92,7 @@ class MarkedItems:
         if both:
             raise RequestError(
                 f"Some items are marked both right and wrong: {list_first(both)}. A mark is one or the other. "
-                "Take one of the two marks of each away.",
+                "Choose one of the two marks for each.",
                 kind="contradictory_marks",
             )
 
