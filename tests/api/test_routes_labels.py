@@ -36,6 +36,13 @@ def test_an_unknown_mark_is_told(client):
     assert (answer.status_code, answer.json()["kind"]) == (404, "unknown_item")
 
 
+def test_a_hit_marked_right_and_wrong_is_told(client, toy_items):
+    both = [toy_items[0].item_id]
+    answer = client.post("/v1/search", json={**SEARCH, "marks": {"relevant": both, "irrelevant": both}})
+    assert (answer.status_code, answer.json()["kind"]) == (400, "contradictory_marks")
+    assert both[0] in answer.json()["message"]
+
+
 def test_a_class_that_is_given_is_there_and_can_be_undone(own, toy_items):
     ids = [item.item_id for item in toy_items[:3]]
     before = [own.get(f"/v1/items/{each}").json()["class_name"] for each in ids]

@@ -368,6 +368,13 @@ def test_search_with_an_item_and_marks_writes_what_other_programs_read(run, toy_
     assert [float(row[3]) for row in rows[1:]] == [hit["start_seconds"] for hit in hits]
 
 
+def test_an_item_marked_right_and_wrong_is_told_before_the_gallery_is_opened(run, tmp_path):
+    marks = ["--relevant", "a", "--relevant", "b", "--irrelevant", "b"]
+    code, out, err = run("search", "a red cap", "--gallery", tmp_path / "none", *marks)
+    assert (code, out) == (1, "")
+    assert "both right and wrong: b." in err
+
+
 def test_marks_are_saved_listed_and_undone(run, toy_gallery, toy_manifest, tmp_path):
     shutil.copytree(toy_gallery, tmp_path / "gallery")
     gallery = ("--gallery", tmp_path / "gallery")

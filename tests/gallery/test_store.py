@@ -462,6 +462,38 @@ def test_find_other_class_is_the_nearest_item_with_another_label(index, birds):
                     assert (found and found._replace(rank=0)) == (others[0]._replace(rank=0) if others else None)
 
 
+def test_score_items_gives_every_item_that_meets_a_filter_its_best_segments(index, birds):
+    queries = np.stack([np.ones(index.dim), -np.ones(index.dim), np.eye(index.dim)[0]]) / np.sqrt([[8], [8], [1]])
+    both = frozenset({Medium.AUDIO, Medium.TEXT})
+    for where in (
+        [Filter()],
+        [Filter(media=both)],
+        [Filter(media=frozenset({Medium.AUDIO}), class_names=frozenset({"class 1"})), Filter(media=both)],
+        [Filter(media=frozenset({Medium.VIDEO}), item_ids=frozenset({"00", "no such"}))],
+        [Filter(class_names=frozenset())],
+    ):
+        scored = index.score_items(queries, near=queries[0], k=3, where=where)
+        expected = {hit.item_id: hit for each in where for hit in index.search(queries[0], k=42, where=each)}
+        hits = scored.make_hits(np.arange(len(scored.class_code)), scored.score[0].astype(np.float64))
+        assert {hit.item_id for hit in hits} == expected.keys()
+        for number, hit in enumerate(hits):
+            met = expected[hit.item_id]
+            assert hit[2:] == met[2:]
+            assert hit.score == pytest.approx(met.score, abs=1e-6)
+            code = scored.class_code[number]
+            assert (None if code < 0 else scored.class_names[code]) == hit.class_name
+            assert scored.find([hit.item_id]).nonzero()[0].tolist() == [number]
+        for row, query in zip(scored.score, queries, strict=True):
+            best = {hit.item_id: hit.score for each in where for hit in index.search(query, k=42, where=each)}
+            np.testing.assert_allclose(row, [best[hit.item_id] for hit in hits], atol=1e-6)
+        segments = index.score_items(queries, near=queries[0], k=3, where=where, by_segment=True)
+        found = segments.make_hits(np.arange(len(segments.class_code)), segments.score[0].astype(np.float64))
+        expected = {
+            hit[2:]: hit for each in where for hit in index.search(queries[0], k=200, where=each, by_segment=True)
+        }
+        assert {hit[2:] for hit in found} == expected.keys()
+
+
 def test_items_that_score_alike_stand_by_id_across_media(index, unit_rows, embeddings_of):
     row = unit_rows(1)
     media = [Medium.AUDIO, Medium.IMAGE, Medium.VIDEO, Medium.TEXT]

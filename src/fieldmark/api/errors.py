@@ -11,6 +11,7 @@ logger = logging.getLogger(__name__)
 
 STATUS_OF = {
     "bad_request": 400,
+    "contradictory_marks": 400,
     "cutoff": 400,
     "no_marks": 400,
     "no_query": 400,

@@ -49,7 +49,7 @@ class Query(RequestBody):
 
 
 class Marks(RequestBody):
-    """Hits that a user marked right or wrong."""
+    """Hits that a user marked right or wrong; none is both."""
 
     relevant: list[ItemId] = []
     irrelevant: list[ItemId] = []

@@ -86,6 +86,8 @@ def search(
     from fieldmark.types import Medium
     from fieldmark.workflows.search import Gallery
 
+    marks = MarkedItems(frozenset(relevant or ()), frozenset(irrelevant or ()))
+    marks.check()  # before the model is loaded
     result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
         [*(queries or ()), *map(ItemId, item_ids or ())],
         k=k,
@@ -98,7 +100,7 @@ def search(
         ),
         by_segment=by_segment,
         per_medium=per_medium,
-        marks=MarkedItems(frozenset(relevant or ()), frozenset(irrelevant or ())),
+        marks=marks,
     )
     for name, path in files:
         write_text(path, export_marks(result.hits, format=ExportFormat(name)))

@@ -54,6 +54,8 @@ _SAMPLED_QUERIES = 128
 _ROWS_FIRST_FETCHED = 64
 _SHARE_FETCHED = 8
 """A search for more than one in so many of the rows looked at reads all rows: the index would miss some."""
+_ROWS_SCORED = 800
+"""Rows near to the sum of several queries whose items are scored by each of them: four for each hit of a long page."""
 GROWTH = 8
 """By how much more rows are fetched where the first ones do not settle the k best."""
 
@@ -199,8 +201,9 @@ def _nearest_rows(
     limit: int,
     condition: str | None,
     known: Approximation | None,
+    columns: Sequence[str] = (*HIT_COLUMNS, "segment", "vector"),
 ) -> pa.Table:
-    """Return the nearest rows that meet a condition, with their vectors; fewer than `limit` only where fewer do.
+    """Return the nearest rows that meet a condition; fewer than `limit` only where fewer do.
 
     Only the parts that the recall was measured with are looked at, and all where these have too few rows: without a
     bound LanceDB looked at all 500 parts for any more than a hundred rows, in five times the time.
@@ -208,7 +211,7 @@ def _nearest_rows(
     search = table.search(query.astype(np.float32), vector_column_name="vector").distance_type("cosine")
     if condition is not None:
         search = search.where(condition, prefilter=True)
-    search = search.limit(limit).select([*HIT_COLUMNS, "segment", "vector", "_distance"])
+    search = search.limit(limit).select([*columns, "_distance"])
     if known is None or limit * _SHARE_FETCHED > known.rows_looked_at:
         rows: pa.Table = search.bypass_vector_index().to_arrow()
         return rows
@@ -216,6 +219,31 @@ def _nearest_rows(
     if len(rows) < limit:
         rows = search.maximum_nprobes(0).to_arrow()  # no bound
     return rows
+
+
+def find_near_items(
+    table: LanceTable,
+    near: Float64[np.ndarray, " dim"],
+    *,
+    k: int,
+    where: Sequence[Filter],
+    known: Approximation | None,
+) -> set[str]:
+    """Return the items nearest to a vector that meet one of some filters: `k` or more, for most `k` the same.
+
+    Where they are all of one class, those of other classes too, so that there is something to bring in.
+    """
+    found: set[str] = set()
+    limit = max(4 * k, _ROWS_SCORED)
+    for each in where:
+        find = partial(_nearest_rows, table, near, limit=limit, known=known, columns=("item_id", "class_name"))
+        rows = find(condition=write_condition(each))
+        names = set(rows["class_name"].to_pylist())
+        if len(rows) == limit and len(names) == 1 and None not in names:
+            others = find(condition=write_condition(each, f"NOT ({is_one_of('class_name', names)})"))
+            rows = pa.concat_tables([rows, others])
+        found.update(rows["item_id"].to_pylist())
+    return found
 
 
 def measure_approximation(table: LanceTable, *, trained_count: int, partition_count: int) -> Approximation:

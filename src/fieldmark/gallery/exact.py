@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from jaxtyping import Bool, Float32, Float64, Int, Int32
+from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.store import Comparison, Filter, list_allowed_values
+from fieldmark.gallery.store import Comparison, Filter, ScoredItems, list_allowed_values
 from fieldmark.segment_table import (
     FACT_COLUMNS,
     LENGTH_TOLERANCE,
@@ -139,14 +139,14 @@ class Snapshot:
         is_all = True
         for name, values in list_allowed_values(where).items():
             if values is not None:
-                matching &= self._find_items(values) if name == "item_id" else self.columns[name].is_among(values)
+                matching &= self.find_items(values) if name == "item_id" else self.columns[name].is_among(values)
                 is_all = False
         if where.exclude_item_ids:
-            matching &= ~self._find_items(where.exclude_item_ids)
+            matching &= ~self.find_items(where.exclude_item_ids)
             is_all = False
         return None if is_all else matching[self.item_of_row]
 
-    def _find_items(self, item_ids: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
+    def find_items(self, item_ids: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
         """Tell which items have one of these ids."""
         found = np.zeros(len(self.index_by_item_id), dtype=bool)
         found[[self.index_by_item_id[item_id] for item_id in item_ids if item_id in self.index_by_item_id]] = True
@@ -155,6 +155,67 @@ class Snapshot:
     def compare(self, query: Float64[np.ndarray, " dim"]) -> "ExactComparison":
         """Compare a query of length 1 with all rows, in single precision."""
         return ExactComparison(self, query=query, near=self.embedding @ query.astype(np.float32))
+
+    def get_span(self, where: Filter) -> slice:
+        """Return the rows among which a search looks: those of one medium, or all."""
+        if where.media is None or len(where.media) != 1:
+            return slice(0, len(self.item_of_row))
+        [medium] = where.media
+        return self.rows_of_medium[medium]
+
+    def score_items(
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, " dim"],
+        where: Sequence[Filter],
+        by_segment: bool,
+    ) -> ScoredItems:
+        """Score the items that meet one of some filters, in single precision, as `SegmentIndex.score_items` does."""
+        spans = [self.get_span(each) for each in where]
+        rows = slice(min(each.start for each in spans), max(each.stop for each in spans))
+        first, item = np.arange(rows.start, rows.stop), self.item_of_row[rows]
+        score = self.embedding[rows] @ queries.T.astype(np.float32)
+        if not by_segment and len(first):
+            is_first = np.append(True, item[1:] != item[:-1])
+            if not is_first.all():
+                first, item = first[is_first], item[is_first]
+                score = np.maximum.reduceat(score, first - rows.start, axis=0)
+        is_span = len({each.media for each in where}) == 1 and len(where[0].media or ()) == 1
+        conditions = (replace(each, media=None) if is_span else each for each in where)
+        masks = [mask for mask in map(self.match, conditions) if mask is not None]
+        if len(masks) == len(where):
+            is_wanted = np.logical_or.reduce(masks)[first]
+            first, item, score = first[is_wanted], item[is_wanted], score[is_wanted]
+        classes = self.columns["class_name"]
+        return ScoredItems(
+            score.T,
+            class_names=classes.values.to_pylist(),
+            class_code=classes.code[item],
+            find=lambda item_ids: self.find_items(item_ids)[item],
+            make_hits=lambda index, score: self._make_hits(first[index], score, near=None if by_segment else near),
+        )
+
+    def _make_hits(
+        self,
+        first: Int[np.ndarray, " hit"],
+        score: Float[np.ndarray, " hit"],
+        *,
+        near: Float[np.ndarray, " dim"] | None,
+    ) -> tuple[Hit, ...]:
+        """Return items as hits.
+
+        Args:
+            first: The first row of each.
+            near: The moment of a hit is its segment nearest to this; None for the first.
+        """
+        item, row = self.item_of_row[first], first
+        if near is not None:
+            end = np.searchsorted(self.item_of_row, item, side="right")
+            spans = zip(first.tolist(), end.tolist(), strict=True)
+            best = [start + int(np.argmax(self.embedding[start:stop] @ near)) for start, stop in spans]
+            row = np.array(best, dtype=np.int64)
+        return make_hits([self.items[each] for each in item.tolist()], self.moments[row], score=score.tolist())
 
 
 @final
@@ -190,7 +251,7 @@ class ExactComparison(Comparison):
         if k < 1:
             largest = len(snapshot.item_of_row if by_segment else snapshot.index_by_item_id)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, mask = self._span(where), self._mask(where)
+        rows, mask = snapshot.get_span(where), self._mask(where)
         near = self._near[rows]
         if mask is not None:
             near = np.where(mask[rows], near, np.float32(-np.inf))
@@ -200,7 +261,7 @@ class ExactComparison(Comparison):
     def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
         """Return the nearest item of another class, as `Comparison.find_other_class` does."""
         snapshot, where = self._snapshot, where or Filter()
-        rows, mask = self._span(where), self._mask(where)
+        rows, mask = snapshot.get_span(where), self._mask(where)
         classes = snapshot.columns["class_name"]
         is_other = (classes.code >= 0) & ~classes.is_among([class_name])
         matching = is_other[snapshot.item_of_row[rows]]
@@ -214,13 +275,6 @@ class ExactComparison(Comparison):
         snapshot = self._snapshot
         items = [snapshot.items[index] for index in snapshot.item_of_row[row].tolist()]
         return make_hits(items, snapshot.moments[row], score=score)
-
-    def _span(self, where: Filter) -> slice:
-        """Return the rows among which a search looks: those of one medium, or all."""
-        if where.media is None or len(where.media) != 1:
-            return slice(0, len(self._near))
-        [medium] = where.media
-        return self._snapshot.rows_of_medium[medium]
 
     def _mask(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
         """Tell which rows meet a filter, made once for the searches of all media; None where all do."""

@@ -4,7 +4,7 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -25,7 +25,12 @@ from fieldmark.errors import (
     UnknownItemError,
 )
 from fieldmark.gallery import integrity
-from fieldmark.gallery.approximate import ApproximateComparison, bring_up_to_date, load_approximation
+from fieldmark.gallery.approximate import (
+    ApproximateComparison,
+    bring_up_to_date,
+    find_near_items,
+    load_approximation,
+)
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
 from fieldmark.gallery.lance_folder import (
     TABLE,
@@ -45,6 +50,7 @@ from fieldmark.gallery.store import (
     Comparison,
     Filter,
     ItemCount,
+    ScoredItems,
     SegmentIndex,
     StoredItem,
     is_one_of,
@@ -211,9 +217,9 @@ class LanceIndex(SegmentIndex):
             if len(present) == 0:
                 self._table.add(rows)
             else:
-                replace = self._table.merge_insert(["item_id", "segment"])
-                replace = replace.when_matched_update_all().when_not_matched_insert_all()
-                replace.when_not_matched_by_source_delete(added).execute(rows)
+                merged = self._table.merge_insert(["item_id", "segment"])
+                merged = merged.when_matched_update_all().when_not_matched_insert_all()
+                merged.when_not_matched_by_source_delete(added).execute(rows)
             self._compact_when_due()
 
     def remove(self, item_ids: Collection[str]) -> int:
@@ -248,6 +254,28 @@ class LanceIndex(SegmentIndex):
             return self._newest(version).compare(unit)
         return ApproximateComparison(
             self._table, query=unit, row_count=row_count, known=known, read_again=self._reading
+        )
+
+    def score_items(
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, " dim"],
+        k: int,
+        where: Sequence[Filter],
+        by_segment: bool = False,
+    ) -> ScoredItems:
+        """Score items by several queries, as `SegmentIndex.score_items` does."""
+        self._check_dim(queries.shape[1])
+        version, row_count, known = self._size()
+        if row_count <= self._exact_rows:
+            return self._newest(version).score_items(queries, near=near, where=where, by_segment=by_segment)
+        found = self._reading(
+            lambda: find_near_items(self._table, near.astype(np.float64), k=k, where=where, known=known)
+        )
+        rows = self._reading(lambda: self._facts(list(COLUMNS), is_one_of("item_id", found)))
+        return Snapshot.from_rows(rows, dim=self._dim).score_items(
+            queries, near=near, where=where, by_segment=by_segment
         )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:

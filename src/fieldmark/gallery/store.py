@@ -1,11 +1,11 @@
 """The contract: a store of segments that answers a query embedding with hits; and a filter as conditions of a store."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from fieldmark.types import Embeddings, Hit, Item, Medium
 
@@ -115,6 +115,24 @@ class Comparison(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class ScoredItems:
+    """Items, or segments, each with its score by every one of several queries.
+
+    Args:
+        score: An item's score by a query is that of its best segment.
+        class_code: The index in `class_names` of each item's class; -1 for none.
+        find: Tells which items have one of some ids.
+        make_hits: Gives some of the items, by their indices and with scores, as hits.
+    """
+
+    score: Float[np.ndarray, "query gallery"]
+    class_names: Sequence[str]
+    class_code: Int[np.ndarray, " gallery"]
+    find: Callable[[Collection[str]], Bool[np.ndarray, " gallery"]]
+    make_hits: Callable[[Int[np.ndarray, " hit"], Float[np.ndarray, " hit"]], tuple[Hit, ...]]
+
+
 @runtime_checkable
 class SegmentIndex(Protocol):
     """A durable store of the segments of many items, searched by cosine similarity.
@@ -180,6 +198,27 @@ class SegmentIndex(Protocol):
         Raises:
             GalleryError: The query has another dimension than the store.
             NonFiniteEmbeddingError: The query is not finite or is zero.
+        """
+        ...
+
+    def score_items(
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, " dim"],
+        k: int,
+        where: Sequence[Filter],
+        by_segment: bool = False,
+    ) -> ScoredItems:
+        """Score all items that meet one of some filters by several queries at once.
+
+        A store that does not look at every segment scores those that it finds near to a vector, `k` or more for each
+        filter; for most `k` the same ones, so that what is ranked first does not depend on it.
+
+        Args:
+            queries: Rows of length 1.
+            near: What the wanted items are near to; not zero. The moment of a hit is its segment nearest to it.
+            by_segment: Whether every segment is scored on its own.
         """
         ...
 

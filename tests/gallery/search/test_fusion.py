@@ -2,15 +2,18 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.fusion import (
     Candidates,
+    Measures,
     combine_logits,
+    combine_scores,
     combine_standard_scores,
     compute_class_margins,
     rank_candidates,
-    rank_medium,
 )
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import Hit, Item, Medium
@@ -57,14 +60,15 @@ def test_a_pair_without_a_curve_has_no_logit_but_a_standard():
     np.testing.assert_allclose(combined(SCORE[:1], query(Medium.TEXT), combine=combine_standard_scores), SCORE[0] / 0.1)
 
 
-def test_standard_of_a_mark_against_only_lowers():
+def test_standard_of_a_mark_against_takes_away_from_what_is_like_it():
+    """The mark is 4.5 deviations near to the query, so what is less than a third as near to it keeps its place."""
     alone = combined(SCORE[:1], query(Medium.AUDIO), combine=combine_standard_scores)
+    score = np.stack([SCORE[0], np.array([1.0, 0.7, 0.4])])  # 7, 4 and 1 deviations near to the mark
     marked = combined(
-        SCORE, query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True), combine=combine_standard_scores
+        score, query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True), combine=combine_standard_scores
     )
-    assert (marked <= alone).all()
-    assert marked[1] < alone[1]
-    assert marked[0] == pytest.approx(alone[0])
+    usual = (1.0 - 0.1) / 0.2
+    np.testing.assert_allclose(alone - marked, [10.5 - usual / 2, 6 - usual / 2, 0])
 
 
 def test_marks_against_do_not_weaken_what_several_queries_add():
@@ -76,46 +80,32 @@ def test_marks_against_do_not_weaken_what_several_queries_add():
     np.testing.assert_allclose(marked, both, atol=1e-12)
 
 
-def test_standard_of_several_marks_is_the_mean_over_each_kind():
-    score = np.array([[0.5], [0.6], [0.5], [0.7]])
-    marked = combined(
-        score,
-        *(query(Medium.AUDIO), query(Medium.IMAGE)),
-        *(query(Medium.IMAGE, is_negative=True), query(Medium.IMAGE, is_negative=True)),
-        combine=combine_standard_scores,
-    )
-    # Standard scores: 2 and 3 of the queries, 2 and 4 of the marks against.
-    np.testing.assert_allclose(marked, [2.5 - 3.0])
-
-
 def test_score_of_a_hit_is_the_mean_over_positive_queries_alone():
-    hits = [Hit(0, 0.0, Item(name, Medium.IMAGE)) for name in "abc"]
-    found = rank_medium(
-        hits,
-        SCORE,
-        queries=[query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True)],
-        medium=Medium.IMAGE,
-        calibration=UNCALIBRATED,
-    )
-    np.testing.assert_allclose(found.score, SCORE[0])
-    assert [hit.item_id for hit in found.hits] == ["a", "b", "c"]
+    queries = [query(Medium.AUDIO), query(Medium.IMAGE, is_negative=True)]
+    measures = combine_scores(SCORE, queries=queries, medium=Medium.IMAGE, calibration=UNCALIBRATED)
+    np.testing.assert_allclose(measures.score, SCORE[0])
+    assert measures.logit is None
+    assert measures.standard is None
+    np.testing.assert_allclose(measures.plain, [0.9, 0.4 - 0.7, -0.2])
 
 
 # ---------------------------------------------------------------- hits in one list
 
 
-def found(medium, scores, *, names=None, logit=None, standard=None, others=()):
+def found(medium, scores, *, names=None, logit=None, standard=None, verdict=None, best_by_class=None):
     """Candidates of one medium."""
-    hits = tuple(
+    hits = [
         Hit(0, score, Item(f"{medium}-{index}", medium, class_name=names[index] if names else None))
         for index, score in enumerate(scores)
-    )
+    ]
     as_array = lambda values: None if values is None else np.array(values, dtype=float)  # noqa: E731
-    return Candidates(medium, hits, np.array(scores, dtype=float), as_array(logit), as_array(standard), others)
+    measures = Measures(as_array(scores), as_array(logit), as_array(standard), plain=as_array(scores))
+    verdict = np.array(verdict or [0] * len(scores), dtype=np.int64)
+    return Candidates(medium, measures, verdict, best_by_class or {}, lambda order: [hits[index] for index in order])
 
 
-def ids(*candidates, k=10, per_medium=False, class_name=None):
-    ranked = rank_candidates(candidates, k=k, per_medium=per_medium, class_name=class_name)
+def ids(*candidates, k=10, per_medium=False):
+    ranked = rank_candidates(candidates, k=k, per_medium=per_medium)
     assert [hit.rank for hit in ranked] == list(range(1, len(ranked) + 1))
     return [hit.item_id for hit in ranked]
 
@@ -151,23 +141,45 @@ def test_per_medium_gives_k_of_each():
     assert ids(photos, songs, k=2, per_medium=True) == ["image-0", "image-1", "audio-0", "audio-1"]
 
 
-def test_hits_of_a_named_class_come_first_and_other_labels_last():
-    photos = found(Medium.IMAGE, [0.9, 0.8, 0.7], names=["Jay", "Auk", None], logit=[3.0, 2.0, 1.0])
-    ranked = rank_candidates([photos], k=3, per_medium=False, class_name="Auk")
+def test_hits_known_to_be_right_come_first_and_those_known_to_be_wrong_last():
+    photos = found(Medium.IMAGE, [0.9, 0.8, 0.7], verdict=[-1, 1, 0], logit=[3.0, 2.0, 1.0])
+    ranked = rank_candidates([photos], k=3, per_medium=False)
     assert [hit.item_id for hit in ranked] == ["image-1", "image-2", "image-0"]
     assert [hit.probability for hit in ranked] == [1.0, pytest.approx(0.731, abs=1e-3), 0.0]
 
 
+def test_hits_whose_probability_is_all_but_zero_keep_their_order():
+    photos = found(Medium.IMAGE, [0.1, 0.9], logit=[-50.0, -60.0])
+    songs = found(Medium.AUDIO, [0.5, 0.6], logit=[-45.0, -70.0])
+    assert ids(photos, songs) == ["audio-0", "image-0", "image-1", "audio-1"]
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 9), st.integers(-2, 2), st.integers(-1, 1)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(-3, 9), st.integers(-2, 2), st.integers(-1, 1)), max_size=12),
+    st.sets(st.sampled_from(["photo logit", "song logit", "standard"])),
+)
+def test_the_first_hits_do_not_depend_on_how_many_are_wanted(photos, songs, known):
+    def make(medium, values, knows_logit):
+        logit, standard, verdict = zip(*values, strict=True) if values else ((), (), ())
+        return found(
+            medium,
+            standard,
+            logit=logit if knows_logit in known else None,
+            standard=standard if "standard" in known else None,
+            verdict=list(verdict),
+        )
+
+    candidates = [make(Medium.IMAGE, photos, "photo logit"), make(Medium.AUDIO, songs, "song logit")]
+    whole = rank_candidates(candidates, k=24, per_medium=False)
+    for k in (1, 3, 7):
+        few = [hit.item_id for hit in rank_candidates(candidates, k=k, per_medium=False)]
+        assert few == [hit.item_id for hit in whole][:k]
+
+
 def test_class_margins_are_over_the_nearest_other_class():
-    photos = found(Medium.IMAGE, [0.9, 0.8, 0.6, 0.5, 0.4], names=["Jay", "Jay", "Auk", None, "Wren"])
-    margins = compute_class_margins(photos)
-    assert [other for _, other in [m for m in margins if m]] == ["Auk", "Auk", "Jay", "Jay"]
-    np.testing.assert_allclose([m[0] for m in margins if m], [0.3, 0.3, -0.3, -0.5])
-    assert margins[3] is None
-
-
-def test_class_margins_of_one_class_need_others():
-    assert compute_class_margins(found(Medium.IMAGE, [0.9, 0.8], names=["Jay", "Jay"])) == [None, None]
-    auk = Hit(0, 0.25, Item("auk", Medium.IMAGE, class_name="Auk"))
-    margins = compute_class_margins(found(Medium.IMAGE, [0.75], names=["Jay"], others=(auk,)))
-    assert margins == [(0.5, "Auk")]
+    margins = compute_class_margins(["Jay", "Auk", None, "Wren"], {"Wren": 0.4, "Jay": 0.9, "Auk": 0.6, "Owl": 0.5})
+    assert [other for _, other in [m for m in margins if m]] == ["Auk", "Jay", "Jay"]
+    np.testing.assert_allclose([m[0] for m in margins if m], [0.3, -0.3, -0.5])
+    assert margins[2] is None
+    assert compute_class_margins(["Jay"], {"Jay": 0.9}) == [None]

@@ -1,8 +1,15 @@
 """One search over a store, with a fake of the model: several queries, marks, more like an item, one pass."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from fieldmark.errors import RequestError
+from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems
@@ -101,14 +108,12 @@ def test_margins_of_two_queries_are_those_of_their_mean_scores(index, tmp_path, 
     queries = unit(rng.normal(size=(2, DIM)))
     searcher = make_searcher(index, tmp_path, one=queries[:1], two=queries[1:])
     class_of = {item_id: CLASSES[number % 3] for number, item_id in enumerate(rows_by_id)}
-    mean = queries.mean(axis=0)
     hits = searcher.search(["one", "two"], k=12, where=Filter(class_names=frozenset({"Auk"}))).hits
     assert len(hits) == 12
     for hit in hits:
         found = {h.item_id: h.score for h in hits if h.medium is hit.medium}
-        # Candidates score by each query's best segment, the look-alike by the segment nearest to both.
         others = {
-            item_id: max(rows @ mean)
+            item_id: np.mean([score_of(rows, query) for query in queries])
             for item_id, rows in rows_by_id.items()
             if item_id.startswith(hit.medium) and class_of[item_id] != "Auk"
         }
@@ -264,3 +269,167 @@ def test_the_first_hit_of_two_queries_need_not_be_the_nearest_to_either(index, t
         many = searcher.search(["one", "two"], k=9, media=[Medium.IMAGE]).hits
         [first] = searcher.search(["one", "two"], k=1, media=[Medium.IMAGE]).hits
         assert first.item_id == many[0].item_id
+
+
+# ---------------------------------------------------------------- several queries and marks in a larger gallery
+
+PER_CLASS = 40
+"""Of each medium: more than a search looks at for ten hits."""
+
+
+@pytest.fixture(scope="module")
+def crowd():
+    """Segments and class of the items of three classes in photos and sounds, those of a class near to each other."""
+    rng = np.random.default_rng(3)
+    centers = np.eye(DIM)[:3] + 0.5
+    return {
+        f"{medium}-{name}-{number}": unit(center + 0.3 * rng.normal(size=(3 if medium is Medium.AUDIO else 1, DIM)))
+        for medium in (Medium.IMAGE, Medium.AUDIO)
+        for name, center in zip(CLASSES, centers, strict=True)
+        for number in range(PER_CLASS)
+    }
+
+
+def class_in(item_id):
+    return item_id.split("-")[1]
+
+
+@pytest.fixture(scope="module")
+def crowded(crowd, embeddings_of, tmp_path_factory):
+    return store_items(crowd, embeddings_of, tmp_path_factory.mktemp("crowd"))
+
+
+def store_items(rows_by_id, embeddings_of, folder):
+    store = LanceIndex.create(folder, fingerprint="fake", dim=DIM)
+    items = [Item(item_id, Medium(item_id.split("-")[0]), class_name=class_in(item_id)) for item_id in rows_by_id]
+    parts = [(item, rows_by_id[item.item_id].astype(np.float32)) for item in items]
+    store.add(embeddings_of(*parts), content_hash_by_item_id=dict.fromkeys(rows_by_id, "h"))
+    return store
+
+
+def make_calibration(kind):
+    """Curves of each pair of media, each another; or what is usual, for all pairs or for some; or nothing."""
+    pairs = [(query, hit) for query in MEDIA for hit in MEDIA]
+    curves = [Curve(6.0 + number, -4.0, 0.3, relevant_count=50, query_count=20) for number in range(len(pairs))]
+    scales = {pair: PairScale(0.65, 0.1 + 0.01 * number, None) for number, pair in enumerate(pairs)}
+    match kind:
+        case "curves":
+            pass
+        case "some curves":
+            curves = [None if pair[1] is Medium.AUDIO else curve for pair, curve in zip(pairs, curves, strict=True)]
+        case "standard":
+            return ScoreCalibration(scales)
+        case "none":
+            return UNCALIBRATED
+    scales = {pair: replace(scales[pair], curve=curve) for pair, curve in zip(pairs, curves, strict=True)}
+    return ScoreCalibration(scales)
+
+
+KINDS = ("curves", "some curves", "standard", "none")
+CROWD_IDS = [f"{m}-{n}-{number}" for m in ("image", "audio") for n in CLASSES for number in (0, 1, 2)]
+
+
+@st.composite
+def searches(draw):
+    """What is asked: one to three vectors, or the name of a class; marks; and which hits are wanted."""
+    marked = draw(st.lists(st.sampled_from(CROWD_IDS), unique=True, max_size=6))
+    split = draw(st.integers(0, len(marked)))
+    marks = MarkedItems(frozenset(marked[:split]), frozenset(marked[split:]))
+    rng = np.random.default_rng(draw(st.integers(0, 1000)))
+    texts = ["Auk"] if draw(st.booleans()) else ["one", "two", "three"][: draw(st.integers(1, 3))]
+    rows = {text: unit(np.eye(DIM)[:1] + 0.5 + rng.normal(size=(1, DIM))) for text in texts}
+    class_names = draw(st.sampled_from([None, {"Auk"}, {"Auk", "Crow"}]))
+    options = {"where": Filter(class_names=class_names and frozenset(class_names)), "by_segment": draw(st.booleans())}
+    return rows, marks, draw(st.sampled_from(KINDS)), options
+
+
+@given(searches())
+def test_the_first_ten_hits_do_not_depend_on_k(crowded, search):
+    rows, marks, kind, options = search
+    searcher = make_searcher(crowded, Path("nowhere"), calibration=make_calibration(kind), **rows)
+    few = searcher.search(list(rows), k=10, marks=marks, **options).hits
+    assert few == searcher.search(list(rows), k=200, marks=marks, **options).hits[:10]
+
+
+@given(searches())
+def test_margins_are_those_of_the_mean_scores_of_the_whole_gallery(crowd, crowded, search):
+    rows, marks, kind, options = search
+    searcher = make_searcher(crowded, Path("nowhere"), calibration=make_calibration(kind), **rows)
+    vectors = [row[0] for row in rows.values()] + [
+        unit(unit(crowd[item_id]).mean(axis=0)) for item_id in marks.relevant
+    ]
+    for hit in searcher.search(list(rows), k=10, marks=marks, **options).hits:
+        best = {}
+        for item_id, segments in crowd.items():
+            if item_id.startswith(hit.medium):
+                score = np.max(segments @ np.stack(vectors).T, axis=0).mean()
+                if options["by_segment"]:
+                    score = np.max((segments @ np.stack(vectors).T).mean(axis=1))
+                best[class_in(item_id)] = max(score, best.get(class_in(item_id), -1))
+        others = {name: value for name, value in best.items() if name != hit.class_name}
+        assert hit.look_alike == max(others, key=others.get)
+        assert hit.margin == pytest.approx(best[hit.class_name] - others[hit.look_alike], abs=1e-5)
+
+
+def test_the_look_alike_of_hits_that_are_not_of_the_named_class_is_the_nearest_class(crowded, tmp_path):
+    """The nearest hits are all of one class, and those of the named class lie behind a third."""
+    searcher = make_searcher(crowded, tmp_path, Auk=np.array([[0, 0.8, 1.5, *[0.5] * 5]]))
+    where = Filter(media=frozenset({Medium.IMAGE}), exclude_item_ids=frozenset(f"image-Auk-{n}" for n in range(3, 40)))
+    whole = searcher.search("Auk", k=200, where=where).hits
+    best = {name: max(hit.score for hit in whole if hit.class_name == name) for name in CLASSES}
+    assert best["Crow"] > best["Bunting"] > best["Auk"]
+    few = searcher.search("Auk", k=5, where=where).hits
+    assert few == whole[:5]
+    assert [(hit.class_name, hit.look_alike) for hit in few[2:4]] == [("Auk", "Crow"), ("Crow", "Bunting")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("spread", [0.001, 1.0])
+@pytest.mark.parametrize("media", [(), (Medium.IMAGE,)])
+def test_ten_wrong_marks_bring_in_other_classes(kind, spread, media, crowd, embeddings_of, tmp_path):
+    """Also where the items of a class are all but identical."""
+    mean = {
+        name: unit(np.mean([r.mean(axis=0) for i, r in crowd.items() if class_in(i) == name], axis=0))
+        for name in CLASSES
+    }
+    rows_by_id = {
+        item_id: unit(mean[class_in(item_id)] + spread * (r - mean[class_in(item_id)])) for item_id, r in crowd.items()
+    }
+    store = store_items(rows_by_id, embeddings_of, tmp_path / "store")
+    searcher = make_searcher(store, tmp_path, calibration=make_calibration(kind), one=mean["Auk"][None])
+    first = searcher.search("one", media=media).hits
+    assert {hit.class_name for hit in first} == {"Auk"}
+    wrong = frozenset(hit.item_id for hit in first)
+    after = searcher.search("one", media=media, marks=MarkedItems(irrelevant=wrong)).hits
+    assert "Auk" not in {hit.class_name for hit in after}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_wrong_mark_leaves_a_class_that_other_marks_call_right(kind, crowded, crowd, tmp_path):
+    searcher = make_searcher(crowded, tmp_path, calibration=make_calibration(kind), one=crowd["image-Auk-3"])
+    marks = MarkedItems(frozenset({"image-Auk-0", "image-Auk-1", "audio-Auk-1"}), frozenset({"image-Auk-2"}))
+    hits = searcher.search("one", marks=marks).hits
+    assert {hit.class_name for hit in hits} == {"Auk"}
+    assert "image-Auk-2" not in {hit.item_id for hit in hits}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hit_marked_wrong_leaves_the_first_places_under_a_name(kind, crowded, tmp_path):
+    searcher = make_searcher(crowded, tmp_path, calibration=make_calibration(kind), Auk=np.ones((1, DIM)))
+    first = searcher.search("Auk", k=6).hits
+    marks = MarkedItems(irrelevant=frozenset(hit.item_id for hit in first))
+    after = searcher.search("Auk", k=240, marks=marks).hits
+    assert {hit.class_name for hit in after[: 2 * PER_CLASS - 6]} == {"Auk"}
+    assert {(hit.item_id, hit.probability) for hit in after if hit.item_id in marks.irrelevant} == {
+        (item_id, 0.0) for item_id in marks.irrelevant
+    }
+    assert not marks.irrelevant & {hit.item_id for hit in after[: 2 * PER_CLASS]}
+
+
+def test_an_item_marked_right_and_wrong_is_an_error_before_anything_is_searched(crowded, tmp_path):
+    counting = Counting(crowded)
+    searcher = make_searcher(counting, tmp_path)
+    marks = MarkedItems(frozenset({"image-Auk-0", "image-Auk-1"}), frozenset({"image-Auk-1"}))
+    with pytest.raises(RequestError, match=r"both right and wrong: image-Auk-1\. .* Choose one"):
+        searcher.search("a text that no encoder knows", marks=marks)
+    assert counting.comparisons == 0

@@ -1,151 +1,65 @@
-"""Several queries, several media and marks -> candidates that every query scored -> one ranked list."""
+"""Several queries, several media and marks -> one measure for each item of a medium -> one ranked list."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from fieldmark.gallery.search.calibration import ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding
-from fieldmark.gallery.store import Filter, SegmentIndex
-from fieldmark.types import MEDIA, Embeddings, Hit, Medium
+from fieldmark.gallery.store import ScoredItems
+from fieldmark.types import MEDIA, Hit, Medium
 
-# ---------------------------------------------------------------- candidates
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Hits of one medium, the nearest first.
-
-    Args:
-        score: Mean score of the positive queries.
-        logit: Log-odds that a hit is of the wanted class; None where that is not known.
-        standard: How far its score lies above the usual; None where that is not known.
-        others: Hits of further classes, which are not returned and only tell how near the nearest other class is.
-    """
-
-    medium: Medium
-    hits: tuple[Hit, ...]
-    score: Float[np.ndarray, " hit"]
-    logit: Float[np.ndarray, " hit"] | None
-    standard: Float[np.ndarray, " hit"] | None
-    others: tuple[Hit, ...] = ()
-
-    def append(self, more: "Candidates") -> "Candidates":
-        """Return these candidates and then those of another search with the same queries, each hit once."""
-        there = {(hit.item_id, hit.start_seconds) for hit in self.hits}
-        new = [index for index, hit in enumerate(more.hits) if (hit.item_id, hit.start_seconds) not in there]
-        return Candidates(
-            self.medium,
-            (*self.hits, *(more.hits[index] for index in new)),
-            np.concatenate([self.score, more.score[new]]),
-            None if self.logit is None or more.logit is None else np.concatenate([self.logit, more.logit[new]]),
-            None
-            if self.standard is None or more.standard is None
-            else np.concatenate([self.standard, more.standard[new]]),
-        )
-
-
-def compute_class_margins(candidates: Candidates) -> list[tuple[float, str] | None]:
-    """Return, for each hit, how much nearer its class is than the nearest other class of its medium, and that class."""
-    best: dict[str, float] = {}
-    names = [hit.class_name for hit in candidates.hits]
-    others = [(hit.class_name, hit.score) for hit in candidates.others]
-    for name, value in [*zip(names, candidates.score.tolist(), strict=True), *others]:
-        if name is not None:
-            best[name] = max(value, best.get(name, -np.inf))
-    ranked = sorted(best, key=lambda name: -best[name])
-    margins: list[tuple[float, str] | None] = []
-    for name in names:
-        if name is None or len(ranked) < 2:
-            margins.append(None)
-            continue
-        other = ranked[1] if name == ranked[0] else ranked[0]
-        margins.append((best[name] - best[other], other))
-    return margins
-
-
-def score_hits(
-    store: SegmentIndex,
-    queries: Sequence[QueryEmbedding],
-    *,
-    found: Sequence[Mapping[Medium, tuple[Hit, ...]]],
-    by_segment: bool,
-) -> dict[Medium, tuple[tuple[Hit, ...], Float[np.ndarray, "query hit"]]]:
-    """Return, for each medium, every item or segment that some query found, once, with its score by every query.
-
-    An item's score by a query is that of its best segment; its moment is the segment that the positive queries find
-    best.
-
-    Args:
-        found: The hits of each positive query.
-    """
-    if len(queries) == 1:
-        return {medium: (hits, np.array([[hit.score for hit in hits]])) for medium, hits in found[0].items()}
-    hit_of = {
-        medium: {_key(hit, by_segment=by_segment): hit for each in found for hit in each[medium]} for medium in found[0]
-    }
-    item_ids = frozenset(hit.item_id for hits in hit_of.values() for hit in hits.values())
-    stored = store.embeddings(Filter(item_ids=item_ids))
-    score = np.stack([query.embedding for query in queries]) @ stored.embedding.T
-    mean = score[[not query.is_negative for query in queries]].mean(axis=0)
-    rows_of: dict[tuple[str, float | None], list[int]] = {}
-    for row, item in enumerate(stored.items):
-        start = _moment(stored, row)[0] if by_segment else None
-        rows_of.setdefault((item.item_id, start), []).append(row)
-    scored = {}
-    for medium, hits_of_medium in hit_of.items():
-        hits, columns = [], [np.zeros((len(queries), 0))]
-        for key, hit in hits_of_medium.items():
-            rows = rows_of.get(key)
-            if rows is None:
-                continue  # dropped by another process since it was found
-            start, end = _moment(stored, rows[int(np.argmax(mean[rows]))])
-            hits.append(hit._replace(start_seconds=start, end_seconds=end))
-            columns.append(score[:, rows].max(axis=1, keepdims=True))
-        scored[medium] = tuple(hits), np.concatenate(columns, axis=1)
-    return scored
-
-
-def _key(hit: Hit, *, by_segment: bool) -> tuple[str, float | None]:
-    return hit.item_id, hit.start_seconds if by_segment else None
-
-
-def _moment(stored: Embeddings, row: int) -> tuple[float | None, float | None]:
-    start, end = float(stored.start_seconds[row]), float(stored.end_seconds[row])
-    return None if np.isnan(start) else start, None if np.isnan(end) else end
-
-
-# ---------------------------------------------------------------- fusion
+# ---------------------------------------------------------------- fusion of queries
 
 _CERTAIN = 0.99
 """From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
-def rank_medium(
-    hits: Sequence[Hit],
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The answers of several queries about items of one medium, as one number for each, in several ways.
+
+    Args:
+        score: Mean score of the positive queries.
+        logit: Log-odds that an item is of the wanted class; None where that is not known.
+        standard: How far its score lies above the usual; None where that is not known.
+        plain: The same from the scores as they are; None where one of the two is known.
+    """
+
+    score: Float[np.ndarray, " hit"]
+    logit: Float[np.ndarray, " hit"] | None
+    standard: Float[np.ndarray, " hit"] | None
+    plain: Float[np.ndarray, " hit"] | None
+
+    def choose(self, *, is_standard: bool) -> Float[np.ndarray, " hit"]:
+        """Return the measure to order by: log-odds, else standard scores, else plain ones.
+
+        Args:
+            is_standard: Whether to pass over the log-odds.
+        """
+        return next(
+            each for each in ((None if is_standard else self.logit), self.standard, self.plain) if each is not None
+        )
+
+
+def combine_scores(
     score: Float[np.ndarray, "query hit"],
     *,
     queries: Sequence[QueryEmbedding],
     medium: Medium,
     calibration: ScoreCalibration,
-) -> Candidates:
-    """Return the hits of one medium in one list, by log-odds, else by standard score, else by mean score."""
-    is_positive = np.array([not query.is_negative for query in queries])
+) -> Measures:
+    """Return what several queries and negative examples tell of items of one medium."""
+    is_positive = [not query.is_negative for query in queries]
     logit = combine_logits(score, queries=queries, medium=medium, calibration=calibration)
     standard = combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration)
-    mean = score[is_positive].mean(axis=0)
-    best = logit if logit is not None else standard if standard is not None else mean
-    order = np.argsort(-best, kind="stable")
-    return Candidates(
-        medium,
-        tuple(hits[index] for index in order),
-        mean[order],
-        None if logit is None else logit[order],
-        None if standard is None else standard[order],
-    )
+    plain = None
+    if logit is None and standard is None:
+        plain = _weigh(score, queries, between=lambda query, example: float(query.embedding @ example.embedding))
+    return Measures(score[is_positive].mean(axis=0), logit, standard, plain)
 
 
 def combine_logits(
@@ -187,107 +101,178 @@ def combine_standard_scores(
     medium: Medium,
     calibration: ScoreCalibration,
 ) -> Float[np.ndarray, " hit"] | None:
-    """Return how far above the usual hits of one medium are; None where a pair of media is not known.
-
-    The mean over the positive queries, minus what the negative examples find above the usual, in their mean.
-    """
-    total = np.zeros(score.shape[1])
-    negative_count = sum(query.is_negative for query in queries)
+    """Return how far above the usual hits of one medium are; None where a pair of media is not known."""
+    standard = []
     for row, query in zip(score, queries, strict=True):
         scale = calibration.get_scale(query.medium, medium) if query.is_calibrated else None
         if scale is None:
             return None
-        standard = scale.standardize(row)
+        standard.append(scale.standardize(row))
+
+    def between(query: QueryEmbedding, example: QueryEmbedding) -> float:
+        scale = calibration.get_scale(query.medium, example.medium)
+        score = np.array([query.embedding @ example.embedding])
+        return 0.0 if scale is None else float(scale.standardize(score)[0])
+
+    return _weigh(np.array(standard), queries, between=between)
+
+
+def _weigh(
+    score: Float[np.ndarray, "query hit"],
+    queries: Sequence[QueryEmbedding],
+    *,
+    between: Callable[[QueryEmbedding, QueryEmbedding], float],
+) -> Float[np.ndarray, " hit"]:
+    """Return the mean score by the positive queries, less what negative examples take away.
+
+    Each query and each mark has one vote: of n positive queries, a negative example takes away one n-th of its part. It
+    is near to the queries, or it would not have been found. By that score, `between`, it is known how near items of its
+    class lie: an item as near to it loses as much, one a third as near or less loses nothing. So what is a little like
+    both keeps its place.
+    """
+    positive = [query for query in queries if not query.is_negative]
+    total = np.zeros(score.shape[1])
+    for row, query in zip(score, queries, strict=True):
         if query.is_negative:
-            total -= np.maximum(standard, 0) / negative_count
+            usual = max(float(np.mean([between(each, query) for each in positive])), 0.0)
+            total -= np.maximum(1.5 * row - 0.5 * usual, 0.0)
         else:
-            total += standard / (len(queries) - negative_count)
+            total += row
+    mean: Float[np.ndarray, " hit"] = total / len(positive)
+    return mean
+
+
+def find_near_vector(
+    queries: Sequence[QueryEmbedding], *, medium: Medium, calibration: ScoreCalibration
+) -> Float[np.ndarray, " dim"]:
+    """Return the vector whose nearest segments of one medium are those that the positive queries rank first.
+
+    Log-odds and standard scores are linear in the scores, so the order of segments is that of one sum of the queries.
+    """
+    positive = [query for query in queries if not query.is_negative]
+    curves = [
+        calibration.get_curve(query.medium, medium, word_count=query.word_count) if query.is_calibrated else None
+        for query in positive
+    ]
+    scales = [calibration.get_scale(query.medium, medium) if query.is_calibrated else None for query in positive]
+    weights = [1.0] * len(positive)
+    if all(curves):
+        weights = [curve.slope for curve in curves if curve is not None]
+    elif all(scales):
+        weights = [1 / scale.deviation for scale in scales if scale is not None]
+    total: Float[np.ndarray, " dim"] = np.array(weights) @ np.stack([query.embedding for query in positive])
     return total
+
+
+# ---------------------------------------------------------------- one list of all media
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Items of one medium that may become hits.
+
+    Args:
+        verdict: Where a label or a mark tells of an item whether it is of the wanted class: 1 or -1; 0 elsewhere.
+        best_by_class: The best score of each class, of hits or not; at least of the nearest and its nearest rival.
+        make_hits: Gives the items of some indices as hits.
+    """
+
+    medium: Medium
+    measures: Measures
+    verdict: Int[np.ndarray, " hit"]
+    best_by_class: Mapping[str, float]
+    make_hits: Callable[[Int[np.ndarray, " hit"]], Sequence[Hit]]
+
+
+def list_hits(hits: Sequence[Hit]) -> ScoredItems:
+    """Return the hits of a single query as scored items."""
+    names = list(dict.fromkeys(hit.class_name for hit in hits if hit.class_name is not None))
+    code: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(names)}}
+    return ScoredItems(
+        np.array([[hit.score for hit in hits]]),
+        class_names=names,
+        class_code=np.array([code[hit.class_name] for hit in hits], dtype=np.int64),
+        find=lambda item_ids: np.array([hit.item_id in item_ids for hit in hits], dtype=bool),
+        make_hits=lambda index, _: tuple(hits[each] for each in index.tolist()),
+    )
+
+
+def find_best_by_class(
+    class_names: Sequence[str], class_code: Int[np.ndarray, " gallery"], *, score: Float[np.ndarray, " gallery"]
+) -> dict[str, float]:
+    """Return the best score of each class that is there.
+
+    Args:
+        class_code: The index of each item's class; -1 for none.
+    """
+    best = np.full(len(class_names) + 1, -np.inf)
+    np.maximum.at(best, class_code, score)
+    return {name: value for name, value in zip(class_names, best.tolist(), strict=False) if value > -np.inf}
+
+
+def compute_class_margins(
+    class_names: Sequence[str | None], best_by_class: Mapping[str, float]
+) -> list[tuple[float, str] | None]:
+    """Return, for each class, how much nearer it is than the nearest other class of its medium, and that class."""
+    nearest = heapq.nlargest(2, best_by_class, key=best_by_class.__getitem__)
+    margins: list[tuple[float, str] | None] = []
+    for name in class_names:
+        other = next((other for other in nearest if other != name), None)
+        if name is None or other is None:
+            margins.append(None)
+        else:
+            margins.append((best_by_class[name] - best_by_class[other], other))
+    return margins
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """A hit and its place among those of all media; less comes first."""
+
     hit: Hit
-    score: float
-    probability: float | None
-    standard: float | None
-    margin: tuple[float, str] | None
+    place: tuple[int, float, int, int]
 
 
-def rank_candidates(
-    candidates: Sequence[Candidates], *, k: int, per_medium: bool, class_name: str | None
-) -> tuple[Hit, ...]:
+def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
     """Return the first `k` of all candidates, or of each medium.
 
-    Args:
-        candidates: One for each medium.
-        class_name: A class that the query names: hits with that label come first, with probability 1; hits with
-            another label have probability 0.
+    All media are ordered by log-odds, else by standard score; where some have neither, they take turns, and so do hits
+    that are certain. An item known to be right comes first, one known to be wrong comes last. No place depends on the
+    items behind it.
     """
-    entries = [entry for each in candidates for entry in _make_entries(each, class_name)]
-    ordered = _order_entries(entries)
-    if per_medium:
-        seen: Counter[Medium] = Counter()
-        kept = []
-        for entry in ordered:
-            seen[entry.hit.medium] += 1
-            if seen[entry.hit.medium] <= k:
-                kept.append(entry)
-    else:
-        kept = ordered[:k]
-    return tuple(_rank_hit(rank, entry) for rank, entry in enumerate(kept, start=1))
+    present = [each for each in candidates if len(each.verdict)]
+    has_logit = all(each.measures.logit is not None for each in present)
+    has_standard = all(each.measures.standard is not None for each in present)
+    entries: list[_Entry] = []
+    for each in present:
+        value = each.measures.choose(is_standard=has_standard and not has_logit)
+        entries += _make_entries(each, value, k=k, is_comparable=has_logit or has_standard, has_logit=has_logit)
+    entries.sort(key=lambda entry: entry.place)
+    kept = entries if per_medium else entries[:k]
+    return tuple(entry.hit._replace(rank=rank) for rank, entry in enumerate(kept, start=1))
 
 
-def _make_entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
-    count = len(candidates.hits)
-    likely = [None] * count if candidates.logit is None else compute_sigmoid(candidates.logit).tolist()
-    standard = [None] * count if candidates.standard is None else candidates.standard.tolist()
-    if class_name is not None:
-        labels = [hit.class_name for hit in candidates.hits]
-        likely = [
-            value if label is None else float(label == class_name) for label, value in zip(labels, likely, strict=True)
-        ]
-    margins = compute_class_margins(candidates)
-    entries = list(map(_Entry, candidates.hits, candidates.score.tolist(), likely, standard, margins))
-    # A label that is known may stand above the order of the scores.
-    return (
-        sorted(entries, key=lambda entry: -_label_certainty(entry.probability)) if class_name is not None else entries
-    )
+def _make_entries(
+    candidates: Candidates, value: Float[np.ndarray, " hit"], *, k: int, is_comparable: bool, has_logit: bool
+) -> list[_Entry]:
+    """Return the first `k` hits of one medium.
 
-
-def _label_certainty(probability: float | None) -> float:
-    """Return 1 or 0 where a label is known, and one value between for all others."""
-    return 0.5 if probability is None or 0 < probability < 1 else probability
-
-
-def _order_entries(entries: Sequence[_Entry]) -> list[_Entry]:
-    """Return entries of several media as one list; those of each medium stay in their order."""
-    media = [entry.hit.medium for entry in entries]
-    turn: Counter[Medium] = Counter()
-    by_turn = []
-    for medium in media:
-        by_turn.append((float(turn[medium]), float(MEDIA.index(medium))))
-        turn[medium] += 1
-    has_probability = all(entry.probability is not None for entry in entries)
-    has_standard = all(entry.standard is not None for entry in entries)
-
-    def key(index: int) -> tuple[float, float, float]:
-        entry = entries[index]
-        if entry.probability == 1.0 or (
-            has_probability and entry.probability is not None and entry.probability >= _CERTAIN
-        ):
-            return (0.0, *by_turn[index])
-        if has_probability and entry.probability is not None:
-            return (1.0, -entry.probability, -entry.score)
-        if has_standard and entry.standard is not None:
-            return (1.0, -entry.standard, -entry.score)
-        return (1.0, *by_turn[index])
-
-    return [entries[index] for index in sorted(range(len(entries)), key=key)]
-
-
-def _rank_hit(rank: int, entry: _Entry) -> Hit:
-    margin, look_alike = entry.margin or (None, None)
-    return entry.hit._replace(
-        rank=rank, score=entry.score, probability=entry.probability, margin=margin, look_alike=look_alike
-    )
+    Args:
+        value: Orders those of one verdict.
+        is_comparable: Whether it also orders them among those of other media.
+    """
+    order = np.lexsort((-value, -candidates.verdict))[:k]
+    measures, hits = candidates.measures, candidates.make_hits(order)
+    likely = [None] * len(order) if measures.logit is None else compute_sigmoid(measures.logit[order]).tolist()
+    margins = compute_class_margins([hit.class_name for hit in hits], candidates.best_by_class)
+    columns = (hits, measures.score[order].tolist(), value[order].tolist(), candidates.verdict[order].tolist())
+    entries = []
+    for turn, (hit, score, by, verdict, chance, margin) in enumerate(zip(*columns, likely, margins, strict=True)):
+        probability = max(float(verdict), 0.0) if verdict else chance
+        is_certain = verdict > 0 or (verdict == 0 and has_logit and probability >= _CERTAIN)
+        tier = 0 if is_certain else 1 if verdict == 0 else 2
+        difference, look_alike = margin or (None, None)
+        ranked = hit._replace(score=score, probability=probability, margin=difference, look_alike=look_alike)
+        place = (tier, -by if is_comparable and not is_certain else 0.0, turn, MEDIA.index(candidates.medium))
+        entries.append(_Entry(ranked, place))
+    return entries

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
+from fieldmark.errors import RequestError, list_first
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
 
@@ -76,10 +77,24 @@ class OpenSetAnswer:
 
 @dataclass(frozen=True, slots=True)
 class MarkedItems:
-    """The hits that a person marked right, and those marked wrong."""
+    """The hits that a person marked right, and those marked wrong; `check` tells whether some are both."""
 
     relevant: frozenset[str] = frozenset()
     irrelevant: frozenset[str] = frozenset()
+
+    def check(self) -> None:
+        """Check that no item is marked both ways.
+
+        Raises:
+            RequestError: Some are.
+        """
+        both = sorted(self.relevant & self.irrelevant)
+        if both:
+            raise RequestError(
+                f"Some items are marked both right and wrong: {list_first(both)}. A mark is one or the other. "
+                "Choose one of the two marks for each.",
+                kind="contradictory_marks",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
-from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
-from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
+from fieldmark.gallery.search.fusion import (
+    Candidates,
+    combine_logits,
+    combine_scores,
+    find_best_by_class,
+    find_near_vector,
+    list_hits,
+    rank_candidates,
+)
+from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
-from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
+from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Item, Medium
 
 _MARGIN_DEPTH = 30
@@ -25,11 +34,38 @@ _HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class _ComparedQuery:
-    """A positive query and the store, compared with it once.
+class _Wanted:
+    """The hits that a search wants.
 
     Args:
-        found: Its nearest hits of each medium that the search wants.
+        class_name: The class that the query names; None for none.
+        wrong: Items that were marked wrong.
+    """
+
+    k: int
+    where: Filter
+    by_segment: bool
+    class_name: str | None
+    wrong: frozenset[str]
+
+    @property
+    def media(self) -> list[Medium]:
+        """The media that hits may be of."""
+        return [medium for medium in MEDIA if self.where.media is None or medium in self.where.media]
+
+    def list_filters(self, medium: Medium) -> list[Filter]:
+        """Return the conditions on hits of a medium; the same for those of the named class; the same for any class."""
+        where = replace(self.where, media=frozenset({medium}))
+        named = [] if self.class_name is None else [_intersect(where.class_names, {self.class_name})]
+        return [where, *(replace(where, class_names=names) for names in [*named, None])]
+
+
+@dataclass(frozen=True, slots=True)
+class _ComparedQuery:
+    """A query that was asked, and the store compared with it.
+
+    Args:
+        found: Its nearest hits of each medium that the search wants; empty where the search did not need them.
     """
 
     query: QueryEmbedding
@@ -83,7 +119,7 @@ class Searcher:
 
         Raises:
             OutOfRangeError: k is below 1.
-            RequestError: The sequence of queries is empty.
+            RequestError: The sequence of queries is empty, or an item is marked both right and wrong.
             MediaError: A query cannot be read.
             MediumNotSupportedError: The gallery's model takes no query of this medium.
             UnknownItemError: The gallery has no item of an id.
@@ -96,34 +132,24 @@ class Searcher:
                 "The search has no query; it needs one or more. Give a file, a text or the id of an item.",
                 kind="no_query",
             )
+        marks = marks or MarkedItems()
+        marks.check()
         started = time.perf_counter()
         class_name = self._reader.find_class(queries)
         named = None if class_name is None else self._reader.encode_name(class_name)
         asked = [named] if named is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
-        embeddings = [*asked, *self._read_marks(marks or MarkedItems())]
-        depth = max(k, _MARGIN_DEPTH)
-        compared = [
-            self._compare(each, where=where, depth=depth, by_segment=by_segment)
-            for each in embeddings
-            if not each.is_negative
-        ]
-        candidates = self._rank_media(embeddings, [each.found for each in compared], by_segment=by_segment)
-        if class_name is not None:
-            only = replace(where, class_names=_intersect(where.class_names, {class_name}))
-            labelled = [_find(each.comparison, where=only, depth=k, by_segment=by_segment) for each in compared]
-            first = self._rank_media(embeddings, labelled, by_segment=by_segment)
-            candidates = [each.append(more) for each, more in zip(first, candidates, strict=True)]
-        compared = compared[: len(asked)]  # marked items say what is relevant, not what was asked
+        marked = self._read_marks(marks)
+        wanted = _Wanted(k, where, by_segment, class_name, wrong=marks.irrelevant)
+        compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
+        if len(asked) == 1 and not marked:
+            compared[0], candidates = self._find_candidates(compared[0], wanted)
+        else:
+            candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
         return SearchResult(
             media=tuple(each.medium for each in asked),
-            hits=rank_candidates(
-                self._add_look_alikes(candidates, compared, where=where),
-                k=k,
-                per_medium=per_medium,
-                class_name=class_name,
-            ),
+            hits=rank_candidates(candidates, k=k, per_medium=per_medium),
             collection=self._answer_named(class_name)
             or self._answer_open_set(compared, where=where, by_segment=by_segment),
             class_name=class_name,
@@ -140,50 +166,60 @@ class Searcher:
         negative = [replace(stored[item_id], is_negative=True) for item_id in irrelevant]
         return [stored[item_id] for item_id in relevant] + negative
 
-    def _compare(self, query: QueryEmbedding, *, where: Filter, depth: int, by_segment: bool) -> _ComparedQuery:
-        comparison = self.index.compare(query.embedding)
-        return _ComparedQuery(query, comparison, _find(comparison, where=where, depth=depth, by_segment=by_segment))
+    def _find_candidates(self, asked: _ComparedQuery, wanted: _Wanted) -> tuple[_ComparedQuery, list[Candidates]]:
+        """Return the nearest items of each medium to a single query, and the query with what it found."""
+        depth, comparison, by_segment = max(wanted.k, _MARGIN_DEPTH), asked.comparison, wanted.by_segment
+        found = _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
+        candidates = []
+        for medium, nearest in found.items():
+            _, *named, of_any_class = wanted.list_filters(medium)
+            hits = nearest
+            for where in named:
+                first = comparison.find_nearest(k=wanted.k, where=where, by_segment=by_segment)
+                hits = tuple({(hit.item_id, hit.start_seconds): hit for hit in (*first, *nearest)}.values())
+            each = self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
+            best = each.best_by_class
+            is_rival_known = wanted.where.class_names is None and len({hit.class_name for hit in nearest} - {None}) > 1
+            if best and not is_rival_known:
+                other = comparison.find_other_class(max(best, key=best.__getitem__), where=of_any_class)
+                if other is not None:
+                    each = replace(each, best_by_class={**best, str(other.class_name): other.score})
+            candidates.append(each)
+        return replace(asked, found=found), candidates
 
-    def _rank_media(
-        self, queries: Sequence[QueryEmbedding], found: Sequence[_HitsByMedium], *, by_segment: bool
-    ) -> list[Candidates]:
-        """Return the candidates of each medium.
+    def _score_candidates(self, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium) -> Candidates:
+        """Return the items of one medium, scored by several queries and marks."""
+        scored = self.index.score_items(
+            np.stack([query.embedding for query in queries]),
+            near=find_near_vector(queries, medium=medium, calibration=self.calibration),
+            k=wanted.k,
+            where=tuple(dict.fromkeys(wanted.list_filters(medium))),
+            by_segment=wanted.by_segment,
+        )
+        return self._make_candidates(scored, queries, wanted, medium=medium)
 
-        Args:
-            found: The hits of each positive query.
-        """
-        scored = score_hits(self.index, queries, found=found, by_segment=by_segment)
-        return [
-            rank_medium(hits, score, queries=queries, medium=medium, calibration=self.calibration)
-            for medium, (hits, score) in scored.items()
-        ]
+    def _make_candidates(
+        self, scored: ScoredItems, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium
+    ) -> Candidates:
+        """Return scored items of one medium as candidates; items of other classes only count for margins."""
+        names, code, allowed = scored.class_names, scored.class_code, wanted.where.class_names
+        positive = np.array([not query.is_negative for query in queries])
+        best_by_class = find_best_by_class(names, code, score=scored.score[positive].mean(axis=0))
+        index = np.arange(len(code))
+        if allowed is not None:
+            index = np.flatnonzero(np.array([*(name in allowed for name in names), False])[code])
+        score = scored.score[:, index].astype(np.float64)
+        measures = combine_scores(score, queries=queries, medium=medium, calibration=self.calibration)
+        verdict = np.zeros(len(index), dtype=np.int64)
+        if wanted.class_name is not None:
+            verdict = np.array([*(1 if name == wanted.class_name else -1 for name in names), 0])[code[index]]
+        if wanted.wrong:
+            verdict[scored.find(wanted.wrong)[index]] = -1
 
-    def _add_look_alikes(
-        self, candidates: Sequence[Candidates], compared: Sequence[_ComparedQuery], *, where: Filter
-    ) -> list[Candidates]:
-        """Add the nearest item of another class where all candidates of a medium are of one class."""
-        completed = []
-        comparison, length = None, 1.0
-        for each in candidates:
-            classes = {hit.class_name for hit in each.hits} - {None}
-            if len(classes) != 1:
-                completed.append(each)
-                continue
-            if comparison is None:
-                comparison, length = self._compare_mean(compared)
-            [name] = classes
-            only = replace(where, media=frozenset({each.medium}), class_names=None)
-            other = comparison.find_other_class(str(name), where=only)
-            others = () if other is None else (other._replace(score=other.score * length),)
-            completed.append(replace(each, others=others))
-        return completed
+        def make_hits(order: Int[np.ndarray, " hit"]) -> Sequence[Hit]:
+            return scored.make_hits(index[order], measures.score[order])
 
-    def _compare_mean(self, compared: Sequence[_ComparedQuery]) -> tuple[Comparison, float]:
-        """Compare the mean of the queries; also return its length, so that scores are the mean of the queries' own."""
-        if len(compared) == 1:
-            return compared[0].comparison, 1.0
-        rows = np.stack([each.query.embedding for each in compared])
-        return self.index.compare(mean_embedding(rows)), float(np.linalg.norm(rows.mean(axis=0)))
+        return Candidates(medium, measures, verdict, best_by_class, make_hits)
 
     def _answer_named(self, class_name: str | None) -> OpenSetAnswer | None:
         """Tell whether the gallery holds a named class; None where no class is named, or labels cannot tell."""
