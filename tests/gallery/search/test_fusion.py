@@ -12,6 +12,7 @@ from fieldmark.gallery.search.fusion import (
     rank_candidates,
     rank_medium,
 )
+from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.types import Hit, Item, Medium
 
@@ -114,8 +115,8 @@ def found(medium, scores, *, names=None, logit=None, standard=None, others=()):
     return Candidates(medium, hits, np.array(scores, dtype=float), as_array(logit), as_array(standard), others)
 
 
-def ids(*candidates, k=10, per_medium=False, class_name=None):
-    ranked = rank_candidates(candidates, k=k, per_medium=per_medium, class_name=class_name)
+def ids(*candidates, k=10, per_medium=False):
+    ranked = rank_candidates(candidates, k=k, per_medium=per_medium, named=None)
     assert [hit.rank for hit in ranked] == list(range(1, len(ranked) + 1))
     return [hit.item_id for hit in ranked]
 
@@ -151,11 +152,13 @@ def test_per_medium_gives_k_of_each():
     assert ids(photos, songs, k=2, per_medium=True) == ["image-0", "image-1", "audio-0", "audio-1"]
 
 
-def test_hits_of_a_named_class_come_first_and_other_labels_last():
-    photos = found(Medium.IMAGE, [0.9, 0.8, 0.7], names=["Jay", "Auk", None], logit=[3.0, 2.0, 1.0])
-    ranked = rank_candidates([photos], k=3, per_medium=False, class_name="Auk")
-    assert [hit.item_id for hit in ranked] == ["image-1", "image-2", "image-0"]
-    assert [hit.probability for hit in ranked] == [1.0, pytest.approx(0.731, abs=1e-3), 0.0]
+def test_hits_of_a_named_class_come_first_and_those_of_other_species_last():
+    names = ["Jay", "Auk", None, "Alk"]
+    photos = found(Medium.IMAGE, [0.9, 0.8, 0.7, 0.6], names=names, logit=[3.0, 2.0, 1.0, 0.0])
+    auk = NamedSpecies("Auk", "Auk", "Auk", names=(), other_classes=frozenset({"Jay"}))
+    ranked = rank_candidates([photos], k=4, per_medium=False, named=auk)
+    assert [hit.item_id for hit in ranked] == ["image-1", "image-2", "image-3", "image-0"]
+    assert [hit.probability for hit in ranked] == [1.0, pytest.approx(0.731, abs=1e-3), 0.5, 0.0]
 
 
 def test_class_margins_are_over_the_nearest_other_class():

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.gallery.search.calibration import ScoreCalibration, compute_sigmoid
+from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
@@ -215,16 +216,16 @@ class _Entry:
 
 
 def rank_candidates(
-    candidates: Sequence[Candidates], *, k: int, per_medium: bool, class_name: str | None
+    candidates: Sequence[Candidates], *, k: int, per_medium: bool, named: NamedSpecies | None
 ) -> tuple[Hit, ...]:
     """Return the first `k` of all candidates, or of each medium.
 
     Args:
         candidates: One for each medium.
-        class_name: A class that the query names: hits with that label come first, with probability 1; hits with
-            another label have probability 0.
+        named: The class or species that the query names: hits of that class come first, with probability 1; hits of a
+            class that is surely another have probability 0.
     """
-    entries = [entry for each in candidates for entry in _make_entries(each, class_name)]
+    entries = [entry for each in candidates for entry in _make_entries(each, named)]
     ordered = _order_entries(entries)
     if per_medium:
         seen: Counter[Medium] = Counter()
@@ -238,21 +239,17 @@ def rank_candidates(
     return tuple(_rank_hit(rank, entry) for rank, entry in enumerate(kept, start=1))
 
 
-def _make_entries(candidates: Candidates, class_name: str | None) -> list[_Entry]:
+def _make_entries(candidates: Candidates, named: NamedSpecies | None) -> list[_Entry]:
     count = len(candidates.hits)
     likely = [None] * count if candidates.logit is None else compute_sigmoid(candidates.logit).tolist()
     standard = [None] * count if candidates.standard is None else candidates.standard.tolist()
-    if class_name is not None:
-        labels = [hit.class_name for hit in candidates.hits]
-        likely = [
-            value if label is None else float(label == class_name) for label, value in zip(labels, likely, strict=True)
-        ]
+    if named is not None:
+        verdicts = [named.judge(hit.class_name) for hit in candidates.hits]
+        likely = [max(float(each), 0.0) if each else value for each, value in zip(verdicts, likely, strict=True)]
     margins = compute_class_margins(candidates)
     entries = list(map(_Entry, candidates.hits, candidates.score.tolist(), likely, standard, margins))
     # A label that is known may stand above the order of the scores.
-    return (
-        sorted(entries, key=lambda entry: -_label_certainty(entry.probability)) if class_name is not None else entries
-    )
+    return sorted(entries, key=lambda entry: -_label_certainty(entry.probability)) if named is not None else entries
 
 
 def _label_certainty(probability: float | None) -> float:

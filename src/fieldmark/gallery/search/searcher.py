@@ -9,9 +9,11 @@ from typing import TypeVar
 import numpy as np
 
 from fieldmark.errors import OutOfRangeError, RequestError
+from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
 from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
+from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
@@ -54,6 +56,7 @@ class Searcher:
         self.index = index
         self.calibration = calibration
         self._reader = QueryReader(folder, store=index, encoder=encoder)
+        self._agreement = NameAgreement(index, encoder=encoder)
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
@@ -97,9 +100,9 @@ class Searcher:
                 kind="no_query",
             )
         started = time.perf_counter()
-        class_name = self._reader.find_class(queries)
-        named = None if class_name is None else self._reader.encode_name(class_name)
-        asked = [named] if named is not None else [self._reader.encode(each) for each in queries]
+        named = self._reader.find_named(queries)
+        name = None if named is None else self._reader.encode_name(named.query_name)
+        asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
         embeddings = [*asked, *self._read_marks(marks or MarkedItems())]
@@ -110,8 +113,10 @@ class Searcher:
             if not each.is_negative
         ]
         candidates = self._rank_media(embeddings, [each.found for each in compared], by_segment=by_segment)
-        if class_name is not None:
-            only = replace(where, class_names=_intersect(where.class_names, {class_name}))
+        if named is not None and name is not None:
+            named = self._agreement.settle(named, names=self._reader.read_names(), comparison=compared[0].comparison)
+        if named is not None and named.class_name is not None:
+            only = replace(where, class_names=_intersect(where.class_names, {named.class_name}))
             labelled = [_find(each.comparison, where=only, depth=k, by_segment=by_segment) for each in compared]
             first = self._rank_media(embeddings, labelled, by_segment=by_segment)
             candidates = [each.append(more) for each, more in zip(first, candidates, strict=True)]
@@ -122,11 +127,11 @@ class Searcher:
                 self._add_look_alikes(candidates, compared, where=where),
                 k=k,
                 per_medium=per_medium,
-                class_name=class_name,
+                named=named,
             ),
-            collection=self._answer_named(class_name)
-            or self._answer_open_set(compared, where=where, by_segment=by_segment),
-            class_name=class_name,
+            collection=self._answer_named(named) or self._answer_open_set(compared, where=where, by_segment=by_segment),
+            class_name=None if named is None else named.class_name or named.name,
+            species_name=named.name if named is not None and named.is_agreed else None,
             encode_seconds=encoded_at - started,
             rank_seconds=time.perf_counter() - encoded_at,
         )
@@ -185,13 +190,13 @@ class Searcher:
         rows = np.stack([each.query.embedding for each in compared])
         return self.index.compare(mean_embedding(rows)), float(np.linalg.norm(rows.mean(axis=0)))
 
-    def _answer_named(self, class_name: str | None) -> OpenSetAnswer | None:
-        """Tell whether the gallery holds a named class; None where no class is named, or labels cannot tell."""
-        if class_name is None:
+    def _answer_named(self, named: NamedSpecies | None) -> OpenSetAnswer | None:
+        """Tell whether the gallery holds a named class; None where none is named, or where labels leave it open."""
+        if named is None:
             return None
-        held = {count.class_name for count in self.index.counts()}
-        is_known = class_name in held or None not in held
-        return OpenSetAnswer(float(class_name in held), THRESHOLD) if is_known else None
+        verdicts = {named.judge(count.class_name) for count in self.index.counts()}
+        is_known = 1 in verdicts or 0 not in verdicts
+        return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
     def _answer_open_set(
         self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
