@@ -57,6 +57,7 @@ def name_key(name: str) -> str:
     return "".join(split_name(name))
 
 
+@lru_cache(maxsize=1024)  # a text is split for every list of names that it is looked up in
 def split_name(name: str) -> tuple[str, ...]:
     """Return the words of a name, as `name_key` joins them."""
     text = unicodedata.normalize("NFKD", re.sub(r"^\d+\.", "", name.strip()).casefold()).translate(_LETTERS)
@@ -419,7 +420,6 @@ class Spellings:
         return found[0] if len(found) == 1 else None
 
 
-@lru_cache(maxsize=1024)  # several lists are asked for the name in one text
 def _list_spellings(name: str) -> tuple[tuple[int, str], ...]:
     """Return a name in its forms, each with how much of the spelling it drops."""
     return (0, name), (1, _exact_key(name)), (2, link_key(name))

@@ -1,7 +1,7 @@
 """A class that goes by another name, found by what the encoders call its items."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -14,7 +14,9 @@ from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
 from fieldmark.names import name_key
 
 _NEAREST = 10
-"""Items of each medium whose classes are looked at."""
+"""Labeled items of each medium whose classes are looked at."""
+_FIRST = 3
+"""Of them, most of the first must be of one class; otherwise the collection has hardly an item of the species."""
 _SAMPLE_ITEMS = 20
 """Items of a class that are asked for their species."""
 _FEWEST_ITEMS = 3
@@ -56,14 +58,8 @@ class NameAgreement:
         Args:
             comparison: Of the species' embedding with the gallery.
         """
-        possible = names.list_open_classes(named) if named.names else frozenset()
-        if not possible:
-            return named
-        media = names.meanings.named_media
-        filters = [Filter(media=frozenset({medium}), class_names=possible) for medium in sorted(media)]
-        hits = [hit for where in filters for hit in comparison.find_nearest(k=_NEAREST, where=where)]
-        classes = sorted({hit.class_name for hit in hits if hit.class_name is not None})
-        if not classes:
+        classes = _find_near_classes(names.list_open_classes(named), names=names, comparison=comparison)
+        if not classes or not named.names:
             return named
         table = self._read_table(names)
         agreed = [each for each in classes if self._agrees(each, named, names=names, table=table)]
@@ -100,6 +96,18 @@ class NameAgreement:
                 kept.append(species)
                 rows.append(row)
         return _SpeciesTable(tuple(kept), np.array(rows, dtype=np.float32))
+
+
+def _find_near_classes(possible: Collection[str], *, names: NameIndex, comparison: Comparison) -> list[str]:
+    """Return the classes, of those possible, near a species, if most of the nearest items are of one of them."""
+    found: set[str] = set()
+    is_near = False
+    for medium in sorted(names.meanings.named_media) if possible else ():
+        where = Filter(media=frozenset({medium}), class_names=names.held)
+        near = [str(hit.class_name) for hit in comparison.find_nearest(k=_NEAREST, where=where)]
+        is_near = is_near or any(near[:_FIRST].count(each) * 2 > _FIRST for each in possible)
+        found.update(near)
+    return sorted(found.intersection(possible)) if is_near else []
 
 
 def _choose_name(species: Sequence[str], names: NameIndex) -> str | None:

@@ -217,20 +217,20 @@ class NameIndex:
     """
 
     def __init__(self, *, held: Collection[str], trained: Collection[str], meanings: ClassMeanings) -> None:
-        self._held, self._trained = frozenset(held), frozenset(trained)
+        self.held, self._trained = frozenset(held), frozenset(trained)
         self.meanings = meanings
         self._spellings = (Spellings(sorted(held)), Spellings(sorted(trained)))
         self._classes_by_key: defaultdict[str, set[str]] = defaultdict(set)
         self._classes_by_end: tuple[defaultdict[tuple[str, ...], set[str]], ...] = (defaultdict(set), defaultdict(set))
-        for classes, by_end in zip((self._held, self._trained), self._classes_by_end, strict=True):
+        for classes, by_end in zip((self.held, self._trained), self._classes_by_end, strict=True):
             for each in classes:
                 for key in meanings.get(each).keys:
                     self._classes_by_key[key].add(each)
                 for end in meanings.list_ends(each):
                     by_end[end].add(each)
-        self._definite = frozenset(each for each in self._held if meanings.get(each).is_definite)
-        self._no_species = frozenset(each for each in self._held if not is_species_name(each))
-        self._taxon_by_class = {each: taxon for each in self._held if (taxon := meanings.find_taxon(each)) is not None}
+        self._definite = frozenset(each for each in self.held if meanings.get(each).is_definite)
+        self._no_species = frozenset(each for each in self.held if not is_species_name(each))
+        self._taxon_by_class = {each: taxon for each in self.held if (taxon := meanings.find_taxon(each)) is not None}
 
     def find(self, text: str) -> NamedSpecies | None:
         """Return the class or species that a text names; None for a description."""
@@ -240,7 +240,7 @@ class NameIndex:
 
     def list_open_classes(self, named: NamedSpecies) -> frozenset[str]:
         """Return the classes of the gallery that may be a named species, which none of them surely is."""
-        return frozenset() if named.class_name in self._held else self._held - named.other_classes
+        return frozenset() if named.class_name in self.held else self.held - named.other_classes
 
     def is_trained(self, name: str) -> bool:
         """Tell whether a name is that of a class that the model was trained on."""
@@ -318,8 +318,8 @@ class NameIndex:
     def _name_class(self, class_name: str) -> NamedSpecies:
         """Return a class as what the text names; the held class of the same species where the gallery lacks it."""
         meaning = self.meanings.get(class_name)
-        if class_name not in self._held and meaning.is_one:
-            class_name = self._choose_class(meaning.keys, self._held) or class_name
+        if class_name not in self.held and meaning.is_one:
+            class_name = self._choose_class(meaning.keys, self.held) or class_name
         names = meaning.resolution.names
         known = names[0] if names else class_name
         return NamedSpecies(
@@ -341,7 +341,7 @@ class NameIndex:
         names = resolution.names or resolution.candidates
         keys = self.meanings.list_keys(names)
         one = keys if len(resolution.names) == 1 else frozenset()
-        class_name = self._choose_class(one, self._held) or self._choose_class(one, self._trained)
+        class_name = self._choose_class(one, self.held) or self._choose_class(one, self._trained)
         return NamedSpecies(
             name=spelled,
             query_name=self._choose_query_name(class_name or spelled, one, spelled),
@@ -372,7 +372,7 @@ class NameIndex:
         knows may be any species: its name may be of another language.
         """
         if not self.meanings.known:
-            return self._held - {class_name}
+            return self.held - {class_name}
         possible = {each for key in keys for each in self._classes_by_key.get(key, ())}
         others = self._definite if keys or class_name in self._no_species else self._no_species
         if class_name is not None and (own := self.meanings.find_taxon(class_name)) is not None:
