@@ -20,7 +20,7 @@ from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.models.shared_space import SharedSpace
-from fieldmark.names import Spellings
+from fieldmark.names import Resolution, Spellings
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
@@ -220,6 +220,11 @@ class ModelQueryEncoder:
     def class_names(self) -> tuple[str, ...]:
         """The classes that the model was trained on."""
         return self._model.class_names
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """The species that these classes stand for, as training found them."""
+        return self._model.resolutions
 
     @property
     def fingerprint(self) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from fieldmark.data.taxonomy import Taxon, Taxonomy
 from fieldmark.gallery.search.name_index import ClassMeanings, NameIndex
+from fieldmark.names import Reason, Resolution
 from fieldmark.types import Medium
 
 CUB = ["Cardinal", "Blue_Jay", "American_Crow", "012.Red_winged_Blackbird", "Thrush"]
@@ -36,9 +37,10 @@ SOUNDS = (
 PHOTOS = (("Cyanocitta cristata", "Blue Jay"), ("Agelaius phoeniceus", "Red-winged Blackbird"))
 
 
-def make_index(held=(), *, trained=(), taxa=(), species=None):
+def make_index(held=(), *, trained=(), taxa=(), species=None, resolutions=()):
     species = {Medium.AUDIO: SOUNDS, Medium.IMAGE: PHOTOS} if species is None else species
-    return NameIndex(held=held, trained=trained, meanings=ClassMeanings(species, Taxonomy(tuple(taxa))))
+    meanings = ClassMeanings(species, Taxonomy(tuple(taxa)), resolutions=resolutions)
+    return NameIndex(held=held, trained=trained, meanings=meanings)
 
 
 def find_class(text, *held, **options):
@@ -296,6 +298,27 @@ def test_a_trained_class_is_known_in_any_spelling():
     assert (found.class_name, found.query_name) == ("Cyanocitta cristata", "Blue_Jay")
     found = make_index(["Cardinal"], trained=["Blue_Jay"]).find("Cyanocitta cristata")
     assert (found.class_name, found.query_name, found.judge("Cardinal")) == ("Blue_Jay", "Blue_Jay", -1)
+
+
+def test_training_tells_the_species_of_a_class_whose_name_does_not():
+    agreed = Resolution("Blauhäher", ("Blue Jay",), Reason.AGREEMENT, 0.8)
+    found = make_index(["blauhäher", "Cardinal"], trained=["Blauhäher"], resolutions=[agreed]).find(
+        "Cyanocitta cristata"
+    )
+    assert (found.class_name, found.query_name, found.is_agreed) == ("blauhäher", "Blauhäher", True)
+    assert found.judge("Cardinal") == -1
+    other = make_index(["Blauhäher"], trained=["Blauhäher"], resolutions=[agreed]).find("Steller's Jay")
+    assert (other.class_name, other.judge("Blauhäher")) == (None, 0)
+
+
+def test_items_that_contradict_a_contained_name_leave_it_open():
+    contradicted = Resolution("Cardinal", (), Reason.AMBIGUOUS, 0.0, ("Northern Cardinal", "American Robin"))
+    options = {"trained": ["Cardinal"], "resolutions": [contradicted]}
+    assert make_index(["Cardinal"], **options).find("Northern Cardinal").class_name is None
+    map_row = Resolution("Blue_Jay", ("Steller's Jay",), Reason.MAPPED, 1.0)
+    assert find_class("Steller's Jay", "Blue_Jay", trained=["Blue_Jay"], resolutions=[map_row]) == "Blue_Jay"
+    unknown = Resolution("Cardinal", (), Reason.UNKNOWN, 0.0)
+    assert find_class("Northern Cardinal", "Cardinal", trained=["Cardinal"], resolutions=[unknown]) == "Cardinal"
 
 
 def test_two_classes_of_one_species_are_both_possible():

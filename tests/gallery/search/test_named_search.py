@@ -26,6 +26,7 @@ class NamingEncoder:
     """Knows the direction of each species by any of its names; a text that it reads has one of its own."""
 
     class_names = ()
+    resolutions = ()
     fingerprint = "naming"
     limits = MediaLimits()
 
@@ -118,7 +119,7 @@ def test_a_class_of_two_species_is_neither(create_searcher):
 
 
 def test_names_are_read_again_where_a_file_has_changed(tmp_path):
-    reader, wanted = NameReader(tmp_path), {"held": frozenset({"Blauhäher"}), "trained": frozenset()}
+    reader, wanted = NameReader(tmp_path, resolutions=()), {"held": frozenset({"Blauhäher"}), "trained": frozenset()}
     first = reader.read(**wanted)
     assert reader.read(**wanted) is first
     assert first.find("Blue Jay") is None

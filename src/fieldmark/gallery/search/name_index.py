@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
-from fieldmark.data.taxonomy import Taxon, Taxonomy
+from fieldmark.data.naming import NameSources, resolve_classes
+from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.names import (
     KnownNames,
     Reason,
@@ -128,37 +129,57 @@ class _Meaning:
     is_definite: bool = False
 
 
+_OPEN = frozenset([Reason.CONTAINED, Reason.AMBIGUOUS, Reason.UNKNOWN])
+"""Reasons that the items of a class may correct."""
+
+
 @final
 class ClassMeanings:
-    """The species that classes stand for, each looked up once.
+    """The species that classes stand for: the one place that answers this for a gallery.
 
     Args:
         species: All names of each species that the encoder of a medium tells apart.
         taxonomy: Further names of the classes.
+        resolutions: What training found out about the classes of its model, also by how encoders name their items.
     """
 
-    def __init__(self, species: Mapping[Medium, Sequence[Sequence[str]]], taxonomy: Taxonomy) -> None:
+    def __init__(
+        self,
+        species: Mapping[Medium, Sequence[Sequence[str]]],
+        taxonomy: Taxonomy,
+        *,
+        resolutions: Iterable[Resolution] = (),
+    ) -> None:
         self.known = KnownNames(names for each in species.values() for names in each)
         self.species = tuple(dict.fromkeys(tuple(names) for each in species.values() for names in each))
         self.named_media = frozenset(species)
         self.taxonomy = taxonomy
         self._taxon_by_class = {taxon.class_name: taxon for taxon in taxonomy.taxa}
-        self._class_of_name = {name: each.class_name for each in taxonomy.taxa for name in _other_names(each)}
-        self._class_of_name |= {taxon.class_name: taxon.class_name for taxon in taxonomy.taxa}
+        self._class_of_name = {name: each.class_name for each in taxonomy.taxa for name in each.other_names}
+        self._class_of_name |= {name: name for name in self._taxon_by_class}
         self._spellings = Spellings(self._class_of_name)
+        self._trained = {each.class_name: each for each in resolutions}
+        self._trained_spellings = Spellings(self._trained)
         self._meanings: dict[str, _Meaning] = {}
+        self.learn(self._taxon_by_class)
 
-    def resolve(self, class_name: str) -> Resolution:
-        """Return the species that a class stands for: the only place that answers this for a gallery."""
-        taxon = self._taxon_by_class.get(self.find_taxon(class_name) or "")
-        other_names = () if taxon is None else (taxon.class_name, *_other_names(taxon))
-        genera = [taxon.genus] if taxon is not None and taxon.genus else []
-        return self.known.resolve(class_name, other_names=other_names, genera=genera)
+    def learn(self, class_names: Iterable[str]) -> None:
+        """Find out what species classes stand for; those that are known already take no time."""
+        new = [each for each in class_names if each not in self._meanings]
+        for each in resolve_classes(new, self.known, sources=NameSources(self.taxonomy)):
+            resolution = self._choose(each)
+            keys = self.list_keys(resolution.names or resolution.candidates)
+            is_definite = bool(keys) and resolution.reason is not Reason.AGREEMENT
+            self._meanings[each.class_name] = _Meaning(
+                resolution,
+                keys,
+                is_one=len(resolution.names) == 1,
+                is_definite=is_definite or not is_species_name(each.class_name),
+            )
 
-    def find_taxon(self, class_name: str) -> str | None:
-        """Return the class of the taxonomy that has the name of this class."""
-        found = self._spellings.find_one(class_name)
-        return None if found is None else self._class_of_name[found]
+    def get(self, class_name: str) -> _Meaning:
+        """Return the meaning of a class that was learned."""
+        return self._meanings[class_name]
 
     def list_taxa(self, name: str) -> list[str]:
         """Return the classes that a name belongs to in the taxonomy."""
@@ -167,7 +188,7 @@ class ClassMeanings:
 
     def list_ends(self, class_name: str) -> Iterator[tuple[str, ...]]:
         """Yield the words that each name of a class ends with, and its genus, as `split_name` gives them."""
-        meaning, taxon = self.get(class_name), self._taxon_by_class.get(self.find_taxon(class_name) or "")
+        meaning, taxon = self.get(class_name), self._taxon_by_class.get(self.taxonomy.class_named(class_name) or "")
         names = [class_name, *(() if taxon is None else taxon.synonyms)]
         names += self.known.find_all_names(meaning.resolution.names) if meaning.is_one else ()
         for words in (split_name(name) for name in names if not _SCIENTIFIC.fullmatch(name) or name == class_name):
@@ -175,22 +196,16 @@ class ClassMeanings:
         if taxon is not None and taxon.genus:
             yield split_name(taxon.genus)
 
-    def get(self, class_name: str) -> _Meaning:
-        """Return the meaning of a class."""
-        meaning = self._meanings.get(class_name)
-        if meaning is None:
-            meaning = self._meanings[class_name] = self._find(class_name)
-        return meaning
-
     def list_keys(self, names: Iterable[str]) -> frozenset[str]:
         """Return what all names of the species with some names share in all spellings."""
         return frozenset(map(name_key, self.known.find_all_names(names)))
 
-    def _find(self, class_name: str) -> _Meaning:
-        resolution = self.resolve(class_name)
-        keys = self.list_keys(resolution.names or resolution.candidates)
-        is_definite = not is_species_name(class_name) or (bool(keys) and resolution.reason is not Reason.AGREEMENT)
-        return _Meaning(resolution, keys, is_one=len(resolution.names) == 1, is_definite=is_definite)
+    def _choose(self, own: Resolution) -> Resolution:
+        """Return what training found out about a class where its name leaves that open, or where somebody decided."""
+        trained = self._trained.get(self._trained_spellings.find_one(own.class_name) or "")
+        if trained is None or trained.reason is Reason.UNKNOWN:
+            return own
+        return trained if trained.reason is Reason.MAPPED or own.reason in _OPEN else own
 
 
 @final
@@ -219,6 +234,7 @@ class NameIndex:
     def __init__(self, *, held: Collection[str], trained: Collection[str], meanings: ClassMeanings) -> None:
         self.held, self._trained = frozenset(held), frozenset(trained)
         self.meanings = meanings
+        meanings.learn(sorted(self.held | self._trained))
         self._spellings = (Spellings(sorted(held)), Spellings(sorted(trained)))
         self._classes_by_key: defaultdict[str, set[str]] = defaultdict(set)
         self._classes_by_end: tuple[defaultdict[tuple[str, ...], set[str]], ...] = (defaultdict(set), defaultdict(set))
@@ -230,7 +246,9 @@ class NameIndex:
                     by_end[end].add(each)
         self._definite = frozenset(each for each in self.held if meanings.get(each).is_definite)
         self._no_species = frozenset(each for each in self.held if not is_species_name(each))
-        self._taxon_by_class = {each: taxon for each in self.held if (taxon := meanings.find_taxon(each)) is not None}
+        self._taxon_by_class = {
+            each: taxon for each in self.held if (taxon := meanings.taxonomy.class_named(each)) is not None
+        }
 
     def find(self, text: str) -> NamedSpecies | None:
         """Return the class or species that a text names; None for a description."""
@@ -375,14 +393,10 @@ class NameIndex:
             return self.held - {class_name}
         possible = {each for key in keys for each in self._classes_by_key.get(key, ())}
         others = self._definite if keys or class_name in self._no_species else self._no_species
-        if class_name is not None and (own := self.meanings.find_taxon(class_name)) is not None:
+        if class_name is not None and (own := self.meanings.taxonomy.class_named(class_name)) is not None:
             others |= {each for each, taxon in self._taxon_by_class.items() if taxon != own}
         return others - possible - {class_name}
 
 
 def _list_spelled(spellings: Spellings, name: str) -> list[str]:
     return [each for each in spellings.find(name) if keeps_words(name, each)]
-
-
-def _other_names(taxon: Taxon) -> tuple[str, ...]:
-    return (*((taxon.scientific_name,) if taxon.scientific_name else ()), *taxon.synonyms)

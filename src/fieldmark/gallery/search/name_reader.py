@@ -1,6 +1,7 @@
 """The names of a gallery, read once for each state of its files and classes."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
@@ -8,6 +9,7 @@ from fieldmark.data.taxonomy import Taxonomy, read_taxonomy
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
 from fieldmark.gallery.search.name_index import ClassMeanings, NameIndex
+from fieldmark.names import Resolution
 
 _Stamp = tuple[int | None, ...]
 
@@ -21,9 +23,11 @@ class NameReader:
 
     Args:
         folder: Of the gallery.
+        resolutions: The species of its model's classes, as training found them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, resolutions: Sequence[Resolution]) -> None:
+        self._resolutions = tuple(resolutions)
         self._layout = GalleryLayout(folder)
         self._guard = threading.Lock()
         self._meanings: tuple[_Stamp, ClassMeanings] | None = None
@@ -51,7 +55,10 @@ class NameReader:
         stamp = (_read_stamp(self._layout.species), _read_stamp(self._layout.taxonomy))
         if self._meanings is None or self._meanings[0] != stamp:
             taxonomy = read_taxonomy(self._layout.taxonomy) if stamp[1] is not None else Taxonomy(())
-            self._meanings = stamp, ClassMeanings(read_species(self._layout.folder), taxonomy)
+            self._meanings = (
+                stamp,
+                ClassMeanings(read_species(self._layout.folder), taxonomy, resolutions=self._resolutions),
+            )
         return self._meanings[1]
 
 

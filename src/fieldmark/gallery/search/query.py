@@ -17,7 +17,7 @@ from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
 from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
-from fieldmark.names import Spellings
+from fieldmark.names import Resolution, Spellings
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, TextContent
 
 _LONGEST_NAME = 100
@@ -63,6 +63,11 @@ class QueryEncoder(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes that the model was trained on."""
+        ...
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """The species that these classes stand for, as training found them; none where it did not ask."""
         ...
 
     @property
@@ -113,7 +118,7 @@ class QueryReader:
         self._encoder = encoder
         self._guard = threading.Lock()
         self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
-        self._names = NameReader(folder)
+        self._names = NameReader(folder, resolutions=encoder.resolutions)
         self._trained = Spellings(encoder.class_names)
 
     def encode(self, query: Query) -> QueryEmbedding:
