@@ -113,6 +113,12 @@ def test_a_narrowed_search_finds_the_same_class(create_searcher):
     assert searcher.search("Blue Jay", media=[Medium.IMAGE]).class_name == "Blauhäher"
 
 
+def test_a_class_whose_name_is_of_another_species_is_not_taken_for_one_that_it_looks_like(create_searcher):
+    result = create_searcher({"Common Raven": "Horned_Raven", "Blue Jay": "Blauhäher"}).search("Common Raven", k=20)
+    assert (result.class_name, result.collection) == ("Common Raven", None)
+    assert probabilities(result) == {"Horned_Raven": {None}, "Blauhäher": {None}}
+
+
 def test_a_class_of_two_species_is_neither(create_searcher):
     searcher = create_searcher({"Blue Jay": "Rabenvogel", "Common Raven": "Rabenvogel"})
     assert searcher.search("Blue Jay").class_name == "Blue Jay"

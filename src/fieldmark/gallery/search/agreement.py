@@ -67,6 +67,8 @@ class NameAgreement:
 
     def _agrees(self, class_name: str, named: NamedSpecies, *, names: NameIndex, table: _SpeciesTable) -> bool:
         """Tell whether most items of a class are nearest to a species, in the media whose encoders name species."""
+        if not names.meanings.known.is_compatible(class_name, named.names[0]):
+            return False  # a Horned Puffin may look like an Atlantic one and is another
         where = Filter(class_names=frozenset({class_name}), media=names.meanings.named_media)
         items = self._index.items(where=where, limit=_SAMPLE_ITEMS)
         if len(items) < _FEWEST_ITEMS or not len(table.names):
