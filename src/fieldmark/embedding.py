@@ -20,6 +20,7 @@ from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.models.shared_space import SharedSpace
+from fieldmark.names import Resolution, Spellings
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
@@ -213,11 +214,17 @@ class ModelQueryEncoder:
     def __init__(self, model: Model, *, runtime: Runtime | None = None) -> None:
         self._model = model
         self._runtime = runtime or Runtime()
+        self._spellings = Spellings(model.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes that the model was trained on."""
         return self._model.class_names
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """The species that these classes stand for, as training found them."""
+        return self._model.resolutions
 
     @property
     def fingerprint(self) -> str:
@@ -240,11 +247,15 @@ class ModelQueryEncoder:
         return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
 
     def embed_class_name(self, class_name: str) -> Float32[np.ndarray, " dim"] | None:
-        """Return an embedding that stands for a class by its name alone; None where the network has none."""
+        """Return an embedding that stands for a class by its name alone; None where the network has none.
+
+        "Blue Jay" is the class "Blue_Jay" that the model was trained on.
+        """
         network, class_names = self._model.network, self._model.class_names
         if not isinstance(network, SharedSpace):
             return None
-        label = class_names.index(class_name) if class_name in class_names else None
+        trained = self._spellings.find_one(class_name)
+        label = None if trained is None else class_names.index(trained)
         embedding = network.embed_name(class_name, label=label)
         return None if embedding is None else embedding.numpy(force=True)
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import ClassVar, final
 
 # ---------------------------------------------------------------- spelling
@@ -56,6 +57,7 @@ def name_key(name: str) -> str:
     return "".join(split_name(name))
 
 
+@lru_cache(maxsize=1024)  # a text is split for every list of names that it is looked up in
 def split_name(name: str) -> tuple[str, ...]:
     """Return the words of a name, as `name_key` joins them."""
     text = unicodedata.normalize("NFKD", re.sub(r"^\d+\.", "", name.strip()).casefold()).translate(_LETTERS)
@@ -384,3 +386,66 @@ def _cut_to_binomial(name: str) -> str:
 def _stem_epithet(epithet: str) -> str:
     """Return an epithet without its ending, which follows the gender of the genus."""
     return re.sub(r"(us|a|um|is|e|er|ra|rum|i|u)$", "", epithet)
+
+
+# ---------------------------------------------------------------- names in any spelling
+
+
+@final
+class Spellings:
+    """Names that are found in any spelling; the nearest spelling decides.
+
+    Example:
+        >>> names = Spellings(["Blue_Jay", "C++", "C#"])
+        >>> names.find("blue jays"), names.find("c#"), names.find("C")
+        (('Blue_Jay',), ('C#',), ())
+    """
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._by_spelling: defaultdict[tuple[int, str], list[str]] = defaultdict(list)
+        for name in dict.fromkeys(names):
+            for spelling in _list_spellings(name):
+                self._by_spelling[spelling].append(name)
+
+    def find(self, name: str) -> tuple[str, ...]:
+        """Return the names that are spelled most like this one; several where it stands between them."""
+        for spelling in _list_spellings(name):
+            if found := self._by_spelling.get(spelling):
+                return tuple(found)
+        return ()
+
+    def find_one(self, name: str) -> str | None:
+        """Return the name that is spelled most like this one; None where there is none, or more than one."""
+        found = self.find(name)
+        return found[0] if len(found) == 1 else None
+
+
+def _list_spellings(name: str) -> tuple[tuple[int, str], ...]:
+    """Return a name in its forms, each with how much of the spelling it drops."""
+    return (0, name), (1, _exact_key(name)), (2, link_key(name))
+
+
+def keeps_words(text: str, name: str) -> bool:
+    """Tell whether a text that is spelled like a name also has its words, so that it is the name and no description.
+
+    A space inside a word of the name makes a description, such as "black cap", unless another word agrees.
+
+    Example:
+        >>> keeps_words("black cap", "Blackcap"), keeps_words("black-cap", "Blackcap")
+        (False, True)
+        >>> keeps_words("le conte's sparrow", "LeConte's Sparrow"), keeps_words("blackcap", "Black_Cap")
+        (True, True)
+    """
+    own = _spans(split_name(name))
+    spaced = _spans(["".join(split_name(word)) for word in re.split(r"[\s_]+", text)])
+    return {end for _, end in spaced} <= {end for _, end in own} or bool(_spans(split_name(text)) & own)
+
+
+def _spans(words: Iterable[str]) -> set[tuple[int, int]]:
+    """Return first and last place of each word, in the letters of all."""
+    spans, start = set(), 0
+    for word in words:
+        if word:
+            spans.add((start, start + len(word)))
+            start += len(word)
+    return spans

@@ -8,9 +8,11 @@ import pytest
 from PIL import Image
 
 from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
+from fieldmark.embedding import ModelQueryEncoder
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
+from fieldmark.gallery.search.query import QueryReader
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -147,9 +149,86 @@ def test_a_synonym_that_the_encoder_knows_finds_a_label(run, pictures, tmp_path)
     assert absent.collection.probability == 0.0
 
 
+GERMAN = {"Red_Bird": "Rotvogel", "Green_Bird": "Grünvogel", "Blue_Bird": "Blauvogel"}
+
+
+def index_as(folder, run, pictures, class_names):
+    """A gallery of all pictures of some colors, each color under another name."""
+    items = [
+        Item(path.stem, Medium.IMAGE, path=path, class_name=name)
+        for color, name in class_names.items()
+        for path in pictures[color]
+    ]
+    write_manifest(items, folder / "birds.csv")
+    runtime = Runtime(device="cpu")
+    report = index(folder / "birds.csv", checkpoint=run, gallery=folder / "gallery", runtime=runtime)
+    return Gallery.open(report.gallery, runtime=runtime)
+
+
+@pytest.mark.parametrize(
+    ("text", "color", "species_name"),
+    [("blue birds", "Blue_Bird", "Blue Bird"), ("rufus ruber", "Red_Bird", "Rufus ruber")],
+)
+def test_a_class_of_another_language_is_found_by_what_the_encoders_call_its_items(
+    text, color, species_name, run, pictures, tmp_path
+):
+    found = index_as(tmp_path, run, pictures, GERMAN).search(text, k=15)
+    assert (found.class_name, found.species_name) == (GERMAN[color], species_name)
+    assert [hit.class_name for hit in found.hits[:5]] == [GERMAN[color]] * 5
+    assert [hit.probability for hit in found.hits[:5]] == [1.0] * 5
+    assert 0.0 not in [hit.probability for hit in found.hits]
+    assert found.collection.probability == 1.0
+    assert found.to_text().startswith(f'the text names {species_name}, here "{GERMAN[color]}"\n')
+
+
+@pytest.mark.parametrize(
+    "class_names",
+    [
+        {"Red_Bird": "Rotvogel", "Green_Bird": "Grünvogel"},  # the collection has no blue one
+        {"Blue_Bird": "Vogel", "Red_Bird": "Vogel", "Green_Bird": "Vogel"},  # a class of several species
+    ],
+)
+def test_without_agreement_a_class_of_another_language_is_neither_there_nor_not(class_names, run, pictures, tmp_path):
+    found = index_as(tmp_path, run, pictures, class_names).search("blue bird", k=15)
+    assert (found.class_name, found.species_name, found.collection) == ("Blue Bird", None, None)
+    assert {hit.probability for hit in found.hits} == {None}
+
+
+def test_a_class_of_few_items_is_not_judged_by_them(run, pictures, tmp_path):
+    few = {color: paths[:2] for color, paths in pictures.items()}
+    found = index_as(tmp_path, run, few, {"Blue_Bird": "Blauvogel", "Red_Bird": "Red_Bird"}).search("blue bird", k=15)
+    assert (found.class_name, found.collection) == ("Blue Bird", None)
+    assert [hit.probability for hit in found.hits] == [None, None, 0.0, 0.0]
+
+
+def test_of_two_classes_of_one_species_neither_is_preferred(run, pictures, tmp_path):
+    paths = pictures["Blue_Bird"]
+    items = [
+        Item(f"{name}-{path.stem}", Medium.IMAGE, path=path, class_name=name)
+        for name in ("Blauvogel", "Oiseau bleu")
+        for path in paths
+    ]
+    write_manifest(items, tmp_path / "birds.csv")
+    runtime = Runtime(device="cpu")
+    report = index(tmp_path / "birds.csv", checkpoint=run, gallery=tmp_path / "gallery", runtime=runtime)
+    found = Gallery.open(report.gallery, runtime=runtime).search("blue bird", k=15)
+    assert (found.class_name, found.species_name, found.collection) == ("Blue Bird", None, None)
+    assert {hit.probability for hit in found.hits} == {None}
+
+
+@pytest.mark.parametrize("spelling", ["Red Bird", "red-bird", "RED_BIRDS"])
+def test_a_trained_class_is_known_in_any_spelling(spelling, unlabelled):
+    gallery = Gallery.open(unlabelled, runtime=Runtime(device="cpu"))
+    encoder = ModelQueryEncoder(gallery.model)
+    np.testing.assert_array_equal(encoder.embed_class_name(spelling), encoder.embed_class_name("Red_Bird"))
+    reader = QueryReader(unlabelled, store=gallery.index, encoder=encoder)
+    assert reader.encode_name(spelling).is_calibrated
+    assert not reader.encode_name("Blue Bird").is_calibrated
+
+
 def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, config, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "moved")
-    assert read_species(folder)["blue bird"] == ("Caeruleus", "Blue Bird")
+    assert ("Caeruleus", "Blue Bird") in read_species(folder)[Medium.IMAGE]
     labels = config.model.image[0].labels
     text = labels.read_text(encoding="utf-8")
     labels.unlink()

@@ -99,7 +99,12 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             threshold=found.collection.threshold,
         )
     return SearchAnswer(
-        query=QueryAnswer(medium=found.medium, media=list(found.media), class_name=found.class_name),
+        query=QueryAnswer(
+            medium=found.medium,
+            media=list(found.media),
+            class_name=found.class_name,
+            species_name=found.species_name,
+        ),
         collection=collection,
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),

@@ -76,6 +76,9 @@ class QueryAnswer(AnswerBody):
     medium: Medium
     media: list[Medium]
     class_name: str | None = Field(None, description="the class that the text names, directly or by a synonym")
+    species_name: str | None = Field(
+        None, description="the species that the text names, if only the items of the class tell that it is this species"
+    )
 
 
 class CollectionAnswer(AnswerBody):

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
@@ -333,8 +334,8 @@ class NameEmbedding(nn.Module):
 def compute_name_direction(name: str, *, dim: int) -> Float[Tensor, " name"]:
     """Return one of 2 ** dim directions of length 1, by a hash of a normalized name."""
     digest = hashlib.blake2b(name.encode(), digest_size=dim // 8).digest()
-    signs = torch.tensor([2.0 * (byte >> bit & 1) - 1 for byte in digest for bit in range(8)])
-    direction: Tensor = signs / dim**0.5
+    bits = np.unpackbits(np.frombuffer(digest, dtype=np.uint8), bitorder="little")
+    direction: Tensor = (2 * torch.from_numpy(bits).float() - 1) / dim**0.5
     return direction
 
 

@@ -51,10 +51,14 @@ export function verdict(answer) {
     "div",
     { class: "verdict" },
     element("h2", { text: title }),
-    answer.query.class_name ? element("p", { text: "You named this species." }) : null,
+    answer.query.class_name ? element("p", { text: describeName(answer.query) }) : null,
     collection ? element("p", { text: `There is a ${percent(collection.probability)} chance that the collection holds this species.` }) : null,
     collection ? meter(collection.probability, collection.threshold) : null,
   );
+}
+
+function describeName(query) {
+  return query.species_name ? `You named ${formatName(query.species_name)}, which goes by this name here.` : "You named this species.";
 }
 
 function exportMenu(hits, onExport) {

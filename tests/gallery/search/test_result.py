@@ -34,7 +34,7 @@ SONG = Hit(
 def test_search_result_to_json_has_the_keys_of_the_contract():
     result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), OpenSetAnswer(0.4, 0.5))
     value = encode_report(result)
-    assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None}
+    assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None, "species_name": None}
     wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
     assert value["collection"] == wanted
     wanted = (
@@ -64,6 +64,11 @@ def test_search_result_to_text_says_how_sure_it_is_that_a_class_is_missing(proba
 def test_search_result_to_text_of_a_class_that_is_there():
     lines = SearchResult((Medium.TEXT,), (), OpenSetAnswer(0.5, 0.5), class_name="Blue_Jay").to_text().splitlines()
     assert lines == ["the text names Blue_Jay", "nothing found"]
+
+
+def test_text_says_under_which_name_the_collection_has_a_species():
+    result = SearchResult((Medium.TEXT,), (SONG,), class_name="Blauhäher", species_name="Blue Jay")
+    assert result.to_text().splitlines()[0] == 'the text names Blue Jay, here "Blauhäher"'
 
 
 @pytest.mark.parametrize(

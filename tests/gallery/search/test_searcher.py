@@ -29,6 +29,7 @@ class FakeEncoder:
     """Embeds an item as the rows that it was given for its text."""
 
     class_names = CLASSES
+    resolutions = ()
     fingerprint = "fake"
     limits = MediaLimits()
 

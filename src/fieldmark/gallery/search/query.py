@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
@@ -13,10 +13,11 @@ from cachetools import LRUCache
 from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
-from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.names import find_named_class, read_species
+from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
+from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
+from fieldmark.names import Resolution, Spellings
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, TextContent
 
 _LONGEST_NAME = 100
@@ -62,6 +63,11 @@ class QueryEncoder(Protocol):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The classes that the model was trained on."""
+        ...
+
+    @property
+    def resolutions(self) -> tuple[Resolution, ...]:
+        """The species that these classes stand for, as training found them; none where it did not ask."""
         ...
 
     @property
@@ -112,7 +118,8 @@ class QueryReader:
         self._encoder = encoder
         self._guard = threading.Lock()
         self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
-        self._species: tuple[int, Mapping[str, tuple[str, ...]]] | None = None
+        self._names = NameReader(folder, resolutions=encoder.resolutions)
+        self._trained = Spellings(encoder.class_names)
 
     def encode(self, query: Query) -> QueryEmbedding:
         """Return the embedding of a query, remembered by its content.
@@ -136,11 +143,11 @@ class QueryReader:
                 self._remembered[key] = remembered
         return remembered
 
-    def encode_name(self, class_name: str) -> QueryEmbedding | None:
+    def encode_name(self, name: str) -> QueryEmbedding | None:
         """Return the embedding of a class or species by its name; None where the model has none."""
-        embedding = self._encoder.embed_class_name(class_name)
+        embedding = self._encoder.embed_class_name(name)
         # A class that was trained lies as near to its items as a text that describes it well; another lies farther.
-        is_calibrated = class_name in self._encoder.class_names
+        is_calibrated = self._trained.find_one(name) is not None
         return None if embedding is None else QueryEmbedding(Medium.TEXT, embedding, is_calibrated=is_calibrated)
 
     def read_stored(self, item_ids: Collection[str]) -> dict[str, QueryEmbedding]:
@@ -161,14 +168,17 @@ class QueryReader:
             for item_id, rows in rows_of.items()
         }
 
-    def find_class(self, queries: Sequence[Query]) -> str | None:
+    def find_named(self, queries: Sequence[Query]) -> NamedSpecies | None:
         """Return the class, or the species that encoders know, that a single short text names; None otherwise."""
         text = _text_of(queries[0])
         if len(queries) > 1 or text is None or len(text) > _LONGEST_NAME:
             return None
-        held = {count.class_name for count in self._store.counts()}
-        known = sorted({name for name in held if name is not None} | set(self._encoder.class_names))
-        return find_named_class(text, folder=self._folder, class_names=known, species=self._read_species())
+        return self.read_names().find(text)
+
+    def read_names(self) -> NameIndex:
+        """Return the names by which texts find classes and species, as the gallery is now."""
+        held = {count.class_name for count in self._store.counts()} - {None}
+        return self._names.read(held=frozenset(map(str, held)), trained=frozenset(self._encoder.class_names))
 
     def _encode_item(self, item: Item) -> QueryEmbedding:
         return self._query_embedding(item, self._encoder.embed(item))
@@ -186,16 +196,6 @@ class QueryReader:
             return len(read_words(item, limits=self._encoder.limits))
         except MediaError:
             return None
-
-    def _read_species(self) -> Mapping[str, tuple[str, ...]]:
-        """Return the names that the gallery's encoders know, read again where an `index` has added some."""
-        try:
-            stamp = GalleryLayout(self._folder).species.stat().st_mtime_ns
-        except OSError:
-            return {}
-        if self._species is None or self._species[0] != stamp:
-            self._species = stamp, read_species(self._folder)
-        return self._species[1]
 
 
 def mean_embedding(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " dim"]:

@@ -104,7 +104,8 @@ class SearchResult:
     Args:
         media: Of the queries, in their order.
         collection: None where nothing could be calibrated.
-        class_name: The class that a text query names, if any.
+        class_name: The class, or the species without a class, that a text query names, if any.
+        species_name: The species that the text names, where its class goes by a name that is known by its items alone.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -113,6 +114,7 @@ class SearchResult:
     hits: tuple[Hit, ...]
     collection: OpenSetAnswer | None = None
     class_name: str | None = None
+    species_name: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -124,7 +126,12 @@ class SearchResult:
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
         return {
-            "query": {"medium": self.medium, "media": self.media, "class_name": self.class_name},
+            "query": {
+                "medium": self.medium,
+                "media": self.media,
+                "class_name": self.class_name,
+                "species_name": self.species_name,
+            },
             "collection": self.collection,
             "hits": [describe_hit(hit) for hit in self.hits],
         }
@@ -132,7 +139,9 @@ class SearchResult:
     def to_text(self) -> str:
         """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
         lines = []
-        if self.class_name is not None:
+        if self.species_name is not None:
+            lines.append(f'the text names {self.species_name}, here "{self.class_name}"')
+        elif self.class_name is not None:
             lines.append(f"the text names {self.class_name}")
         if self.collection is not None and not self.collection.is_likely:
             doubt = "probably" if self.collection.is_unlikely else "perhaps"

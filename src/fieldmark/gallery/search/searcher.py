@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError
+from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
 from fieldmark.gallery.search.fusion import (
@@ -21,6 +22,7 @@ from fieldmark.gallery.search.fusion import (
     list_hits,
     rank_candidates,
 )
+from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
@@ -38,14 +40,14 @@ class _Wanted:
     """The hits that a search wants.
 
     Args:
-        class_name: The class that the query names; None for none.
+        named: The class or species that the query names; None for none.
         wrong: Items that were marked wrong.
     """
 
     k: int
     where: Filter
     by_segment: bool
-    class_name: str | None
+    named: NamedSpecies | None
     wrong: frozenset[str]
 
     @property
@@ -56,7 +58,8 @@ class _Wanted:
     def list_filters(self, medium: Medium) -> list[Filter]:
         """Return the conditions on hits of a medium; the same for those of the named class; the same for any class."""
         where = replace(self.where, media=frozenset({medium}))
-        named = [] if self.class_name is None else [_intersect(where.class_names, {self.class_name})]
+        class_name = None if self.named is None else self.named.class_name
+        named = [] if class_name is None else [_intersect(where.class_names, {class_name})]
         return [where, *(replace(where, class_names=names) for names in [*named, None])]
 
 
@@ -90,6 +93,7 @@ class Searcher:
         self.index = index
         self.calibration = calibration
         self._reader = QueryReader(folder, store=index, encoder=encoder)
+        self._agreement = NameAgreement(index, encoder=encoder)
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
@@ -135,14 +139,16 @@ class Searcher:
         marks = marks or MarkedItems()
         marks.check()
         started = time.perf_counter()
-        class_name = self._reader.find_class(queries)
-        named = None if class_name is None else self._reader.encode_name(class_name)
-        asked = [named] if named is not None else [self._reader.encode(each) for each in queries]
+        named = self._reader.find_named(queries)
+        name = None if named is None else self._reader.encode_name(named.query_name)
+        asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
         marked = self._read_marks(marks)
-        wanted = _Wanted(k, where, by_segment, class_name, wrong=marks.irrelevant)
         compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
+        if named is not None and name is not None:
+            named = self._agreement.settle(named, names=self._reader.read_names(), comparison=compared[0].comparison)
+        wanted = _Wanted(k, where, by_segment, named, wrong=marks.irrelevant)
         if len(asked) == 1 and not marked:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
@@ -150,9 +156,9 @@ class Searcher:
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=rank_candidates(candidates, k=k, per_medium=per_medium),
-            collection=self._answer_named(class_name)
-            or self._answer_open_set(compared, where=where, by_segment=by_segment),
-            class_name=class_name,
+            collection=self._answer_named(named) or self._answer_open_set(compared, where=where, by_segment=by_segment),
+            class_name=None if named is None else named.class_name or named.name,
+            species_name=named.name if named is not None and named.is_agreed else None,
             encode_seconds=encoded_at - started,
             rank_seconds=time.perf_counter() - encoded_at,
         )
@@ -211,8 +217,8 @@ class Searcher:
         score = scored.score[:, index].astype(np.float64)
         measures = combine_scores(score, queries=queries, medium=medium, calibration=self.calibration)
         verdict = np.zeros(len(index), dtype=np.int64)
-        if wanted.class_name is not None:
-            verdict = np.array([*(1 if name == wanted.class_name else -1 for name in names), 0])[code[index]]
+        if wanted.named is not None:
+            verdict = np.array([*map(wanted.named.judge, names), 0])[code[index]]
         if wanted.wrong:
             verdict[scored.find(wanted.wrong)[index]] = -1
 
@@ -221,13 +227,13 @@ class Searcher:
 
         return Candidates(medium, measures, verdict, best_by_class, make_hits)
 
-    def _answer_named(self, class_name: str | None) -> OpenSetAnswer | None:
-        """Tell whether the gallery holds a named class; None where no class is named, or labels cannot tell."""
-        if class_name is None:
+    def _answer_named(self, named: NamedSpecies | None) -> OpenSetAnswer | None:
+        """Tell whether the gallery holds a named class; None where none is named, or where labels leave it open."""
+        if named is None:
             return None
-        held = {count.class_name for count in self.index.counts()}
-        is_known = class_name in held or None not in held
-        return OpenSetAnswer(float(class_name in held), THRESHOLD) if is_known else None
+        verdicts = {named.judge(count.class_name) for count in self.index.counts()}
+        is_known = 1 in verdicts or 0 not in verdicts
+        return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
     def _answer_open_set(
         self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
