@@ -14,8 +14,9 @@ training items of one medium only; the table shows their MAP, the mean over thos
 import argparse
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from fieldmark.build import create_model, list_species
 from fieldmark.data.naming import NameSources, describe_resolutions
 from fieldmark.data.taxonomy import Taxon, Taxonomy
 from fieldmark.embedding import FailureLog
+from fieldmark.evaluation.result import Slice
 from fieldmark.names import KnownNames, Resolution
 from fieldmark.runtime import Runtime
 from fieldmark.training_stages import read_items
@@ -45,10 +47,12 @@ def main() -> None:
     parser.add_argument("--renamed", action="store_true")
     parser.add_argument("--out", type=Path, help="folder of the runs of --renamed")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     items = fieldmark.read_manifest(arguments.manifest)
     if arguments.renamed:
-        print_renamed(items, config=arguments.config, out=arguments.out, seed=arguments.seed)
+        config = partial(fieldmark.load_config, arguments.config)
+        print_renamed(items, config=config, overrides=arguments.overrides, out=arguments.out, seed=arguments.seed)
     elif arguments.altered:
         print_altered(known_names(fieldmark.load_config(arguments.config)), seed=arguments.seed)
     else:
@@ -186,21 +190,34 @@ def resolve(name: str, known: KnownNames, taxonomy: Taxonomy) -> Resolution:
 WITHOUT_NAMES = ("model.named_weight=0.0", "model.name_weight=0.0")
 
 
-def print_renamed(items: Sequence[fieldmark.Item], *, config: str, out: Path, seed: int) -> None:
+def print_renamed(
+    items: Sequence[fieldmark.Item],
+    *,
+    config: Callable[..., fieldmark.Config],
+    overrides: Sequence[str],
+    out: Path,
+    seed: int,
+) -> None:
     """Trains and prints the MAP of the classes with training items of one medium only, by direction."""
     names = sorted({item.class_name for item in items if item.class_name is not None})
     few = set(np.random.default_rng(seed).permutation(names)[: len(names) // 2].tolist())
     number = {name: f"Class {index:02}" for index, name in enumerate(names)}
+    renamed = [replace(item, class_name=number[item.class_name or ""]) for item in items]
+    cases = {
+        "named": (items, few, overrides),
+        "renamed": (renamed, {number[name] for name in few}, overrides),
+        "without names": (items, few, (*overrides, *WITHOUT_NAMES)),
+    }
     for medium in NAMED_MEDIA:
-        kept = [
-            item for item in items if item.split is Split.TEST or item.class_name not in few or item.medium is medium
-        ]
-        renamed = [replace(item, class_name=number[item.class_name or ""]) for item in kept]
-        runs = {
-            "named": measure(kept, few, config=config, out=out / f"{medium}_named"),
-            "renamed": measure(renamed, {number[name] for name in few}, config=config, out=out / f"{medium}_renamed"),
-            "without names": measure(kept, few, config=config, out=out / f"{medium}_without", overrides=WITHOUT_NAMES),
-        }
+        runs = {}
+        for title, (own, classes, chosen) in cases.items():
+            kept = [
+                item
+                for item in own
+                if item.split is Split.TEST or item.class_name not in classes or item.medium is medium
+            ]
+            folder = out / f"{medium}_{title.replace(' ', '_')}"
+            runs[title] = measure(kept, classes, config=config(overrides=chosen), out=folder)
         print(f"\n{len(few)} classes with training items of {medium} only\n\n| direction | {' | '.join(runs)} |")
         print("|---|---|---|---|")
         for direction in next(iter(runs.values())):
@@ -208,20 +225,19 @@ def print_renamed(items: Sequence[fieldmark.Item], *, config: str, out: Path, se
 
 
 def measure(
-    items: Sequence[fieldmark.Item], classes: set[str], *, config: str, out: Path, overrides: Sequence[str] = ()
+    items: Sequence[fieldmark.Item], classes: set[str], *, config: fieldmark.Config, out: Path
 ) -> Mapping[str, float]:
     """The mean MAP over some classes, by direction, of a model trained on the training items."""
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "test").is_dir():
         fieldmark.write_manifest(items, out / "manifest.csv")
-        fieldmark.train(
-            out / "manifest.csv", out=out / "run", config=fieldmark.load_config(config, overrides=overrides)
-        )
+        fieldmark.train(out / "manifest.csv", out=out / "run", config=config)
         fieldmark.embed(out / "manifest.csv", checkpoint=out / "run", out=out / "test")
     evaluation = fieldmark.evaluate(out / "test")
     found = {}
     for direction in (*evaluation.directions, *evaluation.same_medium):
-        own = [mean.mean_average_precision for name, mean in direction.by_class.items() if name in classes]
+        by_class = direction.by_slice[Slice.CLASS]
+        own = [mean.mean_average_precision for name, mean in by_class.items() if name in classes]
         if own and "all" not in direction.name and "video" not in direction.name:
             found[direction.name] = statistics.mean(own)
     return found

@@ -246,6 +246,17 @@ class ModelQueryEncoder:
         inputs = encode_item(item, model=self._model)
         return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
 
+    def measure_sureness(
+        self, embedding: Float[np.ndarray, "segment dim"], *, medium: Medium
+    ) -> Float[np.ndarray, " segment"]:
+        """Return how plainly each segment shows one class or species; 1 for all where the network cannot tell."""
+        network = self._model.network
+        if not isinstance(network, SharedSpace):
+            return np.ones(len(embedding))
+        device = next(network.parameters()).device
+        rows = torch.tensor(embedding, dtype=torch.float32, device=device)
+        return network.measure_sureness(rows, medium=medium).numpy(force=True)
+
     def embed_class_name(self, class_name: str) -> Float32[np.ndarray, " dim"] | None:
         """Return an embedding that stands for a class by its name alone; None where the network has none.
 

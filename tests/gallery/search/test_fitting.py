@@ -410,7 +410,8 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
         def embed(self, item):
             raise AssertionError(f"'{item}' is embedded, but its embedding is in the store")
 
-        embed_class_name = embed_texts = named_species = embed
+        embed_class_name = embed_texts = named_species = measure_sureness = embed
+        resolutions = ()
 
     rows = np.eye(8, dtype=np.float32)
     names = ["Auk"] * 5 + ["Wren"] * 3

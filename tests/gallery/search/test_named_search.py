@@ -39,6 +39,9 @@ class NamingEncoder:
     def embed_class_name(self, class_name):
         return DIRECTION_BY_NAME.get(class_name, DIRECTIONS[6]) if self._embeds_names else None
 
+    def measure_sureness(self, embedding, *, medium):
+        return np.ones(len(embedding))
+
     def embed_texts(self, items):
         return {}
 

@@ -89,6 +89,12 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def measure_sureness(
+        self, embedding: Float[np.ndarray, "segment dim"], *, medium: Medium
+    ) -> Float[np.ndarray, " segment"]:
+        """Return how plainly each segment shows one class or species, 0 to 1; 1 for all where that is not known."""
+        ...
+
     def embed_class_name(self, class_name: str) -> Float[np.ndarray, " dim"] | None:
         """Return an embedding that stands for a class or species by its name alone; None where there is none."""
         ...
@@ -184,7 +190,7 @@ class QueryReader:
         return self._query_embedding(item, self._encoder.embed(item))
 
     def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
-        mean = mean_embedding(rows)
+        mean = pool_segments(rows, medium=item.medium, encoder=self._encoder)
         mean.setflags(write=False)
         return QueryEmbedding(item.medium, mean, word_count=self._count_words(item))
 
@@ -198,9 +204,23 @@ class QueryReader:
             return None
 
 
-def mean_embedding(rows: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, " dim"]:
-    """Return the mean of some embeddings, of length 1."""
-    mean = rows.mean(axis=0)
+_SURENESS_POWER = 16
+"""A segment counts by this power of its sureness, so that a minute of noise does not outweigh one call. Chosen on items
+held out of fgbirds' training items, as they are and among up to 39 windows of noise or 30 frames without a bird."""
+
+
+def pool_segments(
+    rows: Float[np.ndarray, "segment dim"], *, medium: Medium, encoder: QueryEncoder
+) -> Float[np.ndarray, " dim"]:
+    """Return the embedding of an item as a query, of length 1: the mean of its segments, the sure ones above all.
+
+    Two segments of sureness 1 and 0.5 count as 1 to 0.000015.
+    """
+    weight = np.ones(1)
+    if len(rows) > 1:
+        weight = encoder.measure_sureness(rows, medium=medium).astype(np.float64) ** _SURENESS_POWER
+        weight = weight / weight.max() if weight.max() > 0 else np.ones(len(rows))
+    mean = weight @ rows
     unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
     return unit
 
