@@ -114,6 +114,17 @@ def test_shared_space_knows_a_class_by_its_name_without_an_item_of_it():
     assert class_logits.argmax(dim=1).tolist() == heard.tolist()
 
 
+def test_named_scores_that_weigh_nothing_are_not_asked_for_a_class_without_an_item():
+    size = shared_space_size(dim=16, component_count=4, named_weight=0.0)
+    network = SharedSpace(input_dims={Medium.AUDIO: 6}, class_count=3, size=size).eval()
+    label = torch.arange(20) % 2
+    names = {"Gadwall": 5, "Mallard": 2, "Veery": 0}
+    species = [[name] for name in names]
+    network.fit(Medium.AUDIO, scored(label, columns=[5, 2, 0]), label, class_species=species, named_scores=names)
+    _, class_logits = network(scored(torch.arange(9) % 3, columns=[5, 2, 0]), Medium.AUDIO)
+    torch.testing.assert_close(class_logits.softmax(dim=1)[:, 2], torch.full((9,), 1 / 3))
+
+
 def training_case(*, by_name, by_features, seed=0):
     """Rows of three classes, four groups of three each, whose names and whose features tell the class or do not."""
     label = torch.arange(3).repeat_interleave(12)

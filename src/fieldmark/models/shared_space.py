@@ -198,7 +198,8 @@ class SharedSpace(Network):
         """
         if group is None:
             group = torch.arange(len(label))
-        column = match_names(class_species or [()] * self.class_count, named_scores or {})
+        is_asked = self._size.named_weight > 0
+        column = match_names(class_species or [()] * self.class_count, (named_scores or {}) if is_asked else {})
         self._head(medium).fit(features, label, group=group, column=column, linear_weight=self._size.linear_weight)
         if medium in self._places and named_scores:
             name_embedding = self._name_embedding(medium)
