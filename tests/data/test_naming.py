@@ -106,6 +106,16 @@ def test_encoders_settle_a_name_that_says_nothing():
     assert found.confidence == pytest.approx(9 / 11)
 
 
+def test_the_votes_of_several_media_add_up():
+    assert settle("Class 17", {"Blue Jay": 5}, {"Blue Jay": 2, "Atlantic Puffin": 1}, {"Blue Jay": 1}).names == (
+        "Blue Jay",
+    )
+
+
+def test_two_recordings_that_are_named_differently_split_no_class():
+    assert not settle("Class 17", {"Blue Jay": 1, "Northern Cardinal": 1}).is_resolved
+
+
 def test_encoders_choose_among_the_species_that_a_name_may_be():
     assert settle("Cardinal", {"Northern Cardinal": 1}).names == ("Northern Cardinal",)
     assert not settle("Cardinal", {"Blue Jay": 5}).is_resolved

@@ -123,6 +123,8 @@ def list_shared_names(resolutions: Iterable[Resolution]) -> dict[str, tuple[str,
 
 _FEWEST_VOTES = 2
 """Groups of items that must agree; one is enough to choose among candidates that the class's own name leaves."""
+_FEWEST_OF_HALF = 3
+"""Groups that must name each of two species that share a class."""
 _OPEN = 0.9
 """Confidence up to which items may say otherwise: that of a contained name."""
 _AGREED, _HALF = 0.6, 0.25
@@ -174,18 +176,24 @@ def settle_by_votes(
     becomes a candidate. A contained name that the items contradict becomes ambiguous.
     """
     taken = {name for each in resolutions if each.confidence > _OPEN for name in each.names}
+    votes_by_class = {each.class_name: _sum_votes(each, votes) for each in resolutions}
     total: defaultdict[str, float] = defaultdict(float)
-    for own in (own for each in votes for own in each.by_class.values()):
+    for own in votes_by_class.values():
         for name, count in own.items():
             total[name] += count / own.total()
-    settled = []
-    for each in resolutions:
-        # An encoder that knows none of the candidates can only name items wrong.
-        told = [v for v in votes if not each.candidates or not v.names.isdisjoint(each.candidates)]
-        own = sum((v.by_class.get(each.class_name, Counter()) for v in told), Counter[str]())
-        is_open = each.confidence <= _OPEN and each.reason is not Reason.MAPPED
-        settled.append(_settle(each, own, total=total, taken=taken, known=known) if is_open else each)
-    return tuple(settled)
+    return tuple(
+        _settle(each, votes_by_class[each.class_name], total=total, taken=taken, known=known)
+        if each.confidence <= _OPEN and each.reason is not Reason.MAPPED
+        else each
+        for each in resolutions
+    )
+
+
+def _sum_votes(resolution: Resolution, votes: Sequence[Votes]) -> Counter[str]:
+    """Sum a class's votes over media; an encoder that knows none of its candidates can only name items wrong."""
+    candidates = resolution.candidates
+    told = [each for each in votes if not candidates or not each.names.isdisjoint(candidates)]
+    return sum((each.by_class.get(resolution.class_name, Counter()) for each in told), Counter[str]())
 
 
 def _settle(
@@ -218,7 +226,8 @@ def _choose_names(votes: Counter[str], *, fewest: int) -> tuple[str, ...]:
     if most / count >= _AGREED:
         return (first,)
     second, fewer = others[0]
-    return (first, second) if fewer / count >= _HALF and (most + fewer) / count > 1 - _HALF else ()
+    is_split = fewer >= _FEWEST_OF_HALF and fewer / count >= _HALF and (most + fewer) / count > 1 - _HALF
+    return (first, second) if is_split else ()
 
 
 def describe_resolutions(resolutions: Sequence[Resolution]) -> list[str]:
