@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.search.calibration import ScoreCalibration, compute_sigmoid
+from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
@@ -119,9 +119,6 @@ def _moment(stored: Embeddings, row: int) -> tuple[float | None, float | None]:
 
 
 # ---------------------------------------------------------------- fusion
-
-_CERTAIN = 0.99
-"""From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
 def rank_medium(
@@ -274,7 +271,7 @@ def _order_entries(entries: Sequence[_Entry]) -> list[_Entry]:
     def key(index: int) -> tuple[float, float, float]:
         entry = entries[index]
         if entry.probability == 1.0 or (
-            has_probability and entry.probability is not None and entry.probability >= _CERTAIN
+            has_probability and entry.probability is not None and entry.probability >= CERTAIN
         ):
             return (0.0, *by_turn[index])
         if has_probability and entry.probability is not None:

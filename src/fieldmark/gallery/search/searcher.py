@@ -9,9 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from fieldmark.errors import OutOfRangeError, RequestError
-from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
-from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
+from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
 from fieldmark.gallery.search.fusion import Candidates, combine_logits, rank_candidates, rank_medium, score_hits
+from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
+from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader, mean_embedding
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
@@ -54,6 +55,7 @@ class Searcher:
         self.index = index
         self.calibration = calibration
         self._reader = QueryReader(folder, store=index, encoder=encoder)
+        self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
@@ -116,16 +118,13 @@ class Searcher:
             first = self._rank_media(embeddings, labelled, by_segment=by_segment)
             candidates = [each.append(more) for each, more in zip(first, candidates, strict=True)]
         compared = compared[: len(asked)]  # marked items say what is relevant, not what was asked
+        completed = self._add_look_alikes(candidates, compared, where=where)
+        hits = rank_candidates(completed, k=k, per_medium=per_medium, class_name=class_name)
         return SearchResult(
             media=tuple(each.medium for each in asked),
-            hits=rank_candidates(
-                self._add_look_alikes(candidates, compared, where=where),
-                k=k,
-                per_medium=per_medium,
-                class_name=class_name,
-            ),
+            hits=hits,
             collection=self._answer_named(class_name)
-            or self._answer_open_set(compared, where=where, by_segment=by_segment),
+            or self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment),
             class_name=class_name,
             encode_seconds=encoded_at - started,
             rank_seconds=time.perf_counter() - encoded_at,
@@ -194,34 +193,49 @@ class Searcher:
         return OpenSetAnswer(float(class_name in held), THRESHOLD) if is_known else None
 
     def _answer_open_set(
-        self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
+        self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
     ) -> OpenSetAnswer | None:
-        """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries."""
+        """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries.
+
+        Args:
+            hits: Of the search; the answer contradicts none that is nearly certain.
+        """
         everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
         is_whole = not by_segment and replace(where, media=None) == everywhere
         found = []
         for each in compared:
             query = each.query
-            curve = self.calibration.get_open_set_curve(query.medium, word_count=query.word_count)
-            if curve is None or not query.is_calibrated:
+            if not query.is_calibrated:
                 continue
-            hits = dict(each.found) if is_whole else {}
-            missing = replace(everywhere, media=frozenset(MEDIA).difference(hits))
-            hits |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
-            value = self._compute_open_set_score(query, hits)
-            if value is not None:
-                found.append((value, curve))
-        return answer_open_set(found)
+            nearest = dict(each.found) if is_whole else {}
+            missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
+            nearest |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
+            evidence = self._weigh_evidence(query, nearest)
+            if evidence is not None:
+                found.append(evidence)
+        return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
 
-    def _compute_open_set_score(self, query: QueryEmbedding, found: _HitsByMedium) -> float | None:
-        """Return the open-set score of a query from its nearest hits of each medium; None where none has log-odds."""
-        logits = {}
+    def _weigh_evidence(self, query: QueryEmbedding, found: _HitsByMedium) -> OpenSetEvidence | None:
+        """Return what a query's nearest hits of each medium say of its class; None where none has log-odds."""
+        best = {}
         for medium in MEDIA:
-            score = np.array([[hit.score for hit in found[medium]]])
+            nearest = found[medium][:OPEN_SET_DEPTH]
+            score = np.array([[hit.score for hit in nearest]])
             logit = combine_logits(score, queries=[query], medium=medium, calibration=self.calibration)
-            if logit is not None:
-                logits[medium] = logit
-        return compute_open_set_score(logits, medium=query.medium)
+            if logit is not None and logit.size:
+                best[medium] = BestItems(logit, [hit.class_name for hit in nearest])
+        return weigh_evidence(best, query=query, calibration=self.calibration, media_of=self._find_media_of_classes())
+
+    def _find_media_of_classes(self) -> Mapping[str, Collection[Medium]]:
+        """Return the media in which the gallery holds items of each class."""
+        counts = self.index.counts()
+        if self._media_of[0] is not counts:
+            media_of: dict[str, set[Medium]] = {}
+            for count in counts:
+                if count.class_name is not None:
+                    media_of.setdefault(count.class_name, set()).add(count.medium)
+            self._media_of = counts, media_of
+        return self._media_of[1]
 
 
 def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
