@@ -86,9 +86,8 @@ class CollectionAnswer(AnswerBody):
     is_unlikely: bool = Field(description="two to one against, or more")
     threshold: float
     can_tell: bool = Field(
-        True,
         description="false where the class is not likely there and nothing says that it is missing: a hit is nearly "
-        "certain, the query is unlike what the probabilities were fitted on, or the score lies between both cases",
+        "certain, the query is unlike what the probabilities were fitted on, or the score lies between both cases"
     )
 
 
