@@ -12,9 +12,11 @@ the answer of one curve for each query medium, which always tells.
 import argparse
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -22,7 +24,8 @@ import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
-from fieldmark.gallery.search.calibration import ScoreCalibration, compute_sigmoid
+from fieldmark.gallery.search import open_set_fitting
+from fieldmark.gallery.search.calibration import Curve, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.fitting import TextReader, cut_texts, fit_calibration, score_items
 from fieldmark.gallery.search.fusion import combine_logits
 from fieldmark.gallery.search.open_set import (
@@ -43,6 +46,13 @@ K = 12
 RESAMPLES = 2000
 
 
+class Calibrations(NamedTuple):
+    """A calibration, and the open-set curves as they were before."""
+
+    now: ScoreCalibration
+    before: ScoreCalibration
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """All items as arrays, and the calibrations fitted on either half of the classes.
@@ -61,7 +71,7 @@ class Table:
     origin: np.ndarray
     is_test: np.ndarray
     half: np.ndarray
-    calibrations: tuple[ScoreCalibration, ScoreCalibration]
+    calibrations: tuple[Calibrations, Calibrations]
     word_count: np.ndarray
 
     def query_embedding(self, place: int, *, is_negative: bool = False) -> QueryEmbedding:
@@ -69,9 +79,13 @@ class Table:
         words = int(self.word_count[place]) or None
         return QueryEmbedding(MEDIA[self.medium[place]], self.mean[place], is_negative=is_negative, word_count=words)
 
+    def both(self, query: int) -> Calibrations:
+        """Those that did not see the query's class."""
+        return self.calibrations[1 - self.half[query]]
+
     def calibration(self, query: int) -> ScoreCalibration:
         """The one that did not see the query's class."""
-        return self.calibrations[1 - self.half[query]]
+        return self.both(query).now
 
     def scores(self, query: int) -> np.ndarray:
         """Of one item with all."""
@@ -206,13 +220,13 @@ def load(folder: Path, *, by_length: bool = True) -> Table:
 
 def fit_half(
     embeddings: Embeddings, known: set[str], of_half: dict[str, int], half: int, reader: TextReader | None
-) -> ScoreCalibration:
+) -> Calibrations:
     """The calibration of which only the test items of one half of the classes ask; all items stand in the gallery."""
     hidden = {
         item: replace(item, split=Split.TRAIN) for item in set(embeddings.items) if of_half[item.class_name] != half
     }
     asked = replace(embeddings, items=tuple(hidden.get(item, item) for item in embeddings.items))
-    return fit_calibration(asked, trained_classes=known, generator=np.random.default_rng(0), read_texts=reader)
+    return fit_both(asked, known, reader)
 
 
 def queries(table: Table, *media: Medium) -> Iterator[int]:
@@ -493,10 +507,8 @@ def print_outside(items: Sequence[Item], *, out: Path) -> None:
     fieldmark.write_manifest(items, out / "outside.csv")
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
-    model, generator = model_of(out / "embeddings"), np.random.default_rng(0)
-    calibration = fit_calibration(
-        gallery, trained_classes=info.class_names, generator=generator, read_texts=reader_of(model)
-    )
+    model = model_of(out / "embeddings")
+    calibrations = fit_both(gallery, info.class_names, reader_of(model))
     asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
     score = score_items(asked.mean, gallery.embedding, first=held.first)
     heading("query", "class is", "queries", "before: likely", *(f"now: {said}" for said in SAID))
@@ -510,10 +522,10 @@ def print_outside(items: Sequence[Item], *, out: Path) -> None:
                     found[row] = ask_outside(
                         case,
                         query=query,
-                        class_name=item.class_name,
+                        item=item,
                         held=held,
                         score=score[row],
-                        calibration=calibration,
+                        calibrations=calibrations,
                     )
             name = f"{case}, odd names left out" if left_out else case
             print_answers(medium, name, {k: v for k, v in found.items() if v}, origin)
@@ -523,23 +535,24 @@ def ask_outside(
     case: str,
     *,
     query: QueryEmbedding,
-    class_name: str | None,
+    item: Item,
     held: ItemRows,
     score: np.ndarray,
-    calibration: ScoreCalibration,
+    calibrations: Calibrations,
 ) -> Answer | None:
     """The answer to an item from elsewhere; None where it does not belong to the case."""
     names = np.array([each.class_name or "" for each in held.items])
-    same, own = names == class_name, MEDIA.index(query.medium)
-    shown = show_case(case, same=same, medium=held.medium, own=own)
+    same, own = names == item.class_name, MEDIA.index(query.medium)
+    is_other = np.array([(each.group or each.item_id) != (item.group or item.item_id) for each in held.items])
+    shown = is_other & show_case(case, same=same, medium=held.medium, own=own)
     if same.any() == (case == "absent") or (case != "absent" and not (shown & same).any()):
         return None
     logit = np.full(len(names), -np.inf)
     for code, hit in enumerate(MEDIA):
-        curve = calibration.get_curve(query.medium, hit, word_count=query.word_count)
+        curve = calibrations.now.get_curve(query.medium, hit, word_count=query.word_count)
         if curve is not None:
             logit[held.medium == code] = curve.compute_logit(score[held.medium == code])
-    return answer_query(logit, query=query, shown=shown, names=names, medium=held.medium, calibration=calibration)
+    return answer_query(logit, query=query, shown=shown, names=names, medium=held.medium, calibrations=calibrations)
 
 
 def show_case(case: str, *, same: np.ndarray, medium: np.ndarray, own: int) -> np.ndarray:
@@ -563,7 +576,7 @@ def ask_collection(table: Table, query: int, case: str) -> Answer | None:
         shown=shown & show_case(case, same=same, medium=table.medium, own=own),
         names=table.class_name,
         medium=table.medium,
-        calibration=table.calibration(query),
+        calibrations=table.both(query),
     )
 
 
@@ -574,7 +587,7 @@ def answer_query(
     shown: np.ndarray,
     names: np.ndarray,
     medium: np.ndarray,
-    calibration: ScoreCalibration,
+    calibrations: Calibrations,
 ) -> Answer | None:
     """The answer of a search among the items that are shown; None where nothing can be said."""
     media_of: dict[str, set[Medium]] = {}
@@ -586,21 +599,29 @@ def answer_query(
         rows = rows[np.argsort(-logit[rows], kind="stable")[:DEPTH]]
         if rows.size:
             best[hit] = BestItems(logit[rows], names[rows].tolist())
-    evidence = weigh_evidence(best, query=query, calibration=calibration, media_of=media_of)
+    evidence = weigh_evidence(best, query=query, calibration=calibrations.now, media_of=media_of)
     answer = None if evidence is None else answer_open_set([evidence])
     if answer is None:
         return None
-    earlier = is_likely_by_one_curve(best, query=query, calibration=calibration)
+    curve = calibrations.before.get_open_set_curve(query.medium, word_count=query.word_count)
+    earlier = is_likely_by_one_curve(best, query=query, curve=curve)
     return Answer(answer.probability, answer.threshold, answer.can_tell, earlier)
 
 
-def is_likely_by_one_curve(
-    best: Mapping[Medium, BestItems], *, query: QueryEmbedding, calibration: ScoreCalibration
-) -> bool:
-    """Whether a class would be likely by the curve of its medium alone, which stood at the edge."""
+def is_likely_by_one_curve(best: Mapping[Medium, BestItems], *, query: QueryEmbedding, curve: Curve | None) -> bool:
+    """Whether a class would be likely by the curve of its medium alone."""
     score = compute_open_set_score(best, medium=query.medium)
-    curve = calibration.get_open_set_curve(query.medium, word_count=query.word_count)
-    return score is not None and curve is not None and curve.compute_logit(np.array([score]))[0] >= -curve.doubt
+    return score is not None and curve is not None and curve.compute_logit(np.array([score]))[0] >= 0
+
+
+def fit_both(embeddings: Embeddings, known: Collection[str], reader: TextReader | None) -> Calibrations:
+    """The calibration, and the one with the line between the two cases where it stood before."""
+    found = []
+    for sure_part in (open_set_fitting.SURE_PART, 0.0):
+        with mock.patch.object(open_set_fitting, "SURE_PART", sure_part):
+            generator = np.random.default_rng(0)
+            found.append(fit_calibration(embeddings, trained_classes=known, generator=generator, read_texts=reader))
+    return Calibrations(*found)
 
 
 if __name__ == "__main__":
