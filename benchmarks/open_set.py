@@ -609,7 +609,7 @@ def answer_query(
 
 
 def is_likely_by_one_curve(best: Mapping[Medium, BestItems], *, query: QueryEmbedding, curve: Curve | None) -> bool:
-    """Whether a class would be likely by the curve of its medium alone."""
+    """Tell whether a class would be likely by the curve of its medium alone."""
     score = compute_open_set_score(best, medium=query.medium)
     return score is not None and curve is not None and curve.compute_logit(np.array([score]))[0] >= 0
 
