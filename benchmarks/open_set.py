@@ -5,14 +5,18 @@
 Trains twice: on all species, and with some left out of training (with all their training items). The gallery is all
 items of the manifest; queries are test items, their own group left out. Every parameter is fitted on the test items of
 one half of the classes and measured on those of the other half, and the other way round. With `--outside MANIFEST`, all
-items of that manifest ask whose class is not among these species: neither trained nor in the gallery, and no curve was
-fitted on them.
+items of that manifest ask, of species that the gallery holds and of others; no curve was fitted on them. "Before" is
+the answer of one curve for each query medium, which always tells.
 """
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
 
 import numpy as np
 
@@ -20,23 +24,33 @@ import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
-from fieldmark.gallery.search.calibration import (
-    THRESHOLD,
-    ScoreCalibration,
-    answer_open_set,
-    compute_open_set_score,
-    compute_sigmoid,
-)
+from fieldmark.gallery.search import open_set_fitting
+from fieldmark.gallery.search.calibration import Curve, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.fitting import TextReader, cut_texts, fit_calibration, score_items
 from fieldmark.gallery.search.fusion import combine_logits
+from fieldmark.gallery.search.open_set import (
+    DEPTH,
+    THRESHOLD,
+    BestItems,
+    answer_open_set,
+    compute_open_set_score,
+    weigh_evidence,
+)
 from fieldmark.gallery.search.query import QueryEmbedding, read_words
-from fieldmark.gallery.search.result import UNLIKELY
+from fieldmark.gallery.search.result import UNLIKELY, OpenSetAnswer
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 K = 12
 RESAMPLES = 2000
+
+
+class Calibrations(NamedTuple):
+    """A calibration, and the open-set curves as they were before."""
+
+    now: ScoreCalibration
+    before: ScoreCalibration
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +71,7 @@ class Table:
     origin: np.ndarray
     is_test: np.ndarray
     half: np.ndarray
-    calibrations: tuple[ScoreCalibration, ScoreCalibration]
+    calibrations: tuple[Calibrations, Calibrations]
     word_count: np.ndarray
 
     def query_embedding(self, place: int, *, is_negative: bool = False) -> QueryEmbedding:
@@ -65,9 +79,13 @@ class Table:
         words = int(self.word_count[place]) or None
         return QueryEmbedding(MEDIA[self.medium[place]], self.mean[place], is_negative=is_negative, word_count=words)
 
+    def both(self, query: int) -> Calibrations:
+        """Those that did not see the query's class."""
+        return self.calibrations[1 - self.half[query]]
+
     def calibration(self, query: int) -> ScoreCalibration:
         """The one that did not see the query's class."""
-        return self.calibrations[1 - self.half[query]]
+        return self.both(query).now
 
     def scores(self, query: int) -> np.ndarray:
         """Of one item with all."""
@@ -97,7 +115,7 @@ def main() -> None:
     parser.add_argument("--config", required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--unseen", type=int, default=6, help="species left out of training in the second model")
-    parser.add_argument("--outside", type=Path, help="manifest with further species, none of them in the gallery")
+    parser.add_argument("--outside", type=Path, help="manifest with further items, that no curve is fitted on")
     arguments = parser.parse_args()
     items = fieldmark.read_manifest(arguments.manifest)
     names = sorted({item.class_name for item in items if item.class_name})
@@ -114,8 +132,7 @@ def main() -> None:
     some = load(embedded(items, left_out=unseen, out=arguments.out / "some", config=arguments.config))
     print_open_set(some, np.array(sorted(unseen)), title="species that training never saw")
     if arguments.outside is not None:
-        strangers = [item for item in fieldmark.read_manifest(arguments.outside) if item.class_name not in names]
-        print_outside(strangers, out=arguments.out / "all")
+        print_outside(fieldmark.read_manifest(arguments.outside), out=arguments.out / "all")
 
 
 def embedded(items: Sequence[Item], *, left_out: set[str], out: Path, config: str) -> Path:
@@ -203,13 +220,13 @@ def load(folder: Path, *, by_length: bool = True) -> Table:
 
 def fit_half(
     embeddings: Embeddings, known: set[str], of_half: dict[str, int], half: int, reader: TextReader | None
-) -> ScoreCalibration:
+) -> Calibrations:
     """The calibration of which only the test items of one half of the classes ask; all items stand in the gallery."""
     hidden = {
         item: replace(item, split=Split.TRAIN) for item in set(embeddings.items) if of_half[item.class_name] != half
     }
     asked = replace(embeddings, items=tuple(hidden.get(item, item) for item in embeddings.items))
-    return fit_calibration(asked, trained_classes=known, generator=np.random.default_rng(0), read_texts=reader)
+    return fit_both(asked, known, reader)
 
 
 def queries(table: Table, *media: Medium) -> Iterator[int]:
@@ -404,8 +421,8 @@ def print_short_texts(by_length: Table, by_whole: Table, *, model: Model) -> Non
                 order = listed(logit, table.medium, table.origin != table.origin[query], by_turn=True)[:K]
                 first.append(compute_sigmoid(logit[order]))
                 true.append(table.class_name[order] == table.class_name[query])
-                there.append(probability_held(asking, query, without_class=False))
-                gone.append(probability_held(asking, query, without_class=True))
+                there.append(ask_collection(asking, query, "there").probability)
+                gone.append(ask_collection(asking, query, "absent").probability)
             p, y = np.concatenate(first), np.concatenate(true)
             below = [
                 ", ".join(f"{(np.array(said, dtype=float) < limit).mean():.2f}" for limit in (THRESHOLD, UNLIKELY))
@@ -438,90 +455,173 @@ def cut_table_texts(table: Table, count: int | None, *, model: Model) -> list[tu
     return [(place, words, row) for (place, words), row in zip(places, rows, strict=True)]
 
 
+CASES = ("there", "only in other media", "absent")
+SAID = ("likely", "not here", "cannot tell")
+UNRESOLVED = frozenset(
+    {"Cardinal", "Whip_poor_Will", "White_Pelican", "Geococcyx", "Green_Violetear", "Cape_Glossy_Starling"}
+    | {"White_breasted_Kingfisher", "Horned_Puffin", "Ivory_Gull", "Red_faced_Cormorant"}
+)
+"""Species that no encoder knows by this name."""
+
+
 def print_open_set(table: Table, names: np.ndarray, *, title: str) -> None:
-    """Each query of some classes with its class in the gallery, and with all items of its class taken out."""
+    """Each query of some classes: with its class, without those of its items that are of its medium, without any."""
     print(f"\n{title}: {len(names)} species, each taken out in turn")
-    heading("query", "queries", "AUROC", "right at 50 %", "there, said not there", "not there, said there")
-    curves = []
+    heading("query", "class is", "queries", "before: likely", *(f"now: {said}" for said in SAID))
     for medium in MEDIA:
-        there, gone = [], []
-        for query in queries(table, medium):
-            if table.class_name[query] in names:
-                held = probability_held(table, query, without_class=False)
-                if held is not None:
-                    there.append(held)
-                    gone.append(probability_held(table, query, without_class=True))
-        if not there:
-            continue
-        a, b = np.array(there), np.array(gone)
-        auroc = ((a[:, None] > b[None]) + 0.5 * (a[:, None] == b[None])).mean()
-        right = ((a >= THRESHOLD).sum() + (b < THRESHOLD).sum()) / (a.size + b.size)
-        wrong = f"{(a < THRESHOLD).sum()} of {a.size}", f"{(b >= THRESHOLD).sum()} of {b.size}"
-        line(medium, a.size, float(auroc), float(right), *wrong)
-        curves.append((medium, a, b))
-    heading("threshold", *(f"{medium}: there kept, not there refused" for medium, _, _ in curves))
-    for threshold in (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
-        line(
-            f"{threshold:.1f}", *(f"{(a >= threshold).mean():.2f}, {(b < threshold).mean():.2f}" for _, a, b in curves)
-        )
+        asked = [query for query in queries(table, medium) if table.class_name[query] in names]
+        for case in CASES:
+            found = {query: ask_collection(table, query, case) for query in asked}
+            print_answers(medium, case, {k: v for k, v in found.items() if v}, table.origin)
 
 
-def print_outside(strangers: Sequence[Item], *, out: Path) -> None:
-    """Print the share of items refused, of species neither trained nor held, by the gallery's own calibration."""
-    fieldmark.write_manifest(strangers, out / "outside.csv")
+def print_answers(medium: Medium, case: str, found: Mapping[int, "Answer"], origin: np.ndarray) -> None:
+    """A line: the share of each answer with its interval, by group.
+
+    Args:
+        found: The answer to each query.
+    """
+    if not found:
+        return
+    groups = origin[list(found)]
+    said = [name_answer(answer) for answer in found.values()]
+    shares = [interval([float(each == name) for each in said], groups) for name in SAID]
+    earlier = interval([float(answer.earlier) for answer in found.values()], groups)
+    line(medium, case, len(said), earlier, *shares)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(OpenSetAnswer):
+    """An answer, and whether the class would be likely by one curve for each query medium, without doubt."""
+
+    earlier: bool = False
+
+
+def name_answer(answer: OpenSetAnswer) -> str:
+    """One of `SAID`; "perhaps not here" counts as "not here"."""
+    return SAID[0] if answer.is_likely else SAID[1] if answer.can_tell else SAID[2]
+
+
+def print_outside(items: Sequence[Item], *, out: Path) -> None:
+    """Print what the gallery's own calibration says of items from elsewhere, with and without species of odd names."""
+    fieldmark.write_manifest(items, out / "outside.csv")
     fieldmark.embed(out / "outside.csv", checkpoint=out / "run", out=out / "outside", split="all")
     gallery, info = read_embeddings(out / "embeddings")
-    model, generator = model_of(out / "embeddings"), np.random.default_rng(0)
-    calibration = fit_calibration(
-        gallery, trained_classes=info.class_names, generator=generator, read_texts=reader_of(model)
-    )
+    model = model_of(out / "embeddings")
+    calibrations = fit_both(gallery, info.class_names, reader_of(model))
     asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
     score = score_items(asked.mean, gallery.embedding, first=held.first)
-    species = len({item.class_name for item in strangers})
-    print(f"\n{species} species that are neither trained nor in the gallery: refused")
-    heading("query", "queries", "below 0.5", "below 0.7", "below 0.9", "below 0.95", "below 0.99")
-    for code, medium in enumerate(MEDIA):
-        said = []
-        for row in np.flatnonzero(asked.medium == code):
-            logits, words = {}, len(words_of(asked.items[row], model)) or None
-            for hit_code, hit in enumerate(MEDIA):
-                curve = calibration.get_curve(medium, hit, word_count=words)
-                if curve is not None:
-                    logits[hit] = curve.compute_logit(score[row, held.medium == hit_code])
-            probability = said_of_collection(logits, medium=medium, calibration=calibration, word_count=words)
-            if probability is not None:
-                said.append(probability)
-        if said:
-            shares = [float(np.mean(np.array(said) < limit)) for limit in (0.5, 0.7, 0.9, 0.95, 0.99)]
-            line(medium, f"{len(said):,}", *shares)
+    heading("query", "class is", "queries", "before: likely", *(f"now: {said}" for said in SAID))
+    origin = np.array([item.group or item.item_id for item in asked.items])
+    for left_out in (frozenset[str](), UNRESOLVED):
+        for medium, case in itertools.product(MEDIA, CASES):
+            found = {}
+            for row, item in enumerate(asked.items):
+                if item.medium is medium and item.class_name not in left_out:
+                    query = QueryEmbedding(medium, asked.mean[row], word_count=len(words_of(item, model)) or None)
+                    found[row] = ask_outside(
+                        case,
+                        query=query,
+                        item=item,
+                        held=held,
+                        score=score[row],
+                        calibrations=calibrations,
+                    )
+            name = f"{case}, odd names left out" if left_out else case
+            print_answers(medium, name, {k: v for k, v in found.items() if v}, origin)
 
 
-def probability_held(table: Table, query: int, *, without_class: bool) -> float | None:
-    """Return the open-set answer of a search; None where only the query's own group is of its class."""
+def ask_outside(
+    case: str,
+    *,
+    query: QueryEmbedding,
+    item: Item,
+    held: ItemRows,
+    score: np.ndarray,
+    calibrations: Calibrations,
+) -> Answer | None:
+    """The answer to an item from elsewhere; None where it does not belong to the case."""
+    names = np.array([each.class_name or "" for each in held.items])
+    same, own = names == item.class_name, MEDIA.index(query.medium)
+    is_other = np.array([(each.group or each.item_id) != (item.group or item.item_id) for each in held.items])
+    shown = is_other & show_case(case, same=same, medium=held.medium, own=own)
+    if same.any() == (case == "absent") or (case != "absent" and not (shown & same).any()):
+        return None
+    logit = np.full(len(names), -np.inf)
+    for code, hit in enumerate(MEDIA):
+        curve = calibrations.now.get_curve(query.medium, hit, word_count=query.word_count)
+        if curve is not None:
+            logit[held.medium == code] = curve.compute_logit(score[held.medium == code])
+    return answer_query(logit, query=query, shown=shown, names=names, medium=held.medium, calibrations=calibrations)
+
+
+def show_case(case: str, *, same: np.ndarray, medium: np.ndarray, own: int) -> np.ndarray:
+    """The items that are in the gallery in one of `CASES`."""
+    return ~same if case == "absent" else ~(same & (medium == own)) if case == CASES[1] else np.ones_like(same)
+
+
+def ask_collection(table: Table, query: int, case: str) -> Answer | None:
+    """Return the open-set answer of a search in one of `CASES`; None where the table does not hold it."""
     shown = table.origin != table.origin[query]
     same = table.class_name == table.class_name[query]
-    if not (shown & same).any():
+    own = int(table.medium[query])
+    if not (
+        shown & same & show_case(case if case != "absent" else "there", same=same, medium=table.medium, own=own)
+    ).any():
         return None
     logit = table.logits(query, table.scores(query))
-    shown = shown & ~same if without_class else shown
-    shown, medium = shown & np.isfinite(logit), MEDIA[table.medium[query]]
-    logits = {hit: logit[shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
-    words = int(table.word_count[query]) or None
-    return said_of_collection(logits, medium=medium, calibration=table.calibration(query), word_count=words)
-
-
-def said_of_collection(
-    logits: Mapping[Medium, np.ndarray], *, medium: Medium, calibration: ScoreCalibration, word_count: int | None
-) -> float | None:
-    """The probability that the collection holds the class of a query; None where nothing can be said."""
-    value, curve = (
-        compute_open_set_score(logits, medium=medium),
-        calibration.get_open_set_curve(medium, word_count=word_count),
+    return answer_query(
+        logit,
+        query=table.query_embedding(query),
+        shown=shown & show_case(case, same=same, medium=table.medium, own=own),
+        names=table.class_name,
+        medium=table.medium,
+        calibrations=table.both(query),
     )
-    if value is None or curve is None:
+
+
+def answer_query(
+    logit: np.ndarray,
+    *,
+    query: QueryEmbedding,
+    shown: np.ndarray,
+    names: np.ndarray,
+    medium: np.ndarray,
+    calibrations: Calibrations,
+) -> Answer | None:
+    """The answer of a search among the items that are shown; None where nothing can be said."""
+    media_of: dict[str, set[Medium]] = {}
+    for name, code in Counter(zip(names[shown].tolist(), medium[shown].tolist(), strict=True)):
+        media_of.setdefault(name, set()).add(MEDIA[code])
+    best = {}
+    for code, hit in enumerate(MEDIA):
+        rows = np.flatnonzero(shown & (medium == code) & np.isfinite(logit))
+        rows = rows[np.argsort(-logit[rows], kind="stable")[:DEPTH]]
+        if rows.size:
+            best[hit] = BestItems(logit[rows], names[rows].tolist())
+    evidence = weigh_evidence(best, query=query, calibration=calibrations.now, media_of=media_of)
+    answer = None if evidence is None else answer_open_set([evidence])
+    if answer is None:
         return None
-    said = answer_open_set([(value, curve)])
-    return None if said is None else said.probability
+    curve = calibrations.before.get_open_set_curve(query.medium, word_count=query.word_count)
+    earlier = is_likely_by_one_curve(best, query=query, curve=curve)
+    return Answer(answer.probability, answer.threshold, answer.can_tell, earlier)
+
+
+def is_likely_by_one_curve(best: Mapping[Medium, BestItems], *, query: QueryEmbedding, curve: Curve | None) -> bool:
+    """Tell whether a class would be likely by the curve of its medium alone."""
+    score = compute_open_set_score(best, medium=query.medium)
+    return score is not None and curve is not None and curve.compute_logit(np.array([score]))[0] >= 0
+
+
+def fit_both(embeddings: Embeddings, known: Collection[str], reader: TextReader | None) -> Calibrations:
+    """The calibration, and the one with the line between the two cases where it stood before."""
+    found = []
+    for sure_part in (open_set_fitting.SURE_PART, 0.0):
+        with mock.patch.object(open_set_fitting, "SURE_PART", sure_part):
+            generator = np.random.default_rng(0)
+            found.append(fit_calibration(embeddings, trained_classes=known, generator=generator, read_texts=reader))
+    return Calibrations(*found)
 
 
 if __name__ == "__main__":

@@ -231,6 +231,21 @@ def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page:
     assert "Your words fit several species" in page.locator(".verdict").inner_text()
 
 
+def test_the_page_says_where_it_cannot_tell_whether_a_class_is_there(open_page: Open) -> None:
+    page = open_page()
+
+    def doubt(body: dict[str, Any]) -> None:
+        said = {"probability": 0.04, "is_likely": False, "is_unlikely": False, "threshold": 0.5, "can_tell": False}
+        body["collection"] = said
+
+    change_answers(page, doubt)
+    ask(page, "a dark shape")
+    assert page.locator(".verdict h2").inner_text().startswith("Perhaps ")
+    verdict = page.locator(".verdict").inner_text()
+    assert "cannot tell whether this collection holds the species" in verdict
+    assert "%" not in verdict
+
+
 @pytest.mark.parametrize(("probability", "shown"), [(0.004, "under 1 %"), (0.996, "over 99 %"), (1.0, "100 %")])
 def test_only_certainty_is_called_0_or_100_percent(open_page: Open, probability: float, shown: str) -> None:
     page = open_page()

@@ -97,6 +97,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             is_likely=found.collection.is_likely,
             is_unlikely=found.collection.is_unlikely,
             threshold=found.collection.threshold,
+            can_tell=found.collection.can_tell,
         )
     return SearchAnswer(
         query=QueryAnswer(

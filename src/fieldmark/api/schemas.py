@@ -88,6 +88,10 @@ class CollectionAnswer(AnswerBody):
     is_likely: bool = Field(description="the probability reaches the threshold")
     is_unlikely: bool = Field(description="two to one against, or more")
     threshold: float
+    can_tell: bool = Field(
+        description="false where the class is not likely there and nothing says that it is missing: a hit is nearly "
+        "certain, the query is unlike what the probabilities were fitted on, or the score lies between both cases"
+    )
 
 
 class HitAnswer(AnswerBody):

@@ -27,6 +27,15 @@ function meter(probability, threshold) {
 export function verdict(answer) {
   const leader = leadingClass(answer);
   const collection = answer.collection;
+  if (collection && collection.can_tell === false) {
+    return element(
+      "div",
+      { class: "verdict" },
+      element("h2", { text: leader ? `Perhaps ${formatName(leader)}` : "Cannot tell" }),
+      element("p", { text: "Fieldmark cannot tell whether this collection holds the species. Below are the closest items." }),
+      answer.query.medium === "text" ? element("p", { class: "faint", text: "Your words fit several species. Add details to narrow it down." }) : null,
+    );
+  }
   if (collection && collection.is_unlikely) {
     return element(
       "div",

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
 from fieldmark.gallery.search.calibration import (
+    MIN_QUERIES,
     USUAL_WORDS,
     Curve,
     PairScale,
@@ -16,7 +17,7 @@ from fieldmark.gallery.search.calibration import (
     fit_curve,
     fit_logistic,
 )
-from fieldmark.gallery.search.fitting import MIN_QUERIES, MIN_RELEVANT, fit_scale
+from fieldmark.gallery.search.fitting import MIN_RELEVANT, fit_scale
 from fieldmark.types import Medium
 
 

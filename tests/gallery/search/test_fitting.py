@@ -14,16 +14,12 @@ from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search import fitting
 from fieldmark.gallery.search.calibration import (
-    DEPTH,
-    LIMIT,
+    UNCALIBRATED,
     Curve,
     PairScale,
     ScoreCalibration,
-    answer_open_set,
-    compute_open_set_score,
     compute_sigmoid,
     compute_text_length,
-    fit_curve,
     read_calibration,
     write_calibration,
 )
@@ -37,7 +33,16 @@ from fieldmark.gallery.search.fitting import (
     recalibrate,
     score_items,
 )
-from fieldmark.gallery.search.query import ItemId
+from fieldmark.gallery.search.open_set import DEPTH, BestItems, answer_open_set, weigh_evidence
+from fieldmark.gallery.search.open_set_fitting import (
+    LOST_SHARE,
+    SURE_PART,
+    OpenSetCases,
+    fit_open_set_curve,
+    scale_depth,
+)
+from fieldmark.gallery.search.query import ItemId, QueryEmbedding
+from fieldmark.names import Spellings
 from fieldmark.types import MEDIA, Embeddings, Item, MediaLimits, Medium, Split
 
 CLASSES = ("Auk", "Bunting", "Crow", "Dipper", "Egret")
@@ -111,7 +116,8 @@ def test_fit_judgment_asks_items_of_classes_that_the_model_does_not_know():
     ],
 )
 def test_is_new_to_model(split, class_name, is_new):
-    assert is_new_to_model(Item("x", Medium.IMAGE, class_name=class_name, split=split), CLASSES) is is_new
+    item = Item("x", Medium.IMAGE, class_name=class_name, split=split)
+    assert is_new_to_model(item, Spellings(CLASSES)) is is_new
 
 
 def test_fit_judgment_leaves_out_the_query_and_its_group():
@@ -123,58 +129,95 @@ def test_fit_judgment_leaves_out_the_query_and_its_group():
     assert with_groups.relevant_count < calibrate(alone).get_curve(Medium.IMAGE, Medium.IMAGE).relevant_count
 
 
+def ask(calibration, gallery, query, shown):
+    """The answer of a gallery of which some items are shown."""
+    best, media_of = {}, {}
+    for item in (item for item, is_shown in zip(gallery.items, shown, strict=True) if is_shown):
+        media_of.setdefault(item.class_name, set()).add(item.medium)
+    for medium in MEDIA:
+        rows = np.flatnonzero(shown & np.array([item.medium is medium for item in gallery.items]))
+        rows = rows[np.argsort(-(gallery.embedding[rows] @ query.embedding), kind="stable")[:DEPTH]]
+        if rows.size:
+            logit = calibration.get_curve(query.medium, medium).compute_logit(gallery.embedding[rows] @ query.embedding)
+            best[medium] = BestItems(logit, [gallery.items[row].class_name for row in rows])
+    return answer_open_set([weigh_evidence(best, query=query, calibration=calibration, media_of=media_of)])
+
+
 def test_calibration_tells_classes_that_are_there_from_those_that_are_not():
     calibration = calibrate(birds())
     new = birds(seed=1, count=4)
     gallery = birds(seed=2)
-    medium = np.array([item.medium for item in gallery.items])
     there, gone = [], []
     for item, query in zip(new.items, new.embedding, strict=True):
         for found, rest in ((there, None), (gone, item.class_name)):
             shown = np.array([each.class_name != rest for each in gallery.items])
-            logits = {
-                hit: calibration.get_curve(item.medium, hit).compute_logit(
-                    gallery.embedding[shown & (medium == hit)] @ query
-                )
-                for hit in MEDIA
-            }
-            value = compute_open_set_score(logits, medium=item.medium)
-            found.append(answer_open_set([(value, calibration.open_set_curves[item.medium])]).probability)
+            found.append(ask(calibration, gallery, QueryEmbedding(item.medium, query), shown).probability)
     assert np.mean(np.array(there) >= 0.5) > 0.9
     assert np.mean(np.array(gone) < 0.5) > 0.9
+
+
+@pytest.mark.parametrize("medium", [Medium.IMAGE, Medium.VIDEO, Medium.AUDIO])
+def test_a_class_that_only_other_media_hold_is_found(medium):
+    calibration, gallery = calibrate(birds(count=16)), birds(seed=2)
+    new, found, gone = birds(seed=1, count=4), [], []
+    for item, query in zip(new.items, new.embedding, strict=True):
+        if item.medium is not medium:
+            continue
+        hidden = [each.class_name == item.class_name for each in gallery.items]
+        own = [each.medium is medium for each in gallery.items]
+        asked = QueryEmbedding(medium, query)
+        found.append(ask(calibration, gallery, asked, ~(np.array(hidden) & own)).is_likely)
+        gone.append(ask(calibration, gallery, asked, ~np.array(hidden)).is_likely)
+    assert np.mean(found) >= 0.7
+    assert np.mean(gone) < 0.1
+
+
+def test_a_sample_is_compared_by_as_many_items_as_stand_for_the_best_of_all(monkeypatch):
+    sample = birds(count=8)
+    share = dict.fromkeys(MEDIA, 0.2)
+    scaled = fit_calibration(
+        sample, trained_classes=CLASSES, generator=np.random.default_rng(0), sampled_share=share
+    ).open_set_curves[Medium.IMAGE]
+    monkeypatch.setattr("fieldmark.gallery.search.open_set_fitting.DEPTH", 1)
+    assert calibrate(sample).open_set_curves[Medium.IMAGE] == scaled
+
+
+@pytest.mark.parametrize(("share", "depth"), [(1.0, 5), (0.5, 2), (0.2, 1), (0.001, 1)])
+def test_scale_depth(share, depth):
+    assert scale_depth(share) == depth
+
+
+def test_between_the_edge_of_those_that_are_there_and_the_line_nothing_can_be_told():
+    rng = np.random.default_rng(0)
+    count = 400
+    cases = OpenSetCases()
+    for row in range(count):
+        cases.add(row, rng.normal(4, 3), is_there=True)
+        cases.add(row, rng.normal(-4, 3), is_there=False)
+    curve = fit_open_set_curve(cases, query_item=np.arange(count), length=None)
+    logit, there = curve.compute_logit(np.array(cases.scores)), np.array(cases.is_there)
+    assert (logit[there] < -curve.doubt).mean() == pytest.approx(LOST_SHARE, abs=0.01)
+    assert curve.doubt > 0
+    low, high = np.median(logit[~there]), np.median(logit[there])
+    assert low + SURE_PART * (high - low) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_query_nearer_to_the_middle_than_all_others_is_unlike_them():
+    embeddings = birds()
+    center = calibrate(embeddings).centers[Medium.IMAGE]
+    photos = np.array([item.medium is Medium.IMAGE for item in embeddings.items])
+    assert center.is_unlike_items(np.array(center.direction))
+    assert np.mean([center.is_unlike_items(row) for row in embeddings.embedding[photos]]) <= 0.05
 
 
 def test_the_line_stands_at_the_edge_of_those_that_are_there(monkeypatch):
     curves = []
     for share in (0.0, 0.05, 0.5):
-        monkeypatch.setattr("fieldmark.gallery.search.fitting.LOST_SHARE", share)
+        monkeypatch.setattr("fieldmark.gallery.search.open_set_fitting.LOST_SHARE", share)
         curves.append(calibrate(birds()).open_set_curves[Medium.IMAGE])
     assert len({curve.slope for curve in curves}) == 1
     # What is plainly there must count for more, the more of it may be lost.
     assert curves[0].offset >= curves[1].offset > curves[2].offset
-
-
-@pytest.mark.parametrize(("medium", "share"), [(Medium.IMAGE, 0.75), (Medium.TEXT, 0.0), (Medium.AUDIO, 0.75)])
-def test_evidence_weighs_the_own_medium_against_the_mean_of_the_others(medium, share):
-    own = np.array([1.0, 5.0, *[-3.0] * DEPTH])
-    others = [hit for hit in MEDIA if hit is not medium]
-    logits = {medium: own, others[0]: np.array([2.0]), others[1]: np.array([4.0]), others[2]: np.array([])}
-    best = (5 + 1 - 3 * (DEPTH - 2)) / DEPTH
-    assert compute_open_set_score(logits, medium=medium) == pytest.approx(share * best + (1 - share) * 3)
-
-
-@pytest.mark.parametrize("medium", MEDIA)
-def test_evidence_takes_what_is_there(medium):
-    for hit in MEDIA:
-        assert compute_open_set_score({hit: np.array([1e6])}, medium=medium) == LIMIT
-        assert compute_open_set_score({hit: np.array([])}, medium=medium) is None
-
-
-def test_answer_to_two_queries_that_agree_is_surer_than_to_one():
-    curve = fit_curve(np.array([-1.0, 0, 1, 2] * 20), np.array([False, False, True, True] * 20), query_count=40)
-    one, two = answer_open_set([(1.2, curve)]), answer_open_set([(1.2, curve), (1.2, curve)])
-    assert 0.5 < one.probability < two.probability < 1
-    assert answer_open_set([]) is None
 
 
 def test_item_scores_takes_the_best_segment_of_each_item():
@@ -267,25 +310,34 @@ def test_calibration_is_kept_and_read_back(tmp_path):
     assert not read_calibration(tmp_path / "nothing.json").scales
 
 
-def test_a_calibration_of_the_version_before_lengths_is_read_as_it_is(tmp_path):
+def write_earlier(path, version):
+    """A file as an earlier version wrote it; returns the calibration without what that version did not know."""
     calibration = calibrate(birds())
-    path = tmp_path / "calibration.json"
     write_calibration(calibration, path)
-    value = json.loads(path.read_text()) | {"format_version": 3}
-    del value["lengths"]
+    value = json.loads(path.read_text()) | {"format_version": version}
+    del value["holds_elsewhere"], value["centers"]
     for curve in [pair["curve"] for pair in value["pairs"]] + list(value["holds"].values()):
-        del curve["slope_by_length"], curve["offset_by_length"]
+        del curve["doubt"]
+        if version < 4:
+            del curve["slope_by_length"], curve["offset_by_length"]
+    if version < 4:
+        del value["lengths"]
     path.write_text(json.dumps(value))
-    assert read_calibration(path) == calibration
+    curves = {medium: replace(curve, doubt=0.0) for medium, curve in calibration.open_set_curves.items()}
+    return replace(calibration, open_set_curves=curves, elsewhere_curves={}, centers={})
 
 
-@pytest.mark.parametrize("earlier", [1, 2])
-def test_a_calibration_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(earlier, tmp_path):
-    calibration = calibrate(birds())
-    path = tmp_path / "calibration.json"
-    write_calibration(calibration, path)
-    path.write_text(path.read_text().replace('"format_version": 4', f'"format_version": {earlier}'))
-    assert read_calibration(path) == replace(calibration, open_set_curves={})
+@pytest.mark.parametrize("version", [3, 4])
+def test_a_calibration_of_a_version_before_doubt_is_read_as_it_is(version, tmp_path):
+    assert read_calibration(tmp_path / "c.json") == UNCALIBRATED
+    wanted = write_earlier(tmp_path / "c.json", version)
+    assert read_calibration(tmp_path / "c.json") == wanted
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_calibration_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(version, tmp_path):
+    wanted = write_earlier(tmp_path / "c.json", version)
+    assert read_calibration(tmp_path / "c.json") == replace(wanted, open_set_curves={})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "pairs": [{}]}'])

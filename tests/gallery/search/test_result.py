@@ -35,7 +35,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), OpenSetAnswer(0.4, 0.5))
     value = encode_report(result)
     assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None, "species_name": None}
-    wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5}
+    wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5, "can_tell": True}
     assert value["collection"] == wanted
     wanted = (
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
@@ -53,6 +53,16 @@ def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
     assert lines[0] == "probably not in this collection (20% likely that it is)"
     assert lines[1] == "nearest hits; their percentages assume that the species is there:"
     assert lines[2] == "  1   92%  0.810  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s  (+0.120 to Florida_Jay)"
+
+
+def test_search_result_to_text_says_where_nothing_can_be_told():
+    answer = OpenSetAnswer(0.1, 0.5, can_tell=False)
+    assert (answer.is_likely, answer.is_unlikely) == (False, False)
+    lines = SearchResult((Medium.IMAGE,), (SONG,), answer).to_text().splitlines()
+    assert lines[:2] == [
+        "cannot tell whether the species is in this collection",
+        "nearest hits; their percentages assume that it is there:",
+    ]
 
 
 @pytest.mark.parametrize(("probability", "doubt"), [(0.33, "probably"), (0.34, "perhaps"), (0.49, "perhaps")])

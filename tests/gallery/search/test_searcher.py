@@ -228,6 +228,36 @@ def test_marks_do_not_change_the_open_set_answer(index, tmp_path, calibration):
     assert marked.probability == plain.probability
 
 
+@pytest.fixture
+def owl_store(create_index, embeddings_of, tmp_path):
+    """Texts, videos and sounds of an owl, photos of crows, and a photo of an owl without a label."""
+    rows = np.eye(DIM, dtype=np.float32)
+    items = [(Item(f"{m}-{n}", m, class_name="Owl"), rows[:1]) for m in MEDIA[1:] for n in range(6)]
+    items += [(Item(f"image-{n}", Medium.IMAGE, class_name="Crow"), rows[1:2]) for n in range(6)]
+    items.append((Item("asked", Medium.IMAGE), rows[:1]))
+    store = create_index(tmp_path / "store")
+    store.add(embeddings_of(*items), content_hash_by_item_id={item.item_id: "h" for item, _ in items})
+    return store
+
+
+@pytest.mark.parametrize("scale", [4.0, 10.0])
+def test_a_class_that_only_other_media_hold_is_found(scale, owl_store, tmp_path):
+    pair = Curve(scale, -scale / 2, 0.3, relevant_count=50, query_count=20)
+    plain = Curve(1.0, 0.0, 0.5, relevant_count=50, query_count=20)
+    scales = {(query, hit): PairScale(0.0, 1.0, pair) for query in MEDIA for hit in MEDIA}
+    earlier = ScoreCalibration(scales, open_set_curves=dict.fromkeys(MEDIA, plain))
+    now = ScoreCalibration(
+        scales, open_set_curves=dict.fromkeys(MEDIA, plain), elsewhere_curves=earlier.open_set_curves
+    )
+    said = [
+        make_searcher(owl_store, tmp_path, calibration=each).search(ItemId("asked"), media=[Medium.IMAGE]).collection
+        for each in (earlier, now)
+    ]
+    assert [answer.is_likely for answer in said] == [False, True]
+    # Where the hits in other media are nearly certain, even one curve does not call the class missing.
+    assert said[0].can_tell is (scale < 9)
+
+
 def test_an_item_marked_wrong_lowers_what_is_like_it(index, tmp_path, calibration):
     searcher = make_searcher(index, tmp_path, calibration=calibration, a_bird=np.eye(DIM)[:1])
     chance = {}

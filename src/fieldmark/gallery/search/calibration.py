@@ -1,4 +1,4 @@
-"""The calibration of scores: curves from a score to log-odds, the file that holds them, and the open-set score.
+"""The calibration of scores: curves from a score to log-odds, and the file that holds them.
 
 Scores of two media mean different things: a photo is nearer to most photos than to the song of its own species. So each
 pair (medium of the query, medium of the hit) has its own curve. Where too few labels are known, a score is only
@@ -8,16 +8,10 @@ compared with the scores that are usual for its pair. A curve is a logistic regr
 
 It rises strictly with the score, so the order of hits stays. A few words say less than a whole description, yet their
 scores are as high; so for a text both slope and offset depend on its length, the logarithm of its word count.
-
-The open-set score tells whether the query's class is in the gallery: the mean calibrated log-odds of the query's best
-items in each medium, with a curve for each query medium. A query whose class is there finds several items of it in more
-than one medium; one whose class is missing finds items that are near for many reasons, and rarely in all media at once.
-A species that the model never learned is found by its own medium alone: a photo of it by photos. So the query's own
-medium has a share of its own, and the other media share the rest.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +20,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.gallery.search.result import OpenSetAnswer
 from fieldmark.io import write_text
 from fieldmark.types import Medium
 
@@ -35,6 +28,8 @@ from fieldmark.types import Medium
 _RIDGE = 1e-3
 _STEPS = 100
 _SMALLEST_SLOPE = 1e-3
+MIN_QUERIES = 10
+"""Fewest queries that a curve is fitted on; the cases of one query are much alike."""
 USUAL_WORDS = 20
 """A text of this many words has length 0, and so has a query of another medium."""
 
@@ -49,6 +44,7 @@ class Curve:
         query_count: Queries among them.
         slope_by_length: What a text's length adds to the slope, for each unit of it.
         offset_by_length: What it adds to the offset.
+        doubt: Of an open-set curve: log-odds below zero by no more than this do not say that the class is missing.
     """
 
     slope: float
@@ -58,6 +54,7 @@ class Curve:
     query_count: int
     slope_by_length: float = 0.0
     offset_by_length: float = 0.0
+    doubt: float = 0.0
 
     def fix_length(self, length: float) -> "Curve":
         """Return the curve for queries of one length; it no longer depends on length."""
@@ -162,9 +159,11 @@ def _logistic_loss(
 
 # ---------------------------------------------------------------- the calibration of a gallery
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _WITHOUT_LENGTHS = 3
 """The version before curves depended on the length of a text; read as it is."""
+_WITHOUT_DOUBT = 4
+"""The version before an open-set answer could be left open; read as it is."""
 _EARLIER_OPEN_SET_SCORE = (1, 2)
 """Versions whose open-set curves take another score; read without those curves."""
 
@@ -190,6 +189,23 @@ class PairScale:
 
 
 @dataclass(frozen=True, slots=True)
+class MediumCenter:
+    """The middle of the items of one medium; a query that shows nothing of a class lies near it.
+
+    Args:
+        direction: The mean of the items' embeddings, of length 1.
+        largest_score: Of nearly all queries that the calibration was fitted on.
+    """
+
+    direction: tuple[float, ...]
+    largest_score: float
+
+    def is_unlike_items(self, query: Float[np.ndarray, " dim"]) -> bool:
+        """Tell whether a query lies nearer to the middle than what the calibration was fitted on."""
+        return float(np.asarray(self.direction) @ query) > self.largest_score
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreCalibration:
     """The calibration of a gallery's scores, fitted on its labelled items.
 
@@ -198,12 +214,16 @@ class ScoreCalibration:
         lengths: Of the shortest and the longest text among the queries; a text beyond them counts as one of these.
         open_set_curves: From the open-set score to the log-odds that the gallery holds the class, by query medium.
         fitted_on: Identifies the items, as they stood; empty where unknown.
+        elsewhere_curves: As the open-set curves, for a class that the gallery holds in other media than the query's.
+        centers: Of the items of each medium.
     """
 
     scales: Mapping[tuple[Medium, Medium], PairScale]
     lengths: tuple[float, float] = (0.0, 0.0)
     open_set_curves: Mapping[Medium, Curve] = field(default_factory=dict)
     fitted_on: str = ""
+    elsewhere_curves: Mapping[Medium, Curve] = field(default_factory=dict)
+    centers: Mapping[Medium, MediumCenter] = field(default_factory=dict)
 
     def get_scale(self, query: Medium, hit: Medium) -> PairScale | None:
         """Return the scale of one pair of media; None where it is not known."""
@@ -218,13 +238,16 @@ class ScoreCalibration:
         scale = self.get_scale(query, hit)
         return None if scale is None or scale.curve is None else scale.curve.fix_length(self.clip_length(word_count))
 
-    def get_open_set_curve(self, query: Medium, *, word_count: int | None = None) -> Curve | None:
+    def get_open_set_curve(
+        self, query: Medium, *, word_count: int | None = None, is_elsewhere: bool = False
+    ) -> Curve | None:
         """Return the open-set curve for a query; None where there are too few labels.
 
         Args:
             word_count: Of a query that is a text; None where it is not known.
+            is_elsewhere: For the score of a class that only other media hold.
         """
-        curve = self.open_set_curves.get(query)
+        curve = (self.elsewhere_curves if is_elsewhere else self.open_set_curves).get(query)
         return None if curve is None else curve.fix_length(self.clip_length(word_count))
 
     def clip_length(self, word_count: int | None) -> float:
@@ -233,6 +256,8 @@ class ScoreCalibration:
 
 
 UNCALIBRATED = ScoreCalibration({})
+CERTAIN = 0.99
+"""From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
 def write_calibration(calibration: ScoreCalibration, path: Path) -> None:
@@ -247,6 +272,8 @@ def write_calibration(calibration: ScoreCalibration, path: Path) -> None:
         "lengths": calibration.lengths,
         "pairs": pairs,
         "holds": holds,
+        "holds_elsewhere": {medium.value: asdict(curve) for medium, curve in calibration.elsewhere_curves.items()},
+        "centers": {medium.value: asdict(center) for medium, center in calibration.centers.items()},
     }
     write_text(path, json.dumps(value, indent=1))
 
@@ -265,12 +292,14 @@ def read_calibration(path: Path) -> ScoreCalibration:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:
         value = json.loads(text)
-        if value["format_version"] not in (*_EARLIER_OPEN_SET_SCORE, _WITHOUT_LENGTHS, FORMAT_VERSION):
+        if value["format_version"] not in (*_EARLIER_OPEN_SET_SCORE, _WITHOUT_LENGTHS, _WITHOUT_DOUBT, FORMAT_VERSION):
             raise DamagedGalleryError(path=path, reason=f"its format version is not {FORMAT_VERSION}")
         scales = {(Medium(pair["query"]), Medium(pair["hit"])): _scale(pair) for pair in value["pairs"]}
         holds = {Medium(name): _curve(curve) for name, curve in value["holds"].items()}
         if value["format_version"] in _EARLIER_OPEN_SET_SCORE:
             holds = {}
+        elsewhere = {Medium(name): _curve(curve) for name, curve in value.get("holds_elsewhere", {}).items()}
+        centers = {Medium(name): _center(center) for name, center in value.get("centers", {}).items()}
         shortest, longest = value.get("lengths", (0.0, 0.0))
         lengths = float(shortest), float(longest)
         fitted_on = str(value.get("fitted_on", ""))
@@ -278,7 +307,11 @@ def read_calibration(path: Path) -> ScoreCalibration:
         if isinstance(error, DamagedGalleryError):
             raise
         raise DamagedGalleryError(path=path, reason=f"it is not a calibration ({error!r})") from error
-    return ScoreCalibration(scales, lengths, holds, fitted_on)
+    return ScoreCalibration(scales, lengths, holds, fitted_on, elsewhere, centers)
+
+
+def _center(value: Mapping[str, Any]) -> MediumCenter:
+    return MediumCenter(tuple(map(float, value["direction"])), float(value["largest_score"]))
 
 
 def _scale(pair: Mapping[str, Any]) -> PairScale:
@@ -295,42 +328,5 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         query_count=int(value["query_count"]),
         slope_by_length=float(value.get("slope_by_length", 0.0)),
         offset_by_length=float(value.get("offset_by_length", 0.0)),
+        doubt=float(value.get("doubt", 0.0)),
     )
-
-
-# ---------------------------------------------------------------- the open-set score
-
-DEPTH = 5
-"""Items of each medium that count. Of 1, 3 and 5, 5 told best, on validation items."""
-_OWN_SHARE: Mapping[Medium, float] = {Medium.IMAGE: 0.75, Medium.TEXT: 0.0, Medium.VIDEO: 0.75, Medium.AUDIO: 0.75}
-"""Of the query's own medium in the score: chosen on validation items, of species the model knew and did not."""
-LIMIT = 8.0
-"""Log-odds beyond this say no more: one perfect match is not to outweigh the other media."""
-THRESHOLD = 0.5
-
-
-def compute_open_set_score(logits: Mapping[Medium, Float[np.ndarray, " _hit"]], *, medium: Medium) -> float | None:
-    """Return the open-set score of a query from the log-odds of items in each medium; None where there is no item.
-
-    Args:
-        medium: Of the query.
-    """
-    best = {hit: np.clip(np.sort(logit)[-DEPTH:], -LIMIT, LIMIT).mean() for hit, logit in logits.items() if logit.size}
-    own, others = best.pop(medium, None), list(best.values())
-    if own is None:
-        return float(np.mean(others)) if others else None
-    if not others:
-        return float(own)
-    return float(_OWN_SHARE[medium] * own + (1 - _OWN_SHARE[medium]) * np.mean(others))
-
-
-def answer_open_set(found: Sequence[tuple[float, Curve]]) -> OpenSetAnswer | None:
-    """Return the answer for queries of one class, from the open-set score and curve of each; None for no query.
-
-    Queries of one class repeat each other in part, so n of them count as the root of n.
-    """
-    if not found:
-        return None
-    logits = np.array([curve.compute_logit(np.array([value]))[0] for value, curve in found])
-    total = logits.sum(keepdims=True) / np.sqrt(len(found))
-    return OpenSetAnswer(float(compute_sigmoid(total)[0]), THRESHOLD)

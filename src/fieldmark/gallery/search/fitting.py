@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import json
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,34 +16,33 @@ from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.calibration import (
     FORMAT_VERSION,
+    MIN_QUERIES,
     UNCALIBRATED,
     Curve,
+    MediumCenter,
     PairScale,
     ScoreCalibration,
-    compute_open_set_score,
     compute_text_length,
     fit_curve,
     read_calibration,
     write_calibration,
 )
-from fieldmark.gallery.search.query import QueryEncoder, read_words
+from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
+from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
+from fieldmark.names import Spellings
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 # ---------------------------------------------------------------- fitting
 
 MIN_RELEVANT = 30
 """Fewest pairs of one class from which a curve is fitted; it has two parameters."""
-MIN_QUERIES = 10
-"""Fewest queries with such a pair; pairs of one query are much alike."""
 _SMALLEST_DEVIATION = 1e-6
 _QUERIES_PER_MEDIUM = 400
 """Most items of a medium that are queries; the curves have two parameters."""
 _TEXTS = 200
 """Most texts that are queries in parts, three queries each; the curves have four parameters."""
 _QUERIES_AT_ONCE = 64
-LOST_SHARE = 0.05
-"""Of the queries whose class is there, so many may be told that it is not, where that refuses more of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +102,8 @@ def fit_calibration(
     trained_classes: Collection[str],
     generator: np.random.Generator,
     read_texts: TextReader | None = None,
+    sampled_share: Mapping[Medium, float] | None = None,
+    weight: Float[np.ndarray, " row"] | None = None,
 ) -> ScoreCalibration:
     """Fit a calibration on a gallery's items; each is a query in turn, with its own group left out.
 
@@ -113,11 +114,17 @@ def fit_calibration(
     Args:
         trained_classes: The class names of the model.
         read_texts: Cuts texts into parts, so that the curves depend on a text's length; None leaves that out.
+        sampled_share: Of the gallery's items of each medium, the share that these are; None for all of them.
+        weight: Of each segment where its item asks; None for equal ones.
     """
-    table = _table_of(embeddings)
-    is_new = np.array([is_new_to_model(item, trained_classes) for item in table.items], dtype=bool)
+    table = _table_of(embeddings, np.ones(len(embeddings.items)) if weight is None else weight)
+    trained = Spellings(trained_classes)
+    is_new = np.array([is_new_to_model(item, trained) for item in table.items], dtype=bool)
     scales: dict[tuple[Medium, Medium], PairScale] = {}
-    open_set_curves: dict[Medium, Curve] = {}
+    open_set_curves: dict[Medium, Curve | None] = {}
+    elsewhere_curves: dict[Medium, Curve | None] = {}
+    centers: dict[Medium, MediumCenter] = {}
+    depth = {medium: scale_depth((sampled_share or {}).get(medium, 1.0)) for medium in MEDIA}
     lengths = (0.0, 0.0)
     for code, medium in enumerate(MEDIA):
         of_medium = np.flatnonzero(table.medium == code)
@@ -134,23 +141,46 @@ def fit_calibration(
         score = score_items(queries.embedding, table.segment, first=table.first)
         counts = table.origin[queries.item][:, None] != table.origin[None, :]
         label = table.label[queries.item] if new.size else np.full(len(queries.item), -1)
-        for hit_code, hit_medium in enumerate(MEDIA):
-            columns = table.medium == hit_code
-            scale = fit_scale(
-                score[:, columns],
-                counts=counts[:, columns],
-                labels=(label, table.label[columns]),
-                query_item=queries.item,
-                length=queries.length,
-            )
-            if scale is not None:
-                scales[medium, hit_medium] = scale
-        curve = _fit_open_set_curve(
-            score, medium=medium, label=label, counts=counts, queries=queries, table=table, scales=scales
+        scales |= _fit_scales(score, medium=medium, counts=counts, label=label, queries=queries, table=table)
+        if not new.size:
+            continue
+        logits = _compute_logits(score, medium=medium, queries=queries, table=table, scales=scales)
+        logits[~counts] = -np.inf
+        names = [table.items[index].class_name for index in queries.item]
+        everywhere, elsewhere = make_cases(logits, medium=medium, class_names=names, items=table.items, depth=depth)
+        open_set_curves[medium] = fit_open_set_curve(everywhere, query_item=queries.item, length=queries.length)
+        elsewhere_curves[medium] = fit_open_set_curve(elsewhere, query_item=queries.item, length=queries.length)
+        centers[medium] = find_center(table.mean[of_medium], queries.embedding)
+    return ScoreCalibration(scales, lengths, _drop_none(open_set_curves), "", _drop_none(elsewhere_curves), centers)
+
+
+def _drop_none(curves: Mapping[Medium, Curve | None]) -> dict[Medium, Curve]:
+    return {medium: curve for medium, curve in curves.items() if curve is not None}
+
+
+def _fit_scales(
+    score: Float[np.ndarray, "query item"],
+    *,
+    medium: Medium,
+    counts: Bool[np.ndarray, "query item"],
+    label: Int[np.ndarray, " query"],
+    queries: _Queries,
+    table: _Table,
+) -> dict[tuple[Medium, Medium], PairScale]:
+    """Fit the scales of a query medium with each medium of hits."""
+    scales = {}
+    for hit_code, hit_medium in enumerate(MEDIA):
+        columns = table.medium == hit_code
+        scale = fit_scale(
+            score[:, columns],
+            counts=counts[:, columns],
+            labels=(label, table.label[columns]),
+            query_item=queries.item,
+            length=queries.length,
         )
-        if curve is not None:
-            open_set_curves[medium] = curve
-    return ScoreCalibration(scales, lengths, open_set_curves)
+        if scale is not None:
+            scales[medium, hit_medium] = scale
+    return scales
 
 
 def fit_scale(
@@ -203,11 +233,11 @@ def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts
     return _Queries(index, np.stack(given), np.array([compute_text_length(part.word_count) for part in parts]))
 
 
-def is_new_to_model(item: Item, trained_classes: Collection[str]) -> bool:
+def is_new_to_model(item: Item, trained: Spellings) -> bool:
     """Tell whether an item has a label and was surely not seen by the model in training."""
     if item.class_name is None:
         return False
-    return item.split in (Split.VALIDATION, Split.TEST) or item.class_name not in trained_classes
+    return item.split in (Split.VALIDATION, Split.TEST) or not trained.find(item.class_name)
 
 
 def score_items(
@@ -222,17 +252,15 @@ def score_items(
     return np.concatenate([np.maximum.reduceat(block @ segment.T, first, axis=1) for block in blocks])
 
 
-def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one calibration
+def _compute_logits(
     score: Float[np.ndarray, "query item"],
     *,
     medium: Medium,
-    label: Int[np.ndarray, " query"],
-    counts: Bool[np.ndarray, "query item"],
     queries: _Queries,
     table: _Table,
     scales: Mapping[tuple[Medium, Medium], PairScale],
-) -> Curve | None:
-    """Fit on the open-set score of each query with its class there, and again with all items of its class left out."""
+) -> Float[np.ndarray, "query item"]:
+    """Return calibrated log-odds; minus infinity for items of media without a curve."""
     length = np.zeros(len(score)) if queries.length is None else queries.length
     logits = np.full(score.shape, -np.inf)
     for hit_code, hit_medium in enumerate(MEDIA):
@@ -240,39 +268,20 @@ def _fit_open_set_curve(  # noqa: PLR0913 - the parts of one calibration
         if scale is not None and scale.curve is not None:
             columns = table.medium == hit_code
             logits[:, columns] = scale.curve.compute_logit(score[:, columns], length[:, None])
-    cases: list[tuple[int, float, bool]] = []
-    for row in np.flatnonzero(label >= 0):
-        allowed = counts[row] & np.isfinite(logits[row])
-        same = table.label == label[row]
-        if not (allowed & same).any():
-            continue
-        for is_there, shown in ((True, allowed), (False, allowed & ~same)):
-            by_medium = {hit: logits[row, shown & (table.medium == code)] for code, hit in enumerate(MEDIA)}
-            value = compute_open_set_score(by_medium, medium=medium)
-            if value is not None:
-                cases.append((int(row), value, is_there))
-    query_count = len({queries.item[row] for row, _, is_there in cases if is_there})
-    if query_count < MIN_QUERIES or all(is_there for _, _, is_there in cases):
-        return None
-    rows, values, there = (np.array(column) for column in zip(*cases, strict=True))
-    curve = fit_curve(values, there, query_count=query_count, length=None if queries.length is None else length[rows])
-    # A species that was learned and left out lies farther from all others than one that was never met: where the two
-    # cases are wide apart, the line between them belongs to the edge of those that are there.
-    edge = float(np.quantile(curve.compute_logit(values[there], length[rows[there]]), LOST_SHARE))
-    return replace(curve, offset=curve.offset - max(0.0, edge))
+    return logits
 
 
-def _table_of(embeddings: Embeddings) -> _Table:
+def _table_of(embeddings: Embeddings, weight: Float[np.ndarray, " row"]) -> _Table:
     rows = embeddings.items
     first = [row for row in range(len(rows)) if row == 0 or rows[row].item_id != rows[row - 1].item_id]
     items = tuple(rows[row] for row in first)
-    total = np.add.reduceat(embeddings.embedding, first, axis=0)
+    total = np.add.reduceat(weight[:, None] * embeddings.embedding, first, axis=0)
     classes = {name: label for label, name in enumerate(sorted({i.class_name for i in items if i.class_name}))}
     origins = {name: code for code, name in enumerate(dict.fromkeys(map(_origin, items)))}
     return _Table(
         items=items,
         segment=embeddings.embedding,
-        mean=total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-12),
+        mean=total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), np.finfo(np.float64).tiny),
         first=np.array(first),
         medium=np.array([MEDIA.index(item.medium) for item in items]),
         label=np.array([classes.get(item.class_name or "", -1) for item in items]),
@@ -313,17 +322,30 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
     generator = np.random.default_rng(0)
     chosen = _sample([each.item for each in stored], encoder=encoder, generator=generator)
     if chosen:
+        embeddings = index.embeddings(Filter(item_ids=frozenset(chosen)))
         calibration = fit_calibration(
-            index.embeddings(Filter(item_ids=frozenset(chosen))),
+            embeddings,
             trained_classes=frozenset(encoder.class_names),
             generator=generator,
             read_texts=lambda items: cut_texts(items, encoder=encoder),
+            sampled_share=_share_sampled([each.item for each in stored], chosen),
+            weight=_weigh_segments(embeddings, encoder=encoder),
         )
     else:
         calibration = UNCALIBRATED
     calibration = replace(calibration, fitted_on=fitted_on)
     write_calibration(calibration, path)
     return calibration
+
+
+def _weigh_segments(embeddings: Embeddings, *, encoder: QueryEncoder) -> Float[np.ndarray, " row"]:
+    medium = np.array([MEDIA.index(item.medium) for item in embeddings.items])
+    weight = np.ones(len(medium))
+    for code in (MEDIA.index(Medium.VIDEO), MEDIA.index(Medium.AUDIO)):  # all others have one segment
+        rows = np.flatnonzero(medium == code)
+        if rows.size:
+            weight[rows] = weigh_segments(embeddings.embedding[rows], medium=MEDIA[code], encoder=encoder)
+    return weight
 
 
 def cut_texts(items: Sequence[Item], *, encoder: QueryEncoder) -> list[TextPart]:
@@ -356,7 +378,7 @@ def cut_texts(items: Sequence[Item], *, encoder: QueryEncoder) -> list[TextPart]
 
 def _sample(items: Sequence[Item], *, encoder: QueryEncoder, generator: np.random.Generator) -> list[str]:
     """Return item ids, a limited number of each medium; half of them, where possible, of items new to the model."""
-    trained = frozenset(encoder.class_names)
+    trained = Spellings(encoder.class_names)
     by_medium: dict[Medium, tuple[list[str], list[str]]] = defaultdict(lambda: ([], []))
     for item in items:
         new, others = by_medium[item.medium]
@@ -367,6 +389,14 @@ def _sample(items: Sequence[Item], *, encoder: QueryEncoder, generator: np.rando
         some = generator.permutation(new)[:half].tolist()
         chosen += some + generator.permutation(others)[: ITEMS_PER_MEDIUM - len(some)].tolist()
     return chosen
+
+
+def _share_sampled(items: Sequence[Item], chosen: Sequence[str]) -> dict[Medium, float]:
+    """Return the share of the items of each medium that were chosen."""
+    sampled = frozenset(chosen)
+    total = Counter(item.medium for item in items)
+    taken = Counter(item.medium for item in items if item.item_id in sampled)
+    return {medium: taken[medium] / count for medium, count in total.items()}
 
 
 def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder) -> str:

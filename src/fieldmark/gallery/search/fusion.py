@@ -7,15 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from fieldmark.gallery.search.calibration import ScoreCalibration, compute_sigmoid
+from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding
 from fieldmark.gallery.store import ScoredItems
 from fieldmark.types import MEDIA, Hit, Medium
 
 # ---------------------------------------------------------------- fusion of queries
-
-_CERTAIN = 0.99
-"""From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +266,7 @@ def _make_entries(
     entries = []
     for turn, (hit, score, by, verdict, chance, margin) in enumerate(zip(*columns, likely, margins, strict=True)):
         probability = max(float(verdict), 0.0) if verdict else chance
-        is_certain = verdict > 0 or (verdict == 0 and has_logit and probability >= _CERTAIN)
+        is_certain = verdict > 0 or (verdict == 0 and has_logit and probability >= CERTAIN)
         tier = 0 if is_certain else 1 if verdict == 0 else 2
         difference, look_alike = margin or (None, None)
         ranked = hit._replace(score=score, probability=probability, margin=difference, look_alike=look_alike)

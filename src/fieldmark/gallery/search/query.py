@@ -204,9 +204,19 @@ class QueryReader:
             return None
 
 
+_LEAST_SURENESS = 0.01
 _SURENESS_POWER = 16
 """A segment counts by this power of its sureness, so that a minute of noise does not outweigh one call. Chosen on items
 held out of fgbirds' training items, as they are and among up to 39 windows of noise or 30 frames without a bird."""
+
+
+def weigh_segments(
+    rows: Float[np.ndarray, "segment dim"], *, medium: Medium, encoder: QueryEncoder
+) -> Float[np.ndarray, " segment"]:
+    """Return the weight of each segment in the embedding of its item; above zero."""
+    sureness = encoder.measure_sureness(rows, medium=medium).astype(np.float64)
+    weight: Float[np.ndarray, " segment"] = np.maximum(sureness, _LEAST_SURENESS) ** _SURENESS_POWER
+    return weight
 
 
 def pool_segments(
@@ -216,10 +226,7 @@ def pool_segments(
 
     Two segments of sureness 1 and 0.5 count as 1 to 0.000015.
     """
-    weight = np.ones(1)
-    if len(rows) > 1:
-        weight = encoder.measure_sureness(rows, medium=medium).astype(np.float64) ** _SURENESS_POWER
-        weight = weight / weight.max() if weight.max() > 0 else np.ones(len(rows))
+    weight = np.ones(1) if len(rows) == 1 else weigh_segments(rows, medium=medium, encoder=encoder)
     mean = weight @ rows
     unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
     return unit

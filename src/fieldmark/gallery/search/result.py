@@ -52,16 +52,19 @@ class OpenSetAnswer:
     Args:
         probability: That it does, where as many queries are of a class that it lacks as of one that it holds.
         threshold: From here on the answer is "likely".
+        can_tell: False where the class is not likely there, but nothing says that it is missing either.
     """
 
     probability: float
     threshold: float
+    can_tell: bool = True
 
     json_keys: ClassVar = (
         "probability",
         "is_likely",
         "is_unlikely",
         "threshold",
+        "can_tell",
     )
 
     @property
@@ -72,7 +75,7 @@ class OpenSetAnswer:
     @property
     def is_unlikely(self) -> bool:
         """True where it is taken to be missing."""
-        return self.probability < min(UNLIKELY, self.threshold)
+        return self.can_tell and self.probability < min(UNLIKELY, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +146,11 @@ class SearchResult:
             lines.append(f'the text names {self.species_name}, here "{self.class_name}"')
         elif self.class_name is not None:
             lines.append(f"the text names {self.class_name}")
-        if self.collection is not None and not self.collection.is_likely:
+        if self.collection is not None and not self.collection.can_tell:
+            lines.append("cannot tell whether the species is in this collection")
+            if self.hits:
+                lines.append("nearest hits; their percentages assume that it is there:")
+        elif self.collection is not None and not self.collection.is_likely:
             doubt = "probably" if self.collection.is_unlikely else "perhaps"
             chance = _percent(self.collection.probability).strip()
             lines.append(f"{doubt} not in this collection ({chance} likely that it is)")

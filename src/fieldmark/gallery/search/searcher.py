@@ -11,8 +11,7 @@ from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
-from fieldmark.gallery.search.calibration import DEPTH as OPEN_SET_DEPTH
-from fieldmark.gallery.search.calibration import THRESHOLD, ScoreCalibration, answer_open_set, compute_open_set_score
+from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -23,6 +22,8 @@ from fieldmark.gallery.search.fusion import (
     rank_candidates,
 )
 from fieldmark.gallery.search.name_index import NamedSpecies
+from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
+from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
@@ -94,6 +95,7 @@ class Searcher:
         self.calibration = calibration
         self._reader = QueryReader(folder, store=index, encoder=encoder)
         self._agreement = NameAgreement(index, encoder=encoder)
+        self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
@@ -153,10 +155,12 @@ class Searcher:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
+        hits = rank_candidates(candidates, k=k, per_medium=per_medium)
         return SearchResult(
             media=tuple(each.medium for each in asked),
-            hits=rank_candidates(candidates, k=k, per_medium=per_medium),
-            collection=self._answer_named(named) or self._answer_open_set(compared, where=where, by_segment=by_segment),
+            hits=hits,
+            collection=self._answer_named(named)
+            or self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment),
             class_name=None if named is None else named.class_name or named.name,
             species_name=named.name if named is not None and named.is_agreed else None,
             encode_seconds=encoded_at - started,
@@ -236,34 +240,49 @@ class Searcher:
         return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
     def _answer_open_set(
-        self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
+        self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
     ) -> OpenSetAnswer | None:
-        """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries."""
+        """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries.
+
+        Args:
+            hits: Of the search; the answer contradicts none that is nearly certain.
+        """
         everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
         is_whole = not by_segment and replace(where, media=None) == everywhere
         found = []
         for each in compared:
             query = each.query
-            curve = self.calibration.get_open_set_curve(query.medium, word_count=query.word_count)
-            if curve is None or not query.is_calibrated:
+            if not query.is_calibrated:
                 continue
-            hits = dict(each.found) if is_whole else {}
-            missing = replace(everywhere, media=frozenset(MEDIA).difference(hits))
-            hits |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
-            value = self._compute_open_set_score(query, hits)
-            if value is not None:
-                found.append((value, curve))
-        return answer_open_set(found)
+            nearest = dict(each.found) if is_whole else {}
+            missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
+            nearest |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
+            evidence = self._weigh_evidence(query, nearest)
+            if evidence is not None:
+                found.append(evidence)
+        return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
 
-    def _compute_open_set_score(self, query: QueryEmbedding, found: _HitsByMedium) -> float | None:
-        """Return the open-set score of a query from its nearest hits of each medium; None where none has log-odds."""
-        logits = {}
+    def _weigh_evidence(self, query: QueryEmbedding, found: _HitsByMedium) -> OpenSetEvidence | None:
+        """Return what a query's nearest hits of each medium say of its class; None where none has log-odds."""
+        best = {}
         for medium in MEDIA:
-            score = np.array([[hit.score for hit in found[medium]]])
+            nearest = found[medium][:OPEN_SET_DEPTH]
+            score = np.array([[hit.score for hit in nearest]])
             logit = combine_logits(score, queries=[query], medium=medium, calibration=self.calibration)
-            if logit is not None:
-                logits[medium] = logit
-        return compute_open_set_score(logits, medium=query.medium)
+            if logit is not None and logit.size:
+                best[medium] = BestItems(logit, [hit.class_name for hit in nearest])
+        return weigh_evidence(best, query=query, calibration=self.calibration, media_of=self._find_media_of_classes())
+
+    def _find_media_of_classes(self) -> Mapping[str, Collection[Medium]]:
+        """Return the media in which the gallery holds items of each class."""
+        counts = self.index.counts()
+        if self._media_of[0] is not counts:
+            media_of: dict[str, set[Medium]] = {}
+            for count in counts:
+                if count.class_name is not None:
+                    media_of.setdefault(count.class_name, set()).add(count.medium)
+            self._media_of = counts, media_of
+        return self._media_of[1]
 
 
 def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
