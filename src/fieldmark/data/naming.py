@@ -1,6 +1,6 @@
 """The species that classes stand for: by name, by a taxonomy, by a names map, or as encoders name the items."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -121,10 +121,11 @@ def list_shared_names(resolutions: Iterable[Resolution]) -> dict[str, tuple[str,
 
 # ---------------------------------------------------------------- by agreement
 
-_FEWEST_VOTES = 2
-"""Groups of items that must agree; one is enough to choose among candidates that the class's own name leaves."""
-_FEWEST_OF_HALF = 3
-"""Groups that must name each of two species that share a class."""
+_FEWEST_VOTES = 0.5
+"""What a class's votes must sum to: a single group with this score is named right 95 times in 100, of fgbirds' training
+photos and recordings. Any vote may choose among the candidates that the class's own name leaves."""
+_FEWEST_OF_HALF = 1.5
+"""Votes for each of two species that share a class: of two groups or more."""
 _OPEN = 0.9
 """Confidence up to which items may say otherwise: that of a contained name."""
 _AGREED, _HALF = 0.6, 0.25
@@ -137,11 +138,12 @@ class Votes:
 
     Args:
         names: All that it can give.
-        by_class: Groups of items of each class, by the name that is the encoder's first choice.
+        by_class: The votes of each class's groups of items, by the name that is the encoder's first choice. A group
+            votes with its mean score of that name, so that a sure one counts for more.
     """
 
     names: frozenset[str]
-    by_class: Mapping[str, Counter[str]]
+    by_class: Mapping[str, Mapping[str, float]]
 
 
 def count_votes(
@@ -161,10 +163,11 @@ def count_votes(
         if item.class_name is not None and item.item_id in features:
             mean = features[item.item_id][:, columns].float().square().mean(dim=0)
             scores[item.class_name, item.group or item.item_id].append(mean)
-    by_class: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    by_class: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for (class_name, _), own in scores.items():
-        by_class[class_name][names[int(torch.stack(own).mean(dim=0).argmax())]] += 1
-    return Votes(frozenset(names), dict(by_class))
+        score, index = torch.stack(own).mean(dim=0).max(dim=0)
+        by_class[class_name][names[int(index)]] += float(score)
+    return Votes(frozenset(names), {name: dict(own) for name, own in by_class.items()})
 
 
 def settle_by_votes(
@@ -180,7 +183,7 @@ def settle_by_votes(
     total: defaultdict[str, float] = defaultdict(float)
     for own in votes_by_class.values():
         for name, count in own.items():
-            total[name] += count / own.total()
+            total[name] += count / sum(own.values())
     return tuple(
         _settle(each, votes_by_class[each.class_name], total=total, taken=taken, known=known)
         if each.confidence <= _OPEN and each.reason is not Reason.MAPPED
@@ -189,20 +192,29 @@ def settle_by_votes(
     )
 
 
-def _sum_votes(resolution: Resolution, votes: Sequence[Votes]) -> Counter[str]:
+def _sum_votes(resolution: Resolution, votes: Sequence[Votes]) -> dict[str, float]:
     """Sum a class's votes over media; an encoder that knows none of its candidates can only name items wrong."""
     candidates = resolution.candidates
     told = [each for each in votes if not candidates or not each.names.isdisjoint(candidates)]
-    return sum((each.by_class.get(resolution.class_name, Counter()) for each in told), Counter[str]())
+    total: defaultdict[str, float] = defaultdict(float)
+    for each in told:
+        for name, count in each.by_class.get(resolution.class_name, {}).items():
+            total[name] += count
+    return dict(total)
 
 
 def _settle(
-    resolution: Resolution, votes: Counter[str], *, total: Mapping[str, float], taken: set[str], known: KnownNames
+    resolution: Resolution,
+    votes: Mapping[str, float],
+    *,
+    total: Mapping[str, float],
+    taken: set[str],
+    known: KnownNames,
 ) -> Resolution:
-    first = _choose_names(votes, fewest=1 if resolution.candidates else _FEWEST_VOTES)
+    first = _choose_names(votes, fewest=_FEWEST_VOTES if not resolution.candidates else 0.0)
     if not first or first == resolution.names:
         return resolution
-    count = votes.total()
+    count = sum(votes.values())
     is_own = all(votes[name] / count > total[name] / 2 for name in first)  # not what other classes are called too
     if (
         not is_own
@@ -217,12 +229,12 @@ def _settle(
     return Resolution(resolution.class_name, first, Reason.AGREEMENT, (agreed + 1) / (count + 2))
 
 
-def _choose_names(votes: Counter[str], *, fewest: int) -> tuple[str, ...]:
+def _choose_names(votes: Mapping[str, float], *, fewest: float) -> tuple[str, ...]:
     """Return the name that most votes agree on, or two that share nearly all; none where they do not agree."""
-    count = votes.total()
-    if count < fewest:
+    count = sum(votes.values())
+    if count < fewest or not votes:
         return ()
-    (first, most), *others = votes.most_common(2)
+    (first, most), *others = sorted(votes.items(), key=lambda vote: -vote[1])[:2]
     if most / count >= _AGREED:
         return (first,)
     second, fewer = others[0]
