@@ -71,8 +71,8 @@ def _reduce_word(word: str) -> str:
     """Return a word without a plural or possessive ending, the same for both forms."""
     if word == "grey":
         return "gray"
-    if len(word) > 4 and word.endswith("ies"):
-        return word[:-3] + "y"
+    if len(word) > 4 and re.search(r"ies?$", word):  # "canaries" and "magpie", whose plurals look alike
+        return re.sub(r"ies?$", "y", word)
     if len(word) > 4 and re.search(r"(s|x|ch|sh)es$", word):
         word = word[:-2]
     return word if len(word) < 4 or word.endswith("ss") else word.removesuffix("s")
@@ -368,6 +368,19 @@ def _contains(name: str, words: Sequence[str]) -> bool:
         return own[0] == words[0]
     rest = iter(own)
     return own[-1:] == tuple(words[-1:]) and all(word in rest for word in words)
+
+
+def group_names(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Return the names that differ only in spelling, author or rank, together; the shortest of them first.
+
+    Example:
+        >>> group_names(["Cardinalis cardinalis (Linnaeus, 1758)", "Blue Jay", "Cardinalis_cardinalis"])
+        [('Blue Jay',), ('Cardinalis_cardinalis', 'Cardinalis cardinalis (Linnaeus, 1758)')]
+    """
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        groups[link_key(_cut_to_binomial(name))].append(name)
+    return sorted(tuple(sorted(own, key=lambda name: (len(name), name))) for own in groups.values())
 
 
 def _is_binomial(name: str) -> bool:

@@ -22,6 +22,14 @@ _TaxonomyPath = Annotated[
     Path | None, typer.Option("--taxonomy", help="CSV of classes and their synonyms. Synonyms are read as the class.")
 ]
 
+_MergeNames = Annotated[
+    bool,
+    typer.Option(
+        "--merge-names",
+        help="Merge classes whose names differ only in spelling, author or rank. They are listed anyway.",
+    ),
+]
+
 # A backspace tells the command line to keep the lines as they are.
 _EXPORTS = """\b
 Columns for common exports:
@@ -40,6 +48,7 @@ def _import_pku(
         typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
     ] = None,
     taxonomy: _TaxonomyPath = None,
+    merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
     """Import the list files of PKU FG-XMedia.
@@ -48,7 +57,7 @@ def _import_pku(
     """
     from fieldmark.datasets.importers.pku import import_pku
 
-    report = import_pku(source, out=out, media=media, taxonomy=taxonomy)
+    report = import_pku(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
     print_result(report, report.to_text(), as_json=as_json)
 
 
@@ -60,6 +69,7 @@ def _import_folders(
     *,
     out: _Out,
     taxonomy: _TaxonomyPath = None,
+    merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
     """Import folders of media files.
@@ -68,7 +78,7 @@ def _import_folders(
     """
     from fieldmark.datasets.importers.folders import import_folders
 
-    report = import_folders(source, out=out, taxonomy=taxonomy)
+    report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names)
     print_result(report, report.to_text(), as_json=as_json)
 
 
@@ -98,13 +108,16 @@ def _import_csv(
         Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
     ] = None,
     taxonomy: _TaxonomyPath = None,
+    merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
     """Import a table, such as an export of iNaturalist, xeno-canto or Macaulay."""
     pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
     from fieldmark.datasets.importers.table import import_table
 
-    report = import_table(source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy)
+    report = import_table(
+        source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy, merges_names=merge_names
+    )
     print_result(report, report.to_text(), as_json=as_json)
 
 

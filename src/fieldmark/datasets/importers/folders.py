@@ -9,15 +9,16 @@ from fieldmark.data.manifest import list_folder
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError
-from fieldmark.names import name_key
+from fieldmark.names import link_key, name_key
 from fieldmark.types import Failure, Item, Medium, Split
 
-MEDIUM_WORDS: dict[str, Medium] = {
+_WORDS_OF_MEDIA: dict[str, Medium] = {
     **dict.fromkeys(("image", "images", "img", "photo", "photos", "picture", "pictures", "stillimage"), Medium.IMAGE),
     **dict.fromkeys(("text", "texts", "note", "notes", "description", "descriptions", "txt"), Medium.TEXT),
     **dict.fromkeys(("video", "videos", "clip", "clips", "movie", "movies", "movingimage"), Medium.VIDEO),
     **dict.fromkeys(("audio", "sound", "sounds", "recording", "recordings", "song", "songs"), Medium.AUDIO),
 }
+MEDIUM_WORDS = {name_key(word): medium for word, medium in _WORDS_OF_MEDIA.items()}
 """Names that people give to media, in the form of `name_key`."""
 SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("train", "training"), Split.TRAIN),
@@ -31,7 +32,9 @@ _NOT_PROSE = {
 _Parts = tuple[str, ...]
 
 
-def import_folders(source: Path, *, out: Path, taxonomy: Path | None = None) -> ImportResult:
+def import_folders(
+    source: Path, *, out: Path, taxonomy: Path | None = None, merges_names: bool = False
+) -> ImportResult:
     """Write a manifest of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
 
     A folder named like a medium or a split, in any letter case, applies to all files under it. Of the remaining
@@ -40,6 +43,7 @@ def import_folders(source: Path, *, out: Path, taxonomy: Path | None = None) -> 
 
     Args:
         taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        merges_names: Whether names that differ only in spelling, author or rank become one class.
 
     Raises:
         ManifestError: The source is not a folder or is empty, or the taxonomy is not valid.
@@ -59,10 +63,10 @@ def import_folders(source: Path, *, out: Path, taxonomy: Path | None = None) -> 
     spelling = _spelling([class_parts[path] for path in path_of_folder.values()], notes)
     for index, item in enumerate(items):
         parts = class_parts[paths[item.item_id]]
-        class_name = spelling[name_key(parts[0])] if parts else None
+        class_name = spelling[link_key(parts[0])] if parts else None
         items[index] = replace(item, class_name=class_name, split=_split(item))
     _note_depths(items, [class_parts[paths[item.item_id]] for item in items], notes)
-    return write_result(items, left, notes, taxonomy=known, out=out)
+    return write_result(items, left, notes, taxonomy=known, merges_names=merges_names, out=out)
 
 
 def _folders(item: Item) -> _Parts:
@@ -109,7 +113,7 @@ def _spelling(paths: Iterable[_Parts], notes: list[str]) -> dict[str, str]:
     spellings: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for path in paths:
         if path:
-            spellings[name_key(path[0])][path[0]] += 1
+            spellings[link_key(path[0])][path[0]] += 1
     chosen = {key: min(counts, key=lambda name: (-counts[name], name)) for key, counts in spellings.items()}
     for key, counts in sorted(spellings.items()):
         if len(counts) > 1:

@@ -63,7 +63,14 @@ class _Line:
         return Failure(self.location, kind, f"'{self.path}': {reason}")
 
 
-def import_pku(source: Path, *, out: Path, media: Path | None = None, taxonomy: Path | None = None) -> ImportResult:
+def import_pku(
+    source: Path,
+    *,
+    out: Path,
+    media: Path | None = None,
+    taxonomy: Path | None = None,
+    merges_names: bool = False,
+) -> ImportResult:
     """Write a manifest of a copy of the lists, with or without the media.
 
     The class of an item is its label, the class number of CUB-200-2011 minus one; folders only provide the name of the
@@ -75,6 +82,7 @@ def import_pku(source: Path, *, out: Path, media: Path | None = None, taxonomy: 
         media: The folder that paths in the lists are relative to; None takes `source`. If some files of a medium are
             present, the missing ones are left out; if none are, all its items are taken.
         taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        merges_names: Whether names that differ only in spelling, author or rank become one class.
 
     Raises:
         ManifestError: There is no list, or the taxonomy is not valid.
@@ -96,7 +104,9 @@ def import_pku(source: Path, *, out: Path, media: Path | None = None, taxonomy: 
     files = FolderListing(media or (folder.parent if folder.name == "list" else folder))
     lines = list(_keep_present(lines, files, left, notes))
     items = [item for group in _group_by_item(lines) for item in _item(group, names, files.root, left)]
-    return write_result(list(_drop_repeated(items, left)), left, notes, taxonomy=known, out=out)
+    return write_result(
+        list(_drop_repeated(items, left)), left, notes, taxonomy=known, merges_names=merges_names, out=out
+    )
 
 
 def _list_folder(source: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
+from fieldmark.names import group_names
 from fieldmark.types import MEDIA, Failure, Item, Split
 
 _SHOWN_EXAMPLES = 6
@@ -70,18 +71,45 @@ class ImportResult:
 
 
 def write_result(
-    items: Iterable[Item], left: Sequence[Failure], notes: Sequence[str], *, taxonomy: Taxonomy | None, out: Path
+    items: Iterable[Item],
+    left: Sequence[Failure],
+    notes: Sequence[str],
+    *,
+    taxonomy: Taxonomy | None,
+    merges_names: bool,
+    out: Path,
 ) -> ImportResult:
     """Write the manifest of an import and return its result.
 
     Args:
         taxonomy: Its class names replace the synonyms that it knows; other names stay and are noted. None keeps all.
+        merges_names: Whether names that differ only in spelling, author or rank become one; they are noted anyway.
     """
     items, notes = tuple(items), list(notes)
     if taxonomy is not None:
         items = _apply_taxonomy(items, taxonomy, notes)
+    items = _merge_names(items, notes, merges_names=merges_names)
     write_manifest(items, out)
     return ImportResult(out, items, tuple(left), tuple(notes))
+
+
+def _merge_names(items: tuple[Item, ...], notes: list[str], *, merges_names: bool) -> tuple[Item, ...]:
+    """Note the names that differ only in spelling, author or rank, and give their items the shortest if told so."""
+    groups = group_names(item.class_name for item in items if item.class_name is not None)
+    alike = [group for group in groups if len(group) > 1]
+    if not alike:
+        return items
+    listed = "; ".join(" = ".join(group) for group in alike)
+    count = sum(map(len, alike))
+    if not merges_names:
+        notes.append(
+            f"{count} classes are {len(alike)} by their names without authors, ranks and spelling: {listed}. They stay "
+            "apart; --merge-names makes them one."
+        )
+        return items
+    notes.append(f"{count} classes became {len(alike)}: {listed}.")
+    chosen = {name: group[0] for group in alike for name in group}
+    return tuple(replace(item, class_name=chosen.get(item.class_name or "", item.class_name)) for item in items)
 
 
 def _apply_taxonomy(items: tuple[Item, ...], taxonomy: Taxonomy, notes: list[str]) -> tuple[Item, ...]:

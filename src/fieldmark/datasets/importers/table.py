@@ -21,7 +21,7 @@ _FIELD = re.compile(r"\{([^{}]+)\}")
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
-def import_table(
+def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
     source: Path,
     *,
     out: Path,
@@ -29,6 +29,7 @@ def import_table(
     values: Mapping[str, str] | None = None,
     media: Path | None = None,
     taxonomy: Path | None = None,
+    merges_names: bool = False,
 ) -> ImportResult:
     """Write a manifest of a CSV (comma, semicolon or tab) or Parquet file.
 
@@ -39,6 +40,7 @@ def import_table(
         values: By manifest column, the value of rows whose cell is missing or empty.
         media: The folder that paths are relative to; None takes the folder of the table.
         taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        merges_names: Whether names that differ only in spelling, author or rank become one class.
 
     Raises:
         ManifestError: The file is not a table, a mapping names a missing column, or the taxonomy is not valid.
@@ -74,7 +76,7 @@ def import_table(
     nameless = sum(item.class_name is None for item in items)
     if nameless:
         notes.append(f"{nameless:,} of {len(items):,} items have no class.")
-    return write_result(items, left, notes, taxonomy=known, out=out)
+    return write_result(items, left, notes, taxonomy=known, merges_names=merges_names, out=out)
 
 
 def _checked(columns: Mapping[str, str], table: Table) -> dict[str, str]:
