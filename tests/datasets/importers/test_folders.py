@@ -89,3 +89,22 @@ def test_folders_of_nothing(tmp_path):
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ManifestError, match="Give a folder"):
             import_folders(folder, out=tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize("merges", [False, True])
+def test_folders_that_differ_only_by_author_or_rank_are_merged_if_told_so(merges, put, tmp_path):
+    names = ["Cyanocitta cristata", "Cyanocitta cristata (Linnaeus, 1758)", "Cyanocitta_cristata_bromia", "Veery"]
+    for name in names:
+        put(f"d/{name}/a.jpg")
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv", merges_names=merges)
+    classes = {item.class_name for item in result.items}
+    assert classes == ({"Cyanocitta cristata", "Veery"} if merges else set(names))
+    told = "3 classes became 1" if merges else "3 classes are 1 by their names"
+    assert told in " ".join(result.notes)
+
+
+def test_folders_keep_classes_apart_whose_names_are_hardly_letters(put, tmp_path):
+    for name in ("C++", "C#", "movies"):
+        put(f"d/{name}/a.jpg")
+    classes = found(import_folders(tmp_path / "d", out=tmp_path / "m.csv"))
+    assert {name for _, name in classes.values()} >= {"C++", "C#"}
