@@ -24,7 +24,7 @@ import torch
 
 import fieldmark
 from fieldmark import Medium, Split
-from fieldmark.build import create_model, list_species
+from fieldmark.build import create_model, load_known_names
 from fieldmark.data.naming import NameSources, describe_resolutions
 from fieldmark.data.taxonomy import Taxon, Taxonomy
 from fieldmark.embedding import FailureLog
@@ -54,15 +54,10 @@ def main() -> None:
         config = partial(fieldmark.load_config, arguments.config)
         print_renamed(items, config=config, overrides=arguments.overrides, out=arguments.out, seed=arguments.seed)
     elif arguments.altered:
-        print_altered(known_names(fieldmark.load_config(arguments.config)), seed=arguments.seed)
+        known = load_known_names(fieldmark.load_config(arguments.config).model, media=NAMED_MEDIA)
+        print_altered(known, seed=arguments.seed)
     else:
         print_resolutions(items, config=fieldmark.load_config(arguments.config))
-
-
-def known_names(config: fieldmark.Config) -> KnownNames:
-    """The names that the encoders of photos and sounds know."""
-    model = create_model(config, class_names=("any",), media=NAMED_MEDIA, device=torch.device("cpu"))
-    return KnownNames(species for medium in NAMED_MEDIA for species in list_species(model.encoder(medium)))
 
 
 def print_resolutions(items: Sequence[fieldmark.Item], *, config: fieldmark.Config) -> None:

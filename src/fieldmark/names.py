@@ -122,7 +122,7 @@ _CONFIDENCE: Mapping[Reason, float] = {
     Reason.AMBIGUOUS: 0.0,
     Reason.UNKNOWN: 0.0,
 }
-"""What a resolution is trusted; those found by comparing words or scores may be wrong, and are listed."""
+"""Confidence in a resolution by its reason; those found by comparing words or scores may be wrong, and are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +211,9 @@ class KnownNames:
                 else:
                     self._heads.add(words[-1])
         self._species = self._link_entries()
+        self._members: defaultdict[int, list[int]] = defaultdict(list)
+        for index, each in enumerate(self._species):
+            self._members[each].append(index)
 
     def __bool__(self) -> bool:
         return bool(self._entries)
@@ -328,8 +331,7 @@ class KnownNames:
         return sorted({self._species[index] for index in entries})
 
     def _names_of(self, species: int) -> tuple[str, ...]:
-        own = (names for names, each in zip(self._entries, self._species, strict=True) if each == species)
-        return tuple(dict.fromkeys(name for names in own for name in names))
+        return tuple(dict.fromkeys(name for index in self._members[species] for name in self._entries[index]))
 
     def _name(self, species: int) -> str:
         """Return the English name, which comes last; the scientific one where another species shares it."""

@@ -122,7 +122,7 @@ def list_shared_names(resolutions: Iterable[Resolution]) -> dict[str, tuple[str,
 # ---------------------------------------------------------------- by agreement
 
 _FEWEST_VOTES = 0.5
-"""What a class's votes must sum to: a single group with this score is named right 95 times in 100, of fgbirds' training
+"""Least sum of a class's votes: a single group with this score is named right 95 times in 100, of fgbirds' training
 photos and recordings. Any vote may choose among the candidates that the class's own name leaves."""
 _FEWEST_OF_HALF = 1.5
 """Votes for each of two species that share a class: of two groups or more."""

@@ -121,8 +121,7 @@ MOST_SPECIES = 8
 """Most scores of an encoder that one class sums: the species that its taxonomy has made of one."""
 
 _UNNAMED = torch.arange(0.0, -9.0, -1.0)
-"""What a probability that was learned is taken for where a class has no named score: values that are tried, added to
-its logarithm."""
+"""Values that are tried: added to the logarithm of a learned probability, they stand for a missing named score."""
 
 
 @final

@@ -20,7 +20,7 @@ class FakeEncoder:
         return np.clip(embedding[:, 0], 0, 1)
 
     def embed(self, item):
-        raise NotImplementedError
+        raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
 
     embed_class_name = embed_texts = named_species = embed
 
