@@ -1,7 +1,5 @@
 """The species of classes: by names map, taxonomy and agreement of encoders."""
 
-from collections import Counter
-
 import pytest
 import torch
 
@@ -32,11 +30,13 @@ KNOWN = KnownNames(SPECIES)
 NAMES = frozenset(names[-1] for names in SPECIES)
 
 
+def make_votes(by_class, names=NAMES):
+    return Votes(names, {name: {vote: float(count) for vote, count in own.items()} for name, own in by_class.items()})
+
+
 def settle(class_name, *votes, others=None):
     resolutions = resolve_classes([class_name, *(others or {})], KNOWN)
-    counted = [
-        Votes(NAMES, {class_name: Counter(own), **{k: Counter(v) for k, v in (others or {}).items()}}) for own in votes
-    ]
+    counted = [make_votes({class_name: own, **(others or {})}) for own in votes]
     return settle_by_votes(resolutions, counted, known=KNOWN)[0]
 
 
@@ -126,8 +126,8 @@ def test_encoders_choose_among_the_species_that_a_name_may_be():
 def test_an_encoder_that_knows_no_candidate_is_not_asked():
     cardinal = resolve_classes(["Cardinal"], KNOWN)
     votes = [
-        Votes(frozenset(["Blue Jay"]), {"Cardinal": Counter({"Blue Jay": 20})}),
-        Votes(NAMES, {"Cardinal": Counter({"Northern Cardinal": 2})}),
+        make_votes({"Cardinal": {"Blue Jay": 20}}, names=frozenset(["Blue Jay"])),
+        make_votes({"Cardinal": {"Northern Cardinal": 2}}),
     ]
     assert settle_by_votes(cardinal, votes, known=KNOWN)[0].names == ("Northern Cardinal",)
 
@@ -162,7 +162,7 @@ def test_items_may_contradict_a_contained_name():
     known = KnownNames([("Cardinalis cardinalis", "Northern Cardinal"), ("Cyanocitta cristata", "Blue Jay")])
     resolutions = resolve_classes(["Cardinal"], known)
     assert resolutions[0].reason is Reason.CONTAINED
-    votes = [Votes(NAMES, {"Cardinal": Counter({"Blue Jay": 9})})]
+    votes = [make_votes({"Cardinal": {"Blue Jay": 9}})]
     found = settle_by_votes(resolutions, votes, known=known)[0]
     assert (found.reason, found.candidates) == (Reason.AMBIGUOUS, ("Northern Cardinal", "Blue Jay"))
 
