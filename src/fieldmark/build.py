@@ -3,19 +3,23 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never, final
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import nn
+from torch import Tensor, nn
 
+from fieldmark._version import __version__
 from fieldmark.config import (
     BirdNetConfig,
     CenterConfig,
     ClassificationConfig,
     Config,
+    EncodersConfig,
     FGCrossNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
@@ -23,6 +27,7 @@ from fieldmark.config import (
     ModelConfig,
     OnnxImageConfig,
     RankingConfig,
+    ReadyConfig,
     ReleasedCenterConfig,
     ReleasedRankingConfig,
     SharedSpaceConfig,
@@ -31,7 +36,7 @@ from fieldmark.config import (
     TransformersImageConfig,
     TransformersTextConfig,
 )
-from fieldmark.config_file import parse_config
+from fieldmark.config_file import load_config, parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
@@ -41,16 +46,23 @@ from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
-from fieldmark.errors import EncoderChangedError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
+from fieldmark.errors import (
+    ConfigError,
+    EncoderChangedError,
+    EncoderFilesError,
+    MediumNotSupportedError,
+    MissingExtraError,
+)
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
+from fieldmark.models.ready import ReadySize, ReadySpace
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
 from fieldmark.models.weights import start_network
 from fieldmark.names import KnownNames, Resolution
-from fieldmark.training.checkpoint import hash_model, load_checkpoint, restore_state
+from fieldmark.training.checkpoint import Checkpoint, Provenance, hash_model, load_checkpoint, restore_state
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
 from fieldmark.training.task import BatchSource, TrainingStage
@@ -114,7 +126,7 @@ class Model:
         Raises:
             As `encoder`.
         """
-        if not isinstance(self.network, SharedSpace) or medium not in self.network.named_media:
+        if not isinstance(self.network, SharedSpace | ReadySpace) or medium not in self.network.named_media:
             return ()
         return list_species(self.encoder(medium))
 
@@ -138,11 +150,11 @@ class Model:
 
 
 def list_species(encoder: Encoder) -> tuple[tuple[str, ...], ...]:
-    """The species that an encoder tells apart, each with all its names."""
+    """The species that an encoder tells apart, each with all its names, in the order of their scores."""
     names: dict[int, list[str]] = {}
     for name, index in encoder.named_scores.items():
         names.setdefault(index, []).append(name)
-    return tuple(map(tuple, names.values()))
+    return tuple(tuple(names[index]) for index in sorted(names))
 
 
 def create_model(
@@ -161,18 +173,64 @@ def create_model(
     encoders = {
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
-    input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
-    named_counts = {medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _build_network(
-            config.model, class_count=len(class_names), input_dims=input_dims, named_counts=named_counts
-        )
+        network = _build_network(config.model, class_count=len(class_names), inputs=_describe_inputs(encoders))
     if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
         assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
         start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
         start_network(network, start)
     return Model(config, class_names=class_names, network=network.to(device), encoders=encoders)
+
+
+def choose_ready_config(config: Config | None) -> Config:
+    """Return a configuration without training, with the encoders of another one.
+
+    Args:
+        config: None for the preset `ready`.
+    """
+    config = config or load_config("ready")
+    if isinstance(config.model, SharedSpaceConfig):
+        encoders = {medium.value: list_encoder_configs(config.model, medium) for medium in MEDIA}
+        return config.model_copy(update={"model": ReadyConfig(kind="ready", **encoders)})
+    return config
+
+
+def make_ready_checkpoint(config: Config) -> Checkpoint:
+    """Return the checkpoint of a model that needs no training: encoders side by side, and the names that they know.
+
+    Args:
+        config: Its model is of the kind `ready`.
+
+    Raises:
+        ConfigError: The model is of another kind, or has no encoder.
+        MissingExtraError: An encoder needs a package that is not installed.
+        EncoderFilesError: An encoder's weights are not where the configuration says.
+    """
+    media = list_supported_media(config.model)
+    if not isinstance(config.model, ReadyConfig) or not media:
+        raise ConfigError(
+            f"A model without training is of the kind 'ready' and has encoders, but this one is of the kind "
+            f"'{config.model.kind}' with encoders for {', '.join(media) or 'nothing'}. "
+            "Name an encoder for each medium, or train this model first."
+        )
+    encoders = {medium: build_encoder(config.model, medium) for medium in media}
+    network = _build_network(config.model, class_count=0, inputs=_describe_inputs(encoders))
+    assert isinstance(network, ReadySpace)  # noqa: S101 - of one configuration comes one class
+    known = KnownNames(names for encoder in encoders.values() for names in list_species(encoder))
+    for medium, encoder in encoders.items():
+        index_by_name = encoder.named_scores
+        all_names = {name: index for own, index in index_by_name.items() for name in known.find_all_names([own])}
+        network.fit(medium, {**all_names, **index_by_name})
+    provenance = Provenance(
+        config_json=config.to_json(),
+        class_names=(),
+        seed=config.seed,
+        code_version=__version__,
+        encoder_fingerprints={medium: encoder.fingerprint for medium, encoder in encoders.items()},
+    )
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    return Checkpoint(provenance, network.state_dict(), {}, epoch=0, validation_map=None, created=created)
 
 
 def load_model(path: Path | str, *, device: torch.device) -> Model:
@@ -188,8 +246,7 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
     network = _build_network(
         config.model,
         class_count=len(provenance.class_names),
-        input_dims=SharedSpace.read_input_dims(checkpoint.network),
-        named_counts=SharedSpace.read_named_counts(checkpoint.network),
+        inputs=_read_inputs(config.model, checkpoint.network),
     )
     restore_state(network, SharedSpace.upgrade_state(checkpoint.network), path=path)
     return Model(
@@ -204,14 +261,12 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
 
 def _embedding_json(config: ModelConfig) -> str:
     """Return the settings that shape embeddings beside weights and encoders; paths do not count."""
-    is_shared = isinstance(config, SharedSpaceConfig)
-    left_out = {"image", "text", "video", "audio"} if is_shared else {"start", "allow_download"}
+    has_encoders = isinstance(config, EncodersConfig)
+    left_out = {"image", "text", "video", "audio"} if has_encoders else {"start", "allow_download"}
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
-def _build_network(
-    config: ModelConfig, *, class_count: int, input_dims: Mapping[Medium, int], named_counts: Mapping[Medium, int]
-) -> Network:
+def _build_network(config: ModelConfig, *, class_count: int, inputs: "_NetworkInputs") -> Network:
     match config:
         case FGCrossNetConfig():
             return FGCrossNet(
@@ -239,8 +294,60 @@ def _build_network(
                 name_weight=config.name_weight,
                 scale=config.scale,
             )
-            return SharedSpace(input_dims=input_dims, class_count=class_count, named_counts=named_counts, size=size)
+            return SharedSpace(
+                input_dims=inputs.dims, class_count=class_count, named_counts=inputs.named_counts, size=size
+            )
+        case ReadyConfig():
+            ready_size = ReadySize(
+                name_dim=config.name_dim,
+                look_dim=config.look_dim,
+                name_weight=config.name_weight,
+                score_floor=config.score_floor,
+                sure_mass=config.sure_mass,
+            )
+            return ReadySpace(
+                input_dims=inputs.dims,
+                named_counts=inputs.named_counts,
+                encoder_index=inputs.encoder_index,
+                size=ready_size,
+            )
     assert_never(config)
+
+
+@dataclass(frozen=True, slots=True)
+class _NetworkInputs:
+    """What a network reads: facts of the encoder of each medium.
+
+    Args:
+        dims: Of the features.
+        named_counts: How many of them are scores of names.
+        encoder_index: The same number for media that one encoder reads.
+    """
+
+    dims: Mapping[Medium, int]
+    named_counts: Mapping[Medium, int]
+    encoder_index: Mapping[Medium, int]
+
+
+def _describe_inputs(encoders: Mapping[Medium, Encoder]) -> _NetworkInputs:
+    """Return the facts of some encoders."""
+    fingerprints = list(dict.fromkeys(encoder.fingerprint for encoder in encoders.values()))
+    return _NetworkInputs(
+        dims={medium: encoder.shape[0] for medium, encoder in encoders.items()},
+        named_counts={medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()},
+        encoder_index={medium: fingerprints.index(encoder.fingerprint) for medium, encoder in encoders.items()},
+    )
+
+
+def _read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> _NetworkInputs:
+    """Return the facts of the encoders that the network of a state dict was made for."""
+    if isinstance(config, ReadyConfig):
+        return _NetworkInputs(
+            ReadySpace.read_input_dims(state),
+            ReadySpace.read_named_counts(state),
+            ReadySpace.read_encoder_index(state),
+        )
+    return _NetworkInputs(SharedSpace.read_input_dims(state), SharedSpace.read_named_counts(state), {})
 
 
 def load_known_names(config: ModelConfig, *, media: Collection[Medium]) -> KnownNames:
@@ -261,14 +368,14 @@ def list_supported_media(config: ModelConfig) -> tuple[Medium, ...]:
     match config:
         case FGCrossNetConfig():
             return MEDIA
-        case SharedSpaceConfig():
+        case SharedSpaceConfig() | ReadyConfig():
             return tuple(medium for medium in MEDIA if list_encoder_configs(config, medium))
     assert_never(config)
 
 
 def reads_features(config: ModelConfig) -> bool:
     """Tell whether the network reads features, which are computed once before training, rather than files."""
-    return isinstance(config, SharedSpaceConfig)
+    return isinstance(config, EncodersConfig)
 
 
 def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
@@ -282,7 +389,7 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
     match config:
         case FGCrossNetConfig():
             return _build_light_encoder(config, medium)
-        case SharedSpaceConfig():
+        case SharedSpaceConfig() | ReadyConfig():
             parts = list_encoder_configs(config, medium)
             if not parts:
                 supported = [each.value for each in list_supported_media(config)]
@@ -313,7 +420,7 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
     assert_never(medium)
 
 
-def list_encoder_configs(config: SharedSpaceConfig, medium: Medium) -> Sequence[PartConfig]:
+def list_encoder_configs(config: EncodersConfig, medium: Medium) -> Sequence[PartConfig]:
     """The configurations of a medium's encoders, whose features are joined."""
     match medium:
         case Medium.IMAGE:

@@ -125,14 +125,34 @@ AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
 # ---------------------------------------------------------------- models
 
 
-class SharedSpaceConfig(Section):
-    """The default model: pretrained encoders for each medium, one shared space."""
+class EncodersConfig(Section):
+    """The pretrained encoders of each medium."""
 
-    kind: Literal["shared_space"]
+    kind: str
     image: tuple[ImageEncoderConfig, ...] = Field((), description="encoders joined along their features")
     text: tuple[TextEncoderConfig, ...] = ()
     video: tuple[ImageEncoderConfig, ...] = ()
     audio: tuple[AudioEncoderConfig, ...] = ()
+
+
+class ReadyConfig(EncodersConfig):
+    """Pretrained encoders alone: no training, no labels."""
+
+    kind: Literal["ready"]
+    name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
+        512, description="dimension of the part for the names that encoders give to items"
+    )
+    look_dim: Count = Field(512, description="dimension of each encoder's part for how items look or sound")
+    # Chosen on fgbirds' train split, as a gallery of its own (2026-11-29).
+    name_weight: Share = Field(0.6, description="share of the names in the score of two items that are surely named")
+    score_floor: Share = Field(0.003, description="probability below which a name counts for nothing")
+    sure_mass: Positive = Field(0.2, description="sum of the probabilities from which on an item counts as named")
+
+
+class SharedSpaceConfig(EncodersConfig):
+    """The default model: pretrained encoders for each medium, one shared space."""
+
+    kind: Literal["shared_space"]
     dim: Count = Field(256, description="dimension of the embedding")
     hidden_dim: Count = 512
     uniform_trunk: bool = Field(
@@ -196,7 +216,7 @@ class FGCrossNetConfig(Section):
         return self
 
 
-ModelConfig = Annotated[SharedSpaceConfig | FGCrossNetConfig, Field(discriminator="kind")]
+ModelConfig = Annotated[SharedSpaceConfig | ReadyConfig | FGCrossNetConfig, Field(discriminator="kind")]
 
 
 # ---------------------------------------------------------------- losses

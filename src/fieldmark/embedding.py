@@ -1,5 +1,6 @@
 """Items to encoded segments to embeddings; features that are costly to compute are cached."""
 
+import itertools
 import logging
 import queue
 import threading
@@ -19,6 +20,7 @@ from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.errors import MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import Resolution, Spellings
 from fieldmark.runtime import Runtime
@@ -190,7 +192,7 @@ def embed_segments(
     inputs: Tensor, *, medium: Medium, network: nn.Module
 ) -> tuple[Float32[np.ndarray, "row dim"], Float32[np.ndarray, "row class"]]:
     """Return the embeddings and logits of encoded segments, computed in chunks without gradients."""
-    device = next(network.parameters()).device
+    device = _find_device(network)
     was_training = network.training
     network.eval()
     embeddings, logits = [], []
@@ -201,6 +203,10 @@ def embed_segments(
             logits.append(scores.float().cpu().numpy())
     network.train(was_training)
     return np.concatenate(embeddings), np.concatenate(logits)
+
+
+def _find_device(network: nn.Module) -> torch.device:
+    return next(itertools.chain(network.parameters(), network.buffers())).device
 
 
 @final
@@ -251,24 +257,45 @@ class ModelQueryEncoder:
     ) -> Float[np.ndarray, " segment"]:
         """Return how plainly each segment shows one class or species; 1 for all where the network cannot tell."""
         network = self._model.network
-        if not isinstance(network, SharedSpace):
+        if not isinstance(network, SharedSpace | ReadySpace):
             return np.ones(len(embedding))
-        device = next(network.parameters()).device
-        rows = torch.tensor(embedding, dtype=torch.float32, device=device)
-        return network.measure_sureness(rows, medium=medium).numpy(force=True)
+        return network.measure_sureness(self._to_rows(embedding), medium=medium).numpy(force=True)
 
-    def embed_class_name(self, class_name: str) -> Float32[np.ndarray, " dim"] | None:
+    def embed_class_name(
+        self, class_name: str, *, other_names: Sequence[str] = ()
+    ) -> Float32[np.ndarray, " dim"] | None:
         """Return an embedding that stands for a class by its name alone; None where the network has none.
 
         "Blue Jay" is the class "Blue_Jay" that the model was trained on.
         """
         network, class_names = self._model.network, self._model.class_names
-        if not isinstance(network, SharedSpace):
+        if isinstance(network, SharedSpace):
+            trained = self._spellings.find_one(class_name)
+            label = None if trained is None else class_names.index(trained)
+            embedding = network.embed_name(class_name, label=label, other_names=other_names)
+        elif isinstance(network, ReadySpace):
+            embedding = network.embed_name(class_name, other_names=other_names)
+        else:
             return None
-        trained = self._spellings.find_one(class_name)
-        label = None if trained is None else class_names.index(trained)
-        embedding = network.embed_name(class_name, label=label)
         return None if embedding is None else embedding.numpy(force=True)
+
+    @property
+    def name_weight(self) -> float | None:
+        """Share of names in the score of two items, for a model that was not trained; None for one that was."""
+        network = self._model.network
+        return network.name_weight if isinstance(network, ReadySpace) else None
+
+    def score_species(
+        self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
+    ) -> Float32[np.ndarray, "row species"] | None:
+        """Return the probability of each species that a medium's encoder names; None where there is none."""
+        network = self._model.network
+        if not isinstance(network, ReadySpace) or medium not in network.named_media:
+            return None
+        return network.score_names(self._to_rows(embedding), medium=medium).numpy(force=True)
+
+    def _to_rows(self, embedding: Float[np.ndarray, "row dim"]) -> Float32[Tensor, "row dim"]:
+        return torch.tensor(embedding, dtype=torch.float32, device=_find_device(self._model.network))
 
     def embed_texts(self, items: Sequence[Item]) -> dict[int, Float32[np.ndarray, " dim"]]:
         """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""

@@ -192,7 +192,14 @@ def _index(
     gallery: GalleryPath,
     checkpoint: Annotated[
         Path | None,
-        typer.Option("--checkpoint", help="Run folder or checkpoint file. Only needed to create a gallery."),
+        typer.Option(
+            "--checkpoint",
+            help="Run folder or checkpoint file for a new gallery. [default: encoders alone, without training]",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help="Configuration that names the encoders of a new gallery without training."),
     ] = None,
     set_name: Annotated[
         str | None, typer.Option("--set", help="Name of the set that holds the source. [default: the source's name]")
@@ -209,6 +216,7 @@ def _index(
     Each source is one set of the gallery. New items are added, changed items are replaced, unchanged items are
     skipped, and items that are gone from the source are deleted. Items whose files cannot be read are kept.
     """
+    from fieldmark.config_file import load_config
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.index import index
 
@@ -216,6 +224,7 @@ def _index(
         result = index(
             source,
             checkpoint=checkpoint,
+            config=None if config is None else load_config(config),
             gallery=gallery,
             set_name=set_name,
             allow_drop=allow_drop,

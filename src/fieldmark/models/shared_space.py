@@ -244,18 +244,23 @@ class SharedSpace(Network):
         return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
 
     @torch.no_grad()
-    def embed_name(self, name: str, *, label: int | None = None) -> Float[Tensor, " dim"] | None:
+    def embed_name(
+        self, name: str, *, label: int | None = None, other_names: Sequence[str] = ()
+    ) -> Float[Tensor, " dim"] | None:
         """Return the embedding of a text that only names a species; None for a name that the network cannot embed.
 
         Args:
             label: Of the class with this name, where the network has one.
+            other_names: Of the same species.
         """
         shared, named = self._prototypes.new_zeros(self._size.dim), self._prototypes.new_zeros(self._name_dim)
         if label is not None:
             shared = normalize(self._prototypes[label], dim=0)
             named = self._size.name_weight * normalize(self._class_place[label], dim=0)
         elif self._name_dim:
-            named = self._size.name_weight * compute_name_direction(normalize_name(name), dim=self._name_dim).to(named)
+            names = sorted(set(map(normalize_name, (name, *other_names))))
+            direction = torch.stack([compute_name_direction(each, dim=self._name_dim) for each in names]).sum(dim=0)
+            named = self._size.name_weight * normalize(direction, dim=0).to(named)
         else:
             return None
         nothing = normalize(shared.new_ones(1, max(1, self._private_dim)), dim=1)

@@ -9,7 +9,8 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from fieldmark.build import Model, load_model
+from fieldmark.build import Model, choose_ready_config, load_model, make_ready_checkpoint
+from fieldmark.config import Config
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
@@ -30,7 +31,7 @@ from fieldmark.gallery.sets import (
 )
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.runtime import Runtime
-from fieldmark.training.checkpoint import write_durably
+from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Embeddings, Failure, Reporter
 
@@ -99,6 +100,7 @@ def index(
     *,
     gallery: Path | str,
     checkpoint: Path | str | None = None,
+    config: Config | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
     runtime: Runtime | None = None,
@@ -109,7 +111,9 @@ def index(
 
     Args:
         source: A manifest, a folder of files without labels, or an embeddings folder.
-        checkpoint: A run or a checkpoint; None for that of a gallery which is there already.
+        checkpoint: A run or a checkpoint; None for that of a gallery which is there already, or, where there is none,
+            for encoders alone, without training.
+        config: Names the encoders of a gallery that is made without a checkpoint.
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
 
@@ -122,7 +126,7 @@ def index(
         TooManyFailuresError: More items than allowed cannot be used.
     """
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
-    model, store = _open(folder, checkpoint, runtime)
+    model, store = _open(folder, checkpoint, config, runtime)
     name = choose_set(folder, source=source, chosen=set_name)
     known = SetContent.from_store(store, name)
     if (source / INFO_NAME).is_file():
@@ -165,12 +169,14 @@ def index(
     )
 
 
-def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
+def _open(
+    folder: Path, checkpoint: Path | str | None, config: Config | None, runtime: Runtime
+) -> tuple[Model, SegmentIndex]:
     """Return the model and the store of a gallery; a gallery that is missing, or was only begun, is created."""
     own = GalleryLayout(folder).checkpoint
     if checkpoint is None:
         if not own.is_file():
-            raise MissingGalleryError(path=folder)
+            save_checkpoint(own, make_ready_checkpoint(choose_ready_config(config)))
         checkpoint = own
     source = Path(checkpoint)
     model = load_model(source, device=runtime.choose_device())

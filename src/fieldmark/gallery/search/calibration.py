@@ -6,7 +6,9 @@ compared with the scores that are usual for its pair. A curve is a logistic regr
 
     logit P(same class | score) = slope * score + offset,  slope > 0
 
-It rises strictly with the score, so the order of hits stays. A few words say less than a whole description, yet their
+It rises strictly with the score, so the order of hits stays. Without labels, what the encoders call the items takes
+their place: the score tells by how much the names of two items overlap, and the square of this is the probability that
+they are of one species, if the encoders are right. A few words say less than a whole description, yet their
 scores are as high; so for a text both slope and offset depend on its length, the logarithm of its word count.
 """
 
@@ -28,6 +30,8 @@ from fieldmark.types import Medium
 _RIDGE = 1e-3
 _STEPS = 100
 _SMALLEST_SLOPE = 1e-3
+_OVERLAP_RANGE = (0.01, 0.999)
+"""An overlap by chance is no evidence, and no two encoders are certain together."""
 MIN_QUERIES = 10
 """Fewest queries that a curve is fitted on; the cases of one query are much alike."""
 USUAL_WORDS = 20
@@ -45,6 +49,8 @@ class Curve:
         slope_by_length: What a text's length adds to the slope, for each unit of it.
         offset_by_length: What it adds to the offset.
         doubt: Of an open-set curve: log-odds below zero by no more than this do not say that the class is missing.
+        is_overlap: Whether slope and offset give, in place of log-odds, the root of the probability that the encoders'
+            own names for two items are the same.
     """
 
     slope: float
@@ -55,6 +61,7 @@ class Curve:
     slope_by_length: float = 0.0
     offset_by_length: float = 0.0
     doubt: float = 0.0
+    is_overlap: bool = False
 
     def fix_length(self, length: float) -> "Curve":
         """Return the curve for queries of one length; it no longer depends on length."""
@@ -73,6 +80,9 @@ class Curve:
         """
         slope = self.slope + self.slope_by_length * length
         logit: Float[np.ndarray, "*hit"] = slope * score + self.offset + self.offset_by_length * length
+        if self.is_overlap:
+            probability = np.clip(logit, *_OVERLAP_RANGE) ** 2
+            logit = np.log(probability) - np.log1p(-probability)
         return logit
 
     @property
@@ -329,4 +339,5 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         slope_by_length=float(value.get("slope_by_length", 0.0)),
         offset_by_length=float(value.get("offset_by_length", 0.0)),
         doubt=float(value.get("doubt", 0.0)),
+        is_overlap=bool(value.get("is_overlap", False)),
     )

@@ -95,8 +95,26 @@ class QueryEncoder(Protocol):
         """Return how plainly each segment shows one class or species, 0 to 1; 1 for all where that is not known."""
         ...
 
-    def embed_class_name(self, class_name: str) -> Float[np.ndarray, " dim"] | None:
-        """Return an embedding that stands for a class or species by its name alone; None where there is none."""
+    def embed_class_name(self, class_name: str, *, other_names: Sequence[str] = ()) -> Float[np.ndarray, " dim"] | None:
+        """Return an embedding that stands for a class or species by its name alone; None where there is none.
+
+        Args:
+            other_names: Of the same species.
+        """
+        ...
+
+    @property
+    def name_weight(self) -> float | None:
+        """Share of names in the score of two items, for a model that was not trained; None for one that was."""
+        ...
+
+    def score_species(
+        self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
+    ) -> Float[np.ndarray, "row species"] | None:
+        """Return the probability of each of `named_species` for some items, as a medium's encoder has it.
+
+        None for a model that was trained, and for a medium whose encoder names no species.
+        """
         ...
 
     def embed_texts(self, items: Sequence[Item]) -> dict[int, Float[np.ndarray, " dim"]]:
@@ -149,9 +167,10 @@ class QueryReader:
                 self._remembered[key] = remembered
         return remembered
 
-    def encode_name(self, name: str) -> QueryEmbedding | None:
-        """Return the embedding of a class or species by its name; None where the model has none."""
-        embedding = self._encoder.embed_class_name(name)
+    def encode_name(self, named: NamedSpecies) -> QueryEmbedding | None:
+        """Return the embedding of a class or species by its names; None where the model has none."""
+        name = named.query_name
+        embedding = self._encoder.embed_class_name(name, other_names=named.names)
         # A class that was trained lies as near to its items as a text that describes it well; another lies farther.
         is_calibrated = self._trained.find_one(name) is not None
         return None if embedding is None else QueryEmbedding(Medium.TEXT, embedding, is_calibrated=is_calibrated)

@@ -142,7 +142,7 @@ class Searcher:
         marks.check()
         started = time.perf_counter()
         named = self._reader.find_named(queries)
-        name = None if named is None else self._reader.encode_name(named.query_name)
+        name = None if named is None else self._reader.encode_name(named)
         asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
