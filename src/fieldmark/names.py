@@ -218,6 +218,10 @@ class KnownNames:
     def __bool__(self) -> bool:
         return bool(self._entries)
 
+    def list_all(self) -> tuple[tuple[str, ...], ...]:
+        """Return all names of each species, of all sources."""
+        return tuple(self._names_of(species) for species in sorted(set(self._species)))
+
     def find(self, name: str) -> tuple[tuple[str, ...], ...]:
         """Return all names of each species with this name, in any spelling; none if nobody knows it."""
         return tuple(self._names_of(species) for species in self._list_species(self._find_spelled(name)))

@@ -113,6 +113,16 @@ class ReadySpace(Network):
         """Media whose encoders name species."""
         return frozenset(map(Medium, self._names))
 
+    def can_compare(self, query: Medium | None, hit: Medium) -> bool:
+        """Tell whether items of two media have anything in common here: names, or the encoder.
+
+        Args:
+            query: None for a name.
+        """
+        is_named = query is None or query in self._names
+        has_one_encoder = query is not None and int(self._look(query).index) == int(self._look(hit).index)
+        return (is_named and hit in self._names) or has_one_encoder
+
     @property
     def name_weight(self) -> float:
         """Share of the names in the score of two items that both encoders name surely."""

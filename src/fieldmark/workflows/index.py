@@ -95,7 +95,7 @@ class IndexReport:
         return "\n".join(lines)
 
 
-def index(
+def index(  # noqa: PLR0913 - each option is one that the CLI offers
     source: Path | str,
     *,
     gallery: Path | str,
@@ -176,7 +176,7 @@ def _open(
     own = GalleryLayout(folder).checkpoint
     if checkpoint is None:
         if not own.is_file():
-            save_checkpoint(own, make_ready_checkpoint(choose_ready_config(config)))
+            save_checkpoint(own, make_ready_checkpoint(choose_ready_config(config), reporter=runtime.reporter))
         checkpoint = own
     source = Path(checkpoint)
     model = load_model(source, device=runtime.choose_device())

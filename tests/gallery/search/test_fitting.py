@@ -462,7 +462,8 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
         def embed(self, item):
             raise AssertionError(f"'{item}' is embedded, but its embedding is in the store")
 
-        embed_class_name = embed_texts = named_species = measure_sureness = embed
+        embed_class_name = embed_texts = named_species = measure_sureness = score_species = can_compare = embed
+        name_weight = None
         resolutions = ()
 
     rows = np.eye(8, dtype=np.float32)

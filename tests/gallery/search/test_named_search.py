@@ -36,7 +36,15 @@ class NamingEncoder:
     def embed(self, item):
         return DIRECTIONS[7:]
 
-    def embed_class_name(self, class_name):
+    name_weight = None  # it was trained
+
+    def can_compare(self, query, hit):
+        return True
+
+    def score_species(self, embedding, *, medium):
+        return None
+
+    def embed_class_name(self, class_name, *, other_names=()):
         return DIRECTION_BY_NAME.get(class_name, DIRECTIONS[6]) if self._embeds_names else None
 
     def measure_sureness(self, embedding, *, medium):

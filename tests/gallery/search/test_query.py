@@ -22,7 +22,8 @@ class FakeEncoder:
     def embed(self, item):
         raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
 
-    embed_class_name = embed_texts = named_species = embed
+    embed_class_name = embed_texts = named_species = score_species = can_compare = embed
+    name_weight = None
 
 
 @given(st.integers(0, 200), st.integers(1, 3))

@@ -42,7 +42,15 @@ class FakeEncoder:
     def measure_sureness(self, embedding, *, medium):
         return np.ones(len(embedding))
 
-    def embed_class_name(self, class_name):
+    name_weight = None  # it was trained
+
+    def can_compare(self, query, hit):
+        return True
+
+    def score_species(self, embedding, *, medium):
+        return None
+
+    def embed_class_name(self, class_name, *, other_names=()):
         return None
 
     def embed_texts(self, items):

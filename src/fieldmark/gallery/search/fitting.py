@@ -98,7 +98,7 @@ class _Queries:
     length: Float[np.ndarray, " query"] | None
 
 
-def fit_calibration(
+def fit_calibration(  # noqa: PLR0913 - facts of the sample, and what is known beforehand
     embeddings: Embeddings,
     *,
     trained_classes: Collection[str],
@@ -348,7 +348,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
                 generator=generator,
                 sampled_share=sampled_share,
                 weight=weight,
-                curves=measure_overlap_curves(embeddings, called, name_weight=encoder.name_weight),
+                curves=measure_overlap_curves(embeddings, called, encoder=encoder),
             )
             calibration = _complete(calibration, by_calls)
     else:

@@ -47,6 +47,7 @@ class QueryEmbedding:
         is_negative: Whether hits like it are unwanted.
         is_calibrated: Whether its scores are distributed as those of items of its medium are.
         word_count: Of a text; None where it is not known, and for other media.
+        is_name: Whether it is the name of a class or species alone.
     """
 
     medium: Medium
@@ -54,6 +55,7 @@ class QueryEmbedding:
     is_negative: bool = False
     is_calibrated: bool = True
     word_count: int | None = None
+    is_name: bool = False
 
 
 @runtime_checkable
@@ -106,6 +108,14 @@ class QueryEncoder(Protocol):
     @property
     def name_weight(self) -> float | None:
         """Share of names in the score of two items, for a model that was not trained; None for one that was."""
+        ...
+
+    def can_compare(self, query: Medium | None, hit: Medium) -> bool:
+        """Tell whether items of two media have anything in common in the model's space.
+
+        Args:
+            query: None for a text that only names a species.
+        """
         ...
 
     def score_species(
@@ -172,8 +182,11 @@ class QueryReader:
         name = named.query_name
         embedding = self._encoder.embed_class_name(name, other_names=named.names)
         # A class that was trained lies as near to its items as a text that describes it well; another lies farther.
-        is_calibrated = self._trained.find_one(name) is not None
-        return None if embedding is None else QueryEmbedding(Medium.TEXT, embedding, is_calibrated=is_calibrated)
+        # Without training, all scores of names are probabilities alike.
+        is_calibrated = self._encoder.name_weight is not None or self._trained.find_one(name) is not None
+        if embedding is None:
+            return None
+        return QueryEmbedding(Medium.TEXT, embedding, is_calibrated=is_calibrated, is_name=True)
 
     def read_stored(self, item_ids: Collection[str]) -> dict[str, QueryEmbedding]:
         """Return items of the gallery as queries, by id.

@@ -3,7 +3,7 @@
 import csv
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,6 +41,8 @@ def describe_facts(item: Item) -> dict[str, object]:
     return values
 
 
+LIKELY = 1 / 2
+"""From this probability on a hit is an answer; those below it are neighbors."""
 UNLIKELY = 1 / 3
 """Below this, two to one against, a class is "probably" not there; up to the threshold of an answer, "perhaps" not."""
 
@@ -109,6 +111,9 @@ class SearchResult:
         collection: None where nothing could be calibrated.
         class_name: The class, or the species without a class, that a text query names, if any.
         species_name: The species that the text names, where its class goes by a name that is known by its items alone.
+        is_by_encoders: Whether probabilities are what the encoders' own scores say, rather than fitted on labels.
+        is_called: Whether the answer for the collection is about what encoders call its items, for want of labels.
+        left_out: Media that the query cannot be compared with.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -118,6 +123,9 @@ class SearchResult:
     collection: OpenSetAnswer | None = None
     class_name: str | None = None
     species_name: str | None = None
+    is_by_encoders: bool = False
+    is_called: bool = False
+    left_out: tuple[Medium, ...] = ()
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -125,6 +133,14 @@ class SearchResult:
     def medium(self) -> Medium:
         """Of the first query."""
         return self.media[0]
+
+    @property
+    def likely_count(self) -> int | None:
+        """The number of first hits that are as likely as not of the query's class; None without probabilities."""
+        chances = [hit.probability for hit in self.hits]
+        if not chances or any(chance is None for chance in chances):
+            return None
+        return next((rank for rank, chance in enumerate(chances) if (chance or 0) < LIKELY), len(chances))
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
@@ -136,30 +152,51 @@ class SearchResult:
                 "species_name": self.species_name,
             },
             "collection": self.collection,
+            "is_by_encoders": self.is_by_encoders,
+            "likely_count": self.likely_count,
+            "left_out": self.left_out,
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
     def to_text(self) -> str:
         """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
-        lines = []
-        if self.species_name is not None:
-            lines.append(f'the text names {self.species_name}, here "{self.class_name}"')
-        elif self.class_name is not None:
-            lines.append(f"the text names {self.class_name}")
-        if self.collection is not None and not self.collection.can_tell:
-            lines.append("cannot tell whether the species is in this collection")
-            if self.hits:
-                lines.append("nearest hits; their percentages assume that it is there:")
-        elif self.collection is not None and not self.collection.is_likely:
-            doubt = "probably" if self.collection.is_unlikely else "perhaps"
-            chance = _percent(self.collection.probability).strip()
-            lines.append(f"{doubt} not in this collection ({chance} likely that it is)")
-            if self.hits:
-                lines.append("nearest hits; their percentages assume that the species is there:")
+        lines = [*self._describe_name(), *self._describe_collection()]
+        if self.left_out:
+            lines.append(f"left out, as no encoder compares it with the query: {', '.join(self.left_out)}")
         if not self.hits:
             return "\n".join([*lines, "nothing found"])
+        if self.is_by_encoders and self.collection is not None and self.collection.is_likely:
+            lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(hit.class_name or "-") for hit in self.hits)
-        return "\n".join([*lines, *(_line(hit, width) for hit in self.hits)])
+        shown = [_line(hit, width) for hit in self.hits]
+        if self.likely_count is not None and 0 < self.likely_count < len(shown):
+            shown.insert(self.likely_count, "---- hits below this line are probably other species ----")
+        return "\n".join([*lines, *shown])
+
+    def _describe_name(self) -> Iterator[str]:
+        """Yield what the text names."""
+        if self.species_name is not None:
+            yield f'the text names {self.species_name}, here "{self.class_name}"'
+        elif self.class_name is not None:
+            yield f"the text names {self.class_name}"
+
+    def _describe_collection(self) -> Iterator[str]:
+        """Yield whether the collection holds the species, where that is in doubt."""
+        answer = self.collection
+        if answer is None or answer.is_likely:
+            return
+        if self.is_called:
+            yield f"nothing here is called {self.class_name}, by the encoders' own scores"
+            nearest = "nearest hits, probably of other species:"
+        elif not answer.can_tell:
+            yield "cannot tell whether the species is in this collection"
+            nearest = "nearest hits; their percentages assume that it is there:"
+        else:
+            doubt = "probably" if answer.is_unlikely else "perhaps"
+            yield f"{doubt} not in this collection ({_percent(answer.probability).strip()} likely that it is)"
+            nearest = "nearest hits; their percentages assume that the species is there:"
+        if self.hits:
+            yield nearest
 
 
 def _line(hit: Hit, width: int) -> str:

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
+from fieldmark.gallery.search.called import answer_called
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -93,6 +94,7 @@ class Searcher:
         self.folder = folder
         self.index = index
         self.calibration = calibration
+        self._encoder = encoder
         self._reader = QueryReader(folder, store=index, encoder=encoder)
         self._agreement = NameAgreement(index, encoder=encoder)
         self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
@@ -146,6 +148,7 @@ class Searcher:
         asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
         where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
+        where, left_out = self._leave_out_incomparable(where, asked)
         marked = self._read_marks(marks)
         compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
         if named is not None and name is not None:
@@ -156,16 +159,45 @@ class Searcher:
         else:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
         hits = rank_candidates(candidates, k=k, per_medium=per_medium)
+        by_labels = self._answer_named(named)
+        by_calls = None if by_labels is not None else self._answer_called(compared[0])
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=hits,
-            collection=self._answer_named(named)
+            collection=by_labels
+            or by_calls
             or self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment),
+            is_called=by_calls is not None,
             class_name=None if named is None else named.class_name or named.name,
             species_name=named.name if named is not None and named.is_agreed else None,
+            is_by_encoders=self._is_by_encoders(asked, hits),
+            left_out=left_out,
             encode_seconds=encoded_at - started,
             rank_seconds=time.perf_counter() - encoded_at,
         )
+
+    def _leave_out_incomparable(
+        self, where: Filter, asked: Sequence[QueryEmbedding]
+    ) -> tuple[Filter, tuple[Medium, ...]]:
+        """Return a filter without media that no query can be compared with, and these media."""
+        present = {count.medium for count in self.index.counts()}
+        left_out = tuple(
+            hit
+            for hit in MEDIA
+            if hit in present
+            and (where.media is None or hit in where.media)
+            and not any(self._encoder.can_compare(None if each.is_name else each.medium, hit) for each in asked)
+        )
+        if not left_out:
+            return where, ()
+        return replace(where, media=frozenset(MEDIA if where.media is None else where.media) - set(left_out)), left_out
+
+    def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
+        """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
+        curves = {
+            self.calibration.get_curve(query.medium, hit.medium) for query in asked for hit in hits if hit.probability
+        }
+        return any(curve is not None and curve.is_overlap for curve in curves)
 
     def _read_marks(self, marks: MarkedItems) -> list[QueryEmbedding]:
         """Return marked items as further queries, the relevant ones first."""
@@ -238,6 +270,13 @@ class Searcher:
         verdicts = {named.judge(count.class_name) for count in self.index.counts()}
         is_known = 1 in verdicts or 0 not in verdicts
         return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
+
+    def _answer_called(self, asked: _ComparedQuery) -> OpenSetAnswer | None:
+        """Tell whether the encoders call some item by a name that is asked for; None for other queries."""
+        if not asked.query.is_name or self._encoder.name_weight is None:
+            return None
+        media = [medium for medium in MEDIA if self._encoder.can_compare(None, medium)]
+        return answer_called(asked.comparison, media=media, calibration=self.calibration)
 
     def _answer_open_set(
         self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
