@@ -5,7 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from fieldmark import config
+from fieldmark import config, config_encoders
+from fieldmark.config_section import Section
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
@@ -20,7 +21,7 @@ from fieldmark.models.shared_space import SharedSpaceSize
 Part = TypeVar("Part")
 
 
-def fill(part: Callable[..., Part], *sections: type[config.Section], **keys: str) -> Callable[..., Part]:
+def fill(part: Callable[..., Part], *sections: type[Section], **keys: str) -> Callable[..., Part]:
     """Give a part the defaults of configuration sections.
 
     Args:
@@ -41,11 +42,13 @@ def fill(part: Callable[..., Part], *sections: type[config.Section], **keys: str
     return partial(part, **chosen)
 
 
-lexical_text_encoder = fill(LexicalTextEncoder, config.LexicalTextConfig)
-transformers_text_encoder = fill(TransformersTextEncoder, config.TransformersTextConfig)
-transformers_image_encoder = fill(TransformersImageEncoder, config.TransformersImageConfig, config.FrameSampling)
-onnx_image_encoder = fill(OnnxImageEncoder, config.OnnxImageConfig, config.FrameSampling)
-birdnet_encoder = fill(BirdNetEncoder, config.BirdNetConfig)
+lexical_text_encoder = fill(LexicalTextEncoder, config_encoders.LexicalTextConfig)
+transformers_text_encoder = fill(TransformersTextEncoder, config_encoders.TransformersTextConfig)
+transformers_image_encoder = fill(
+    TransformersImageEncoder, config_encoders.TransformersImageConfig, config_encoders.FrameSampling
+)
+onnx_image_encoder = fill(OnnxImageEncoder, config_encoders.OnnxImageConfig, config_encoders.FrameSampling)
+birdnet_encoder = fill(BirdNetEncoder, config_encoders.BirdNetConfig)
 pixel_encoder = fill(PixelEncoder, config.FGCrossNetConfig)
 spectrogram_encoder = fill(
     SpectrogramEncoder, config.FGCrossNetConfig, side_pixels="crop_pixels", segment_seconds="sound_seconds"

@@ -16,8 +16,9 @@ import fieldmark
 from fieldmark import Medium, errors
 from fieldmark.api.errors import STATUS_OF
 from fieldmark.build import build_encoder, list_supported_media
-from fieldmark.config import DEFAULT_PRESET, LimitsConfig, Section
+from fieldmark.config import DEFAULT_PRESET, LimitsConfig
 from fieldmark.config_file import find_preset_folder, load_config
+from fieldmark.config_section import Section
 from fieldmark.datasets.checks.problems import SEVERITIES, ProblemKind
 from fieldmark.evaluation.protocol import PROTOCOLS
 from fieldmark.media.loaders import LOADERS

@@ -14,18 +14,15 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from fieldmark._version import __version__
+from fieldmark.build_encoders import build_part
 from fieldmark.config import (
-    BirdNetConfig,
     CenterConfig,
     ClassificationConfig,
     Config,
     EncodersConfig,
     FGCrossNetConfig,
-    FieldMarkTextConfig,
-    LexicalTextConfig,
     LossConfig,
     ModelConfig,
-    OnnxImageConfig,
     RankingConfig,
     ReadyConfig,
     ReleasedCenterConfig,
@@ -33,19 +30,13 @@ from fieldmark.config import (
     SharedSpaceConfig,
     StageConfig,
     TrainConfig,
-    TransformersImageConfig,
-    TransformersTextConfig,
 )
+from fieldmark.config_encoders import PartConfig
 from fieldmark.config_file import load_config, parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
-from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
-from fieldmark.encoders.field_marks import FieldMarkTextEncoder
-from fieldmark.encoders.lexical import LexicalTextEncoder
-from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
-from fieldmark.encoders.preprocessing import read_preprocessing
-from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
+from fieldmark.encoders.transformer import locate_weights
 from fieldmark.errors import (
     ConfigError,
     EncoderChangedError,
@@ -69,16 +60,6 @@ from fieldmark.training.task import BatchSource, TrainingStage
 from fieldmark.types import MEDIA, MediaLimits, Medium, Reporter
 
 logger = logging.getLogger(__name__)
-
-PartConfig = (
-    OnnxImageConfig
-    | TransformersImageConfig
-    | TransformersTextConfig
-    | LexicalTextConfig
-    | FieldMarkTextConfig
-    | BirdNetConfig
-)
-
 
 _CENTER_KINDS = frozenset({"center", "released_center"})
 
@@ -402,7 +383,7 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
             if not parts:
                 supported = [each.value for each in list_supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
-            return _join([_build_part(part) for part in parts])
+            return _join([build_part(part) for part in parts])
     assert_never(config)
 
 
@@ -440,37 +421,6 @@ def list_encoder_configs(config: EncodersConfig, medium: Medium) -> Sequence[Par
         case Medium.AUDIO:
             return config.audio
     assert_never(medium)
-
-
-def _build_part(config: PartConfig) -> Encoder:
-    match config:
-        case OnnxImageConfig():
-            file = config.preprocessor
-            return OnnxImageEncoder(
-                config.path,
-                output=config.output,
-                labels=config.labels,
-                logits=config.logits,
-                preprocessing=None if file is None else read_preprocessing(file, key="preprocessor"),
-                segment_seconds=config.frames.segment_seconds,
-                frames_per_segment=config.frames.frames_per_segment,
-            )
-        case TransformersImageConfig():
-            return TransformersImageEncoder(
-                config.name,
-                allow_download=config.allow_download,
-                segment_seconds=config.frames.segment_seconds,
-                frames_per_segment=config.frames.frames_per_segment,
-            )
-        case TransformersTextConfig():
-            return TransformersTextEncoder(config.name, allow_download=config.allow_download)
-        case LexicalTextConfig():
-            return LexicalTextEncoder(dim=config.dim, character_count=config.character_count)
-        case FieldMarkTextConfig():
-            return FieldMarkTextEncoder()
-        case BirdNetConfig():
-            return BirdNetEncoder(hop_seconds=config.hop_seconds, has_species_scores=config.has_species_scores)
-    assert_never(config)
 
 
 def _join(encoders: Sequence[Encoder]) -> Encoder:

@@ -1,125 +1,16 @@
 """The choices of a user: every section of the configuration, with every default once."""
 
 import json
-from pathlib import Path
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal
 
 import tomli_w
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from fieldmark.config_encoders import AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
+from fieldmark.config_section import Count, NotNegative, Positive, Section, Share, WeightsName
 from fieldmark.types import MediaLimits, Medium
 
 DEFAULT_PRESET = "fieldmark"
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-@runtime_checkable
-class Validation(Protocol):
-    """The part of pydantic's `ValidationInfo` that is used; the original cannot be checked at run time."""
-
-    @property
-    def context(self) -> dict[str, Path] | None:
-        """`folder`: what relative paths start from."""
-
-
-def _resolve_path(path: Path, info: Validation) -> Path:
-    return (_folder(info) / path).resolve()
-
-
-def _folder(info: Validation) -> Path:
-    return (info.context or {}).get("folder", Path.cwd())
-
-
-def _resolve_name(name: str, info: Validation) -> str:
-    """A local folder or file becomes absolute; a hub name or `package:` name stays as it is."""
-    folder = _folder(info)
-    is_local = name.startswith((".", "/")) or (not name.startswith("package:") and (folder / name).exists())
-    return str((folder / name).resolve()) if is_local else name
-
-
-LocalPath = Annotated[Path, AfterValidator(_resolve_path)]
-WeightsName = Annotated[str, AfterValidator(_resolve_name)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-NotNegative = Annotated[float, Field(ge=0.0)]
-Count = Annotated[int, Field(ge=1)]
-
-
-# ---------------------------------------------------------------- encoders of the shared space
-
-
-class FrameSampling(Section):
-    """Settings by which an encoder of pictures reads a video."""
-
-    segment_seconds: Positive = Field(4.0, description="length of a video segment, seconds")
-    frames_per_segment: Count = Field(4, description="frames averaged in a segment")
-
-
-class OnnxImageConfig(Section):
-    """A picture encoder in an ONNX file; its `preprocessor_config.json` is read where one is named."""
-
-    kind: Literal["onnx_image"]
-    path: LocalPath
-    preprocessor: LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
-    output: str = Field("features", description="name of the output to read")
-    labels: LocalPath | None = Field(
-        None, description="text file with the names of the classes of its own classifier, a line for each; None: unused"
-    )
-    logits: str = Field("logits", description="name of that classifier's output")
-    frames: FrameSampling = FrameSampling()
-
-
-class TransformersImageConfig(Section):
-    """A picture encoder of the `transformers` library."""
-
-    kind: Literal["transformers_image"]
-    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
-    allow_download: bool = False
-    frames: FrameSampling = FrameSampling()
-
-
-class TransformersTextConfig(Section):
-    """A text encoder of the `transformers` library."""
-
-    kind: Literal["transformers_text"]
-    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
-    allow_download: bool = False
-
-
-class LexicalTextConfig(Section):
-    """Hashed words and word pairs: field marks are words."""
-
-    kind: Literal["lexical_text"]
-    dim: Count = Field(4096, description="buckets")
-    character_count: Annotated[int, Field(ge=0)] = Field(
-        0, description="length of pieces of words; 0: whole words only"
-    )
-
-
-class FieldMarkTextConfig(Section):
-    """Field marks that an English text names, as parts with traits: "crown black"."""
-
-    kind: Literal["field_mark_text"]
-
-
-class BirdNetConfig(Section):
-    """BirdNET 2.4; its weights are for non-commercial use (CC BY-NC-SA 4.0)."""
-
-    kind: Literal["birdnet"]
-    hop_seconds: Positive = Field(0.5, description="from one window of 3 seconds to the next, seconds")
-    has_species_scores: bool = Field(default=True, description="whether BirdNET's own scores follow its embedding")
-
-
-ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
-TextEncoderConfig = Annotated[
-    TransformersTextConfig | LexicalTextConfig | FieldMarkTextConfig, Field(discriminator="kind")
-]
-AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
 
 
 # ---------------------------------------------------------------- models

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from fieldmark.config import DEFAULT_PRESET, Config, Section, ServeLimits
+from fieldmark.config import DEFAULT_PRESET, Config, ServeLimits
+from fieldmark.config_section import Section
 from fieldmark.errors import ConfigError, suggest_nearest
 
 

@@ -18,7 +18,7 @@ class Runtime:
 
     Args:
         device: A torch device; None takes the GPU if there is one, else the CPU.
-        cache: Folder of computed features; None caches nothing.
+        cache: Folder of computed features and of models that the user added; None for neither.
     """
 
     reporter: Reporter = field(default_factory=SilentReporter)
@@ -33,6 +33,11 @@ class Runtime:
         return cls(
             reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
         )
+
+    @property
+    def models_folder(self) -> Path | None:
+        """The folder of models that the user added, inside that of the cache; None without one."""
+        return None if self.cache is None else self.cache / "models"
 
     def choose_device(self) -> torch.device:
         """Return the device that networks run on.

@@ -10,6 +10,7 @@ import typer
 from fieldmark._version import __version__
 from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
+from fieldmark.cli.encoders import AudioEncoder, ImageEncoder, Labels, TextEncoder, VideoEncoder, make_choice
 from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.gallery import gallery_app, marks_app, search
 from fieldmark.cli.serving import run_server, serving_app
@@ -125,6 +126,11 @@ def _train(
             help="Override one key of the configuration, such as train.lr=1e-3. Repeatable.",
         ),
     ] = None,
+    image_encoder: ImageEncoder = None,
+    text_encoder: TextEncoder = None,
+    audio_encoder: AudioEncoder = None,
+    video_encoder: VideoEncoder = None,
+    labels: Labels = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     names_map: Annotated[
         Path | None,
@@ -142,17 +148,24 @@ def _train(
     Validation items are held out of the train split, whole groups at a time. To train on several GPUs of one
     machine, run: torchrun --nproc-per-node N --no-python fieldmark train ...
     """
+    from fieldmark.encoder_choice.choice import override_encoders
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.train import choose_config, train
 
+    choice = make_choice(
+        image=image_encoder, text=text_encoder, audio=audio_encoder, video=video_encoder, labels=labels
+    )
+
     with TerminalReporter(quiet=quiet) as reporter:
+        runtime = Runtime.from_environment(reporter)
+        chosen = choose_config(config, overrides=tuple(overrides or ()), out=out, resume=resume)
         result = train(
             manifest,
-            config=choose_config(config, overrides=tuple(overrides or ()), out=out, resume=resume),
+            config=override_encoders(chosen, choice, models=runtime.models_folder),
             out=out,
             resume=resume,
             names_map=names_map,
-            runtime=Runtime.from_environment(reporter),
+            runtime=runtime,
         )
     if result.is_first:
         print_result(result, result.to_text(), as_json=as_json)
@@ -201,6 +214,11 @@ def _index(
         Path | None,
         typer.Option("--config", help="Configuration that names the encoders of a new gallery without training."),
     ] = None,
+    image_encoder: ImageEncoder = None,
+    text_encoder: TextEncoder = None,
+    audio_encoder: AudioEncoder = None,
+    video_encoder: VideoEncoder = None,
+    labels: Labels = None,
     set_name: Annotated[
         str | None, typer.Option("--set", help="Name of the set that holds the source. [default: the source's name]")
     ] = None,
@@ -220,6 +238,9 @@ def _index(
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.index import index
 
+    choice = make_choice(
+        image=image_encoder, text=text_encoder, audio=audio_encoder, video=video_encoder, labels=labels
+    )
     with TerminalReporter(quiet=quiet) as reporter:
         result = index(
             source,
@@ -228,6 +249,7 @@ def _index(
             gallery=gallery,
             set_name=set_name,
             allow_drop=allow_drop,
+            encoders=choice,
             runtime=Runtime.from_environment(reporter),
         )
     print_result(result, result.to_text(), as_json=as_json)

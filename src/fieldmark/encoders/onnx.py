@@ -1,6 +1,5 @@
 """A pretrained image encoder in an ONNX file, run by ONNX Runtime."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
@@ -9,10 +8,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
+from fieldmark.encoders.activation import Activation, activate
 from fieldmark.encoders.encoder import hash_parameters
+from fieldmark.encoders.labels import index_names, read_labels
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
 from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
-from fieldmark.names import is_species_name
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
@@ -32,10 +32,10 @@ class OnnxImageEncoder:
     Args:
         path: The file, with its weights inside.
         output: Name of the output that is read; axes after the first are flattened.
-        labels: A text file that names the classes of the graph's own classifier, one a line, or two names as
-            `Cardinalis cardinalis (Northern Cardinal)`; the square roots of their probabilities follow the features.
-            None where it has no classifier, or it is not wanted.
-        logits: Name of the classifier's output, before softmax.
+        labels: A file that names the classes of the graph's own classifier, as `read_labels` reads it; the square roots
+            of their probabilities follow the features. None where it has no classifier, or it is not wanted.
+        logits: Name of the classifier's output.
+        activation: Function that turns that output into probabilities.
         preprocessing: How pictures are prepared; None reads the `preprocessor_config.json` beside the file.
         segment_seconds: Length of a segment of a video; images ignore it.
         frames_per_segment: Frames averaged in each.
@@ -55,6 +55,7 @@ class OnnxImageEncoder:
         output: str,
         labels: Path | None,
         logits: str,
+        activation: Activation,
         preprocessing: ImagePreprocessing | None = None,
         segment_seconds: float,
         frames_per_segment: int,
@@ -66,11 +67,14 @@ class OnnxImageEncoder:
         self._outputs = [_require_output(path, self._session, name=output, key="output")]
         if labels is not None:
             self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
+        self._activation: Activation = activation
         self._batch_size = _find_batch_size(path, self._session)
         self._preprocessing = preprocessing or read_preprocessing(path.with_name(PREPROCESSOR_FILE), key=_KEY)
         feature_dim, *score_counts = self._try_out(path)
         self._dim = feature_dim + sum(score_counts)
-        self._named_scores = _read_names(labels, start=feature_dim, count=score_counts[0]) if labels else {}
+        self._named_scores = (
+            index_names(read_labels(labels, count=score_counts[0]), start=feature_dim) if labels else {}
+        )
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
@@ -81,6 +85,7 @@ class OnnxImageEncoder:
                 "preprocessing": self._preprocessing,
                 "decoding": self.decoding,
                 **({"logits": logits} if labels else {}),
+                **({"activation": activation} if activation != "softmax" else {}),  # galleries hold older fingerprints
             },
             files=[path, *([labels] if labels else [])],
         )
@@ -111,7 +116,7 @@ class OnnxImageEncoder:
 
     def _infer(self, pixels: Float32[Tensor, "batch 3 height width"]) -> Float32[Tensor, "batch dim"]:
         features, *logits = self._run(pixels)
-        return torch.cat([features, *(each.softmax(dim=1).sqrt() for each in logits)], dim=1)
+        return torch.cat([features, *(activate(each, self._activation).sqrt() for each in logits)], dim=1)
 
     def _run(self, pixels: Float32[Tensor, "batch 3 height width"]) -> list[Float32[Tensor, "batch _output"]]:
         name = self._session.get_inputs()[0].name
@@ -147,23 +152,6 @@ def _require_output(path: Path, session: "InferenceSession", *, name: str, key: 
         reason = f"it has no output '{name}', only {', '.join(outputs)}.{suggest_nearest(name, outputs)}".rstrip(".")
         raise EncoderFilesError(name=str(path), reason=reason, key=key)
     return name
-
-
-def _read_names(path: Path, *, start: int, count: int) -> dict[str, int]:
-    """Read the index of each score by name; a line holds a name, or two, the second in parentheses at its end."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EncoderFilesError(name=str(path), reason=f"it cannot be read: {error}", key="labels") from error
-    if len(lines) != count:
-        reason = f"it names {len(lines):,} classes, but the classifier has {count:,}"
-        raise EncoderFilesError(name=str(path), reason=reason, key="labels")
-    names: dict[str, int] = {}
-    for index, line in enumerate(lines):
-        for name in re.fullmatch(r"(.*?)(?:\s*\((.*)\))?\s*", line).groups():  # type: ignore[union-attr]  # matches all
-            if name and is_species_name(name):
-                names.setdefault(name.strip(), start + index)
-    return names
 
 
 def _find_batch_size(path: Path, session: "InferenceSession") -> int:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from fieldmark._version import __version__
-from fieldmark.build import Model, PartConfig, list_encoder_configs
-from fieldmark.config import (
+from fieldmark.build import Model, list_encoder_configs
+from fieldmark.config import FGCrossNetConfig
+from fieldmark.config_encoders import (
     BirdNetConfig,
-    FGCrossNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
     OnnxImageConfig,
+    PartConfig,
     TransformersImageConfig,
     TransformersTextConfig,
 )

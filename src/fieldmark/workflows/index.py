@@ -14,7 +14,8 @@ from fieldmark.config import Config
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
-from fieldmark.errors import GalleryError, MissingGalleryError, NoItemsError
+from fieldmark.encoder_choice.choice import EncoderChoice
+from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
@@ -103,6 +104,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     config: Config | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
+    encoders: EncoderChoice | None = None,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -116,8 +118,10 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         config: Names the encoders of a gallery that is made without a checkpoint.
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
+        encoders: Encoders of a new gallery that needs no checkpoint.
 
     Raises:
+        ConfigError: Encoders are named beside a checkpoint, which has its own.
         MissingGalleryError: There is no gallery, and no checkpoint to make one with.
         GalleryError: The gallery, or the embeddings folder, was made with another model.
         ManifestError: The source cannot be read or is empty.
@@ -125,6 +129,10 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         GalleryError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
+    if checkpoint is not None and encoders is not None and encoders.names:
+        raise ConfigError(
+            f"The checkpoint '{checkpoint}' has its own encoders. Give no other encoders, or train with them."
+        )
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
     model, store = _open(folder, checkpoint, config, runtime)
     name = choose_set(folder, source=source, chosen=set_name)

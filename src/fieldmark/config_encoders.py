@@ -1,0 +1,89 @@
+"""The choices of a user for pretrained encoders, with every default once."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fieldmark.config_section import Count, LocalPath, Positive, Section, WeightsName
+
+
+class FrameSampling(Section):
+    """Settings by which an encoder of pictures reads a video."""
+
+    segment_seconds: Positive = Field(4.0, description="length of a video segment, seconds")
+    frames_per_segment: Count = Field(4, description="frames averaged in a segment")
+
+
+class OnnxImageConfig(Section):
+    """A picture encoder in an ONNX file; its `preprocessor_config.json` is read where one is named."""
+
+    kind: Literal["onnx_image"]
+    path: LocalPath
+    preprocessor: LocalPath | None = Field(None, description="preprocessor_config.json; None: beside the file")
+    output: str = Field("features", description="name of the output to read")
+    labels: LocalPath | None = Field(
+        None, description="text file with the names of the classes of its own classifier, a line for each; None: unused"
+    )
+    logits: str = Field("logits", description="name of that classifier's output")
+    activation: Literal["softmax", "sigmoid", "none"] = Field(
+        "softmax", description="function that turns that output into probabilities; none: it holds them"
+    )
+    frames: FrameSampling = FrameSampling()
+
+
+class TransformersImageConfig(Section):
+    """A picture encoder of the `transformers` library."""
+
+    kind: Literal["transformers_image"]
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    allow_download: bool = False
+    frames: FrameSampling = FrameSampling()
+
+
+class TransformersTextConfig(Section):
+    """A text encoder of the `transformers` library."""
+
+    kind: Literal["transformers_text"]
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    allow_download: bool = False
+
+
+class LexicalTextConfig(Section):
+    """Hashed words and word pairs: field marks are words."""
+
+    kind: Literal["lexical_text"]
+    dim: Count = Field(4096, description="buckets")
+    character_count: Annotated[int, Field(ge=0)] = Field(
+        0, description="length of pieces of words; 0: whole words only"
+    )
+
+
+class FieldMarkTextConfig(Section):
+    """Field marks that an English text names, as parts with traits: "crown black"."""
+
+    kind: Literal["field_mark_text"]
+
+
+class BirdNetConfig(Section):
+    """BirdNET 2.4; its weights are for non-commercial use (CC BY-NC-SA 4.0)."""
+
+    kind: Literal["birdnet"]
+    hop_seconds: Positive = Field(0.5, description="from one window of 3 seconds to the next, seconds")
+    has_species_scores: bool = Field(default=True, description="whether BirdNET's own scores follow its embedding")
+
+
+ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(discriminator="kind")]
+TextEncoderConfig = Annotated[
+    TransformersTextConfig | LexicalTextConfig | FieldMarkTextConfig, Field(discriminator="kind")
+]
+AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
+
+PartConfig = (
+    OnnxImageConfig
+    | TransformersImageConfig
+    | TransformersTextConfig
+    | LexicalTextConfig
+    | FieldMarkTextConfig
+    | BirdNetConfig
+)
+"""The section of one encoder, of any medium."""

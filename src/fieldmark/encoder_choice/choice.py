@@ -1,0 +1,247 @@
+"""The encoders of each medium: those that a user names, and those that are here for the media left open."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fieldmark.config import Config, SharedSpaceConfig
+from fieldmark.config_encoders import PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.encoder_choice.catalog import CATALOG, KnownEncoder, is_downloaded
+from fieldmark.encoder_choice.inspection import inspect_model
+from fieldmark.encoder_choice.models_folder import AddedModel, list_added
+from fieldmark.encoders.encoder import PACKAGE_PREFIX
+from fieldmark.errors import ConfigError, suggest_nearest
+from fieldmark.types import MEDIA, Medium
+
+_HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
+_DEFAULTS: Mapping[Medium, tuple[str, ...]] = {
+    Medium.IMAGE: ("siglip", "clip", "dinov2-small"),
+    Medium.VIDEO: ("siglip", "clip", "dinov2-small"),
+    Medium.AUDIO: ("birdnet",),
+    Medium.TEXT: ("all-minilm-l6-v2", "lexical", "field-marks"),
+}
+"""Known encoders that are taken where the user names none: all of those for texts that are here, else the first."""
+
+_REMEDIES: Mapping[Medium, str] = {
+    Medium.IMAGE: "fieldmark models get dinov2-small, or fieldmark models add FILE.onnx",
+    Medium.VIDEO: "fieldmark models get dinov2-small, or fieldmark models add FILE.onnx",
+    Medium.AUDIO: "pip install 'fieldmark[birdnet]'",
+    Medium.TEXT: "pip install 'fieldmark[encoders]'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """The encoders that a user named for a command; media without one are left open.
+
+    Args:
+        image: Names or paths; several are joined. They serve video too, unless it has its own.
+        labels: List of labels of the ONNX classifier that is named by its path.
+    """
+
+    image: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+    video: tuple[str, ...] = ()
+    audio: tuple[str, ...] = ()
+    labels: Path | None = None
+
+    @property
+    def names(self) -> dict[Medium, tuple[str, ...]]:
+        """The names for each medium that has any."""
+        by_medium = {
+            Medium.IMAGE: self.image,
+            Medium.TEXT: self.text,
+            Medium.VIDEO: self.video or self.image,
+            Medium.AUDIO: self.audio,
+        }
+        return {medium: names for medium, names in by_medium.items() if names}
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableEncoders:
+    """The sections of the encoders for each medium, and the remedy for each medium that has none.
+
+    Args:
+        sections: As `model.<medium>` of a configuration takes them.
+        remedies: The command that brings an encoder, by medium without one.
+    """
+
+    sections: Mapping[Medium, tuple[PartConfig, ...]]
+    remedies: Mapping[Medium, str]
+
+    def describe_missing(self) -> str:
+        """Return a sentence for each medium without an encoder; "" if there is none."""
+        return " ".join(f"No encoder for {medium}: {remedy}." for medium, remedy in self.remedies.items())
+
+
+def resolve_encoder(text: str, *, medium: Medium, labels: Path | None = None, models: Path | None = None) -> PartConfig:
+    """Return the section of the encoder that a user names for a medium.
+
+    Args:
+        text: The name of a known or added encoder, a path, `package:NAME/FOLDER`, or a name on the model hub.
+        labels: List of labels, for an ONNX classifier given by its path.
+        models: Folder of added models.
+
+    Raises:
+        ConfigError: There is none of this name, it takes another medium, or it is not here.
+        EncoderFilesError: Its files cannot be read.
+        MissingExtraError: It needs a package that is not installed.
+    """
+    if named := _find_named(text, models=models):
+        return _take_section(named, text=text, medium=medium)
+    if Path(text).exists():
+        return inspect_model(Path(text), medium=medium, labels=labels)
+    if text.startswith(PACKAGE_PREFIX) or (_HUB_NAME.fullmatch(text) and is_downloaded(text)):
+        return _make_section(text, medium=medium)
+    if _HUB_NAME.fullmatch(text) and not text.startswith("."):
+        raise ConfigError(
+            f"There is no file at '{text}', and no model of this name was fetched from the model hub. "
+            f"Correct the path, or run: fieldmark models get {text}"
+        )
+    names = [each.name for each in CATALOG if medium in each.media]
+    names += [each.name for each in list_added(models) if medium in each.media]
+    raise ConfigError(
+        f"There is no encoder '{text}'.{suggest_nearest(text.lower(), names)} Give one of {', '.join(names)}, "
+        "a file or folder, or see `fieldmark models`."
+    )
+
+
+def _find_named(text: str, *, models: Path | None) -> KnownEncoder | AddedModel | None:
+    wanted = normalize_model_name(text)
+    for added in list_added(models):  # a file that the user added stands for the known one
+        if added.name == wanted:
+            return added
+    for known in CATALOG:
+        if known.name == wanted or known.hub_name == text:
+            return known
+    return None
+
+
+def normalize_model_name(text: str) -> str:
+    """Return the form in which names of encoders are compared."""
+    return text.strip().lower().replace("_", "-").replace(" ", "-")
+
+
+def _take_section(encoder: KnownEncoder | AddedModel, *, text: str, medium: Medium) -> PartConfig:
+    if medium not in encoder.media:
+        raise ConfigError(
+            f"The encoder '{text}' takes {', '.join(encoder.media)}, not {medium}. "
+            "See `fieldmark models` for those that do."
+        )
+    if isinstance(encoder, KnownEncoder) and not encoder.is_here:
+        fetch = f"; FILE is {encoder.file_hint}" if encoder.file_hint else ""
+        raise ConfigError(f"The encoder '{encoder.name}' is not here. Run: {encoder.how}{fetch}")
+    return encoder.sections[medium]
+
+
+def _make_section(name: str, *, medium: Medium) -> PartConfig:
+    match medium:
+        case Medium.IMAGE | Medium.VIDEO:
+            return TransformersImageConfig(kind="transformers_image", name=name)
+        case Medium.TEXT:
+            return TransformersTextConfig(kind="transformers_text", name=name)
+        case Medium.AUDIO:
+            raise ConfigError(f"'{name}' is no encoder of sound that can be read. See `fieldmark models`.")
+
+
+def list_available_encoders(media: Collection[Medium] = MEDIA, *, models: Path | None = None) -> AvailableEncoders:
+    """Return the encoders that are here for some media; nothing is downloaded.
+
+    A model that the user added comes before known ones. A medium with several such models takes the first by name.
+
+    Args:
+        models: Folder of added models.
+    """
+    added = list_added(models)
+    sections: dict[Medium, tuple[PartConfig, ...]] = {}
+    for medium in media:
+        own = [each.sections[medium] for each in added if medium in each.sections]
+        known = [each for name in _DEFAULTS[medium] for each in CATALOG if each.name == name and each.is_here]
+        here = [each.sections[medium] for each in known]
+        chosen = [*own[:1], *here] if medium is Medium.TEXT else [*own, *here][:1]
+        if chosen:
+            sections[medium] = tuple(chosen)
+    return AvailableEncoders(sections, {medium: _REMEDIES[medium] for medium in media if medium not in sections})
+
+
+def choose_encoders(
+    choice: EncoderChoice, *, media: Collection[Medium] = MEDIA, models: Path | None = None
+) -> AvailableEncoders:
+    """Return the encoders that the user named, and for other media those that are here.
+
+    Raises:
+        As `resolve_encoder`.
+        ConfigError: No medium has an encoder.
+    """
+    named = resolve_choice(choice, models=models)
+    available = list_available_encoders([medium for medium in media if medium not in named], models=models)
+    sections = {medium: {**available.sections, **named}[medium] for medium in media if medium not in available.remedies}
+    if not sections:
+        raise ConfigError(
+            f"There is no encoder for {', '.join(media)}. {available.describe_missing()} "
+            "Run one of these commands, or give a file: --image-encoder FILE.onnx."
+        )
+    return AvailableEncoders(sections, available.remedies)
+
+
+def resolve_choice(choice: EncoderChoice, *, models: Path | None = None) -> dict[Medium, tuple[PartConfig, ...]]:
+    """Return the sections of the encoders that the user named.
+
+    Raises:
+        As `resolve_encoder`.
+        ConfigError: A list of labels is given, and no file that it may be of, or more than one.
+    """
+    labeled = _find_labeled(choice)
+    return {
+        medium: tuple(
+            resolve_encoder(name, medium=medium, labels=choice.labels if name == labeled else None, models=models)
+            for name in names
+        )
+        for medium, names in choice.names.items()
+    }
+
+
+def _find_labeled(choice: EncoderChoice) -> str | None:
+    """Return the encoder that `labels` is of: the only one that is given as a file."""
+    if choice.labels is None:
+        return None
+    files = list(dict.fromkeys(name for names in choice.names.values() for name in names if _is_graph(name)))
+    if len(files) != 1:
+        raise ConfigError(
+            f"--labels '{choice.labels}' is the list of labels of one ONNX file, but {len(files)} are named. "
+            "Give one with --image-encoder or --audio-encoder, and add others with `fieldmark models add`."
+        )
+    return files[0]
+
+
+def _is_graph(name: str) -> bool:
+    path = Path(name)
+    return path.suffix.lower() == ".onnx" or (path.is_dir() and not (path / "config.json").is_file())
+
+
+def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | None = None) -> Config:
+    """Return a configuration with the encoders that the user named in place of its own.
+
+    Raises:
+        As `resolve_choice`.
+        ConfigError: The configuration's model has its own encoders.
+    """
+    chosen = resolve_choice(choice, models=models)
+    if not chosen:
+        return config
+    model = config.model
+    if not isinstance(model, SharedSpaceConfig):
+        raise ConfigError(
+            f"The model '{model.kind}' has its own encoders. Use the configuration 'fieldmark', or leave out "
+            f"{', '.join(f'--{medium}-encoder' for medium in chosen)}."
+        )
+    return config.model_copy(update={"model": _replace_sections(model, chosen)})
+
+
+def _replace_sections(model: SharedSpaceConfig, sections: Mapping[Medium, Sequence[PartConfig]]) -> SharedSpaceConfig:
+    """Return the model with other encoders, validated as a file's would be."""
+    values = model.model_dump() | {
+        medium.value: [section.model_dump() for section in own] for medium, own in sections.items()
+    }
+    return SharedSpaceConfig.model_validate(values)

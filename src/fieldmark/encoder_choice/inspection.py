@@ -1,0 +1,179 @@
+"""Files of a model as they lie: the section of the configuration that reads them."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from fieldmark.config_encoders import OnnxImageConfig, PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.encoders.labels import read_labels
+from fieldmark.encoders.onnx_graph import GraphOutput, describe_graph
+from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, read_preprocessing
+from fieldmark.errors import ConfigError, EncoderFilesError
+from fieldmark.types import Medium
+
+_LABEL_WORDS = re.compile(r"[-_. ]*(labels?|classes|class_names|species)(_list)?$", re.IGNORECASE)
+_SCORE_NAMES = ("logits", "label", "labels", "scores", "predictions", "probabilities", "output")
+_FEATURE_NAMES = ("features", "embedding", "embeddings", "pooler_output")
+
+
+def inspect_model(path: Path, *, medium: Medium, labels: Path | None = None) -> PartConfig:
+    """Return the section for a model's file or folder, with what lies beside it: list of labels, preprocessing.
+
+    Args:
+        path: An ONNX file, a folder that holds one, or a folder in the layout of `transformers`.
+        labels: The classifier's list of labels; None looks for it beside the file.
+
+    Raises:
+        ConfigError: There is no such file, or it is no model of this medium.
+        EncoderFilesError: The model, its labels or its preprocessing cannot be read.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        return _inspect_folder(path, medium=medium)
+    file = _find_file(path)
+    if medium in (Medium.IMAGE, Medium.VIDEO):
+        return _inspect_picture_graph(file, labels=labels)
+    raise ConfigError(f"'{file}' is an ONNX file, which is not read for {medium}. Give a folder of `transformers`.")
+
+
+def _find_file(path: Path) -> Path:
+    if path.is_dir():
+        files = sorted(path.glob("*.onnx"))
+        if len(files) != 1:
+            met = ", ".join(file.name for file in files) or "none"
+            raise ConfigError(
+                f"The folder '{path}' has neither a config.json nor one ONNX file (met: {met}). Give the file itself."
+            )
+        return files[0]
+    if not path.is_file():
+        raise ConfigError(f"There is no file or folder at '{path}'. Correct the path, or see `fieldmark models`.")
+    if path.suffix.lower() != ".onnx":
+        raise ConfigError(
+            f"'{path}' is no model that can be read. Give an ONNX file (.onnx), or a folder in the layout of "
+            "`transformers` (config.json and model.safetensors)."
+        )
+    return path
+
+
+def _inspect_folder(folder: Path, *, medium: Medium) -> PartConfig:
+    match medium:
+        case Medium.IMAGE | Medium.VIDEO:
+            return TransformersImageConfig(kind="transformers_image", name=str(folder.resolve()))
+        case Medium.TEXT:
+            return TransformersTextConfig(kind="transformers_text", name=str(folder.resolve()))
+        case Medium.AUDIO:
+            architecture = _read_architecture(folder)
+            raise ConfigError(f"'{folder}' ({architecture}) is no encoder of sound. Give one for audio.")
+
+
+def _read_architecture(folder: Path) -> str:
+    try:
+        return str(json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0])
+    except (OSError, ValueError, LookupError, TypeError):
+        return "of an unknown architecture"
+
+
+def _inspect_picture_graph(file: Path, *, labels: Path | None) -> OnnxImageConfig:
+    preprocessor = find_preprocessor(file)
+    size = read_preprocessing(preprocessor, key="preprocessor").crop_pixels
+    outputs = describe_graph(file, shape=(1, 3, *size))
+    labels = labels if labels is not None else find_labels(file, counts=[output.size for output in outputs])
+    scores = None if labels is None else choose_scores(file, outputs, labels=labels)
+    features = choose_features(outputs, scores=scores)
+    return OnnxImageConfig(
+        kind="onnx_image",
+        path=file.resolve(),
+        preprocessor=preprocessor.resolve(),
+        output=features.name,
+        labels=None if labels is None else labels.resolve(),
+        logits="logits" if scores is None else scores.name,
+        activation="none" if scores is not None and scores.holds_probabilities else "softmax",
+    )
+
+
+def find_preprocessor(file: Path) -> Path:
+    """Return the file that says how pictures are prepared for a model: one of the model's own name comes first.
+
+    Raises:
+        EncoderFilesError: There is none.
+    """
+    stem = file.stem
+    names = (f"{stem}/{PREPROCESSOR_FILE}", f"{stem}_{PREPROCESSOR_FILE}", f"{stem}.{PREPROCESSOR_FILE}")
+    for name in (*names, PREPROCESSOR_FILE):
+        if (file.parent / name).is_file():
+            return file.parent / name
+    reason = f"nothing says how pictures are prepared: there is no '{PREPROCESSOR_FILE}' beside it, nor in '{stem}/'"
+    raise EncoderFilesError(name=str(file), reason=reason, key="preprocessor")
+
+
+def find_labels(file: Path, *, counts: Sequence[int]) -> Path | None:
+    """Return the list of labels beside a model: its name begins as the model's; None if there is none.
+
+    Args:
+        counts: Sizes of the model's outputs; among several lists, the one with as many labels is the model's.
+
+    Raises:
+        ConfigError: Several lists may be the model's.
+    """
+    found: dict[Path, int] = {}
+    for path in sorted(file.parent.iterdir()):
+        if path.suffix.lower() not in (".txt", ".csv", ".tsv", ".json") or not path.is_file():
+            continue
+        prefix, replaced = _LABEL_WORDS.subn("", path.stem)
+        if (replaced and file.stem.lower().startswith(prefix.lower())) or path.stem == file.stem:
+            found[path] = len(prefix)
+    if not found:
+        config = file.parent / file.stem / "config.json"
+        return config if config.is_file() and _has_labels(config) else None
+    longest = [path for path, length in found.items() if length == max(found.values())]
+    fitting = [path for path in longest if _count_labels(path) in counts] or longest
+    if len(fitting) > 1:
+        names = ", ".join(path.name for path in fitting)
+        raise ConfigError(f"Several files beside '{file}' may list its labels: {names}. Choose one with --labels FILE.")
+    return fitting[0]
+
+
+def _has_labels(config: Path) -> bool:
+    try:
+        return "id2label" in json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+
+
+def _count_labels(path: Path) -> int:
+    try:
+        return len(read_labels(path))
+    except EncoderFilesError:
+        return 0
+
+
+def choose_scores(file: Path, outputs: Sequence[GraphOutput], *, labels: Path) -> GraphOutput:
+    """Return the output with a score for each label.
+
+    Raises:
+        EncoderFilesError: No output has as many scores as there are labels.
+    """
+    vectors = [output for output in outputs if output.is_vector]
+    fitting = [output for output in vectors if _fits(labels, output.size)]
+    if not fitting:
+        sizes = ", ".join(f"{output.name} has {output.size:,}" for output in vectors)
+        reason = f"it names {_count_labels(labels):,} classes, but of the outputs of '{file.name}' {sizes}"
+        raise EncoderFilesError(name=str(labels), reason=reason, key="labels")
+    named = [output for name in _SCORE_NAMES for output in fitting if output.name.lower() == name]
+    return (named or fitting)[0]
+
+
+def _fits(labels: Path, count: int) -> bool:
+    try:
+        return len(read_labels(labels, count=count)) == count
+    except EncoderFilesError:
+        return False
+
+
+def choose_features(outputs: Sequence[GraphOutput], *, scores: GraphOutput | None) -> GraphOutput:
+    """Return the output to read as features: one that is called so, else a vector that holds no scores."""
+    named = [output for name in _FEATURE_NAMES for output in outputs if output.name.lower() == name]
+    vectors = [output for output in outputs if output.is_vector]
+    others = [output for output in vectors if output != scores]
+    return (named or others or vectors or list(outputs))[0]
