@@ -31,8 +31,7 @@ from fieldmark.config import (
     StageConfig,
     TrainConfig,
 )
-from fieldmark.config_encoders import PartConfig
-from fieldmark.config_file import load_config, parse_config
+from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
@@ -164,19 +163,6 @@ def create_model(
     return Model(config, class_names=class_names, network=network.to(device), encoders=encoders)
 
 
-def choose_ready_config(config: Config | None) -> Config:
-    """Return a configuration without training, with the encoders of another one.
-
-    Args:
-        config: None for the preset `ready`.
-    """
-    config = config or load_config("ready")
-    if isinstance(config.model, SharedSpaceConfig):
-        encoders = {medium.value: list_encoder_configs(config.model, medium) for medium in MEDIA}
-        return config.model_copy(update={"model": ReadyConfig(kind="ready", **encoders)})
-    return config
-
-
 def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
     """Return the checkpoint of a model that needs no training: encoders side by side, and the names that they know.
 
@@ -201,7 +187,7 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
             reporter.say(f"{medium} is left out: {error}")
     if not encoders:
         raise ConfigError(
-            "There is no encoder for any medium, so nothing can be indexed without training. "
+            f"None of the encoders for {', '.join(list_supported_media(config.model))} can be loaded; one is enough. "
             "Install some with: pip install 'fieldmark[encoders,birdnet]'"
         )
     network = _build_network(config.model, class_count=0, inputs=_describe_inputs(encoders))
@@ -358,7 +344,7 @@ def list_supported_media(config: ModelConfig) -> tuple[Medium, ...]:
         case FGCrossNetConfig():
             return MEDIA
         case SharedSpaceConfig() | ReadyConfig():
-            return tuple(medium for medium in MEDIA if list_encoder_configs(config, medium))
+            return tuple(medium for medium in MEDIA if config.list_encoders(medium))
     assert_never(config)
 
 
@@ -379,7 +365,7 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
         case FGCrossNetConfig():
             return _build_light_encoder(config, medium)
         case SharedSpaceConfig() | ReadyConfig():
-            parts = list_encoder_configs(config, medium)
+            parts = config.list_encoders(medium)
             if not parts:
                 supported = [each.value for each in list_supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
@@ -406,20 +392,6 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
             )
         case Medium.TEXT:
             return CharacterEncoder(text_length=config.text_length, released=config.released_text)
-    assert_never(medium)
-
-
-def list_encoder_configs(config: EncodersConfig, medium: Medium) -> Sequence[PartConfig]:
-    """The configurations of a medium's encoders, whose features are joined."""
-    match medium:
-        case Medium.IMAGE:
-            return config.image
-        case Medium.TEXT:
-            return config.text
-        case Medium.VIDEO:
-            return config.video
-        case Medium.AUDIO:
-            return config.audio
     assert_never(medium)
 
 

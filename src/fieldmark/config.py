@@ -1,12 +1,12 @@
 """The choices of a user: every section of the configuration, with every default once."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, assert_never
 
 import tomli_w
 from pydantic import Field, model_validator
 
-from fieldmark.config_encoders import AudioEncoderConfig, ImageEncoderConfig, TextEncoderConfig
+from fieldmark.config_encoders import AudioEncoderConfig, ImageEncoderConfig, PartConfig, TextEncoderConfig
 from fieldmark.config_section import Count, NotNegative, Positive, Section, Share, WeightsName
 from fieldmark.types import MediaLimits, Medium
 
@@ -24,6 +24,19 @@ class EncodersConfig(Section):
     text: tuple[TextEncoderConfig, ...] = ()
     video: tuple[ImageEncoderConfig, ...] = ()
     audio: tuple[AudioEncoderConfig, ...] = ()
+
+    def list_encoders(self, medium: Medium) -> tuple[PartConfig, ...]:
+        """Return the encoders of a medium, whose features are joined."""
+        match medium:
+            case Medium.IMAGE:
+                return self.image
+            case Medium.TEXT:
+                return self.text
+            case Medium.VIDEO:
+                return self.video
+            case Medium.AUDIO:
+                return self.audio
+        assert_never(medium)
 
 
 class ReadyConfig(EncodersConfig):

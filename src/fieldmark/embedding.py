@@ -290,6 +290,11 @@ class ModelQueryEncoder:
         network = self._model.network
         return not isinstance(network, ReadySpace) or network.can_compare(query, hit)
 
+    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+        """Tell whether one encoder reads items of both media."""
+        network = self._model.network
+        return isinstance(network, ReadySpace) and network.shares_encoder(first, second)
+
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
     ) -> Float32[np.ndarray, "row species"] | None:

@@ -199,7 +199,7 @@ def test_an_error_of_the_file_system_is_one_message(run, tmp_path):
         (["--config", "tiny", "--set", "train.epoch=3"], "unknown key 'train.epoch'. Did you mean 'epochs'?"),
         (["--config", "tiny", "--set", "train.lr=fast"], "'train.lr': input should be a valid number"),
         (["--config", "tiny", "--set", "train.lr"], "--set takes key=value"),
-        (["--config", "tiny", "--set", "model.kind=resnet"], "'shared_space', 'fgcrossnet'"),
+        (["--config", "tiny", "--set", "model.kind=resnet"], "'shared_space', 'ready', 'fgcrossnet'"),
     ],
 )
 def test_a_wrong_configuration_exits_1_with_a_hint(options, expected, run, toy_manifest, tmp_path):

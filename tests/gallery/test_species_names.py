@@ -12,6 +12,7 @@ from fieldmark.embedding import ModelQueryEncoder
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
+from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import QueryReader
 
 onnx = pytest.importorskip("onnx")
@@ -216,14 +217,18 @@ def test_of_two_classes_of_one_species_neither_is_preferred(run, pictures, tmp_p
     assert {hit.probability for hit in found.hits} == {None}
 
 
+def name_species(name):
+    return NamedSpecies(name, query_name=name, class_name=None, names=(), other_classes=frozenset())
+
+
 @pytest.mark.parametrize("spelling", ["Red Bird", "red-bird", "RED_BIRDS"])
 def test_a_trained_class_is_known_in_any_spelling(spelling, unlabelled):
     gallery = Gallery.open(unlabelled, runtime=Runtime(device="cpu"))
     encoder = ModelQueryEncoder(gallery.model)
     np.testing.assert_array_equal(encoder.embed_class_name(spelling), encoder.embed_class_name("Red_Bird"))
     reader = QueryReader(unlabelled, store=gallery.index, encoder=encoder)
-    assert reader.encode_name(spelling).is_calibrated
-    assert not reader.encode_name("Blue Bird").is_calibrated
+    assert reader.encode_name(name_species(spelling)).is_calibrated
+    assert not reader.encode_name(name_species("Blue Bird")).is_calibrated
 
 
 def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, config, tmp_path):

@@ -5,14 +5,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fieldmark.config import Config, SharedSpaceConfig
+from fieldmark.config import Config, EncodersConfig, ReadyConfig
 from fieldmark.config_encoders import PartConfig, TransformersImageConfig, TransformersTextConfig
 from fieldmark.encoder_choice.catalog import CATALOG, KnownEncoder, is_downloaded
 from fieldmark.encoder_choice.inspection import inspect_model
 from fieldmark.encoder_choice.models_folder import AddedModel, list_added
 from fieldmark.encoders.encoder import PACKAGE_PREFIX
 from fieldmark.errors import ConfigError, suggest_nearest
-from fieldmark.types import MEDIA, Medium
+from fieldmark.types import MEDIA, Medium, Reporter
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _DEFAULTS: Mapping[Medium, tuple[str, ...]] = {
@@ -231,7 +231,7 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
     if not chosen:
         return config
     model = config.model
-    if not isinstance(model, SharedSpaceConfig):
+    if not isinstance(model, EncodersConfig):
         raise ConfigError(
             f"The model '{model.kind}' has its own encoders. Use the configuration 'fieldmark', or leave out "
             f"{', '.join(f'--{medium}-encoder' for medium in chosen)}."
@@ -239,9 +239,38 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
     return config.model_copy(update={"model": _replace_sections(model, chosen)})
 
 
-def _replace_sections(model: SharedSpaceConfig, sections: Mapping[Medium, Sequence[PartConfig]]) -> SharedSpaceConfig:
+def make_ready_config(
+    config: Config, choice: EncoderChoice, *, models: Path | None = None, reporter: Reporter
+) -> Config:
+    """Return a configuration without training: with the encoders that the user named, its own, or those that are here.
+
+    The reporter says which media are left out, and what would bring them.
+
+    Raises:
+        As `resolve_choice`.
+        ConfigError: The configuration's model has to be trained, or no medium has an encoder.
+    """
+    model = config.model
+    if not isinstance(model, EncodersConfig):
+        raise ConfigError(
+            f"The model '{model.kind}' has no pretrained encoders, so it has to be trained first. Run "
+            "`fieldmark train` and give the run with --checkpoint, or use the configuration 'ready'."
+        )
+    ready = model if isinstance(model, ReadyConfig) else ReadyConfig(kind="ready")
+    own = {medium: sections for medium in MEDIA if (sections := model.list_encoders(medium))}
+    named = {**own, **resolve_choice(choice, models=models)}
+    available = list_available_encoders([medium for medium in MEDIA if medium not in named], models=models)
+    chosen = {**available.sections, **named}
+    if not chosen:
+        raise ConfigError(f"There is no encoder for any medium. {available.describe_missing()} One is enough.")
+    for medium, remedy in available.remedies.items():
+        reporter.say(f"{medium} is left out, as there is no encoder for it. Get one with: {remedy}")
+    return config.model_copy(update={"model": _replace_sections(ready, chosen)})
+
+
+def _replace_sections(model: EncodersConfig, sections: Mapping[Medium, Sequence[PartConfig]]) -> EncodersConfig:
     """Return the model with other encoders, validated as a file's would be."""
     values = model.model_dump() | {
         medium.value: [section.model_dump() for section in own] for medium, own in sections.items()
     }
-    return SharedSpaceConfig.model_validate(values)
+    return type(model).model_validate(values)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, assert_never
 
 from fieldmark._version import __version__
-from fieldmark.build import Model, list_encoder_configs
+from fieldmark.build import Model
 from fieldmark.config import FGCrossNetConfig
 from fieldmark.config_encoders import (
     BirdNetConfig,
@@ -119,7 +119,7 @@ def _list_encoders(model: Model) -> Iterator[tuple[str, str, str]]:
     config = model.config.model
     assert not isinstance(config, FGCrossNetConfig)  # noqa: S101 - which has none
     for medium in model.media:
-        for part in list_encoder_configs(config, medium):
+        for part in config.list_encoders(medium):
             yield (medium.value, *_describe_encoder(part))
 
 

@@ -9,12 +9,13 @@ from typing import ClassVar
 import numpy as np
 from jaxtyping import Int
 
-from fieldmark.build import Model, choose_ready_config, load_model, make_ready_checkpoint
+from fieldmark.build import Model, load_model, make_ready_checkpoint
 from fieldmark.config import Config
+from fieldmark.config_file import load_config
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
-from fieldmark.encoder_choice.choice import EncoderChoice
+from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
 from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
@@ -102,9 +103,9 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     gallery: Path | str,
     checkpoint: Path | str | None = None,
     config: Config | None = None,
+    encoders: EncoderChoice | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
-    encoders: EncoderChoice | None = None,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -115,10 +116,10 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         source: A manifest, a folder of files without labels, or an embeddings folder.
         checkpoint: A run or a checkpoint; None for that of a gallery which is there already, or, where there is none,
             for encoders alone, without training.
-        config: Names the encoders of a gallery that is made without a checkpoint.
+        config: Names the encoders of a gallery that is made without a checkpoint; None takes the preset `ready`.
+        encoders: The same, before those of the configuration.
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
-        encoders: Encoders of a new gallery that needs no checkpoint.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -134,7 +135,9 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
             f"The checkpoint '{checkpoint}' has its own encoders. Give no other encoders, or train with them."
         )
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
-    model, store = _open(folder, checkpoint, config, runtime)
+    if checkpoint is None and not GalleryLayout(folder).checkpoint.is_file():
+        _begin_without_training(folder, config or load_config("ready"), encoders or EncoderChoice(), runtime)
+    model, store = _open(folder, checkpoint, runtime)
     name = choose_set(folder, source=source, chosen=set_name)
     known = SetContent.from_store(store, name)
     if (source / INFO_NAME).is_file():
@@ -177,16 +180,16 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     )
 
 
-def _open(
-    folder: Path, checkpoint: Path | str | None, config: Config | None, runtime: Runtime
-) -> tuple[Model, SegmentIndex]:
-    """Return the model and the store of a gallery; a gallery that is missing, or was only begun, is created."""
+def _begin_without_training(folder: Path, config: Config, encoders: EncoderChoice, runtime: Runtime) -> None:
+    """Write the checkpoint of a new gallery whose model is encoders alone."""
+    ready = make_ready_config(config, encoders, models=runtime.models_folder, reporter=runtime.reporter)
+    save_checkpoint(GalleryLayout(folder).checkpoint, make_ready_checkpoint(ready, reporter=runtime.reporter))
+
+
+def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
+    """Return the model and the store of a gallery; a store that is missing, or was only begun, is created."""
     own = GalleryLayout(folder).checkpoint
-    if checkpoint is None:
-        if not own.is_file():
-            save_checkpoint(own, make_ready_checkpoint(choose_ready_config(config), reporter=runtime.reporter))
-        checkpoint = own
-    source = Path(checkpoint)
+    source = own if checkpoint is None else Path(checkpoint)
     model = load_model(source, device=runtime.choose_device())
     content = find_checkpoint(source).read_bytes()
     segments = GalleryLayout(folder).segments

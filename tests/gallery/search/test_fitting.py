@@ -462,7 +462,9 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
         def embed(self, item):
             raise AssertionError(f"'{item}' is embedded, but its embedding is in the store")
 
-        embed_class_name = embed_texts = named_species = measure_sureness = score_species = can_compare = embed
+        embed_class_name = embed_texts = named_species = measure_sureness = score_species = can_compare = (
+            shares_encoder
+        ) = embed
         name_weight = None
         resolutions = ()
 

@@ -41,6 +41,9 @@ class NamingEncoder:
     def can_compare(self, query, hit):
         return True
 
+    def shares_encoder(self, first, second):
+        return False
+
     def score_species(self, embedding, *, medium):
         return None
 

@@ -82,7 +82,7 @@ class Curve:
         logit: Float[np.ndarray, "*hit"] = slope * score + self.offset + self.offset_by_length * length
         if self.is_overlap:
             probability = np.clip(logit, *_OVERLAP_RANGE) ** 2
-            logit = np.log(probability) - np.log1p(-probability)
+            logit = np.log(probability) - np.log1p(-probability) + _SMALLEST_SLOPE * logit  # rises beyond the range too
         return logit
 
     @property

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 
 from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.names import read_species
 from fieldmark.gallery.search.calibration import (
     FORMAT_VERSION,
     MIN_QUERIES,
@@ -28,7 +27,7 @@ from fieldmark.gallery.search.calibration import (
     read_calibration,
     write_calibration,
 )
-from fieldmark.gallery.search.called import SpeciesCaller, label_by_calls, measure_overlap_curves
+from fieldmark.gallery.search.called import add_overlap_curves
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
 from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
@@ -98,7 +97,7 @@ class _Queries:
     length: Float[np.ndarray, " query"] | None
 
 
-def fit_calibration(  # noqa: PLR0913 - facts of the sample, and what is known beforehand
+def fit_calibration(
     embeddings: Embeddings,
     *,
     trained_classes: Collection[str],
@@ -106,7 +105,6 @@ def fit_calibration(  # noqa: PLR0913 - facts of the sample, and what is known b
     read_texts: TextReader | None = None,
     sampled_share: Mapping[Medium, float] | None = None,
     weight: Float[np.ndarray, " row"] | None = None,
-    curves: Mapping[tuple[Medium, Medium], Curve] | None = None,
 ) -> ScoreCalibration:
     """Fit a calibration on a gallery's items; each is a query in turn, with its own group left out.
 
@@ -119,7 +117,6 @@ def fit_calibration(  # noqa: PLR0913 - facts of the sample, and what is known b
         read_texts: Cuts texts into parts, so that the curves depend on a text's length; None leaves that out.
         sampled_share: Of the gallery's items of each medium, the share that these are; None for all of them.
         weight: Of each segment where its item asks; None for equal ones.
-        curves: Of pairs of media, which are then not fitted; None fits all.
     """
     table = _table_of(embeddings, np.ones(len(embeddings.items)) if weight is None else weight)
     trained = Spellings(trained_classes)
@@ -146,8 +143,6 @@ def fit_calibration(  # noqa: PLR0913 - facts of the sample, and what is known b
         counts = table.origin[queries.item][:, None] != table.origin[None, :]
         label = table.label[queries.item] if new.size else np.full(len(queries.item), -1)
         scales |= _fit_scales(score, medium=medium, counts=counts, label=label, queries=queries, table=table)
-        if curves is not None:
-            scales |= {pair: replace(scale, curve=curves.get(pair)) for pair, scale in scales.items()}
         if not new.size:
             continue
         logits = _compute_logits(score, medium=medium, queries=queries, table=table, scales=scales)
@@ -339,38 +334,12 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
             sampled_share=sampled_share,
             weight=weight,
         )
-        if encoder.name_weight is not None:
-            caller = SpeciesCaller(encoder, species=read_species(folder))
-            labeled, called = label_by_calls(embeddings, caller, weight=weight)
-            by_calls = fit_calibration(
-                labeled,
-                trained_classes=(),
-                generator=generator,
-                sampled_share=sampled_share,
-                weight=weight,
-                curves=measure_overlap_curves(embeddings, called, encoder=encoder),
-            )
-            calibration = _complete(calibration, by_calls)
+        calibration = add_overlap_curves(calibration, embeddings, encoder=encoder)
     else:
         calibration = UNCALIBRATED
     calibration = replace(calibration, fitted_on=fitted_on)
     write_calibration(calibration, path)
     return calibration
-
-
-def _complete(by_labels: ScoreCalibration, by_calls: ScoreCalibration) -> ScoreCalibration:
-    """Return a calibration by labels, with what the encoders' own names tell where there are too few labels."""
-    curves = {pair: scale.curve for pair, scale in by_calls.scales.items()}
-    return replace(
-        by_labels,
-        scales={
-            pair: scale if scale.curve is not None else replace(scale, curve=curves.get(pair))
-            for pair, scale in by_labels.scales.items()
-        },
-        open_set_curves={**by_calls.open_set_curves, **by_labels.open_set_curves},
-        elsewhere_curves={**by_calls.elsewhere_curves, **by_labels.elsewhere_curves},
-        centers={**by_calls.centers, **by_labels.centers},
-    )
 
 
 def _weigh_segments(embeddings: Embeddings, *, encoder: QueryEncoder) -> Float[np.ndarray, " row"]:

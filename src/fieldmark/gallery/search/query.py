@@ -118,6 +118,10 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+        """Tell whether one encoder reads items of both media, so that their features can be compared."""
+        ...
+
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
     ) -> Float[np.ndarray, "row species"] | None:

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
-from fieldmark.gallery.search.called import answer_called
+from fieldmark.gallery.search.called import add_probabilities, answer_called
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -160,14 +160,14 @@ class Searcher:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
         hits = rank_candidates(candidates, k=k, per_medium=per_medium)
         by_labels = self._answer_named(named)
-        by_calls = None if by_labels is not None else self._answer_called(compared[0])
+        by_calls = None if by_labels is not None else self._answer_called(compared, where=where)
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=hits,
             collection=by_labels
             or by_calls
             or self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment),
-            is_called=by_calls is not None,
+            is_called=by_calls is not None and compared[0].query.is_name,
             class_name=None if named is None else named.class_name or named.name,
             species_name=named.name if named is not None and named.is_agreed else None,
             is_by_encoders=self._is_by_encoders(asked, hits),
@@ -271,12 +271,19 @@ class Searcher:
         is_known = 1 in verdicts or 0 not in verdicts
         return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
-    def _answer_called(self, asked: _ComparedQuery) -> OpenSetAnswer | None:
-        """Tell whether the encoders call some item by a name that is asked for; None for other queries."""
-        if not asked.query.is_name or self._encoder.name_weight is None:
+    def _answer_called(self, compared: Sequence[_ComparedQuery], *, where: Filter) -> OpenSetAnswer | None:
+        """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
+        asked = compared[0]
+        has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
+        if self._encoder.name_weight is None or has_curve or len(compared) > 1:
             return None
-        media = [medium for medium in MEDIA if self._encoder.can_compare(None, medium)]
-        return answer_called(asked.comparison, media=media, calibration=self.calibration)
+        everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
+        nearest = _find(asked.comparison, where=everywhere, depth=OPEN_SET_DEPTH, by_segment=False)
+        found = [
+            add_probabilities(hits, query=asked.query.medium, hit=medium, calibration=self.calibration)
+            for medium, hits in nearest.items()
+        ]
+        return answer_called(found, is_name=asked.query.is_name)
 
     def _answer_open_set(
         self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
