@@ -34,6 +34,7 @@ from fieldmark.embedding import encode_items
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import STRICT
 from fieldmark.models.fitted import Standardization
+from fieldmark.origin import list_leaking_ids
 from fieldmark.types import Embeddings, Failure
 
 COMPONENTS = 512
@@ -141,11 +142,11 @@ def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.R
     tested = tuple(item for item in table.items if item.split is Split.TEST and item.medium in training)
     vectors = [space.project(ways[item.medium](table.features[item.item_id][None]), item.medium) for item in tested]
     no_time = np.full(len(tested), np.nan)
-    trained_groups = {item.group for item in table.items if item.split is Split.TRAIN and item.group}
+    trained = [item for item in table.items if item.split is Split.TRAIN]
     evaluation = evaluate(
         Embeddings(tested, no_time, no_time, torch.cat(vectors).numpy().astype(np.float32)),
         protocol=STRICT,
-        leaking_groups={item.group for item in tested if item.group} & trained_groups,
+        leaking_ids=list_leaking_ids(tested, table.items, trained=trained),
     )
     return rounds.summarize(evaluation, steps=0, seconds=0.0)
 

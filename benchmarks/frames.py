@@ -19,6 +19,7 @@ import numpy as np
 import fieldmark
 from fieldmark import Gallery, Medium
 from fieldmark.gallery.search.result import SearchResult
+from fieldmark.origin import number_origins
 
 K = 10
 RESAMPLES = 2000
@@ -93,9 +94,9 @@ def print_row(asked: Sequence[Asked], *, title: str) -> None:
 
 def interval(values: Sequence[float], asked: Sequence[Asked]) -> str:
     """The mean of a value over queries, with its interval."""
-    by_group: defaultdict[str, list[float]] = defaultdict(list)
-    for value, each in zip(values, asked, strict=True):
-        by_group[each.item.group or each.item.item_id].append(value)
+    by_group: defaultdict[int, list[float]] = defaultdict(list)
+    for value, origin in zip(values, number_origins([each.item for each in asked]).tolist(), strict=True):
+        by_group[origin].append(value)
     groups, generator = list(by_group.values()), np.random.default_rng(0)
     means = []
     for _ in range(RESAMPLES):

@@ -38,6 +38,7 @@ from fieldmark.gallery.search.open_set import (
 )
 from fieldmark.gallery.search.query import QueryEmbedding, read_words
 from fieldmark.gallery.search.result import UNLIKELY, OpenSetAnswer
+from fieldmark.origin import number_origins
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
@@ -208,7 +209,7 @@ def load(folder: Path, *, by_length: bool = True) -> Table:
         first=rows.first,
         medium=rows.medium,
         class_name=class_name,
-        origin=np.array([item.group or item.item_id for item in items]),
+        origin=number_origins(items),
         is_test=np.array([item.split is Split.TEST for item in items]),
         half=np.array([of_half[name] for name in class_name]),
         calibrations=tuple(
@@ -512,7 +513,7 @@ def print_outside(items: Sequence[Item], *, out: Path) -> None:
     asked, held = items_of(read_embeddings(out / "outside")[0]), items_of(gallery)
     score = score_items(asked.mean, gallery.embedding, first=held.first)
     heading("query", "class is", "queries", "before: likely", *(f"now: {said}" for said in SAID))
-    origin = np.array([item.group or item.item_id for item in asked.items])
+    origin = number_origins(asked.items)
     for left_out in (frozenset[str](), UNRESOLVED):
         for medium, case in itertools.product(MEDIA, CASES):
             found = {}

@@ -74,7 +74,8 @@ def run_our_steps(items: list[Item], config: Config, device: torch.device) -> It
     for medium in Medium:
         own = [item for item in items if item.medium is medium]
         label = np.array([int(item.class_name or 0) for item in own])
-        rows[medium] = MediumRows(own, label, MediaReader(own, partial(encode_item, model=model), memory_bytes=0))
+        reader = MediaReader(own, partial(encode_item, model=model), memory_bytes=0)
+        rows[medium] = MediumRows(own, label, reader, origin=np.arange(len(own)))
     sampler = CrossMediaSampler(
         {medium: each.label for medium, each in rows.items()}, classes_per_batch=PRESENT, items_per_class=1, seed=0
     )

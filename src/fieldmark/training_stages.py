@@ -24,6 +24,7 @@ from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import KnownNames, Resolution
+from fieldmark.origin import number_origins
 from fieldmark.runtime import Runtime
 from fieldmark.training.group import Group
 from fieldmark.training.task import TrainingStage
@@ -79,6 +80,7 @@ def _split_rows(
 ) -> dict[Split, dict[Medium, MediumRows]]:
     label_by_name = {name: label for label, name in enumerate(model.class_names)}
     splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
+    origin_by_id = dict(zip((item.item_id for item in items), number_origins(items).tolist(), strict=True))
     memory_bytes = model.config.data.memory_megabytes * 1_000_000
     for split, rows in splits.items():
         chosen = [item for item in items if (item.split is Split.VALIDATION) == (split is Split.VALIDATION)]
@@ -91,7 +93,8 @@ def _split_rows(
                 else MediaReader(own, partial(encode_item, model=model), memory_bytes=int(memory_bytes * share))
             )
             label = np.array([label_by_name[item.class_name or ""] for item in own])
-            rows[medium] = MediumRows(items=own, label=label, reader=reader)
+            origin = np.array([origin_by_id[item.item_id] for item in own])
+            rows[medium] = MediumRows(items=own, label=label, reader=reader, origin=origin)
     return splits
 
 
@@ -101,7 +104,7 @@ def _resolve(
     """Return the species that each class stands for, by its names and by how the encoders name its training items."""
     resolutions = resolve_classes(model.class_names, known, sources=names)
     votes = [
-        count_votes(own.items, features, named_scores=named, known=known)
+        count_votes(own.items, features, origin=own.origin, named_scores=named, known=known)
         for medium, own in rows.items()
         if (named := model.encoder(medium).named_scores)
     ]
@@ -119,14 +122,12 @@ def _fit_head(
 ) -> None:
     """Fit the parts of the network that a medium's features determine at once, before training."""
     own = [features[item.item_id] for item in rows.items]
-    number_by_group: dict[str, int] = {}
-    groups = [number_by_group.setdefault(each.group or each.item_id, len(number_by_group)) for each in rows.items]
     segment_count = torch.tensor([len(each) for each in own])
     network.fit(
         medium,
         torch.cat(own),
         torch.from_numpy(rows.label).repeat_interleave(segment_count),
-        group=torch.tensor(groups).repeat_interleave(segment_count),
+        group=torch.from_numpy(rows.origin).repeat_interleave(segment_count),
         class_species=species,
         named_scores=model.encoder(medium).named_scores,
     )

@@ -37,7 +37,9 @@ class NumberSource(SegmentSource):
 
 def rows_of(medium: Medium, label: list[int], source: SegmentSource, *, memory_bytes: int = 0) -> MediumRows:
     items = [Item(f"{medium}/{place}", medium, path=Path("x")) for place in range(len(label))]
-    return MediumRows(items, np.array(label), MediaReader(items, source, memory_bytes=memory_bytes))
+    return MediumRows(
+        items, np.array(label), MediaReader(items, source, memory_bytes=memory_bytes), np.arange(len(items))
+    )
 
 
 def plan_of(*rows: tuple[Medium, tuple[int, ...]], seed: int = 0) -> BatchPlan:

@@ -16,6 +16,7 @@ from fieldmark.data.naming import (
 from fieldmark.data.taxonomy import Taxon, Taxonomy
 from fieldmark.errors import ManifestError
 from fieldmark.names import KnownNames, Reason
+from fieldmark.origin import number_origins
 from fieldmark.types import Item, Medium
 
 SPECIES = [
@@ -95,7 +96,7 @@ def test_votes_are_those_of_groups_by_their_mean_score():
         item.item_id: torch.tensor([[7.0, jay, 9.0, cardinal]]).sqrt()
         for item, (jay, cardinal) in zip(items, scores, strict=True)
     }
-    votes = count_votes(items, features, named_scores=named_scores, known=KNOWN)
+    votes = count_votes(items, features, origin=number_origins(items), named_scores=named_scores, known=KNOWN)
     assert votes.by_class.keys() == {"Jay"}
     wanted = {"Blue Jay": pytest.approx(0.55 + 0.8), "Northern Cardinal": pytest.approx(0.6)}  # a mean, two of one item
     assert votes.by_class["Jay"] == wanted

@@ -1,15 +1,17 @@
 """Splits: by group, stratified, and nothing else touched."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.data.split import group_of, split_items, split_validation
+from fieldmark.data.split import split_items, split_validation
 from fieldmark.errors import OutOfRangeError
+from fieldmark.origin import name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 rows = st.tuples(
@@ -29,6 +31,14 @@ def items_of(table: list[tuple[Medium, str | None, str | None, Split | None]]) -
     ]
 
 
+def splits_of(items) -> list[set[Split | None]]:
+    """The splits of each origin."""
+    found: defaultdict[str, set[Split | None]] = defaultdict(set)
+    for item, origin in zip(items, name_origins(items), strict=True):
+        found[origin].add(item.split)
+    return list(found.values())
+
+
 @given(tables, shares, st.integers(0, 9))
 def test_split_validation_changes_only_the_split_of_training_items(table, share, seed):
     items = items_of(table)
@@ -41,9 +51,8 @@ def test_split_validation_changes_only_the_split_of_training_items(table, share,
 def test_split_validation_never_cuts_through_a_group(table, share, seed):
     items = items_of(table)
     result = split_validation(items, share=share, generator=np.random.default_rng(seed))
-    moved = {group_of(item) for item in result if item.split is Split.VALIDATION}
-    stayed = {group_of(item) for item in result if item.split is not Split.VALIDATION}
-    assert not moved & stayed
+    splits = splits_of(result)
+    assert not [each for each in splits if Split.VALIDATION in each and len(each) > 1]
 
 
 @given(tables, shares, st.integers(0, 9))
@@ -123,11 +132,20 @@ def test_split_validation_with_share_zero_takes_nothing(make_item):
     assert split_validation(items, share=0.0, generator=np.random.default_rng(1)) == tuple(items)
 
 
-def test_group_of_tells_groups_files_and_texts_apart(make_item, tmp_path):
-    grouped = make_item(group="x")
-    filed = make_item(path=tmp_path / "x")
-    written = Item(item_id="x", medium=Medium.TEXT, text="a bird")
-    assert len({group_of(grouped), group_of(filed), group_of(written)}) == 3
+@given(st.integers(0, 9))
+def test_split_validation_keeps_captions_with_their_photo_and_the_clips_of_a_file_together(seed):
+    photos = [Item(f"photo {n}", Medium.IMAGE, path=Path(f"{n}.jpg"), class_name="Gull") for n in range(20)]
+    captions = [
+        Item(f"text {n}", Medium.TEXT, text="a gull", class_name="Gull", caption_of=f"photo {n}") for n in range(20)
+    ]
+    clips = [
+        Item(f"clip {n}", Medium.AUDIO, path=Path(f"{n % 5}.ogg"), class_name="Gull", start_seconds=float(n))
+        for n in range(20)
+    ]
+    items = [replace(item, split=Split.TRAIN) for item in (*photos, *captions, *clips)]
+    result = split_validation(items, share=0.4, generator=np.random.default_rng(seed))
+    assert {Split.TRAIN, Split.VALIDATION} == {item.split for item in result}
+    assert all(len(each) == 1 for each in splits_of(result))
 
 
 # ---------------------------------------------------------------- all splits anew
@@ -142,10 +160,7 @@ def test_split_items_gives_each_item_a_split_and_never_parts_a_group(table, seed
     unseen = min(unseen, max(0, class_count - 1))
     result = split_items(items, shares=SHARES, unseen_class_count=unseen, generator=np.random.default_rng(seed))
     assert [replace(item, split=None) for item in result] == [replace(item, split=None) for item in items]
-    splits = {}
-    for item in result:
-        splits.setdefault(group_of(item), set()).add(item.split)
-    assert all(len(each) == 1 for each in splits.values())
+    assert all(len(each) == 1 for each in splits_of(result))
     assert None not in {item.split for item in result}
 
 

@@ -1,5 +1,7 @@
 """From raw media to items that keep their group and their offsets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import soundfile
@@ -37,6 +39,14 @@ def raw(tmp_path):
     ]
     write_manifest(items, tmp_path / "raw.csv")
     return tmp_path / "raw.csv"
+
+
+def test_build_keeps_the_origin_of_parts_of_one_file(raw, tmp_path):
+    clip = next(item for item in read_manifest(raw) if item.medium is Medium.VIDEO)
+    halves = [replace(clip, item_id=name, group=None) for name in ("first", "second")]
+    write_manifest([*halves, replace(clip, item_id="other", group="tape")], tmp_path / "halves.csv")
+    built = read_manifest(build_items(tmp_path / "halves.csv", out=tmp_path / "built").manifest)
+    assert [item.group for item in built] == ["file first", "file first", "tape"]
 
 
 def test_build_cuts_each_medium_and_keeps_groups_and_offsets(raw, tmp_path):

@@ -23,8 +23,8 @@ def item_of(name, *, class_name="gull", split=Split.TEST, group=None) -> Item:
     return Item(name, Medium.AUDIO, class_name=class_name, split=split, group=group)
 
 
-def select(embeddings, *, vector=ItemVector.EMBEDDING, split=Split.TEST, leaking_groups=frozenset()):
-    return select_items(embeddings, vector=vector, split=split, leaking_groups=leaking_groups)
+def select(embeddings, *, vector=ItemVector.EMBEDDING, split=Split.TEST, leaking_ids=frozenset()):
+    return select_items(embeddings, vector=vector, split=split, leaking_ids=leaking_ids)
 
 
 def test_select_items_points_along_the_mean_of_the_unit_segments():
@@ -51,7 +51,7 @@ def test_select_items_counts_who_is_left_out():
         (item_of("other split", split=Split.TRAIN, class_name=None), [1.0]),
         (item_of("nameless leak", class_name=None, group="tape 7"), [1.0]),
     )
-    table = select(embeddings, leaking_groups={"tape 7"})
+    table = select(embeddings, leaking_ids={"leaks", "nameless leak"})
     assert (len(table.rows.label), table.without_class_count, table.leaking_count) == (2, 2, 1)
 
 
@@ -124,7 +124,7 @@ def test_select_items_refuses_scattered_rows():
 
 def test_select_items_counts_no_leak_of_another_split():
     kept, leak = item_of("kept"), item_of("other leak", split=Split.VALIDATION, group="tape 7")
-    assert select(embeddings_of((kept, [1.0]), (leak, [1.0])), leaking_groups={"tape 7"}).leaking_count == 0
+    assert select(embeddings_of((kept, [1.0]), (leak, [1.0])), leaking_ids={"other leak"}).leaking_count == 0
 
 
 def test_label_at_rank_keeps_classes_without_a_name_there_apart():

@@ -42,9 +42,10 @@ def test_digest_of_content_is_that_of_the_file():
 def test_hash_items_changes_with_items_leaking_groups_and_class_names():
     items = digest_items(EMBEDDINGS, {"song": "c" * 64})
     hashes = {
-        hash_items(items, leaking_groups=["tape 7"], class_names=["Auk", "Tern"]),
-        hash_items(items, leaking_groups=["tape 8"], class_names=["Auk", "Tern"]),
-        hash_items(items, leaking_groups=["tape 7"], class_names=["Tern", "Auk"]),
-        hash_items({}, leaking_groups=["tape 7"], class_names=["Auk", "Tern"]),
+        hash_items(items, leaking_groups=["tape 7"], leaking_ids=[], class_names=["Auk", "Tern"]),
+        hash_items(items, leaking_groups=["tape 8"], leaking_ids=[], class_names=["Auk", "Tern"]),
+        hash_items(items, leaking_groups=["tape 7"], leaking_ids=[], class_names=["Tern", "Auk"]),
+        hash_items(items, leaking_groups=["tape 7"], leaking_ids=["song"], class_names=["Auk", "Tern"]),
+        hash_items({}, leaking_groups=["tape 7"], leaking_ids=[], class_names=["Auk", "Tern"]),
     }
-    assert len(hashes) == 4
+    assert len(hashes) == 5

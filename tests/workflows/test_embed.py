@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldmark import Item, Medium, Split, embed, train, write_manifest
+from fieldmark import Item, Medium, Split, embed, evaluate, train, write_manifest
 from fieldmark.data.shards import read_embeddings, read_info
 from fieldmark.errors import CheckpointError, EmbeddingsError, NoItemsError, TooManyFailuresError
 from fieldmark.io import encode_report
@@ -56,6 +56,16 @@ def test_embed_names_groups_that_stand_in_train_or_validation_too(toy_items, toy
     write_manifest(items, tmp_path / "leaking.csv")
     report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     assert set(report.info.straddling_groups) == {shared, "validated"}
+
+
+def test_embed_names_test_items_of_a_file_that_is_trained_on_too(toy_items, toy_run, toy_runtime, tmp_path):
+    tested = next(item for item in toy_items if item.split is Split.TEST and item.medium is Medium.AUDIO)
+    trained = replace(tested, item_id="trained part", group=None, split=Split.TRAIN, start_seconds=0.0)
+    items = [*(replace(item, group=None) for item in toy_items), trained]
+    write_manifest(items, tmp_path / "leaking.csv")
+    report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
+    assert (report.info.leaking_ids, report.info.straddling_groups) == ((tested.item_id,), ())
+    assert evaluate(tmp_path / "embeddings", runtime=toy_runtime).leaking_count == 1
 
 
 def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, broken, tmp_path):

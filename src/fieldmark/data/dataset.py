@@ -76,11 +76,16 @@ class MediaReader:
 
 @dataclass(frozen=True, slots=True)
 class MediumRows:
-    """The training rows of one medium, in the order of its labels."""
+    """The training rows of one medium, in the order of its labels.
+
+    Args:
+        origin: Number of each item's origin among the items of all media.
+    """
 
     items: Sequence[Item]
     label: Int[np.ndarray, " row"]
     reader: Reader
+    origin: Int[np.ndarray, " row"]
 
 
 @final

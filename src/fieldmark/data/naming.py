@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from fieldmark.data.table import read_table
@@ -138,7 +140,7 @@ class Votes:
 
     Args:
         names: All that it can give.
-        by_class: The votes of each class's groups of items, by the name that is the encoder's first choice. A group
+        by_class: The votes of each class's origins of items, by the name that is the encoder's first choice. An origin
             votes with its mean score of that name, so that a sure one counts for more.
     """
 
@@ -147,22 +149,28 @@ class Votes:
 
 
 def count_votes(
-    items: Sequence[Item], features: Mapping[str, Tensor], *, named_scores: Mapping[str, int], known: KnownNames
+    items: Sequence[Item],
+    features: Mapping[str, Tensor],
+    *,
+    origin: Int[np.ndarray, " item"],
+    named_scores: Mapping[str, int],
+    known: KnownNames,
 ) -> Votes:
-    """Count the votes of one medium: each group of items gives its class the name with the largest mean score.
+    """Count the votes of one medium: each origin of items gives its class the name with the largest mean score.
 
     Args:
         features: Of each item's segments, by item id; scores as square roots of probabilities.
+        origin: Number of each item's origin; see `number_origins`.
         named_scores: As an encoder has them.
     """
     name_by_column = {column: known.choose_name(name) or name for name, column in reversed(list(named_scores.items()))}
     columns = torch.tensor(list(name_by_column), dtype=torch.int64)
     names = list(name_by_column.values())
-    scores: defaultdict[tuple[str, str], list[Tensor]] = defaultdict(list)
-    for item in items:
+    scores: defaultdict[tuple[str, int], list[Tensor]] = defaultdict(list)
+    for item, number in zip(items, origin.tolist(), strict=True):
         if item.class_name is not None and item.item_id in features:
             mean = features[item.item_id][:, columns].float().square().mean(dim=0)
-            scores[item.class_name, item.group or item.item_id].append(mean)
+            scores[item.class_name, number].append(mean)
     by_class: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
     for (class_name, _), own in scores.items():
         score, index = torch.stack(own).mean(dim=0).max(dim=0)

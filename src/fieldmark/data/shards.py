@@ -157,6 +157,7 @@ class EmbeddingsInfo:
         row_counts: Rows of each shard, by file name; only these shards belong to the folder.
         failures: Items that could not be embedded.
         straddling_groups: Groups of the embedded items that also stand in train.
+        leaking_ids: Embedded items whose origin is also in train; those of `straddling_groups` are among them.
         versions: Of Python and the libraries.
         facts: Plain values that the caller adds: the checkpoint, the manifest, anything a receipt needs.
     """
@@ -169,6 +170,7 @@ class EmbeddingsInfo:
     row_counts: Mapping[str, int]
     failures: tuple[Failure, ...] = ()
     straddling_groups: tuple[str, ...] = ()
+    leaking_ids: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
 
@@ -278,6 +280,7 @@ class EmbeddingsWriter:
         class_names: Sequence[str] = (),
         failures: Iterable[Failure] = (),
         straddling_groups: Iterable[str] = (),
+        leaking_ids: Iterable[str] = (),
         facts: Mapping[str, JsonValue] | None = None,
     ) -> EmbeddingsInfo:
         """Flush, drop replaced rows, and write `embeddings.json`, which makes the folder complete.
@@ -287,6 +290,7 @@ class EmbeddingsWriter:
             class_names: Of the logits, in their order.
             failures: Items that could not be embedded.
             straddling_groups: Groups of the embedded items that also stand in train.
+            leaking_ids: Embedded items whose origin is also in train.
             facts: Plain values to keep beside: the checkpoint, the manifest, anything a receipt needs.
 
         Raises:
@@ -312,6 +316,7 @@ class EmbeddingsWriter:
             row_counts={name: len(table) for name, table in shards.items()},
             failures=tuple(failures),
             straddling_groups=tuple(sorted(straddling_groups)),
+            leaking_ids=tuple(sorted(leaking_ids)),
             versions=_versions(),
             facts=facts or {},
         )

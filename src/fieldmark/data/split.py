@@ -1,40 +1,17 @@
-"""Items to splits, stratified by class and medium, never through a group; and items counted by medium and split."""
+"""Items to splits, stratified by class and medium, never through an origin; and items counted by medium and split."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
 from fieldmark.errors import NoItemsError, OutOfRangeError
+from fieldmark.origin import name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 _Stratum = tuple[str | None, Medium]
-_Name = TypeVar("_Name", bound=Hashable)
-
-
-def group_of(item: Item) -> str:
-    """The unit of a split that holds the item: its group, without one its file, without a file itself."""
-    if item.group is not None:
-        return f"group '{item.group}'"
-    return f"file '{item.path}'" if item.path is not None else f"text '{item.item_id}'"
-
-
-def group_linked(pairs: Iterable[tuple[_Name, _Name]]) -> dict[_Name, _Name]:
-    """For each name in some pairs one that stands for all that it is linked to, directly or through others."""
-    parent: dict[_Name, _Name] = {}
-
-    def find(name: _Name) -> _Name:
-        while parent.setdefault(name, name) != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
-    for one, two in pairs:
-        parent[find(two)] = find(one)
-    return {name: find(name) for name in list(parent)}
 
 
 def select_training_items(
@@ -75,35 +52,39 @@ def select_training_items(
 def split_validation(items: Sequence[Item], *, share: float, generator: np.random.Generator) -> tuple[Item, ...]:
     """The items, some training items turned into validation items: about `share` of each class in each medium.
 
-    Items of one group (`group_of`) go together, and only where that brings the shares nearer to `share`. A class
-    with a single group in some medium keeps it for training. Items without a class, and groups that stand in another
+    Items of one origin (`name_origins`) go together, and only where that brings the shares nearer to `share`. A class
+    with a single origin in some medium keeps it for training. Items without a class, and origins that stand in another
     split already, stay as they are.
 
     Args:
         share: 0 to 1. Where it is a fraction of an item, chance decides, so that small classes count on average.
     """
-    strata = _training_strata(items)
+    origins = name_origins(items)
+    strata = _training_strata(items, origins)
     wanted = _wanted_counts(strata, share, generator)
-    group_count = Counter(stratum for counts in strata.values() for stratum in counts)
+    origin_count = Counter(stratum for counts in strata.values() for stratum in counts)
     taken: set[str] = set()
-    groups = list(strata)
-    for place in generator.permutation(len(groups)):
-        counts = strata[groups[place]]
+    names = list(strata)
+    for place in generator.permutation(len(names)):
+        counts = strata[names[place]]
         gain = sum(abs(wanted[stratum]) - abs(wanted[stratum] - count) for stratum, count in counts.items())
-        if gain > 0 and all(group_count[stratum] > 1 for stratum in counts):
-            taken.add(groups[place])
+        if gain > 0 and all(origin_count[stratum] > 1 for stratum in counts):
+            taken.add(names[place])
             wanted.subtract(counts)
-            group_count.subtract(counts.keys())
-    return tuple(replace(item, split=Split.VALIDATION) if group_of(item) in taken else item for item in items)
+            origin_count.subtract(counts.keys())
+    return tuple(
+        replace(item, split=Split.VALIDATION) if origin in taken else item
+        for item, origin in zip(items, origins, strict=True)
+    )
 
 
-def _training_strata(items: Sequence[Item]) -> dict[str, Counter[tuple[str, Medium]]]:
-    """Items of each class and medium in each group that lies in the training split whole."""
-    elsewhere = {group_of(item) for item in items if item.split is not Split.TRAIN}
+def _training_strata(items: Sequence[Item], origins: Sequence[str]) -> dict[str, Counter[tuple[str, Medium]]]:
+    """Items of each class and medium in each origin that lies in the training split whole."""
+    elsewhere = {origin for item, origin in zip(items, origins, strict=True) if item.split is not Split.TRAIN}
     strata: defaultdict[str, Counter[tuple[str, Medium]]] = defaultdict(Counter)
-    for item in items:
-        if item.class_name is not None and group_of(item) not in elsewhere:
-            strata[group_of(item)][item.class_name, item.medium] += 1
+    for item, origin in zip(items, origins, strict=True):
+        if item.class_name is not None and origin not in elsewhere:
+            strata[origin][item.class_name, item.medium] += 1
     return dict(strata)
 
 
@@ -128,7 +109,7 @@ def split_items(
 ) -> tuple[Item, ...]:
     """The items, each in a split: about its share of every class in every medium; splits they had are forgotten.
 
-    Items of one group (`group_of`) go together, and so do a text and the item it is the caption of.
+    Items of one origin (`name_origins`) go together.
 
     Args:
         shares: Of each split, 0 to 1, together 1. Where a share is a fraction of an item, chance decides.
@@ -146,7 +127,7 @@ def split_items(
             name="unseen_class_count", got=unseen_class_count, smallest=0, largest=max(0, len(class_names) - 1)
         )
     unseen = {class_names[place] for place in generator.permutation(len(class_names))[:unseen_class_count]}
-    roots = _roots(items)
+    roots = name_origins(items)
     strata: defaultdict[str, Counter[_Stratum]] = defaultdict(Counter)
     for item, root in zip(items, roots, strict=True):
         strata[root][item.class_name, item.medium] += 1
@@ -155,21 +136,10 @@ def split_items(
     return tuple(replace(item, split=chosen[root]) for item, root in zip(items, roots, strict=True))
 
 
-def _roots(items: Sequence[Item]) -> list[str]:
-    """For each item the name of all that it must not be parted from."""
-    group_by_item_id = {item.item_id: group_of(item) for item in items}
-    roots = group_linked(
-        (group_by_item_id[item.caption_of], group_of(item))
-        for item in items
-        if item.caption_of is not None and item.caption_of in group_by_item_id
-    )
-    return [roots.get(group_of(item), group_of(item)) for item in items]
-
-
 def _spread(
     strata: Mapping[str, Counter[_Stratum]], shares: Mapping[Split, float], generator: np.random.Generator
 ) -> dict[str, Split]:
-    """A split for each group, the large ones first, each where it brings the counts nearest to what is wanted."""
+    """A split for each origin, the large ones first, each where it brings the counts nearest to what is wanted."""
     total: Counter[_Stratum] = Counter()
     for counts in strata.values():
         total.update(counts)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from fieldmark.datasets.excerpts import (
 from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.video import WILDCARD
+from fieldmark.origin import name_origins
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
 
 _FRAME_SIDE_PIXELS = 256
@@ -104,7 +105,7 @@ def build_items(
             f"There is a manifest at '{out / 'manifest.csv'}' already. Choose another folder, or delete it first.",
             kind="manifest_exists",
         )
-    raw = read_manifest(manifest)
+    raw = _group_files(read_manifest(manifest))
     cutter = _Cutter(out, longest_seconds=longest_seconds, longest_words=longest_words, frame_count=frame_count)
     reporter = reporter or SilentReporter()
     items: list[Item] = []
@@ -128,6 +129,18 @@ def build_items(
         frame_count=cutter.kept,
         dropped_frame_count=cutter.dropped,
     )
+
+
+def _group_files(items: Sequence[Item]) -> list[Item]:
+    """Return items, several of one file in a group named after the first: their excerpts may lie in other files."""
+    paths = Counter(item.path for item in items)
+    first_by_origin: dict[str, str] = {}
+    grouped = []
+    for item, origin in zip(items, name_origins(items), strict=True):
+        first = first_by_origin.setdefault(origin, item.item_id)
+        is_part = item.path is not None and paths[item.path] > 1 and not item.group
+        grouped.append(replace(item, group=f"file {first}") if is_part else item)
+    return grouped
 
 
 class _Cutter:
@@ -205,10 +218,10 @@ class _Cutter:
         return replace(derived, path=folder / f"{WILDCARD}.jpg", start_seconds=None, end_seconds=None, extra=extra)
 
 
-def _derived(item: Item, item_id: str, origin: str) -> Item:
+def _derived(item: Item, item_id: str, kind: str) -> Item:
     """Return an excerpt of an item: the same group, and `derived_from` names the item."""
     extra = (*item.extra, ("derived_from", item.item_id))
-    return replace(item, item_id=item_id, group=item.group or f"{origin} {item.item_id}", extra=extra)
+    return replace(item, item_id=item_id, group=item.group or f"{kind} {item.item_id}", extra=extra)
 
 
 def _are_noise(frames: list[Frame]) -> Bool[np.ndarray, " frame"]:

@@ -11,10 +11,11 @@ from fieldmark.build import load_known_names
 from fieldmark.config import Config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.naming import describe_resolutions, read_name_sources, resolve_classes
-from fieldmark.data.split import count_items, group_of, list_splits
+from fieldmark.data.split import count_items, list_splits
 from fieldmark.datasets.checks.inspection import Inspection, inspect_items
 from fieldmark.io import write_text
 from fieldmark.names import Resolution
+from fieldmark.origin import name_origins
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
 
 _UNKNOWN = "not stated"
@@ -52,7 +53,7 @@ class Description:
     Args:
         counts: Items by medium and split.
         class_counts: Items by class, medium and split.
-        group_counts: Distinct groups (recordings, pages, videos, files) by medium.
+        group_counts: Distinct origins (recordings, pages, videos, files) by medium.
         lengths: Seconds of audio and video, words of texts; undecodable items are left out.
         failure_count: Items that cannot be decoded.
         resolutions: The species that each class stands for; empty where no encoder was asked.
@@ -184,13 +185,15 @@ def describe(  # noqa: PLR0913 - each option is one that the CLI offers
         cache=cache,
         reporter=reporter or SilentReporter(),
     )
+    origins = name_origins(items)
     return Description(
         manifest=manifest,
         item_count=len(items),
         counts=count_items(items),
         class_counts=_count_by_class(items),
         group_counts={
-            medium.value: len({group_of(item) for item in items if item.medium is medium}) for medium in MEDIA
+            medium.value: len({origin for item, origin in zip(items, origins, strict=True) if item.medium is medium})
+            for medium in MEDIA
         },
         lengths=_measure_lengths(items, inspections),
         licenses=_count_names(item.license or _UNKNOWN for item in items),

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
 from fieldmark.evaluation.ranking import LabeledRows, find_degenerate
+from fieldmark.origin import number_origins
 from fieldmark.types import MEDIA, Embeddings, Item, Split
 
 
@@ -30,11 +31,11 @@ class EvaluatedItems:
         items: The item of each row.
         rows: Vectors and labels; an item's code is its row.
         medium: Medium codes, indices into `MEDIA`.
-        group: Code of the group that an item is resampled with; an item without a group is its own.
+        group: Code of the origin that an item is resampled with; see `number_origins`.
         class_names: Names of the labels, of these items only.
         split: The split all items are of; None where they are of several, or of none.
         without_class_count: Items of the split left out because they have no class.
-        leaking_count: Items of the split left out because their group is also in train.
+        leaking_count: Items of the split left out because their origin is also in train.
     """
 
     items: tuple[Item, ...]
@@ -48,7 +49,7 @@ class EvaluatedItems:
 
     @property
     def group_count(self) -> int:
-        """Number of groups, items without a group included."""
+        """Number of origins."""
         return int(self.group.max()) + 1
 
     def label_at_rank(self, name_by_class: Mapping[str, str]) -> Int[np.ndarray, " row"]:
@@ -69,13 +70,13 @@ class EvaluatedItems:
 
 
 def select_items(
-    embeddings: Embeddings, *, vector: ItemVector, split: Split | None, leaking_groups: AbstractSet[str]
+    embeddings: Embeddings, *, vector: ItemVector, split: Split | None, leaking_ids: AbstractSet[str]
 ) -> EvaluatedItems:
-    """Return the items of a split that have a class and whose group is not in train.
+    """Return the items of a split that have a class and whose origin is not in train.
 
     Args:
         split: None for all items.
-        leaking_groups: Groups whose items are left out.
+        leaking_ids: Items to leave out, since their origin is also in train.
 
     Raises:
         EvaluationError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
@@ -85,7 +86,7 @@ def select_items(
     items = [embeddings.items[row] for row in first_row]
     in_split = np.array([split is None or item.split == split for item in items], dtype=bool)
     has_class = np.array([item.class_name is not None for item in items], dtype=bool)
-    is_leaking = np.array([item.group in leaking_groups for item in items], dtype=bool)
+    is_leaking = np.array([item.item_id in leaking_ids for item in items], dtype=bool)
     is_kept = in_split & has_class & ~is_leaking
     if not is_kept.any():
         raise _describe_nothing_left(items, split=split)
@@ -96,7 +97,7 @@ def select_items(
         items=tuple(kept),
         rows=LabeledRows(vectors, label, np.arange(len(kept))),
         medium=np.array([MEDIA.index(item.medium) for item in kept]),
-        group=_number_groups(kept),
+        group=number_origins(kept),
         class_names=tuple(str(name) for name in class_names),
         split=kept[0].split if len({item.split for item in kept}) == 1 else None,
         without_class_count=int((in_split & ~has_class).sum()),
@@ -118,13 +119,6 @@ def find_first_rows(items: tuple[Item, ...]) -> Int[np.ndarray, " item"]:
             "Embed the items again into a new folder."
         )
     return np.array(starts, dtype=np.int64)
-
-
-def _number_groups(items: list[Item]) -> Int[np.ndarray, " row"]:
-    """Number groups by name, so that the order of the items has no effect on the bootstrap."""
-    names = [("item", item.item_id) if item.group is None else ("group", item.group) for item in items]
-    code = {name: number for number, name in enumerate(sorted(set(names)))}
-    return np.array([code[name] for name in names])
 
 
 def _compute_vectors(

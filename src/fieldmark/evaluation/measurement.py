@@ -41,13 +41,13 @@ class EvaluationContext:
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_groups: Groups that are also in train.
+        leaking_ids: Items whose origin is also in train.
         seen_classes: Classes that the model was trained on; None if that is not known.
         ranks: For each rank above the class, such as genus, the name of each class at that rank.
     """
 
     split: Split | None = Split.TEST
-    leaking_groups: frozenset[str] = frozenset()
+    leaking_ids: frozenset[str] = frozenset()
     seen_classes: frozenset[str] | None = None
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ def evaluate(
     *,
     protocol: Protocol,
     split: Split | None = Split.TEST,
-    leaking_groups: Iterable[str] = (),
+    leaking_ids: Iterable[str] = (),
     seed: int = 0,
     compute: Compute | None = None,
 ) -> Evaluation:
@@ -79,7 +79,7 @@ def evaluate(
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_groups: Groups that are also in train.
+        leaking_ids: Items whose origin is also in train.
         seed: Of the bootstrap.
 
     Raises:
@@ -95,7 +95,7 @@ def evaluate(
         >>> evaluate(pair, protocol=STRICT, split=None).bi_modality
         1.0
     """
-    context = EvaluationContext(split=split, leaking_groups=frozenset(leaking_groups))
+    context = EvaluationContext(split=split, leaking_ids=frozenset(leaking_ids))
     return measure(embeddings, protocol=protocol, context=context, seed=seed, compute=compute).evaluation
 
 
@@ -131,8 +131,8 @@ def measure(
         EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
-    groups = context.leaking_groups if protocol.drop_leaking else frozenset()
-    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_groups=groups)
+    leaking_ids = context.leaking_ids if protocol.drop_leaking else frozenset()
+    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_ids=leaking_ids)
     asked_ranks = context.ranks
     context = replace(context, ranks=_keep_named_ranks(evaluated, asked_ranks))
     ranking = Ranking(

@@ -51,7 +51,7 @@ class Receipt:
         embeddings_path: Of the embeddings folder, from the receipt's own folder.
         model: Fingerprint, checkpoint and manifest of the embeddings, as far as the folder knows them.
         config: The configuration of the model; None where the folder does not know it.
-        items_sha256: Over `items`, the leaking groups and the class names.
+        items_sha256: Over `items`, the leaking groups and items, and the class names.
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
     """
@@ -146,9 +146,12 @@ def digest_items(embeddings: Embeddings, content_hash_by_item_id: Mapping[str, s
     return found
 
 
-def hash_items(items: ItemDigests, *, leaking_groups: Sequence[str], class_names: Sequence[str]) -> str:
+def hash_items(
+    items: ItemDigests, *, leaking_groups: Sequence[str], leaking_ids: Sequence[str], class_names: Sequence[str]
+) -> str:
     """Return one hash over all items and over the facts of their folder."""
-    return _hash_json([items, list(leaking_groups), list(class_names)])
+    further = [list(leaking_ids)] if leaking_ids else []  # folders of earlier versions name the groups alone
+    return _hash_json([items, list(leaking_groups), list(class_names), *further])
 
 
 def hash_evaluator() -> str:

@@ -103,7 +103,7 @@ class Evaluation:
         item_count: Items evaluated, of each medium; 0 for a medium that is absent.
         origin_count: The same by the column `origin` of the manifest, where it is given.
         without_class_count: Items left out because they have no class.
-        leaking_count: Items left out because their group is also in train.
+        leaking_count: Items left out because their origin is also in train.
         unseen_classes: Classes that the model was not trained on; None where that is not known.
         absent_classes: For each medium that is present, the classes it has no item of.
         rank_counts: Number of genera and families of the classes; 0 where the taxonomy has them for no class, and
@@ -311,7 +311,7 @@ def _format_heading(evaluation: Evaluation) -> list[str]:
     if evaluation.without_class_count:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
     if evaluation.leaking_count:
-        lines.append(f"Left out: {evaluation.leaking_count:,} whose group is also in train")
+        lines.append(f"Left out: {evaluation.leaking_count:,} whose origin is also in train")
     for medium, names in evaluation.absent_classes.items():
         lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({list_first(names)})", 80)
     return lines

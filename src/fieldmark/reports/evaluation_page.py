@@ -245,7 +245,7 @@ def _list_left_out(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.without_class_count:
         yield f"{evaluation.without_class_count:,} items without a class"
     if evaluation.leaking_count:
-        yield f"{evaluation.leaking_count:,} items whose group is also in train"
+        yield f"{evaluation.leaking_count:,} items whose origin is also in train"
 
 
 def _fill_tasks(evaluation: Evaluation, published: Published) -> dict[str, object]:

@@ -14,6 +14,7 @@ from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.media.loaders import hash_content
+from fieldmark.origin import list_leaking_ids
 from fieldmark.runtime import Runtime
 from fieldmark.types import Item, Split
 
@@ -39,8 +40,14 @@ class EmbedReport:
         "info.dim",
         "info.counts",
         "info.straddling_groups",
+        "leaking_count",
         "info.failures",
     )
+
+    @property
+    def leaking_count(self) -> int:
+        """The number of items whose origin is also in train, which the strict protocol leaves out."""
+        return len(self.info.leaking_ids)
 
     def to_text(self) -> str:
         """Return the number of items, their media and their folder as text."""
@@ -85,12 +92,16 @@ def embed(
     failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
     for embeddings, content_hashes in embed_items(fresh, model=model, runtime=runtime, failures=failures):
         writer.add(embeddings, content_hash_by_item_id=content_hashes)
+    tested = [item for item in items if item.split is Split.TEST]
+    trained = [item for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION)]
+    leaking_ids = list_leaking_ids(tested, all_items, trained=trained)
     failed = {failure.item_id for failure in failures.failures}
     info = writer.finish(
         item_ids=[item.item_id for item in wanted if item.item_id not in failed],
         class_names=model.class_names,
         failures=failures.failures,
-        straddling_groups=_find_leaking_groups(items, all_items),
+        straddling_groups={item.group for item in tested if item.group} & {item.group for item in trained},
+        leaking_ids=leaking_ids,
         facts={
             "checkpoint": str(checkpoint),
             "manifest": str(manifest),
@@ -109,12 +120,6 @@ def _is_done(item: Item, writer: EmbeddingsWriter) -> bool:
         return writer.is_done(item, content_hash=hash_content(item))
     except MediaError:
         return False  # met again, and counted, when it is encoded
-
-
-def _find_leaking_groups(items: Sequence[Item], all_items: Sequence[Item]) -> set[str]:
-    """Return the groups of test items that are also in train or validation."""
-    trained = {item.group for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION) and item.group}
-    return {item.group for item in items if item.split is Split.TEST and item.group} & trained
 
 
 def _count_splits(items: Sequence[Item]) -> Counter[str | None]:

@@ -44,7 +44,12 @@ class MeasuredFolder:
     def hash_items(self, items: ItemDigests) -> str:
         """Return one hash over all items and over the facts of the folder."""
         info = self.info
-        return hash_items(items, leaking_groups=info.straddling_groups, class_names=info.class_names)
+        return hash_items(
+            items,
+            leaking_groups=info.straddling_groups,
+            leaking_ids=info.leaking_ids,
+            class_names=info.class_names,
+        )
 
 
 def evaluate(
@@ -97,7 +102,7 @@ def measure_folder(
         split = Split.TEST
     context = EvaluationContext(
         split=split,
-        leaking_groups=frozenset(info.straddling_groups),
+        leaking_ids=_list_leaking_ids(embeddings.items, info),
         seen_classes=frozenset(info.class_names) if info.class_names else None,
         ranks=settings.ranks,
     )
@@ -110,6 +115,12 @@ def measure_folder(
         with_space=True,
     )
     return MeasuredFolder(folder, settings, embeddings, info, measurement)
+
+
+def _list_leaking_ids(items: Iterable[Item], info: EmbeddingsInfo) -> frozenset[str]:
+    """Return the items whose origin is also in train; folders of earlier versions name only groups."""
+    groups = frozenset(info.straddling_groups)
+    return frozenset(info.leaking_ids) | {item.item_id for item in items if item.group in groups}
 
 
 def write_receipt(measured: MeasuredFolder, path: Path) -> None:

@@ -54,7 +54,7 @@ def test_pku_clips_of_one_recording_share_a_group(lists):
     assert groups[0] == groups[2] != groups[1]
     shared = encode_report(result)["sharing_group_with_train"]
     assert (shared["audio"], shared["image"]) == (1, 0)
-    assert "warning: 1 of the 2 test items of audio share their group" in result.to_text()
+    assert "warning: 1 of the 2 test items of audio share their origin" in result.to_text()
 
 
 def test_pku_names_a_class_after_a_numbered_folder_even_if_others_are_more_frequent(lists, put):

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from fieldmark.data.split import group_linked, group_of
 from fieldmark.datasets.checks.inspection import Inspection
 from fieldmark.datasets.checks.similarity import find_similar
 from fieldmark.errors import list_first
 from fieldmark.media.signatures import FORMATS
+from fieldmark.origin import group_linked, name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 _SILENT_PEAK = 1e-3  # -60 dB of full scale; a sound with a lower peak is silent
@@ -99,7 +99,7 @@ def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> t
     problems = [
         *(problem for item in items for problem in _find_own_problems(inspection_by_item_id.get(item.item_id))),
         *_find_misnamed_files(items, inspection_by_item_id),
-        *_find_leaking_groups(items),
+        *_find_leaking_origins(items),
         *_find_duplicates(items, inspection_by_item_id),
         *_find_near_duplicates(items, inspection_by_item_id),
         *_find_incomplete_classes(items),
@@ -144,14 +144,14 @@ def _find_misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspec
     return problems
 
 
-def _find_leaking_groups(items: Iterable[Item]) -> list[Problem]:
+def _find_leaking_origins(items: Sequence[Item]) -> list[Problem]:
     return [
         Problem(
             ProblemKind.GROUP_STRADDLES_SPLITS,
             _item_ids(members),
-            f"The {group} occurs in {_splits_text(members)}. Move all of it into one split.",
+            f"The {origin} occurs in {_splits_text(members)}. Move all of it into one split.",
         )
-        for group, members in _gathered((group_of(item), item) for item in items)
+        for origin, members in _gathered(zip(name_origins(items), items, strict=True))
         if len(_splits(members)) > 1
     ]
 
@@ -179,14 +179,15 @@ def _find_duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection
 
 
 def _find_near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
-    """Find sets of similar items that share no group; items linked by similarity form one set."""
+    """Find sets of similar items of several origins; items linked by similarity form one set."""
     found = [inspections.get(item.item_id) for item in items]
     similar = find_similar([each.fingerprint if each else None for each in found], [item.class_name for item in items])
+    origins = name_origins(items)
     evidence: dict[tuple[int, int], str] = {}
     for pair in similar:
         one, other = found[pair.first], found[pair.second]
         is_exact = one is not None and other is not None and one.content_hash == other.content_hash
-        if not is_exact and group_of(items[pair.first]) != group_of(items[pair.second]):
+        if not is_exact and origins[pair.first] != origins[pair.second]:
             evidence[pair.first, pair.second] = pair.evidence
     problems = []
     for indices in _linked_sets(evidence):

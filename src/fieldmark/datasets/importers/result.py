@@ -9,6 +9,7 @@ from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.names import group_names
+from fieldmark.origin import list_leaking_ids
 from fieldmark.types import MEDIA, Failure, Item, Split
 
 _SHOWN_EXAMPLES = 6
@@ -52,7 +53,7 @@ class ImportResult:
             lines += [f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"] if count > _SHOWN_EXAMPLES else []
         lines += [f"note: {note}" for note in self.notes]
         lines += [
-            f"warning: {leaking:,} of the {total:,} test items of {medium} share their group with a training item."
+            f"warning: {leaking:,} of the {total:,} test items of {medium} share their origin with a training item."
             for medium, (leaking, total) in self._count_leaks().items()
             if leaking
         ]
@@ -62,11 +63,12 @@ class ImportResult:
         return len({item.class_name for item in self.items if item.class_name is not None})
 
     def _count_leaks(self) -> dict[str, tuple[int, int]]:
-        """Count the test items of each medium: those that share a group with a training item, and all."""
-        trained = {(item.medium, item.group) for item in self.items if item.split is Split.TRAIN and item.group}
+        """Count the test items of each medium: those that share their origin with a training item, and all."""
+        trained = [item for item in self.items if item.split is Split.TRAIN]
         tested = [item for item in self.items if item.split is Split.TEST]
         total = Counter(item.medium for item in tested)
-        leaking = Counter(item.medium for item in tested if (item.medium, item.group) in trained)
+        leaking_ids = list_leaking_ids(tested, self.items, trained=trained)
+        leaking = Counter(item.medium for item in tested if item.item_id in leaking_ids)
         return {medium.value: (leaking[medium], total[medium]) for medium in MEDIA if total[medium]}
 
 

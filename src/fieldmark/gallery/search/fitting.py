@@ -32,6 +32,7 @@ from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_
 from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.names import Spellings
+from fieldmark.origin import number_origins
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 # ---------------------------------------------------------------- fitting
@@ -71,7 +72,7 @@ class _Table:
         mean: The item's own embedding, with which it asks.
         first: The item's first row among the segments.
         label: Below zero where unknown.
-        origin: The item's group, by number; an item without one is its own.
+        origin: Of the item, by number; see `number_origins`.
     """
 
     items: tuple[Item, ...]
@@ -106,7 +107,7 @@ def fit_calibration(
     sampled_share: Mapping[Medium, float] | None = None,
     weight: Float[np.ndarray, " row"] | None = None,
 ) -> ScoreCalibration:
-    """Fit a calibration on a gallery's items; each is a query in turn, with its own group left out.
+    """Fit a calibration on a gallery's items; each is a query in turn, with its own origin left out.
 
     Only items that the model was not trained on are queries: those of the validation and test splits, and those of
     classes that it does not know. Items it was trained on lie nearer to their class than any new query will, so that
@@ -196,7 +197,7 @@ def fit_scale(
 
     Args:
         score: Of each query with each item of the gallery.
-        counts: True for scores that count: not those of an item with itself or with its own group.
+        counts: True for scores that count: not those of an item with itself or with its own origin.
         labels: The labels of queries and of the gallery, below zero where unknown.
         query_item: The item that each query is, or is a part of; None where each is another.
         length: Of each query, as a text; None where they are no texts.
@@ -278,7 +279,6 @@ def _table_of(embeddings: Embeddings, weight: Float[np.ndarray, " row"]) -> _Tab
     items = tuple(rows[row] for row in first)
     total = np.add.reduceat(weight[:, None] * embeddings.embedding, first, axis=0)
     classes = {name: label for label, name in enumerate(sorted({i.class_name for i in items if i.class_name}))}
-    origins = {name: code for code, name in enumerate(dict.fromkeys(map(_origin, items)))}
     return _Table(
         items=items,
         segment=embeddings.embedding,
@@ -286,12 +286,8 @@ def _table_of(embeddings: Embeddings, weight: Float[np.ndarray, " row"]) -> _Tab
         first=np.array(first),
         medium=np.array([MEDIA.index(item.medium) for item in items]),
         label=np.array([classes.get(item.class_name or "", -1) for item in items]),
-        origin=np.array([origins[_origin(item)] for item in items]),
+        origin=number_origins(items),
     )
-
-
-def _origin(item: Item) -> tuple[str, str]:
-    return ("group", item.group) if item.group else ("item", item.item_id)
 
 
 # ---------------------------------------------------------------- a gallery that has changed
@@ -406,6 +402,6 @@ def _share_sampled(items: Sequence[Item], chosen: Sequence[str]) -> dict[Medium,
 def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder) -> str:
     """Return a hash that changes with the model, and with the content, the facts or the label of any item."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {encoder.fingerprint}".encode())
-    for each in stored:
-        digest.update(json.dumps([each.item.item_id, each.content_hash, each.item.class_name]).encode())
+    for each, origin in zip(stored, number_origins([each.item for each in stored]).tolist(), strict=True):
+        digest.update(json.dumps([each.item.item_id, each.content_hash, each.item.class_name, origin]).encode())
     return digest.hexdigest()
