@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from fieldmark import Config, Item, Medium, Runtime, Split
     from fieldmark.types import Outputs
 
+pytest_plugins = ["encoder_files"]
+
 # A time limit for each example would make the outcome depend on how busy the machine is.
 settings.register_profile("without_deadline", deadline=None, max_examples=50)
 settings.load_profile("without_deadline")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from fieldmark.workflows.export_checkpoint import export_onnx
     from fieldmark.workflows.import_checkpoint import import_checkpoint
     from fieldmark.workflows.index import index
+    from fieldmark.workflows.models import add_model, get_model, list_models
     from fieldmark.workflows.pretrained import from_pretrained, push_to_hub, save_pretrained
     from fieldmark.workflows.search import Gallery
     from fieldmark.workflows.train import train
@@ -38,14 +39,17 @@ __all__ = [
     "Segment",
     "Split",
     "__version__",
+    "add_model",
     "check",
     "compare",
     "embed",
     "evaluate",
     "export_onnx",
     "from_pretrained",
+    "get_model",
     "import_checkpoint",
     "index",
+    "list_models",
     "load_config",
     "push_to_hub",
     "read_manifest",
@@ -73,6 +77,7 @@ _HOMES = {
     "runtime": ("Runtime",),
     "workflows.evaluate": ("evaluate",),
     "workflows.index": ("index",),
+    "workflows.models": ("add_model", "get_model", "list_models"),
     "workflows.pretrained": ("from_pretrained", "push_to_hub", "save_pretrained"),
     "workflows.search": ("Gallery",),
     "workflows.train": ("train",),

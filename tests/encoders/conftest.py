@@ -8,15 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from encoder_files import PREPROCESSOR
 from fieldmark.types import AudioContent, ImageContent, Medium, Segment, TextContent, VideoContent
-
-PREPROCESSOR = {
-    "size": {"height": 12, "width": 12},
-    "crop_size": {"height": 8, "width": 8},
-    "image_mean": [0.5, 0.5, 0.5],
-    "image_std": [0.5, 0.5, 0.5],
-}
-WORDS = ["a", "small", "bird", "with", "red", "crown", "black", "wings", "and", "white", "belly"]
 
 
 @pytest.fixture(scope="session")
@@ -62,56 +55,5 @@ def make_onnx_file() -> Callable[..., Path]:
         onnx.save(model, folder / "tiny.onnx")
         (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR), encoding="utf-8")
         return folder / "tiny.onnx"
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def make_vision_folder() -> Callable[..., Path]:
-    """Writes a tiny vision transformer with random weights."""
-    transformers = pytest.importorskip("transformers")
-
-    def make(folder: Path, *, seed: int = 0, has_pooler: bool = True) -> Path:
-        torch.manual_seed(seed)
-        config = transformers.ViTConfig(
-            hidden_size=6, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, image_size=8, patch_size=4
-        )
-        transformers.ViTModel(config, add_pooling_layer=has_pooler).save_pretrained(folder)
-        (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR), encoding="utf-8")
-        return folder
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def make_text_folder() -> Callable[..., Path]:
-    """Writes a tiny language model with random weights and a tokenizer of a few words."""
-    transformers = pytest.importorskip("transformers")
-    tokenizers = pytest.importorskip("tokenizers")
-
-    def make(folder: Path, *, seed: int = 0) -> Path:
-        torch.manual_seed(seed)
-        known = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS]
-        tokenizer = tokenizers.Tokenizer(
-            tokenizers.models.WordLevel({word: place for place, word in enumerate(known)}, unk_token=known[1])
-        )
-        tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-        tokenizer.post_processor = tokenizers.processors.TemplateProcessing(
-            single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-        )
-        names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=32, **names).save_pretrained(
-            folder
-        )
-        config = transformers.BertConfig(
-            vocab_size=len(known),
-            hidden_size=6,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=8,
-            max_position_embeddings=32,
-        )
-        transformers.BertModel(config).save_pretrained(folder)
-        return folder
 
     return make

@@ -13,6 +13,7 @@ from fieldmark.cli.data import data_app
 from fieldmark.cli.encoders import AudioEncoder, ImageEncoder, Labels, TextEncoder, VideoEncoder, make_choice
 from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.gallery import gallery_app, marks_app, search
+from fieldmark.cli.models import models_app
 from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
@@ -27,7 +28,8 @@ from fieldmark.cli.terminal import (
 from fieldmark.errors import FieldmarkError
 
 _EPILOG = (
-    "Environment variables: FIELDMARK_CACHE, the folder for computed features (default: ~/.cache/fieldmark); "
+    "Environment variables: FIELDMARK_CACHE, the folder for computed features and added models (default: "
+    "~/.cache/fieldmark); "
     "FIELDMARK_DEVICE, the PyTorch device (default: the GPU if there is one, else the CPU); "
     "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none)."
 )
@@ -47,6 +49,7 @@ app.add_typer(evaluation_app)
 app.add_typer(gallery_app, name="gallery")
 app.add_typer(serving_app)
 app.add_typer(checkpoint_app, name="checkpoint")
+app.add_typer(models_app, name="models")
 
 
 def _show_version(*, value: bool) -> bool:

@@ -30,7 +30,9 @@ class KnownEncoder:
         license: Of the weights.
         extra: The extra of fieldmark that brings it, with its packages; None for an encoder of another source.
         hub_name: On the model hub.
-        file_hint: For one that comes as a file: what the user has to fetch.
+        file_hint: For one that comes as a file: what the user has to fetch, by hand.
+        file_media: The media that it takes.
+        file_page: The page that has it.
     """
 
     name: str
@@ -43,11 +45,17 @@ class KnownEncoder:
     hub_name: str | None = None
     file_hint: str | None = None
     file_media: tuple[Medium, ...] = ()
+    file_page: str = ""
 
     @property
     def media(self) -> tuple[Medium, ...]:
         """The media that it takes."""
         return tuple(self.sections) or self.file_media
+
+    @property
+    def page(self) -> str:
+        """The address of its page; "" where there is none."""
+        return f"https://huggingface.co/{self.hub_name}" if self.hub_name is not None else self.file_page
 
     @property
     def is_here(self) -> bool:
@@ -140,6 +148,7 @@ CATALOG: tuple[KnownEncoder, ...] = (
         license="Apache-2.0",
         file_hint="perch_v2.onnx and its labels.csv",
         file_media=(Medium.AUDIO,),
+        file_page="https://huggingface.co/justinchuby/Perch-onnx",
     ),
     KnownEncoder(
         "birdnet-3",
@@ -147,11 +156,14 @@ CATALOG: tuple[KnownEncoder, ...] = (
         names="more than 11,000 species",
         file_hint="the ONNX file of BirdNET 3 and its list of labels",
         file_media=(Medium.AUDIO,),
+        file_page="https://birdnet.cornell.edu",
     ),
     KnownEncoder(
         "inat-photos",
         {},
         names="as its list of labels",
+        size="any",
+        license="as its source says",
         file_hint="a photo classifier as an ONNX file, such as one trained on iNaturalist, and its list of labels",
         file_media=(Medium.IMAGE, Medium.VIDEO),
     ),

@@ -178,9 +178,10 @@ def choose_encoders(
     available = list_available_encoders([medium for medium in media if medium not in named], models=models)
     sections = {medium: {**available.sections, **named}[medium] for medium in media if medium not in available.remedies}
     if not sections:
+        commands = "; ".join(dict.fromkeys(available.remedies.values()))
         raise ConfigError(
-            f"There is no encoder for {', '.join(media)}. {available.describe_missing()} "
-            "Run one of these commands, or give a file: --image-encoder FILE.onnx."
+            f"There is no encoder for {', '.join(media)}. Run one of these, or give a file with --image-encoder: "
+            f"{commands}."
         )
     return AvailableEncoders(sections, available.remedies)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from fieldmark.config_encoders import OnnxImageConfig, PartConfig, TransformersImageConfig, TransformersTextConfig
 from fieldmark.encoders.labels import read_labels
-from fieldmark.encoders.onnx_graph import GraphOutput, describe_graph
+from fieldmark.encoders.onnx_graph import GraphOutput, describe_graph, read_input_shape
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, read_preprocessing
 from fieldmark.errors import ConfigError, EncoderFilesError
 from fieldmark.types import Medium
 
 _LABEL_WORDS = re.compile(r"[-_. ]*(labels?|classes|class_names|species)(_list)?$", re.IGNORECASE)
+_PICTURES = (Medium.IMAGE, Medium.VIDEO)
 _SCORE_NAMES = ("logits", "label", "labels", "scores", "predictions", "probabilities", "output")
 _FEATURE_NAMES = ("features", "embedding", "embeddings", "pooler_output")
 
@@ -35,6 +36,26 @@ def inspect_model(path: Path, *, medium: Medium, labels: Path | None = None) -> 
     if medium in (Medium.IMAGE, Medium.VIDEO):
         return _inspect_picture_graph(file, labels=labels)
     raise ConfigError(f"'{file}' is an ONNX file, which is not read for {medium}. Give a folder of `transformers`.")
+
+
+def list_possible_media(path: Path) -> tuple[Medium, ...]:
+    """Return the media that a model's file or folder takes, by the shape of its input or by its configuration.
+
+    Raises:
+        As `inspect_model`.
+    """
+    if path.is_dir() and (path / "config.json").is_file():
+        if (path / "tokenizer.json").is_file() and not (path / PREPROCESSOR_FILE).is_file():
+            return (Medium.TEXT,)
+        return _PICTURES
+    file = _find_file(path)
+    shape = read_input_shape(file)
+    if len(shape) == 4:
+        return _PICTURES
+    raise ConfigError(
+        f"'{file}' has an input of the shape {shape}, which is not that of a model for pictures, (batch, 3, height, "
+        "width). Give another model."
+    )
 
 
 def _find_file(path: Path) -> Path:

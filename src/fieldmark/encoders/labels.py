@@ -96,7 +96,7 @@ def _read_json(path: Path, text: str) -> ClassNames:
             return tuple(map(split_label, values))
         if isinstance(values, dict):
             if "label2id" in values and "id2label" not in values:
-                return order_labels({number: label for label, number in values["label2id"].items()})
+                return order_labels({str(number): label for label, number in values["label2id"].items()})
             return order_labels(values.get("id2label", values))
     except (ValueError, TypeError, AttributeError) as error:
         raise EncoderFilesError(name=str(path), reason=f"it is no list of labels: {error}", key=_KEY) from error
