@@ -112,7 +112,7 @@ def score(
     hit: Medium,
     resolved: set[str],
 ) -> Iterator[tuple[float, bool]]:
-    """Yield the share of right hits among the first, and whether the class has a known name; nothing if none is there."""
+    """Yield the share of right hits among the first, and whether its name is known; nothing if none is there."""
 
     def counts(item: fieldmark.Item) -> bool:
         return item.group is None or item.group != asked.group

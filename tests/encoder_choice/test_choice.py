@@ -8,16 +8,17 @@ import pytest
 
 from fieldmark import load_config
 from fieldmark.build_encoders import build_part
+from fieldmark.config import ReadyConfig
 from fieldmark.encoder_choice.catalog import CATALOG
 from fieldmark.encoder_choice.choice import (
     EncoderChoice,
-    choose_encoders,
     list_available_encoders,
+    make_ready_config,
     override_encoders,
     resolve_encoder,
 )
 from fieldmark.errors import ConfigError, EncoderFilesError
-from fieldmark.types import Medium
+from fieldmark.types import Medium, SilentReporter
 
 
 @pytest.fixture
@@ -123,10 +124,11 @@ def test_medium_without_an_encoder_says_which_command_brings_one():
 
 
 def test_media_left_open_take_what_is_here(classifier):
-    chosen = choose_encoders(EncoderChoice(image=(str(classifier),)), media=(Medium.IMAGE, Medium.TEXT))
-    assert [part.kind for part in chosen.sections[Medium.IMAGE]] == ["onnx_image"]
-    assert chosen.sections[Medium.TEXT]
-    assert chosen.remedies == {}
+    config = load_config("ready")
+    chosen = make_ready_config(config, EncoderChoice(image=(str(classifier),)), reporter=SilentReporter()).model
+    assert isinstance(chosen, ReadyConfig)
+    assert [part.kind for part in chosen.image] == ["onnx_image"]
+    assert chosen.text
 
 
 def test_record_of_an_added_model_that_is_broken_says_what_to_do(tmp_path):

@@ -1,13 +1,11 @@
 """Species that a text names, and that encoders know: with and without labels, trained on or not."""
 
-import json
 import shutil
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
+from fieldmark import Gallery, Item, Medium, Runtime, Split, index, train, write_manifest
 from fieldmark.embedding import ModelQueryEncoder
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.gallery.layout import GalleryLayout
@@ -18,78 +16,9 @@ from fieldmark.gallery.search.query import QueryReader
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-LABELS = "Rufus ruber (Red Bird)\nViridis (Green Bird)\nCaeruleus (Blue Bird)\n"
-COLORS = {"Red_Bird": (250, 20, 20), "Green_Bird": (20, 250, 20), "Blue_Bird": (20, 20, 250)}
-CONFIG = """
-[model]
-kind = "shared_space"
-dim = 16
-hidden_dim = 16
-
-[[model.image]]
-kind = "onnx_image"
-path = "colors.onnx"
-labels = "labels.txt"
-
-[[losses]]
-kind = "classification"
-
-[data]
-classes_per_batch = 2
-items_per_class = 2
-validation_share = 0.0
-
-[train]
-epochs = 1
-"""
-
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory):
-    """A model of pictures whose encoder tells three colors apart, and names them."""
-    folder = tmp_path_factory.mktemp("colors")
-    nodes = [
-        onnx.helper.make_node("ReduceMean", ["pixels"], ["features"], axes=[2, 3], keepdims=0),
-        onnx.helper.make_node("Mul", ["features", "factor"], ["logits"]),
-    ]
-    infos = {
-        name: onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
-        for name, shape in (
-            ("pixels", ["batch", 3, 8, 8]),
-            ("features", ["batch", 3]),
-            ("logits", ["batch", 3]),
-        )
-    }
-    factor = onnx.numpy_helper.from_array(np.array(4.0, dtype=np.float32), "factor")
-    graph = onnx.helper.make_graph(nodes, "colors", [infos["pixels"]], [infos["features"], infos["logits"]], [factor])
-    onnx.save(
-        onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8),
-        folder / "colors.onnx",
-    )
-    sizes = {"size": {"height": 8, "width": 8}, "crop_size": {"height": 8, "width": 8}}
-    scale = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.25, 0.25, 0.25]}
-    (folder / "preprocessor_config.json").write_text(json.dumps({**sizes, **scale}), encoding="utf-8")
-    (folder / "labels.txt").write_text(LABELS, encoding="utf-8")
-    (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
-    return load_config(folder / "config.toml")
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
-    """Five pictures of each color, by class."""
-    folder, generator = tmp_path_factory.mktemp("pictures"), np.random.default_rng(0)
-    paths = {}
-    for name, color in COLORS.items():
-        for number in range(5):
-            path = folder / f"{name[0].lower()}{number}.png"
-            pixels = np.clip(np.array(color) + generator.integers(-20, 21, size=(24, 24, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(path)
-            paths.setdefault(name, []).append(path)
-    return paths
-
-
-@pytest.fixture(scope="module")
-def run(config, pictures, tmp_path_factory):
+def run(color_config, pictures, tmp_path_factory):
     """A model that was trained on red and green birds."""
     folder = tmp_path_factory.mktemp("species")
     items = [
@@ -98,7 +27,7 @@ def run(config, pictures, tmp_path_factory):
         for path in pictures[name][:3]
     ]
     write_manifest(items, folder / "train.csv")
-    return train(folder / "train.csv", out=folder / "run", config=config, runtime=Runtime(device="cpu")).run
+    return train(folder / "train.csv", out=folder / "run", config=color_config, runtime=Runtime(device="cpu")).run
 
 
 @pytest.fixture(scope="module")
@@ -231,10 +160,10 @@ def test_a_trained_class_is_known_in_any_spelling(spelling, unlabelled):
     assert not reader.encode_name(name_species("Blue Bird")).is_calibrated
 
 
-def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, config, tmp_path):
+def test_names_stay_with_a_gallery_whose_encoder_files_are_gone(unlabelled, color_config, tmp_path):
     folder = shutil.copytree(unlabelled, tmp_path / "moved")
     assert ("Caeruleus", "Blue Bird") in read_species(folder)[Medium.IMAGE]
-    labels = config.model.image[0].labels
+    labels = color_config.model.image[0].labels
     text = labels.read_text(encoding="utf-8")
     labels.unlink()
     try:

@@ -11,7 +11,6 @@ from fieldmark.errors import (
     CheckpointError,
     GalleryError,
     ManifestError,
-    MissingGalleryError,
     NoItemsError,
     TooManyFailuresError,
 )
@@ -121,8 +120,6 @@ def test_index_puts_a_lost_checkpoint_back(toy_gallery, toy_run, toy_manifest, t
 
 
 def test_index_without_gallery_or_checkpoint(toy_manifest, toy_runtime, tmp_path):
-    with pytest.raises(MissingGalleryError):
-        index(toy_manifest, gallery=tmp_path / "gallery", runtime=toy_runtime)
     with pytest.raises(CheckpointError, match="there is no such file"):
         index(toy_manifest, gallery=tmp_path / "gallery", checkpoint=tmp_path / "nowhere", runtime=toy_runtime)
     assert not (tmp_path / "gallery").exists()

@@ -165,27 +165,6 @@ def list_available_encoders(media: Collection[Medium] = MEDIA, *, models: Path |
     return AvailableEncoders(sections, {medium: _REMEDIES[medium] for medium in media if medium not in sections})
 
 
-def choose_encoders(
-    choice: EncoderChoice, *, media: Collection[Medium] = MEDIA, models: Path | None = None
-) -> AvailableEncoders:
-    """Return the encoders that the user named, and for other media those that are here.
-
-    Raises:
-        As `resolve_encoder`.
-        ConfigError: No medium has an encoder.
-    """
-    named = resolve_choice(choice, models=models)
-    available = list_available_encoders([medium for medium in media if medium not in named], models=models)
-    sections = {medium: {**available.sections, **named}[medium] for medium in media if medium not in available.remedies}
-    if not sections:
-        commands = "; ".join(dict.fromkeys(available.remedies.values()))
-        raise ConfigError(
-            f"There is no encoder for {', '.join(media)}. Run one of these, or give a file with --image-encoder: "
-            f"{commands}."
-        )
-    return AvailableEncoders(sections, available.remedies)
-
-
 def resolve_choice(choice: EncoderChoice, *, models: Path | None = None) -> dict[Medium, tuple[PartConfig, ...]]:
     """Return the sections of the encoders that the user named.
 
@@ -263,7 +242,8 @@ def make_ready_config(
     available = list_available_encoders([medium for medium in MEDIA if medium not in named], models=models)
     chosen = {**available.sections, **named}
     if not chosen:
-        raise ConfigError(f"There is no encoder for any medium. {available.describe_missing()} One is enough.")
+        commands = "; ".join(dict.fromkeys(available.remedies.values()))
+        raise ConfigError(f"There is no encoder for any of {', '.join(MEDIA)}. Run one of these: {commands}.")
     for medium, remedy in available.remedies.items():
         reporter.say(f"{medium} is left out, as there is no encoder for it. Get one with: {remedy}")
     return config.model_copy(update={"model": _replace_sections(ready, chosen)})

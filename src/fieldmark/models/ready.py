@@ -15,7 +15,6 @@ from fieldmark.models.network import Network
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
-
 _SURENESS_ROOT = 1 / 8
 """Chosen on fgbirds' train split: sounds as they are, and among up to 39 windows of noise."""
 

@@ -123,19 +123,22 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
-        MissingGalleryError: There is no gallery, and no checkpoint to make one with.
+        MissingGalleryError: There is no gallery, and no checkpoint for the embeddings folder to make one with.
         GalleryError: The gallery, or the embeddings folder, was made with another model.
         ManifestError: The source cannot be read or is empty.
         GalleryError: Another source has the set's name.
         GalleryError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    if checkpoint is not None and encoders is not None and encoders.names:
-        raise ConfigError(
-            f"The checkpoint '{checkpoint}' has its own encoders. Give no other encoders, or train with them."
-        )
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
-    if checkpoint is None and not GalleryLayout(folder).checkpoint.is_file():
+    is_new = checkpoint is None and not GalleryLayout(folder).checkpoint.is_file()
+    if not is_new and encoders is not None and encoders.names:
+        raise ConfigError(
+            f"'{checkpoint or gallery}' has its own encoders. Give no others, or make a new gallery with them."
+        )
+    if is_new:
+        if (source / INFO_NAME).is_file():
+            raise MissingGalleryError(path=folder)
         _begin_without_training(folder, config or load_config("ready"), encoders or EncoderChoice(), runtime)
     model, store = _open(folder, checkpoint, runtime)
     name = choose_set(folder, source=source, chosen=set_name)

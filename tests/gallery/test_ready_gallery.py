@@ -1,0 +1,158 @@
+"""A gallery that was indexed without training and without labels."""
+
+import json
+import shutil
+
+import pytest
+
+from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, write_manifest
+from fieldmark.encoder_choice.choice import EncoderChoice
+from fieldmark.errors import ConfigError, MissingGalleryError
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.search.query import ItemId
+from fieldmark.types import SilentReporter
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+class Listener(SilentReporter):
+    def __init__(self):
+        self.lines = []
+
+    def say(self, text):
+        self.lines.append(text)
+
+
+@pytest.fixture(scope="module")
+def files(pictures, tmp_path_factory):
+    """All pictures and a note, in nested folders and under names that say nothing."""
+    folder = tmp_path_factory.mktemp("files")
+    (folder / "old" / "phone").mkdir(parents=True)
+    for name, paths in pictures.items():
+        for path in paths:
+            shutil.copy(path, folder / "old" / ("phone" if name == "Red_Bird" else "") / path.name)
+    (folder / "note.txt").write_text("a small bird with a red crown", encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listener():
+    return Listener()
+
+
+@pytest.fixture(scope="module")
+def gallery(files, color_config, listener, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("ready") / "gallery"
+    runtime = Runtime(device="cpu", reporter=listener)
+    report = index(
+        files, gallery=folder, config=color_config, encoders=EncoderChoice(text=("lexical",)), runtime=runtime
+    )
+    assert report.failures == ()
+    return Gallery.open(folder, runtime=Runtime(device="cpu"))
+
+
+def test_a_picture_finds_others_that_the_encoder_calls_the_same(gallery):
+    found = gallery.search(ItemId("old/phone/r0.png"), k=4)
+    assert {hit.item_id[-6] for hit in found.hits} == {"r"}
+    assert found.is_by_encoders
+    assert found.collection.is_likely
+    assert all(hit.probability > 0.9 for hit in found.hits)
+    assert "percentages are the encoders' own" in found.to_text()
+
+
+def test_a_name_finds_what_nobody_labelled(gallery):
+    found = gallery.search("Caeruleus", k=10)
+    assert {hit.item_id[-6] for hit in found.hits[:5]} == {"b"}
+    assert (found.likely_count, found.collection.is_likely) == (5, True)
+    assert "----" in found.to_text().splitlines()[-6]
+
+
+def test_a_name_that_nothing_bears_is_said_not_to_be_there(gallery, color_config, files, tmp_path):
+    folder = tmp_path / "some"
+    shutil.copytree(files, folder)
+    for path in folder.rglob("b*.png"):
+        path.unlink()
+    runtime = Runtime(device="cpu")
+    index(folder, gallery=tmp_path / "gallery", config=color_config, runtime=runtime)
+    found = Gallery.open(tmp_path / "gallery", runtime=runtime).search("Blue Bird", k=3)
+    assert not found.collection.is_likely
+    assert found.likely_count == 0
+    assert found.to_text().startswith("the text names Blue Bird\nnothing here is called Blue Bird")
+
+
+def test_media_that_have_nothing_in_common_with_the_query_are_left_out(gallery):
+    found = gallery.search("Blue Bird")
+    assert found.left_out == (Medium.TEXT,)
+    assert {hit.medium for hit in found.hits} == {Medium.IMAGE}
+    assert "left out" in found.to_text()
+    described = gallery.search("a small bird with a red crown and other words", k=3)
+    assert described.left_out == (Medium.IMAGE,)
+    assert [hit.item_id for hit in described.hits] == ["note.txt"]
+    assert described.json_values()["left_out"] == (Medium.IMAGE,)
+
+
+def test_a_picture_of_what_is_not_there_is_not_called_likely(gallery, pictures):
+    ids = frozenset(f"old/{path.name}" for path in pictures["Blue_Bird"])
+    from fieldmark.gallery.store import Filter
+
+    found = gallery.search(pictures["Blue_Bird"][0], where=Filter(exclude_item_ids=ids))
+    assert not found.collection.is_likely
+
+
+def test_labels_that_are_there_are_used(pictures, color_config, tmp_path):
+    items = [
+        Item(path.stem, Medium.IMAGE, path=path, class_name=name, split=Split.TEST)
+        for name, paths in pictures.items()
+        for path in paths
+    ]
+    write_manifest(items, tmp_path / "birds.csv")
+    runtime = Runtime(device="cpu")
+    index(tmp_path / "birds.csv", gallery=tmp_path / "gallery", config=color_config, runtime=runtime)
+    found = Gallery.open(tmp_path / "gallery", runtime=runtime).search(ItemId("r0"), k=4)
+    assert {hit.class_name for hit in found.hits} == {"Red_Bird"}
+    assert not found.is_by_encoders  # 15 pictures of three classes are enough for a curve
+    assert found.collection is not None
+
+
+def test_a_medium_whose_encoder_is_missing_is_left_out_and_that_is_said(files, color_config, tmp_path):
+    values = json.loads(color_config.to_json())
+    values["model"]["image"][0]["path"] = str(tmp_path / "gone.onnx")
+    broken = type(color_config).model_validate(values)
+    listener = Listener()
+    runtime = Runtime(device="cpu", reporter=listener)
+    choice = EncoderChoice(text=("lexical",))
+    report = index(files, gallery=tmp_path / "gallery", config=broken, encoders=choice, runtime=runtime)
+    assert report.counts["text"] == 1
+    assert report.counts["image"] == 0
+    assert any(line.startswith("image is left out") and "gone.onnx" in line for line in listener.lines)
+
+
+def test_media_without_an_encoder_are_named_with_the_command_that_brings_one(gallery, listener):
+    said = " ".join(listener.lines)
+    assert "video is left out, as there is no encoder for it. Get one with: fieldmark models" in said
+
+
+def test_a_gallery_without_training_is_updated_as_any_other(files, gallery, tmp_path):
+    folder = tmp_path / "gallery"
+    shutil.copytree(gallery.folder, folder)
+    report = index(files, gallery=folder, runtime=Runtime(device="cpu"))
+    assert (report.added_count, report.unchanged_count) == (0, 16)
+
+
+def test_a_model_that_has_to_be_trained_is_refused(files, tmp_path):
+    with pytest.raises(ConfigError, match="has to be trained first"):
+        index(files, gallery=tmp_path / "gallery", config=load_config("tiny"), runtime=Runtime(device="cpu"))
+    assert not GalleryLayout(tmp_path / "gallery").checkpoint.exists()
+
+
+def test_encoders_are_not_named_for_a_gallery_that_has_its_own(files, gallery):
+    with pytest.raises(ConfigError, match="has its own encoders"):
+        index(files, gallery=gallery.folder, encoders=EncoderChoice(text=("lexical",)), runtime=Runtime(device="cpu"))
+
+
+def test_an_embeddings_folder_needs_its_own_checkpoint(tmp_path):
+    (tmp_path / "embeddings").mkdir()
+    (tmp_path / "embeddings" / "embeddings.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(MissingGalleryError):
+        index(tmp_path / "embeddings", gallery=tmp_path / "gallery", runtime=Runtime(device="cpu"))
