@@ -153,6 +153,17 @@ def encode_items(
         yield from (results[index] for index in range(len(block)))
 
 
+def hash_contents(items: Sequence[Item], *, runtime: Runtime) -> dict[str, str]:
+    """Return the content hash of each item by id, every file read once; those that cannot be read are missing."""
+    found: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done, (item, content_hash) in enumerate(zip(items, pool.map(_hash, items), strict=True), start=1):
+            if isinstance(content_hash, str):
+                found[item.item_id] = content_hash
+            runtime.reporter.step("contents", done=done, total=len(items), note=item.medium.value)
+    return found
+
+
 def embed_items(
     items: Sequence[Item], *, model: Model, runtime: Runtime, failures: FailureLog
 ) -> Iterator[tuple[Embeddings, dict[str, str]]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
@@ -71,6 +72,64 @@ def test_train_refuses_to_go_on_with_other_items(toy_run, toy_items, toy_runtime
     write_manifest([item for item in toy_items if item.split is Split.TRAIN][1:], tmp_path / "fewer.csv")
     with pytest.raises(TrainingError, match="set of items"):
         train(tmp_path / "fewer.csv", out=run, resume=True, runtime=toy_runtime)
+
+
+def replace_texts(items, folder):
+    """Every text of one class with the words of another, under the same ids."""
+    other = dict(zip(classes := sorted({item.class_name for item in items}), [*classes[1:], classes[0]], strict=True))
+    texts = {item.class_name: item for item in items if item.medium is Medium.TEXT}
+    return [
+        replace(item, text=texts[other[item.class_name]].text, path=texts[other[item.class_name]].path)
+        if item.medium is Medium.TEXT
+        else item
+        for item in items
+    ]
+
+
+def cut_songs(items, folder):
+    return [
+        replace(item, end_seconds=(item.start_seconds or 0) + 0.5) if item.medium is Medium.AUDIO else item
+        for item in items
+    ]
+
+
+def link_songs(items, folder):
+    return [replace(item, group="tape") if item.medium is Medium.AUDIO else item for item in items]
+
+
+def paint_photos(items, folder):
+    """The first photo, painted over where it lies."""
+    photo = next(item for item in items if item.medium is Medium.IMAGE and item.split is Split.TRAIN)
+    Image.new("RGB", (40, 40), "red").save(folder / "red.png")
+    return [replace(item, path=folder / "red.png") if item is photo else item for item in items]
+
+
+@pytest.mark.parametrize("network", ["fgcrossnet", "shared_space"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replace_texts, "items have another content"),
+        (cut_songs, "items have another content"),
+        (paint_photos, "1 item has another content"),
+        (link_songs, "items have another origin"),
+    ],
+)
+def test_train_refuses_to_go_on_with_other_content(  # noqa: PLR0917 - two of them are parameters
+    network, change, told, toy_items, toy_overrides, shared_space_config, toy_runtime, tmp_path
+):
+    if network == "shared_space" and change in (cut_songs, link_songs):
+        pytest.skip("this network takes no sound")
+    config = short(toy_overrides) if network == "fgcrossnet" else shared_space_config
+    train_items = [replace(item, group=None) for item in toy_items if item.split is Split.TRAIN]
+    write_manifest(train_items, tmp_path / "m.csv")
+    train(tmp_path / "m.csv", out=tmp_path / "run", config=config, runtime=toy_runtime)
+    before = RunLayout(tmp_path / "run").best.read_bytes()
+    write_manifest(change(train_items, tmp_path), tmp_path / "m.csv")
+    with pytest.raises(TrainingError, match=f"{told}.*another --out"):
+        train(tmp_path / "m.csv", out=tmp_path / "run", resume=True, runtime=toy_runtime)
+    assert RunLayout(tmp_path / "run").best.read_bytes() == before
+    write_manifest(train_items, tmp_path / "m.csv")
+    train(tmp_path / "m.csv", out=tmp_path / "run", resume=True, runtime=toy_runtime)
 
 
 def test_train_resumed_when_finished_changes_nothing(toy_run, toy_manifest, toy_runtime, tmp_path, have_same_tensors):
