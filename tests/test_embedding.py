@@ -10,12 +10,13 @@ import torch
 
 from fieldmark import Item, Medium, Runtime, Split, load_config
 from fieldmark.build import Model, create_model
-from fieldmark.data.cache import FeatureStore
+from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.embedding import (
     BLOCK_ITEMS,
     CHUNK_SEGMENTS,
     EncodedItem,
     FailureLog,
+    ModelQueryEncoder,
     embed_items,
     embed_segments,
     encode_item,
@@ -23,7 +24,14 @@ from fieldmark.embedding import (
     keep_supported,
 )
 from fieldmark.encoders.encoder import Encoder
-from fieldmark.errors import ConfigError, MediumNotSupportedError, TooManyFailuresError, UnreadableMediaError
+from fieldmark.errors import (
+    ConfigError,
+    MediaError,
+    MediumNotSupportedError,
+    TooManyFailuresError,
+    UnreadableMediaError,
+)
+from fieldmark.media.loaders import hash_content
 from fieldmark.types import Decoding, Failure, SilentReporter
 
 
@@ -129,6 +137,57 @@ def test_encode_item_raises_what_is_wrong_with_it(shared_space_config, broken):
         encode_item(text, model=model)
     with pytest.raises(MediumNotSupportedError):
         encode_item(replace(text, medium=Medium.AUDIO), model=model)
+
+
+class ChoosyEncoder(CountingEncoder):
+    """Fails in some way at texts that hold the word."""
+
+    def encode(self, segments) -> torch.Tensor:
+        found = super().encode(segments)
+        for row, segment in enumerate(segments):
+            if "raise" in segment.content.text:
+                raise ValueError("an inner\nmatter")
+            if "infinite" in segment.content.text:
+                found[row] = torch.inf
+        return found
+
+
+def test_encode_items_names_each_item_that_cannot_be_encoded(shared_space_config, tmp_path):
+    items = texts(5)
+    items[1] = Item("first", Medium.TEXT, text="raise")
+    items[3] = Item("second", Medium.TEXT, text="infinite")
+    model, runtime = model_of(ChoosyEncoder(), shared_space_config), Runtime(cache=tmp_path)
+    for _ in range(2):  # fresh, and from the cache
+        found = list(encode_items(items, model=model, runtime=runtime, task="encode"))
+        assert [float(each.inputs) for each in found if isinstance(each, EncodedItem)] == [1.0, 3.0, 5.0]
+        assert {each.item_id: (each.kind, each.message) for each in found if isinstance(each, Failure)} == {
+            "first": (
+                "not_encoded",
+                "'first' cannot be encoded: ValueError, an inner. Replace the file or drop the item.",
+            ),
+            "second": (
+                "not_encoded",
+                "'second' cannot be encoded: its features are not finite numbers. Replace the file or drop the item.",
+            ),
+        }
+    with pytest.raises(MediaError, match="'first' cannot be encoded"):
+        encode_item(items[1], model=model)
+
+
+def test_a_query_that_cannot_be_encoded_is_named(shared_space_config):
+    encoder = ModelQueryEncoder(model_of(ChoosyEncoder(), shared_space_config))
+    with pytest.raises(MediaError, match="'asked' cannot be encoded"):
+        encoder.embed(Item("asked", Medium.TEXT, text="raise"))
+
+
+def test_features_that_are_not_finite_are_not_taken_from_the_cache(shared_space_config, tmp_path):
+    encoder, no_time = CountingEncoder(), np.full(1, np.nan)
+    item = Item("a", Medium.TEXT, text="xxx")
+    bad = StoredFeatures(np.full((1, 1), np.nan, dtype=np.float32), no_time, no_time)
+    FeatureStore(tmp_path).put_many(encoder.fingerprint, {hash_content(item): bad})
+    model = model_of(encoder, shared_space_config)
+    [found] = encode_items([item], model=model, runtime=Runtime(cache=tmp_path), task="encode")
+    assert float(found.inputs) == 3.0
 
 
 def test_encode_items_hands_on_what_is_no_fault_of_a_file(shared_space_config, toy_runtime):

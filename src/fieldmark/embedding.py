@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from fieldmark.build import Model
 from fieldmark.data.cache import FeatureStore, StoredFeatures
-from fieldmark.encoders.encoder import Encoder
-from fieldmark.errors import MediaError, TooManyFailuresError
+from fieldmark.encoders.encoder import Encoder, encode_each
+from fieldmark.errors import EmptyMediaError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
@@ -153,6 +153,17 @@ def encode_items(
                 done += 1
                 runtime.reporter.step(task, done=done, total=len(items), note=medium.value)
         yield from (results[index] for index in range(len(block)))
+
+
+def hash_contents(items: Sequence[Item], *, runtime: Runtime) -> dict[str, str]:
+    """Return the content hash of each item by id, every file read once; those that cannot be read are missing."""
+    found: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for done, (item, content_hash) in enumerate(zip(items, pool.map(_hash, items), strict=True), start=1):
+            if isinstance(content_hash, str):
+                found[item.item_id] = content_hash
+            runtime.reporter.step("contents", done=done, total=len(items), note=item.medium.value)
+    return found
 
 
 def embed_items(
@@ -335,7 +346,8 @@ def _encode_medium(
     cache = store if encoder.is_costly else None
     known = cache.get_many(encoder.fingerprint, sorted(set(wanted.values()))) if cache else {}
     for index, content_hash in wanted.items():
-        if content_hash in known:
+        # Features that are not finite, from an earlier version, are computed anew and become a failure.
+        if content_hash in known and np.isfinite(known[content_hash].values).all():
             results[index] = _restore(items[index], content_hash, known[content_hash])
     fresh = [index for index in wanted if index not in results]
     for index, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
@@ -373,8 +385,19 @@ class _EncodedSegments:
     end_seconds: list[float]
     error: MediaError | None = None
 
+    def add(self, segment: Segment, result: Tensor | MediaError) -> None:
+        """Add the next segment, or why it could not be encoded."""
+        if isinstance(result, MediaError):
+            self.error = self.error or result
+            return
+        self.inputs.append(result)
+        self.start_seconds.append(np.nan if segment.start_seconds is None else segment.start_seconds)
+        self.end_seconds.append(np.nan if segment.end_seconds is None else segment.end_seconds)
+
 
 def _finish(segments: _EncodedSegments, item: Item, content_hash: str) -> EncodedItem | Failure:
+    if not segments.inputs and segments.error is None:
+        segments.error = EmptyMediaError(path=_name(item), reason="no part of it can be decoded")
     if segments.error is not None:
         return Failure(item.item_id, segments.error.kind, str(segments.error))
     return EncodedItem(
@@ -394,11 +417,10 @@ def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) 
     def flush() -> None:
         if not waiting:
             return
-        tensors = encoder.encode([segment for _, segment in waiting])
-        for (index, segment), tensor in zip(waiting, tensors, strict=True):
-            encoded[index].inputs.append(tensor)
-            encoded[index].start_seconds.append(np.nan if segment.start_seconds is None else segment.start_seconds)
-            encoded[index].end_seconds.append(np.nan if segment.end_seconds is None else segment.end_seconds)
+        names = [_name(items[index]) for index, _ in waiting]
+        results = encode_each(encoder, [segment for _, segment in waiting], names=names)
+        for (index, segment), result in zip(waiting, results, strict=True):
+            encoded[index].add(segment, result)
         waiting.clear()
 
     for index, result in _SegmentStream(items, encoder, limits):
@@ -410,6 +432,10 @@ def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) 
             flush()
     flush()
     return encoded
+
+
+def _name(item: Item) -> str:
+    return item.item_id if item.path is None else str(item.path)
 
 
 @final

@@ -122,6 +122,7 @@ class MediumMismatchError(MediaError):
     kind = "medium_mismatch"
 
     def __init__(self, *, path: Path | str, got: str, expected: str) -> None:
+        self.got, self.expected = got, expected
         super().__init__(f"'{path}' holds {got}, but its row says {expected}. Correct the row's medium or the path.")
 
 

@@ -40,10 +40,12 @@ class ReadItems:
     Args:
         rows: By split and medium.
         resolutions: The species that each class stands for; empty for a network that asks no encoder for names.
+        contents: The content hash of each item, by id; empty for a network that reads the files in training.
     """
 
     rows: Mapping[Split, Rows]
     resolutions: tuple[Resolution, ...]
+    contents: Mapping[str, str]
 
 
 def read_items(
@@ -55,16 +57,18 @@ def read_items(
         ManifestError: The names map has a class that is not there, or a name that no encoder knows.
     """
     features: dict[str, Tensor] = {}
+    contents: dict[str, str] = {}
     if reads_features(model.config.model):
         for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
             if isinstance(encoded, Failure):
                 failures.add(encoded)
             else:
                 features[encoded.item.item_id] = encoded.inputs
+                contents[encoded.item.item_id] = encoded.content_hash
         items = [item for item in items if item.item_id in features]
     splits = _split_rows(items, features=features, model=model)
     if not isinstance(model.network, SharedSpace):
-        return ReadItems(splits, ())
+        return ReadItems(splits, (), contents)
     known = KnownNames(species for medium in splits[Split.TRAIN] for species in list_species(model.encoder(medium)))
     resolutions = _resolve(splits[Split.TRAIN], features=features, known=known, names=names, model=model)
     for line in describe_resolutions(resolutions):
@@ -72,7 +76,7 @@ def read_items(
     species = [known.find_all_names(each.names) for each in resolutions]
     for medium, each in splits[Split.TRAIN].items():
         _fit_head(model.network, medium, each, features=features, model=model, species=species)
-    return ReadItems(splits, resolutions)
+    return ReadItems(splits, resolutions, contents)
 
 
 def _split_rows(

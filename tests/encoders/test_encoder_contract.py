@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, encode_each
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
+from fieldmark.encoders.pixels import SpectrogramEncoder
 from fieldmark.encoders.preprocessing import ImagePreprocessing
-from fieldmark.errors import MediumMismatchError, MissingExtraError
-from fieldmark.types import Decoding, Medium, Segment
+from fieldmark.errors import MediaError, MediumMismatchError, MissingExtraError
+from fieldmark.types import Decoding, Medium, Segment, SpectrogramContent
 from product_parts import (
     birdnet_encoder,
     character_encoder,
@@ -165,6 +166,26 @@ def test_encoder_refuses_other_media(case, encoder, own_segments, segments):
     for other in others:
         with pytest.raises(MediumMismatchError, match=f"segment 1.*{other}.*{case.media[0]}"):
             encoder.encode([own_segments[0], segments[other][0]])
+
+
+def test_a_segment_that_cannot_be_encoded_costs_no_other(case, encoder, own_segments, segments):
+    alien = next(segments[medium][0] for medium in Medium if medium not in case.media)
+    results = encode_each(encoder, [own_segments[0], alien, own_segments[1]], names=["one.x", "alien.x", "two.x"])
+    good = encoder.encode(own_segments[:2])
+    torch.testing.assert_close(torch.stack([results[0], results[2]]), good, rtol=1e-4, atol=1e-5)
+    assert isinstance(results[1], MediaError)
+    assert results[1].kind == "medium_mismatch"
+    assert "'alien.x' cannot be encoded" in str(results[1])
+
+
+def test_a_picture_of_a_spectrogram_is_taken_or_named(case, encoder, own_segments, segments):
+    picture = Segment(SpectrogramContent(segments[Medium.IMAGE][0].content.pixels))
+    [first, second] = encode_each(encoder, [picture, own_segments[0]], names=["seen.png", "heard.wav"])
+    assert isinstance(second, torch.Tensor)
+    assert isinstance(first, torch.Tensor) == isinstance(encoder, SpectrogramEncoder)
+    assert isinstance(first, torch.Tensor) or "'seen.png' cannot be encoded: it holds a picture of a spect" in str(
+        first
+    )
 
 
 def test_encoder_made_twice_has_the_same_fingerprint(case, encoder, weights):

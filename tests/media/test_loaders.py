@@ -1,4 +1,5 @@
 import hashlib
+import math
 import random
 import time
 
@@ -280,3 +281,21 @@ def test_load_segments_reads_real_files(medium, shared_folder):
         segments = load(item_of(path, medium), segment_seconds=3.0, frames_per_segment=4, side_pixels=224)
         assert all(type(segment.content) is CONTENT[medium] for segment in segments)
         assert segments
+
+
+@pytest.mark.parametrize("form", [None, "spectrogram", "frames"])
+@pytest.mark.parametrize("medium", list(Medium))
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 64, b"RIFF\x04\0\0\0WAVE", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff" * 99],
+    ids=["empty", "zeros", "wav", "png", "noise"],
+)
+def test_whatever_is_wrong_with_an_item_is_a_media_error(form, medium, content, tmp_path):
+    path = tmp_path / "x_1.bin"
+    path.write_bytes(content)
+    shown = tmp_path / "x_*.bin" if form == "frames" and medium is Medium.VIDEO else path
+    for odd in ({}, {"start_seconds": math.inf}, {"end_seconds": -1.0}, {"start_seconds": math.nan}):
+        item = Item("odd", medium, path=shown, extra=(("form", form),) if form else (), **odd)
+        for decoding in (Decoding(), Decoding(side_pixels=8, segment_seconds=1.0, max_segments=2)):
+            with pytest.raises(MediaError):
+                list(load_segments(item, decoding=decoding, limits=MediaLimits()))

@@ -58,14 +58,29 @@ def test_embed_names_groups_that_stand_in_train_or_validation_too(toy_items, toy
     assert set(report.info.straddling_groups) == {shared, "validated"}
 
 
+def test_embed_again_embeds_anew_what_has_changed_under_its_id(toy_items, toy_run, toy_runtime, tmp_path):
+    tested = [item for item in toy_items if item.split is Split.TEST]
+    write_manifest(tested, tmp_path / "m.csv")
+    first = embed(tmp_path / "m.csv", checkpoint=toy_run, out=tmp_path / "out", runtime=toy_runtime)
+    texts = [item for item in tested if item.medium is Medium.TEXT]
+    changed = [replace(item, path=None, text=f"A text about number {n}.") for n, item in enumerate(texts)]
+    write_manifest([*(item for item in tested if item not in texts), *changed], tmp_path / "m.csv")
+    again = embed(tmp_path / "m.csv", checkpoint=toy_run, out=tmp_path / "out", runtime=toy_runtime)
+    assert (first.kept_count, again.kept_count) == (0, len(tested) - len(texts))
+    found, _ = read_embeddings(tmp_path / "out")
+    assert {item.text for item in found.items if item.medium is Medium.TEXT} == {item.text for item in changed}
+
+
 def test_embed_names_test_items_of_a_file_that_is_trained_on_too(toy_items, toy_run, toy_runtime, tmp_path):
     tested = next(item for item in toy_items if item.split is Split.TEST and item.medium is Medium.AUDIO)
     trained = replace(tested, item_id="trained part", group=None, split=Split.TRAIN, start_seconds=0.0)
     items = [*(replace(item, group=None) for item in toy_items), trained]
     write_manifest(items, tmp_path / "leaking.csv")
     report = embed(tmp_path / "leaking.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
-    assert (report.info.leaking_ids, report.info.straddling_groups) == ((tested.item_id,), ())
-    assert evaluate(tmp_path / "embeddings", runtime=toy_runtime).leaking_count == 1
+    parts = [item for item in toy_items if item.path == tested.path and item.split is Split.TEST]
+    assert set(report.info.leaking_ids) == {item.item_id for item in parts}
+    assert report.info.straddling_groups == ()
+    assert evaluate(tmp_path / "embeddings", runtime=toy_runtime).leaking_count == len(parts)
 
 
 def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, broken, tmp_path):

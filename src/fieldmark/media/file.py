@@ -36,11 +36,11 @@ def _met(path: Path) -> str | None:
 
 
 @contextmanager
-def convert_decoder_errors(path: Path) -> Iterator[None]:
+def convert_decoder_errors(path: Path | str) -> Iterator[None]:
     """Convert whatever a decoder raises inside the block to `UnreadableMediaError`.
 
     Decoders state no list of what they raise on damaged bytes (`struct.error`, `IndexError`, `SyntaxError` have all
-    been met), so the block must hold calls of the decoder and nothing else.
+    been met), so the block must hold the work on one file and nothing else.
     """
     try:
         yield

@@ -40,7 +40,7 @@ LOADERS: dict[Medium, Loader] = {
 
 
 def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
-    """Yield the segments of an item, decoded on demand.
+    """Yield the segments of an item, decoded on demand; whatever goes wrong in it is a `MediaError`.
 
     The sound of a video is loaded where the item says audio, and an animated GIF as a video where it says video. An
     item's form may say that its sound is a picture of a spectrogram, or its video numbered pictures.
@@ -52,6 +52,11 @@ def load_segments(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Ite
         TooLargeError: It is beyond one of the limits.
         UnreadableMediaError: It is damaged.
     """
+    with convert_decoder_errors(item.path or item.item_id):  # what a consumer raises does not come in here
+        yield from _load(item, decoding=decoding, limits=limits)
+
+
+def _load(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:
     if item.text is not None:
         yield text.from_string(item.text, limits=limits, name=item.item_id)
         return
@@ -93,6 +98,11 @@ def detect_medium(path: Path) -> Medium:
         EmptyMediaError: The file has zero bytes.
         MediaError: It holds none of the four media.
     """
+    with convert_decoder_errors(path):
+        return _detect(path)
+
+
+def _detect(path: Path) -> Medium:
     check_file(path)
     head = _read_head(path)
     possible = list_media(head)
@@ -128,11 +138,12 @@ def hash_content(item: Item) -> str:
         digest.update(item.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
     path = _path(item)
-    for part in video.list_frame_files(path) if item.form is Form.FRAMES else [path]:
-        check_file(part)
-        with convert_decoder_errors(part), part.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
+    with convert_decoder_errors(path):
+        for part in video.list_frame_files(path) if item.form is Form.FRAMES else [path]:
+            check_file(part)
+            with convert_decoder_errors(part), part.open("rb") as file:
+                while block := file.read(2**20):
+                    digest.update(block)
     return digest.hexdigest()
 
 

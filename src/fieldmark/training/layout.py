@@ -21,6 +21,11 @@ class RunLayout:
         return self.folder / "receipt.json"
 
     @property
+    def items(self) -> Path:
+        """What each item of training and validation was, in short hashes: by it a resumed run tells what changed."""
+        return self.folder / "items.json"
+
+    @property
     def metrics(self) -> Path:
         """The table of losses and validation scores by epoch."""
         return self.folder / "metrics.csv"

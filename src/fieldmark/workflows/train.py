@@ -21,7 +21,7 @@ from fieldmark.config_file import load_config
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.naming import read_name_sources
 from fieldmark.data.split import select_training_items
-from fieldmark.embedding import FailureLog, keep_supported
+from fieldmark.embedding import FailureLog, hash_contents, keep_supported
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
@@ -167,12 +167,17 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
         items, model=model, names=read_name_sources(manifest, names_map=names_map), failures=failures, runtime=runtime
     )
     rows = read.rows
+    # One process reads the files of a network that has not read them yet; the others would read the same.
+    contents = read.contents if read.contents or not group.is_first else hash_contents(items, runtime=runtime)
     data = describe_data(
-        manifest, {split: [item for each in own.values() for item in each.items] for split, own in rows.items()}
+        manifest,
+        {split: [item for each in own.values() for item in each.items] for split, own in rows.items()},
+        contents=contents,
     )
     info = RunInfo(_describe_model(model, read), data)
-    if resume:
-        check_same_data(out, data)
+    note = check_same_data(out, data) if resume and group.is_first else None
+    if note is not None:
+        runtime.reporter.say(note)
     if not has_run and group.is_first:  # an older run keeps its info until its checkpoint has let this one in
         write_durably(layout.config, config.to_toml().encode())
         replace(info, failures=failures.failures).write(out)

@@ -24,6 +24,7 @@ from fieldmark.datasets.checks.similarity import (
     split_words,
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
+from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
 from fieldmark.runtime import start_processes
@@ -82,10 +83,11 @@ def inspect_item(item: Item, *, limits: MediaLimits, content_hash: str | None = 
     found = Inspection(item_id=item.item_id)
     try:
         found = replace(found, content_hash=content_hash or hash_content(item))
-        format_name = _identify_format(item)  # first: "truncated" says more than the message of a decoder
         observer = _Observer()
-        for segment in load_segments(item, decoding=_DECODING, limits=limits):
-            observer.add(segment)
+        with convert_decoder_errors(item.path or item.item_id):
+            format_name = _identify_format(item)  # first: "truncated" says more than the message of a decoder
+            for segment in load_segments(item, decoding=_DECODING, limits=limits):
+                observer.add(segment)
     except MediaError as error:
         return replace(found, failure=Failure(item_id=item.item_id, kind=error.kind, message=str(error)))
     return observer.complete(replace(found, format_name=format_name))
