@@ -124,7 +124,7 @@ def score(
     ]
     if there:
         depth = min(DEPTH, len(there))
-        hits = [item for each in result.hits if counts(item := truth[each.item_id])][:depth]
+        hits = [item for each in result.hits if counts(item := truth[each.item_id])][:DEPTH]
         yield sum(item.class_name == asked.class_name for item in hits) / depth, asked.class_name in resolved
 
 

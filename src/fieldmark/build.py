@@ -146,10 +146,16 @@ def create_model(
         media: Those of the training items; encoders of others are not loaded.
 
     Raises:
+        ConfigError: The model needs no training.
         MissingExtraError: An encoder needs a package that is not installed.
         EncoderFilesError: An encoder's weights are not where the configuration says.
         WeightsFileError: The weights to start from are of another network.
     """
+    if isinstance(config.model, ReadyConfig):
+        raise ConfigError(
+            f"A model of the kind '{config.model.kind}' is made of encoders alone, so there is nothing to train. "
+            "Use `fieldmark index` without a checkpoint, or train the preset 'fieldmark'."
+        )
     encoders = {
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }

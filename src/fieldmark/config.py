@@ -300,7 +300,7 @@ class Config(Section):
 
     seed: Annotated[int, Field(ge=0)] = 0
     model: ModelConfig
-    losses: tuple[LossConfig, ...] = Field(min_length=1)
+    losses: tuple[LossConfig, ...] = ()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     stages: tuple[StageConfig, ...] = Field((), description="in their order; none: one stage of all media and losses")
@@ -308,6 +308,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_losses(self) -> "Config":
+        if not self.losses and not isinstance(self.model, ReadyConfig):
+            raise ValueError(
+                f"'losses' is missing; a model of the kind '{self.model.kind}' is trained with one or more"
+            )
         kinds = [loss.kind for loss in self.losses]
         repeated = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if repeated:

@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 
-from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, write_manifest
-from fieldmark.encoder_choice.choice import EncoderChoice
+from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
+from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
 from fieldmark.errors import ConfigError, MissingGalleryError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.query import ItemId
+from fieldmark.gallery.store import Filter
 from fieldmark.types import SilentReporter
 
 pytest.importorskip("onnx")
@@ -94,8 +95,6 @@ def test_media_that_have_nothing_in_common_with_the_query_are_left_out(gallery):
 
 def test_a_picture_of_what_is_not_there_is_not_called_likely(gallery, pictures):
     ids = frozenset(f"old/{path.name}" for path in pictures["Blue_Bird"])
-    from fieldmark.gallery.store import Filter
-
     found = gallery.search(pictures["Blue_Bird"][0], where=Filter(exclude_item_ids=ids))
     assert not found.collection.is_likely
 
@@ -156,3 +155,13 @@ def test_an_embeddings_folder_needs_its_own_checkpoint(tmp_path):
     (tmp_path / "embeddings" / "embeddings.json").write_text("{}", encoding="utf-8")
     with pytest.raises(MissingGalleryError):
         index(tmp_path / "embeddings", gallery=tmp_path / "gallery", runtime=Runtime(device="cpu"))
+
+
+def test_there_is_nothing_to_train_in_a_model_of_encoders_alone(pictures, color_config, tmp_path):
+    items = [
+        Item(name, Medium.IMAGE, path=paths[0], class_name=name, split=Split.TRAIN) for name, paths in pictures.items()
+    ]
+    write_manifest(items, tmp_path / "birds.csv")
+    ready = make_ready_config(color_config, EncoderChoice(), reporter=SilentReporter())
+    with pytest.raises(ConfigError, match="nothing to train"):
+        train(tmp_path / "birds.csv", out=tmp_path / "run", config=ready, runtime=Runtime(device="cpu"))
