@@ -246,6 +246,36 @@ def test_the_page_says_where_it_cannot_tell_whether_a_class_is_there(open_page: 
     assert "%" not in verdict
 
 
+def test_a_name_that_nothing_bears_is_told_apart_from_a_species_that_is_missing(open_page: Open) -> None:
+    page = open_page()
+
+    def name(body: dict[str, Any]) -> None:
+        body["query"]["class_name"] = "Limpkin"
+        body["collection"] = {"probability": 0.02, "is_likely": False, "is_unlikely": True, "threshold": 0.6}
+        body |= {"is_called": True, "is_by_encoders": True, "left_out": ["video"]}
+
+    change_answers(page, name)
+    ask(page, "a limpkin")
+    assert page.get_by_role("heading", name="Nothing here is called Limpkin").is_visible()
+    assert "Left out, as no encoder compares them with your query: videos." in page.locator(".results").inner_text()
+
+
+def test_a_line_divides_hits_from_neighbors(open_page: Open) -> None:
+    page = open_page()
+
+    def divide(body: dict[str, Any]) -> None:
+        for hit in body["hits"]:
+            hit["probability"] = 0.8 if hit["medium"] == "image" else 0.2
+        images = [hit for hit in body["hits"] if hit["medium"] == "image"]
+        images[-1]["probability"] = 0.4
+
+    change_answers(page, divide)
+    ask(page, "a red cap")
+    entries = page.locator(".group.image .cards > li").all()
+    assert [entry.get_attribute("class") == "line" for entry in entries] == [False] * (len(entries) - 2) + [True, False]
+    assert page.locator(".group.audio .cards > li.line").count() == 0  # nothing above it to be divided from
+
+
 @pytest.mark.parametrize(("probability", "shown"), [(0.004, "under 1 %"), (0.996, "over 99 %"), (1.0, "100 %")])
 def test_only_certainty_is_called_0_or_100_percent(open_page: Open, probability: float, shown: str) -> None:
     page = open_page()

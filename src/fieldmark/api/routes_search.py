@@ -107,6 +107,10 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             species_name=found.species_name,
         ),
         collection=collection,
+        is_by_encoders=found.is_by_encoders,
+        is_called=found.is_called,
+        likely_count=found.likely_count,
+        left_out=list(found.left_out),
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )

@@ -139,6 +139,16 @@ class SearchAnswer(AnswerBody):
 
     query: QueryAnswer
     collection: CollectionAnswer | None
+    is_by_encoders: bool = Field(
+        default=False, description="probabilities are the encoders' own scores; too little is labelled to check them"
+    )
+    is_called: bool = Field(
+        default=False, description="a name was asked for, and `collection` tells whether encoders call any item so"
+    )
+    likely_count: int | None = Field(
+        None, description="the first hits that are as likely as not of the query's class; null without probabilities"
+    )
+    left_out: list[Medium] = Field([], description="media that no encoder compares with the query")
     hits: list[HitAnswer]
     seconds: SearchSeconds
 

@@ -5,6 +5,9 @@ import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, formatName 
 
 export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences" };
 
+/** A hit is an answer from this probability on; those below are neighbors. */
+const LIKELY = 0.5;
+
 /** The class with the largest squared probability, or score, over all hits. */
 export function leadingClass(answer) {
   if (answer.query.class_name) return answer.query.class_name;
@@ -27,6 +30,14 @@ function meter(probability, threshold) {
 export function verdict(answer) {
   const leader = leadingClass(answer);
   const collection = answer.collection;
+  if (collection && answer.is_called && !collection.is_likely) {
+    return element(
+      "div",
+      { class: "verdict unlikely" },
+      element("h2", { text: `Nothing here is called ${formatName(answer.query.class_name)}` }),
+      element("p", { text: "Nothing is labeled so, and the encoders call nothing so. Below are the closest items, probably of other species." }),
+    );
+  }
   if (collection && collection.can_tell === false) {
     return element(
       "div",
@@ -63,6 +74,7 @@ export function verdict(answer) {
     answer.query.class_name ? element("p", { text: describeName(answer.query) }) : null,
     collection ? element("p", { text: `There is a ${percent(collection.probability)} chance that the collection holds this species.` }) : null,
     collection ? meter(collection.probability, collection.threshold) : null,
+    answer.is_by_encoders ? element("p", { class: "faint", text: "Percentages are what the encoders themselves say; too little is labeled here to check them." }) : null,
   );
 }
 
@@ -83,7 +95,10 @@ function exportMenu(hits, onExport) {
 function groupOf(medium, hits, context) {
   const [, many] = MEDIUM_NAMES[medium];
   const heading = element("h2", { id: `group-${medium}`, tabindex: -1 }, icon(medium), many, element("span", { class: "faint number", text: hits.length }));
-  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, hits.map((hit, index) => hitCard(hit, index + 1, context))));
+  const cards = hits.map((hit, index) => hitCard(hit, index + 1, context));
+  const end = hits.findIndex((hit) => hit.probability !== null && hit.probability !== undefined && hit.probability < LIKELY);
+  if (end > 0) cards.splice(end, 0, element("li", { class: "line", text: "From here on, probably other species" }));
+  return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, cards));
 }
 
 /** The view of an answer. `context`: actions, marks, state. */
@@ -99,6 +114,7 @@ export function resultsView(answer, context) {
     { class: `results ${isDoubtful ? "doubtful" : ""}` },
     verdict(answer),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
+    answer.left_out?.length ? element("p", { class: "faint", text: `Left out, as no encoder compares them with your query: ${answer.left_out.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")}.` }) : null,
     groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, isDoubtful, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
   );

@@ -153,6 +153,7 @@ class SearchResult:
             },
             "collection": self.collection,
             "is_by_encoders": self.is_by_encoders,
+            "is_called": self.is_called,
             "likely_count": self.likely_count,
             "left_out": self.left_out,
             "hits": [describe_hit(hit) for hit in self.hits],
