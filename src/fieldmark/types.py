@@ -255,6 +255,9 @@ class Hit(NamedTuple):
         margin: How much nearer the hit's class is than the nearest other class, in score units, among the hit's
             medium; below zero for a hit of another class than the nearest. None where there is no other class.
         look_alike: That other class.
+        called: For an item without a class, the species that its encoder calls it most likely, in a gallery that was
+            indexed without training.
+        called_probability: Of that species, by the encoder's own scores.
     """
 
     rank: int
@@ -266,6 +269,8 @@ class Hit(NamedTuple):
     probability: float | None = None
     margin: float | None = None
     look_alike: str | None = None
+    called: str | None = None
+    called_probability: float | None = None
 
     @property
     def item_id(self) -> str:

@@ -115,6 +115,10 @@ class HitAnswer(AnswerBody):
     license: str | None
     margin: float | None = Field(None, description="by how much the hit's class is nearer than the look-alike")
     look_alike: str | None = Field(None, description="the nearest other class")
+    called: str | None = Field(
+        None, description="what its encoder calls an item without a class, in a gallery indexed without training"
+    )
+    called_probability: float | None = Field(None, description="of that species, by the encoder's own scores")
     split: Split | None = None
     item_start_seconds: float | None = Field(None, description="where the item begins in its file")
     item_end_seconds: float | None = None

@@ -97,10 +97,15 @@ function facts(part, actions) {
   );
 }
 
+/** The class of a hit; without one, what its encoder calls it. */
+function title(hit) {
+  return formatName(hit.class_name ?? hit.called ?? null);
+}
+
 function markButton(name, label, hit, marks) {
   const value = name === "right" ? "relevant" : "irrelevant";
   return button(name, {
-    label: `${label}: ${formatName(hit.class_name)}, ${hit.item_id}`,
+    label: `${label}: ${title(hit)}, ${hit.item_id}`,
     class: `plain round mark-${name}`,
     "aria-pressed": String(marks.of(hit.item_id) === value),
     "data-mark": `${hit.item_id} ${value}`,
@@ -117,20 +122,20 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
   return element(
     "li",
     { class: `card ${hit.medium} ${mark ?? ""}`, "data-item": hit.item_id },
-    element("article", { "aria-label": `${rank}. ${formatName(hit.class_name)}, ${MEDIUM_NAMES[hit.medium][0]}` },
+    element("article", { "aria-label": `${rank}. ${title(hit)}, ${MEDIUM_NAMES[hit.medium][0]}` },
       element("header", {},
         element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: rank }),
-        element("h3", { text: formatName(hit.class_name) }),
+        element("h3", { text: title(hit) }),
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
-      reason(hit, actions, named),
+      hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },
           markButton("right", "Right", hit, marks),
           markButton("wrong", "Wrong", hit, marks),
           button("more", { label: `More like ${hit.item_id}`, class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
-          button("compare", { label: `Compare ${formatName(hit.class_name)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) })))),
+          hit.class_name ? button("compare", { label: `Compare ${title(hit)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) }) : null))),
   );
 }
 

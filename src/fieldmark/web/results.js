@@ -13,8 +13,9 @@ export function leadingClass(answer) {
   if (answer.query.class_name) return answer.query.class_name;
   const weights = new Map();
   for (const hit of answer.hits) {
-    if (!hit.class_name) continue;
-    weights.set(hit.class_name, (weights.get(hit.class_name) ?? 0) + (hit.probability ?? Math.max(0, hit.score)) ** 2);
+    const name = hit.class_name ?? hit.called;
+    if (!name) continue;
+    weights.set(name, (weights.get(name) ?? 0) + (hit.probability ?? Math.max(0, hit.score)) ** 2);
   }
   return [...weights].sort((one, other) => other[1] - one[1])[0]?.[0] ?? null;
 }
@@ -115,7 +116,7 @@ export function resultsView(answer, context) {
     verdict(answer),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
     answer.left_out?.length ? element("p", { class: "faint", text: `Left out, as no encoder compares them with your query: ${answer.left_out.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")}.` }) : null,
-    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, isDoubtful, named: answer.query.class_name })),
+    groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, isDoubtful: isDoubtful && !answer.is_called, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,
   );
 }

@@ -1,14 +1,16 @@
 """What encoders call items, where labels are missing: the curves of scores, and whether a species is there."""
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration, compute_sigmoid
-from fieldmark.gallery.search.query import QueryEncoder
+from fieldmark.gallery.search.query import QueryEncoder, pool_segments
 from fieldmark.gallery.search.result import OpenSetAnswer
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 # ---------------------------------------------------------------- curves
@@ -88,6 +90,38 @@ def _measure_look(embeddings: Embeddings, first: _SureRows, second: _SureRows, *
     score = embeddings.embedding[first.row] @ embeddings.embedding[second.row].T
     overlap = np.sqrt(first.probability[:, None] * second.probability[None, :])
     return max(float((score - name_weight * overlap)[same].mean()), 0.0)
+
+
+# ---------------------------------------------------------------- what an item is called
+
+
+def call_hits(
+    hits: Sequence[Hit], *, index: SegmentIndex, encoder: QueryEncoder, called: Mapping[Medium, Sequence[str]]
+) -> tuple[Hit, ...]:
+    """Return hits with the species that encoders call those without a class; unchanged where encoders name none.
+
+    Args:
+        called: One name of each species that the encoder of a medium names, in the order of its scores.
+    """
+    open_ids = frozenset(hit.item_id for hit in hits if hit.class_name is None and hit.medium in called)
+    if encoder.name_weight is None or not open_ids:
+        return tuple(hits)
+    stored = index.embeddings(Filter(item_ids=open_ids))
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for row, item in enumerate(stored.items):
+        rows[item.item_id].append(row)
+    found = []
+    for hit in hits:
+        score = None
+        if hit.item_id in rows:
+            pooled = pool_segments(stored.embedding[rows[hit.item_id]], medium=hit.medium, encoder=encoder)
+            score = encoder.score_species(pooled[None].astype(np.float32), medium=hit.medium)
+        if score is None or score.shape[1] != len(called[hit.medium]):
+            found.append(hit)
+            continue
+        best = int(score[0].argmax())
+        found.append(hit._replace(called=called[hit.medium][best], called_probability=float(score[0, best])))
+    return tuple(found)
 
 
 # ---------------------------------------------------------------- whether a species is there

@@ -18,6 +18,7 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
+    *("called", "called_probability"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
@@ -168,7 +169,7 @@ class SearchResult:
             return "\n".join([*lines, "nothing found"])
         if self.is_by_encoders and self.collection is not None and self.collection.is_likely:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
-        width = max(len(hit.class_name or "-") for hit in self.hits)
+        width = max(len(_name(hit)) for hit in self.hits)
         shown = [_line(hit, width) for hit in self.hits]
         if self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, "---- hits below this line are probably other species ----")
@@ -203,8 +204,15 @@ class SearchResult:
 def _line(hit: Hit, width: int) -> str:
     probability = "   -" if hit.probability is None else _percent(hit.probability)
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
-    name = f"{hit.class_name or '-':<{width}}"
+    name = f"{_name(hit):<{width}}"
     return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{why}"
+
+
+def _name(hit: Hit) -> str:
+    """The class of a hit, or what the encoder calls it, in parentheses."""
+    if hit.class_name is None and hit.called is not None and hit.called_probability is not None:
+        return f"({hit.called} {_percent(hit.called_probability).strip()})"
+    return hit.class_name or "-"
 
 
 def _percent(share: float) -> str:

@@ -12,7 +12,7 @@ from jaxtyping import Int
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
-from fieldmark.gallery.search.called import add_probabilities, answer_called
+from fieldmark.gallery.search.called import add_probabilities, answer_called, call_hits
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -159,6 +159,9 @@ class Searcher:
         else:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
         hits = rank_candidates(candidates, k=k, per_medium=per_medium)
+        if self._encoder.name_weight is not None:
+            called = self._reader.read_names().meanings.called
+            hits = call_hits(hits, index=self.index, encoder=self._encoder, called=called)
         by_labels = self._answer_named(named)
         by_calls = None if by_labels is not None else self._answer_called(compared, where=where)
         return SearchResult(
