@@ -12,8 +12,10 @@ from fieldmark.models.fitted import (
     PENALTY,
     LinearClassifier,
     NamedScores,
+    NamedWeights,
     NameEmbedding,
     fit_named_weights,
+    guess_share,
     match_names,
 )
 from fieldmark.models.shared_space import SharedSpace
@@ -167,10 +169,35 @@ def test_named_scores_are_not_scored_by_rows_of_the_same_group():
     assert share_of(case) < 0.6
 
 
-def test_named_scores_decide_where_every_class_has_one_group():
-    case = training_case(by_name=False, by_features=True)
+@pytest.mark.parametrize(("by_name", "expected"), [(True, 1.0), (False, 0.0)])
+def test_with_one_group_of_each_class_named_scores_count_as_far_as_they_are_right_on_the_rows(by_name, expected):
+    case = training_case(by_name=by_name, by_features=True)
     case["group"] = case["label"]
-    assert share_of(case) == 1.0
+    assert share_of(case) == pytest.approx(expected, abs=0.2)
+
+
+def test_one_known_name_never_overrules_a_classifier_that_nothing_could_judge():
+    generator = torch.Generator().manual_seed(0)
+    label = torch.arange(10).repeat_interleave(20)
+    features = torch.full((400, 12), 0.1)
+    features[torch.arange(400), label.repeat(2)] = 1.0
+    features[:, 10] = torch.rand(400, generator=generator).sqrt()  # the one name is given to anything
+    network = SharedSpace(input_dims={Medium.AUDIO: 12}, class_count=10, size=shared_space_size(component_count=12))
+    named = {"Gadwall": 10, "Veery": 11}
+    species = [["Gadwall"], *[[]] * 9]
+    weights = network.fit(
+        Medium.AUDIO, features[:200], label, group=label, class_species=species, named_scores=named
+    )
+    assert weights == NamedWeights(share=0.0, unnamed=0.0, is_measured=False)
+    likely = network.eval()(features[200:], Medium.AUDIO)[1]
+    assert (likely.argmax(dim=1) == label).all()
+
+
+def test_a_guessed_share_is_the_smaller_the_fewer_classes_are_named():
+    features, label = scored(torch.arange(12) % 4, columns=[0, 1, 2, 3]), torch.arange(12) % 4
+    own = [[0], [1], [2], [3]]
+    shares = [guess_share(features, label, column=columns(*own[:n], *[[]] * (4 - n))) for n in range(5)]
+    assert shares == pytest.approx([0.0, 0.0, 0.5, 0.75, 1.0])
 
 
 def test_a_class_without_rows_is_as_likely_as_its_name_says():

@@ -14,6 +14,7 @@ from fieldmark.models.fitted import (
     MOST_SPECIES,
     LinearClassifier,
     NamedScores,
+    NamedWeights,
     NameEmbedding,
     Standardization,
     compute_name_direction,
@@ -21,11 +22,15 @@ from fieldmark.models.fitted import (
     match_names,
 )
 from fieldmark.models.network import Network
+from fieldmark.models.row_choice import choose_rows
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
-_MAX_FITTED_ROWS = 4096
-"""Most rows that a head is fitted on: the time grows with their cube."""
+MOST_FITTED_ROWS = 4096
+"""About how many rows a head is fitted on at most: with fewer rows than features, the time grows with their cube."""
+
+LEAST_CLASS_ROWS = 8
+"""Rows that each class keeps where there are more, however many classes there are."""
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -183,10 +188,12 @@ class SharedSpace(Network):
         group: Int[Tensor, " row"] | None = None,
         class_species: Sequence[Sequence[str]] | None = None,
         named_scores: Mapping[str, int] | None = None,
-    ) -> None:
+    ) -> NamedWeights | None:
         """Fit a medium's head to its training features, once, before training.
 
-        Fitted are the standardization, the linear classifier, and the assignment of named scores to classes.
+        Fitted are the standardization, the linear classifier, and the assignment of named scores to classes; with very
+        many rows, on some of them (`choose_rows`). Features, labels and groups may be on another device than the
+        weights. Return the weights of the named scores; None where the encoder names no class.
 
         Args:
             group: What rows share their origin with; None where each stands for itself.
@@ -196,20 +203,26 @@ class SharedSpace(Network):
         Raises:
             MediumNotSupportedError: There is no head for this medium.
         """
-        if group is None:
-            group = torch.arange(len(label))
+        head = self._head(medium)
+        group = torch.arange(len(label)) if group is None else group
+        chosen = choose_rows(label, group=group, most=MOST_FITTED_ROWS, class_minimum=LEAST_CLASS_ROWS)
+        # The rows may be anywhere; what is fitted to them lies beside the weights.
+        device = self._class_place.device
+        rows, label, group = (each[chosen.to(each.device)].to(device) for each in (features, label, group))
+        rows = rows.to(self._class_place)
         is_asked = self._size.named_weight > 0
         column = match_names(class_species or [()] * self.class_count, (named_scores or {}) if is_asked else {})
-        self._head(medium).fit(features, label, group=group, column=column, linear_weight=self._size.linear_weight)
+        column = column.to(device)
+        judged = head.fit(rows, label, group=group, column=column, linear_weight=self._size.linear_weight)
         if medium in self._places and named_scores:
             name_embedding = self._name_embedding(medium)
             name_embedding.fit(named_scores)
             for each in torch.nonzero(torch.bincount(label, minlength=self.class_count) == 0).flatten().tolist():
                 if (column[each] >= 0).any():  # it is met here by its name alone
-                    self._class_place[each] += name_embedding.embed_columns(column[each]).to(self._class_place)
+                    self._class_place[each] += name_embedding.embed_columns(column[each])
             for each in sorted(set(label.tolist())):
-                rows = features[label == each][:_MAX_FITTED_ROWS].to(self._class_place)
-                self._class_place[each] += normalize(name_embedding(rows).mean(dim=0), dim=0)
+                self._class_place[each] += normalize(name_embedding(rows[label == each]).mean(dim=0), dim=0)
+        return judged
 
     def forward(
         self, inputs: Float[Tensor, "batch feature"], medium: Medium
@@ -356,20 +369,20 @@ class _Head(nn.Module):
         group: Int[Tensor, " row"],
         column: Int[Tensor, "class species"],
         linear_weight: float,
-    ) -> None:
-        """Fit everything that is not trained by gradient; with very many rows, on equally spaced ones."""
-        step = -(-len(features) // _MAX_FITTED_ROWS)
-        rows, label, group = features[::step].to(self.standardization.mean), label[::step], group[::step]
-        self.standardization.fit(rows)
-        components = self.standardization(rows)
+    ) -> NamedWeights | None:
+        """Fit everything that is not trained by gradient; return the weights of named scores, if any are known."""
+        self.standardization.fit(features)
+        components = self.standardization(features)
         self.linear.fit(components, label)
         self.named.fit(label, column=column)
-        if self.named.share:
-            weights = fit_named_weights(
-                rows, components, label, group=group, column=column, linear_weight=linear_weight
-            )
-            self.named.share.fill_(weights.share)
-            self.named.unnamed.fill_(weights.unnamed)
+        if not (column >= 0).any():
+            return None
+        weights = fit_named_weights(
+            features, components, label, group=group, column=column, linear_weight=linear_weight
+        )
+        self.named.share.fill_(weights.share)
+        self.named.unnamed.fill_(weights.unnamed)
+        return weights
 
 
 def _make_trunk(component_count: int, *, size: SharedSpaceSize) -> nn.Sequential:

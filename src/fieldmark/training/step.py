@@ -120,10 +120,12 @@ class GradientAccumulation:
     def _outputs(self, parts: Sequence[MediumBatch]) -> Outputs:
         parts = [replace(part, inputs=self._move(part.inputs)) for part in parts]
         codes = [torch.full_like(part.label, MEDIA.index(part.medium)) for part in parts]
-        with torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=self._execution.bf16):
-            embedding, logits = self._forward(parts)
         if self._execution.bf16:
+            with torch.autocast(self._device.type, dtype=torch.bfloat16):
+                embedding, logits = self._forward(parts)
             embedding, logits = embedding.float(), logits.float()
+        else:  # not every device that computes has an autocast, even one that is off
+            embedding, logits = self._forward(parts)
         return Outputs(
             embedding=embedding,
             logits=logits,
