@@ -1,6 +1,7 @@
 """Read a configuration: a file, a preset or a checkpoint's text, with some keys replaced."""
 
 import json
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,12 @@ from pydantic import ValidationError
 
 from fieldmark.config import DEFAULT_PRESET, Config, Section, ServeLimits
 from fieldmark.errors import ConfigError, suggest_nearest
+
+logger = logging.getLogger(__name__)
+
+_RETIRED = {"shared_space": ("head_weight", "private_weight")}
+"""Keys of a model, by its kind, that earlier versions had. They were within the noise of every measurement
+(docs/results/space.md) and do nothing now; runs and files that still have them are read."""
 
 
 def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:
@@ -85,10 +92,27 @@ def _find_config(path: Path | str) -> Path:
 
 
 def _validate(values: Mapping[str, Any], *, path: Path | str, folder: Path) -> Config:
+    values = _drop_retired(values, path=path)
     try:
         return Config.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         raise _invalid(path, [_explain(problem) for problem in error.errors()]) from error
+
+
+def _drop_retired(values: Mapping[str, Any], *, path: Path | str) -> Mapping[str, Any]:
+    """Return the values without keys that do nothing any more, and say so."""
+    model = values.get("model")
+    retired = _RETIRED.get(str(model.get("kind")), ()) if isinstance(model, dict) else ()
+    met = [key for key in retired if key in model]
+    if not met:
+        return values
+    logger.warning(
+        "'%s' sets %s, which earlier versions had and this one ignores. Embeddings of a model that was trained with "
+        "them differ slightly: index its galleries again.",
+        path,
+        " and ".join(f"model.{key}" for key in met),
+    )
+    return {**values, "model": {key: value for key, value in model.items() if key not in met}}
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
