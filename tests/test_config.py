@@ -60,8 +60,12 @@ def test_keys_of_earlier_versions_that_do_nothing_now_are_read_and_said(caplog):
     values = json.loads(config.to_json())
     values["model"] |= {"head_weight": 0.2, "private_weight": 0.5}
     assert parse_config(json.dumps(values), path="old.safetensors") == config
-    assert "'old.safetensors' sets model.head_weight and model.private_weight" in caplog.text
+    assert "'old.safetensors' sets model.head_weight = 0.2, which this version ignores" in caplog.text
     assert "index its galleries again" in caplog.text
+    caplog.clear()
+    values["model"]["head_weight"] = 0.0
+    assert parse_config(json.dumps(values), path="old.safetensors") == config
+    assert not caplog.text
     values["model"]["kind"] = "fgcrossnet"
     with pytest.raises(ConfigError, match="unknown key 'model.head_weight'"):
         parse_config(json.dumps(values), path="old.safetensors")

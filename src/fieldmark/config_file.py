@@ -14,9 +14,9 @@ from fieldmark.errors import ConfigError, suggest_nearest
 
 logger = logging.getLogger(__name__)
 
-_RETIRED = {"shared_space": ("head_weight", "private_weight")}
-"""Keys of a model, by its kind, that earlier versions had. They were within the noise of every measurement
-(docs/results/space.md) and do nothing now; runs and files that still have them are read."""
+_RETIRED = {"shared_space": {"head_weight": 0.0, "private_weight": 0.5}}
+"""Keys of a model, by its kind, that earlier versions had, each with the value that everything has now. They were within
+the noise of every measurement (docs/results/space.md); runs and files that still have them are read."""
 
 
 def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:
@@ -100,19 +100,20 @@ def _validate(values: Mapping[str, Any], *, path: Path | str, folder: Path) -> C
 
 
 def _drop_retired(values: Mapping[str, Any], *, path: Path | str) -> Mapping[str, Any]:
-    """Return the values without keys that do nothing any more, and say so."""
+    """Return the values without keys of earlier versions; say so where they asked for another embedding."""
     model = values.get("model")
-    retired = _RETIRED.get(str(model.get("kind")), ()) if isinstance(model, dict) else ()
-    met = [key for key in retired if key in model]
-    if not met:
+    if not isinstance(model, dict):
         return values
-    logger.warning(
-        "'%s' sets %s, which earlier versions had and this one ignores. Embeddings of a model that was trained with "
-        "them differ slightly: index its galleries again.",
-        path,
-        " and ".join(f"model.{key}" for key in met),
-    )
-    return {**values, "model": {key: value for key, value in model.items() if key not in met}}
+    retired = _RETIRED.get(str(model.get("kind")), {})
+    changed = [f"model.{key} = {model[key]}" for key, now in retired.items() if model.get(key, now) != now]
+    if changed:
+        logger.warning(
+            "'%s' sets %s, which this version ignores. Embeddings of a model that was trained with it differ slightly: "
+            "index its galleries again.",
+            path,
+            " and ".join(changed),
+        )
+    return {**values, "model": {key: value for key, value in model.items() if key not in retired}}
 
 
 def _explain(problem: Mapping[str, Any]) -> str:
