@@ -106,9 +106,7 @@ def change_checkpoint(run: Path, key: str, value: float, *, out: Path) -> Path:
     checkpoint = load_checkpoint(run)
     config = fieldmark.Config.model_validate_json(checkpoint.provenance.config_json)
     changed = config.model_copy(update={"model": config.model.model_copy(update={key: value})})
-    save_checkpoint(
-        out, replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=changed.to_json()))
-    )
+    save_checkpoint(out, replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=changed.to_json())))
     return out
 
 

@@ -126,10 +126,10 @@ def _compute(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
     result = operation(*held_args, **held_kwargs)
     if not goes_there:
         return result
-    known = {id(each.held): each for each in tensors if isinstance(each, DeviceTensor)}  # changed in place, and returned
-    return tree_map(
-        lambda each: known.get(id(each), DeviceTensor(each)) if isinstance(each, Tensor) else each, result
-    )
+    known = {
+        id(each.held): each for each in tensors if isinstance(each, DeviceTensor)
+    }  # changed in place, and returned
+    return tree_map(lambda each: known.get(id(each), DeviceTensor(each)) if isinstance(each, Tensor) else each, result)
 
 
 def _hold(each: Any) -> Any:

@@ -67,7 +67,7 @@ def test_keys_of_earlier_versions_that_do_nothing_now_are_read_and_said(caplog):
     assert parse_config(json.dumps(values), path="old.safetensors") == config
     assert not caplog.text
     values["model"]["kind"] = "fgcrossnet"
-    with pytest.raises(ConfigError, match="unknown key 'model.head_weight'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.head_weight'"):
         parse_config(json.dumps(values), path="old.safetensors")
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from pretended_device import DeviceTensor, MixedDevicesError, pretended_device
 
 from fieldmark import config
 from fieldmark.build import build_execution, build_losses
@@ -19,6 +18,7 @@ from fieldmark.training.group import Group
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions
 from fieldmark.training.step import GradientAccumulation, Stepper
 from fieldmark.types import MEDIA, Batch, Medium, MediumBatch
+from pretended_device import DeviceTensor, MixedDevicesError, pretended_device
 from product_parts import fgcrossnet, shared_space_size, text_stem, trunk_of_depth
 
 NAMES = {f"bird {letter}": column for column, letter in enumerate("abcdef")}
@@ -131,8 +131,7 @@ def test_the_shared_space_is_fitted_and_used_on_its_device(device, uniform_trunk
 
 def make_fgcrossnet() -> FGCrossNet:
     torch.manual_seed(0)
-    network = fgcrossnet(class_count=5, trunk=trunk_of_depth(10, base_width=4), text=text_stem(conv_width=8))
-    return network
+    return fgcrossnet(class_count=5, trunk=trunk_of_depth(10, base_width=4), text=text_stem(conv_width=8))
 
 
 def make_batch(network: Network) -> Batch:
@@ -188,7 +187,9 @@ PRESETS = {
 def train_two_steps(preset: str, device: torch.device, *, parts: int) -> tuple[Stepper, list[float]]:
     make, losses, options = PRESETS[preset]
     network = make().to(device).train()
-    execution = build_execution(config.TrainConfig(accumulation=parts, channels_last=preset != "fieldmark"), device=device)
+    execution = build_execution(
+        config.TrainConfig(accumulation=parts, channels_last=preset != "fieldmark"), device=device
+    )
     built = build_losses(losses, network=network)
     for each in built.values():
         each.module.to(device)
@@ -224,9 +225,7 @@ def test_a_training_step_runs_on_the_device(device, preset, parts):
 @pytest.mark.parametrize("ties", Ties)
 def test_a_ranking_runs_on_the_device(device, ties):
     generator = np.random.default_rng(0)
-    rows = LabeledRows(
-        generator.normal(size=(20, 5)).astype(np.float32), generator.integers(3, size=20), np.arange(20)
-    )
+    rows = LabeledRows(generator.normal(size=(20, 5)).astype(np.float32), generator.integers(3, size=20), np.arange(20))
     found = []
     for each in (torch.device("cpu"), device):
         ranking = Ranking(rows, part=np.arange(20) % 2, part_count=2, ties=ties, compute=Compute(device=each))

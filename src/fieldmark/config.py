@@ -142,7 +142,9 @@ class SharedSpaceConfig(Section):
     input_dropout: Share = 0.3
     dropout: Share = 0.3
     posterior_weight: NotNegative = Field(3.0, description="weight of the class component in the embedding")
-    linear_weight: NotNegative = Field(1.3, description="factor on a linear classifier's logits, of the class component")
+    linear_weight: NotNegative = Field(
+        1.3, description="factor on a linear classifier's logits, of the class component"
+    )
     named_weight: Share = Field(1.0, description="weight of an encoder's scores of classes it knows by name")
     private_dim: Annotated[int, Field(ge=0)] = Field(
         64, description="dimension of each medium's private part, which compares items of one medium; 0 leaves it out"

@@ -185,9 +185,7 @@ def test_one_known_name_never_overrules_a_classifier_that_nothing_could_judge():
     network = SharedSpace(input_dims={Medium.AUDIO: 12}, class_count=10, size=shared_space_size(component_count=12))
     named = {"Gadwall": 10, "Veery": 11}
     species = [["Gadwall"], *[[]] * 9]
-    weights = network.fit(
-        Medium.AUDIO, features[:200], label, group=label, class_species=species, named_scores=named
-    )
+    weights = network.fit(Medium.AUDIO, features[:200], label, group=label, class_species=species, named_scores=named)
     assert weights == NamedWeights(share=0.0, unnamed=0.0, is_measured=False)
     likely = network.eval()(features[200:], Medium.AUDIO)[1]
     assert (likely.argmax(dim=1) == label).all()

@@ -53,9 +53,13 @@ def test_train_reads_items_without_a_split_as_train(toy_items, toy_overrides, to
     assert sum(report.counts["validation"].values()) > 0
 
 
-@pytest.mark.parametrize("preset", ["fgcrossnet", "shared_space"])
+@pytest.fixture(params=["fgcrossnet", "shared_space"])
+def small_config(request, toy_overrides, shared_space_config):
+    return short(toy_overrides) if request.param == "fgcrossnet" else shared_space_config
+
+
 def test_classes_and_media_that_only_validation_has_were_not_trained(
-    preset, toy_items, toy_overrides, shared_space_files, toy_runtime, make_reporter, tmp_path
+    toy_items, small_config, toy_runtime, make_reporter, tmp_path
 ):
     unseen = min(item.class_name for item in toy_items)
     held_out = [
@@ -65,10 +69,9 @@ def test_classes_and_media_that_only_validation_has_were_not_trained(
         for item in toy_items
     ]
     write_manifest(held_out, tmp_path / "items.csv")
-    config = short(toy_overrides) if preset == "fgcrossnet" else load_config(shared_space_files / "config.toml")
     reporter = make_reporter()
     runtime = replace(toy_runtime, reporter=reporter)
-    report = train(tmp_path / "items.csv", out=tmp_path / "run", config=config, runtime=runtime)
+    report = train(tmp_path / "items.csv", out=tmp_path / "run", config=small_config, runtime=runtime)
     names = load_checkpoint(tmp_path / "run").provenance.class_names
     assert report.class_count == len(names) == 2
     assert unseen not in names
@@ -78,11 +81,16 @@ def test_classes_and_media_that_only_validation_has_were_not_trained(
     assert evaluate(tmp_path / "test", runtime=runtime).unseen_classes == (unseen,)
 
 
-def test_a_share_that_nothing_could_measure_is_said(shared_space_files, toy_items, toy_runtime, make_reporter, tmp_path):
+def test_a_share_that_nothing_could_measure_is_said(
+    shared_space_files, toy_items, toy_runtime, make_reporter, tmp_path
+):
     names = sorted({item.class_name for item in toy_items})
     (tmp_path / "names.txt").write_text("\n".join(names + [f"bird {n}" for n in range(48 - len(names))]))
-    part = f"[{{kind='onnx_image', path='{shared_space_files / 'grid.onnx'}', labels='{tmp_path / 'names.txt'}', logits='features'}}]"
-    config = load_config(shared_space_files / "config.toml", overrides=[f"model.image={part}", "data.validation_share=0"])
+    encoder, labels = shared_space_files / "grid.onnx", tmp_path / "names.txt"
+    part = f"[{{kind='onnx_image', path='{encoder}', labels='{labels}', logits='features'}}]"
+    config = load_config(
+        shared_space_files / "config.toml", overrides=[f"model.image={part}", "data.validation_share=0"]
+    )
     one_group = [
         replace(item, group=item.class_name)
         for item in toy_items

@@ -84,7 +84,7 @@ class SharedSpace(Network):
         embedding    = normalize([shared, private of each medium, named])
 
     One photo, with two classes whose prototypes are (1, 0) and (0, 1), a = 1.3, s = 0.5, w = 3, q = 0.8, and two media:
-    v = (0.6, 0.8) looks like class 2. linear_m = (2, 0) and scores_m = log (0.8, 0.2) = (-0.22, -1.61) both say class 1:
+    v = (0.6, 0.8) looks like class 2. linear_m = (2, 0) and scores_m = log (.8, .2) = (-0.22, -1.61) both say class 1:
     class_logits = 0.65 * (2, 0) + 0.5 * (-0.22, -1.61) = (1.19, -0.80), with softmax (0.88, 0.12). So shared is
     (0.6, 0.8) + 3 * (0.88, 0.12) = (3.24, 1.16) at length 1, (0.94, 0.34): the photo moves to class 1. At a softmax of
     (0.5, 0.5) it would stay between, at (0.67, 0.74). With private components (0.8, -0.6) and a name embedding (0, 1),
@@ -93,10 +93,10 @@ class SharedSpace(Network):
     With `uniform_trunk` head_m is one for all media (He et al., ACM MM 2019), behind the principal components of each.
     Heads of different media err in different ways, while prototypes are common to all. Adding the mean of the
     prototypes, weighted by the class probabilities, therefore brings media together, and an item of no known class
-    keeps its own vector. Only the item itself is used. Class probabilities come from a linear classifier of the features
-    and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s that is fitted on
-    the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/space.md has the worth
-    of each.
+    keeps its own vector. Only the item itself is used. Class probabilities come from a linear classifier of the
+    features and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s that is
+    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/space.md
+    has the worth of each.
 
     The private part compares items of one medium by the encoder's features; items of two media have nothing in common
     there and rank as without it. It separates species that the classes, and so the shared part, do not cover: of 14
@@ -105,9 +105,9 @@ class SharedSpace(Network):
     bring such species together across media too: on validation rows, image to audio .75 instead of .28, audio to image
     .54 instead of .08, image to image .88 instead of .65 (2026-11-25).
 
-    In training the embedding is v, of `training_dim`, and the logits are scale * v @ prototypes. Losses on the mixture would make
-    the class probabilities overconfident: mean MAP on validation rows .59 instead of .63 (fgbirds, six directions,
-    2026-11-23).
+    In training the embedding is v, of `training_dim`, and the logits are scale * v @ prototypes. Losses on the mixture
+    would make the class probabilities overconfident: mean MAP on validation rows .59 instead of .63 (fgbirds, six
+    directions, 2026-11-23).
 
     Args:
         input_dims: Dimension of the features of each medium.
