@@ -48,11 +48,10 @@ EXTRA_LOSSES: dict[str, Callable[[], nn.Module]] = {
 WHOLE: Levers = {
     "the whole": (),
     "without the encoders' scores of named species": ("model.named_weight=0.0",),
-    "without the linear classifier": ("model.linear_weight=0.0", "model.head_weight=1.0"),
-    "without the head's logits": ("model.head_weight=0.0",),
+    "without the linear classifier": ("model.linear_weight=0.0",),
     "without the class component of the embedding": ("model.posterior_weight=0.0",),
     "without the part for names": ("model.name_weight=0.0",),
-    "without the private part": ("model.private_weight=0.0",),
+    "without the private part": ("model.private_dim=0",),
     "class component twice as heavy": ("model.posterior_weight=6.0",),
     "features: none left out in training": ("model.input_dropout=0.0",),
     "sound: windows a second apart": ("model.audio=[{kind='birdnet', hop_seconds=1.0}]",),
@@ -60,7 +59,7 @@ WHOLE: Levers = {
     "text: sentence embedding alone": (f"model.text=[{SENTENCES}]",),
     "text: words alone": (f"model.text=[{WORDS}]",),
     "constraints: classification alone": (f"losses=[{CLASSIFICATION}]",),
-    "half the epochs": ("train.epochs=15",),
+    "twice the epochs": ("train.epochs=30",),
 }
 HEADS: Levers = {
     name: (*HEADS_ALONE, *overrides)

@@ -55,6 +55,22 @@ def test_override_replaces_one_key(override, read, expected):
     assert read(config) == expected
 
 
+def test_keys_of_earlier_versions_that_do_nothing_now_are_read_and_said(caplog):
+    config = load_config("fieldmark")
+    values = json.loads(config.to_json())
+    values["model"] |= {"head_weight": 0.2, "private_weight": 0.5}
+    assert parse_config(json.dumps(values), path="old.safetensors") == config
+    assert "'old.safetensors' sets model.head_weight = 0.2, which this version ignores" in caplog.text
+    assert "index its galleries again" in caplog.text
+    caplog.clear()
+    values["model"]["head_weight"] = 0.0
+    assert parse_config(json.dumps(values), path="old.safetensors") == config
+    assert not caplog.text
+    values["model"]["kind"] = "fgcrossnet"
+    with pytest.raises(ConfigError, match=r"unknown key 'model\.head_weight'"):
+        parse_config(json.dumps(values), path="old.safetensors")
+
+
 def test_a_stage_may_choose_zero_where_the_run_chooses_more():
     config = load_config(
         "tiny", overrides=["train.warmup_epochs=2", "stages=[{name='a', warmup_epochs=0}, {name='b'}]"]

@@ -131,8 +131,7 @@ def test_the_shared_space_is_fitted_and_used_on_its_device(device, uniform_trunk
 
 def make_fgcrossnet() -> FGCrossNet:
     torch.manual_seed(0)
-    network = fgcrossnet(class_count=5, trunk=trunk_of_depth(10, base_width=4), text=text_stem(conv_width=8))
-    return network
+    return fgcrossnet(class_count=5, trunk=trunk_of_depth(10, base_width=4), text=text_stem(conv_width=8))
 
 
 def make_batch(network: Network) -> Batch:

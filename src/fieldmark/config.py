@@ -66,12 +66,12 @@ class SharedSpaceConfig(EncodersConfig):
     input_dropout: Share = 0.3
     dropout: Share = 0.3
     posterior_weight: NotNegative = Field(3.0, description="weight of the class component in the embedding")
-    head_weight: NotNegative = Field(0.2, description="weight of the head's logits in the class component")
-    linear_weight: NotNegative = Field(1.3, description="weight of a linear classifier in the class component")
+    linear_weight: NotNegative = Field(
+        1.3, description="factor on a linear classifier's logits, of the class component"
+    )
     named_weight: Share = Field(1.0, description="weight of an encoder's scores of classes it knows by name")
-    private_dim: Count = Field(64, description="dimension of each medium's private part of the embedding")
-    private_weight: NotNegative = Field(
-        0.5, description="weight of the private part, which compares items of one medium"
+    private_dim: Annotated[int, Field(ge=0)] = Field(
+        64, description="dimension of each medium's private part, which compares items of one medium; 0 leaves it out"
     )
     name_dim: Annotated[int, Field(ge=8, le=512, multiple_of=8)] = Field(
         128, description="dimension of the part for the names that encoders give to items"

@@ -1,6 +1,7 @@
 """Read a configuration: a file, a preset or a checkpoint's text, with some keys replaced."""
 
 import json
+import logging
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,12 @@ from pydantic import ValidationError
 from fieldmark.config import DEFAULT_PRESET, Config, ServeLimits
 from fieldmark.config_section import Section
 from fieldmark.errors import ConfigError, suggest_nearest
+
+logger = logging.getLogger(__name__)
+
+_RETIRED = {"shared_space": {"head_weight": 0.0, "private_weight": 0.5}}
+"""Keys of a model, by its kind, that earlier versions had, each with the value that it has for all models now. They
+were within the noise (docs/results/space.md); runs and files that still have them are read."""
 
 
 def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:
@@ -86,10 +93,28 @@ def _find_config(path: Path | str) -> Path:
 
 
 def _validate(values: Mapping[str, Any], *, path: Path | str, folder: Path) -> Config:
+    values = _drop_retired(values, path=path)
     try:
         return Config.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         raise _invalid(path, [_explain(problem) for problem in error.errors()]) from error
+
+
+def _drop_retired(values: Mapping[str, Any], *, path: Path | str) -> Mapping[str, Any]:
+    """Return the values without keys of earlier versions; say so where they asked for another embedding."""
+    model = values.get("model")
+    if not isinstance(model, dict):
+        return values
+    retired = _RETIRED.get(str(model.get("kind")), {})
+    changed = [f"model.{key} = {model[key]}" for key, now in retired.items() if model.get(key, now) != now]
+    if changed:
+        logger.warning(
+            "'%s' sets %s, which this version ignores. Embeddings of a model that was trained with it differ slightly: "
+            "index its galleries again.",
+            path,
+            " and ".join(changed),
+        )
+    return {**values, "model": {key: value for key, value in model.items() if key not in retired}}
 
 
 def _explain(problem: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ from fieldmark.data.naming import (
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
+from fieldmark.models.fitted import NamedWeights
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import KnownNames, Resolution
 from fieldmark.origin import number_origins
@@ -75,14 +76,21 @@ def read_items(
         runtime.reporter.say(line)
     species = [known.find_all_names(each.names) for each in resolutions]
     for medium, each in splits[Split.TRAIN].items():
-        _fit_head(model.network, medium, each, features=features, model=model, species=species)
+        weights = _fit_head(model.network, medium, each, features=features, model=model, species=species)
+        if weights is not None and not weights.is_measured:
+            runtime.reporter.say(
+                f"{medium}: too few groups to measure what the encoder's own scores are worth beside what is learned; "
+                f"their share is guessed as {weights.share:.2f}. Give classes two groups or more"
+            )
     return ReadItems(splits, resolutions, contents)
 
 
 def _split_rows(
     items: Sequence[Item], *, features: Mapping[str, Tensor], model: Model
 ) -> dict[Split, dict[Medium, MediumRows]]:
-    label_by_name = {name: label for label, name in enumerate(model.class_names)}
+    # Classes that only validation has: retrieval can be measured on them, and the network has no class for them.
+    others = sorted({item.class_name or "" for item in items} - set(model.class_names))
+    label_by_name = {name: label for label, name in enumerate([*model.class_names, *others])}
     splits: dict[Split, dict[Medium, MediumRows]] = {Split.TRAIN: {}, Split.VALIDATION: {}}
     origin_by_id = dict(zip((item.item_id for item in items), number_origins(items).tolist(), strict=True))
     memory_bytes = model.config.data.memory_megabytes * 1_000_000
@@ -123,11 +131,14 @@ def _fit_head(
     features: Mapping[str, Tensor],
     model: Model,
     species: Sequence[Sequence[str]],
-) -> None:
-    """Fit the parts of the network that a medium's features determine at once, before training."""
+) -> NamedWeights | None:
+    """Fit the parts of the network that a medium's features determine at once, before training.
+
+    Return the weights of the encoder's named scores; None where it names no class.
+    """
     own = [features[item.item_id] for item in rows.items]
     segment_count = torch.tensor([len(each) for each in own])
-    network.fit(
+    return network.fit(
         medium,
         torch.cat(own),
         torch.from_numpy(rows.label).repeat_interleave(segment_count),

@@ -265,6 +265,40 @@ def test_a_class_known_in_one_medium_is_not_excluded_in_another():
         torch.testing.assert_close(likely[:, 2], torch.full((9,), 1 / 3))
 
 
+KINDS = st.lists(st.sampled_from(["named", "unnamed"]), min_size=3, max_size=6)
+
+
+@given(seed=SEEDS, share=st.floats(0, 1), met=KINDS, unmet=KINDS)
+def test_a_class_without_rows_and_without_a_name_is_as_likely_as_the_mean_of_the_others(seed, share, met, unmet):
+    kinds = [*met, *unmet]
+    own = [[index] if kind == "named" else [] for index, kind in enumerate(kinds)]
+    named = named_scores(*own, label=list(range(len(met))), share=share)
+    learned = 9 * random(5, len(kinds), seed=seed)
+    likely = named.mix_with(learned, random(5, len(kinds), seed=seed + 1).abs(), weight=1.0).softmax(dim=1)
+    unknown = [index for index, kind in enumerate(kinds) if index >= len(met) and kind == "unnamed"]
+    torch.testing.assert_close(likely[:, unknown], torch.full((5, len(unknown)), 1 / len(kinds)))
+
+
+@given(seed=SEEDS, share=st.floats(0, 1), met=KINDS, unmet_count=st.integers(1, 8))
+def test_names_of_classes_without_rows_leave_classes_without_names_their_part(seed, share, met, unmet_count):
+    """Nothing compares a class known by rows alone with one known by name alone."""
+    kinds = [*met, *["named"] * unmet_count]
+    own = [[index] if kind == "named" else [] for index, kind in enumerate(kinds)]
+    named = named_scores(*own, label=list(range(len(met))), share=share)
+    features = random(5, len(kinds), seed=seed).abs()
+    likely = named.mix_with(random(5, len(kinds), seed=seed + 1), features, weight=1.0).softmax(dim=1)
+    least = met.count("unnamed") / len(kinds)
+    assert (likely[:, : len(met)].sum(dim=1) >= least - 1e-5).all()
+
+
+def test_eight_classes_known_by_name_alone_do_not_exclude_two_known_by_rows_alone():
+    named = named_scores([], [], *([index] for index in range(8)), label=[0, 1])
+    features = torch.full((1, 8), 0.02)  # the encoder hears none of the eight
+    likely = named.mix_with(torch.tensor([[5.0, *[0.0] * 9]]), features, weight=1.0).softmax(dim=1)
+    torch.testing.assert_close(likely[:, :2].sum(), torch.tensor(0.2))
+    assert likely.argmax() == 0
+
+
 def test_a_class_without_a_name_is_found_beside_named_ones():
     # The encoder tells two classes by name and puts the rows of the third anywhere; the features tell all three.
     case = training_case(by_name=False, by_features=True)
@@ -366,7 +400,7 @@ def test_names_are_the_same_in_every_process():
 def test_a_space_with_named_scores_holds_species_that_training_never_saw():
     named = {f"bird {letter}": column for column, letter in enumerate("abcdef")}
     dims = {Medium.IMAGE: 6, Medium.AUDIO: 6}
-    size = shared_space_size(dim=16, component_count=6, private_weight=0.0, name_weight=5.0)
+    size = shared_space_size(dim=16, component_count=6, private_dim=0, name_weight=5.0)
     network = SharedSpace(input_dims=dims, class_count=2, named_counts=dict.fromkeys(dims, 6), size=size).eval()
     label = torch.arange(20) % 2
     for medium in dims:
@@ -378,7 +412,7 @@ def test_a_space_with_named_scores_holds_species_that_training_never_saw():
 
 def test_an_item_of_a_medium_without_names_lies_by_the_names_of_the_classes_it_may_be_of():
     dims, label = {Medium.IMAGE: 6, Medium.TEXT: 5}, torch.arange(20) % 2
-    size = shared_space_size(dim=16, component_count=5, private_weight=0.0, name_weight=100.0, posterior_weight=0.0)
+    size = shared_space_size(dim=16, component_count=5, private_dim=0, name_weight=100.0, posterior_weight=0.0)
     network = SharedSpace(input_dims=dims, class_count=2, named_counts={Medium.IMAGE: 6}, size=size).eval()
     network.fit(Medium.TEXT, 9 * torch.nn.functional.one_hot(label, 5).float(), label)
     network.fit(

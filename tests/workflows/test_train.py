@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fieldmark import Embeddings, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
+from fieldmark import Embeddings, Item, Medium, Runtime, Split, evaluate, index, load_config, train, write_manifest
 from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
 from fieldmark.training.checkpoint import load_checkpoint
 from fieldmark.training.layout import RunLayout
@@ -53,6 +53,60 @@ def test_train_reads_items_without_a_split_as_train(toy_items, toy_overrides, to
     report = train(tmp_path / "all.csv", out=tmp_path / "run", config=short(toy_overrides), runtime=toy_runtime)
     assert sum(sum(media.values()) for media in report.counts.values()) == len(toy_items)
     assert sum(report.counts["validation"].values()) > 0
+
+
+@pytest.fixture(params=["fgcrossnet", "shared_space"])
+def small_config(request, toy_overrides, shared_space_config):
+    return short(toy_overrides) if request.param == "fgcrossnet" else shared_space_config
+
+
+def test_classes_and_media_that_only_validation_has_were_not_trained(
+    toy_items, small_config, toy_runtime, make_reporter, tmp_path
+):
+    unseen = min(item.class_name for item in toy_items)
+    held_out = [
+        replace(item, split=Split.VALIDATION)
+        if item.split is Split.TRAIN and (item.class_name == unseen or item.medium is Medium.VIDEO)
+        else item
+        for item in toy_items
+    ]
+    write_manifest(held_out, tmp_path / "items.csv")
+    reporter = make_reporter()
+    runtime = replace(toy_runtime, reporter=reporter)
+    report = train(tmp_path / "items.csv", out=tmp_path / "run", config=small_config, runtime=runtime)
+    names = load_checkpoint(tmp_path / "run").provenance.class_names
+    assert report.class_count == len(names) == 2
+    assert unseen not in names
+    assert report.result.best_score is not None  # the unseen class and the others were validated together
+    assert any("video items of validation: there are none to train on" in line for line in reporter.lines)
+    embed(tmp_path / "items.csv", checkpoint=tmp_path / "run", out=tmp_path / "test", split=Split.TEST, runtime=runtime)
+    assert evaluate(tmp_path / "test", runtime=runtime).unseen_classes == (unseen,)
+
+
+def test_a_share_that_nothing_could_measure_is_said(
+    shared_space_files, toy_items, toy_runtime, make_reporter, tmp_path
+):
+    names = sorted({item.class_name for item in toy_items})
+    (tmp_path / "names.txt").write_text("\n".join(names + [f"bird {n}" for n in range(48 - len(names))]))
+    encoder, labels = shared_space_files / "grid.onnx", tmp_path / "names.txt"
+    part = f"[{{kind='onnx_image', path='{encoder}', labels='{labels}', logits='features'}}]"
+    config = load_config(
+        shared_space_files / "config.toml", overrides=[f"model.image={part}", "data.validation_share=0"]
+    )
+    one_group = [
+        replace(item, group=item.class_name)
+        for item in toy_items
+        if item.medium is Medium.IMAGE and item.split is Split.TRAIN
+    ]
+    said = []
+    for number, items in enumerate((one_group, [replace(item, group=None) for item in one_group])):
+        reporter = make_reporter()
+        write_manifest(items, tmp_path / f"{number}.csv")
+        runtime = replace(toy_runtime, reporter=reporter)
+        train(tmp_path / f"{number}.csv", out=tmp_path / f"run{number}", config=config, runtime=runtime)
+        said.append([line for line in reporter.lines if "share is guessed" in line])
+    assert [len(lines) for lines in said] == [1, 0]
+    assert said[0][0].startswith("image: too few groups to measure")
 
 
 def test_train_leaves_an_existing_run_as_it_was(toy_run, toy_manifest, toy_overrides, toy_runtime, tmp_path):

@@ -1,4 +1,4 @@
-"""The rows that a part is fitted on, where there are too many for all: fair to every class, and in it to every group."""
+"""The choice of rows to fit on, where there are too many: fair to every class, and in it to every group."""
 
 import numpy as np
 import torch

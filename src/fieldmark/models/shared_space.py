@@ -29,6 +29,10 @@ from fieldmark.types import Medium, MediumBatch
 MOST_FITTED_ROWS = 4096
 """About how many rows a head is fitted on at most: with fewer rows than features, the time grows with their cube."""
 
+_PRIVATE_LENGTH = 0.5
+"""Of an item's private part beside the shared part of length 1. From 0 to 1, retrieval between two media stays as it
+is, within .001; at 1 texts rank other texts too high (text to all media .603 instead of .639; fgbirds, 2026-11-29)."""
+
 LEAST_CLASS_ROWS = 8
 """Rows that each class keeps where there are more, however many classes there are."""
 
@@ -45,11 +49,9 @@ class SharedSpaceSize:
         input_dropout: Share of the features left out in a training step.
         dropout: Share of the hidden units left out in a training step.
         posterior_weight: Of the mean prototype by class probability, against the item's own vector; 0 leaves it out.
-        head_weight: Of the head's logits in the class logits.
-        linear_weight: Of the linear classifier's logits in the class logits.
+        linear_weight: Factor on the linear classifier's logits.
         named_weight: Factor on the fitted share of the encoder's named scores in the class logits.
-        private_dim: Of each medium's private part of the embedding.
-        private_weight: Of an item's private part, beside the shared part of length 1; 0 leaves it out.
+        private_dim: Of each medium's private part of the embedding; 0 leaves it out.
         name_dim: Of the name embedding, which represents an item by the encoder's named scores.
         name_weight: Of the name embedding, beside the shared part of length 1; 0 leaves it out.
         scale: Factor from cosines to logits at the start of training.
@@ -62,11 +64,9 @@ class SharedSpaceSize:
     input_dropout: float
     dropout: float
     posterior_weight: float
-    head_weight: float
     linear_weight: float
     named_weight: float
     private_dim: int
-    private_weight: float
     name_dim: int
     name_weight: float
     scale: float
@@ -77,20 +77,26 @@ class SharedSpace(Network):
     """Pretrained features of each medium, through a head of its own, into one space; one classifier for all media.
 
         v            = normalize(head_m(features))                 the item's own vector
-        logits       = scale * v @ prototypes                      prototypes of length 1, one for each class
-        class_logits = (1 - s) * (a * logits + b * linear_m(features)) + s * scores_m(features)
-        shared       = normalize(v + w * softmax(class_logits) @ prototypes)
-        private_m    = p * normalize(first components of the features)    zeros where other media have theirs
+        class_logits = (1 - s) * a * linear_m(features) + s * scores_m(features)
+        shared       = normalize(v + w * softmax(class_logits) @ prototypes)       prototypes of length 1, one a class
+        private_m    = 0.5 * normalize(first components of the features)    zeros where other media have theirs
         named_m      = q * name embedding by the encoder's named scores, or else by the class probabilities
         embedding    = normalize([shared, private of each medium, named])
+
+    One photo, with two classes whose prototypes are (1, 0) and (0, 1), a = 1.3, s = 0.5, w = 3, q = 0.8, and two media:
+    v = (0.6, 0.8) looks like class 2. linear_m = (2, 0) and scores_m = log (.8, .2) = (-0.22, -1.61) both say class 1:
+    class_logits = 0.65 * (2, 0) + 0.5 * (-0.22, -1.61) = (1.19, -0.80), with softmax (0.88, 0.12). So shared is
+    (0.6, 0.8) + 3 * (0.88, 0.12) = (3.24, 1.16) at length 1, (0.94, 0.34): the photo moves to class 1. At a softmax of
+    (0.5, 0.5) it would stay between, at (0.67, 0.74). With private components (0.8, -0.6) and a name embedding (0, 1),
+    the embedding is (0.94, 0.34, 0.4, -0.3, 0, 0, 0, 0.8) divided by its length 1.37.
 
     With `uniform_trunk` head_m is one for all media (He et al., ACM MM 2019), behind the principal components of each.
     Heads of different media err in different ways, while prototypes are common to all. Adding the mean of the
     prototypes, weighted by the class probabilities, therefore brings media together, and an item of no known class
-    keeps its own vector. Only the item itself is used. Class probabilities come from the head, from a linear classifier
-    of the features, and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s
-    that is fitted on the training rows. a, b, w, p, q are `head_weight`, `linear_weight`, `posterior_weight`,
-    `private_weight`, `name_weight`.
+    keeps its own vector. Only the item itself is used. Class probabilities come from a linear classifier of the
+    features and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s that is
+    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/space.md
+    has the worth of each.
 
     The private part compares items of one medium by the encoder's features; items of two media have nothing in common
     there and rank as without it. It separates species that the classes, and so the shared part, do not cover: of 14
@@ -99,9 +105,9 @@ class SharedSpace(Network):
     bring such species together across media too: on validation rows, image to audio .75 instead of .28, audio to image
     .54 instead of .08, image to image .88 instead of .65 (2026-11-25).
 
-    In training the embedding is v, of `training_dim`, and the logits are the head's. Losses on the mixture would make
-    the class probabilities overconfident: mean MAP on validation rows .59 instead of .63 (fgbirds, six directions,
-    2026-11-23).
+    In training the embedding is v, of `training_dim`, and the logits are scale * v @ prototypes. Losses on the mixture
+    would make the class probabilities overconfident: mean MAP on validation rows .59 instead of .63 (fgbirds, six
+    directions, 2026-11-23).
 
     Args:
         input_dims: Dimension of the features of each medium.
@@ -236,14 +242,10 @@ class SharedSpace(Network):
         components = head.standardization(inputs)
         own = normalize(self._trunk(head(components)), dim=1)
         prototypes = normalize(self._prototypes, dim=1)
-        logits = self._log_scale.exp() * own @ prototypes.T
         if self.training:
-            return own, logits
-        class_logits = self._size.head_weight * logits + self._size.linear_weight * head.linear(components)
-        class_logits = head.named.mix_with(class_logits, inputs, weight=self._size.named_weight)
-        # Two classes with prototypes (1, 0) and (0, 1), own vector (0.6, 0.8), probabilities 0.9 and 0.1, weight 3:
-        # (0.6, 0.8) + 3 * (0.9, 0.1) = (3.3, 1.1), at length 1 (0.95, 0.32). An item that looks like class 2 but is
-        # classified as class 1 moves to class 1; with probabilities 0.5 and 0.5 it stays between, at (0.67, 0.74).
+            return own, self._log_scale.exp() * own @ prototypes.T
+        learned = self._size.linear_weight * head.linear(components)
+        class_logits = head.named.mix_with(learned, inputs, weight=self._size.named_weight)
         class_mean = class_logits.softmax(dim=1) @ prototypes
         shared = normalize(own + self._size.posterior_weight * class_mean, dim=1)
         parts = [shared, *self._private_parts(components, medium), *self._name_parts(inputs, class_logits, medium)]
@@ -298,7 +300,7 @@ class SharedSpace(Network):
 
     @property
     def _private_dim(self) -> int:
-        return self._size.private_dim if self._size.private_weight else 0
+        return self._size.private_dim
 
     @property
     def _name_dim(self) -> int:
@@ -314,7 +316,7 @@ class SharedSpace(Network):
         private = components.new_zeros(row_count, len(self._heads), width)
         first = normalize(components[:, :width], dim=1)
         index = [each for each in Medium if each in self._heads].index(medium)
-        private[:, index, : first.shape[1]] = self._size.private_weight * first
+        private[:, index, : first.shape[1]] = _PRIVATE_LENGTH * first
         return [private.flatten(start_dim=1)]
 
     def _name_parts(

@@ -1,5 +1,6 @@
 """The verb `train`: a manifest and a configuration to a run folder."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +33,7 @@ from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
 from fieldmark.training_stages import ReadItems, make_stage, read_items
-from fieldmark.types import Failure, SilentReporter, Split
+from fieldmark.types import Failure, Item, Reporter, SilentReporter, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,9 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
         manifest=manifest,
     )
     items = keep_supported(items, media=media, reporter=runtime.reporter)
-    class_names = tuple(sorted({item.class_name for item in items if item.class_name is not None}))
+    items = _keep_trained_media(items, reporter=runtime.reporter)
+    # Those of training items alone: a class that only validation has is one that the model never saw.
+    class_names = tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
     device = choose_device(runtime.choose_device(), group)
     model = create_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
@@ -208,6 +211,14 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     if group.is_first:
         replace(info, failures=failures.failures, result=result).write(out)
     return TrainReport(out, result, len(class_names), data.counts, failures.failures, group.is_first)
+
+
+def _keep_trained_media(items: Sequence[Item], *, reporter: Reporter) -> tuple[Item, ...]:
+    """Return the items without the validation items of media that no training item has, and report their number."""
+    trained = {item.medium for item in items if item.split is Split.TRAIN}
+    for medium, count in Counter(item.medium for item in items if item.medium not in trained).items():
+        reporter.say(f"skipped {count:,} {medium} items of validation: there are none to train on")
+    return tuple(item for item in items if item.medium in trained)
 
 
 def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrides: Sequence[str] = ()) -> Config:
