@@ -34,14 +34,14 @@ from fieldmark.config import (
 from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.birdnet import BirdNetEncoder
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, require_form
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder, locate_weights
-from fieldmark.errors import EncoderChangedError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
+from fieldmark.errors import EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -131,8 +131,8 @@ class Model:
             raise MediumNotSupportedError(medium=medium.value, supported=[each.value for each in self.media])
         if medium not in self._encoders:
             encoder = build_encoder(self.config.model, medium)
-            if self._expected is not None and self._expected[medium] != encoder.fingerprint:
-                raise EncoderChangedError(medium=medium.value, got=encoder.fingerprint, expected=self._expected[medium])
+            if self._expected is not None:
+                encoder = require_form(encoder, self._expected[medium], medium=medium)
             self._encoders[medium] = encoder
         return self._encoders[medium]
 
@@ -146,12 +146,18 @@ def list_species(encoder: Encoder) -> tuple[tuple[str, ...], ...]:
 
 
 def create_model(
-    config: Config, *, class_names: tuple[str, ...], media: Collection[Medium], device: torch.device
+    config: Config,
+    *,
+    class_names: tuple[str, ...],
+    media: Collection[Medium],
+    device: torch.device,
+    begun_with: Mapping[Medium, str] | None = None,
 ) -> Model:
     """A model to be trained, its weights drawn by the configuration's seed.
 
     Args:
         media: Those of the training items; encoders of others are not loaded.
+        begun_with: Fingerprints of the encoders of a run to resume, which are built in the form that they had then.
 
     Raises:
         MissingExtraError: An encoder needs a package that is not installed.
@@ -161,6 +167,9 @@ def create_model(
     encoders = {
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
+    for medium, fingerprint in (begun_with or {}).items():
+        if medium in encoders:  # one of other files is refused when the run is resumed
+            encoders[medium] = find_form(encoders[medium], fingerprint) or encoders[medium]
     input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
     named_counts = {medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()}
     with torch.random.fork_rng(devices=[]):

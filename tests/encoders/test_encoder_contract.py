@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, encode_each
+from fieldmark.encoders.encoder import (
+    ConcatenatedEncoder,
+    DescribedEncoder,
+    Encoder,
+    describe_features,
+    encode_each,
+    find_form,
+)
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.pixels import SpectrogramEncoder
 from fieldmark.encoders.preprocessing import ImagePreprocessing
@@ -195,6 +202,22 @@ def test_encoder_made_twice_has_the_same_fingerprint(case, encoder, weights):
 def test_encoder_fingerprint_changes_with_each_parameter(case, encoder, weights):
     fingerprints = [case.make(weights, **change).fingerprint for change in case.changes]
     assert len({encoder.fingerprint, *fingerprints}) == 1 + len(fingerprints)
+
+
+def test_encoder_facts_make_its_fingerprint_and_name_what_changed(case, encoder, weights):
+    if not isinstance(encoder, DescribedEncoder):
+        assert not encoder.is_costly, "a costly encoder tells what its cached features depend on"
+        return
+    before = describe_features(encoder)
+    for change in case.changes:
+        now = describe_features(case.make(weights, **change))
+        assert now != before
+    assert isinstance(encoder, ConcatenatedEncoder) or before.fingerprint == encoder.fingerprint
+
+
+def test_encoder_has_its_own_form(encoder):
+    assert find_form(encoder, encoder.fingerprint) is encoder
+    assert find_form(encoder, "0" * 64) is None
 
 
 @pytest.mark.parametrize(
