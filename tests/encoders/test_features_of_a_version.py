@@ -16,13 +16,14 @@ TEXTS = (
     "A small bird with a white belly and breast; the bill is long and pointed.",
     "The red-winged blackbird has no crest, but its wings are black with white bars.",
     "Crown rufous, neither spotted nor streaked below. It lacks an eye ring!",
-    "Ünknown 鳥, it’s “quoted” — and ﬁne; not the song of the song sparrow",
+    "Ünknown 鳥, it\u2019s \u201cquoted\u201d \u2014 and \ufb01ne; not the song of the song sparrow",
 )
 PAIRS = {
     "lexical": (lexical_text_encoder(dim=64, character_count=3), "aa4af628 ed01f2d1"),
     "characters": (character_encoder(text_length=64), "2c02085d 3766c8bc"),
     "released characters": (character_encoder(text_length=64, released=True), "00352f75 10d0569f"),
-    "field marks": (FieldMarkTextEncoder(), "84109a7d 2755e224"),
+    "field marks": (FieldMarkTextEncoder(), "c3b24094 ba234201"),
+    "field marks of the first grammar": (FieldMarkTextEncoder(grammar=1), "84109a7d 2755e224"),
 }
 
 
