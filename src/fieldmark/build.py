@@ -168,8 +168,8 @@ def create_model(
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
     for medium, fingerprint in (begun_with or {}).items():
-        if medium in encoders:  # one of other files is refused when the run is resumed
-            encoders[medium] = find_form(encoders[medium], fingerprint) or encoders[medium]
+        if medium in encoders and find_form(encoders[medium], fingerprint):  # one of other files is refused later
+            encoders[medium] = require_form(encoders[medium], fingerprint, medium=medium)
     input_dims = {medium: encoder.shape[0] for medium, encoder in encoders.items()}
     named_counts = {medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()}
     with torch.random.fork_rng(devices=[]):
