@@ -23,7 +23,7 @@ from fieldmark.embedding import (
     encode_items,
     keep_supported,
 )
-from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.encoder import Encoder, FeatureFacts
 from fieldmark.errors import (
     ConfigError,
     MediaError,
@@ -109,6 +109,22 @@ def test_encode_items_asks_the_encoder_once_for_each_content(shared_space_config
     assert all(np.isnan(after.start_seconds).all() for after in warm)
     list(encode_items(items[:3], model=model_of(other, shared_space_config), runtime=runtime, task="encode"))
     assert sum(other.calls) == 3
+
+
+def test_encode_items_says_why_features_are_computed_anew(shared_space_config, tmp_path, make_reporter):
+    class Described(CountingEncoder):
+        def __init__(self, **parameters) -> None:
+            self.facts = FeatureFacts.collect({"kind": "counting", **parameters})
+            super().__init__(fingerprint=self.facts.fingerprint)
+
+    reporter = make_reporter()
+    runtime = Runtime(cache=tmp_path, reporter=reporter)
+    for scale, count in ((1, 3), (2, 0), (2, 3), (2, 5), (1, 5)):
+        model = model_of(Described(scale=scale), shared_space_config)
+        list(encode_items(texts(count), model=model, runtime=runtime, task="encode"))
+    assert reporter.lines == [
+        "text features are computed anew: the nearest encoder in the cache differs in scale (1, now 2)"
+    ]
 
 
 def test_encode_items_keeps_nothing_of_cheap_encoders(shared_space_config, tmp_path):

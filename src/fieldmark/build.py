@@ -33,16 +33,10 @@ from fieldmark.config import (
 )
 from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, require_form
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.transformer import locate_weights
-from fieldmark.errors import (
-    ConfigError,
-    EncoderChangedError,
-    EncoderFilesError,
-    MediumNotSupportedError,
-    MissingExtraError,
-)
+from fieldmark.errors import ConfigError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -123,8 +117,8 @@ class Model:
             raise MediumNotSupportedError(medium=medium.value, supported=[each.value for each in self.media])
         if medium not in self._encoders:
             encoder = build_encoder(self.config.model, medium)
-            if self._expected is not None and self._expected[medium] != encoder.fingerprint:
-                raise EncoderChangedError(medium=medium.value, got=encoder.fingerprint, expected=self._expected[medium])
+            if self._expected is not None:
+                encoder = require_form(encoder, self._expected[medium], medium=medium)
             self._encoders[medium] = encoder
         return self._encoders[medium]
 
@@ -138,12 +132,18 @@ def list_species(encoder: Encoder) -> tuple[tuple[str, ...], ...]:
 
 
 def create_model(
-    config: Config, *, class_names: tuple[str, ...], media: Collection[Medium], device: torch.device
+    config: Config,
+    *,
+    class_names: tuple[str, ...],
+    media: Collection[Medium],
+    device: torch.device,
+    begun_with: Mapping[Medium, str] | None = None,
 ) -> Model:
     """A model to be trained, its weights drawn by the configuration's seed.
 
     Args:
         media: Those of the training items; encoders of others are not loaded.
+        begun_with: Fingerprints of the encoders of a run to resume, which are built in the form that they had then.
 
     Raises:
         ConfigError: The model needs no training.
@@ -159,6 +159,9 @@ def create_model(
     encoders = {
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
+    for medium, fingerprint in (begun_with or {}).items():
+        if medium in encoders and find_form(encoders[medium], fingerprint):  # one of other files is refused later
+            encoders[medium] = require_form(encoders[medium], fingerprint, medium=medium)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         network = _build_network(config.model, class_count=len(class_names), inputs=_describe_inputs(encoders))

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import final
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fieldmark.build import Model
 from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder, encode_each
+from fieldmark.encoders.feature_key import FeatureKey, describe_key, explain_new_key
 from fieldmark.errors import EmptyMediaError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.models.ready import ReadySpace
@@ -27,6 +28,7 @@ from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
     Failure,
+    Form,
     Item,
     MediaLimits,
     Medium,
@@ -141,13 +143,18 @@ def encode_items(
     Features of costly encoders are looked up in the runtime's cache, and written to it after every block of items.
     """
     store = FeatureStore(runtime.cache) if runtime.cache is not None else None
+    caches: dict[tuple[Medium, Form | None], _Cache | None] = {}
     done = 0
     for start in range(0, len(items), BLOCK_ITEMS):
         block = items[start : start + BLOCK_ITEMS]
         results: dict[int, EncodedItem | Failure] = {}
-        for medium in dict.fromkeys(item.medium for item in block):
-            indices = [index for index, item in enumerate(block) if item.medium is medium]
-            encoded = _encode_medium([block[index] for index in indices], model.encoder(medium), store, model.limits)
+        for medium, form in dict.fromkeys((item.medium, item.form) for item in block):
+            indices = [index for index, item in enumerate(block) if (item.medium, item.form) == (medium, form)]
+            encoder = model.encoder(medium)
+            if (medium, form) not in caches:
+                key = describe_key(encoder, medium, form=form)
+                caches[medium, form] = _Cache(store, key, runtime.reporter) if store and encoder.is_costly else None
+            encoded = _encode_medium([block[index] for index in indices], encoder, caches[medium, form], model.limits)
             for index, result in zip(indices, encoded, strict=True):
                 results[index] = result
                 done += 1
@@ -333,8 +340,41 @@ class ModelQueryEncoder:
         return self._model.named_species(medium)
 
 
+@final
+class _Cache:
+    """The features of one encoder in the store; a key that is new there is explained once."""
+
+    def __init__(self, store: FeatureStore, key: FeatureKey, reporter: Reporter) -> None:
+        self._store = store
+        self._key = key
+        self._reporter = reporter
+        self._is_known = False
+
+    def get_many(self, hashes: Sequence[str]) -> dict[str, StoredFeatures]:
+        """Return the stored features by content hash; hashes that are not found are missing."""
+        return self._store.get_many(self._key.key, hashes)
+
+    def put_many(self, entries: Mapping[str, StoredFeatures]) -> None:
+        """Store features by content hash."""
+        if not self._is_known:
+            self._introduce()
+        self._store.put_many(self._key.key, entries)
+
+    def _introduce(self) -> None:
+        known, self._is_known = self._store.list_keys(), True
+        if self._key.key in known:
+            return
+        difference = explain_new_key(self._key.facts, known.values())
+        if difference:
+            self._reporter.say(
+                f"{self._key.facts['medium']} features are computed anew: "
+                f"the nearest encoder in the cache differs in {difference}"
+            )
+        self._store.add_key(self._key.key, self._key.facts)
+
+
 def _encode_medium(
-    items: Sequence[Item], encoder: Encoder, store: FeatureStore | None, limits: MediaLimits
+    items: Sequence[Item], encoder: Encoder, cache: _Cache | None, limits: MediaLimits
 ) -> list[EncodedItem | Failure]:
     """Encode the items of one block and medium; those in the cache are read from there."""
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -343,8 +383,7 @@ def _encode_medium(
         index: each for index, each in enumerate(hashes) if isinstance(each, Failure)
     }
     wanted = {index: each for index, each in enumerate(hashes) if isinstance(each, str)}
-    cache = store if encoder.is_costly else None
-    known = cache.get_many(encoder.fingerprint, sorted(set(wanted.values()))) if cache else {}
+    known = cache.get_many(sorted(set(wanted.values()))) if cache else {}
     for index, content_hash in wanted.items():
         # Features that are not finite, from an earlier version, are computed anew and become a failure.
         if content_hash in known and np.isfinite(known[content_hash].values).all():
@@ -352,14 +391,13 @@ def _encode_medium(
     fresh = [index for index in wanted if index not in results]
     for index, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
         results[index] = _finish(result, items[index], wanted[index])
-    if cache:
+    if cache and fresh:
         cache.put_many(
-            encoder.fingerprint,
             {
                 each.content_hash: StoredFeatures(each.inputs.numpy(), each.start_seconds, each.end_seconds)
                 for each in (results[index] for index in fresh)
                 if isinstance(each, EncodedItem)
-            },
+            }
         )
     return [results[index] for index in range(len(items))]
 

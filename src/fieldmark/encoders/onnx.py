@@ -9,8 +9,9 @@ from jaxtyping import Float32
 from torch import Tensor
 
 from fieldmark.encoders.activation import Activation, activate
-from fieldmark.encoders.encoder import hash_parameters
+from fieldmark.encoders.encoder import Encoder, FeatureFacts
 from fieldmark.encoders.labels import index_names, read_labels
+from fieldmark.encoders.onnx_file import find_external_files
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
 from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
 from fieldmark.types import Segment
@@ -30,7 +31,7 @@ class OnnxImageEncoder:
     eager PyTorch (ResNet-50: 14.1 against 7.7 images per core-second).
 
     Args:
-        path: The file, with its weights inside.
+        path: The file; weights in files beside it are read and fingerprinted too.
         output: Name of the output that is read; axes after the first are flattened.
         labels: A file that names the classes of the graph's own classifier, as `read_labels` reads it; the square roots
             of their probabilities follow the features. None where it has no classifier, or it is not wanted.
@@ -78,7 +79,8 @@ class OnnxImageEncoder:
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
-        self.fingerprint = hash_parameters(
+        outside = {f"the weights in '{file.name}'": file for file in find_external_files(path)}
+        self.facts = FeatureFacts.collect(
             {
                 "kind": "onnx_image",
                 "output": output,
@@ -87,7 +89,13 @@ class OnnxImageEncoder:
                 **({"logits": logits} if labels else {}),
                 **({"activation": activation} if activation != "softmax" else {}),  # galleries hold older fingerprints
             },
-            files=[path, *([labels] if labels else [])],
+            files={"the graph": path, **outside, **({"the label list": labels} if labels else {})},
+            packages=("onnxruntime", "torch"),
+        )
+        self.fingerprint = self.facts.fingerprint
+        # Earlier versions hashed the graph alone, also where its weights lie in other files.
+        self.earlier_forms: Mapping[str, Encoder] = (
+            {self.facts.leave_out(*outside).fingerprint: self} if outside else {}
         )
 
     @property

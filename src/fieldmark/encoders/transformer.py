@@ -1,5 +1,6 @@
 """Pretrained image and text encoders of the `transformers` library, from a local folder or the model hub."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fieldmark.encoders.encoder import PACKAGE_PREFIX, get_contents, hash_parameters, iterate_batches, locate_in_package
+from fieldmark.encoders.encoder import (
+    PACKAGE_PREFIX,
+    Encoder,
+    FeatureFacts,
+    get_contents,
+    iterate_batches,
+    locate_in_package,
+)
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
 from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first
 from fieldmark.types import Decoding, Segment, TextContent
@@ -22,6 +30,14 @@ _KEY = "name"
 _BATCH_SIZE = 16
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """Files of a model's folder that are read and downloaded: tensors, settings, vocabularies. Never code."""
+_ODD_NAMES = "names"
+_USUAL_FILE = re.compile(
+    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
+    r"|(config|tokenizer|vocab|modules|special_tokens_map|added_tokens|chat_template)\.json"
+    r"|(tokenizer|preprocessor|video_preprocessor|processor|generation|sentence_bert|data)_config\.json"
+    r"|config_sentence_transformers\.json|(vocab|merges)\.txt|(sentencepiece\.bpe|spiece|tokenizer|spm)\.model"
+)
+"""Names of the files of a released model."""
 
 
 @final
@@ -60,10 +76,11 @@ class TransformersImageEncoder:
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
-        self.fingerprint = hash_parameters(
-            {"kind": "transformers_image", "preprocessing": self._preprocessing, "decoding": self.decoding},
-            files=_files_of(folder),
+        self.facts = _collect_facts(
+            {"kind": "transformers_image", "preprocessing": self._preprocessing, "decoding": self.decoding}, folder
         )
+        self.fingerprint = self.facts.fingerprint
+        self.earlier_forms = _list_earlier_forms(self, self.facts)
 
     @property
     def shape(self) -> tuple[int]:
@@ -129,10 +146,11 @@ class TransformersTextEncoder:
         self._is_normalized = is_normalized
         self.decoding = Decoding()
         self._dim = self._try_out(name)
-        self.fingerprint = hash_parameters(
-            {"kind": "transformers_text", "window_tokens": self._window_tokens, "is_normalized": is_normalized},
-            files=_files_of(folder),
+        self.facts = _collect_facts(
+            {"kind": "transformers_text", "window_tokens": self._window_tokens, "is_normalized": is_normalized}, folder
         )
+        self.fingerprint = self.facts.fingerprint
+        self.earlier_forms = _list_earlier_forms(self, self.facts)
 
     @property
     def shape(self) -> tuple[int]:
@@ -213,8 +231,24 @@ def locate_weights(name: str, *, allow_download: bool, key: str = _KEY) -> Path:
         raise EncoderFilesError(name=name, reason=reason, key=key) from error
 
 
-def _files_of(folder: Path) -> list[Path]:
-    return sorted(file for pattern in FILES for file in folder.glob(pattern))
+def _collect_facts(parameters: Mapping[str, object], folder: Path) -> FeatureFacts:
+    """Return what the features depend on: the settings, and the files of a folder.
+
+    The name of a file tells what it is, so a name that no released model has counts too: a file put aside under another
+    name is another model.
+    """
+    files = sorted(file for pattern in FILES for file in folder.glob(pattern))
+    odd = [file.name for file in files if not _USUAL_FILE.fullmatch(file.name)]
+    return FeatureFacts.collect(
+        {**parameters, **({_ODD_NAMES: odd} if odd else {})},
+        files={f"the file '{file.name}'": file for file in files},
+        packages=("transformers", "torch"),
+    )
+
+
+def _list_earlier_forms(encoder: Encoder, facts: FeatureFacts) -> Mapping[str, Encoder]:
+    """Return an encoder by the fingerprint that it had while names of files did not count."""
+    return {facts.leave_out(_ODD_NAMES).fingerprint: encoder} if _ODD_NAMES in facts.parameters else {}
 
 
 def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":

@@ -15,7 +15,7 @@ from fieldmark.origin import number_origins
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.task import TrainingResult
-from fieldmark.types import Failure, Item, Split
+from fieldmark.types import Failure, Item, Medium, Split
 
 _HASH_LENGTH = 16
 """Hexadecimal digits kept of each content hash: two of a million items are the same by chance once in 10^7 runs."""
@@ -182,6 +182,11 @@ def read_run_info(run: Path) -> dict[str, Any]:
     path = RunLayout(run).run_info
     values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     return values
+
+
+def read_encoders(run: Path) -> dict[Medium, str]:
+    """Return the fingerprints of the encoders that a run was begun with, by medium; empty where there is no run."""
+    return {Medium(name): str(fingerprint) for name, fingerprint in read_run_info(run).get("encoders", {}).items()}
 
 
 def check_same_data(run: Path, data: TrainingData) -> str | None:

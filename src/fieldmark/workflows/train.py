@@ -23,17 +23,18 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.naming import read_name_sources
 from fieldmark.data.split import select_training_items
 from fieldmark.embedding import FailureLog, hash_contents, keep_supported
+from fieldmark.encoders.encoder import find_form
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import find_run
 from fieldmark.training.loop import train as run_loop
-from fieldmark.training.run_info import RunInfo, check_same_data, describe_data
+from fieldmark.training.run_info import RunInfo, check_same_data, describe_data, read_encoders
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
 from fieldmark.training_stages import ReadItems, make_stage, read_items
-from fieldmark.types import Failure, Item, Reporter, SilentReporter, Split
+from fieldmark.types import Failure, Item, Medium, Reporter, SilentReporter, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,14 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     # Those of training items alone: a class that only validation has is one that the model never saw.
     class_names = tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
     device = choose_device(runtime.choose_device(), group)
-    model = create_model(config, class_names=class_names, media={item.medium for item in items}, device=device)
+    begun_with = read_encoders(out) if resume else {}
+    model = create_model(
+        config,
+        class_names=class_names,
+        media={item.medium for item in items},
+        device=device,
+        begun_with=begun_with,
+    )
     failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
     read = read_items(
         items, model=model, names=read_name_sources(manifest, names_map=names_map), failures=failures, runtime=runtime
@@ -177,7 +185,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
         {split: [item for each in own.values() for item in each.items] for split, own in rows.items()},
         contents=contents,
     )
-    info = RunInfo(_describe_model(model, read), data)
+    info = RunInfo(_describe_model(model, read, begun_with=begun_with), data)
     note = check_same_data(out, data) if resume and group.is_first else None
     if note is not None:
         runtime.reporter.say(note)
@@ -227,13 +235,17 @@ def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrid
     return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
 
 
-def _describe_model(model: Model, read: ReadItems) -> Provenance:
-    media = dict.fromkeys(medium for by_medium in read.rows.values() for medium in by_medium)
+def _describe_model(model: Model, read: ReadItems, *, begun_with: Mapping[Medium, str]) -> Provenance:
+    """Return the model's origin; a resumed run keeps the fingerprints that its encoders had in an earlier version."""
+    fingerprints = {}
+    for medium in dict.fromkeys(medium for by_medium in read.rows.values() for medium in by_medium):
+        encoder, begun = model.encoder(medium), begun_with.get(medium, "")
+        fingerprints[medium] = begun if find_form(encoder, begun) is not None else encoder.fingerprint
     return Provenance(
         config_json=model.config.to_json(),
         class_names=model.class_names,
         seed=model.config.seed,
         code_version=__version__,
-        encoder_fingerprints={medium: model.encoder(medium).fingerprint for medium in media},
+        encoder_fingerprints=fingerprints,
         resolutions=read.resolutions,
     )
