@@ -178,11 +178,11 @@ def test_encode_items_names_each_item_that_cannot_be_encoded(shared_space_config
         assert [float(each.inputs) for each in found if isinstance(each, EncodedItem)] == [1.0, 3.0, 5.0]
         assert {each.item_id: (each.kind, each.message) for each in found if isinstance(each, Failure)} == {
             "first": (
-                "not_encoded",
+                "unreadable",
                 "'first' cannot be encoded: ValueError, an inner. Replace the file or drop the item.",
             ),
             "second": (
-                "not_encoded",
+                "unreadable",
                 "'second' cannot be encoded: its features are not finite numbers. Replace the file or drop the item.",
             ),
         }

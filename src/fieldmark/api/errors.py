@@ -34,7 +34,6 @@ STATUS_OF = {
     "medium_mismatch": 422,
     "medium_not_supported": 422,
     "missing_file": 422,
-    "not_encoded": 422,
     "unreadable": 422,
     "gallery_busy": 503,
     "overloaded": 503,

@@ -242,20 +242,18 @@ def _describe_failure(error: Exception, *, name: str) -> MediaError:
         return MediaError(
             f"'{name}' cannot be encoded: it holds {error.got}, and the encoder takes {error.expected}. "
             "Give a file that it takes, or drop the item.",
-            kind=error.kind,
+            kind="medium_mismatch",
         )
     _LOGGER.debug("'%s' cannot be encoded", name, exc_info=error)
     reason = str(error).strip().partition("\n")[0].rstrip(".") or "no reason given"
     return MediaError(
-        f"'{name}' cannot be encoded: {type(error).__name__}, {reason}. Replace the file or drop the item.",
-        kind="not_encoded",
+        f"'{name}' cannot be encoded: {type(error).__name__}, {reason}. Replace the file or drop the item."
     )
 
 
 def _describe_infinite(name: str) -> MediaError:
     return MediaError(
-        f"'{name}' cannot be encoded: its features are not finite numbers. Replace the file or drop the item.",
-        kind="not_encoded",
+        f"'{name}' cannot be encoded: its features are not finite numbers. Replace the file or drop the item."
     )
 
 
