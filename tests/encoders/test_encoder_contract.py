@@ -61,7 +61,9 @@ CASES = {
         PICTURES,
         ({"output": "logits"}, {"preprocessing": TINY}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("onnxruntime", "onnx"),
-        without_effect=frozenset({"path", "threads", "labels", "logits"}),  # what it reads has tests in test_onnx.py
+        without_effect=frozenset(
+            {"path", "threads", "labels", "logits", "activation"}
+        ),  # test_onnx.py has tests of these
     ),
     "transformers_image": Case(
         lambda weights, **changed: transformers_image_encoder(str(weights("vision")), **changed),

@@ -4,11 +4,21 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from fieldmark.cli.encoders import Labels
 from fieldmark.cli.terminal import Json, Quiet, TerminalReporter, print_result
 
-models_app = typer.Typer(help="List encoders, fetch one from the model hub, or add your own.", no_args_is_help=False)
+
+class _Group(TyperGroup):
+    """Commands that get the context in typer's own class, as their annotations say."""
+
+    context_class = typer.Context
+
+
+models_app = typer.Typer(
+    cls=_Group, help="List encoders, fetch one from the model hub, or add your own.", no_args_is_help=False
+)
 
 
 @models_app.callback(invoke_without_command=True)

@@ -40,7 +40,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     wanted = (
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
-    keys = [*wanted.split(), "license", "margin", "look_alike"]
+    keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
     added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts"]
     assert list(value["hits"][0])[: len(keys)] == keys
     assert sorted(value["hits"][0]) == sorted([*keys, *added])
