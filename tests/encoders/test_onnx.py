@@ -134,6 +134,19 @@ def test_onnx_image_encoder_puts_the_scores_of_its_classifier_beside_the_feature
     assert plain.named_scores == {}
 
 
+def test_onnx_image_encoder_reads_scores_by_the_activation_that_it_is_told(make_onnx_file, tmp_path, segments, labels):
+    path = make_onnx_file(tmp_path)
+    logits = onnx_image_encoder(path).encode(segments[Medium.IMAGE]).tanh()
+    encoders = {
+        each: onnx_image_encoder(path, labels=labels, activation=each) for each in ("softmax", "sigmoid", "none")
+    }
+    expected = {"softmax": logits.softmax(dim=1), "sigmoid": logits.sigmoid(), "none": logits.clamp(0, 1)}
+    for each, encoder in encoders.items():
+        scores = encoder.encode(segments[Medium.IMAGE])[:, 5:]
+        torch.testing.assert_close(scores.square(), expected[each], atol=1e-6, rtol=1e-4)
+    assert len({encoder.fingerprint for encoder in encoders.values()}) == 3
+
+
 def test_onnx_image_encoder_fingerprint_changes_with_the_labels(make_onnx_file, tmp_path, labels):
     path = make_onnx_file(tmp_path)
     first = onnx_image_encoder(path, labels=labels).fingerprint
