@@ -2,11 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fieldmark.errors import MediumNotSupportedError
 from fieldmark.types import Medium, MediumBatch
+
+_Part = TypeVar("_Part", bound=nn.Module)
 
 
 class Network(nn.Module, ABC):
@@ -38,3 +42,16 @@ class Network(nn.Module, ABC):
         self, parts: Sequence[MediumBatch]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
         """Return the same for all rows of a training step, part after part; the parts may share batch statistics."""
+
+
+def get_part(parts: nn.ModuleDict, medium: Medium, kind: type[_Part]) -> _Part:
+    """Return a medium's part of a network; a `ModuleDict` forgets of which class its modules are.
+
+    Raises:
+        MediumNotSupportedError: There is none for this medium.
+    """
+    if medium not in parts:
+        raise MediumNotSupportedError(medium=medium, supported=list(parts))
+    part = parts[medium]
+    assert isinstance(part, kind)  # noqa: S101 - each dict has one class of modules
+    return part

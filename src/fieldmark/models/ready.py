@@ -9,9 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fieldmark.errors import MediumNotSupportedError
 from fieldmark.models.fitted import NameEmbedding, compute_name_direction
-from fieldmark.models.network import Network
+from fieldmark.models.network import Network, get_part
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
@@ -224,16 +223,10 @@ class ReadySpace(Network):
         return names
 
     def _name_embedding(self, medium: Medium) -> NameEmbedding:
-        embedding = self._names[medium]
-        assert isinstance(embedding, NameEmbedding)  # noqa: S101 - a ModuleDict forgets the class
-        return embedding
+        return get_part(self._names, medium, NameEmbedding)
 
     def _look(self, medium: Medium) -> "_Look":
-        if medium not in self._looks:
-            raise MediumNotSupportedError(medium=medium, supported=list(self._looks))
-        look = self._looks[medium]
-        assert isinstance(look, _Look)  # noqa: S101 - a ModuleDict forgets the class
-        return look
+        return get_part(self._looks, medium, _Look)
 
 
 @final

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pad
 
-from fieldmark.errors import MediumNotSupportedError
 from fieldmark.models.fitted import (
     MOST_SPECIES,
     LinearClassifier,
@@ -21,7 +20,7 @@ from fieldmark.models.fitted import (
     fit_named_weights,
     match_names,
 )
-from fieldmark.models.network import Network
+from fieldmark.models.network import Network, get_part
 from fieldmark.models.row_choice import choose_rows
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
@@ -331,16 +330,10 @@ class SharedSpace(Network):
         return [self._size.name_weight * named]
 
     def _name_embedding(self, medium: Medium) -> NameEmbedding:
-        embedding = self._places[medium]
-        assert isinstance(embedding, NameEmbedding)  # noqa: S101 - a ModuleDict forgets the class
-        return embedding
+        return get_part(self._places, medium, NameEmbedding)
 
     def _head(self, medium: Medium) -> "_Head":
-        if medium not in self._heads:
-            raise MediumNotSupportedError(medium=medium, supported=list(self._heads))
-        head = self._heads[medium]
-        assert isinstance(head, _Head)  # noqa: S101 - a ModuleDict forgets the class
-        return head
+        return get_part(self._heads, medium, _Head)
 
 
 @final
