@@ -94,7 +94,7 @@ class SharedSpace(Network):
     prototypes, weighted by the class probabilities, therefore brings media together, and an item of no known class
     keeps its own vector. Only the item itself is used. Class probabilities come from a linear classifier of the
     features and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s that is
-    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/space.md
+    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/weights.md
     has the worth of each.
 
     The private part compares items of one medium by the encoder's features; items of two media have nothing in common
