@@ -125,7 +125,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         GalleryError: Most of the set is gone from its source.
         TooManyFailuresError: More items than allowed cannot be used.
     """
-    if checkpoint is not None and encoders is not None and encoders.names:
+    if checkpoint is not None and encoders is not None and not encoders.is_empty:
         raise ConfigError(
             f"The checkpoint '{checkpoint}' has its own encoders. Give no other encoders, or train with them."
         )
