@@ -376,7 +376,8 @@ def build_encoder(config: ModelConfig, medium: Medium) -> Encoder:
             if not parts:
                 supported = [each.value for each in list_supported_media(config)]
                 raise MediumNotSupportedError(medium=medium.value, supported=supported)
-            return _join([build_part(part) for part in parts])
+            others = [part for each in MEDIA if each is not medium for part in config.list_encoders(each)]
+            return _join([build_part(part, others=others) for part in parts])
     assert_never(config)
 
 

@@ -1,27 +1,40 @@
 """A section of the configuration to the encoder that it describes."""
 
+import logging
+from collections.abc import Sequence
 from typing import assert_never
 
 from fieldmark.config_encoders import (
     BirdNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
+    NamedTextConfig,
     OnnxImageConfig,
     PartConfig,
     TransformersImageConfig,
     TransformersTextConfig,
 )
-from fieldmark.encoders.birdnet import BirdNetEncoder
+from fieldmark.encoders.birdnet import BirdNetEncoder, list_birdnet_species
 from fieldmark.encoders.encoder import Encoder
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
+from fieldmark.encoders.labels import ClassNames, read_labels
 from fieldmark.encoders.lexical import LexicalTextEncoder
+from fieldmark.encoders.named_text import NamedTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.errors import EncoderFilesError, MissingExtraError
+
+logger = logging.getLogger(__name__)
 
 
-def build_part(config: PartConfig) -> Encoder:
+def build_part(  # noqa: C901, PLR0911 - a case for each kind
+    config: PartConfig, *, others: Sequence[PartConfig] = ()
+) -> Encoder:
     """Return the encoder of one section, its weights loaded.
+
+    Args:
+        others: Sections of the other media, whose names an encoder of texts may look for.
 
     Raises:
         MissingExtraError: It needs a package that is not installed.
@@ -53,6 +66,32 @@ def build_part(config: PartConfig) -> Encoder:
             return LexicalTextEncoder(dim=config.dim, character_count=config.character_count)
         case FieldMarkTextConfig():
             return FieldMarkTextEncoder()
+        case NamedTextConfig():
+            species = [] if config.names is None else list(read_labels(config.names))
+            if config.from_encoders:
+                species += [names for other in others for names in list_section_species(other)]
+            return NamedTextEncoder(species, descriptions=config.descriptions, temperature=config.temperature)
         case BirdNetConfig():
             return BirdNetEncoder(hop_seconds=config.hop_seconds, has_species_scores=config.has_species_scores)
     assert_never(config)
+
+
+def list_section_species(config: PartConfig) -> ClassNames:
+    """Return the names of the species that an encoder tells apart, without loading its weights.
+
+    An encoder that is not here knows none, which is logged.
+    """
+    try:
+        match config:
+            case OnnxImageConfig():
+                return () if config.labels is None else read_labels(config.labels)
+            case BirdNetConfig():
+                return list_birdnet_species() if config.has_species_scores else ()
+            case NamedTextConfig() | TransformersImageConfig() | TransformersTextConfig():
+                return ()
+            case LexicalTextConfig() | FieldMarkTextConfig():
+                return ()
+        assert_never(config)
+    except (EncoderFilesError, MissingExtraError) as error:
+        logger.warning("The names that an encoder knows cannot be read: %s", error)
+        return ()

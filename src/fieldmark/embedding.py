@@ -308,6 +308,11 @@ class ModelQueryEncoder:
         network = self._model.network
         return not isinstance(network, ReadySpace) or network.can_compare(query, hit)
 
+    def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
+        """Tell whether the encoders call an item anything; True for a model that was trained."""
+        network = self._model.network
+        return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding))
+
     def shares_encoder(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""
         network = self._model.network

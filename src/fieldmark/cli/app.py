@@ -10,7 +10,16 @@ import typer
 from fieldmark._version import __version__
 from fieldmark.cli.checkpoint import checkpoint_app
 from fieldmark.cli.data import data_app
-from fieldmark.cli.encoders import AudioEncoder, ImageEncoder, Labels, TextEncoder, VideoEncoder, make_choice
+from fieldmark.cli.encoders import (
+    AudioEncoder,
+    Descriptions,
+    ImageEncoder,
+    Labels,
+    NamesFile,
+    TextEncoder,
+    VideoEncoder,
+    make_choice,
+)
 from fieldmark.cli.evaluation import evaluation_app
 from fieldmark.cli.gallery import gallery_app, marks_app, search
 from fieldmark.cli.models import models_app
@@ -134,6 +143,8 @@ def _train(
     audio_encoder: AudioEncoder = None,
     video_encoder: VideoEncoder = None,
     labels: Labels = None,
+    names: NamesFile = None,
+    descriptions: Descriptions = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     names_map: Annotated[
         Path | None,
@@ -156,7 +167,13 @@ def _train(
     from fieldmark.workflows.train import choose_config, train
 
     choice = make_choice(
-        image=image_encoder, text=text_encoder, audio=audio_encoder, video=video_encoder, labels=labels
+        image=image_encoder,
+        text=text_encoder,
+        audio=audio_encoder,
+        video=video_encoder,
+        labels=labels,
+        names_file=names,
+        descriptions=descriptions,
     )
 
     with TerminalReporter(quiet=quiet) as reporter:
@@ -222,6 +239,8 @@ def _index(
     audio_encoder: AudioEncoder = None,
     video_encoder: VideoEncoder = None,
     labels: Labels = None,
+    names: NamesFile = None,
+    descriptions: Descriptions = None,
     set_name: Annotated[
         str | None, typer.Option("--set", help="Name of the set that holds the source. [default: the source's name]")
     ] = None,
@@ -242,7 +261,13 @@ def _index(
     from fieldmark.workflows.index import index
 
     choice = make_choice(
-        image=image_encoder, text=text_encoder, audio=audio_encoder, video=video_encoder, labels=labels
+        image=image_encoder,
+        text=text_encoder,
+        audio=audio_encoder,
+        video=video_encoder,
+        labels=labels,
+        names_file=names,
+        descriptions=descriptions,
     )
     with TerminalReporter(quiet=quiet) as reporter:
         result = index(

@@ -39,7 +39,35 @@ Labels = Annotated[
 ]
 
 
-def make_choice(*, image: _Names, text: _Names, audio: _Names, video: _Names, labels: Path | None) -> "EncoderChoice":
+NamesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--names",
+        metavar="FILE",
+        help="Names of species to look for in texts, one a line or a CSV file with scientific_name and common_name. "
+        "Names that the encoders know need not be given.",
+    ),
+]
+Descriptions = Annotated[
+    Path | None,
+    typer.Option(
+        "--descriptions",
+        metavar="FILE",
+        help="Species book: CSV file with name and text. A text that names no species is compared with these accounts.",
+    ),
+]
+
+
+def make_choice(
+    *,
+    image: _Names,
+    text: _Names,
+    audio: _Names,
+    video: _Names,
+    labels: Path | None,
+    names_file: Path | None,
+    descriptions: Path | None,
+) -> "EncoderChoice":
     """Return the encoders that the options name."""
     from fieldmark.encoder_choice.choice import EncoderChoice
 
@@ -49,4 +77,6 @@ def make_choice(*, image: _Names, text: _Names, audio: _Names, video: _Names, la
         audio=tuple(audio or ()),
         video=tuple(video or ()),
         labels=labels,
+        names_file=names_file,
+        descriptions=descriptions,
     )

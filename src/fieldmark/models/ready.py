@@ -14,6 +14,8 @@ from fieldmark.models.network import Network, get_part
 from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
+_NAMED = 0.5
+"""Length of the names of an item from which on it is called something; noise has less."""
 _SURENESS_ROOT = 1 / 8
 """Chosen on fgbirds' train split: sounds as they are, and among up to 39 windows of noise."""
 
@@ -123,6 +125,11 @@ class ReadySpace(Network):
         """
         is_named = query is None or query in self._names
         return (is_named and hit in self._names) or (query is not None and self.shares_encoder(query, hit))
+
+    def has_names(self, embedding: Float[Tensor, " dim"]) -> bool:
+        """Tell whether the encoders call an item anything, by its embedding."""
+        length = float(embedding[: self._size.name_dim].norm())
+        return length >= _NAMED * self._size.name_weight**0.5
 
     def shares_encoder(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""

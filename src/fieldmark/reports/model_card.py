@@ -14,6 +14,7 @@ from fieldmark.config_encoders import (
     BirdNetConfig,
     FieldMarkTextConfig,
     LexicalTextConfig,
+    NamedTextConfig,
     OnnxImageConfig,
     PartConfig,
     TransformersImageConfig,
@@ -134,6 +135,12 @@ def _describe_encoder(config: PartConfig) -> tuple[str, str]:
             return "hashed words (no weights)", "that of fieldmark, Apache-2.0"
         case FieldMarkTextConfig():
             return "field marks by a grammar (no weights)", "that of fieldmark, Apache-2.0"
+        case NamedTextConfig():
+            book = "" if config.descriptions is None else f", or the accounts in `{config.descriptions.name}`"
+            return (
+                f"names inside a text{book} (no weights)",
+                "that of fieldmark, Apache-2.0; accounts as their source says",
+            )
         case BirdNetConfig():
             return "BirdNET 2.4", "CC BY-NC-SA 4.0: non-commercial use only"
     assert_never(config)

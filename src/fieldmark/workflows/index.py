@@ -132,7 +132,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     """
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
     is_new = checkpoint is None and not GalleryLayout(folder).checkpoint.is_file()
-    if not is_new and encoders is not None and encoders.names:
+    if not is_new and encoders is not None and not encoders.is_empty:
         raise ConfigError(
             f"'{checkpoint or gallery}' has its own encoders. Give no others, or make a new gallery with them."
         )

@@ -41,6 +41,9 @@ class NamingEncoder:
     def can_compare(self, query, hit):
         return True
 
+    def has_names(self, embedding):
+        return True
+
     def shares_encoder(self, first, second):
         return False
 

@@ -25,6 +25,9 @@ class FakeEncoder:
     embed_class_name = embed_texts = named_species = score_species = can_compare = shares_encoder = embed
     name_weight = None
 
+    def has_names(self, embedding):
+        return True
+
 
 @given(st.integers(0, 200), st.integers(1, 3))
 def test_one_call_is_heard_in_ten_minutes_of_noise(noise_count, call_count):

@@ -47,6 +47,9 @@ class FakeEncoder:
     def can_compare(self, query, hit):
         return True
 
+    def has_names(self, embedding):
+        return True
+
     def shares_encoder(self, first, second):
         return False
 

@@ -118,6 +118,10 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
+        """Tell whether the encoders call an item anything, by its embedding; True for a model that was trained."""
+        ...
+
     def shares_encoder(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media, so that their features can be compared."""
         ...
@@ -228,7 +232,9 @@ class QueryReader:
     def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
         mean = pool_segments(rows, medium=item.medium, encoder=self._encoder)
         mean.setflags(write=False)
-        return QueryEmbedding(item.medium, mean, word_count=self._count_words(item))
+        # What no encoder calls anything is compared by its look alone, which is no probability.
+        is_calibrated = self._encoder.has_names(mean)
+        return QueryEmbedding(item.medium, mean, is_calibrated=is_calibrated, word_count=self._count_words(item))
 
     def _count_words(self, item: Item) -> int | None:
         """Return the words of a text; None for other media, and for a text whose file is gone."""

@@ -189,11 +189,16 @@ class Searcher:
             for hit in MEDIA
             if hit in present
             and (where.media is None or hit in where.media)
-            and not any(self._encoder.can_compare(None if each.is_name else each.medium, hit) for each in asked)
+            and not any(self._can_compare(each, hit) for each in asked)
         )
         if not left_out:
             return where, ()
         return replace(where, media=frozenset(MEDIA if where.media is None else where.media) - set(left_out)), left_out
+
+    def _can_compare(self, asked: QueryEmbedding, hit: Medium) -> bool:
+        """Tell whether a query has anything in common with items of a medium: names, or the encoder."""
+        by_name = self._encoder.has_names(asked.embedding) and self._encoder.can_compare(None, hit)
+        return by_name or (not asked.is_name and self._encoder.shares_encoder(asked.medium, hit))
 
     def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
         """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
@@ -278,7 +283,8 @@ class Searcher:
         """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
         asked = compared[0]
         has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
-        if self._encoder.name_weight is None or has_curve or len(compared) > 1:
+        is_open = self._encoder.name_weight is None or not asked.query.is_calibrated
+        if is_open or has_curve or len(compared) > 1:
             return None
         everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
         nearest = _find(asked.comparison, where=everywhere, depth=OPEN_SET_DEPTH, by_segment=False)
