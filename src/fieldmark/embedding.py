@@ -311,7 +311,7 @@ class ModelQueryEncoder:
     def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
         """Tell whether the encoders call an item anything; True for a model that was trained."""
         network = self._model.network
-        return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding))
+        return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding[None])[0])
 
     def shares_encoder(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""

@@ -84,13 +84,16 @@ def test_a_name_that_nothing_bears_is_said_not_to_be_there(gallery, color_config
 
 def test_media_that_have_nothing_in_common_with_the_query_are_left_out(gallery):
     found = gallery.search("Blue Bird")
-    assert found.left_out == (Medium.TEXT,)
-    assert {hit.medium for hit in found.hits} == {Medium.IMAGE}
-    assert "left out" in found.to_text()
+    assert found.left_out == ()
+    text = next(hit for hit in found.hits if hit.medium is Medium.TEXT)
+    assert text.probability < 0.01  # it names nothing
     described = gallery.search("a small bird with a red crown and other words", k=3)
     assert described.left_out == (Medium.IMAGE,)
     assert [hit.item_id for hit in described.hits] == ["note.txt"]
+    assert described.hits[0].probability is None
+    assert described.collection is None
     assert described.json_values()["left_out"] == (Medium.IMAGE,)
+    assert "left out" in described.to_text()
 
 
 def test_a_picture_of_what_is_not_there_is_not_called_likely(gallery, pictures):
@@ -165,3 +168,44 @@ def test_there_is_nothing_to_train_in_a_model_of_encoders_alone(pictures, color_
     ready = make_ready_config(color_config, EncoderChoice(), reporter=SilentReporter())
     with pytest.raises(ConfigError, match="nothing to train"):
         train(tmp_path / "birds.csv", out=tmp_path / "run", config=ready, runtime=Runtime(device="cpu"))
+
+
+def test_a_name_is_answered_in_a_gallery_without_texts(pictures, color_config, tmp_path):
+    folder = pictures["Red_Bird"][0].parent
+    runtime = Runtime(device="cpu")
+    index(folder, gallery=tmp_path / "gallery", config=color_config, runtime=runtime)
+    found = Gallery.open(tmp_path / "gallery", runtime=runtime).search("red bird", k=6)
+    assert found.likely_count == 5
+    assert found.collection.is_likely
+
+
+def test_a_text_that_names_a_species_finds_its_pictures(files, color_config, tmp_path):
+    folder = tmp_path / "files"
+    shutil.copytree(files, folder)
+    (folder / "seen.txt").write_text("This morning a Blue Bird sang in the old orchard behind us.", encoding="utf-8")
+    runtime = Runtime(device="cpu")
+    choice = EncoderChoice(text=("lexical",))
+    index(folder, gallery=tmp_path / "gallery", config=color_config, encoders=choice, runtime=runtime)
+    gallery = Gallery.open(tmp_path / "gallery", runtime=runtime)
+    found = gallery.search(ItemId("seen.txt"), k=5)
+    assert {hit.item_id[-6] for hit in found.hits} == {"b"}
+    by_name = gallery.search("Blue Bird", k=10)
+    assert "seen.txt" in [hit.item_id for hit in by_name.hits[: by_name.likely_count]]
+
+
+def test_a_species_book_lets_a_description_find_pictures(files, color_config, tmp_path):
+    book = tmp_path / "book.csv"
+    book.write_text(
+        "name,text\n"
+        "Blue Bird,It has a blue crown. The breast is blue. Its bill is short.\n"
+        "Red Bird,It has a red crown. The breast is red. Its bill is hooked.\n"
+        "Green Bird,It has a green crown. The breast is green. The tail is long.\n",
+        encoding="utf-8",
+    )
+    runtime = Runtime(device="cpu")
+    choice = EncoderChoice(text=("lexical",), descriptions=book)
+    index(files, gallery=tmp_path / "gallery", config=color_config, encoders=choice, runtime=runtime)
+    found = Gallery.open(tmp_path / "gallery", runtime=runtime).search(
+        "a bird with a blue crown, a blue breast and a short bill", media=(Medium.IMAGE,), k=5
+    )
+    assert {hit.item_id[-6] for hit in found.hits} == {"b"}

@@ -128,8 +128,8 @@ class ReadySpace(Network):
 
     def has_names(self, embedding: Float[Tensor, " dim"]) -> bool:
         """Tell whether the encoders call an item anything, by its embedding."""
-        length = float(embedding[: self._size.name_dim].norm())
-        return length >= _NAMED * self._size.name_weight**0.5
+        length: float = embedding[: self._size.name_dim].norm().item()
+        return bool(length >= _NAMED * self._size.name_weight**0.5)
 
     def shares_encoder(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""

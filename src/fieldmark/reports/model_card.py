@@ -139,7 +139,7 @@ def _describe_encoder(config: PartConfig) -> tuple[str, str]:
             book = "" if config.descriptions is None else f", or the accounts in `{config.descriptions.name}`"
             return (
                 f"names inside a text{book} (no weights)",
-                "that of fieldmark, Apache-2.0; accounts as their source says",
+                "Apache-2.0, as fieldmark; accounts as their source says",
             )
         case BirdNetConfig():
             return "BirdNET 2.4", "CC BY-NC-SA 4.0: non-commercial use only"

@@ -239,14 +239,21 @@ class ScoreCalibration:
         """Return the scale of one pair of media; None where it is not known."""
         return self.scales.get((query, hit))
 
-    def get_curve(self, query: Medium, hit: Medium, *, word_count: int | None = None) -> Curve | None:
+    def get_curve(
+        self, query: Medium, hit: Medium, *, word_count: int | None = None, is_name: bool = False
+    ) -> Curve | None:
         """Return the curve of one pair of media; None where there are too few labels.
 
         Args:
             word_count: Of a query that is a text; None where it is not known.
+            is_name: Whether the query is the name of a species alone, which has no look to be like that of a text.
         """
         scale = self.get_scale(query, hit)
-        return None if scale is None or scale.curve is None else scale.curve.fix_length(self.clip_length(word_count))
+        if scale is None or scale.curve is None:
+            return None
+        if is_name and scale.curve.is_overlap:
+            return replace(scale.curve, offset=0.0)
+        return scale.curve.fix_length(self.clip_length(word_count))
 
     def get_open_set_curve(
         self, query: Medium, *, word_count: int | None = None, is_elsewhere: bool = False

@@ -1,5 +1,6 @@
 """What encoders call items, where labels are missing: the curves of scores, and whether a species is there."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration, compute_sigmoid
-from fieldmark.gallery.search.query import QueryEncoder, pool_segments
+from fieldmark.gallery.search.query import QueryEmbedding, QueryEncoder, pool_segments
 from fieldmark.gallery.search.result import OpenSetAnswer
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
@@ -20,6 +21,8 @@ _SURE = 0.9
 _FEWEST_PAIRS = 10
 _USUAL_LOOK = 0.5
 """Cosine of the looks of two items of one species, where too few pairs show it."""
+_NO_SCORES = PairScale(mean=0.0, deviation=1.0, curve=None)
+"""Of two media of which too few items are there to know which scores are usual."""
 _MOST_ROWS = 2000
 """Of a medium, whose pairs are looked at."""
 
@@ -39,18 +42,19 @@ def add_overlap_curves(
     if weight is None:
         return calibration
     sure = {medium: _find_sure_rows(embeddings, medium=medium, encoder=encoder) for medium in MEDIA}
-    scales: dict[tuple[Medium, Medium], PairScale] = {}
-    for (query, hit), scale in calibration.scales.items():
-        # A name asks as a text does.
-        is_comparable = encoder.can_compare(None if query is Medium.TEXT else query, hit)
-        if scale.curve is None and is_comparable:
-            look = 0.0
-            if encoder.shares_encoder(query, hit):
-                look = _measure_look(embeddings, sure[query], sure[hit], name_weight=weight)
-            prior = 1 / max(len(np.unique(sure[hit].species)), 2)
-            curve = Curve(1 / weight, -look / weight, prior, relevant_count=0, query_count=0, is_overlap=True)
-            scale = replace(scale, curve=curve)  # noqa: PLW2901 - the same scale, completed
-        scales[query, hit] = scale
+    scales = dict(calibration.scales)
+    present = {item.medium for item in embeddings.items}
+    for query, hit in itertools.product(MEDIA, present):
+        scale = scales.get((query, hit), _NO_SCORES)
+        # A name asks as a text does, also where the gallery has no text.
+        if scale.curve is not None or not encoder.can_compare(None if query is Medium.TEXT else query, hit):
+            continue
+        look = 0.0
+        if encoder.shares_encoder(query, hit):
+            look = _measure_look(embeddings, sure[query], sure[hit], name_weight=weight)
+        prior = 1 / max(len(np.unique(sure[hit].species)), 2)
+        curve = Curve(1 / weight, -look / weight, prior, relevant_count=0, query_count=0, is_overlap=True)
+        scales[query, hit] = replace(scale, curve=curve)
     return replace(calibration, scales=scales)
 
 
@@ -160,10 +164,10 @@ def answer_called(found: Collection[Sequence[Hit]], *, is_name: bool) -> OpenSet
 
 
 def add_probabilities(
-    hits: Sequence[Hit], *, query: Medium, hit: Medium, calibration: ScoreCalibration
+    hits: Sequence[Hit], *, query: QueryEmbedding, hit: Medium, calibration: ScoreCalibration
 ) -> tuple[Hit, ...]:
     """Return hits of one medium with the probabilities that the encoders' names give; none where they give none."""
-    curve = calibration.get_curve(query, hit)
+    curve = calibration.get_curve(query.medium, hit, is_name=query.is_name)
     if curve is None or not curve.is_overlap or not hits:
         return ()
     chances = compute_sigmoid(curve.compute_logit(np.array([each.score for each in hits]))).tolist()

@@ -73,7 +73,9 @@ def combine_logits(
     its class.
     """
     curves = [
-        calibration.get_curve(query.medium, medium, word_count=query.word_count) if query.is_calibrated else None
+        calibration.get_curve(query.medium, medium, word_count=query.word_count, is_name=query.is_name)
+        if query.is_calibrated
+        else None
         for query in queries
     ]
     total = np.zeros(score.shape[1])
@@ -148,7 +150,9 @@ def find_near_vector(
     """
     positive = [query for query in queries if not query.is_negative]
     curves = [
-        calibration.get_curve(query.medium, medium, word_count=query.word_count) if query.is_calibrated else None
+        calibration.get_curve(query.medium, medium, word_count=query.word_count, is_name=query.is_name)
+        if query.is_calibrated
+        else None
         for query in positive
     ]
     scales = [calibration.get_scale(query.medium, medium) if query.is_calibrated else None for query in positive]

@@ -289,7 +289,7 @@ class Searcher:
         everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
         nearest = _find(asked.comparison, where=everywhere, depth=OPEN_SET_DEPTH, by_segment=False)
         found = [
-            add_probabilities(hits, query=asked.query.medium, hit=medium, calibration=self.calibration)
+            add_probabilities(hits, query=asked.query, hit=medium, calibration=self.calibration)
             for medium, hits in nearest.items()
         ]
         return answer_called(found, is_name=asked.query.is_name)
