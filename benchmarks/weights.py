@@ -33,9 +33,7 @@ OF_UNSEEN = tuple(f"{query}_to_{gallery}" for query, gallery in product((Medium.
 REFERENCE = "as configured"
 EMBEDDING_ONLY = {
     "posterior_weight": (0.0, 1.0, 6.0),
-    "head_weight": (0.0, 0.5, 1.0),
-    "private_weight": (0.0, 0.25, 0.8, 1.0),
-    "private_dim": (32, 128),
+    "private_dim": (0, 32, 128),
     "name_weight": (0.4, 1.2),
 }
 TRAINED = {
@@ -49,7 +47,7 @@ TRAINED = {
     "model.component_count": (256,),
     "model.input_dropout": (0.0,),
     "model.dropout": (0.0,),
-    "train.epochs": (15,),
+    "train.epochs": (30,),
 }
 
 

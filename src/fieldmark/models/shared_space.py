@@ -31,7 +31,7 @@ MOST_FITTED_ROWS = 4096
 
 _PRIVATE_LENGTH = 0.5
 """Of an item's private part beside the shared part of length 1. From 0 to 1, retrieval between two media stays as it
-is, within .001; at 1 texts rank other texts too high (text to all media .603 instead of .639; fgbirds, 2026-11-29)."""
+is, within .001; at 1 texts rank other texts too high (text to all media .603 instead of .644; fgbirds, 2026-11-29)."""
 
 LEAST_CLASS_ROWS = 8
 """Rows that each class keeps where there are more, however many classes there are."""
