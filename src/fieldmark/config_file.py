@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 _RETIRED = {"shared_space": {"head_weight": 0.0, "private_weight": 0.5}}
 """Keys of a model, by its kind, that earlier versions had, each with the value that it has for all models now. They
-were within the noise (docs/results/weights.md); runs and files that still have them are read."""
+were within the noise (docs/results/space.md); runs and files that still have them are read."""
 
 
 def load_config(path: Path | str | None = None, *, overrides: Sequence[str] = ()) -> Config:

@@ -30,7 +30,7 @@ MOST_FITTED_ROWS = 4096
 
 _PRIVATE_LENGTH = 0.5
 """Of an item's private part beside the shared part of length 1. From 0 to 1, retrieval between two media stays as it
-is, within .001; at 1 texts rank other texts too high (text to all media .603 instead of .639; fgbirds, 2026-11-29)."""
+is, within .001; at 1 texts rank other texts too high (text to all media .603 instead of .644; fgbirds, 2026-11-29)."""
 
 LEAST_CLASS_ROWS = 8
 """Rows that each class keeps where there are more, however many classes there are."""
@@ -94,7 +94,7 @@ class SharedSpace(Network):
     prototypes, weighted by the class probabilities, therefore brings media together, and an item of no known class
     keeps its own vector. Only the item itself is used. Class probabilities come from a linear classifier of the
     features and, where the encoder knows classes by name as BirdNET does, from its own scores, with a share s that is
-    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/weights.md
+    fitted on the training rows. a, w, q are `linear_weight`, `posterior_weight`, `name_weight`; docs/results/space.md
     has the worth of each.
 
     The private part compares items of one medium by the encoder's features; items of two media have nothing in common
