@@ -21,6 +21,7 @@ import numpy as np
 import fieldmark
 from fieldmark import Medium, Split
 from fieldmark.build import load_known_names
+from fieldmark.encoder_choice.choice import EncoderChoice
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import SearchResult
 from fieldmark.gallery.store import Filter
@@ -44,6 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
+    parser.add_argument("--descriptions", type=Path, help="species book; texts then ask for photos")
     parser.add_argument("--split", type=Split, default=Split.TEST)
     parser.add_argument("--absent", type=int, default=60, help="names of species that are not there")
     parser.add_argument("--left-out", type=int, default=22, help="classes whose photos ask a folder without them")
@@ -55,10 +57,12 @@ def main() -> None:
     generator = np.random.default_rng(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         truth = copy_to_neutral_names(items, Path(folder) / "files", generator=generator)
-        fieldmark.index(Path(folder) / "files", gallery=Path(folder) / "gallery", config=config)
+        choice = EncoderChoice(descriptions=arguments.descriptions)
+        fieldmark.index(Path(folder) / "files", gallery=Path(folder) / "gallery", config=config, encoders=choice)
         gallery = Gallery.open(Path(folder) / "gallery")
         resolved = {name for name in {item.class_name or "" for item in items} if known.resolve(name).is_resolved}
         print_directions(gallery, truth, resolved=resolved)
+        print_texts(gallery, truth)
         print_names(gallery, known=known, resolved=resolved, count=arguments.absent, generator=generator)
         left_out = set(generator.permutation(sorted(resolved))[: arguments.left_out].tolist())
         print_left_out(gallery, truth, left_out=left_out)
@@ -102,6 +106,20 @@ def print_directions(gallery: Gallery, truth: Mapping[str, fieldmark.Item], *, r
         share, is_resolved = np.array(values).T
         own = share[is_resolved > 0]
         print(f"| {name} | {share.mean():.3f} | {len(share)} | {own.mean():.3f} | {len(own)} |")
+
+
+def print_texts(gallery: Gallery, truth: Mapping[str, fieldmark.Item]) -> None:
+    """Print how many photos texts find, human captions apart; a text that nothing compares with photos finds none."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for item_id, item in truth.items():
+        if item.medium is Medium.TEXT:
+            result = gallery.search(ItemId(item_id), k=DEPTH, media=(Medium.IMAGE,))
+            shares = [each for each, _ in score(result, truth, asked=item, hit=Medium.IMAGE, resolved=set())]
+            found["all texts"] += shares
+            if dict(item.extra).get("origin") == "human_caption":
+                found["human captions"] += shares
+    for name, values in found.items():
+        print(f"{name} to photos: {np.mean(values):.3f} of the findable first five, {len(values)} queries")
 
 
 def score(
