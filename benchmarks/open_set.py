@@ -23,7 +23,7 @@ import numpy as np
 import fieldmark
 from fieldmark.build import Model, load_model
 from fieldmark.data.shards import read_embeddings
-from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items
+from fieldmark.embedding import FailureLog, embed_items
 from fieldmark.gallery.search import open_set_fitting
 from fieldmark.gallery.search.calibration import Curve, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.fitting import TextReader, cut_texts, fit_calibration, score_items
@@ -39,6 +39,7 @@ from fieldmark.gallery.search.open_set import (
 from fieldmark.gallery.search.query import QueryEmbedding, read_words
 from fieldmark.gallery.search.result import UNLIKELY, OpenSetAnswer
 from fieldmark.origin import number_origins
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split

@@ -19,9 +19,10 @@ from torch import Tensor
 
 import fieldmark
 from fieldmark import Gallery, Medium, Split
-from fieldmark.embedding import ModelQueryEncoder, embed_segments
+from fieldmark.embedding import embed_segments
 from fieldmark.gallery.search.query import pool_segments
 from fieldmark.gallery.store import Filter
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.types import AudioContent, Segment, VideoContent
 
 ADDED = (0, 9, 39)

@@ -16,7 +16,6 @@ from fieldmark.embedding import (
     CHUNK_SEGMENTS,
     EncodedItem,
     FailureLog,
-    ModelQueryEncoder,
     embed_items,
     embed_segments,
     encode_item,
@@ -32,6 +31,7 @@ from fieldmark.errors import (
     UnreadableMediaError,
 )
 from fieldmark.media.loaders import hash_content
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.types import Decoding, Failure, SilentReporter
 
 
@@ -123,7 +123,7 @@ def test_encode_items_says_why_features_are_computed_anew(shared_space_config, t
         model = model_of(Described(scale=scale), shared_space_config)
         list(encode_items(texts(count), model=model, runtime=runtime, task="encode"))
     assert reporter.lines == [
-        "text features are computed anew: the nearest encoder in the cache differs in scale (1, now 2)"
+        "text features are computed again: the nearest encoder in the cache differs in scale (1, now 2)"
     ]
 
 

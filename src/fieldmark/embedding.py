@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -21,9 +21,6 @@ from fieldmark.encoders.encoder import Encoder, encode_each
 from fieldmark.encoders.feature_key import FeatureKey, describe_key, explain_new_key
 from fieldmark.errors import EmptyMediaError, MediaError, TooManyFailuresError
 from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.models.ready import ReadySpace
-from fieldmark.models.shared_space import SharedSpace
-from fieldmark.names import Resolution, Spellings
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
@@ -34,7 +31,6 @@ from fieldmark.types import (
     Medium,
     Reporter,
     Segment,
-    SilentReporter,
 )
 
 logger = logging.getLogger(__name__)
@@ -210,7 +206,7 @@ def embed_segments(
     inputs: Tensor, *, medium: Medium, network: nn.Module
 ) -> tuple[Float32[np.ndarray, "row dim"], Float32[np.ndarray, "row class"]]:
     """Return the embeddings and logits of encoded segments, computed in chunks without gradients."""
-    device = _find_device(network)
+    device = find_device(network)
     was_training = network.training
     network.eval()
     embeddings, logits = [], []
@@ -223,126 +219,9 @@ def embed_segments(
     return np.concatenate(embeddings), np.concatenate(logits)
 
 
-def _find_device(network: nn.Module) -> torch.device:
+def find_device(network: nn.Module) -> torch.device:
+    """Return the device of a network, which may have buffers alone."""
     return next(itertools.chain(network.parameters(), network.buffers())).device
-
-
-@final
-class ModelQueryEncoder:
-    """A model as a gallery needs it: the `QueryEncoder` of `gallery/search/query.py`.
-
-    Args:
-        runtime: Whose cache keeps the features of texts; None keeps none.
-    """
-
-    def __init__(self, model: Model, *, runtime: Runtime | None = None) -> None:
-        self._model = model
-        self._runtime = runtime or Runtime()
-        self._spellings = Spellings(model.class_names)
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes that the model was trained on."""
-        return self._model.class_names
-
-    @property
-    def resolutions(self) -> tuple[Resolution, ...]:
-        """The species that these classes stand for, as training found them."""
-        return self._model.resolutions
-
-    @property
-    def fingerprint(self) -> str:
-        """The hash of everything that shapes an embedding."""
-        return self._model.fingerprint
-
-    @property
-    def limits(self) -> MediaLimits:
-        """Limits of reading a file."""
-        return self._model.limits
-
-    def embed(self, item: Item) -> Float32[np.ndarray, "segment dim"]:
-        """Return the embedding of each segment of an item.
-
-        Raises:
-            MediaError: The item cannot be used.
-            MediumNotSupportedError: The model takes no item of this medium.
-        """
-        inputs = encode_item(item, model=self._model)
-        return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
-
-    def measure_sureness(
-        self, embedding: Float[np.ndarray, "segment dim"], *, medium: Medium
-    ) -> Float[np.ndarray, " segment"]:
-        """Return how plainly each segment shows one class or species; 1 for all where the network cannot tell."""
-        network = self._model.network
-        if not isinstance(network, SharedSpace | ReadySpace):
-            return np.ones(len(embedding))
-        return network.measure_sureness(self._to_rows(embedding), medium=medium).numpy(force=True)
-
-    def embed_class_name(
-        self, class_name: str, *, other_names: Sequence[str] = ()
-    ) -> Float32[np.ndarray, " dim"] | None:
-        """Return an embedding that stands for a class by its name alone; None where the network has none.
-
-        "Blue Jay" is the class "Blue_Jay" that the model was trained on.
-        """
-        network, class_names = self._model.network, self._model.class_names
-        if isinstance(network, SharedSpace):
-            trained = self._spellings.find_one(class_name)
-            label = None if trained is None else class_names.index(trained)
-            embedding = network.embed_name(class_name, label=label, other_names=other_names)
-        elif isinstance(network, ReadySpace):
-            embedding = network.embed_name(class_name, other_names=other_names)
-        else:
-            return None
-        return None if embedding is None else embedding.numpy(force=True)
-
-    @property
-    def name_weight(self) -> float | None:
-        """Share of names in the score of two items, for a model that was not trained; None for one that was."""
-        network = self._model.network
-        return network.name_weight if isinstance(network, ReadySpace) else None
-
-    def can_compare(self, query: Medium | None, hit: Medium) -> bool:
-        """Tell whether items of two media have anything in common in the model's space."""
-        network = self._model.network
-        return not isinstance(network, ReadySpace) or network.can_compare(query, hit)
-
-    def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
-        """Tell whether the encoders call an item anything; True for a model that was trained."""
-        network = self._model.network
-        return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding[None])[0])
-
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
-        """Tell whether one encoder reads items of both media."""
-        network = self._model.network
-        return isinstance(network, ReadySpace) and network.shares_encoder(first, second)
-
-    def score_species(
-        self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
-    ) -> Float32[np.ndarray, "row species"] | None:
-        """Return the probability of each species that a medium's encoder names; None where there is none."""
-        network = self._model.network
-        if not isinstance(network, ReadySpace) or medium not in network.named_media:
-            return None
-        return network.score_names(self._to_rows(embedding), medium=medium).numpy(force=True)
-
-    def _to_rows(self, embedding: Float[np.ndarray, "row dim"]) -> Float32[Tensor, "row dim"]:
-        return torch.tensor(embedding, dtype=torch.float32, device=_find_device(self._model.network))
-
-    def embed_texts(self, items: Sequence[Item]) -> dict[int, Float32[np.ndarray, " dim"]]:
-        """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
-        silent = replace(self._runtime, reporter=SilentReporter())  # to a reader these are no items
-        encoded = encode_items(items, model=self._model, runtime=silent, task="embed")
-        return {
-            index: embed_segments(each.inputs, medium=Medium.TEXT, network=self._model.network)[0][0]
-            for index, each in enumerate(encoded)
-            if isinstance(each, EncodedItem)
-        }
-
-    def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
-        """Return the species that a medium's encoder tells apart, each with all its names."""
-        return self._model.named_species(medium)
 
 
 @final
@@ -372,7 +251,7 @@ class _Cache:
         difference = explain_new_key(self._key.facts, known.values())
         if difference:
             self._reporter.say(
-                f"{self._key.facts['medium']} features are computed anew: "
+                f"{self._key.facts['medium']} features are computed again: "
                 f"the nearest encoder in the cache differs in {difference}"
             )
         self._store.add_key(self._key.key, self._key.facts)
@@ -390,7 +269,7 @@ def _encode_medium(
     wanted = {index: each for index, each in enumerate(hashes) if isinstance(each, str)}
     known = cache.get_many(sorted(set(wanted.values()))) if cache else {}
     for index, content_hash in wanted.items():
-        # Features that are not finite, from an earlier version, are computed anew and become a failure.
+        # Features that are not finite, from an earlier version, are computed again and become a failure.
         if content_hash in known and np.isfinite(known[content_hash].values).all():
             results[index] = _restore(items[index], content_hash, known[content_hash])
     fresh = [index for index in wanted if index not in results]

@@ -120,7 +120,7 @@ def test_medium_without_an_encoder_says_which_command_brings_one():
     available = list_available_encoders([Medium.TEXT, Medium.IMAGE])
     assert {"lexical_text", "field_mark_text"} <= {part.kind for part in available.sections[Medium.TEXT]}
     if Medium.IMAGE not in available.sections:
-        assert "fieldmark models add" in available.describe_missing()
+        assert "fieldmark models add" in available.remedies[Medium.IMAGE]
 
 
 def test_media_left_open_take_what_is_here(classifier):

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from fieldmark import Gallery, Item, Medium, Runtime, Split, index, train, write_manifest
-from fieldmark.embedding import ModelQueryEncoder
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
 from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.query import QueryReader
+from fieldmark.query_encoder import ModelQueryEncoder
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

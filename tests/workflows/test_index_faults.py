@@ -92,6 +92,7 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
     source = write_embeddings(tmp_path / "embeddings", toy_run, toy_runtime, item_count=ITEM_COUNT)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fieldmark.build", "fieldmark.workflows.index"])
+    index(source, checkpoint=toy_run, gallery=tmp_path / "first", runtime=toy_runtime)  # warms up
     started = time.perf_counter()
     index(source, checkpoint=toy_run, gallery=tmp_path / "whole", runtime=toy_runtime)
     duration = time.perf_counter() - started
@@ -114,7 +115,7 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
         assert LanceIndex.open(segments).content_hashes() == expected
         assert not check_gallery(gallery, reads_media=False, runtime=toy_runtime).has_problems
         shutil.rmtree(gallery)
-    assert cut_short >= KILLS // 4  # on a loaded machine a kill may come too late
+    assert cut_short >= KILLS // 2
 
 
 @pytest.mark.slow

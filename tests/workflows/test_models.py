@@ -9,8 +9,10 @@ import pytest
 
 from fieldmark import Runtime, add_model, get_model, list_models
 from fieldmark.build_encoders import build_part
+from fieldmark.config_encoders import OnnxImageConfig
 from fieldmark.encoder_choice.choice import list_available_encoders, resolve_encoder
 from fieldmark.encoder_choice.hub import HubModel
+from fieldmark.encoder_choice.models_folder import AddedModel, add_files
 from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError
 from fieldmark.types import Medium
 
@@ -131,3 +133,29 @@ def test_record_of_an_added_model_has_no_path_outside_its_folder(runtime, make_v
     assert str(tmp_path) not in json.dumps(record["sections"])
     moved = runtime.models_folder.rename(tmp_path / "elsewhere")
     assert build_part(resolve_encoder("vision", medium=Medium.IMAGE, models=moved)).shape == (6,)
+
+
+def test_add_copies_weights_that_a_graph_keeps_in_another_file(make_classifier_file, runtime, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = make_classifier_file(tmp_path / "download")
+    options = {"save_as_external_data": True, "size_threshold": 0, "location": "weights.bin"}
+    onnx.save_model(onnx.load(path), path, **options)
+    before = build_part(resolve_encoder(str(path), medium=Medium.IMAGE)).fingerprint
+    added = add_model(path, runtime=runtime)
+    shutil.rmtree(tmp_path / "download")
+    section = resolve_encoder(added.name, medium=Medium.IMAGE, models=runtime.models_folder)
+    assert build_part(section).fingerprint == before
+
+
+def test_add_refuses_a_graph_whose_weights_are_outside_of_its_folder(make_classifier_file, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    path = make_classifier_file(tmp_path / "download")
+    model = onnx.load(path)
+    onnx.external_data_helper.set_external_data(model.graph.initializer[0], location="../secret.bin")
+    path.write_bytes(model.SerializeToString())
+    (tmp_path / "secret.bin").write_bytes(bytes(60))
+    section = OnnxImageConfig(kind="onnx_image", path=path)
+    model = AddedModel("birds", {Medium.IMAGE: section}, names_count=0, size_bytes=0, license="", source="")
+    with pytest.raises(EncoderFilesError, match="outside of its folder"):
+        add_files(model, models=tmp_path / "models")
+    assert list((tmp_path / "models").iterdir()) == []

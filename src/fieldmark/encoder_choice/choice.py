@@ -79,10 +79,6 @@ class AvailableEncoders:
     sections: Mapping[Medium, tuple[PartConfig, ...]]
     remedies: Mapping[Medium, str]
 
-    def describe_missing(self) -> str:
-        """Return a sentence for each medium without an encoder; "" if there is none."""
-        return " ".join(f"No encoder for {medium}: {remedy}." for medium, remedy in self.remedies.items())
-
 
 def resolve_encoder(text: str, *, medium: Medium, labels: Path | None = None, models: Path | None = None) -> PartConfig:
     """Return the section of the encoder that a user names for a medium.

@@ -1,6 +1,7 @@
 """The user's folder of added models: each in a folder of its own, with its files and a record of how they are read."""
 
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -11,8 +12,9 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter, ValidationError
 
 from fieldmark.config_encoders import PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.encoders.onnx_file import find_external_files
 from fieldmark.encoders.transformer import FILES
-from fieldmark.errors import ConfigError
+from fieldmark.errors import ConfigError, EncoderFilesError
 from fieldmark.io import write_text
 from fieldmark.types import Medium
 
@@ -62,6 +64,7 @@ def add_files(model: AddedModel, *, models: Path) -> AddedModel:
 
     Raises:
         ConfigError: A model of this name is there already.
+        EncoderFilesError: A graph has weights outside of its own folder.
     """
     target = models / model.name
     if target.exists():
@@ -104,12 +107,21 @@ def _copy_files(section: PartConfig, folder: Path) -> dict[str, object]:
 
 
 def _copy_file(file: Path, folder: Path) -> str:
-    beside = (
-        sorted(file.parent.glob(f"{file.name}[._]data*")) if file.suffix == ".onnx" else []
-    )  # weights of large graphs
-    for each in (file, *beside):
-        if not (folder / each.name).exists():
-            shutil.copyfile(each, folder / each.name)
+    """Copy a file, and the files beside an ONNX graph that hold its weights; return its name.
+
+    Raises:
+        EncoderFilesError: A graph has weights outside of its own folder.
+    """
+    outside = find_external_files(file) if file.suffix == ".onnx" else []
+    for each in (file, *outside):
+        place = Path(os.path.relpath(each, file.parent))
+        if place.parts[0] == "..":
+            reason = f"its weights are in '{each}', outside of its folder"
+            raise EncoderFilesError(name=str(file), reason=reason, key="path")
+        target = folder / place
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(each, target)
     return file.name
 
 
@@ -118,7 +130,7 @@ def _read(folder: Path) -> AddedModel:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         sections = _SECTIONS.validate_python(values["sections"], context={"folder": folder})
-        size = sum(file.stat().st_size for file in folder.iterdir())
+        size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         return AddedModel(
             name=folder.name,
             sections=sections,

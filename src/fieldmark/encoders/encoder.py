@@ -257,6 +257,14 @@ def _describe_infinite(name: str) -> MediaError:
     )
 
 
+def list_names_by_index(named_scores: Mapping[str, int]) -> tuple[tuple[str, ...], ...]:
+    """Return all names of each species that named scores tell apart, in the order of the scores."""
+    names: dict[int, list[str]] = {}
+    for name, index in named_scores.items():
+        names.setdefault(index, []).append(name)
+    return tuple(tuple(names[index]) for index in sorted(names))
+
+
 def iterate_batches(values: Sequence[_T], *, batch_size: int) -> Iterator[Sequence[_T]]:
     """Yield the values in their order, at most `batch_size` at a time."""
     for start in range(0, len(values), batch_size):

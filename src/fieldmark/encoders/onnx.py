@@ -12,8 +12,9 @@ from fieldmark.encoders.activation import Activation, activate
 from fieldmark.encoders.encoder import Encoder, FeatureFacts
 from fieldmark.encoders.labels import index_names, read_labels
 from fieldmark.encoders.onnx_file import find_external_files
+from fieldmark.encoders.onnx_graph import open_session, read_first_line
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
+from fieldmark.errors import EncoderFilesError, suggest_nearest
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class OnnxImageEncoder:
     ) -> None:
         if not path.is_file():
             raise EncoderFilesError(name=str(path), reason="there is no such file", key=_KEY)
-        self._session = _open_session(path, threads=threads)
+        self._session = open_session(path, threads=threads)
         self._outputs = [_require_output(path, self._session, name=output, key="output")]
         if labels is not None:
             self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
@@ -136,22 +137,8 @@ class OnnxImageEncoder:
         try:
             return [each.shape[1] for each in self._run(torch.zeros(1, 3, *self._preprocessing.crop_pixels))]
         except Exception as error:
-            reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
+            reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {read_first_line(error)}"
             raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
-
-
-def _open_session(path: Path, *, threads: int | None) -> "InferenceSession":
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError(package="onnxruntime", extra="encoders", need=f"The encoder '{path}'") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the runtime's errors have no public class in common
-        reason = f"ONNX Runtime refuses it: {_first_line(error)}"
-        raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
 
 
 def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
@@ -172,7 +159,3 @@ def _find_batch_size(path: Path, session: "InferenceSession") -> int:
         case shape:
             reason = f"its input has the shape {shape}; allowed is (batch, 3, height, width) with any batch or 1"
             raise EncoderFilesError(name=str(path), reason=reason, key=_KEY)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

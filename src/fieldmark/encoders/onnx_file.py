@@ -43,7 +43,7 @@ def find_external_files(path: Path) -> list[Path]:
 
 
 def _find_locations(content: mmap.mmap, kind: str, start: int, end: int) -> Iterator[str]:
-    """Yield the location of each tensor below a message, by its fields; other fields are passed over, not read."""
+    """Yield the location of each tensor below a message, by its fields; other fields are skipped."""
     parts = _PARTS[kind]
     key = ""
     for each in _list_fields(content, start, end):

@@ -38,7 +38,7 @@ def read_input_shape(path: Path) -> tuple[int | None, ...]:
     Raises:
         As `describe_graph`.
     """
-    return tuple(each if isinstance(each, int) else None for each in _open(path).get_inputs()[0].shape)
+    return tuple(each if isinstance(each, int) else None for each in open_session(path).get_inputs()[0].shape)
 
 
 def describe_graph(path: Path, *, shape: Sequence[int]) -> tuple[GraphOutput, ...]:
@@ -48,13 +48,13 @@ def describe_graph(path: Path, *, shape: Sequence[int]) -> tuple[GraphOutput, ..
         EncoderFilesError: The file is no graph that takes such an input.
         MissingExtraError: ONNX Runtime is not installed.
     """
-    session = _open(path)
+    session = open_session(path)
     noise = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
     names = [output.name for output in session.get_outputs()]
     try:
         values = session.run(names, {session.get_inputs()[0].name: noise})
     except Exception as error:  # the runtime's errors have no public class in common
-        reason = f"it does not take an input of the shape {tuple(shape)}: {str(error).partition(chr(10))[0]}"
+        reason = f"it does not take an input of the shape {tuple(shape)}: {read_first_line(error)}"
         raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
     return tuple(_describe(name, np.asarray(value)) for name, value in zip(names, values, strict=True))
 
@@ -64,13 +64,29 @@ def _describe(name: str, value: Shaped[np.ndarray, "..."]) -> GraphOutput:
     return GraphOutput(name, value.size // len(value) if value.ndim else 1, value.ndim == 2, is_bounded)
 
 
-def _open(path: Path) -> "InferenceSession":
+def open_session(path: Path, *, threads: int | None = None) -> "InferenceSession":
+    """Return a graph that is ready to run on the processor.
+
+    Args:
+        threads: Processor threads; None leaves the choice to the runtime.
+
+    Raises:
+        EncoderFilesError: The file is no graph that the runtime can run.
+        MissingExtraError: ONNX Runtime is not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError(package="onnxruntime", extra="encoders", need=f"The encoder '{path}'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
     try:
-        return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = f"ONNX Runtime refuses it: {str(error).partition(chr(10))[0]}"
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's errors have no public class in common
+        reason = f"ONNX Runtime refuses it: {read_first_line(error)}"
         raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
+
+
+def read_first_line(error: Exception) -> str:
+    """Return the first line of a message; the runtime's others tell of its own code."""
+    return str(error).partition("\n")[0]

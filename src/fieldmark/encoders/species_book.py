@@ -105,7 +105,7 @@ class SpeciesBook:
 
     @property
     def part_fingerprints(self) -> tuple[str, ...]:
-        """What changes with the way in which texts are compared."""
+        """Fingerprints of the parts that compare texts with accounts."""
         return (str(_VERSION), *(encoder.fingerprint for encoder in self._encoders))
 
     def compute_probabilities(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment species"]:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -360,16 +360,23 @@ class NameEmbedding(nn.Module):
         """Set columns and directions from the columns of an encoder's named scores (`Encoder.named_scores`)."""
         names: defaultdict[int, list[str]] = defaultdict(list)
         for name, column in named_scores.items():
-            names[column].append(normalize_name(name))
+            names[column].append(name)
         for row, (column, own) in enumerate(sorted(names.items())):
             self.column[row] = column
-            self.directions[row] = sum(
-                compute_name_direction(name, dim=self.directions.shape[1]) for name in sorted(set(own))
-            )
-        self.directions.copy_(normalize(self.directions, dim=1))
+            self.directions[row] = compute_species_direction(own, dim=self.directions.shape[1])
 
 
-def compute_name_direction(name: str, *, dim: int) -> Float[Tensor, " name"]:
+def compute_species_direction(names: Iterable[str], *, dim: int) -> Float[Tensor, " name"]:
+    """Return the direction, of length 1, between those of all names of a species; the order of the names has no effect.
+
+    Args:
+        names: One or more, in any spelling.
+    """
+    own = sorted(set(map(normalize_name, names)))
+    return normalize(torch.stack([_compute_name_direction(name, dim=dim) for name in own]).sum(dim=0), dim=0)
+
+
+def _compute_name_direction(name: str, *, dim: int) -> Float[Tensor, " name"]:
     """Return one of 2 ** dim directions of length 1, by a hash of a normalized name."""
     digest = hashlib.blake2b(name.encode(), digest_size=dim // 8).digest()
     bits = np.unpackbits(np.frombuffer(digest, dtype=np.uint8), bitorder="little")

@@ -1,9 +1,10 @@
 """The contract: a network maps encoder outputs of all media to embeddings and class logits."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -55,3 +56,21 @@ def get_part(parts: nn.ModuleDict, medium: Medium, kind: type[_Part]) -> _Part:
     part = parts[medium]
     assert isinstance(part, kind)  # noqa: S101 - each dict has one class of modules
     return part
+
+
+def forward_each(
+    network: Network, parts: Sequence[MediumBatch]
+) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
+    """Return embeddings and logits of all rows, part after part; each part is computed by itself."""
+    results = [network(part.inputs, part.medium) for part in parts]
+    return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
+
+
+def read_lengths(state: Mapping[str, Tensor], key: str) -> dict[Medium, int]:
+    """Return the length of a tensor of each medium in a state dict; media without it are missing.
+
+    Args:
+        key: With {} in place of the medium.
+    """
+    names = {medium: key.format(medium.value) for medium in Medium}
+    return {medium: len(state[name]) for medium, name in names.items() if name in state}

@@ -9,9 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from fieldmark.models.fitted import NameEmbedding, compute_name_direction
-from fieldmark.models.network import Network, get_part
-from fieldmark.names import normalize_name
+from fieldmark.models.fitted import NameEmbedding, compute_species_direction
+from fieldmark.models.network import Network, forward_each, get_part, read_lengths
 from fieldmark.types import Medium, MediumBatch
 
 _NAMED = 0.5
@@ -87,14 +86,12 @@ class ReadySpace(Network):
     @staticmethod
     def read_input_dims(state: Mapping[str, Tensor]) -> dict[Medium, int]:
         """Read the `input_dims` of the network that a state dict was taken from."""
-        names = {medium: f"_looks.{medium}.directions" for medium in Medium}
-        return {medium: len(state[name]) for medium, name in names.items() if name in state}
+        return read_lengths(state, "_looks.{}.directions")
 
     @staticmethod
     def read_named_counts(state: Mapping[str, Tensor]) -> dict[Medium, int]:
         """Read the `named_counts` of the network that a state dict was taken from."""
-        names = {medium: f"_names.{medium}.column" for medium in Medium}
-        return {medium: len(state[name]) for medium, name in names.items() if name in state}
+        return read_lengths(state, "_names.{}.column")
 
     @staticmethod
     def read_encoder_index(state: Mapping[str, Tensor]) -> dict[Medium, int]:
@@ -177,18 +174,16 @@ class ReadySpace(Network):
         self, parts: Sequence[MediumBatch]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
         """Return embeddings and no logits of all rows, part after part."""
-        results = [self(part.inputs, part.medium) for part in parts]
-        return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
+        return forward_each(self, parts)
 
     @torch.no_grad()
     def embed_name(self, name: str, *, other_names: Sequence[str] = ()) -> Float[Tensor, " dim"] | None:
         """Return the embedding of a species by a name and all its others; None where no encoder names species."""
         if not self._names:
             return None
-        own = sorted(set(map(normalize_name, (name, *other_names))))
-        direction = torch.stack([compute_name_direction(each, dim=self._size.name_dim) for each in own]).sum(dim=0)
+        direction = compute_species_direction((name, *other_names), dim=self._size.name_dim)
         embedding = torch.zeros(self.dim)
-        embedding[: self._size.name_dim] = self._size.name_weight**0.5 * normalize(direction, dim=0)
+        embedding[: self._size.name_dim] = self._size.name_weight**0.5 * direction
         embedding[-1] = (1 - self._size.name_weight) ** 0.5
         return embedding
 

@@ -16,13 +16,12 @@ from fieldmark.models.fitted import (
     NamedWeights,
     NameEmbedding,
     Standardization,
-    compute_name_direction,
+    compute_species_direction,
     fit_named_weights,
     match_names,
 )
-from fieldmark.models.network import Network, get_part
+from fieldmark.models.network import Network, forward_each, get_part, read_lengths
 from fieldmark.models.row_choice import choose_rows
-from fieldmark.names import normalize_name
 from fieldmark.types import Medium, MediumBatch
 
 MOST_FITTED_ROWS = 4096
@@ -140,14 +139,12 @@ class SharedSpace(Network):
     @staticmethod
     def read_input_dims(state: Mapping[str, Tensor]) -> dict[Medium, int]:
         """Read the `input_dims` of the network that a state dict was taken from."""
-        names = {medium: f"_heads.{medium}.standardization.mean" for medium in Medium}
-        return {medium: len(state[name]) for medium, name in names.items() if name in state}
+        return read_lengths(state, "_heads.{}.standardization.mean")
 
     @staticmethod
     def read_named_counts(state: Mapping[str, Tensor]) -> dict[Medium, int]:
         """Read the `named_counts` of the network that a state dict was taken from."""
-        names = {medium: f"_places.{medium}.column" for medium in Medium}
-        return {medium: len(state[name]) for medium, name in names.items() if name in state}
+        return read_lengths(state, "_places.{}.column")
 
     @staticmethod
     def upgrade_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -254,8 +251,7 @@ class SharedSpace(Network):
         self, parts: Sequence[MediumBatch]
     ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch class"]]:
         """Return embeddings and logits of all rows, part after part; each part is computed by itself."""
-        results = [self(part.inputs, part.medium) for part in parts]
-        return torch.cat([embedding for embedding, _ in results]), torch.cat([logits for _, logits in results])
+        return forward_each(self, parts)
 
     @torch.no_grad()
     def embed_name(
@@ -272,9 +268,8 @@ class SharedSpace(Network):
             shared = normalize(self._prototypes[label], dim=0)
             named = self._size.name_weight * normalize(self._class_place[label], dim=0)
         elif self._name_dim:
-            names = sorted(set(map(normalize_name, (name, *other_names))))
-            direction = torch.stack([compute_name_direction(each, dim=self._name_dim) for each in names]).sum(dim=0)
-            named = self._size.name_weight * normalize(direction, dim=0).to(named)
+            direction = compute_species_direction((name, *other_names), dim=self._name_dim)
+            named = self._size.name_weight * direction.to(named)
         else:
             return None
         nothing = normalize(shared.new_ones(1, max(1, self._private_dim)), dim=1)

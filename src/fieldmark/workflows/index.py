@@ -14,7 +14,7 @@ from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
-from fieldmark.embedding import FailureLog, ModelQueryEncoder, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
 from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError
 from fieldmark.gallery.labels import restore_classes
@@ -32,6 +32,7 @@ from fieldmark.gallery.sets import (
     rename_items,
 )
 from fieldmark.gallery.store import SegmentIndex
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint

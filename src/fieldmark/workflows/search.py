@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.build import Model, load_model
-from fieldmark.embedding import ModelQueryEncoder
 from fieldmark.errors import DamagedGalleryError, MissingGalleryError
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.calibration import ScoreCalibration, read_calibration
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.store import SegmentIndex
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 
 

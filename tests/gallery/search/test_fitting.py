@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fieldmark import Gallery
-from fieldmark.embedding import ModelQueryEncoder, embed_segments, encode_item
+from fieldmark.embedding import embed_segments, encode_item
 from fieldmark.gallery.labels import save_class
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
@@ -43,6 +43,7 @@ from fieldmark.gallery.search.open_set_fitting import (
 )
 from fieldmark.gallery.search.query import ItemId, QueryEmbedding
 from fieldmark.names import Spellings
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.types import MEDIA, Embeddings, Item, MediaLimits, Medium, Split
 
 CLASSES = ("Auk", "Bunting", "Crow", "Dipper", "Egret")

@@ -1,7 +1,6 @@
-"""What encoders call items, where labels are missing: the curves of scores, and whether a species is there."""
+"""Search without labels: the curves of scores, the names of items and the open-set answer, all by what encoders say."""
 
 import itertools
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration, compute_sigmoid
-from fieldmark.gallery.search.query import QueryEmbedding, QueryEncoder, pool_segments
+from fieldmark.gallery.search.query import QueryEmbedding, QueryEncoder, find_rows, pool_segments
 from fieldmark.gallery.search.result import OpenSetAnswer
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
@@ -111,27 +110,30 @@ def call_hits(
     if encoder.name_weight is None or not open_ids:
         return tuple(hits)
     stored = index.embeddings(Filter(item_ids=open_ids))
-    rows: defaultdict[str, list[int]] = defaultdict(list)
-    for row, item in enumerate(stored.items):
-        rows[item.item_id].append(row)
-    found = []
-    for hit in hits:
-        score = None
-        if hit.item_id in rows:
-            pooled = pool_segments(stored.embedding[rows[hit.item_id]], medium=hit.medium, encoder=encoder)
-            score = encoder.score_species(pooled[None].astype(np.float32), medium=hit.medium)
-        if score is None or score.shape[1] != len(called[hit.medium]):
-            found.append(hit)
+    names: dict[str, tuple[str, float]] = {}
+    rows_of = find_rows(stored)
+    for medium, species in called.items():
+        own = [item_id for item_id, rows in rows_of.items() if stored.items[rows[0]].medium is medium]
+        if not own:
             continue
-        best = int(score[0].argmax())
-        found.append(hit._replace(called=called[hit.medium][best], called_probability=float(score[0, best])))
-    return tuple(found)
+        pooled = [pool_segments(stored.embedding[rows_of[each]], medium=medium, encoder=encoder) for each in own]
+        score = encoder.score_species(np.stack(pooled).astype(np.float32), medium=medium)
+        if score is not None and score.shape[1] == len(species):
+            best = score.argmax(axis=1)
+            chances = score[np.arange(len(best)), best].tolist()
+            names |= {each: (species[at], chance) for each, at, chance in zip(own, best, chances, strict=True)}
+    return tuple(
+        hit._replace(called=names[hit.item_id][0], called_probability=names[hit.item_id][1])
+        if hit.item_id in names
+        else hit
+        for hit in hits
+    )
 
 
 # ---------------------------------------------------------------- whether a species is there
 
 _DOUBTS = (0.35, 0.2, 0.0)
-"""What the mean probability of one, of two and of three items has too much: one alone must be all but certain."""
+"""Subtracted from the mean probability of one, of two and of three items: one alone must be all but certain."""
 CALLED_THRESHOLD = 0.6
 """From here on a name is there. Chosen on fgbirds' train split: of the names that the photo encoder knows, 3 % of those
 that are there are missed, and 4 % of all others are found."""
@@ -142,19 +144,18 @@ UNLIKE_THRESHOLD = 0.2
 species is there are called missing, and 60 % of those whose species is left out."""
 
 
-def answer_called(found: Collection[Sequence[Hit]], *, is_name: bool) -> OpenSetAnswer | None:
+def answer_called(found: Collection[Float[np.ndarray, " hit"]], *, is_name: bool) -> OpenSetAnswer | None:
     """Tell whether a gallery without labels holds the species of a query, by what the encoders call its items.
 
     It takes three items of one medium that are probably of the species, or fewer that are more certain.
 
     Args:
-        found: The nearest hits of each medium, with probabilities; media without probabilities do not count.
+        found: The probabilities of the nearest hits of each medium, best first.
         is_name: Whether the query is a name, which needs no encoder to be read and so leaves less in doubt.
     """
     chances = []
-    for hits in found:
-        own = [hit.probability for hit in hits[: len(_DOUBTS)] if hit.probability is not None]
-        chances += [float(np.mean(own[: count + 1])) - _DOUBTS[count] for count in range(len(own))]
+    for own in found:
+        chances += [float(own[: count + 1].mean()) - _DOUBTS[count] for count in range(min(len(own), len(_DOUBTS)))]
     if not chances:
         return None
     chance = max(0.0, *chances)
@@ -163,12 +164,11 @@ def answer_called(found: Collection[Sequence[Hit]], *, is_name: bool) -> OpenSet
     return OpenSetAnswer(chance, ALIKE_THRESHOLD, can_tell=chance >= ALIKE_THRESHOLD or chance < UNLIKE_THRESHOLD)
 
 
-def add_probabilities(
-    hits: Sequence[Hit], *, query: QueryEmbedding, hit: Medium, calibration: ScoreCalibration
-) -> tuple[Hit, ...]:
-    """Return hits of one medium with the probabilities that the encoders' names give; none where they give none."""
-    curve = calibration.get_curve(query.medium, hit, is_name=query.is_name)
-    if curve is None or not curve.is_overlap or not hits:
-        return ()
-    chances = compute_sigmoid(curve.compute_logit(np.array([each.score for each in hits]))).tolist()
-    return tuple(each._replace(probability=chance) for each, chance in zip(hits, chances, strict=True))
+def compute_chances(
+    hits: Sequence[Hit], *, query: QueryEmbedding, medium: Medium, calibration: ScoreCalibration
+) -> Float[np.ndarray, " hit"]:
+    """Return the probabilities that the encoders' names give to hits of one medium; none where they give none."""
+    curve = calibration.get_curve(query.medium, medium, is_name=query.is_name)
+    if curve is None or not curve.is_overlap:
+        return np.zeros(0)
+    return compute_sigmoid(curve.compute_logit(np.array([hit.score for hit in hits])))

@@ -157,7 +157,7 @@ class ClassMeanings:
             medium: tuple(self.known.choose_name(names[0]) or names[0] for names in each)
             for medium, each in species.items()
         }
-        """What a species of each medium's encoder is called here, in the order of its scores."""
+        """One name of each species that a medium's encoder knows, in the order of its scores."""
         self.taxonomy = taxonomy
         self._taxon_by_class = {taxon.class_name: taxon for taxon in taxonomy.taxa}
         self._class_of_name = {name: each.class_name for each in taxonomy.taxa for name in each.other_names}

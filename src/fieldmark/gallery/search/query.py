@@ -18,7 +18,7 @@ from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import Decoding, Item, MediaLimits, Medium, TextContent
+from fieldmark.types import Decoding, Embeddings, Item, MediaLimits, Medium, TextContent
 
 _LONGEST_NAME = 100
 """Characters of a text that may be the name of a class."""
@@ -203,9 +203,7 @@ class QueryReader:
             UnknownItemError: The gallery has no item of an id.
         """
         stored = self._store.embeddings(Filter(item_ids=frozenset(item_ids)))
-        rows_of: dict[str, list[int]] = defaultdict(list)
-        for row, item in enumerate(stored.items):
-            rows_of[item.item_id].append(row)
+        rows_of = find_rows(stored)
         for item_id in item_ids:
             if item_id not in rows_of:
                 raise UnknownItemError(item_id=item_id, gallery=self._folder)
@@ -272,6 +270,14 @@ def pool_segments(
     mean = weight @ rows
     unit: Float[np.ndarray, " dim"] = mean / np.linalg.norm(mean)
     return unit
+
+
+def find_rows(stored: Embeddings) -> dict[str, list[int]]:
+    """Return the rows of each item, by its id."""
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, item in enumerate(stored.items):
+        rows[item.item_id].append(row)
+    return rows
 
 
 def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:

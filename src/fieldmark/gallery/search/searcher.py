@@ -12,7 +12,7 @@ from jaxtyping import Int
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
-from fieldmark.gallery.search.called import add_probabilities, answer_called, call_hits
+from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -163,7 +163,7 @@ class Searcher:
             called = self._reader.read_names().meanings.called
             hits = call_hits(hits, index=self.index, encoder=self._encoder, called=called)
         by_labels = self._answer_named(named)
-        by_calls = None if by_labels is not None else self._answer_called(compared, where=where)
+        by_calls = None if by_labels is not None else self._answer_called(compared, where=where, by_segment=by_segment)
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=hits,
@@ -183,6 +183,8 @@ class Searcher:
         self, where: Filter, asked: Sequence[QueryEmbedding]
     ) -> tuple[Filter, tuple[Medium, ...]]:
         """Return a filter without media that no query can be compared with, and these media."""
+        if self._encoder.name_weight is None:
+            return where, ()
         present = {count.medium for count in self.index.counts()}
         left_out = tuple(
             hit
@@ -202,9 +204,10 @@ class Searcher:
 
     def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
         """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
-        curves = {
-            self.calibration.get_curve(query.medium, hit.medium) for query in asked for hit in hits if hit.probability
-        }
+        if self._encoder.name_weight is None:
+            return False
+        media = {hit.medium for hit in hits if hit.probability}
+        curves = [self.calibration.get_curve(query.medium, medium) for query in asked for medium in media]
         return any(curve is not None and curve.is_overlap for curve in curves)
 
     def _read_marks(self, marks: MarkedItems) -> list[QueryEmbedding]:
@@ -279,18 +282,18 @@ class Searcher:
         is_known = 1 in verdicts or 0 not in verdicts
         return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
-    def _answer_called(self, compared: Sequence[_ComparedQuery], *, where: Filter) -> OpenSetAnswer | None:
+    def _answer_called(
+        self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
+    ) -> OpenSetAnswer | None:
         """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
         asked = compared[0]
         has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
         is_open = self._encoder.name_weight is None or not asked.query.is_calibrated
         if is_open or has_curve or len(compared) > 1:
             return None
-        everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
-        nearest = _find(asked.comparison, where=everywhere, depth=OPEN_SET_DEPTH, by_segment=False)
         found = [
-            add_probabilities(hits, query=asked.query, hit=medium, calibration=self.calibration)
-            for medium, hits in nearest.items()
+            compute_chances(hits, query=asked.query, medium=medium, calibration=self.calibration)
+            for medium, hits in _find_everywhere(asked, where=where, by_segment=by_segment).items()
         ]
         return answer_called(found, is_name=asked.query.is_name)
 
@@ -302,17 +305,12 @@ class Searcher:
         Args:
             hits: Of the search; the answer contradicts none that is nearly certain.
         """
-        everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
-        is_whole = not by_segment and replace(where, media=None) == everywhere
         found = []
         for each in compared:
-            query = each.query
-            if not query.is_calibrated:
+            if not each.query.is_calibrated:
                 continue
-            nearest = dict(each.found) if is_whole else {}
-            missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
-            nearest |= _find(each.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
-            evidence = self._weigh_evidence(query, nearest)
+            nearest = _find_everywhere(each, where=where, by_segment=by_segment)
+            evidence = self._weigh_evidence(each.query, nearest)
             if evidence is not None:
                 found.append(evidence)
         return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
@@ -347,6 +345,18 @@ def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool
         for medium in MEDIA
         if where.media is None or medium in where.media
     }
+
+
+def _find_everywhere(asked: _ComparedQuery, *, where: Filter, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
+    """Return the nearest items of each medium in the whole gallery, whatever the search was narrowed to.
+
+    What the search found already is not looked for again.
+    """
+    everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
+    is_whole = not by_segment and replace(where, media=None) == everywhere
+    nearest = dict(asked.found) if is_whole else {}
+    missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
+    return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
 
 
 def _narrow(where: Filter, *, media: Collection[Medium], asked: Collection[str]) -> Filter:
