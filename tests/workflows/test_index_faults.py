@@ -22,33 +22,47 @@ from fieldmark.errors import FieldmarkError
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.store import Filter
 from fieldmark.workflows.gallery import check_gallery, measure_disk_bytes
+from fieldmark.workflows.index import BLOCK_ROWS
 
 KILLS = 20
 ITEM_COUNT, SEGMENTS = 600, 24
+COUNTS = -(-ITEM_COUNT * SEGMENTS // BLOCK_ROWS)
+"""Times at which a whole run tells how many items are stored."""
 
 
 class Acknowledger:
-    """A reporter that sends how many items are stored."""
+    """A reporter that sends how many items are stored, and starts a timer at one of these times."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, timer: threading.Timer, *, at: int) -> None:
         self._connection = connection
+        self._timer = timer
+        self._left = at
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
         if task == "add":
             self._connection.send(done)
+            self._left -= 1
+            if self._left == 0:
+                self._timer.start()
 
     def say(self, message: str) -> None:
         pass
 
 
-def index_until_killed(connection: Connection, source: Path, run: Path, gallery: Path, seconds: float) -> None:
-    """Indexes, and ends the process with SIGKILL after some seconds; sends "begin", each count, and "end"."""
+def index_until_killed(connection: Connection, source: Path, run: Path, gallery: Path, at: int, seconds: float) -> None:
+    """Indexes, and ends the process with SIGKILL; sends "begin", each count, and "end".
+
+    Args:
+        at: The kill comes some seconds after this count; 0 for the start. Counts do not depend on the machine's load.
+    """
     torch.set_num_threads(1)
     connection.send("begin")
     killer = threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGKILL))
     killer.daemon = True
-    killer.start()
-    index(source, checkpoint=run, gallery=gallery, runtime=Runtime(reporter=Acknowledger(connection), device="cpu"))
+    if at == 0:
+        killer.start()
+    reporter = Acknowledger(connection, killer, at=at)
+    index(source, checkpoint=run, gallery=gallery, runtime=Runtime(reporter=reporter, device="cpu"))
     connection.send("end")
 
 
@@ -66,10 +80,11 @@ def write_embeddings(folder: Path, run: Path, runtime, *, item_count: int, prefi
     return folder
 
 
-def run_killed(context, source: Path, run: Path, gallery: Path, *, seconds: float) -> tuple[int, bool]:
-    """Items acknowledged by a run that is killed after some seconds of work, and whether it ended before."""
+def run_killed(context, source: Path, run: Path, gallery: Path, *, at: int, seconds: float) -> tuple[int, bool]:
+    """Items acknowledged by a run that is killed some seconds after a count, and whether it ended before."""
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=index_until_killed, args=(sender, source, run, gallery, seconds), daemon=True)
+    arguments = (sender, source, run, gallery, at, seconds)
+    process = context.Process(target=index_until_killed, args=arguments, daemon=True)
     process.start()
     sender.close()
     last, has_ended = 0, False
@@ -101,7 +116,12 @@ def test_index_killed_at_twenty_moments_loses_nothing_acknowledged(toy_run, toy_
     for number in range(KILLS):
         gallery = tmp_path / f"gallery-{number}"
         acknowledged, has_ended = run_killed(
-            context, source, toy_run, gallery, seconds=moments.uniform(0.0, 1.5 * duration)
+            context,
+            source,
+            toy_run,
+            gallery,
+            at=number % COUNTS,
+            seconds=moments.uniform(0.0, 1.5 * duration / COUNTS),
         )
         cut_short += not has_ended
         segments = gallery / "segments"

@@ -52,7 +52,7 @@ def test_search_gives_only_the_media_asked_for(medium, wanted, gallery, toy_item
 
 
 def test_search_encodes_the_same_content_once(toy_gallery, toy_runtime, toy_items, tmp_path, monkeypatch):
-    from fieldmark import embedding
+    from fieldmark import query_encoder
     from fieldmark.gallery.search import query
 
     encoded = []
@@ -61,7 +61,7 @@ def test_search_encodes_the_same_content_once(toy_gallery, toy_runtime, toy_item
         encoded.append(item)
         return encode_item(item, model=model)
 
-    monkeypatch.setattr(embedding, "encode_item", encode)
+    monkeypatch.setattr(query_encoder, "encode_item", encode)
     gallery = Gallery.open(toy_gallery, runtime=toy_runtime)
     for item in [next(item for item in toy_items if item.medium is medium) for medium in Medium]:
         copy = tmp_path / f"copy{item.path.suffix}"
