@@ -1,13 +1,13 @@
 """The section of a model to its network, and the facts of encoders that a network is made for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from torch import Tensor
 
 from fieldmark.config import FGCrossNetConfig, ModelConfig, ReadyConfig, SharedSpaceConfig
-from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.encoder import Encoder, find_joint
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
 from fieldmark.models.ready import ReadySize, ReadySpace
@@ -23,11 +23,13 @@ class NetworkInputs:
         dims: Of the features.
         named_counts: How many of them are scores of names.
         encoder_index: The same number for media that one encoder reads.
+        joint: Columns of the features that can be compared with those of another encoder's medium.
     """
 
     dims: Mapping[Medium, int]
     named_counts: Mapping[Medium, int]
     encoder_index: Mapping[Medium, int]
+    joint: Mapping[Medium, range] = field(default_factory=dict)
 
 
 def describe_inputs(encoders: Mapping[Medium, Encoder]) -> NetworkInputs:
@@ -37,7 +39,21 @@ def describe_inputs(encoders: Mapping[Medium, Encoder]) -> NetworkInputs:
         dims={medium: encoder.shape[0] for medium, encoder in encoders.items()},
         named_counts={medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()},
         encoder_index={medium: fingerprints.index(encoder.fingerprint) for medium, encoder in encoders.items()},
+        joint=_find_joint_columns(encoders),
     )
+
+
+def _find_joint_columns(encoders: Mapping[Medium, Encoder]) -> dict[Medium, range]:
+    """Return the columns of the space that most encoders share; none where one encoder stands alone in each."""
+    joints = {medium: joint for medium, encoder in encoders.items() if (joint := find_joint(encoder)) is not None}
+    readers: dict[str, set[str]] = {}
+    for medium, joint in joints.items():
+        readers.setdefault(joint.space, set()).add(encoders[medium].fingerprint)
+    widest = max(readers, key=lambda space: len(readers[space]), default="")
+    if len(readers.get(widest, ())) < 2:
+        return {}
+    shared = {medium: joint for medium, joint in joints.items() if joint.space == widest}
+    return {medium: range(joint.start, joint.start + joint.dim) for medium, joint in shared.items()}
 
 
 def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInputs:
@@ -47,6 +63,7 @@ def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInpu
             ReadySpace.read_input_dims(state),
             ReadySpace.read_named_counts(state),
             ReadySpace.read_encoder_index(state),
+            ReadySpace.read_joint(state),
         )
     return NetworkInputs(SharedSpace.read_input_dims(state), SharedSpace.read_named_counts(state), {})
 
@@ -93,6 +110,7 @@ def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInput
                 input_dims=inputs.dims,
                 named_counts=inputs.named_counts,
                 encoder_index=inputs.encoder_index,
+                joint=inputs.joint,
                 size=ready_size,
             )
     assert_never(config)

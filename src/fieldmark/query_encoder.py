@@ -104,10 +104,10 @@ class ModelQueryEncoder:
         network = self._model.network
         return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding[None])[0])
 
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+    def can_compare_looks(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""
         network = self._model.network
-        return isinstance(network, ReadySpace) and network.shares_encoder(first, second)
+        return isinstance(network, ReadySpace) and network.can_compare_looks(first, second)
 
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium

@@ -49,7 +49,7 @@ def add_overlap_curves(
         if scale.curve is not None or not encoder.can_compare(None if query is Medium.TEXT else query, hit):
             continue
         look = 0.0
-        if encoder.shares_encoder(query, hit):
+        if encoder.can_compare_looks(query, hit):
             look = _measure_look(embeddings, sure[query], sure[hit], name_weight=weight)
         prior = 1 / max(len(np.unique(sure[hit].species)), 2)
         curve = Curve(1 / weight, -look / weight, prior, relevant_count=0, query_count=0, is_overlap=True)

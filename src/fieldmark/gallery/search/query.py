@@ -122,7 +122,7 @@ class QueryEncoder(Protocol):
         """Tell whether the encoders call an item anything, by its embedding; True for a model that was trained."""
         ...
 
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+    def can_compare_looks(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media, so that their features can be compared."""
         ...
 

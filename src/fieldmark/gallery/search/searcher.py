@@ -200,7 +200,7 @@ class Searcher:
     def _can_compare(self, asked: QueryEmbedding, hit: Medium) -> bool:
         """Tell whether a query has anything in common with items of a medium: names, or the encoder."""
         by_name = self._encoder.has_names(asked.embedding) and self._encoder.can_compare(None, hit)
-        return by_name or (not asked.is_name and self._encoder.shares_encoder(asked.medium, hit))
+        return by_name or (not asked.is_name and self._encoder.can_compare_looks(asked.medium, hit))
 
     def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
         """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
