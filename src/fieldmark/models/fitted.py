@@ -1,6 +1,7 @@
 """Parts of the default network that are fitted to features at once: standardization, class logits, known names."""
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from fieldmark.names import name_key, normalize_name
+
+_LOGGER = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------- standardization
 
@@ -434,5 +437,13 @@ def match_names(names: Sequence[Sequence[str]], named_scores: Mapping[str, int])
     for label, own in enumerate(names):
         found = dict.fromkeys(index for name in own for index in columns_by_key.get(name_key(name), ()))
         chosen = list(found)[:MOST_SPECIES]
+        if len(found) > MOST_SPECIES:
+            _LOGGER.warning(
+                "The class of %s stands for %d species of an encoder; the scores of the first %d are summed. "
+                "Divide it into smaller classes.",
+                own[0],
+                len(found),
+                MOST_SPECIES,
+            )
         column[label, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
     return column
