@@ -204,6 +204,19 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemWarning:
+    """One item that was used, and what is in doubt of how its file was read.
+
+    Args:
+        kind: A short name, as `data check` prints it.
+    """
+
+    item_id: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class MediumBatch:
     """The rows of one medium in a training step."""
 
