@@ -89,11 +89,15 @@ def check_head(head: bytes, *, path: Path) -> None:
 
     Raises:
         NotProseError: It is characters or a document of another kind.
-        UnreadableMediaError: It is text in an encoding that cannot be told.
+        UnreadableMediaError: It is text in an encoding that cannot be told, or a damaged document.
+        EmptyMediaError: It is a document without text.
         NotTextError: It is no text at all.
     """
-    if find_document(head, path=path) is None:
+    document = find_document(head, path=path)
+    if document is None:
         _decode(head, path=path, is_whole=False)
+    else:
+        next(read_passages(path, document, limits=MediaLimits()))
 
 
 def _decode(data: bytes, *, path: Path, is_whole: bool) -> DecodedText:
