@@ -83,6 +83,7 @@ def write_samples(path: Path, pixels: np.ndarray, **more: tuple[str, Sequence[in
 
 
 def make_jpeg(pixels: np.ndarray, *, orientation: int | None = None) -> bytes:
+    """A JPEG, with or without the EXIF of a camera."""
     file = io.BytesIO()
     exif = Image.Exif()
     if orientation is not None:
