@@ -64,8 +64,10 @@ def read_items(
             if isinstance(encoded, Failure):
                 failures.add(encoded)
             else:
+                failures.warn(encoded.item.item_id, encoded.warnings)
                 features[encoded.item.item_id] = encoded.inputs
                 contents[encoded.item.item_id] = encoded.content_hash
+        failures.check()  # behind the last one, so that all are listed and no features are lost
         items = [item for item in items if item.item_id in features]
     splits = _split_rows(items, features=features, model=model)
     if not isinstance(model.network, SharedSpace):
@@ -196,6 +198,7 @@ def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
             embedding, _ = embed_segments(inputs, medium=medium, network=network)
             items += [item] * len(embedding)
             vectors.append(embedding)
+    failures.check()
     if not items:
         return 0.0
     no_time = np.full(len(items), np.nan)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from fieldmark.cli.terminal import Json, Manifest, Quiet, TerminalReporter, parse_pairs, print_line, print_result
+from fieldmark.cli.terminal import (
+    Exclude,
+    FailureShare,
+    FollowLinks,
+    Json,
+    Manifest,
+    Quiet,
+    TerminalReporter,
+    parse_pairs,
+    print_line,
+    print_result,
+)
 
 data_app = typer.Typer(
     help="Create, check, split and describe manifests, the tables that list items.",
@@ -70,15 +81,20 @@ def _import_folders(
     out: _Out,
     taxonomy: _TaxonomyPath = None,
     merge_names: _MergeNames = False,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
     as_json: Json = False,
 ) -> None:
     """Import folders of media files.
 
-    The content of a file gives its medium, and the name of its folder gives its class.
+    The content of a file gives its medium, and the name of its folder gives its class. Bins, folders of thumbnails and
+    other folders that machines make are passed over.
     """
+    from fieldmark.data.folder import FolderChoice
     from fieldmark.datasets.importers.folders import import_folders
 
-    report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names)
+    choice = FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links)
+    report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names, choice=choice)
     print_result(report, report.to_text(), as_json=as_json)
 
 
@@ -133,6 +149,15 @@ def _check(
             "--write-clean", help="Write a corrected manifest to this file, and a list of the changes beside it."
         ),
     ] = None,
+    failure_share: Annotated[
+        float,
+        typer.Option(
+            "--failure-share",
+            min=0,
+            max=1,
+            help="Share of the items that may be unusable, from 0 to 1, before the check exits with 1 for them.",
+        ),
+    ] = 0.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -153,7 +178,7 @@ def _check(
             cleaned = write_clean(found, clean)
             reporter.say(f"{clean}: {len(cleaned.items):,} items, {len(cleaned.changes):,} rows dropped or moved")
     print_result(found, found.to_text(), as_json=as_json)
-    if found.has_errors:
+    if found.has_errors_above(failure_share):
         raise typer.Exit(1)
 
 
@@ -202,6 +227,7 @@ def _describe(
     names_map: Annotated[
         Path | None, typer.Option("--names-map", help="CSV with class_name and name, which decides where names do not.")
     ] = None,
+    failure_share: FailureShare = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -230,6 +256,7 @@ def _describe(
     if datasheet is not None:
         write_datasheet(found, datasheet)
     print_result(found, found.to_text(), as_json=as_json)
+    found.check_failures(allowed_share=failure_share)
 
 
 @data_app.command("build")
@@ -246,6 +273,7 @@ def _build(
     frames: Annotated[
         int, typer.Option("--frames", help="Frames to take from each video, before noisy ones are removed.")
     ] = 25,
+    failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -265,6 +293,7 @@ def _build(
             reporter=reporter,
         )
     print_result(report, report.to_text(), as_json=as_json)
+    report.check_failures(allowed_share=failure_share)
 
 
 @data_app.command("synthesize")
