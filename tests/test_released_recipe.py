@@ -5,8 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from fieldmark import Config, load_config
+from fieldmark.evaluation.near_ties import Ties
 from fieldmark.evaluation.protocol import PAPER, STRICT
-from fieldmark.evaluation.ranking import Ties
 
 Read = Callable[[Config], object]
 
