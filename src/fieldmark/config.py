@@ -212,7 +212,10 @@ class TrainConfig(Section):
     warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
-    step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
+    step_early: bool = Field(
+        default=False,
+        description="step schedule: each cut an epoch early, as the released line has it in today's torch",
+    )
     bf16: Literal["off", "auto", "on"] = Field(
         "off", description="products in bfloat16; auto: where the chip itself multiplies so"
     )
