@@ -5,8 +5,8 @@
 Trains the recipe of the released code (`fgcrossnet_released`: its stages, losses, batches and schedule), then with each
 repair alone, with all of them, and with all but one. All rows share size, epochs and the rows of a step. At small size
 there is no pretrained trunk to start from, and the released rate of 1e-3 moves nothing in so few steps; each row has
-the rate of a few that is best for itself on an aviary of another seed: half of `RATES` with the released schedule, whose
-cuts used to come an epoch early in this script. A training that ends in numbers that are not
+the rate of a few that is best for itself on an aviary of another seed: half of `RATES` with the released schedule,
+whose cuts used to come an epoch early in this script. A training that ends in numbers that are not
 finite counts as a random ranking, and is told. A finished round is kept in the folder `--kept` and never run twice.
 Test split, strict protocol.
 """
@@ -190,8 +190,8 @@ def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
     yield f"from scratch on a synthetic aviary; {rounds.show_counts(finite[0])}."
     yield f"Stages 0, c and r have {IMAGE_EPOCHS}, {EPOCHS} and {EPOCHS} epochs with 16 rows a step, {min(steps):,} to"
     yield f"{max(steps):,} steps in all, with SGD. Each recipe uses the learning rate of"
-    yield f"{', '.join(f'{each:g}' for each in RATES)}, or half of these with the released schedule, that is best for it"
-    yield "on another aviary."
+    yield f"{', '.join(f'{each:g}' for each in RATES)}, or half of these with the released schedule, that is best for"
+    yield "it on another aviary."
     yield ""
     yield f"Results are for the test split under the strict protocol with {seeds} seeds: the mean MAP of the 12"
     yield "directions between two media, with its 95 % interval over the seeds. The difference is paired by seed. It is"

@@ -105,6 +105,9 @@ class FGCrossNetConfig(Section):
         default=False, description="pictures are read at full size and resized in one step, as released; slower"
     )
     crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
+    released_sound: bool = Field(
+        default=False, description="draw sound as the released code does: 700 pixels, in the colors of magma"
+    )
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
