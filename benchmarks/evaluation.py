@@ -19,8 +19,9 @@ import torch
 
 from fieldmark.evaluation.measurement import EvaluationContext, Measurement, measure
 from fieldmark.evaluation.metrics import measure_average_precision
+from fieldmark.evaluation.near_ties import Ties
 from fieldmark.evaluation.protocol import PROTOCOLS
-from fieldmark.evaluation.ranking import CHUNK_BYTES, Compute, LabeledRows, Ties
+from fieldmark.evaluation.ranking import CHUNK_BYTES, Compute, LabeledRows
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
 
 COUNTS = {Medium.IMAGE: 5_794, Medium.TEXT: 4_000, Medium.VIDEO: 5_684, Medium.AUDIO: 6_000}

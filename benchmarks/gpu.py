@@ -21,7 +21,9 @@ import fieldmark
 from fieldmark.build import build_execution, build_losses, build_optimizer_options
 from fieldmark.config import Config, FGCrossNetConfig
 from fieldmark.embedding import embed_segments
-from fieldmark.evaluation.ranking import Compute, LabeledRows, Ranking, Relevance, Ties
+from fieldmark.evaluation.near_ties import Ties
+from fieldmark.evaluation.ranking import Compute, LabeledRows, Ranking
+from fieldmark.evaluation.sorted_keys import Relevance
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize

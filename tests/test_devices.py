@@ -10,7 +10,9 @@ import torch
 from fieldmark import config
 from fieldmark.build import build_execution, build_losses
 from fieldmark.embedding import embed_segments
-from fieldmark.evaluation.ranking import Compute, LabeledRows, Ranking, Relevance, Ties
+from fieldmark.evaluation.near_ties import Ties
+from fieldmark.evaluation.ranking import Compute, LabeledRows, Ranking
+from fieldmark.evaluation.sorted_keys import Relevance
 from fieldmark.models.fgcrossnet import FGCrossNet
 from fieldmark.models.network import Network
 from fieldmark.models.shared_space import SharedSpace

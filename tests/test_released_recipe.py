@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from fieldmark import Config, load_config
+from fieldmark.build import build_schedule
+from fieldmark.evaluation.near_ties import Ties
 from fieldmark.evaluation.protocol import PAPER, STRICT
-from fieldmark.evaluation.ranking import Ties
 
 Read = Callable[[Config], object]
 
@@ -22,7 +23,6 @@ OPTIONS: dict[str, tuple[Read, object, object]] = {
     "5 one hinge on raw logits": (kind_of(2), "ranking", "released_ranking"),
     "7 centers keep their random start": (kind_of(1), "center", "released_center"),
     "7 centers start anew in stage r": (lambda config: config.stages[2].keep_centers, True, False),
-    "8 steps before the optimizer": (lambda config: config.train.step_early, False, True),
     "8 a rate that halves every 3 epochs": (lambda config: config.train.schedule, "cosine", "step"),
     "9 common batch norm": (lambda config: config.model.statistics_per_medium, True, False),
     "10 text without spaces": (lambda config: config.model.released_text, False, True),
@@ -58,6 +58,16 @@ def test_defaults_of_the_classes_are_repairs():
     assert not config.model.resize_once
     assert (config.model.statistics_per_medium, config.model.embedding) == (True, "features")
     assert config.all_stages[0].keep_centers
+
+
+def test_the_released_rate_is_that_of_torch_1_0():
+    # There `scheduler.step()` at the start of an epoch sets the rate of that epoch, and the first step changes nothing.
+    config = load_config("fgcrossnet_released")
+    schedule = build_schedule(config.train)
+    rates = [config.train.lr * schedule.compute_factor(epoch, steps_per_epoch=1, step_count=50) for epoch in range(50)]
+    assert rates == [1e-3 * 0.5 ** (epoch // 3) for epoch in range(50)]
+    assert rates[:4] == [1e-3, 1e-3, 1e-3, 5e-4]
+    assert rates[20] == 1.5625e-5
 
 
 def test_ties_resolve_by_place_in_the_paper_s_protocol_alone():

@@ -312,6 +312,7 @@ def _build_light_encoder(config: FGCrossNetConfig, medium: Medium) -> Encoder:
                 side_pixels=config.crop_pixels,
                 resize_pixels=config.resize_pixels if config.crop_spectrograms else None,
                 segment_seconds=config.sound_seconds,
+                released=config.released_sound,
             )
         case Medium.TEXT:
             return CharacterEncoder(text_length=config.text_length, released=config.released_text)

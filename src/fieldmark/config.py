@@ -105,6 +105,9 @@ class FGCrossNetConfig(Section):
         default=False, description="pictures are read at full size and resized in one step, as released; slower"
     )
     crop_spectrograms: bool = Field(default=False, description="cut spectrograms as pictures are cut; released: true")
+    released_sound: bool = Field(
+        default=False, description="draw sound as the released code does: 700 pixels, in the colors of magma"
+    )
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
@@ -212,7 +215,10 @@ class TrainConfig(Section):
     warmup_epochs: NotNegative = 0.0
     step_epochs: Count = Field(3, description="step schedule: epochs between two cuts (He et al. 2019)")
     step_factor: Share = Field(0.5, description="step schedule: factor of a cut (He et al. 2019)")
-    step_early: bool = Field(default=False, description="step schedule: each cut comes an epoch early, as released")
+    step_early: bool = Field(
+        default=False,
+        description="step schedule: each cut an epoch early, as the released line has it in today's torch",
+    )
     bf16: Literal["off", "auto", "on"] = Field(
         "off", description="products in bfloat16; auto: where the chip itself multiplies so"
     )

@@ -45,6 +45,9 @@ class Form(StrEnum):
     FRAMES = "frames"
 
 
+_SPAN = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?")
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One file of one medium, or one text: a row of a manifest.
@@ -71,6 +74,13 @@ class Item:
     license: str | None = None
     caption_of: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def frame_numbers(self) -> tuple[range, ...] | None:
+        """The numbers of a video's pictures, by the column `frame_numbers`, as "1-25" or "1 4 9-12"; None for all."""
+        spans = [_SPAN.fullmatch(part) for part in dict(self.extra).get("frame_numbers", "").split()]
+        found = tuple(range(int(span[1]), int(span[2] or span[1]) + 1) for span in spans if span)
+        return found if found and len(found) == len(spans) else None
 
     @property
     def form(self) -> Form | None:

@@ -14,6 +14,7 @@ from jaxtyping import Float32, UInt8
 from torch import Tensor
 
 from fieldmark.encoders.encoder import build_mismatch_error, get_contents
+from fieldmark.encoders.released_sound import draw_released_spectrogram
 from fieldmark.errors import ConfigError
 from fieldmark.media.audio import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (
@@ -113,13 +114,14 @@ class PixelEncoder:
 
 @final
 class SpectrogramEncoder:
-    """Sound as a square gray image on three channels: time to the right, frequency upwards, louder is brighter.
+    """Sound as a square picture on three channels: time to the right, frequency upwards, louder is brighter.
 
     Sound that is stored as a spectrogram image is that image, resized to the same square.
 
     Decibels relative to the loudest point, on a linear frequency axis; the whole segment is squeezed into the width
     (He et al., ACM MM 2019, released code). Unlike there, the sides are not cropped, and levels are gray instead of
-    color-mapped: brightness then is the level itself, without the steps of a color map.
+    color-mapped: brightness then is the level itself, without the steps of a color map. Weights of the released code
+    have seen its colors, and need `released`.
 
     Args:
         side_pixels: Side of the picture.
@@ -127,6 +129,7 @@ class SpectrogramEncoder:
             spectrograms too; None draws the picture at its side and cuts nothing off.
         floor_db: Levels so far below the loudest point, or further, are black.
         segment_seconds: Length of a segment; None makes the whole sound one.
+        released: Whether sound is drawn as by the released code, 700 pixels in the colors of magma, before the resize.
     """
 
     is_costly: ClassVar[bool] = False
@@ -142,7 +145,9 @@ class SpectrogramEncoder:
         hop_length: int = 512,
         floor_db: float = 80.0,
         segment_seconds: float | None,
+        released: bool = False,
     ) -> None:
+        self._released = released
         self._side_pixels = side_pixels
         self._resize_pixels = resize_pixels
         self._n_fft = n_fft
@@ -153,7 +158,10 @@ class SpectrogramEncoder:
     @property
     def fingerprint(self) -> str:
         """Changes with every parameter."""
-        drawn = [] if self._resize_pixels is None else [self._resize_pixels]
+        drawn = [
+            *([] if self._resize_pixels is None else [self._resize_pixels]),
+            *(["magma"] if self._released else []),
+        ]
         return _fingerprint(
             "spectrogram", self.decoding, self._side_pixels, self._n_fft, self._hop_length, self._floor_db, *drawn
         )
@@ -181,6 +189,8 @@ class SpectrogramEncoder:
         return torch.stack(pictures)
 
     def _draw(self, waveform: Float32[Tensor, " time"]) -> UInt8[Tensor, "3 side side"]:
+        if self._released:
+            return self._fit(draw_released_spectrogram(waveform, n_fft=self._n_fft, hop_length=self._hop_length))
         padded = F.pad(waveform, (0, max(0, self._n_fft - len(waveform))))  # at least one whole frame
         power = compute_power_spectrogram(padded, n_fft=self._n_fft, hop_length=self._hop_length)
         share = 1 + convert_to_decibels(power, floor_db=self._floor_db) / self._floor_db

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import assert_never
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import EvaluationError, NonFiniteEmbeddingError
@@ -165,8 +166,10 @@ def _average_segments(
 
 
 def _softmax(logits: Float64[np.ndarray, "row class"]) -> Float64[np.ndarray, "row class"]:
-    share = np.exp(logits - logits.max(axis=1, keepdims=True))
-    posterior: Float64[np.ndarray, "row class"] = share / share.sum(axis=1, keepdims=True)
+    """Return posteriors rounded as the released script has them: a softmax in float32, which is 0 below 1e-45."""
+    posterior: Float64[np.ndarray, "row class"] = (
+        torch.softmax(torch.from_numpy(logits).float(), dim=1).double().numpy()
+    )
     return posterior
 
 

@@ -6,7 +6,9 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from fieldmark.errors import OutOfRangeError
-from fieldmark.evaluation.ranking import Compute, LabeledRows, RelevantBlocks, Ties, count_relevant, rank_relevant
+from fieldmark.evaluation.near_ties import Ties
+from fieldmark.evaluation.ranking import Compute, LabeledRows, count_relevant, rank_relevant
+from fieldmark.evaluation.sorted_keys import RelevantBlocks
 
 RECALL_LEVELS = tuple(step / 20 for step in range(21))
 """Recall levels of precision-recall curves."""

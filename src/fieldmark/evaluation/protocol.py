@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fieldmark.evaluation.evaluated_items import ItemVector
-from fieldmark.evaluation.ranking import Ties
+from fieldmark.evaluation.near_ties import Ties
 from fieldmark.types import Split
 
 ProtocolName = Literal["strict", "paper"]

@@ -16,8 +16,9 @@ from fieldmark.evaluation.metrics import (
     sum_precisions,
 )
 from fieldmark.evaluation.protocol import Protocol
-from fieldmark.evaluation.ranking import RankedChunk, Ranking, Relevance
+from fieldmark.evaluation.ranking import RankedChunk, Ranking
 from fieldmark.evaluation.result import CUTOFFS, name_direction
+from fieldmark.evaluation.sorted_keys import Relevance
 from fieldmark.types import MEDIA, Medium
 
 _PART_COUNT = len(MEDIA)

@@ -65,7 +65,12 @@ def _load(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Se
     path = _path(item)
     if item.form is Form.FRAMES:
         yield from video.load_frames(
-            path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
+            path,
+            decoding=decoding,
+            limits=limits,
+            start_seconds=item.start_seconds,
+            end_seconds=item.end_seconds,
+            numbers=item.frame_numbers,
         )
         return
     check_file(path, max_bytes=limits.max_bytes)
@@ -159,7 +164,8 @@ def hash_content(item: Item) -> str:
         return digest.hexdigest()
     path = _path(item)
     with convert_decoder_errors(path):
-        for part in video.list_frame_files(path) if item.form is Form.FRAMES else [path]:
+        is_frames = item.form is Form.FRAMES
+        for part in video.list_frame_files(path, numbers=item.frame_numbers) if is_frames else [path]:
             check_file(part)
             with convert_decoder_errors(part), part.open("rb") as file:
                 while block := file.read(2**20):

@@ -225,11 +225,15 @@ def load_frames(
     limits: MediaLimits,
     start_seconds: float | None = None,
     end_seconds: float | None = None,
+    numbers: Sequence[range] | None = None,
 ) -> Iterator[Segment]:
     """Yield the segments of a video that is stored as numbered images, one image per second.
 
     So picture n of the sequence, counted from 0, is taken to be on the screen from second n to n + 1. All pictures
     of a video get the size of its first.
+
+    Args:
+        numbers: Of the pictures that belong to the video; None for all there are.
 
     Raises:
         MissingFileError: No picture bears such a name.
@@ -237,7 +241,7 @@ def load_frames(
         TooLargeError: Too many pictures, or too many bytes or pixels in one.
         UnreadableMediaError: A picture is damaged, or the path has no mark, or more than one.
     """
-    files = list_frame_files(path)
+    files = list_frame_files(path, numbers=numbers)
     if len(files) > limits.max_frames:
         raise TooLargeError(path=path, quantity="frames", got=len(files), allowed=limits.max_frames)
     first = math.ceil(start_seconds or 0.0)
@@ -250,15 +254,18 @@ def load_frames(
     size = None
     for index in pick_equally_spaced(len(parts), limit=decoding.max_segments):
         part = parts[index]
-        numbers = [part[each] for each in pick_equally_spaced(len(part), limit=decoding.frames_per_segment)]
-        pictures = [_picture(files[number], decoding=decoding, limits=limits) for number in numbers]
+        taken = [part[each] for each in pick_equally_spaced(len(part), limit=decoding.frames_per_segment)]
+        pictures = [_picture(files[number], decoding=decoding, limits=limits) for number in taken]
         size = size or (pictures[0].shape[1], pictures[0].shape[2])
         frames = torch.stack([_fitted(picture, size) for picture in pictures])
         yield Segment(VideoContent(frames), float(part[0]), float(part[-1] + 1))
 
 
-def list_frame_files(path: Path) -> list[Path]:
+def list_frame_files(path: Path, *, numbers: Sequence[range] | None = None) -> list[Path]:
     """Return the numbered images that match a path with a wildcard, in the order of their numbers.
+
+    Args:
+        numbers: Of those to return; None for all there are.
 
     Raises:
         MissingFileError: There is none.
@@ -269,12 +276,13 @@ def list_frame_files(path: Path) -> list[Path]:
         raise UnreadableMediaError(path=path, reason=reason)
     prefix, _, suffix = path.name.partition(WILDCARD)
     try:
-        numbers = _listing(path.parent, path.parent.stat().st_mtime_ns).get((prefix, suffix), ())
+        there = _listing(path.parent, path.parent.stat().st_mtime_ns).get((prefix, suffix), ())
     except OSError:
-        numbers = ()
-    if not numbers:
+        there = ()
+    chosen = [number for number in there if numbers is None or any(int(number) in span for span in numbers)]
+    if not chosen:
         raise MissingFileError(path=path)
-    return [path.with_name(f"{prefix}{number}{suffix}") for number in sorted(numbers, key=int)]
+    return [path.with_name(f"{prefix}{number}{suffix}") for number in sorted(chosen, key=int)]
 
 
 def split_number(name: str) -> tuple[str, str, str]:

@@ -52,7 +52,8 @@ class Schedule:
         warmup_epochs: The rate rises linearly over these; the schedule begins after them.
         step_epochs: For "step": epochs between two cuts.
         step_factor: For "step": the factor of a cut.
-        is_early: For "step": each cut comes one epoch early, as in the released code.
+        is_early: For "step": each cut comes one epoch early, as where torch after 1.0 runs a script that steps the
+            schedule first. Under torch 1.0, which the released code names, that order cut at the right time.
     """
 
     kind: ScheduleKind

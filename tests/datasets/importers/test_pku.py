@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from fieldmark.data.manifest import read_manifest
 from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
 from fieldmark.datasets.importers.pku import import_pku
 from fieldmark.errors import ManifestError
 from fieldmark.io import encode_report
+from fieldmark.media.video import list_frame_files
 from fieldmark.types import Form, Medium, Split
 
 
@@ -156,3 +158,43 @@ def test_pku_counts_of_the_lists_in_the_wild(shared_folder, tmp_path, variant, i
     assert Counter(each.kind for each in result.left) == left
     assert len({item.class_name for item in result.items}) == 200
     assert encode_report(result)["sharing_group_with_train"]["audio"] == (1_957 if train else 0)
+
+
+def test_pku_finds_the_media_in_dataset_beside_the_lists(lists, put):
+    put("dataset/image/001.Gray_Gull/a.jpg", "x")
+    result = import_pku(lists, out=lists / "m.csv")
+    [image] = [item for item in result.items if item.medium is Medium.IMAGE]
+    assert image.path == lists / "dataset/image/001.Gray_Gull/a.jpg"
+    assert any("None of the 2 files of text" in note and "--media" in note for note in result.notes)
+
+
+def test_pku_says_at_once_that_no_media_are_there(lists):
+    result = import_pku(lists, out=lists / "m.csv")
+    assert "None of the 13 files that the lists name" in result.notes[0]
+    assert "--media" in result.notes[0]
+    assert sum("None of the" in note for note in result.notes) == 1
+
+
+def test_pku_compares_the_labels_of_videos_with_the_first_line_of_each(lists, put):
+    frames = "".join(f"video/Tern/{name}_{number:05d}.jpg 1\n" for name in ("b", "a") for number in range(25))
+    put("list/video/test.txt", frames + "video/Gray_Gull/z_00001.jpg 0\n")
+    put("list/video/testlabel.txt", "1\n1\n0\n")
+    assert not any("testlabel" in note for note in import_pku(lists, out=lists / "m.csv").notes)
+    put("list/video/testlabel.txt", "1\n0\n")
+    [note] = [note for note in import_pku(lists, out=lists / "m.csv").notes if "testlabel" in note]
+    assert "video/testlabel.txt has 2 labels, video/test.txt 3 videos, and 1 differ" in note
+
+
+def test_pku_takes_the_frames_that_the_list_names(lists, put):
+    for number in (0, 6, 12, 18, 24):
+        put(f"dataset/video/Tern/x-_y_{number:05d}.jpg", "x")
+    result = import_pku(lists, out=lists / "m.csv")
+    video = next(item for item in result.items if item.item_id == "video/Tern/x-_y")
+    assert dict(video.extra)["frame_numbers"] == "0 12 24"
+    assert [each.name[-6:-4] for each in list_frame_files(video.path, numbers=video.frame_numbers)] == [
+        "00",
+        "12",
+        "24",
+    ]
+    again = next(item for item in read_manifest(lists / "m.csv") if item.item_id == "video/Tern/x-_y")
+    assert again.frame_numbers == (range(1), range(12, 13), range(24, 25))

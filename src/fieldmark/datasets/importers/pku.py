@@ -79,8 +79,9 @@ def import_pku(
 
     Args:
         source: The folder that contains `list/`, or that folder itself.
-        media: The folder that paths in the lists are relative to; None takes `source`. If some files of a medium are
-            present, the missing ones are left out; if none are, all its items are taken.
+        media: The folder that paths in the lists are relative to; None takes `dataset/` beside `list/`, as released, or
+            the folder that contains `list/`, whichever holds more of the files. If some files of a medium are present,
+            the missing ones are left out; if none are, all its items are taken.
         taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
 
@@ -101,7 +102,7 @@ def import_pku(
     lines = list(_keep_plausible(lines, left))
     names = _class_names(lines, notes)
     lines = list(_keep_consistent(lines, names, left))
-    files = FolderListing(media or (folder.parent if folder.name == "list" else folder))
+    files = FolderListing(media or _find_media(folder, lines))
     lines = list(_keep_present(lines, files, left, notes))
     items = [item for group in _group_by_item(lines) for item in _item(group, names, files.root, left)]
     return write_result(
@@ -172,11 +173,18 @@ def _read_labels(folder: Path, medium: Medium) -> list[str]:
 def _compare_labels(folder: Path, medium: Medium, lines: Sequence[_Line]) -> Iterator[str]:
     """Yield a note if the labels of the test list differ from those of `testlabel.txt`."""
     labels = _read_labels(folder, medium)
-    tested = [str(line.label) for line in lines if line.split is Split.TEST]
+    listed = [line for line in lines if line.split is Split.TEST]
+    # The list has a line for each frame, the labels one for each video.
+    label_by_item: dict[str, str] = {}
+    for line in listed:
+        item = _video_path(line.path) if medium is Medium.VIDEO and _is_frame(line.path) else line.location
+        label_by_item.setdefault(item, str(line.label))
+    tested = list(label_by_item.values())
+    unit = "good lines" if len(tested) == len(listed) else "videos"
     if labels and tested and labels != tested:
         differing = sum(one != other for one, other in zip(labels, tested, strict=False))
         yield (
-            f"{medium}/testlabel.txt has {len(labels):,} labels, {medium}/test.txt {len(tested):,} good lines, "
+            f"{medium}/testlabel.txt has {len(labels):,} labels, {medium}/test.txt {len(tested):,} {unit}, "
             f"and {differing:,} differ; the list's own labels are used."
         )
 
@@ -244,12 +252,21 @@ def _keep_present(
     lines: Sequence[_Line], files: FolderListing, left: list[Failure], notes: list[str]
 ) -> Iterator[_Line]:
     """Yield the lines whose file exists, and all lines of a medium without any file; leave out the others."""
+    if lines and not any(files.has(line.path) for line in lines):
+        notes.insert(
+            0,
+            f"None of the {len(lines):,} files that the lists name is under '{files.root}', such as '{lines[0].path}'; "
+            "the manifest names them all the same. Give the folder that holds them with --media.",
+        )
+        yield from lines
+        return
     for medium, group in groupby(lines, key=lambda line: line.medium):
         listed = list(group)
         missing = [line for line in listed if not files.has(line.path)]
         if len(missing) == len(listed):
             notes.append(
-                f"None of the {len(listed):,} files of {medium} is under '{files.root}'; the files were not checked."
+                f"None of the {len(listed):,} files of {medium} is under '{files.root}'; the files were not checked. "
+                "If they are elsewhere, give the folder of all media with --media."
             )
             yield from listed
             continue
@@ -281,6 +298,23 @@ def _video_path(path: str) -> str:
     return pure.with_name(f"{prefix}{WILDCARD}{suffix}").as_posix()
 
 
+def _number_spans(lines: Sequence[_Line]) -> str:
+    """Return the numbers of the listed frames as spans, "1-25": a folder may hold others."""
+    numbers = {int(split_number(PurePosixPath(line.path).name)[1]) for line in lines}
+    starts = sorted(n for n in numbers if n - 1 not in numbers)
+    ends = sorted(n for n in numbers if n + 1 not in numbers)
+    return " ".join(f"{a}-{b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True))
+
+
+def _find_media(folder: Path, lines: Sequence[_Line]) -> Path:
+    """Return the folder that the paths are relative to: of the two places, the one with more of the files."""
+    if folder.name != "list":
+        return folder
+    beside = [folder.parent, folder.parent / "dataset"]
+    present = [sum(FolderListing(place).has(line.path) for line in lines) if place.is_dir() else -1 for place in beside]
+    return max(zip(beside, present, strict=True), key=lambda each: each[1])[0]
+
+
 def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: list[Failure]) -> Iterator[Item]:
     """Yield the item of one line or of the frames of one video; none if its frames have several labels."""
     line = lines[0]
@@ -297,7 +331,7 @@ def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: li
         if _is_frame(path):
             path = _video_path(path)
             item_id = path[: path.index(WILDCARD)].rstrip("_-")
-            extra = [("form", Form.FRAMES), ("frame_count", str(len(lines)))]
+            extra = [("form", Form.FRAMES), ("frame_count", str(len(lines))), ("frame_numbers", _number_spans(lines))]
         group = PurePosixPath(item_id).stem if path == line.path else PurePosixPath(item_id).name
     elif line.medium is Medium.AUDIO:
         recording = _RECORDING.fullmatch(pure.stem)
