@@ -125,17 +125,32 @@ Content = ImageContent | TextContent | VideoContent | AudioContent | Spectrogram
 
 
 @dataclass(frozen=True, slots=True)
+class MediaWarning:
+    """One thing that a reader should know of how a file was read: nothing failed, and something is in doubt.
+
+    Args:
+        kind: A short name, as `data check` prints it.
+        message: What was met, and what to do.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A decoded part of an item.
 
     Args:
         start_seconds: Where the part begins in the file; None for an image or a text.
         end_seconds: Where it ends.
+        warnings: What is in doubt; each stands at one segment of the item.
     """
 
     content: Content
     start_seconds: float | None = None
     end_seconds: float | None = None
+    warnings: tuple[MediaWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +180,7 @@ class MediaLimits:
 
     Args:
         max_segment_seconds: Longest sound held in memory at once, where the whole item is one segment.
+        damaged_share: Share of the seconds of a sound or a video that may be damaged; a file with more is refused.
     """
 
     max_bytes: int = 4 * 1024**3
@@ -173,6 +189,7 @@ class MediaLimits:
     max_segment_seconds: float = 600.0
     max_frames: int = 10_000_000
     max_characters: int = 1_000_000
+    damaged_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
