@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import UnreadableMediaError
+from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
 from fieldmark.types import MediaLimits, MediaWarning
 
 DAMAGED = "damaged"
@@ -15,6 +16,9 @@ DAMAGED = "damaged"
 _SHORTEST_SECONDS = 0.01  # below lies the rounding of time stamps
 _TOUCHING_SECONDS = 0.2  # losses nearer than this are told as one
 _LISTED = 4
+_PADDING_BYTES = 1  # a chunk of odd length may lack its padding byte
+_SHORTEST_CUT_SECONDS = 0.5  # encoders state some hundredths more than they write
+_MOST_TIMES_LONGER = 1_000.0  # a header that states more was never filled in
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +125,21 @@ def _end(loss: Loss) -> float:
 
 def _count(seconds: float) -> str:
     return f"{seconds:.2f} seconds"
+
+
+def find_declared_seconds(path: Path, stated: float | None, *, read: float) -> float | None:
+    """Return the length that a file declares, where it was cut off before; None for a whole file.
+
+    Args:
+        stated: The seconds that its header states; None if it states none.
+        read: The seconds that were read.
+    """
+    with path.open("rb") as file:
+        met = find_format(file.read(HEAD_BYTES))
+    size = path.stat().st_size
+    declared_bytes = read_declared_bytes(path, met.name) if met else None
+    if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes < size * _MOST_TIMES_LONGER:
+        stated = max(stated or 0.0, read * declared_bytes / size)
+    if stated is None or stated - read < _SHORTEST_CUT_SECONDS or stated > read * _MOST_TIMES_LONGER:
+        return None
+    return stated

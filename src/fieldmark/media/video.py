@@ -110,7 +110,7 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
         check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
-        for frame_start, frame_end in read_packet_times(container, stream, path=path, from_seconds=start):
+        for frame_start, frame_end in read_packet_times(container, stream, from_seconds=start):
             end = max(end, min(frame_end, stop))
             if frame_start < stop:
                 first, last = min(first, frame_start), max(last, frame_start)
