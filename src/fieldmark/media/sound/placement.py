@@ -141,7 +141,7 @@ class Placement:
         if jump is None:
             return
         if jump:
-            self._jump(jump, is_damage=self._held[0].is_after_break)
+            self._jump(jump)
         held, self._held, self._deviations = self._held, [], []
         for piece in held:
             yield from self._give_out(piece)
@@ -157,14 +157,14 @@ class Placement:
         is_over = is_end or waited > _WAIT_SECONDS or (is_steady and not self._held[0].is_stamp_late)
         return 0.0 if is_over else None
 
-    def _jump(self, seconds: float, *, is_damage: bool) -> None:
+    def _jump(self, seconds: float) -> None:
+        first = self._held[0]
         if seconds > 0:
-            self._has_lost |= self._held[0].lost_seconds > 0
-            self._lose(seconds, is_damage=is_damage)
+            self._has_lost |= first.lost_seconds > 0
+            self._lose(seconds, is_damage=first.is_after_break or first.is_stamp_late or first.lost_seconds > 0)
             self._position += round(seconds * self._rate)
             return
-        stamp = self._held[0].seconds
-        is_restart = stamp is not None and stamp < _RESTART_SECONDS
+        is_restart = first.seconds is not None and first.seconds < _RESTART_SECONDS
         if is_restart or seconds < -_LONGEST_BACK_SECONDS:
             self._shift -= seconds
         else:

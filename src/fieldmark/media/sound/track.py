@@ -1,5 +1,6 @@
 """One track of sound: its packets decoded, each piece with what the file says of its time."""
 
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,10 @@ _SILENT_PEAK = 1e-4  # -80 dB of full scale
 _CHECKED_CODECS = {"wavpack", "tta"}
 # These have frames and nothing else: their time is the count of the frames, so a lost one has to be counted too.
 _WITHOUT_TIMES = {"mp3", "aac", "ac3", "eac3", "amr"}
+_CHECKED_EACH = 4  # packets; so often it is looked whether a packet stands where it is said to stand
+_COMPARED_BYTES = 16
+_LONGEST_JUNK_BYTES = 2**22
+_TAGS = re.compile(rb"(?:TAG.{125})?(?:ID3.{3}(?P<size>.{4}))?", re.DOTALL)  # of MP3: at the end, and at the beginning
 
 # ---------------------------------------------------------------- the track
 
@@ -40,7 +45,7 @@ def list_sound_streams(container: InputContainer, *, path: Path) -> list[AudioSt
         raise UnreadableMediaError(path=path, reason="there is no decoder for its audio track")
     for stream in streams:
         if stream.codec_context.name in _CHECKED_CODECS:
-            stream.codec_context.options = {"err_detect": "crccheck"}
+            stream.codec_context.options = {"err_detect": "crccheck+explode"}
     return streams
 
 
@@ -87,7 +92,8 @@ def decode_pieces(container: InputContainer, stream: AudioStream, *, path: Path)
                 assert isinstance(frame, AudioFrame)  # noqa: S101 - the track is one of sound
                 last = _make_piece(frame, origin=origin if clock.has_times else None, path=path)
                 if is_broken or is_late or lost:
-                    last = replace(last, is_after_break=True, is_stamp_late=is_late, lost_seconds=lost)
+                    is_counted = is_broken and (clock.has_times or lost > 0)  # a tag between two files is no damage
+                    last = replace(last, is_after_break=is_counted, is_stamp_late=is_late, lost_seconds=lost)
                 yield last
                 is_broken, is_late, lost = False, False, 0.0
     if last is None and is_broken:
@@ -163,7 +169,7 @@ class _StampClock:
             return False
         before, self._number = self._number, _read_page_number(self._pages, packet.pos)
         self._position = packet.pos
-        return before is not None and self._number is not None and not 0 <= self._number - before <= 1
+        return before is not None and self._number is not None and self._number - before > 1
 
     def count_lost_seconds(self, decoded: DecodedPacket) -> float:
         """Count the bad packets at the end; what is lost elsewhere the time stamps tell."""
@@ -227,6 +233,9 @@ class _ByteClock:
         self._chunks = chunks
         self._end: int | None = None  # of what was decoded last: an offset in the file, or in the sound of an AVI
         self._frame_seconds = self._bytes = self._seconds = 0.0
+        self._packet_count = self._passed_over = 0
+        self._is_after_bad = False
+        self._can_check = True
         self.trailing_seconds = 0.0
 
     def misses_any(self, decoded: DecodedPacket) -> bool:  # noqa: ARG002 - one signature for both clocks
@@ -238,9 +247,10 @@ class _ByteClock:
         packet = decoded.packet
         if packet is None or packet.pos is None or packet.size == 0:
             return 0.0
-        start = self._locate(packet.pos)
+        start = self._locate(packet)
         if start is None:
             return 0.0
+        self._is_after_bad = decoded.is_bad
         if decoded.is_bad:
             if self._end is not None:
                 self.trailing_seconds = self._convert(start + packet.size - self._end)
@@ -253,12 +263,27 @@ class _ByteClock:
         self.trailing_seconds = 0.0
         return lost
 
-    def _locate(self, position: int) -> int | None:
-        if self._chunks is None:
-            return position
-        if position in self._chunks:
-            return self._chunks[position].before
-        return self._end  # a later packet of the same chunk, or a file without an index
+    def _locate(self, packet: AnyPacket) -> int | None:
+        """Return the offset of a packet; in an AVI, that within its sound."""
+        position = packet.pos or 0
+        if self._chunks is not None:
+            chunk = self._chunks.get(position)
+            return self._end if chunk is None else chunk.before  # a later packet of a chunk, or no index
+        self._packet_count += 1
+        if self._can_check and (self._packet_count % _CHECKED_EACH == 0 or self._is_after_bad):
+            self._passed_over += self._find_passed_over(packet, position + self._passed_over)
+        return position + self._passed_over
+
+    def _find_passed_over(self, packet: AnyPacket, position: int) -> int:
+        """Return the bytes of junk that the reader of an AAC has passed over without counting them."""
+        head = bytes(memoryview(packet)[:_COMPARED_BYTES])
+        self._file.seek(position)
+        if self._file.read(len(head)) == head:
+            return 0
+        self._file.seek(position)
+        found = self._file.read(_LONGEST_JUNK_BYTES).find(head)
+        self._can_check = found >= 0
+        return max(0, found)
 
     def _convert(self, byte_count: int) -> float:
         """Return the seconds of whole frames that a number of bytes would hold."""
@@ -267,13 +292,15 @@ class _ByteClock:
         return round(byte_count * self._seconds / self._bytes / self._frame_seconds) * self._frame_seconds
 
     def _leave_out_tags(self, start: int, end: int) -> int:
-        """Return the bytes between two offsets less a tag of a joined file, which may hold a whole picture."""
+        """Return the bytes between two offsets less the tags at a joint of two files, and the header of the second."""
         if self._chunks is not None or end <= start:
             return end - start
         self._file.seek(start)
-        head = self._file.read(10)
-        if head.startswith(b"TAG"):
-            return max(0, end - start - 128)
-        if head.startswith(b"ID3") and len(head) == 10:
-            return max(0, end - start - 10 - sum(byte << 7 * (3 - index) for index, byte in enumerate(head[6:])))
-        return end - start
+        gap = self._file.read(min(end - start, _LONGEST_JUNK_BYTES))
+        tags = _TAGS.match(gap)
+        if tags is None:
+            return end - start
+        left = len(gap) - tags.end()
+        if tags["size"]:
+            left -= sum(byte << 7 * (3 - index) for index, byte in enumerate(tags["size"]))
+        return 0 if b"Xing" in gap or b"Info" in gap else max(0, left + end - start - len(gap))
