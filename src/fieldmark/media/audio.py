@@ -146,17 +146,34 @@ class _Reading:
             raise EmptyMediaError(path=self._path, reason="it has no sound between the two times, or none at all")
 
     def read_blocks(self) -> Iterator[PlacedSound]:
-        """Yield the sound of the part as the file holds it, with the context that resampling needs."""
+        """Yield the sound of the part as the file holds it, with the context that resampling needs.
+
+        Where the part begins or ends in a gap, one silent sample stands there.
+        """
         start = self._part.start_seconds - CONTEXT_SECONDS
         stop = self._part.end_seconds + CONTEXT_SECONDS
-        end_seconds = 0.0
+        before, is_first = None, True
         for block in self._track.read(from_seconds=max(0.0, start), log=self._log):
-            if block.start >= stop * block.sample_rate_hz:
+            rate = block.sample_rate_hz
+            if block.end > start * rate:
+                if is_first and before is not None:
+                    yield from self._fill(self._part.start_seconds, before, block)
+                is_first = False
+            if block.start >= stop * rate:
+                if before is not None:
+                    yield from self._fill(self._part.end_seconds, before, block)
                 return
-            end_seconds = block.end / block.sample_rate_hz
-            if end_seconds > start:
+            if not is_first:
                 yield block
-        self._end_seconds = end_seconds
+            before = block
+        self._end_seconds = 0.0 if before is None else before.end / before.sample_rate_hz
+
+    def _fill(self, seconds: float, before: PlacedSound, block: PlacedSound) -> Iterator[PlacedSound]:
+        """Yield a silent sample at a time that lies between two blocks."""
+        rate = block.sample_rate_hz
+        position = round(seconds * rate)
+        if before.end * rate / before.sample_rate_hz <= position < block.start:
+            yield PlacedSound(position, np.zeros_like(block.samples[:, :1]), rate)
 
     def finish(self) -> tuple[MediaWarning, ...]:
         """Return the warnings.
