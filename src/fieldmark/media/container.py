@@ -16,7 +16,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fieldmark.errors import UnreadableMediaError
+from fieldmark.media.damage import DamageLog, Loss
 from fieldmark.media.file import convert_decoder_errors
+from fieldmark.media.signatures import lacks_index
 from fieldmark.types import MediaLimits
 
 if TYPE_CHECKING:
@@ -45,12 +47,27 @@ def open_container(path: Path, *, limits: MediaLimits) -> Iterator[InputContaine
         UnreadableMediaError: FFmpeg cannot open the file.
     """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file", "max_pixels": str(limits.max_pixels)}
-    with convert_decoder_errors(path):
+    with convert_decoder_errors(path), _explain_missing_index(path):
         container = av.open(f"file:{path.absolute()}", mode="r", options=options, metadata_errors="replace")
     with container:
         if len(container.streams) == 0:
             raise UnreadableMediaError(path=path, reason="no track of it can be read")
         yield container
+
+
+@contextmanager
+def _explain_missing_index(path: Path) -> Iterator[None]:
+    """Say of an MP4 or MOV without its index, which FFmpeg cannot open, that this is what it lacks."""
+    try:
+        yield
+    except av.InvalidDataError as error:
+        if lacks_index(path):
+            reason = (
+                "its index, the 'moov' box, is missing: the recording was not finished, or the file was cut off. "
+                "A repair tool may restore it with the help of a whole file from the same device"
+            )
+            raise UnreadableMediaError(path=path, reason=reason) from error
+        raise
 
 
 def find_picture_stream(container: InputContainer) -> VideoStream | None:
@@ -149,11 +166,12 @@ def decode_packets(container: InputContainer, stream: AudioStream | VideoStream)
 
 
 def decode_pictures(
-    container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float
+    container: InputContainer, stream: VideoStream, *, path: Path, from_seconds: float, log: DamageLog
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Yield time and frame, from a position at or before `from_seconds` to the end of the file.
 
-    A packet that cannot be decoded gives no frame. One without bytes gives the frame before once more, at its own time.
+    A packet that cannot be decoded gives no frame and is logged. One without bytes gives the frame before once more, at
+    its own time.
 
     Raises:
         UnreadableMediaError: There is no decoder for the track.
@@ -168,6 +186,10 @@ def decode_pictures(
     for decoded in decode_packets(container, stream):
         assert decoded.packet is not None or decoded.is_bad  # noqa: S101 - as `decode_packets` gives them
         shift = times.find_shift(decoded.packet)
+        if decoded.is_bad:
+            log.count_packet()
+            if decoded.packet is not None and decoded.packet.dts is not None:
+                log.add(Loss(_compute_packet_seconds(decoded.packet, origin) + shift, step))
         if decoded.is_empty and last is not None and decoded.packet is not None:
             following = _compute_packet_seconds(decoded.packet, origin) + shift
             yield following, last

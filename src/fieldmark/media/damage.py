@@ -138,8 +138,9 @@ def find_declared_seconds(path: Path, stated: float | None, *, read: float) -> f
         met = find_format(file.read(HEAD_BYTES))
     size = path.stat().st_size
     declared_bytes = read_declared_bytes(path, met.name) if met else None
-    if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes < size * _MOST_TIMES_LONGER:
-        stated = max(stated or 0.0, read * declared_bytes / size)
-    if stated is None or stated - read < _SHORTEST_CUT_SECONDS or stated > read * _MOST_TIMES_LONGER:
+    shortest = _SHORTEST_CUT_SECONDS
+    if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes:
+        stated, shortest = max(stated or 0.0, read * declared_bytes / size), _SHORTEST_SECONDS
+    if stated is None or stated - read < shortest or stated > read * _MOST_TIMES_LONGER:
         return None
     return stated

@@ -31,6 +31,12 @@ class ProblemKind(StrEnum):
     NEAR_DUPLICATE_ACROSS_SPLITS = "near_duplicate_across_splits"
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    DAMAGED = "damaged"
+    OPPOSITE_CHANNELS = "opposite_channels"
+    SILENT_CHANNEL = "silent_channel"
+    ODD_SCALE = "odd_scale"
+    DC_OFFSET = "dc_offset"
+    ULTRASOUND = "ultrasound"
     SILENT = "silent"
     TOO_SHORT = "too_short"
     CLASS_WITHOUT_MEDIUM = "class_without_medium"
@@ -56,6 +62,12 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS: Severity.ERROR,
     ProblemKind.DUPLICATE: Severity.WARNING,
     ProblemKind.NEAR_DUPLICATE: Severity.WARNING,
+    ProblemKind.DAMAGED: Severity.WARNING,
+    ProblemKind.OPPOSITE_CHANNELS: Severity.WARNING,
+    ProblemKind.SILENT_CHANNEL: Severity.WARNING,
+    ProblemKind.ODD_SCALE: Severity.WARNING,
+    ProblemKind.DC_OFFSET: Severity.WARNING,
+    ProblemKind.ULTRASOUND: Severity.NOTE,
     ProblemKind.SILENT: Severity.WARNING,
     ProblemKind.TOO_SHORT: Severity.WARNING,
     ProblemKind.CLASS_WITHOUT_MEDIUM: Severity.NOTE,
@@ -115,7 +127,7 @@ def _find_own_problems(inspection: Inspection | None) -> list[Problem]:
     item_ids = (inspection.item_id,)
     if inspection.failure is not None:
         return [Problem(ProblemKind(inspection.failure.kind), item_ids, inspection.failure.message)]
-    problems = []
+    problems = [Problem(ProblemKind(each.kind), item_ids, each.message) for each in inspection.warnings]
     if inspection.peak is not None and inspection.peak < _SILENT_PEAK:
         detail = f"The peak amplitude is {inspection.peak:.2g} of full scale; below {_SILENT_PEAK:g} is silence."
         problems.append(Problem(ProblemKind.SILENT, item_ids, detail))

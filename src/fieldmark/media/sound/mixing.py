@@ -24,6 +24,7 @@ _RAISED_PEAK = 0.5
 _INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)
 _LARGEST_OFFSET = 0.01
 _OFFSET_SECONDS = 1.0  # a shorter sound need not be symmetric
+_MOST_MEANS = 100_000
 _WINDOW = 2_048
 _WINDOWS_PER_BLOCK = 8
 _ULTRASOUND_HZ = 64_000
@@ -38,6 +39,7 @@ class SoundStatistics:
         self.sample_rate_hz = 0
         self.count = 0
         self.peak = 0.0
+        self.means: list[Float64[np.ndarray, " channel"]] = []
         self.total: Float64[np.ndarray, " channel"] = np.zeros(0)
         self.products: Float64[np.ndarray, "channel channel"] = np.zeros((0, 0))
         self.spectrum: Float64[np.ndarray, " frequency"] = np.zeros(_WINDOW // 2 + 1)
@@ -53,7 +55,10 @@ class SoundStatistics:
             return
         self.count += samples.shape[1]
         self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
-        self.total += samples.sum(axis=1, dtype=np.float64)
+        total = samples.sum(axis=1, dtype=np.float64)
+        self.total += total
+        if len(self.means) < _MOST_MEANS:
+            self.means.append(total / max(1, samples.shape[1]))
         self.products += samples @ samples.T
         if sound.sample_rate_hz > _ULTRASOUND_HZ:
             self._add_spectrum(samples)
@@ -216,7 +221,7 @@ def _choose_offset(
 ) -> tuple[float, tuple[MediaWarning, ...]]:
     if statistics.count < _OFFSET_SECONDS * max(1, statistics.sample_rate_hz):
         return 0.0, ()
-    means = statistics.total / statistics.count
+    means = np.median(statistics.means, axis=0)  # a single loud pulse is no offset
     offset = float(means[list(channels)].mean() if channels is not None else means.mean())
     if abs(offset * gain) < _LARGEST_OFFSET:
         return 0.0, ()
