@@ -270,6 +270,9 @@ class LimitsConfig(Section):
     max_segment_seconds: Positive = _MEDIA_LIMITS.max_segment_seconds
     max_frames: Count = _MEDIA_LIMITS.max_frames
     max_characters: Count = _MEDIA_LIMITS.max_characters
+    damaged_share: Share = Field(
+        _MEDIA_LIMITS.damaged_share, description="share of a sound's or a video's seconds that may be damaged"
+    )
     failure_share: Share = Field(0.05, description="share of the items that may fail and be skipped")
 
 

@@ -1,6 +1,7 @@
 """The nouns that cross a folder's wall: medium, item, segment, batch, embeddings, hit."""
 
 import logging
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -190,6 +191,7 @@ class MediaLimits:
 
     Args:
         max_segment_seconds: Longest sound held in memory at once, where the whole item is one segment.
+        damaged_share: Share of the seconds of a sound or a video that may be damaged; a file with more is refused.
     """
 
     max_bytes: int = 4 * 1024**3
@@ -198,6 +200,7 @@ class MediaLimits:
     max_segment_seconds: float = 600.0
     max_frames: int = 10_000_000
     max_characters: int = 1_000_000
+    damaged_share: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def raw(tmp_path):
     (tmp_path / "page.txt").write_text("One sentence of six words here. " * 6, encoding="utf-8")
     Image.fromarray(scene).save(tmp_path / "photo.png")
     whole = (tmp_path / "short.flac").read_bytes()
-    (tmp_path / "broken.flac").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "broken.flac").write_bytes(whole[:42])
     media = {".flac": Medium.AUDIO, ".mp4": Medium.VIDEO, ".txt": Medium.TEXT, ".png": Medium.IMAGE}
     items = [
         Item(path.name, media[path.suffix], path=path, class_name="Gull", split=Split.TRAIN)

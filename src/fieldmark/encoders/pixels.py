@@ -158,7 +158,7 @@ class SpectrogramEncoder:
     @property
     def fingerprint(self) -> str:
         """Changes with every parameter."""
-        drawn = [
+        drawn: list[int | str] = [
             *([] if self._resize_pixels is None else [self._resize_pixels]),
             *(["magma"] if self._released else []),
         ]

@@ -1,37 +1,53 @@
 """Sound: a recording, or the sound of a video, to mono segments at one sample rate; and its spectrogram."""
 
+import math
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import final
 
 import numpy as np
-import soxr
 import torch
-from av.audio.frame import AudioFrame
 from jaxtyping import Float, Float32
 from torch import Tensor
 
 from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
-from fieldmark.media.container import decode_sound, find_sound_stream, open_container, pick_equally_spaced
+from fieldmark.media.container import pick_equally_spaced
+from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.file import check_file
-from fieldmark.types import AudioContent, Decoding, MediaLimits, Segment
+from fieldmark.media.sound.mixing import Mixing, learn_mixing, take_head
+from fieldmark.media.sound.placement import PlacedSound
+from fieldmark.media.sound.reader import FileStamp, SoundTrack, open_sound, stamp_file
+from fieldmark.media.sound.resampling import CONTEXT_SECONDS, MonoSound, mix, resample
+from fieldmark.types import AudioContent, Decoding, MediaLimits, MediaWarning, Segment
 
 # ---------------------------------------------------------------- segments
 
-_SLOWEST_HZ, _FASTEST_HZ = 1_000, 4_000_000  # outside lies no recorder, only a damaged header
 _SMALLEST_TAIL = 0.25  # in hops
+_REMEMBERED_MIXINGS = 256
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Some sound as the file holds it, mixed to one channel."""
+class _Part:
+    """A part of a file's sound, as it is asked for.
 
-    samples: Float32[np.ndarray, " time"]
-    sample_rate_hz: int
+    Args:
+        last: The sample behind its last one; None for the end of the file.
+    """
+
     start_seconds: float
+    end_seconds: float
+    first: int
+    last: int | None
+    rate: int
+
+    def clip(self, start: int, end: int) -> tuple[int, int]:
+        """Return the samples from `start` to `end` that lie in the part; the second is the smaller where none does."""
+        return max(start, self.first), end if self.last is None else min(end, self.last)
 
 
 def load(
@@ -44,108 +60,189 @@ def load(
 ) -> Iterator[Segment]:
     """Yield the sound of a file, segment by segment, in memory that does not grow with its length.
 
-    Channels are averaged, the rate becomes `decoding.sample_rate_hz`, and nothing is padded. Segments of
-    `segment_seconds` begin every `hop_seconds`. Sound shorter than one segment gives one, as short as it is. Where at
-    least a quarter of a hop lies behind the last whole segment, one more segment ends with the sound (and overlaps
-    the one before). Lengths are counted, never believed: files state wrong ones.
+    The sound stands where the file's own times put it, and is silent where the file has none. Channels are averaged,
+    unless they cancel each other or are silent; the rate becomes `decoding.sample_rate_hz`, and nothing is padded.
+    Segments of `segment_seconds` begin every `hop_seconds`. Sound shorter than one segment gives one, as short as it
+    is. Where at least a quarter of a hop lies behind the last whole segment, one more segment ends with the sound (and
+    overlaps the one before). Lengths are counted, never believed: files state wrong ones.
+
+    The last segment carries the warnings: what is damaged or missing, and what was not as expected.
 
     Raises:
         MissingFileError: There is no such file.
         EmptyMediaError: The file has zero bytes, no sound track, or no sample between the two times.
         TooLargeError: Too many bytes; too many seconds of sound; or too many at once, as one segment.
-        UnreadableMediaError: The file is no recording, or is damaged.
+        UnreadableMediaError: The file is no recording, or more of it is damaged than may be.
     """
     check_file(path, max_bytes=limits.max_bytes)
     rate = decoding.sample_rate_hz
     length = sys.maxsize if decoding.segment_seconds is None else max(1, round(decoding.segment_seconds * rate))
     hop = length if decoding.hop_seconds is None else max(1, round(decoding.hop_seconds * rate))
+    part = _make_part(start_seconds, end_seconds, rate=rate)
 
     chosen = None
     if decoding.max_segments is not None and decoding.segment_seconds is not None:
-        blocks = _read(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
-        count = _segment_count(_resampled_count(blocks, rate=rate), length=length, hop=hop)
+        count = _segment_count(_count_samples(path, part, limits=limits), length=length, hop=hop)
         chosen = set(pick_equally_spaced(count, limit=decoding.max_segments))
 
-    blocks = _read(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
-    first = next(blocks, None)
-    if first is None:
-        raise EmptyMediaError(path=path, reason="it has no sound between the two times, or none at all")
-    waveform = _resample(chain([first], blocks), rate=rate, path=path, limits=limits)
-    waveform = _check_held(waveform, length=length, rate=rate, path=path, limits=limits)
-    for index, (start, samples) in enumerate(_cut(waveform, length=length, hop=hop)):
-        if chosen is None or index in chosen:
-            begin = first.start_seconds + start / rate
-            content = AudioContent(torch.from_numpy(samples.copy()), sample_rate_hz=rate)
-            yield Segment(content, start_seconds=begin, end_seconds=begin + len(samples) / rate)
+    with open_sound(path, limits=limits) as track:
+        reading = _Reading(track, part, path=path, limits=limits)
+        waveform = _check_held(reading.read(), length=length, rate=rate, path=path, limits=limits)
+        held = None
+        for index, (start, samples) in enumerate(_cut(waveform, length=length, hop=hop)):
+            if chosen is None or index in chosen:
+                if held is not None:
+                    yield held
+                begin = reading.begin_seconds + start / rate
+                content = AudioContent(torch.from_numpy(samples.copy()), sample_rate_hz=rate)
+                held = Segment(content, start_seconds=begin, end_seconds=begin + len(samples) / rate)
+        if held is not None:
+            yield replace(held, warnings=reading.finish())
 
 
-def _read(
-    path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None
-) -> Iterator[_Block]:
-    """Yield the sound between two times, block by block as the decoder gives it."""
-    begin = start_seconds or 0.0
-    end = float("inf") if end_seconds is None else end_seconds
-    with open_container(path, limits=limits) as container:
-        stream = find_sound_stream(container)
-        if stream is None:
-            raise EmptyMediaError(path=path, reason="it has no sound track")
-        position = None
-        for seconds, frame in decode_sound(container, stream, path=path, from_seconds=begin):
-            if position is None:  # from here on samples are counted, for some files round their time stamps
-                position = seconds
-            rate, samples = frame.sample_rate, _mono(frame)
-            if not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
-                raise UnreadableMediaError(path=path, reason=f"it states a sample rate of {rate} Hz")
-            edges = np.rint((np.array([begin, end]) - position) * rate)
-            first, last = (int(edge) for edge in np.clip(edges, 0, len(samples)))
-            if first < last:
-                yield _Block(samples[first:last], sample_rate_hz=rate, start_seconds=max(begin, position))
-            position += len(samples) / rate
-            if position >= end:
+def _make_part(start_seconds: float | None, end_seconds: float | None, *, rate: int) -> _Part:
+    start, end = start_seconds or 0.0, math.inf if end_seconds is None else end_seconds
+    return _Part(start, end, first=round(start * rate), last=None if math.isinf(end) else round(end * rate), rate=rate)
+
+
+@final
+class _Reading:
+    """One pass over a part of a file; what was met on the way is known at its end."""
+
+    def __init__(self, track: SoundTrack, part: _Part, *, path: Path, limits: MediaLimits) -> None:
+        self._track = track
+        self._part = part
+        self._path = path
+        self._limits = limits
+        self._log = DamageLog(start_seconds=part.start_seconds, end_seconds=part.end_seconds)
+        self._warnings: tuple[MediaWarning, ...] = ()
+        self._end_seconds: float | None = None  # of the file; None where the part ends before
+        self._count = 0
+        self.begin_seconds = part.start_seconds
+
+    def read(self) -> Iterator[Float32[np.ndarray, " time"]]:
+        """Yield the samples of the part.
+
+        Raises:
+            EmptyMediaError: There are none.
+            TooLargeError: They are too many.
+            UnreadableMediaError: Some are no numbers.
+        """
+        part, allowed = self._part, self._limits.max_seconds
+        blocks, mixing = self._survey(self.read_blocks())
+        self._warnings = mixing.warnings
+        for block in resample(self._check_numbers(mix(blocks, mixing)), rate=part.rate):
+            start, end = part.clip(block.start, block.end)
+            if start >= end:
+                continue
+            if not self._count and start > part.first:
+                self.begin_seconds = start / part.rate
+            self._count += end - start
+            if self._count > allowed * part.rate:
+                got = self._count / part.rate
+                raise TooLargeError(path=self._path, quantity="seconds", got=got, allowed=allowed)
+            yield block.samples[start - block.start : end - block.start]
+        if not self._count:
+            raise EmptyMediaError(path=self._path, reason="it has no sound between the two times, or none at all")
+
+    def read_blocks(self) -> Iterator[PlacedSound]:
+        """Yield the sound of the part as the file holds it, with the context that resampling needs.
+
+        Where the part begins or ends in a gap, one silent sample stands there.
+        """
+        start = self._part.start_seconds - CONTEXT_SECONDS
+        stop = self._part.end_seconds + CONTEXT_SECONDS
+        before, is_first = None, True
+        for block in self._track.read(from_seconds=max(0.0, start), log=self._log):
+            rate = block.sample_rate_hz
+            if block.end > start * rate:
+                if is_first and before is not None:
+                    yield from self._fill(self._part.start_seconds, before, block)
+                is_first = False
+            if block.start >= stop * rate:
+                if before is not None:
+                    yield from self._fill(self._part.end_seconds, before, block)
                 return
+            if not is_first:
+                yield block
+            before = block
+        self._end_seconds = 0.0 if before is None else before.end / before.sample_rate_hz
+
+    def _fill(self, seconds: float, before: PlacedSound, block: PlacedSound) -> Iterator[PlacedSound]:
+        """Yield a silent sample at a time that lies between two blocks."""
+        rate = block.sample_rate_hz
+        position = round(seconds * rate)
+        if before.end * rate / before.sample_rate_hz <= position < block.start:
+            yield PlacedSound(position, np.zeros_like(block.samples[:, :1]), rate)
+
+    def finish(self) -> tuple[MediaWarning, ...]:
+        """Return the warnings.
+
+        Raises:
+            UnreadableMediaError: More of it is damaged than may be.
+        """
+        self._log.check(read_seconds=self._count / self._part.rate, path=self._path, limits=self._limits)
+        if self._end_seconds is not None:
+            declared = find_declared_seconds(self._path, self._track.find_declared_seconds(), read=self._end_seconds)
+            if declared is not None:
+                self._log.add_cut(from_seconds=self._end_seconds, declared_seconds=declared)
+        return (*self._log.describe(noun="sound"), *self._warnings)
+
+    def _survey(self, blocks: Iterator[PlacedSound]) -> tuple[Iterator[PlacedSound], Mixing]:
+        """Return the sound and the mixing of the file, which its beginning decides."""
+        heard_hz = self._part.rate / 2
+        if self._part.start_seconds > 0 or self._part.last is not None:
+            return blocks, _recall_mixing(stamp_file(self._path), self._limits, heard_hz)
+        head, is_whole = take_head(blocks)
+        mixing = learn_mixing(
+            head,
+            is_whole=is_whole,
+            has_float_samples=self._track.has_float_samples,
+            heard_hz=heard_hz,
+            read_all=lambda: _read_all(self._path, self._limits),
+        )
+        return chain(head, blocks), mixing
+
+    def _check_numbers(self, blocks: Iterable[MonoSound]) -> Iterator[MonoSound]:
+        for block in blocks:
+            if not np.isfinite(block.samples).all():
+                raise UnreadableMediaError(path=self._path, reason="it holds samples that are not finite numbers")
+            yield block
 
 
-def _mono(frame: AudioFrame) -> Float32[np.ndarray, " time"]:
-    """Return the mean of the channels; integers become fractions of their range."""
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    zero, scale = 0.0, 1.0
-    if samples.dtype == np.uint8:
-        zero, scale = 128.0, 128.0
-    elif np.issubdtype(samples.dtype, np.integer):
-        scale = float(2 ** (8 * samples.dtype.itemsize - 1))
-    mono: Float32[np.ndarray, " time"] = ((samples.mean(axis=0, dtype=np.float64) - zero) / scale).astype(np.float32)
-    return mono
+@lru_cache(maxsize=_REMEMBERED_MIXINGS)
+def _recall_mixing(stamp: FileStamp, limits: MediaLimits, heard_hz: float) -> Mixing:
+    """Return the mixing of a file, for its parts."""
+    with open_sound(stamp.path, limits=limits) as track:
+        head, is_whole = take_head(track.read(from_seconds=0.0, log=_forget_losses()))
+        return learn_mixing(
+            head,
+            is_whole=is_whole,
+            has_float_samples=track.has_float_samples,
+            heard_hz=heard_hz,
+            read_all=lambda: _read_all(stamp.path, limits),
+        )
 
 
-def _resample(
-    blocks: Iterable[_Block], *, rate: int, path: Path, limits: MediaLimits
-) -> Iterator[Float32[np.ndarray, " time"]]:
-    """Yield the sound resampled to `rate`, in [-1, 1].
+def _read_all(path: Path, limits: MediaLimits) -> Iterator[PlacedSound]:
+    with open_sound(path, limits=limits) as track:
+        yield from track.read(from_seconds=0.0, log=_forget_losses())
 
-    Raises:
-        TooLargeError: It is longer than `limits.max_seconds`.
-        UnreadableMediaError: Its rate changes, or it holds infinities or NaN.
-    """
-    resampler = None
-    source_rate = 0
-    seconds = 0.0
-    for block in blocks:
-        if resampler is None:
-            source_rate = block.sample_rate_hz
-            resampler = soxr.ResampleStream(source_rate, rate, 1, dtype="float32")
-        if block.sample_rate_hz != source_rate:
-            reason = f"its sample rate changes from {source_rate} to {block.sample_rate_hz} Hz"
-            raise UnreadableMediaError(path=path, reason=reason)
-        if not np.isfinite(block.samples).all():
-            raise UnreadableMediaError(path=path, reason="it holds samples that are not finite numbers")
-        seconds += len(block.samples) / source_rate
-        if seconds > limits.max_seconds:
-            raise TooLargeError(path=path, quantity="seconds", got=seconds, allowed=limits.max_seconds)
-        yield np.clip(resampler.resample_chunk(block.samples), -1, 1)
-    if resampler is not None:
-        yield np.clip(resampler.resample_chunk(np.zeros(0, dtype=np.float32), last=True), -1, 1)
+
+def _forget_losses() -> DamageLog:
+    return DamageLog(start_seconds=0.0, end_seconds=math.inf)
+
+
+def _count_samples(path: Path, part: _Part, *, limits: MediaLimits) -> int:
+    """Return the number of samples of a part, without resampling them."""
+    start, end = None, 0
+    with open_sound(path, limits=limits) as track:
+        for block in _Reading(track, part, path=path, limits=limits).read_blocks():
+            ratio = part.rate / block.sample_rate_hz
+            start = round(block.start * ratio) if start is None else start
+            end = round(block.end * ratio)
+    first, last = part.clip(start or 0, end)
+    return max(0, last - first)
 
 
 def _check_held(
@@ -206,11 +303,6 @@ def _segment_count(total: int, *, length: int, hop: int) -> int:
     if total <= length:
         return min(total, 1)
     return (total - length) // hop + 1 + _has_tail(total, length=length, hop=hop)
-
-
-def _resampled_count(blocks: Iterable[_Block], *, rate: int) -> int:
-    """Return the number of samples after resampling."""
-    return round(sum(len(block.samples) * rate / block.sample_rate_hz for block in blocks))
 
 
 # ---------------------------------------------------------------- spectrograms

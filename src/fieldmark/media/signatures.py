@@ -171,6 +171,32 @@ def _boxes(file: BinaryIO, size: int) -> int | None:
     return None
 
 
+def lacks_index(path: Path) -> bool:
+    """Tell whether a file is an MP4 or a MOV without the box that says where its frames are."""
+    with path.open("rb") as file:
+        met = find_format(file.read(HEAD_BYTES))
+        if met is None or met.name not in ("MP4", "M4A"):
+            return False
+        return b"moov" not in _list_boxes(file, path.stat().st_size)
+
+
+def _list_boxes(file: BinaryIO, size: int) -> list[bytes]:
+    """Return the names of the top-level boxes of an MP4, as far as they can be followed."""
+    names: list[bytes] = []
+    position = 0
+    while position + 8 <= size and len(names) < _MOST_BOXES:
+        file.seek(position)
+        head = file.read(16)
+        length, name = struct.unpack_from(">I4s", head)
+        names.append(name)
+        if length == 1 and len(head) == 16:
+            [length] = struct.unpack_from(">Q", head, 8)
+        if length < 8:
+            break
+        position += length
+    return names
+
+
 def _pages(file: BinaryIO, size: int) -> int | None:
     """Return the end of the last page of an Ogg file."""
     start = max(0, size - _LARGEST_OGG_PAGE_BYTES)

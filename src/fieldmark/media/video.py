@@ -4,7 +4,7 @@ import math
 import os
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
@@ -14,10 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from av.container import InputContainer
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
-from jaxtyping import UInt8
+from jaxtyping import Int32, UInt8
 from torch import Tensor
 
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
@@ -30,6 +31,7 @@ from fieldmark.media.container import (
     pick_equally_spaced,
     read_packet_times,
 )
+from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.image import check_pixels, compute_scaled_size
 from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment, VideoContent
@@ -38,6 +40,8 @@ from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment, VideoC
 
 _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is shown this much earlier than one before
 _GRAIN_SECONDS = 1e-3  # Matroska rounds its time stamps to this
+_WIDEST_PIXEL = 16.0  # another ratio is a damaged header
+_MATRIX_BYTES = 36
 _WORTH_A_SEEK_SECONDS = 20.0  # about two groups of pictures: below, decoding on is as fast
 
 
@@ -79,26 +83,46 @@ def load(
     Segments of `segment_seconds` begin every `hop_seconds`; the last one ends with the video and may be shorter. Of
     each, the frames are taken that are on the screen in the middles of `frames_per_segment` equal parts of its time,
     so that a changing frame rate does no harm; a frame that is there at several of them is taken once, so a segment
-    may have fewer. A frame stays on the screen until the next one. All frames of a video have one size.
+    may have fewer. A frame stays on the screen until the next one. All frames of a video have one size, upright and
+    with square pixels. The last segment carries the warning of what is damaged.
 
     Raises:
         MissingFileError: There is no such file.
         EmptyMediaError: The file has zero bytes, no picture track, or no frame between the two times.
         TooLargeError: Too many bytes, seconds, frames, or pixels in a frame.
-        UnreadableMediaError: The file is no video, or is damaged.
+        UnreadableMediaError: The file is no video, or more of it is damaged than may be.
     """
     check_file(path, max_bytes=limits.max_bytes)
     extent = _measure(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
     spans = _segment_spans(extent, decoding=decoding)
     spans = [spans[index] for index in pick_equally_spaced(len(spans), limit=decoding.max_segments)]
-    painter = _Painter(path=path, side_pixels=decoding.side_pixels, limits=limits)
+    log = DamageLog(start_seconds=extent.span.start_seconds, end_seconds=extent.span.end_seconds)
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
+        painter = _Painter(stream, path=path, side_pixels=decoding.side_pixels, limits=limits)
+        held = None
         for run in _runs(spans):
-            frames = decode_pictures(container, stream, path=path, from_seconds=run[0].start_seconds)
+            frames = decode_pictures(container, stream, path=path, from_seconds=run[0].start_seconds, log=log)
             for part in _fill(frames, run, painter=painter, frames_per_segment=decoding.frames_per_segment):
+                if held is not None:
+                    yield held
                 pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
-                yield Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
+                held = Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
+        if held is None:
+            raise UnreadableMediaError(path=path, reason="none of its pictures can be decoded")
+        if end_seconds is None:
+            _note_cut(log, extent, stream, path=path)
+    log.check(read_seconds=extent.span.end_seconds - extent.span.start_seconds, path=path, limits=limits)
+    yield replace(held, warnings=log.describe(noun="picture"))
+
+
+def _note_cut(log: DamageLog, extent: _Extent, stream: VideoStream, *, path: Path) -> None:
+    """Note that the file ends before the time that it declares, if it does."""
+    end = extent.span.end_seconds
+    stated = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    declared = find_declared_seconds(path, stated, read=end)
+    if declared is not None:
+        log.add_cut(from_seconds=end, declared_seconds=declared)
 
 
 def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None) -> _Extent:
@@ -110,7 +134,7 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
         check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
-        for frame_start, frame_end in read_packet_times(container, stream, path=path, from_seconds=start):
+        for frame_start, frame_end in read_packet_times(container, stream, from_seconds=start):
             end = max(end, min(frame_end, stop))
             if frame_start < stop:
                 first, last = min(first, frame_start), max(last, frame_start)
@@ -183,9 +207,10 @@ def _middles(span: _Span, *, count: int) -> deque[float]:
 
 @final
 class _Painter:
-    """Turns the frames of one video into upright RGB pictures of one size."""
+    """Turns the frames of one video into upright RGB pictures of one size, with square pixels."""
 
-    def __init__(self, *, path: Path, side_pixels: int | None, limits: MediaLimits) -> None:
+    def __init__(self, stream: VideoStream, *, path: Path, side_pixels: int | None, limits: MediaLimits) -> None:
+        self._stream = stream
         self._path = path
         self._side_pixels = side_pixels
         self._limits = limits
@@ -195,13 +220,45 @@ class _Painter:
     def paint(self, frame: VideoFrame) -> UInt8[np.ndarray, "height width channel"]:
         """Return the image of a frame; the first one sets the size."""
         if self._size is None:
-            self._size = compute_scaled_size((frame.width, frame.height), side_pixels=self._side_pixels)
+            self._size = compute_scaled_size(self._measure(frame), side_pixels=self._side_pixels)
             check_pixels(self._size, path=self._path, limits=self._limits)
         width, height = self._size
         with convert_decoder_errors(self._path):
             scaled = self._reformatter.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
-            pixels = np.rot90(scaled.to_ndarray(), k=round(frame.rotation / 90))
+            pixels = _turn_upright(scaled.to_ndarray(), _read_display_matrix(frame))
         return np.ascontiguousarray(pixels)
+
+    def _measure(self, frame: VideoFrame) -> tuple[int, int]:
+        """Return the size of a frame whose pixels are made square by its width, as players do it."""
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        is_believed = 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL
+        return (max(1, round(frame.width * ratio)) if is_believed else frame.width), frame.height
+
+
+def _read_display_matrix(frame: VideoFrame) -> Int32[np.ndarray, "3 3"] | None:
+    try:
+        data = frame.side_data[SideDataType.DISPLAYMATRIX]  # type: ignore[typeddict-item]  # the stub is of video alone
+    except KeyError:
+        return None
+    return np.frombuffer(bytes(data)[:_MATRIX_BYTES], dtype=np.int32).reshape(3, 3)
+
+
+def _turn_upright(
+    pixels: UInt8[np.ndarray, "height width channel"], matrix: Int32[np.ndarray, "3 3"] | None
+) -> UInt8[np.ndarray, "_ _ channel"]:
+    """Turn and mirror a picture as its display matrix says, to the nearest quarter.
+
+    The matrix takes a point (x, y) of the stored picture to (a x + c y, b x + d y) of the shown one.
+    """
+    if matrix is None:
+        return pixels
+    (a, b), (c, d) = matrix[:2, :2].astype(np.int64)
+    right, down = a, d
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        pixels, right, down = pixels.transpose(1, 0, 2), c, b
+    if right < 0:
+        pixels = pixels[:, ::-1]
+    return pixels[::-1] if down < 0 else pixels
 
 
 def _picture_stream(container: InputContainer, *, path: Path) -> VideoStream:

@@ -54,13 +54,16 @@ def test_a_long_recording_takes_little_memory(make_item, tmp_path):
     assert most_bytes < 40_000_000
 
 
-def test_a_truncated_wav_is_unreadable(make_item, tmp_path):
+def test_a_truncated_wav_gives_what_it_has_and_tells_what_it_lacks(make_item, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(8_000), 8_000)
     whole = (tmp_path / "a.wav").read_bytes()
     (tmp_path / "a.wav").write_bytes(whole[: len(whole) // 2])
     inspection = inspect_item(make_item(Medium.AUDIO, item_id="a.wav"), limits=LIMITS)
-    assert inspection.failure.kind == "unreadable"
-    assert "truncated: it declares 16,044 bytes" in inspection.failure.message
+    assert inspection.failure is None
+    assert inspection.duration_seconds == pytest.approx(0.5, abs=0.01)
+    [warning] = inspection.warnings
+    assert warning.kind == "damaged"
+    assert "cut off at 0.50: 0.50 seconds are missing" in warning.message
 
 
 def test_the_peak_is_that_of_the_whole_sound_above_or_below_zero(make_item, tmp_path):
@@ -80,17 +83,18 @@ def write_film(path, *, pixels, **options):
         container.mux(stream.encode(None))
 
 
-def test_a_film_that_plays_to_its_half_is_unreadable(make_item, tmp_path):
+def test_a_film_that_plays_to_its_half_gives_that_and_tells_what_it_lacks(make_item, tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (30, 64, 64, 3), dtype=np.uint8)
     write_film(tmp_path / "a.mp4", pixels=noise, movflags="faststart")
     whole = (tmp_path / "a.mp4").read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: len(whole) // 2])
     inspection = inspect_item(make_item(Medium.VIDEO, item_id="a.mp4"), limits=LIMITS)
-    assert inspection.failure.kind == "unreadable"
-    assert f"truncated: it declares {len(whole):,} bytes" in inspection.failure.message
+    assert inspection.failure is None
+    assert inspection.duration_seconds == pytest.approx(1.5, abs=0.3)
+    assert "the length that it declares" in inspection.warnings[0].message
 
 
-def test_a_truncated_film_is_reported_as_such_and_not_in_the_words_of_the_decoder(make_item):
+def test_a_film_without_its_index_is_reported_as_such_and_not_in_the_words_of_the_decoder(make_item):
     item = make_item(Medium.VIDEO, item_id="film.mp4")
     flat = np.repeat(10 * np.arange(20, dtype=np.uint8), 64 * 64 * 3).reshape(20, 64, 64, 3)
     write_film(item.path, pixels=flat)  # its index stands at its end
@@ -98,7 +102,7 @@ def test_a_truncated_film_is_reported_as_such_and_not_in_the_words_of_the_decode
     item.path.write_bytes(whole[: whole.index(b"moov") - 50])
     failure = inspect_item(item, limits=LIMITS).failure
     assert failure.kind == "unreadable"
-    assert "it is truncated" in failure.message
+    assert "its index, the 'moov' box, is missing" in failure.message
 
 
 # ---------------------------------------------------------------- the cache

@@ -37,6 +37,7 @@ from fieldmark.types import (
     Item,
     MediaLimits,
     MediaWarning,
+    Medium,
     Reporter,
     Segment,
     SpectrogramContent,
@@ -158,13 +159,16 @@ def _identify_format(item: Item) -> str | None:
     """Return the format that the first bytes of a file identify.
 
     Raises:
-        UnreadableMediaError: The file declares a larger size than it has.
+        UnreadableMediaError: A picture declares a larger size than the file has. Of a sound or a video what is there is
+            used, and the loader tells what is missing.
     """
     if item.path is None or not item.path.is_file():
         return None
     with item.path.open("rb") as file:
         met = find_format(file.read(HEAD_BYTES))
     name = met.name if met else None
+    if item.medium in {Medium.AUDIO, Medium.VIDEO}:
+        return name
     declared, got = read_declared_bytes(item.path, name) if name else None, item.path.stat().st_size
     if declared is not None and declared > got + _PADDING_BYTES:
         reason = f"it is truncated: it declares {declared:,} bytes and has {got:,}"

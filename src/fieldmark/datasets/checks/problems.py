@@ -32,6 +32,12 @@ class ProblemKind(StrEnum):
     NEAR_DUPLICATE_ACROSS_SPLITS = "near_duplicate_across_splits"
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
+    DAMAGED = "damaged"
+    OPPOSITE_CHANNELS = "opposite_channels"
+    SILENT_CHANNEL = "silent_channel"
+    ODD_SCALE = "odd_scale"
+    DC_OFFSET = "dc_offset"
+    ULTRASOUND = "ultrasound"
     SILENT = "silent"
     ENCODING = "encoding"
     TOO_SHORT = "too_short"
@@ -59,6 +65,12 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.NEAR_DUPLICATE_ACROSS_SPLITS: Severity.ERROR,
     ProblemKind.DUPLICATE: Severity.WARNING,
     ProblemKind.NEAR_DUPLICATE: Severity.WARNING,
+    ProblemKind.DAMAGED: Severity.WARNING,
+    ProblemKind.OPPOSITE_CHANNELS: Severity.WARNING,
+    ProblemKind.SILENT_CHANNEL: Severity.WARNING,
+    ProblemKind.ODD_SCALE: Severity.WARNING,
+    ProblemKind.DC_OFFSET: Severity.WARNING,
+    ProblemKind.ULTRASOUND: Severity.NOTE,
     ProblemKind.SILENT: Severity.WARNING,
     ProblemKind.ENCODING: Severity.WARNING,
     ProblemKind.TOO_SHORT: Severity.WARNING,

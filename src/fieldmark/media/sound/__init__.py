@@ -1,0 +1,1 @@
+"""Sound: decoded, placed by its time stamps, mixed to one channel, resampled and cut."""
