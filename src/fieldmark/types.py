@@ -55,6 +55,15 @@ class Item:
         start_seconds: Where the item begins in its file; None for the file's beginning.
         end_seconds: Where it ends; None for the file's end.
         group: What the item shares its origin with (one recording, one page, one video).
+        license: As given; `normalize_license` reads it.
+        event_date: Day, time, month, year or interval of ISO 8601 of its record. Kept as given, as all facts of the
+            record are; what cannot be is not used.
+        latitude: Degrees north.
+        longitude: Degrees east.
+        country_code: Of ISO 3166-1, two letters.
+        recorded_by: The observers, separated by `|`.
+        basis_of_record: As Darwin Core has it, such as `PreservedSpecimen`.
+        scientific_name: As the record has it, with or without its author.
         extra: Unknown manifest columns, kept as (column, value) in file order.
     """
 
@@ -70,6 +79,20 @@ class Item:
     source: str | None = None
     license: str | None = None
     caption_of: str | None = None
+    event_date: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    coordinate_uncertainty_meters: float | None = None
+    place: str | None = None
+    country_code: str | None = None
+    recorded_by: str | None = None
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    basis_of_record: str | None = None
+    rights_holder: str | None = None
+    scientific_name: str | None = None
+    authorship: str | None = None
+    taxon_rank: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
 
     @property

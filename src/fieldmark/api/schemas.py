@@ -25,6 +25,26 @@ class AnswerBody(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
+class RecordAnswer(AnswerBody):
+    """The facts of an item's record, as given; null where it has none."""
+
+    event_date: str | None = Field(None, description="day, time, month, year or interval of ISO 8601")
+    latitude: float | None = None
+    longitude: float | None = None
+    coordinate_uncertainty_meters: float | None = None
+    place: str | None = None
+    country_code: str | None = None
+    recorded_by: str | None = None
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    basis_of_record: str | None = None
+    rights_holder: str | None = None
+    scientific_name: str | None = None
+    authorship: str | None = None
+    taxon_rank: str | None = None
+    license_form: str | None = Field(None, description="normal form of the license, such as CC BY 4.0")
+
+
 class ErrorAnswer(AnswerBody):
     """Every error: any answer that is not 2xx or 3xx."""
 
@@ -94,7 +114,7 @@ class CollectionAnswer(AnswerBody):
     )
 
 
-class HitAnswer(AnswerBody):
+class HitAnswer(RecordAnswer):
     """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
@@ -206,7 +226,7 @@ class ExportRequest(RequestBody):
 # ---------------------------------------------------------------- items, classes, the gallery
 
 
-class ItemAnswer(AnswerBody):
+class ItemAnswer(RecordAnswer):
     """An item of the gallery."""
 
     item_id: str

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
 from fieldmark.errors import RequestError, list_first
+from fieldmark.records.licenses import normalize_license
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
 
@@ -39,7 +40,7 @@ def describe_facts(item: Item) -> dict[str, object]:
             values["facts"] = dict(value)
         else:
             values[fact.column] = None if value is None else fact.encode(value)
-    return values
+    return {**values, "license_form": None if item.license is None else normalize_license(item.license)}
 
 
 LIKELY = 1 / 2
@@ -205,7 +206,17 @@ def _line(hit: Hit, width: int) -> str:
     probability = "   -" if hit.probability is None else _percent(hit.probability)
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
     name = f"{_name(hit):<{width}}"
-    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{why}"
+    record = _describe_record(hit.item)
+    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}"
+
+
+def _describe_record(item: Item) -> str:
+    """The number, date and place of an item's record, in brackets; nothing where there is none."""
+    place = ", ".join(
+        filter(None, (item.place and textwrap.shorten(item.place, 40, placeholder=" ..."), item.country_code))
+    )
+    told = "; ".join(filter(None, (item.catalog_number, item.event_date, place)))
+    return f"  [{told}]" if told else ""
 
 
 def _name(hit: Hit) -> str:
