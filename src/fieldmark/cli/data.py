@@ -44,9 +44,6 @@ def _finish_import(report: "ImportResult", *, as_json: bool) -> None:
 
 
 _Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
-_TaxonomyPath = Annotated[
-    Path | None, typer.Option("--taxonomy", help="CSV of classes and their synonyms. Synonyms are read as the class.")
-]
 
 _MergeNames = Annotated[
     bool,
@@ -73,7 +70,7 @@ def _import_pku(
         Path | None,
         typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
     ] = None,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +91,7 @@ def _import_folders(
     ],
     *,
     out: _Out,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
@@ -133,7 +130,7 @@ def _import_csv(
     media: Annotated[
         Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
     ] = None,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:

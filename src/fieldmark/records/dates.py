@@ -119,7 +119,7 @@ def normalize_date(text: str, *, is_day_first: bool | None = None) -> str | None
     """
     text = " ".join(text.split())
     if parse_event_date(text) is not None:
-        return text
+        return re.sub(r"(-00)+$", "", text)
     found = {each for each in _read_spreadsheet_date(text, is_day_first=is_day_first) if parse_event_date(each)}
     return found.pop() if len(found) == 1 else None
 

@@ -234,9 +234,9 @@ def _make_record(row: _Cells, deployment: _Cells, observed: Sequence[_Cells], pa
     }
     facts = settle_facts(cells, _KNOWN)
     facts["group"] = cells["group"]
-    if len(species) or kinds - {_ANIMAL}:
+    if species or kinds - {_ANIMAL}:
         facts.pop("class_name", None)  # several species, or nobody's
-        if len(species):
+        if species:
             facts["observedSpecies"] = _join(observed, "scientificName")
     reference = MediaReference(row.get("filePath", ""), (row.get("fileMediatype", ""), row.get("fileName", "")), {}, row["mediaID"])  # fmt: skip
     return Record(f"media {row['mediaID']}", row["mediaID"], facts, (reference,))

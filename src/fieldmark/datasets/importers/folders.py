@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldmark.data.manifest import list_folder
-from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError
 from fieldmark.names import link_key, name_key
 from fieldmark.types import Failure, Item, Medium, Split
@@ -33,7 +33,7 @@ _Parts = tuple[str, ...]
 
 
 def import_folders(
-    source: Path, *, out: Path, taxonomy: Path | None = None, merges_names: bool = False
+    source: Path, *, out: Path, taxonomy: Path | str | None = None, merges_names: bool = False
 ) -> ImportResult:
     """Write a manifest of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
 
@@ -42,13 +42,13 @@ def import_folders(
     The medium is detected by content.
 
     Args:
-        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        taxonomy: A CSV of classes, or `avilist`; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
 
     Raises:
         ManifestError: The source is not a folder or is empty, or the taxonomy is not valid.
     """
-    known = read_taxonomy(taxonomy) if taxonomy else None
+    known = load_taxonomy(taxonomy)
     found, failures = list_folder(source) if source.is_dir() else ([], [])
     if not found and not failures:
         met = "it contains no file" if source.is_dir() else "it is not a folder"

@@ -12,13 +12,13 @@ from typing import final
 from urllib.parse import unquote, urlsplit
 
 from fieldmark.data.manifest import COLUMNS, parse_row
+from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import MediaError
 from fieldmark.media.loaders import detect_medium
 from fieldmark.media.signatures import list_extensions
 from fieldmark.names import is_species_name, name_key
-from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.records.coordinates import is_on_earth, parse_degrees
 from fieldmark.records.countries import find_country_code
 from fieldmark.records.dates import join_date, normalize_date
@@ -43,12 +43,14 @@ class MediaReference:
         told: Words of the source that tell its medium, such as a MIME type; the first that does counts.
         cells: Of this medium alone, by manifest column; others are kept by their names.
         item_id: None for one made from the record's id and the name of the file.
+        local_names: Names that its file may have here, looked for first.
     """
 
     reference: str
     told: tuple[str, ...] = ()
     cells: Mapping[str, str] = field(default_factory=dict)
     item_id: str | None = None
+    local_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +182,9 @@ class MediaFolder:
                 path = (Path(folder) / name).relative_to(self.root).as_posix()
                 self._paths.add(path)
                 self._by_name.setdefault(name, []).append(path)
-                self._by_stem.setdefault(PurePosixPath(name).stem, []).append(path)
+                stem = PurePosixPath(name).stem
+                for each in {stem, stem.partition(" - ")[0]}:  # such as "XC1 - Veery - Catharus fuscescens"
+                    self._by_stem.setdefault(each, []).append(path)
 
     def find(self, reference: str) -> str | None:
         """Return the path of the one file that a path or a name stands for; None for none, or several."""
@@ -272,7 +276,8 @@ def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, tak
     if not is_web and _OTHER_SCHEME.match(reference) and not re.match(r"[a-z]:\\", reference, re.IGNORECASE):
         return Failure(record.location, "unknown_address", f"'{reference}' is no address of the web and no path.")
     name = get_address_name(reference) if is_web else reference.replace("\\", "/")
-    path = files.find(name if is_web else name.removeprefix(f"{files.root.as_posix()}/"))
+    names = (*media.local_names, name if is_web else name.removeprefix(f"{files.root.as_posix()}/"))
+    path = next((found for each in names if (found := files.find(each)) is not None), None)
     medium = tell_medium(media.told, name=name)
     if path is None and not is_web:
         kind = "outside_root" if is_outside_root(name) else "missing_file"
@@ -291,7 +296,7 @@ def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, tak
         cells[ADDRESS] = reference
     cells.setdefault("group", record.record_id)
     item_id = media.item_id or f"{record.record_id}/{name}"
-    item_id = next(free for free in _number(item_id) if free not in taken)
+    item_id = next(free for free in number_ids(item_id) if free not in taken)
     faults: list[str] = []
     item = parse_row(cells, item_id, files.root, faults)
     if item is None or item.path is None:
@@ -318,7 +323,8 @@ def _overlay(record: Mapping[str, str], media: Mapping[str, str]) -> dict[str, s
     return found
 
 
-def _number(item_id: str) -> Iterator[str]:
+def number_ids(item_id: str) -> Iterator[str]:
+    """Yield an id, and then the same with numbers behind it, without end."""
     yield item_id
     number = 2
     while True:
