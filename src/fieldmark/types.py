@@ -281,6 +281,7 @@ class Hit(NamedTuple):
         called: For an item without a class, the species that its encoder calls it most likely, in a gallery that was
             indexed without training.
         called_probability: Of that species, by the encoder's own scores.
+        matched: The fact of the item that a query is, such as its catalog number; None for a hit that was ranked.
     """
 
     rank: int
@@ -294,6 +295,7 @@ class Hit(NamedTuple):
     look_alike: str | None = None
     called: str | None = None
     called_probability: float | None = None
+    matched: str | None = None
 
     @property
     def item_id(self) -> str:

@@ -54,6 +54,7 @@ function score(hit, isDoubtful) {
 
 /** How clearly the hit is this class and not its look-alike; `named` is the class that the query names. */
 function reason(hit, actions, named) {
+  if (hit.matched) return element("p", { class: "reason", text: `has this ${hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")}` });
   if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "matches the name" });
   if (!hit.look_alike || hit.margin === null) return null;
   const amount = Math.abs(hit.margin).toFixed(3);
@@ -155,7 +156,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
         element("h3", { text: title(hit) }),
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
-      hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
+      hit.matched || hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },

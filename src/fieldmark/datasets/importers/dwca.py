@@ -156,8 +156,7 @@ def _make_reference(row: Row) -> MediaReference:
             used.add(term)
     facts = unpack_properties(cells)
     for fact, terms in _MEDIA_FACTS.items():
-        term = next((term for term in terms if cells.get(term, "").strip()), None)
-        if term is not None:
+        for term in [each for each in terms if cells.get(each, "").strip()][:1]:
             facts.setdefault(fact, cells[term].strip())
             used.add(term)
     item_id = facts.pop("item_id", None)

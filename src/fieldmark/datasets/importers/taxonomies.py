@@ -48,11 +48,10 @@ def read_world_list() -> Taxonomy:
             owners.setdefault(link_key(name), set()).add(scientific)
     for table in others:
         for scientific, common in table:
-            own = owners.get(link_key(scientific)) or {
-                owner for name in common for owner in owners.get(link_key(name), ())
-            }
-            if len(own) == 1:
-                [owner] = own
+            same = owners.get(link_key(scientific))
+            found = same or {owner for name in common for owner in owners.get(link_key(name), ())}
+            if len(found) == 1:
+                [owner] = found
                 for name in (scientific, *common):
                     owners.setdefault(link_key(name), {owner}).add(owner)
                     names[owner].setdefault(name)
