@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from jaxtyping import Float, Float32, Int
 
+from fieldmark.records.columns import SEARCH_COLUMNS
 from fieldmark.types import Embeddings, Item
 
 LENGTH_TOLERANCE = 1e-3
@@ -95,6 +96,7 @@ def build_segment_schema(*, dim: int) -> pa.Schema:
             pa.field("start_seconds", pa.float64()),
             pa.field("end_seconds", pa.float64()),
             *(fact.field for fact in FACTS if fact.name != "item_id"),
+            *(column.field for column in SEARCH_COLUMNS),
             pa.field("set_name", pa.string()),
             pa.field("content_hash", pa.string(), nullable=False),
             pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
@@ -109,11 +111,20 @@ def convert_to_table(
     dim = embeddings.embedding.shape[1]
     columns = {
         **collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id),
+        **{column.name: column.collect(embeddings.items) for column in SEARCH_COLUMNS},
         "segment": _number_segments(embeddings.items),
         "set_name": pa.array([set_name] * len(embeddings.items), pa.string()),
         "vector": build_vector_column(embeddings.embedding),
     }
     return pa.table(columns, schema=build_segment_schema(dim=dim))
+
+
+def convert_facts_to_table(items: tuple[Item, ...], *, content_hash_by_item_id: Mapping[str, str]) -> pa.Table:
+    """Return one row for each item, with its facts and what is derived from them, but no segments."""
+    columns = {fact.column: fact.collect(items) for fact in FACTS}
+    columns |= {column.name: column.collect(items) for column in SEARCH_COLUMNS}
+    hashes = [content_hash_by_item_id[item.item_id] for item in items]
+    return pa.table({**columns, "content_hash": pa.array(hashes, pa.string())})
 
 
 def collect_columns(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str]) -> dict[str, pa.Array]:

@@ -59,6 +59,15 @@ class Item:
         start_seconds: Where the item begins in its file; None for the file's beginning.
         end_seconds: Where it ends; None for the file's end.
         group: What the item shares its origin with (one recording, one page, one video).
+        license: As given; `normalize_license` reads it.
+        event_date: Day, time, month, year or interval of ISO 8601 of its record. Kept as given, as all facts of the
+            record are; what cannot be is not used.
+        latitude: Degrees north.
+        longitude: Degrees east.
+        country_code: Of ISO 3166-1, two letters.
+        recorded_by: The observers, separated by `|`.
+        basis_of_record: As Darwin Core has it, such as `PreservedSpecimen`.
+        scientific_name: As the record has it, with or without its author.
         extra: Unknown manifest columns, kept as (column, value) in file order.
     """
 
@@ -74,6 +83,20 @@ class Item:
     source: str | None = None
     license: str | None = None
     caption_of: str | None = None
+    event_date: str | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+    coordinate_uncertainty_meters: float | None = None
+    place: str | None = None
+    country_code: str | None = None
+    recorded_by: str | None = None
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    basis_of_record: str | None = None
+    rights_holder: str | None = None
+    scientific_name: str | None = None
+    authorship: str | None = None
+    taxon_rank: str | None = None
     extra: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -299,6 +322,7 @@ class Hit(NamedTuple):
         called: For an item without a class, the species that its encoder calls it most likely, in a gallery that was
             indexed without training.
         called_probability: Of that species, by the encoder's own scores.
+        matched: The fact of the item that a query is, such as its catalog number; None for a hit that was ranked.
     """
 
     rank: int
@@ -312,6 +336,7 @@ class Hit(NamedTuple):
     look_alike: str | None = None
     called: str | None = None
     called_probability: float | None = None
+    matched: str | None = None
 
     @property
     def item_id(self) -> str:

@@ -1,5 +1,6 @@
 """Names of sets, ids that never collide, and what counts as gone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.sets import assign_ids, find_gone_ids, name_from_origin, read_sets, record_set, rename_items
+from fieldmark.gallery.sets import (
+    SetContent,
+    assign_ids,
+    find_gone_ids,
+    hash_states,
+    name_from_origin,
+    read_sets,
+    record_set,
+    rename_items,
+)
+from fieldmark.media.loaders import hash_content
 from fieldmark.types import Failure, Item, Medium
 
 NAMES = st.sampled_from(["a", "b", "s/a", "s/s/a", "s/b", "t/a", "s"])
@@ -76,3 +87,23 @@ def test_sets_are_kept_and_damage_is_told(tmp_path):
         Path(tmp_path / "sets.json").write_text(content)
         with pytest.raises(DamagedGalleryError, match=r"'sets.json' is not what was written"):
             read_sets(tmp_path)
+
+
+def test_items_are_sorted_by_what_has_changed(index, unit_rows, embeddings_of, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"content")
+    names = ("same", "corrected", "form", "content")
+    items = {name: Item(name, Medium.AUDIO, path=tmp_path / "a.png", license="CC0") for name in names}
+    hashes = {name: hash_content(item) for name, item in items.items()}
+    states = hash_states(tuple(items.values()), {**hashes, "content": "0"})
+    index.add(
+        embeddings_of(*((item, unit_rows(1)) for item in items.values())),
+        content_hash_by_item_id=states,
+        set_name="set",
+    )
+    items["corrected"] = replace(items["corrected"], place="Ithaca")
+    items["form"] = replace(items["form"], extra=(("form", "spectrogram"),))
+    items["new"] = replace(items["same"], item_id="new")
+    changes = SetContent.from_store(index, "set").find_changes(items.values(), index)
+    assert {item.item_id for item in changes.fresh} == {"form", "content", "new"}
+    assert [item for item, _ in changes.corrected] == [items["corrected"]]
+    assert changes.unchanged_count == 1

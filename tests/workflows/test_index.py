@@ -4,6 +4,7 @@ import csv
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fieldmark import Embeddings, Gallery, Item, Medium, Runtime, Split, embed, index, train, write_manifest
@@ -50,12 +51,29 @@ def test_index_takes_over_a_changed_label_and_a_changed_file(toy_items, toy_run,
     shutil.copy(other.path, tmp_path / "1.png")
     write_manifest([replace(copies[0], class_name="Corrected"), *copies[1:]], tmp_path / "some.csv")
     report = index(tmp_path / "some.csv", gallery=tmp_path / "gallery", runtime=toy_runtime)
-    assert (report.added_count, report.replaced_count, report.unchanged_count) == (2, 2, 1)
-    assert "2 of them replaced" in report.to_text()
+    assert (report.added_count, report.replaced_count, report.corrected_count, report.unchanged_count) == (1, 1, 1, 1)
+    assert "1 of them replaced; 1 unchanged; facts of 1 corrected" in report.to_text()
     gallery = Gallery.open(tmp_path / "gallery", runtime=toy_runtime)
     assert gallery.index.get(copies[0].item_id).items[0].class_name == "Corrected"
     assert gallery.search(other.path, k=1).hits[0].item_id == copies[1].item_id
     assert gallery.index.item_count() == 3
+
+
+def test_corrected_facts_are_stored_without_encoding(toy_items, toy_gallery, toy_runtime, tmp_path):
+    shutil.copytree(toy_gallery, tmp_path / "gallery")
+    store = LanceIndex.open(tmp_path / "gallery" / "segments")
+    before, set_name = store.embeddings(), store.items(limit=1)[0].set_name
+    calibrated = (tmp_path / "gallery" / "calibration.json").read_bytes()
+    facts = {"place": "Ithaca", "event_date": "2001-05", "license": "cc-by-4.0"}
+    write_manifest([replace(item, **facts) for item in toy_items], tmp_path / "corrected.csv")
+    report = index(tmp_path / "corrected.csv", gallery=tmp_path / "gallery", set_name=set_name, runtime=toy_runtime)
+    assert (report.added_count, report.corrected_count, report.unchanged_count) == (0, 72, 0)
+    after = LanceIndex.open(tmp_path / "gallery" / "segments").embeddings()
+    assert np.array_equal(before.embedding, after.embedding)
+    assert {(item.place, item.event_date, item.license) for item in after.items} == {tuple(facts.values())}
+    assert (tmp_path / "gallery" / "calibration.json").read_bytes() == calibrated
+    again = index(tmp_path / "corrected.csv", gallery=tmp_path / "gallery", set_name=set_name, runtime=toy_runtime)
+    assert (again.corrected_count, again.unchanged_count) == (0, 72)
 
 
 def test_index_of_embeddings_is_that_of_the_manifest(

@@ -10,12 +10,17 @@ from fieldmark.errors import FieldmarkError
 logger = logging.getLogger(__name__)
 
 STATUS_OF = {
+    "bad_area": 400,
+    "bad_dates": 400,
+    "bad_month": 400,
     "bad_request": 400,
     "contradictory_marks": 400,
     "cutoff": 400,
     "no_marks": 400,
     "no_query": 400,
     "out_of_range": 400,
+    "unknown_country": 400,
+    "unknown_fact": 400,
     "unauthorized": 401,
     "foreign_request": 403,
     "media_gone": 404,

@@ -22,6 +22,7 @@ from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter
+from fieldmark.records.licenses import normalize_license
 from fieldmark.types import Medium
 
 Names = Annotated[list[str], Query(max_length=200)]
@@ -142,6 +143,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         counts=dict(media),
         set_counts=dict(sets),
         license_counts=dict(licenses),
+        license_forms={name: form for name in licenses if (form := normalize_license(name)) is not None},
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
         bytes=_measure_folder(gallery.folder),

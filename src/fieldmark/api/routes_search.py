@@ -19,6 +19,7 @@ from fieldmark.api.service import Service, get_file_name, get_service
 from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
+from fieldmark.gallery.fact_query import FactQuery
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems, describe_hit
 from fieldmark.gallery.store import Filter
@@ -74,6 +75,16 @@ def _make_filter(wanted: SearchRequest) -> Filter:
         set_names=chosen(wanted.set_names),
         licenses=chosen(wanted.licenses),
         groups=chosen(wanted.groups),
+        facts=FactQuery(
+            date_from=wanted.facts.date_from,
+            date_to=wanted.facts.date_to,
+            months=[str(month) for month in wanted.facts.months],
+            box=wanted.facts.box,
+            near=wanted.facts.near,
+            countries=wanted.facts.countries,
+            observers=wanted.facts.observers,
+            has_no=wanted.facts.has_no,
+        ).make_filter(),
     )
 
 
@@ -87,6 +98,8 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             by_segment=wanted.by_segment,
             per_medium=wanted.per_medium,
             marks=MarkedItems(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
+            order=wanted.order,
+            by_record=wanted.by_record,
         )
     except UnknownItemError as error:
         raise service.make_unknown_item_error(error.item_id) from error

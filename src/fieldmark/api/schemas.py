@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from fieldmark.gallery.search.records import HitOrder
 from fieldmark.gallery.search.result import ExportFormat
 from fieldmark.types import Medium, Split
 
@@ -23,6 +24,26 @@ class AnswerBody(BaseModel):
     """The body of an answer."""
 
     model_config = ConfigDict(frozen=True)
+
+
+class RecordAnswer(AnswerBody):
+    """The facts of an item's record, as given; null where it has none."""
+
+    event_date: str | None = Field(None, description="day, time, month, year or interval of ISO 8601")
+    latitude: float | None = None
+    longitude: float | None = None
+    coordinate_uncertainty_meters: float | None = None
+    place: str | None = None
+    country_code: str | None = None
+    recorded_by: str | None = None
+    catalog_number: str | None = None
+    occurrence_id: str | None = None
+    basis_of_record: str | None = None
+    rights_holder: str | None = None
+    scientific_name: str | None = None
+    authorship: str | None = None
+    taxon_rank: str | None = None
+    license_form: str | None = Field(None, description="normal form of the license, such as CC BY 4.0")
 
 
 class ErrorAnswer(AnswerBody):
@@ -55,6 +76,19 @@ class Marks(RequestBody):
     irrelevant: list[ItemId] = []
 
 
+class FactConditions(RequestBody):
+    """Conditions on the record of an item; one whose fact is not known meets none."""
+
+    date_from: str | None = Field(None, max_length=40, description="day, month or year of ISO 8601")
+    date_to: str | None = Field(None, max_length=40)
+    months: list[Annotated[int, Field(ge=1, le=12)]] = Field([], max_length=12, description="of any year")
+    box: list[float] = Field([], max_length=4, description="west, south, east, north, in degrees")
+    near: list[float] = Field([], max_length=3, description="latitude, longitude, kilometers")
+    countries: Names = Field([], description="codes of ISO 3166-1, or English names")
+    observers: Names = []
+    has_no: Names = Field([], description="facts that the item lacks, such as license, date, coordinates, place")
+
+
 class SearchRequest(RequestBody):
     """A search: queries, number of hits, filters."""
 
@@ -66,8 +100,11 @@ class SearchRequest(RequestBody):
     media: list[Medium] = Field([], max_length=4, description="only these; empty for all")
     class_names: Names = []
     set_names: Names = []
-    licenses: Names = []
+    licenses: Names = Field([], description="in any spelling, such as 'cc by 4.0'; a version may be left out")
     groups: Names = []
+    facts: FactConditions = FactConditions()
+    order: HitOrder | None = Field(None, description="sort the hits by date or place; null for their ranks")
+    by_record: bool = Field(default=False, description="k records, all hits of each together")
 
 
 class QueryAnswer(AnswerBody):
@@ -94,7 +131,7 @@ class CollectionAnswer(AnswerBody):
     )
 
 
-class HitAnswer(AnswerBody):
+class HitAnswer(RecordAnswer):
     """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
@@ -119,6 +156,8 @@ class HitAnswer(AnswerBody):
         None, description="what its encoder calls an item without a class, in a gallery indexed without training"
     )
     called_probability: float | None = Field(None, description="of that species, by the encoder's own scores")
+    matched: str | None = Field(None, description="the fact of the item that the query is, such as catalog_number")
+    record_id: str | None = Field(None, description="what all media of one record share")
     split: Split | None = None
     item_start_seconds: float | None = Field(None, description="where the item begins in its file")
     item_end_seconds: float | None = None
@@ -206,7 +245,7 @@ class ExportRequest(RequestBody):
 # ---------------------------------------------------------------- items, classes, the gallery
 
 
-class ItemAnswer(AnswerBody):
+class ItemAnswer(RecordAnswer):
     """An item of the gallery."""
 
     item_id: str
@@ -276,6 +315,7 @@ class GalleryAnswer(AnswerBody):
     counts: dict[Medium, int]
     set_counts: dict[str, int] = Field(description="items by set; those of no set under the empty name")
     license_counts: dict[str, int] = Field(description="items by license; those of none under the empty name")
+    license_forms: dict[str, str] = Field({}, description="normal forms of these licenses, where they have one")
     media: list[Medium] = Field(description="media that can be used as query")
     fingerprint: str
     bytes: int = Field(description="on disk")

@@ -1,7 +1,7 @@
 """The commands `fieldmark data ...`: create, check, split and describe manifests."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,9 @@ from fieldmark.cli.terminal import (
     print_result,
 )
 
+if TYPE_CHECKING:
+    from fieldmark.datasets.importers.result import ImportResult
+
 data_app = typer.Typer(
     help="Create, check, split and describe manifests, the tables that list items.",
     no_args_is_help=True,
@@ -28,10 +31,30 @@ _import_app = typer.Typer(
 )
 data_app.add_typer(_import_app, name="import")
 
-_Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
-_TaxonomyPath = Annotated[
-    Path | None, typer.Option("--taxonomy", help="CSV of classes and their synonyms. Synonyms are read as the class.")
+_RecordSource = Annotated[
+    Path, typer.Argument(help="Archive, table or JSON file, as it was exported.", show_default=False)
 ]
+_MediaFolder = Annotated[
+    Path | None,
+    typer.Option("--media", help="Folder of the media files, which are found by name. [default: that of SOURCE]"),
+]
+_Taxonomy = Annotated[
+    str | None,
+    typer.Option(
+        "--taxonomy",
+        help="CSV of classes and their synonyms, or avilist for the world list of birds. Synonyms are read as the class.",
+    ),
+]
+
+
+def _finish_import(report: "ImportResult", *, as_json: bool) -> None:
+    """Print the result of an import; one that took nothing exits with 1."""
+    print_result(report, report.to_text(), as_json=as_json)
+    if report.took_nothing:
+        raise typer.Exit(1)
+
+
+_Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
 
 _MergeNames = Annotated[
     bool,
@@ -58,7 +81,7 @@ def _import_pku(
         Path | None,
         typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
     ] = None,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
@@ -69,7 +92,7 @@ def _import_pku(
     from fieldmark.datasets.importers.pku import import_pku
 
     report = import_pku(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    print_result(report, report.to_text(), as_json=as_json)
+    _finish_import(report, as_json=as_json)
 
 
 @_import_app.command("folders")
@@ -79,7 +102,7 @@ def _import_folders(
     ],
     *,
     out: _Out,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
@@ -95,7 +118,7 @@ def _import_folders(
 
     choice = FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links)
     report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names, choice=choice)
-    print_result(report, report.to_text(), as_json=as_json)
+    _finish_import(report, as_json=as_json)
 
 
 @_import_app.command("csv", epilog=_EXPORTS)
@@ -123,7 +146,7 @@ def _import_csv(
     media: Annotated[
         Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
     ] = None,
-    taxonomy: _TaxonomyPath = None,
+    taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
@@ -134,7 +157,101 @@ def _import_csv(
     report = import_table(
         source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy, merges_names=merge_names
     )
-    print_result(report, report.to_text(), as_json=as_json)
+    _finish_import(report, as_json=as_json)
+
+
+@_import_app.command("dwca")
+def _import_dwca(
+    source: _RecordSource,
+    *,
+    out: _Out,
+    media: _MediaFolder = None,
+    taxonomy: _Taxonomy = None,
+    merge_names: _MergeNames = False,
+    as_json: Json = False,
+) -> None:
+    """Import a Darwin Core Archive, such as a download of GBIF.
+
+    Media are taken from the archive's multimedia tables and from associatedMedia.
+    """
+    from fieldmark.datasets.importers.dwca import import_dwca
+
+    report = import_dwca(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+    _finish_import(report, as_json=as_json)
+
+
+@_import_app.command("camtrap-dp")
+def _import_camtrap(
+    source: _RecordSource,
+    *,
+    out: _Out,
+    media: _MediaFolder = None,
+    taxonomy: _Taxonomy = None,
+    merge_names: _MergeNames = False,
+    as_json: Json = False,
+) -> None:
+    """Import a Camtrap DP package: a folder or zip with datapackage.json.
+
+    Media get the place of their deployment and the species of their observations.
+    """
+    from fieldmark.datasets.importers.camtrap import import_camtrap
+
+    report = import_camtrap(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+    _finish_import(report, as_json=as_json)
+
+
+@_import_app.command("inaturalist")
+def _import_inaturalist(
+    source: _RecordSource,
+    *,
+    out: _Out,
+    media: _MediaFolder = None,
+    taxonomy: _Taxonomy = None,
+    merge_names: _MergeNames = False,
+    as_json: Json = False,
+) -> None:
+    """Import observations of iNaturalist: a CSV export, or JSON of its API."""
+    from fieldmark.datasets.importers.portals import import_inaturalist
+
+    report = import_inaturalist(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+    _finish_import(report, as_json=as_json)
+
+
+@_import_app.command("ebird")
+def _import_ebird(
+    source: _RecordSource,
+    *,
+    out: _Out,
+    media: _MediaFolder = None,
+    taxonomy: _Taxonomy = None,
+    merge_names: _MergeNames = False,
+    as_json: Json = False,
+) -> None:
+    """Import a CSV export of the Macaulay Library, or "My eBird Data".
+
+    Files are found by their catalog numbers.
+    """
+    from fieldmark.datasets.importers.portals import import_ebird
+
+    report = import_ebird(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+    _finish_import(report, as_json=as_json)
+
+
+@_import_app.command("xeno-canto")
+def _import_xeno_canto(
+    source: _RecordSource,
+    *,
+    out: _Out,
+    media: _MediaFolder = None,
+    taxonomy: _Taxonomy = None,
+    merge_names: _MergeNames = False,
+    as_json: Json = False,
+) -> None:
+    """Import recordings of xeno-canto: JSON of its API, or a CSV with the same columns."""
+    from fieldmark.datasets.importers.portals import import_xeno_canto
+
+    report = import_xeno_canto(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+    _finish_import(report, as_json=as_json)
 
 
 @data_app.command("check")

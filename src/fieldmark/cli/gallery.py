@@ -1,7 +1,7 @@
 """The commands `search`, `marks ...` and `gallery ...`: search a gallery, label its items, look after it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ def search(
         _Names,
         typer.Argument(
             metavar="[QUERY]...",
-            help="File of any medium, or quoted text. Several queries must show one species; they are combined.",
+            help="File of any medium, quoted text, or the number of a record. Several queries must show one species; they are combined.",
             show_default=False,
         ),
     ] = None,
@@ -45,9 +45,48 @@ def search(
     class_names: Annotated[_Names, typer.Option("--class", help="Only return hits of this class. Repeatable.")] = None,
     set_names: Annotated[_Names, typer.Option("--set", help="Only return hits of this set. Repeatable.")] = None,
     licenses: Annotated[
-        _Names, typer.Option("--license", help="Only return hits under this license. Repeatable.")
+        _Names, typer.Option("--license", help="Only return hits under this license, such as 'cc by 4.0'. Repeatable.")
     ] = None,
     groups: Annotated[_Names, typer.Option("--group", help="Only return hits of this group. Repeatable.")] = None,
+    date_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="DATE", help="Only return hits recorded from this day, month or year on."),
+    ] = None,
+    date_to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="DATE", help="Only return hits recorded up to this day, month or year."),
+    ] = None,
+    months: Annotated[
+        _Names,
+        typer.Option(
+            "--month", metavar="MONTHS", help="Only return hits of these months of any year: 5, may, 11-2. Repeatable."
+        ),
+    ] = None,
+    near: Annotated[
+        str | None,
+        typer.Option("--near", metavar="LAT,LON,KM", help="Only return hits within so many kilometers of a place."),
+    ] = None,
+    box: Annotated[
+        str | None, typer.Option("--box", metavar="W,S,E,N", help="Only return hits from an area, in degrees.")
+    ] = None,
+    countries: Annotated[
+        _Names, typer.Option("--country", help="Only return hits from this country, by code or name. Repeatable.")
+    ] = None,
+    observers: Annotated[
+        _Names, typer.Option("--observer", help="Only return hits that this person recorded. Repeatable.")
+    ] = None,
+    has_no: Annotated[
+        _Names,
+        typer.Option(
+            "--has-no", metavar="FACT", help="Only return hits without a date, place, license ... Repeatable."
+        ),
+    ] = None,
+    sort: Annotated[
+        Literal["date", "place"] | None, typer.Option("--sort", help="Sort the hits by date or place. [default: rank]")
+    ] = None,
+    by_record: Annotated[
+        bool, typer.Option("--by-record", help="Return -k records, each with all of its media that are found.")
+    ] = False,
     relevant: Annotated[
         _Names,
         typer.Option(
@@ -78,7 +117,9 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
+    from fieldmark.gallery.fact_query import FactQuery, parse_numbers
     from fieldmark.gallery.search.query import ItemId
+    from fieldmark.gallery.search.records import HitOrder
     from fieldmark.gallery.search.result import ExportFormat, MarkedItems, export_marks
     from fieldmark.gallery.store import Filter
     from fieldmark.io import write_text
@@ -88,6 +129,16 @@ def search(
 
     marks = MarkedItems(frozenset(relevant or ()), frozenset(irrelevant or ()))
     marks.check()  # before the model is loaded
+    facts = FactQuery(
+        date_from=date_from,
+        date_to=date_to,
+        months=months or (),
+        box=parse_numbers(box) if box else (),
+        near=parse_numbers(near) if near else (),
+        countries=countries or (),
+        observers=observers or (),
+        has_no=has_no or (),
+    ).make_filter()
     result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
         [*(queries or ()), *map(ItemId, item_ids or ())],
         k=k,
@@ -97,10 +148,13 @@ def search(
             set_names=_chosen(set_names),
             licenses=_chosen(licenses),
             groups=_chosen(groups),
+            facts=facts,
         ),
         by_segment=by_segment,
         per_medium=per_medium,
         marks=marks,
+        order=None if sort is None else HitOrder(sort),
+        by_record=by_record,
     )
     for name, path in files:
         write_text(path, export_marks(result.hits, format=ExportFormat(name)))
@@ -173,7 +227,7 @@ def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
 
 # ---------------------------------------------------------------- the gallery itself
 
-gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery.")
+gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery, and show its records.")
 
 _GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
 
@@ -187,6 +241,28 @@ def _describe(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import describe_gallery
 
     result = describe_gallery(gallery)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("show")
+def _show(
+    record: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID", help="Id of an item, or the catalog or occurrence number of a record.", show_default=False
+        ),
+    ],
+    *,
+    gallery: GalleryPath,
+    as_json: Json = False,
+) -> None:
+    """Show all facts of an item, or of all media of a record.
+
+    Nothing is ranked, so the model is not loaded.
+    """
+    from fieldmark.workflows.gallery import show_record
+
+    result = show_record(gallery, record)
     print_result(result, result.to_text(), as_json=as_json)
 
 

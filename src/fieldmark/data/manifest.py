@@ -23,6 +23,7 @@ from fieldmark.errors import (
     suggest_nearest,
 )
 from fieldmark.io import open_replacement
+from fieldmark.records.coordinates import parse_degrees
 from fieldmark.segment_table import FACTS, Fact
 from fieldmark.types import Item, Medium
 
@@ -34,6 +35,16 @@ COLUMNS = tuple(dict.fromkeys(["item_id", "path", "text", *_FACT_BY_COLUMN]))
 _TIMED = (Medium.VIDEO, Medium.AUDIO)
 _STRIPPED = ("class_name", "group")
 """Columns of names, read without the spaces around them."""
+
+_RECORD_NUMBERS = {
+    "latitude": "verbatimLatitude",
+    "longitude": "verbatimLongitude",
+    "coordinate_uncertainty_meters": "verbatimCoordinateUncertainty",
+}
+"""Numbers of a record, each with the unknown column that keeps what stands there instead of a number."""
+
+_RECORD_FACTS = COLUMNS[COLUMNS.index("event_date") :]
+"""Columns that are only written where an item has something to say."""
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
@@ -143,9 +154,18 @@ def parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list
         item_id=item_id,
         path=find_spelling(folder / path) if path else None,
         text=text or None,
-        extra=tuple((name, value) for name, value in cells.items() if name not in COLUMNS),
+        extra=tuple((name, value) for name, value in {**cells, **_keep_words(cells)}.items() if name not in COLUMNS),
         **values,
     )
+
+
+def _keep_words(cells: Mapping[str, str]) -> dict[str, str]:
+    """Return what stands where a number of a record should, by another column: it is no reason to lose the row."""
+    return {
+        verbatim: cells[column].strip()
+        for column, verbatim in _RECORD_NUMBERS.items()
+        if cells.get(column, "").strip() and parse_degrees(cells[column]) is None and not cells.get(verbatim)
+    }
 
 
 def _parse_cell(cell: str, fact: Fact, faults: list[str]) -> object:
@@ -154,6 +174,13 @@ def _parse_cell(cell: str, fact: Fact, faults: list[str]) -> object:
         return (cell.strip() if fact.name in _STRIPPED else cell) or fact.default
     if not cell.strip() and not fact.is_required:
         return fact.default
+    if fact.name in _RECORD_NUMBERS:
+        return parse_degrees(cell)
+    return _parse_checked(cell, fact, faults)
+
+
+def _parse_checked(cell: str, fact: Fact, faults: list[str]) -> object:
+    """The fact of a cell that has to be one of its kind."""
     if issubclass(fact.kind, StrEnum):
         return _choice(cell, fact.kind, faults)
     if fact.name.endswith("_seconds"):
@@ -234,7 +261,8 @@ def write_manifest(items: Iterable[Item], path: Path | str) -> None:
     """
     items, path = tuple(items), Path(path)
     extras = tuple(dict.fromkeys(name for item in items for name, _ in item.extra))
-    known = [name for name in COLUMNS if name != "text" or any(item.text for item in items)]
+    optional = ("text", *_RECORD_FACTS)
+    known = [name for name in COLUMNS if name not in optional or any(getattr(item, name) is not None for item in items)]
     check_names([*known, *(restore_spelling(name, COLUMNS) for name in extras)], path)
     folder = path.parent.resolve()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
 """Tables of text cells: CSV or Parquet read whole, with the position of every row; CSV written."""
 
+import codecs
 import csv
 import io
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,12 +31,14 @@ class Table:
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None = ",") -> Table:
+def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None = ",", is_strict: bool = True) -> Table:
     """Read a table with a header, as text; empty rows are left out.
 
     Args:
         known: Names of columns that are read in any letter case, and come back as spelled here.
         delimiter: Between the cells of a CSV; None takes the comma, tab or semicolon that its header has most of.
+        is_strict: Whether text has to be UTF-8. Otherwise it may also be UTF-16 with its mark, or Windows-1252, as
+            spreadsheets write it, with a first line `sep=;`.
 
     Raises:
         ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
@@ -46,7 +50,11 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
     except OSError as error:
         raise _no_table(path, reason=str(error.strerror)) from error
     is_parquet = content.startswith(b"PAR1")
-    table = _read_parquet(content, path) if is_parquet else _read_csv(content, path, delimiter)
+    table = (
+        _read_parquet(content, path)
+        if is_parquet
+        else _read_csv(_decode(content, path, is_strict=is_strict), path, delimiter)
+    )
     names = tuple(restore_spelling(name, known) for name in table.names)
     check_names(names, path)
     return Table(names=names, rows=table.rows)
@@ -82,12 +90,21 @@ def check_names(names: Sequence[str], path: Path) -> None:
         raise _no_table(path, reason=f"the column '{name}' appears {count} times in the header")
 
 
-def _read_csv(content: bytes, path: Path, delimiter: str | None) -> Table:
+def _decode(content: bytes, path: Path, *, is_strict: bool) -> str:
+    if not is_strict and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16", "replace")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if not is_strict:
+            return content.decode("cp1252", "replace")
         line = content.count(b"\n", 0, error.start) + 1
         raise _no_table(path, reason=f"line {line} is not UTF-8") from error
+
+
+def _read_csv(text: str, path: Path, delimiter: str | None) -> Table:
+    if delimiter is None and (told := re.match(r'"?sep=(.)"?\r?\n', text)):
+        delimiter, text = told[1], text[told.end() :]
     if delimiter is None:
         header = text.partition("\n")[0]
         delimiter = max(_DELIMITERS, key=header.count)

@@ -11,7 +11,7 @@ from typing import final
 import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Float64
-from lancedb.index import Bitmap, IvfFlat
+from lancedb.index import Bitmap, IvfFlat, LabelList
 from lancedb.table import LanceTable
 
 from fieldmark.errors import OutOfRangeError
@@ -33,8 +33,8 @@ from fieldmark.types import Hit, Medium
 
 _INDEX_NAME = "vector_idx"
 
-_INDEXED_COLUMNS = ("medium", "class_name")
-"""Every search is of one medium, and most filters are of classes: a bitmap finds the rows of each value."""
+_INDEXED_COLUMNS = {"medium": Bitmap(), "class_name": Bitmap(), "keys": LabelList()}
+"""Every search is of one medium, most filters are of classes, and every short text may be the number of a record."""
 
 _SMALLEST_TRAINED = 256
 """Rows below which no index is trained: a scan is as fast."""
@@ -85,9 +85,10 @@ def bring_up_to_date(table: LanceTable, folder: Path) -> None:
     if row_count < _SMALLEST_TRAINED:
         return
     indexed = [index.columns for index in table.list_indices()]
-    for column in _INDEXED_COLUMNS:
-        if [column] not in indexed:
-            table.create_index(column, config=Bitmap())
+    present = table.schema.names
+    for column, config in _INDEXED_COLUMNS.items():
+        if [column] not in indexed and column in present:
+            table.create_index(column, config=config)
     known = load_approximation(folder)
     if known is None or row_count > _TRAIN_AGAIN_FACTOR * known.trained_count or ["vector"] not in indexed:
         trained_count, partition_count = row_count, round(math.sqrt(row_count))
@@ -136,6 +137,7 @@ class ApproximateComparison(Comparison):
         self._row_count = row_count
         self._known = known
         self._read_again = read_again
+        self._present = frozenset(table.schema.names)
         self._fetched: dict[Filter, tuple[pa.Table, list[float]]] = {}
 
     def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
@@ -144,7 +146,7 @@ class ApproximateComparison(Comparison):
         if k < 1:
             largest = self._table.count_rows(None if by_segment else FIRST_SEGMENT)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, score = self._fetch(write_condition(where), k=k, by_segment=by_segment)
+        rows, score = self._fetch(self._write_condition(where), k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
         return _make_hits(rows[:k], score[:k])
 
@@ -157,8 +159,11 @@ class ApproximateComparison(Comparison):
                 if name not in (None, class_name):
                     return _make_hits(rows[index : index + 1], score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
-        rows, score = self._fetch(write_condition(where, is_other), k=1, by_segment=False)
+        rows, score = self._fetch(self._write_condition(where, is_other), k=1, by_segment=False)
         return next(iter(_make_hits(rows[:1], score[:1])), None)
+
+    def _write_condition(self, where: Filter, *others: str) -> str | None:
+        return write_condition(where, *others, present=self._present)
 
     def _fetch(self, condition: str | None, *, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
         """Return rows, and their scores, best first, at least the k best; each item once unless by segment.
@@ -211,7 +216,8 @@ def _nearest_rows(
     search = table.search(query.astype(np.float32), vector_column_name="vector").distance_type("cosine")
     if condition is not None:
         search = search.where(condition, prefilter=True)
-    search = search.limit(limit).select([*columns, "_distance"])
+    present = table.schema.names
+    search = search.limit(limit).select([*(name for name in columns if name in present), "_distance"])
     if known is None or limit * _SHARE_FETCHED > known.rows_looked_at:
         rows: pa.Table = search.bypass_vector_index().to_arrow()
         return rows
@@ -235,12 +241,14 @@ def find_near_items(
     """
     found: set[str] = set()
     limit = max(4 * k, _ROWS_SCORED)
+    present = frozenset(table.schema.names)
     for each in where:
         find = partial(_nearest_rows, table, near, limit=limit, known=known, columns=("item_id", "class_name"))
-        rows = find(condition=write_condition(each))
+        rows = find(condition=write_condition(each, present=present))
         names = set(rows["class_name"].to_pylist())
         if len(rows) == limit and len(names) == 1 and None not in names:
-            others = find(condition=write_condition(each, f"NOT ({is_one_of('class_name', names)})"))
+            is_other = f"NOT ({is_one_of('class_name', names)})"
+            others = find(condition=write_condition(each, is_other, present=present))
             rows = pa.concat_tables([rows, others])
         found.update(rows["item_id"].to_pylist())
     return found

@@ -15,7 +15,10 @@ import pyarrow.compute as pc
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
+from fieldmark.gallery.facts import list_conditions, read_column
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, list_allowed_values
+from fieldmark.records.columns import SEARCH_COLUMNS
+from fieldmark.records.licenses import write_license_form
 from fieldmark.segment_table import (
     FACT_COLUMNS,
     LENGTH_TOLERANCE,
@@ -28,8 +31,8 @@ from fieldmark.types import MEDIA, Hit, Item, Medium
 HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
 """The columns that a hit is made of."""
 
-COLUMNS = (*HIT_COLUMNS, "segment", "vector")
-"""The columns of a store that a snapshot reads."""
+COLUMNS = (*HIT_COLUMNS, *(column.name for column in SEARCH_COLUMNS), "segment", "vector")
+"""The columns of a store that a snapshot reads; a store that is older than some has fewer."""
 
 _ROWS_OF_HIT, GROWTH = 2, 4
 """Best rows looked at first for each hit that is wanted; and so many times as many where they are of too few items."""
@@ -81,7 +84,8 @@ class Snapshot:
         items: The item of each index.
         item_ids: The id of each of them.
         moments: Of each row, by `collect_moments`.
-        columns: What filters look at, of each item, but for its id.
+        columns: What filters look at, of each item, but for its id and the facts of its record.
+        rows_of_items: The columns of each item, for filters by facts.
         index_by_item_id: The index of each item.
         item_of_row: The index of each row's item.
         rows_of_medium: The rows of each medium; they stand together.
@@ -94,6 +98,7 @@ class Snapshot:
     item_ids: list[str]
     moments: _ObjectArray
     columns: dict[str, _Coded]
+    rows_of_items: pa.Table
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
     rows_of_medium: dict[Medium, slice]
@@ -126,8 +131,11 @@ class Snapshot:
             item_ids=item_ids,
             moments=collect_moments(facts),
             columns={
-                name: _Coded.from_column(items[name]) for name in list_allowed_values(Filter()) if name != "item_id"
+                name: _Coded.from_column(items[name])
+                for name in (*list_allowed_values(Filter()), "license")
+                if name != "item_id"
             },
+            rows_of_items=items,
             index_by_item_id={item_id: index for index, item_id in enumerate(item_ids)},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
             rows_of_medium=_slices(code.take(order)),
@@ -141,6 +149,14 @@ class Snapshot:
             if values is not None:
                 matching &= self.find_items(values) if name == "item_id" else self.columns[name].is_among(values)
                 is_all = False
+        if where.license_forms is not None:
+            licenses = self.columns["license"]
+            given = licenses.values.to_pylist()
+            matching &= licenses.is_among(each for each in given if write_license_form(each) in where.license_forms)
+            is_all = False
+        for condition in list_conditions(where.facts):
+            matching &= condition.match(lambda name: read_column(self.rows_of_items, name))
+            is_all = False
         if where.exclude_item_ids:
             matching &= ~self.find_items(where.exclude_item_ids)
             is_all = False

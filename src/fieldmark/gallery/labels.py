@@ -122,20 +122,13 @@ def _relabel(index: SegmentIndex, name_by_item_id: Mapping[str, str | None]) -> 
     """Change labels and nothing else: an unchanged file is still unchanged to the next `index`."""
     if not name_by_item_id:
         return 0
-    changed = 0
-    for stored in index.items(where=Filter(item_ids=frozenset(name_by_item_id)), limit=len(name_by_item_id)):
-        item = stored.item
-        if item.class_name == name_by_item_id[item.item_id]:
-            continue
-        embeddings = index.get(item.item_id)
-        labelled = replace(item, class_name=name_by_item_id[item.item_id])
-        index.add(
-            replace(embeddings, items=(labelled,) * len(embeddings.items)),
-            content_hash_by_item_id={item.item_id: stored.content_hash},
-            set_name=stored.set_name,
-        )
-        changed += 1
-    return changed
+    there = index.items(where=Filter(item_ids=frozenset(name_by_item_id)), limit=len(name_by_item_id))
+    changed = [each for each in there if each.item.class_name != name_by_item_id[each.item.item_id]]
+    index.update_facts(
+        [replace(each.item, class_name=name_by_item_id[each.item.item_id]) for each in changed],
+        content_hash_by_item_id={each.item.item_id: each.content_hash for each in changed},
+    )
+    return len(changed)
 
 
 def _write(folder: Path, saved: Sequence[SavedClass]) -> None:

@@ -60,11 +60,12 @@ from fieldmark.segment_table import (
     LENGTH_TOLERANCE,
     LazyItems,
     build_segment_schema,
+    convert_facts_to_table,
     convert_to_table,
     measure_length_errors,
     read_embeddings_from_table,
 )
-from fieldmark.types import MEDIA, Embeddings, Medium
+from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
 logger = logging.getLogger(__name__)
 Result = TypeVar("Result")
@@ -115,6 +116,7 @@ class LanceIndex(SegmentIndex):
             self._fingerprint: str = schema.metadata[_FINGERPRINT_KEY].decode()
             self._dim: int = schema.field("vector").type.list_size
             self._columns = [name for name in schema.names if name != "vector"]
+            self._columns_version = int(self._table.version)
         if found_format != FORMAT:
             raise GalleryError(
                 f"The gallery '{folder}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
@@ -214,12 +216,27 @@ class LanceIndex(SegmentIndex):
             taken = [fact["item_id"] for fact in present.to_pylist() if fact["set_name"] != set_name]
             if taken:
                 raise TakenItemIdError(item_ids=taken, set_name=set_name, gallery=self._folder)
+            self._add_missing_columns(rows.schema)
             if len(present) == 0:
                 self._table.add(rows)
             else:
                 merged = self._table.merge_insert(["item_id", "segment"])
                 merged = merged.when_matched_update_all().when_not_matched_insert_all()
                 merged.when_not_matched_by_source_delete(added).execute(rows)
+            self._compact_when_due()
+
+    def update_facts(self, items: Sequence[Item], *, content_hash_by_item_id: Mapping[str, str]) -> None:
+        """Replace facts as `SegmentIndex.update_facts` does, in one commit; no vector is read or written."""
+        if not items:
+            return
+        rows = convert_facts_to_table(tuple(items), content_hash_by_item_id=content_hash_by_item_id)
+        with self._writing():
+            found = self._facts(["item_id"], f"{FIRST_SEGMENT} AND {is_one_of('item_id', rows['item_id'].to_pylist())}")
+            unknown = set(rows["item_id"].to_pylist()) - set(found["item_id"].to_pylist())
+            if unknown:
+                raise UnknownItemError(item_id=min(unknown), gallery=self._folder)
+            self._add_missing_columns(rows.schema)
+            self._table.merge_insert("item_id").when_matched_update_all().execute(rows)
             self._compact_when_due()
 
     def remove(self, item_ids: Collection[str]) -> int:
@@ -281,7 +298,7 @@ class LanceIndex(SegmentIndex):
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""
         columns = ["item_id", "content_hash"]
-        rows = self._reading(lambda: self._facts(columns, write_condition(where, FIRST_SEGMENT)))
+        rows = self._reading(lambda: self._facts(columns, self._condition(where, FIRST_SEGMENT)))
         return dict(zip(rows["item_id"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
 
     def items(
@@ -292,7 +309,7 @@ class LanceIndex(SegmentIndex):
 
     def embeddings(self, where: Filter | None = None) -> Embeddings:
         """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
-        rows = self._reading(lambda: self._facts(None, write_condition(where)))
+        rows = self._reading(lambda: self._facts(None, self._condition(where)))
         return read_embeddings_from_table(rows, dim=self._dim)
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
@@ -301,7 +318,7 @@ class LanceIndex(SegmentIndex):
         if where is None and self._counted is not None and self._counted[0] == version:
             return self._counted[1]
         columns = ["medium", "class_name", "set_name", "license"]
-        facts = self._reading(lambda: self._facts(columns, write_condition(where, FIRST_SEGMENT)))
+        facts = self._reading(lambda: self._facts(columns, self._condition(where, FIRST_SEGMENT)))
         counted = facts.group_by(columns).aggregate([([], "count_all")]).to_pylist()
         found = (
             ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
@@ -359,17 +376,30 @@ class LanceIndex(SegmentIndex):
         if condition is not None:
             query = query.where(condition)
         if columns is not None:
-            query = query.select(columns)
+            query = query.select([name for name in columns if name in self._columns or name == "vector"])
         rows: pa.Table = query.to_arrow()
         return rows
 
+    def _condition(self, where: Filter | None, *others: str) -> str | None:
+        return write_condition(where, *others, present=self._columns)
+
+    def _add_missing_columns(self, wanted: pa.Schema) -> None:
+        """Give a table that is older than some facts their columns; they are empty, and no row is written anew."""
+        missing = [field.with_nullable(nullable=True) for field in wanted if field.name not in self._table.schema.names]
+        if missing:
+            self._table.add_columns(pa.schema(missing))
+            self._note_columns()
+
+    def _note_columns(self) -> None:
+        self._columns = [name for name in self._table.schema.names if name != "vector"]
+
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
         if where is not None and where.item_ids is not None:  # no more than these: read at once
-            rows = self._facts(self._columns, write_condition(where))
+            rows = self._facts(self._columns, self._condition(where))
             found = sorted(set(rows["item_id"].to_pylist()))
             page = [item_id for item_id in found if start_after is None or item_id > start_after][:limit]
         else:
-            ids = self._facts(["item_id"], write_condition(where, FIRST_SEGMENT))["item_id"]
+            ids = self._facts(["item_id"], self._condition(where, FIRST_SEGMENT))["item_id"]
             if start_after is not None:
                 ids = ids.filter(pc.greater(ids, pa.scalar(start_after, pa.string())))
             page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
@@ -415,9 +445,7 @@ class LanceIndex(SegmentIndex):
             if self._loaded is None or self._loaded[0] != version:
                 # Released first, so that two versions never stand in memory at once.
                 self._loaded = None
-                version, rows = self._reading(
-                    lambda: (int(self._table.version), self._table.search().select(list(COLUMNS)).to_arrow())
-                )
+                version, rows = self._reading(lambda: (int(self._table.version), self._facts(list(COLUMNS), None)))
                 try:
                     self._loaded = version, Snapshot.from_rows(rows, dim=self._dim)
                 except ValueError as error:
@@ -428,7 +456,11 @@ class LanceIndex(SegmentIndex):
         """Turn to the newest version and return its number."""
         with report_as_damaged(self._folder):
             self._table.checkout_latest()
-            return int(self._table.version)
+            version = int(self._table.version)
+            if version != self._columns_version:  # another process may have added some
+                self._note_columns()
+                self._columns_version = version
+            return version
 
     def _reading(self, read: Callable[[], Result]) -> Result:
         """Return the result of a read of the newest version; read again where another process compacted it away."""

@@ -164,6 +164,20 @@ def find_gone_ids(
 
 
 @dataclass(frozen=True, slots=True)
+class SetChanges:
+    """The items of a source, by what has changed since it was indexed.
+
+    Args:
+        fresh: Items that are new or have another content.
+        corrected: Items with other facts, each with its new state.
+    """
+
+    fresh: tuple[Item, ...]
+    corrected: tuple[tuple[Item, str], ...]
+    unchanged_count: int
+
+
+@dataclass(frozen=True, slots=True)
 class SetContent:
     """The items that a gallery held, of a set and of all others, when a run began.
 
@@ -186,14 +200,36 @@ class SetContent:
         """Return the id that each item of the source is stored under."""
         return assign_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
 
-    def has_unchanged(self, item: Item) -> bool:
-        """Tell whether the set holds an item as it is now, with its content and all its facts."""
+    def find_changes(self, items: Iterable[Item], store: SegmentIndex) -> "SetChanges":
+        """Sort items by what has changed since the set was indexed: nothing, their facts alone, or their content."""
+        fresh: list[Item] = []
+        corrected: dict[str, tuple[Item, str]] = {}
+        unchanged_count = 0
+        for item in items:
+            state = self._find_state(item)
+            if state is None:
+                fresh.append(item)
+            elif state == self.own[item.item_id]:
+                unchanged_count += 1
+            else:
+                corrected[item.item_id] = item, state
+        for page in iterate_pages(store, where=Filter(item_ids=frozenset(corrected))) if corrected else ():
+            for stored in page:
+                item, _ = corrected[stored.item.item_id]
+                if item.form != stored.item.form:  # the same bytes, decoded in another way
+                    fresh.append(item)
+                    del corrected[item.item_id]
+        return SetChanges(tuple(fresh), tuple(corrected.values()), unchanged_count)
+
+    def _find_state(self, item: Item) -> str | None:
+        """Return the state of an item; None where the set does not hold its content."""
         if item.item_id not in self.own:
-            return False
+            return None
         try:
-            return self.own[item.item_id] == _hash_state(item, hash_content(item))
+            content = hash_content(item)
         except MediaError:
-            return False  # met again, and counted, when it is encoded
+            return None  # met again, and counted, when it is encoded
+        return _hash_state(item, content) if content == read_content_hash(self.own[item.item_id]) else None
 
     def add(self, store: SegmentIndex, embeddings: Embeddings, states: Mapping[str, str]) -> None:
         """Add items to the set; where another run has meanwhile stored an id for another set, the item gets a new id.

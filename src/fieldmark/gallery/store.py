@@ -1,12 +1,14 @@
 """The contract: a store of segments that answers a query embedding with hits; and a filter as conditions of a store."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from fieldmark.gallery.facts import FactFilter, quote, write_facts_sql
+from fieldmark.records.licenses import list_license_forms
 from fieldmark.types import Embeddings, Hit, Item, Medium
 
 _PAGE_ITEMS = 50_000
@@ -21,6 +23,9 @@ class Filter:
     class, a set, a license or a group never meets a condition on it.
 
     Args:
+        licenses: In any spelling: "cc by 4.0" also finds what names the license by its address. A Creative Commons
+            license without a version stands for all versions.
+        facts: Conditions on the record of the item.
         exclude_item_ids: Items never returned, such as the query itself in a search for more like it; None or
             an empty set excludes none.
         item_ids: The only items that pass.
@@ -33,6 +38,14 @@ class Filter:
     groups: frozenset[str] | None = None
     exclude_item_ids: frozenset[str] | None = None
     item_ids: frozenset[str] | None = None
+    facts: FactFilter = field(default_factory=FactFilter)
+
+    @property
+    def license_forms(self) -> frozenset[str] | None:
+        """The normal forms of the licenses; None for all."""
+        if self.licenses is None:
+            return None
+        return frozenset(form for each in self.licenses for form in list_license_forms(each))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +180,20 @@ class SegmentIndex(Protocol):
             TakenItemIdError: An item is there already, in another set.
             GalleryError: The embeddings have another dimension than the store.
             NonFiniteEmbeddingError: A row is not finite or not of length 1; the error names the items.
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written; it is as it was before the call.
+        """
+        ...
+
+    def update_facts(self, items: Sequence[Item], *, content_hash_by_item_id: Mapping[str, str]) -> None:
+        """Replace the facts of items that are there, all of the call or none; their segments and sets stay.
+
+        Args:
+            items: Each once.
+            content_hash_by_item_id: As for `add`.
+
+        Raises:
+            UnknownItemError: The store has no item of an id.
             GalleryError: Another process has been writing for too long.
             GalleryError: The store could not be written; it is as it was before the call.
         """
@@ -315,29 +342,40 @@ FIRST_SEGMENT = "segment = 0"
 
 
 def list_allowed_values(where: Filter) -> dict[str, frozenset[str] | None]:
-    """Return the values that a filter allows in each column; None for all."""
+    """Return the values that a filter allows in each column, but for licenses and facts of records; None for all."""
     return {
         "medium": where.media,
         "class_name": where.class_names,
         "set_name": where.set_names,
-        "license": where.licenses,
         "group": where.groups,
         "item_id": where.item_ids,
     }
 
 
-def write_condition(where: Filter | None, *others: str) -> str | None:
-    """Return the SQL condition that a row meets a filter and some others; None where there is nothing to meet."""
-    conditions = list(others)
-    for column, allowed in list_allowed_values(where or Filter()).items():
+def write_condition(where: Filter | None, *others: str, present: Collection[str] | None = None) -> str | None:
+    """Return the SQL condition that a row meets a filter and some others; None where there is nothing to meet.
+
+    Args:
+        present: The columns of the store, which may be older than some; None for all.
+    """
+    conditions, where = list(others), where or Filter()
+    for column, allowed in list_allowed_values(where).items():
         if allowed is not None:
             conditions.append(is_one_of(column, allowed))
-    if where is not None and where.exclude_item_ids:
+    if where.license_forms is not None:
+        has_forms = present is None or "license_form" in present
+        conditions.append(
+            is_one_of("license_form", sorted(where.license_forms))
+            if has_forms
+            else is_one_of("license", where.licenses or ())
+        )
+    if where.exclude_item_ids:
         conditions.append(f"NOT ({is_one_of('item_id', where.exclude_item_ids)})")
+    conditions += write_facts_sql(where.facts, present=present)
     return " AND ".join(conditions) or None
 
 
 def is_one_of(column: str, values: Iterable[str] | Collection[str]) -> str:
     """Return the SQL condition that a column has one of some values; a value is never read as SQL."""
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in dict.fromkeys(values))
+    quoted = quote(values)
     return f"`{column}` IN ({quoted})" if quoted else "false"

@@ -54,6 +54,7 @@ function score(hit, isDoubtful) {
 
 /** How clearly the hit is this class and not its look-alike; `named` is the class that the query names. */
 function reason(hit, actions, named) {
+  if (hit.matched) return element("p", { class: "reason", text: `has this ${hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")}` });
   if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "matches the name" });
   if (!hit.look_alike || hit.margin === null) return null;
   const amount = Math.abs(hit.margin).toFixed(3);
@@ -80,19 +81,46 @@ function sourceText(source) {
   return source;
 }
 
+const coordinates = (part) => {
+  if (part.latitude === null || part.longitude === null) return null;
+  const uncertainty = part.coordinate_uncertainty_meters === null ? "" : ` ± ${part.coordinate_uncertainty_meters.toLocaleString("en")} m`;
+  return `${part.latitude.toFixed(5)}, ${part.longitude.toFixed(5)}${uncertainty}`;
+};
+
+const joined = (values, separator) => values.filter(Boolean).join(separator) || null;
+
+/** What the record of an item says, then all other columns that came with it. */
+function recordRows(part) {
+  return [
+    ["Catalog number", part.catalog_number],
+    ["Occurrence", part.occurrence_id && sourceText(part.occurrence_id)],
+    ["Date", part.event_date],
+    ["Place", joined([part.place, part.country_code], ", ")],
+    ["Coordinates", coordinates(part)],
+    ["Recorded by", part.recorded_by],
+    ["Basis of record", part.basis_of_record],
+    ["Scientific name", joined([part.scientific_name, part.authorship && !part.scientific_name?.includes(part.authorship) ? part.authorship : null], " ")],
+    ["Rank", part.taxon_rank],
+    ["Rights holder", part.rights_holder],
+  ];
+}
+
 function facts(part, actions) {
+  const given = part.license_form && part.license_form !== part.license ? ` (${part.license})` : "";
   const rows = [
+    ...recordRows(part),
     ["Set", part.set_name],
     ["Source", part.source && sourceText(part.source)],
-    ["License", part.license],
+    ["License", part.license && `${part.license_form ?? part.license}${given}`],
     ["File", part.name],
     ["Id", part.item_id],
     ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: "Show only this group", onclick: () => actions.onlyGroup(part.group) })],
+    ...Object.entries(part.facts).map(([name, value]) => [name, value && sourceText(value)]),
   ].filter(([, value]) => value);
   return element(
     "details",
     { class: "facts" },
-    element("summary", {}, element("span", { class: "origin", text: [part.set_name, part.license].filter(Boolean).join(" · ") || "Source" })),
+    element("summary", {}, element("span", { class: "origin", text: [part.event_date, part.place ?? part.country_code, part.set_name, part.license_form ?? part.license].filter(Boolean).join(" · ") || "Source" })),
     element("dl", {}, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)])),
   );
 }
@@ -128,7 +156,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
         element("h3", { text: title(hit) }),
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
-      hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
+      hit.matched || hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },

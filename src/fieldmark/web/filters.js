@@ -1,7 +1,8 @@
-// Filters: media, species, sets, licenses, groups, and whether each moment counts as a hit.
+// Filters: media, species, sets, licenses, groups, records, and whether each moment counts as a hit.
 
 import { getClasses, getGallery } from "./api.js";
 import { button, byId, element, icon, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
+import { recordMenu } from "./records.js";
 import { hasFilters, withoutFilters } from "./state.js";
 
 const SEARCHED_FROM = 9;
@@ -16,11 +17,12 @@ export async function showFilters(state, onChange) {
   const menus = [
     menu("Species", classes.map((each) => [each.class_name, formatName(each.class_name), each.item_count]), state.classNames, (classNames) => onChange({ classNames })),
     menu("Set", counted(gallery.set_counts), state.setNames, (setNames) => onChange({ setNames })),
-    menu("License", counted(gallery.license_counts), state.licenses, (licenses) => onChange({ licenses })),
+    menu("License", counted(joinForms(gallery.license_counts, gallery.license_forms)), state.licenses, (licenses) => onChange({ licenses })),
   ];
   bar.replaceChildren(
     mediaChoice(state.media, gallery.counts, (media) => onChange({ media })),
     ...menus.filter(Boolean),
+    recordMenu(state.facts ?? {}, (facts) => onChange({ facts })),
     ...state.groups.map((group) => button("wrong", { text: `group ${group}`, class: "plain framed chosen", onclick: () => onChange({ groups: state.groups.filter((each) => each !== group) }) })),
     toggle("Every moment", state.bySegment, "List a recording once for each matching moment", (bySegment) => onChange({ bySegment })),
     ...(hasFilters(state) ? [button("wrong", { text: "Clear", class: "plain clear", onclick: () => onChange(withoutFilters({})) })] : []),
@@ -30,6 +32,13 @@ export async function showFilters(state, onChange) {
 }
 
 const counted = (counts) => Object.entries(counts).filter(([name]) => name !== "").sort((one, other) => other[1] - one[1]).map(([name, number]) => [name, name, number]);
+
+/** Counts of licenses by their normal forms: one license is spelled in many ways. */
+function joinForms(counts, forms = {}) {
+  const joined = {};
+  for (const [name, number] of Object.entries(counts)) joined[forms[name] ?? name] = (joined[forms[name] ?? name] ?? 0) + number;
+  return joined;
+}
 
 const changed = (chosen, value, isChosen) => (isChosen ? [...chosen, value] : chosen.filter((each) => each !== value));
 

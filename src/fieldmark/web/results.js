@@ -30,7 +30,7 @@ function meter(probability, threshold) {
 /** Tells whether the collection holds the species of the query, and what it most likely is. */
 export function verdict(answer) {
   const leader = leadingClass(answer);
-  const collection = answer.collection;
+  const collection = answer.hits.some((hit) => hit.matched) ? null : answer.collection;
   if (collection && answer.is_called && !collection.is_likely) {
     return element(
       "div",
@@ -65,6 +65,16 @@ export function verdict(answer) {
       element("p", { text: `There is a ${percent(collection.probability)} chance that this collection holds the species.` }),
       answer.query.medium === "text" ? element("p", { class: "faint", text: "Your words fit several species. Add details to narrow it down." }) : null,
       meter(collection.probability, collection.threshold),
+    );
+  }
+  const matched = answer.hits.filter((hit) => hit.matched);
+  if (matched.length > 0) {
+    const fact = matched[0].matched === "path" ? "file name" : matched[0].matched.replaceAll("_", " ");
+    return element(
+      "div",
+      { class: "verdict" },
+      element("h2", { text: `${count(matched.length, "item", "items")} with this ${fact}` }),
+      element("p", { text: "What follows is like them, or like your words." }),
     );
   }
   const title = answer.query.class_name ? formatName(answer.query.class_name) : leader ? `Most like ${formatName(leader)}` : "Closest items";

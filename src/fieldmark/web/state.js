@@ -2,6 +2,9 @@
 
 const LISTS = { item: "itemIds", media: "media", class: "classNames", set: "setNames", license: "licenses", group: "groups" };
 
+/** Conditions on the records of items, each a text in the URL. */
+const FACTS = { from: "from", to: "to", month: "month", country: "country", observer: "observer", near: "near", none: "hasNo", sort: "order", records: "byRecord" };
+
 export const FIRST_K = 8;
 
 /** Reads the state from a URL. Files of a query are private and never in a link. */
@@ -16,6 +19,8 @@ export function readState(search) {
     pair: [query.get("a"), query.get("b")],
   };
   for (const [key, name] of Object.entries(LISTS)) state[name] = query.getAll(key);
+  state.facts = {};
+  for (const [key, name] of Object.entries(FACTS)) if (query.get(key)) state.facts[name] = query.get(key);
   return state;
 }
 
@@ -26,15 +31,16 @@ export function writeState(state) {
   if (state.view === "compare") state.pair.forEach((name, index) => name && query.set("ab"[index], name));
   if (state.text) query.set("q", state.text);
   for (const [key, name] of Object.entries(LISTS)) for (const each of state[name]) query.append(key, each);
+  for (const [key, name] of Object.entries(FACTS)) if (state.facts?.[name]) query.set(key, state.facts[name]);
   if (state.bySegment) query.set("moments", "all");
   if (state.k !== FIRST_K) query.set("k", state.k);
   return `?${query}`;
 }
 
 export const hasFilters = (state) =>
-  state.bySegment || ["media", "classNames", "setNames", "licenses", "groups"].some((name) => state[name].length > 0);
+  state.bySegment || Object.keys(state.facts ?? {}).length > 0 || ["media", "classNames", "setNames", "licenses", "groups"].some((name) => state[name].length > 0);
 
-export const withoutFilters = (state) => ({ ...state, bySegment: false, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
+export const withoutFilters = (state) => ({ ...state, bySegment: false, facts: {}, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
 
 /** Returns the API request for a state and some marks. */
 export function toRequest(state, marks) {
@@ -49,5 +55,23 @@ export function toRequest(state, marks) {
     set_names: state.setNames,
     licenses: state.licenses,
     groups: state.groups,
+    facts: toConditions(state.facts ?? {}),
+    order: state.facts?.order ?? null,
+    by_record: Boolean(state.facts?.byRecord),
+  };
+}
+
+const listed = (text) => (text ?? "").split(/[;|]/).map((each) => each.trim()).filter(Boolean);
+
+/** Returns conditions on records as the API takes them; what is wrong with them, the API says. */
+function toConditions(facts) {
+  return {
+    date_from: facts.from ?? null,
+    date_to: facts.to ?? null,
+    months: facts.month ? [Number(facts.month)] : [],
+    near: facts.near ? facts.near.split(/[,;\s]+/).filter(Boolean).map(Number).filter(Number.isFinite) : [],
+    countries: listed(facts.country),
+    observers: listed(facts.observer),
+    has_no: listed(facts.hasNo),
   };
 }

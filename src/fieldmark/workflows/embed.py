@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from fieldmark.build import load_model
+from fieldmark.data.embedded_facts import complete_items
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
@@ -97,7 +98,9 @@ def embed(
         present = ", ".join(f"{count} {name or 'without a split'}" for name, count in _count_splits(all_items).items())
         raise NoItemsError(path=manifest, wanted=f"items of the split '{split}'", present=present)
     model = load_model(checkpoint, device=runtime.choose_device())
-    wanted = keep_supported(items, media=model.media, reporter=runtime.reporter)
+    wanted = complete_items(
+        keep_supported(items, media=model.media, reporter=runtime.reporter), reporter=runtime.reporter
+    )
     if not wanted:
         taken = ", ".join(model.media)
         raise NoItemsError(path=manifest, wanted=f"{taken} items of the split '{split}'", present="other media only")

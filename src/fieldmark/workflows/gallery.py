@@ -8,12 +8,14 @@ from textwrap import shorten
 from typing import ClassVar
 
 from fieldmark.build import load_model
-from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError
+from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError, UnknownItemError
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.search.records import look_up
+from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sets import read_sets
-from fieldmark.gallery.store import Approximation
+from fieldmark.gallery.store import Approximation, Filter, StoredItem
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
 
@@ -180,6 +182,60 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         version_count=store.version_count(),
         approximation=store.approximation(),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ShownRecord:
+    """The items of a gallery that an id or a number stands for."""
+
+    gallery: Path
+    found: tuple[StoredItem, ...]
+
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
+        return {
+            "gallery": self.gallery,
+            "items": [
+                {**describe_facts(each.item), "set_name": each.set_name, "segment_count": each.segment_count}
+                for each in self.found
+            ],
+        }
+
+    def to_text(self) -> str:
+        """Each item with its facts, one in a line."""
+        return "\n\n".join(_describe_item(each) for each in self.found)
+
+
+def _describe_item(stored: StoredItem) -> str:
+    values = describe_facts(stored.item)
+    extra = values.pop("facts")
+    told = {**values, "set_name": stored.set_name, "segment_count": stored.segment_count}
+    rows = {name: value for name, value in told.items() if value is not None}
+    rows |= {name: value for name, value in extra.items() if value} if isinstance(extra, dict) else {}
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
+
+
+_MOST_SHOWN = 1_000
+
+
+def show_record(gallery: Path | str, record: str) -> ShownRecord:
+    """Return the item of an id, or all items of a catalog or occurrence number or a file name.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        UnknownItemError: Nothing in it has this id or number.
+    """
+    folder = Path(gallery)
+    store = _open_store(folder)
+    found = store.items(where=Filter(item_ids=frozenset({record})), limit=1)
+    if not found:
+        match = look_up(store, record, where=Filter(), limit=_MOST_SHOWN)
+        ids = frozenset(hit.item_id for hit in match.hits) if match else frozenset()
+        found = store.items(where=Filter(item_ids=ids), limit=len(ids)) if ids else ()
+    if not found:
+        raise UnknownItemError(item_id=record, gallery=folder)
+    return ShownRecord(folder, found)
 
 
 def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:

@@ -12,6 +12,7 @@ from jaxtyping import Int
 from fieldmark.build import Model, load_model, make_ready_checkpoint
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
+from fieldmark.data.embedded_facts import complete_items
 from fieldmark.data.folder import FolderChoice, FolderContent, PassedOver, list_folder
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
@@ -37,7 +38,7 @@ from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, ItemWarning, Reporter
+from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -49,7 +50,8 @@ class IndexReport:
 
     Args:
         added_count: Items that are new or replaced.
-        replaced_count: Those of them that were there with other content or other facts.
+        replaced_count: Those of them that were there with other content.
+        corrected_count: Items that got other facts, without being encoded again.
         unchanged_count: Items that were there already.
         dropped_count: Items that the set's source lists no more.
         counts: Items of the gallery by medium.
@@ -62,6 +64,7 @@ class IndexReport:
     set_name: str
     added_count: int
     replaced_count: int
+    corrected_count: int
     unchanged_count: int
     dropped_count: int
     segment_count: int
@@ -76,6 +79,7 @@ class IndexReport:
         "set_name",
         "added_count",
         "replaced_count",
+        "corrected_count",
         "unchanged_count",
         "dropped_count",
         "item_count",
@@ -105,10 +109,11 @@ class IndexReport:
         """Return what was added, skipped and deleted, and what the gallery holds."""
         counts = ", ".join(f"{count:,} {medium}" for medium, count in self.counts.items())
         replaced = f", {self.replaced_count:,} of them replaced" if self.replaced_count else ""
+        corrected = f"; facts of {self.corrected_count:,} corrected" if self.corrected_count else ""
         dropped = f"; deleted {self.dropped_count:,} that are gone" if self.dropped_count else ""
         lines = [
             f"set '{self.set_name}': added {self.added_count:,} items{replaced}; "
-            f"{self.unchanged_count:,} unchanged{dropped}"
+            f"{self.unchanged_count:,} unchanged{corrected}{dropped}"
         ]
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
@@ -171,7 +176,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     if (source / INFO_NAME).is_file():
         work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _plan_items(source, choice=choice, known=known, model=model, runtime=runtime)
+        work = _plan_items(source, choice=choice, known=known, store=store, model=model, runtime=runtime)
     gone = find_gone_ids(
         list_set(store, name, split=work.split),
         listed=work.listed,
@@ -186,6 +191,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
         runtime.reporter.step("add", done=added, total=work.fresh_count)
+    store.update_facts([item for item, _ in work.corrected], content_hash_by_item_id=work.corrected_states)
     dropped = store.remove(gone)
     store.optimize()
     copy_taxonomy(source, folder=folder)
@@ -200,6 +206,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         set_name=name,
         added_count=added,
         replaced_count=replaced,
+        corrected_count=len(work.corrected),
         unchanged_count=work.unchanged_count,
         dropped_count=dropped,
         segment_count=store.segment_count(),
@@ -245,6 +252,7 @@ class _Work:
     Args:
         blocks: The new items, embedded as they are asked for, with their states by item id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
+        corrected: Items whose facts alone have changed, each with its new state.
         split: The only split that the source lists; None for all.
     """
 
@@ -253,12 +261,24 @@ class _Work:
     listed: frozenset[str]
     fresh_count: int
     unchanged_count: int
+    corrected: tuple[tuple[Item, str], ...] = ()
     split: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
 
+    @property
+    def corrected_states(self) -> dict[str, str]:
+        """The new state of each corrected item, by id."""
+        return {item.item_id: state for item, state in self.corrected}
 
-def _plan_items(
-    source: Path, *, choice: FolderChoice | None, known: SetContent, model: Model, runtime: Runtime
+
+def _plan_items(  # noqa: PLR0913 - a source, what is known of it, and the means to read it
+    source: Path,
+    *,
+    choice: FolderChoice | None,
+    known: SetContent,
+    store: SegmentIndex,
+    model: Model,
+    runtime: Runtime,
 ) -> _Work:
     """Plan the work for a manifest or a folder."""
     content = list_folder(source, choice=choice) if source.is_dir() else FolderContent(read_manifest(source))
@@ -268,22 +288,24 @@ def _plan_items(
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
-    fresh = [item for item in items if not known.has_unchanged(item)]
+    items = complete_items(items, reporter=runtime.reporter)
+    changes = known.find_changes(items, store)
     log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
     for each in content.passed_over:
         runtime.reporter.say(each.to_text())
     blocks = (
         (embeddings, hash_states(embeddings.items, hashes))
-        for embeddings, hashes in embed_items(fresh, model=model, runtime=runtime, failures=log)
+        for embeddings, hashes in embed_items(changes.fresh, model=model, runtime=runtime, failures=log)
     )
     ids = frozenset(item.item_id for item in listed)
     return _Work(
         blocks,
         log,
         ids,
-        fresh_count=len(fresh),
-        unchanged_count=len(items) - len(fresh),
+        fresh_count=len(changes.fresh),
+        unchanged_count=changes.unchanged_count,
+        corrected=changes.corrected,
         passed_over=content.passed_over,
     )
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from fieldmark.data.folder import FolderChoice, find_spelling, list_folder
-from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError
 from fieldmark.names import link_key, name_key
 from fieldmark.types import Item, Medium, Split
@@ -33,7 +33,7 @@ def import_folders(
     source: Path,
     *,
     out: Path,
-    taxonomy: Path | None = None,
+    taxonomy: Path | str | None = None,
     merges_names: bool = False,
     choice: FolderChoice | None = None,
 ) -> ImportResult:
@@ -44,14 +44,14 @@ def import_folders(
     The medium is detected by content.
 
     Args:
-        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        taxonomy: A CSV of classes, or `avilist`; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
         choice: What of the folder is wanted; None for all but what machines make.
 
     Raises:
         ManifestError: The source is not a folder or is empty, or the taxonomy is not valid.
     """
-    known = read_taxonomy(taxonomy) if taxonomy else None
+    known = load_taxonomy(taxonomy)
     content = list_folder(source, choice=choice) if source.is_dir() else None
     if content is None or not (content.items or content.failures):
         met = "it contains no file" if source.is_dir() else "it is not a folder"

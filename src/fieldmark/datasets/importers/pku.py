@@ -8,9 +8,9 @@ from functools import cached_property
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
-from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.folders import FolderListing, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.video import WILDCARD, split_number
@@ -68,7 +68,7 @@ def import_pku(
     *,
     out: Path,
     media: Path | None = None,
-    taxonomy: Path | None = None,
+    taxonomy: Path | str | None = None,
     merges_names: bool = False,
 ) -> ImportResult:
     """Write a manifest of a copy of the lists, with or without the media.
@@ -82,13 +82,13 @@ def import_pku(
         media: The folder that paths in the lists are relative to; None takes `dataset/` beside `list/`, as released, or
             the folder that contains `list/`, whichever holds more of the files. If some files of a medium are present,
             the missing ones are left out; if none are, all its items are taken.
-        taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
+        taxonomy: A CSV of classes, or `avilist`; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
 
     Raises:
         ManifestError: There is no list, or the taxonomy is not valid.
     """
-    known = read_taxonomy(taxonomy) if taxonomy else None
+    known = load_taxonomy(taxonomy)
     folder = _list_folder(source)
     left: list[Failure] = []
     notes: list[str] = []

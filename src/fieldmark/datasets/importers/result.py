@@ -1,15 +1,18 @@
 """The result of an import: the items taken, what was left out and why, and notes for the user."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fieldmark.data.embedded_facts import SAID_BY, complete_items
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.names import group_names
 from fieldmark.origin import list_leaking_ids
+from fieldmark.records.doubts import Doubt, find_doubts
+from fieldmark.records.scientific_name import parse_scientific_name
 from fieldmark.types import MEDIA, Failure, Item, Split
 
 _SHOWN_EXAMPLES = 6
@@ -22,12 +25,19 @@ class ImportResult:
     Args:
         left: Files, lines and lists that were left out, each with its location as the item id, and the reason.
         notes: Decisions made during the import, and what could not be checked.
+        doubts: Facts of records that are kept as given, but cannot be or are likely wrong.
     """
 
     manifest: Path
     items: tuple[Item, ...]
     left: tuple[Failure, ...]
     notes: tuple[str, ...]
+    doubts: tuple[Doubt, ...] = ()
+
+    @property
+    def took_nothing(self) -> bool:
+        """True where no item was taken; then no manifest was written."""
+        return not self.items
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
@@ -39,18 +49,20 @@ class ImportResult:
             "left": [{"place": each.item_id, "kind": each.kind, "detail": each.message} for each in self.left],
             "left_counts": Counter(each.kind for each in self.left),
             "notes": self.notes,
+            "doubts": self.doubts,
+            "doubt_counts": Counter(each.kind for each in self.doubts),
             "sharing_group_with_train": {medium: leaking for medium, (leaking, _) in self._count_leaks().items()},
         }
 
     def to_text(self) -> str:
         """Return the counts, what was left out with a few examples of each kind, the notes, and leakage."""
-        lines = [f"{len(self.items):,} items of {self._class_count():,} classes in {self.manifest}"]
+        if self.took_nothing:
+            lines = [f"nothing was taken, and '{self.manifest}' was not written"]
+        else:
+            lines = [f"{len(self.items):,} items of {self._class_count():,} classes in {self.manifest}"]
         lines += format_counts(count_items(self.items))
-        for kind, count in Counter(each.kind for each in self.left).items():
-            shown = [each for each in self.left if each.kind == kind][:_SHOWN_EXAMPLES]
-            lines.append(f"left out: {kind}, {count:,}")
-            lines += [f"  {each.item_id}: {each.message}" for each in shown]
-            lines += [f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"] if count > _SHOWN_EXAMPLES else []
+        lines += _list_kinds("left out", [(each.kind, f"{each.item_id}: {each.message}") for each in self.left])
+        lines += _list_kinds("kept as given", [(each.kind, f"{each.item_id}: {each.detail}") for each in self.doubts])
         lines += [f"note: {note}" for note in self.notes]
         lines += [
             f"warning: {leaking:,} of the {total:,} test items of {medium} share their origin with a training item."
@@ -72,6 +84,15 @@ class ImportResult:
         return {medium.value: (leaking[medium], total[medium]) for medium in MEDIA if total[medium]}
 
 
+def _list_kinds(title: str, told: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """Yield the number of each kind and its first examples."""
+    for kind, count in Counter(kind for kind, _ in told).items():
+        yield f"{title}: {kind}, {count:,}"
+        yield from [f"  {line}" for own, line in told if own == kind][:_SHOWN_EXAMPLES]
+        if count > _SHOWN_EXAMPLES:
+            yield f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"
+
+
 def write_result(
     items: Iterable[Item],
     left: Sequence[Failure],
@@ -83,6 +104,8 @@ def write_result(
 ) -> ImportResult:
     """Write the manifest of an import and return its result.
 
+    The manifest is not written where there are no items.
+
     Args:
         taxonomy: Its class names replace the synonyms that it knows; other names stay and are noted. None keeps all.
         merges_names: Whether names that differ only in spelling, author or rank become one; they are noted anyway.
@@ -91,8 +114,12 @@ def write_result(
     if taxonomy is not None:
         items = _apply_taxonomy(items, taxonomy, notes)
     items = _merge_names(items, notes, merges_names=merges_names)
-    write_manifest(items, out)
-    return ImportResult(out, items, tuple(left), tuple(notes))
+    if items:
+        items = complete_items(items)
+        filled = sum(any(name == SAID_BY for name, _ in item.extra) for item in items)
+        notes += [f"{filled:,} items have a date or place from inside their files."] if filled else []
+        write_manifest(items, out)
+    return ImportResult(out, items, tuple(left), tuple(notes), find_doubts(items))
 
 
 def _merge_names(items: tuple[Item, ...], notes: list[str], *, merges_names: bool) -> tuple[Item, ...]:
@@ -116,7 +143,7 @@ def _merge_names(items: tuple[Item, ...], notes: list[str], *, merges_names: boo
 
 def _apply_taxonomy(items: tuple[Item, ...], taxonomy: Taxonomy, notes: list[str]) -> tuple[Item, ...]:
     names = sorted({item.class_name for item in items if item.class_name is not None})
-    settled = {name: taxonomy.class_named(name) for name in names}
+    settled = {name: _find_class(name, taxonomy) for name in names}
     unknown = [name for name, known in settled.items() if known is None]
     renamed = [f"{name} -> {known}" for name, known in settled.items() if known not in (None, name)]
     if renamed:
@@ -127,3 +154,10 @@ def _apply_taxonomy(items: tuple[Item, ...], taxonomy: Taxonomy, notes: list[str
         replace(item, class_name=settled[item.class_name] or item.class_name) if item.class_name else item
         for item in items
     )
+
+
+def _find_class(name: str, taxonomy: Taxonomy) -> str | None:
+    """Return the class of a name in a taxonomy, whatever author and rank it has; None for none."""
+    parsed = parse_scientific_name(name)
+    known = taxonomy.class_named(name)
+    return taxonomy.class_named(parsed.species) if known is None and parsed is not None else known

@@ -8,13 +8,23 @@ from pathlib import Path, PurePath
 
 from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
-from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.datasets.importers.dwca import split_media, unpack_properties
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
+from fieldmark.datasets.importers.record import (
+    MediaReference,
+    Record,
+    find_day_order,
+    import_records,
+    number_ids,
+    settle_facts,
+)
 from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
 from fieldmark.media.loaders import detect_medium
 from fieldmark.media.video import WILDCARD
 from fieldmark.names import name_key
+from fieldmark.records.terms import recognize_columns
 from fieldmark.types import Failure
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
@@ -28,10 +38,14 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
     columns: Mapping[str, str] | None = None,
     values: Mapping[str, str] | None = None,
     media: Path | None = None,
-    taxonomy: Path | None = None,
+    taxonomy: Path | str | None = None,
     merges_names: bool = False,
 ) -> ImportResult:
-    """Write a manifest of a CSV (comma, semicolon or tab) or Parquet file.
+    """Write a manifest of a CSV (comma, semicolon or tab; UTF-8, UTF-16 or Windows-1252) or Parquet file.
+
+    Columns named in the terms of Darwin Core, or as the exports of portals name them, are recognized in any letter case
+    where nothing is mapped to what they stand for. A row with several media is several items, and a file of several
+    rows is an item of each.
 
     Args:
         columns: By manifest column, the column of the table to read: its name, or a text with several names in braces,
@@ -45,10 +59,23 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
     Raises:
         ManifestError: The file is not a table, a mapping names a missing column, or the taxonomy is not valid.
     """
-    known = read_taxonomy(taxonomy) if taxonomy else None
-    table = read_table(source, known=COLUMNS, delimiter=None)
+    known = load_taxonomy(taxonomy)
+    table = read_table(source, known=COLUMNS, delimiter=None, is_strict=False)
     mapping = _checked({**{name: name for name in COLUMNS if name in table.names}, **(columns or {})}, table)
     _check_targets(values or {})
+    found = recognize_columns(name for name in table.names if name not in mapping.values())
+    if not {"path", "text"} & {*mapping, *(values or {})} and _name_media(found):
+        rows = _TableRows(table, mapping=mapping, found=found, values=values or {})
+        return import_records(
+            rows.make_records(),
+            folder=media or source.parent,
+            left=rows.left,
+            notes=_note_origins(mapping, found),
+            taxonomy=known,
+            merges_names=merges_names,
+            out=out,
+        )
+    facts = {name: columns for name, columns in found.items() if name not in mapping}
     files = FolderListing((media or source.parent).absolute())
     left: list[Failure] = []
     items = []
@@ -57,9 +84,10 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
         if len(row) != len(table.names):
             left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(table.names)} columns"))
             continue
-        cells = _mapped(dict(zip(table.names, row, strict=True)), mapping, values or {})
+        given = dict(zip(table.names, row, strict=True))
+        cells = {**_settle_others(given, mapping, facts), **_mapped(given, mapping, values or {})}
         faults = list(_settle_path(cells, files))
-        item_id = cells.get("item_id") or derive_item_id(cells, location_by_item_id)
+        item_id = _choose_id(cells, location_by_item_id)
         if item_id in location_by_item_id:
             faults.append(("repeated_id", f"the item_id '{item_id}' is already used in {location_by_item_id[item_id]}"))
         problems = [message for _, message in faults]
@@ -70,13 +98,81 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             continue
         location_by_item_id[item_id] = location
         items.append(item if item.path is None else replace(item, path=Path(normpath(item.path))))
-    notes = [f"{name} is read from '{origin}'." for name, origin in mapping.items() if name != origin]
+    notes = _note_origins(mapping, facts)
     if not {"path", "text"} & {*mapping, *(values or {})}:
         notes.append("No column gives the paths of the items; map one, as in --column path='photos/{id}.*'.")
     nameless = sum(item.class_name is None for item in items)
     if nameless:
         notes.append(f"{nameless:,} of {len(items):,} items have no class.")
     return write_result(items, left, notes, taxonomy=known, merges_names=merges_names, out=out)
+
+
+def _choose_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
+    """Return the id of a row; several rows of one file are items of their own."""
+    if cells.get("item_id"):
+        return cells["item_id"]
+    item_id = derive_item_id(cells, taken)
+    return next(free for free in number_ids(item_id) if free not in taken)
+
+
+def _name_media(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Return the columns that name media: paths first, then addresses."""
+    return (*found.get("path", ()), *found.get("address", ()))
+
+
+def _note_origins(mapping: Mapping[str, str], found: Mapping[str, Sequence[str]]) -> list[str]:
+    notes = [f"{name} is read from '{origin}'." for name, origin in mapping.items() if name != origin]
+    return notes + [f"{name} is read from '{columns[0]}'." for name, columns in found.items() if name in COLUMNS]
+
+
+def _settle_others(
+    given: Mapping[str, str], mapping: Mapping[str, str], facts: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return the facts of a row that nothing is mapped to, by the columns that are recognized."""
+    settled = settle_facts(given, facts)
+    settled = {name: value for name, value in settled.items() if name in COLUMNS and name not in mapping}
+    return settled if facts else {}
+
+
+class _TableRows:
+    """The rows of a table whose columns are recognized, as records."""
+
+    def __init__(
+        self, table: Table, *, mapping: Mapping[str, str], found: Mapping[str, Sequence[str]], values: Mapping[str, str]
+    ) -> None:
+        self.left: list[Failure] = []
+        self._table = table
+        self._mapping = mapping
+        self._found = found
+        self._values = values
+
+    def make_records(self) -> Iterator[Record]:
+        """Yield a record for each row; rows that do not fit the header are listed."""
+        names, media_columns = self._table.names, _name_media(self._found)
+        facts = {name: own for name, own in self._found.items() if name not in ("path", "address", "medium")}
+        dates = facts.get("event_date", ())
+        whole = [
+            (place, dict(zip(names, row, strict=True))) for place, row in self._table.rows if len(row) == len(names)
+        ]
+        is_day_first = find_day_order(cells[name] for _, cells in whole for name in dates)
+        for location, row in self._table.rows:
+            if len(row) != len(names):
+                self.left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(names)} columns"))
+        for location, given in whole:
+            told = tuple(given[name] for name in self._found.get("medium", ()) if given[name].strip())
+            references = dict.fromkeys(each for name in media_columns for each in split_media(given[name]))
+            own = {name: value for name, value in given.items() if name not in media_columns}
+            properties = unpack_properties(own)
+            mapped = _mapped(own, self._mapping, self._values)
+            cells = settle_facts(own, facts, is_day_first=is_day_first) | {
+                name: value for name, value in mapped.items() if name in COLUMNS and value and name != "medium"
+            }
+            cells |= properties
+            told = (mapped.get("medium", ""), *told)
+            item_id = cells.pop("item_id", None)
+            record_id = cells.get("occurrence_id") or cells.get("catalog_number") or given.get("id") or location
+            media = [MediaReference(each, told, {}, item_id if len(references) == 1 else None) for each in references]
+            yield Record(location, record_id, cells, media)
 
 
 def _checked(columns: Mapping[str, str], table: Table) -> dict[str, str]:
@@ -131,6 +227,8 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
         return
     root = f"{files.root.as_posix()}/"
     path = PurePath(path).as_posix().removeprefix(root)
+    if "\\" in path and files.has(slashed := path.replace("\\", "/")) and not is_outside_root(slashed):
+        path = slashed  # as Windows writes it
     if is_outside_root(path):
         yield (
             "outside_root",

@@ -30,6 +30,7 @@ from fieldmark.gallery.search.calibration import (
 from fieldmark.gallery.search.called import add_overlap_curves
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
 from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
+from fieldmark.gallery.sets import read_content_hash
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.names import Spellings
 from fieldmark.origin import number_origins
@@ -400,8 +401,10 @@ def _share_sampled(items: Sequence[Item], chosen: Sequence[str]) -> dict[Medium,
 
 
 def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder) -> str:
-    """Return a hash that changes with the model, and with the content, the facts or the label of any item."""
+    """Return a hash that changes with the model, and with the content, label, split or origin of any item."""
     digest = hashlib.sha256(f"{FORMAT_VERSION} {encoder.fingerprint}".encode())
     for each, origin in zip(stored, number_origins([each.item for each in stored]).tolist(), strict=True):
-        digest.update(json.dumps([each.item.item_id, each.content_hash, each.item.class_name, origin]).encode())
+        content = read_content_hash(each.content_hash)
+        facts = [each.item.item_id, content, each.item.class_name, each.item.split, origin]
+        digest.update(json.dumps(facts).encode())
     return digest.hexdigest()

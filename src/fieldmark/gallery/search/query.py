@@ -219,6 +219,13 @@ class QueryReader:
             return None
         return self.read_names().find(text)
 
+    def get_text(self, queries: Sequence[Query]) -> str | None:
+        """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
+        if len(queries) > 1:
+            return None
+        query = queries[0]
+        return str(query) if isinstance(query, Path) and not _is_file(query) else _text_of(query)
+
     def read_names(self) -> NameIndex:
         """Return the names by which texts find classes and species, as the gallery is now."""
         held = {count.class_name for count in self._store.counts()} - {None}

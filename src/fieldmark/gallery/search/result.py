@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
 from fieldmark.errors import RequestError, list_first
+from fieldmark.gallery.search.records import get_record_id
+from fieldmark.records.licenses import normalize_license
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
 
@@ -18,14 +20,14 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-    *("called", "called_probability"),
+    *("called", "called_probability", "matched", "record_id"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
 
 def describe_hit(hit: Hit) -> dict[str, object]:
     """Return the plain values of a hit, by key: how it ranks, and all facts of its item."""
-    values: dict[str, object] = {**hit._asdict(), **describe_facts(hit.item)}
+    values: dict[str, object] = {**hit._asdict(), **describe_facts(hit.item), "record_id": get_record_id(hit.item)}
     del values["item"]
     return {key: values.pop(key) for key in _HIT_KEYS} | values
 
@@ -39,7 +41,7 @@ def describe_facts(item: Item) -> dict[str, object]:
             values["facts"] = dict(value)
         else:
             values[fact.column] = None if value is None else fact.encode(value)
-    return values
+    return {**values, "license_form": None if item.license is None else normalize_license(item.license)}
 
 
 LIKELY = 1 / 2
@@ -138,7 +140,7 @@ class SearchResult:
     @property
     def likely_count(self) -> int | None:
         """The number of first hits that are as likely as not of the query's class; None without probabilities."""
-        chances = [hit.probability for hit in self.hits]
+        chances = [hit.probability for hit in sorted(self.hits, key=lambda hit: hit.rank)]
         if not chances or any(chance is None for chance in chances):
             return None
         return next((rank for rank, chance in enumerate(chances) if (chance or 0) < LIKELY), len(chances))
@@ -171,12 +173,17 @@ class SearchResult:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
         shown = [_line(hit, width) for hit in self.hits]
-        if self.likely_count is not None and 0 < self.likely_count < len(shown):
+        is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
+        if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, "---- hits below this line are probably other species ----")
         return "\n".join([*lines, *shown])
 
     def _describe_name(self) -> Iterator[str]:
         """Yield what the text names."""
+        matched = [hit.matched for hit in self.hits if hit.matched is not None]
+        if matched:
+            fact = matched[0].replace("path", "file name").replace("_", " ")
+            yield f"{len(matched)} items have this {fact}; what follows them is like them, or like the text"
         if self.species_name is not None:
             yield f'the text names {self.species_name}, here "{self.class_name}"'
         elif self.class_name is not None:
@@ -205,7 +212,17 @@ def _line(hit: Hit, width: int) -> str:
     probability = "   -" if hit.probability is None else _percent(hit.probability)
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
     name = f"{_name(hit):<{width}}"
-    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{why}"
+    record = _describe_record(hit.item)
+    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}"
+
+
+def _describe_record(item: Item) -> str:
+    """The number, date and place of an item's record, in brackets; nothing where there is none."""
+    place = ", ".join(
+        filter(None, (item.place and textwrap.shorten(item.place, 40, placeholder=" ..."), item.country_code))
+    )
+    told = "; ".join(filter(None, (item.catalog_number, item.event_date, place)))
+    return f"  [{told}]" if told else ""
 
 
 def _name(hit: Hit) -> str:

@@ -26,6 +26,7 @@ from fieldmark.gallery.search.name_index import NamedSpecies
 from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
+from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Item, Medium
@@ -35,6 +36,22 @@ _MARGIN_DEPTH = 30
 
 Value = TypeVar("Value")
 _HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
+
+
+_LOOKED_UP_QUERIES = 8
+"""Media of a record with which items like it are asked for."""
+_RECORD_MEDIA = 4
+"""Hits that are ranked for each record that is wanted: one has several media."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A search as it was asked for."""
+
+    queries: tuple[Query, ...]
+    k: int
+    where: Filter
+    marks: MarkedItems
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +126,8 @@ class Searcher:
         by_segment: bool = False,
         per_medium: bool = False,
         marks: MarkedItems | None = None,
+        order: HitOrder | None = None,
+        by_record: bool = False,
     ) -> SearchResult:
         """Return the `k` items that are most likely of the query's class, each with its best segment.
 
@@ -124,6 +143,11 @@ class Searcher:
             by_segment: Whether every segment may be a hit, so that an item may come more than once.
             per_medium: Whether to return `k` hits of each medium.
             marks: Items of the gallery that a person found right or wrong; the ranking follows them.
+            order: By which the hits are sorted; None for their ranks.
+            by_record: Whether `k` records are returned, all hits of each together.
+
+        A text that is the id, the catalog or occurrence number or the file name of an item is answered with that item
+        first, then with items like it; one that is a place with the items from there, then as any other text.
 
         Raises:
             OutOfRangeError: k is below 1.
@@ -142,12 +166,40 @@ class Searcher:
             )
         marks = marks or MarkedItems()
         marks.check()
+        where = where or Filter()
+        if media:
+            where = replace(where, media=_intersect(where.media, media))
+        request = _Request(queries, k=k * _RECORD_MEDIA if by_record else k, where=where, marks=marks)
+        result = self._look_up_or_search(request, by_segment=by_segment, per_medium=per_medium)
+        hits = gather_records(result.hits, k=k) if by_record else result.hits
+        return replace(result, hits=hits if order is None else sort_hits(hits, order))
+
+    def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
+        """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
+        text = self._reader.get_text(request.queries)
+        match = None if text is None else look_up(self.index, text, where=request.where, limit=request.k)
+        if match is None:
+            return self._search(request, by_segment=by_segment, per_medium=per_medium)
+        found = frozenset(hit.item_id for hit in match.hits)
+        queries: tuple[Query, ...] = request.queries
+        if match.is_one:
+            queries = tuple(ItemId(hit.item_id) for hit in match.hits[:_LOOKED_UP_QUERIES])
+        excluded = (request.where.exclude_item_ids or frozenset()) | found
+        rest = replace(request, queries=queries, where=replace(request.where, exclude_item_ids=excluded))
+        result = self._search(rest, by_segment=by_segment, per_medium=per_medium)
+        more = result.hits if per_medium else result.hits[: request.k - len(match.hits)]
+        ranked = [hit._replace(rank=rank) for rank, hit in enumerate((*match.hits, *more), start=1)]
+        return replace(result, hits=tuple(ranked), collection=None if match.is_one else result.collection)
+
+    def _search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
+        """Return the hits that are most likely of the class of the queries."""
+        queries, k, where, marks = request.queries, request.k, request.where, request.marks
         started = time.perf_counter()
         named = self._reader.find_named(queries)
         name = None if named is None else self._reader.encode_name(named)
         asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
         encoded_at = time.perf_counter()
-        where = _narrow(where or Filter(), media=media, asked={e.item_id for e in queries if isinstance(e, ItemId)})
+        where = _exclude(where, {each.item_id for each in queries if isinstance(each, ItemId)})
         where, left_out = self._leave_out_incomparable(where, asked)
         marked = self._read_marks(marks)
         compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
@@ -359,10 +411,8 @@ def _find_everywhere(asked: _ComparedQuery, *, where: Filter, by_segment: bool) 
     return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
 
 
-def _narrow(where: Filter, *, media: Collection[Medium], asked: Collection[str]) -> Filter:
-    """Return a filter that also keeps to some media and excludes the items that are asked with."""
-    if media:
-        where = replace(where, media=_intersect(where.media, media))
+def _exclude(where: Filter, asked: Collection[str]) -> Filter:
+    """Return a filter that also excludes the items that are asked with."""
     excluded = (where.exclude_item_ids or frozenset()) | frozenset(asked)
     return replace(where, exclude_item_ids=excluded) if asked else where
 

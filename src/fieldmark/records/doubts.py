@@ -1,0 +1,95 @@
+"""Facts of records that cannot be, or are likely wrong: listed, never changed."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from fieldmark.records.columns import get_date_span
+from fieldmark.records.coordinates import compute_distance_km, is_on_earth
+from fieldmark.types import Item
+
+_FEWEST_OF_COUNTRY = 4
+"""Records of a country from which its place on Earth is known well enough."""
+_FAR_KM, _TIMES_NEARER = 2_000.0, 4.0
+"""A record so far from the others of its country is taken for swapped where swapping brings it so many times nearer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A fact that is kept as given, and not used or to be looked at."""
+
+    item_id: str
+    kind: str
+    detail: str
+
+
+def find_doubts(items: Sequence[Item]) -> tuple[Doubt, ...]:
+    """Return impossible dates and coordinates, swapped ones, and catalog numbers that two records share."""
+    return (*(doubt for item in items for doubt in _find_impossible(item)), *_find_swapped(items), *_find_shared(items))
+
+
+def _find_impossible(item: Item) -> Iterator[Doubt]:
+    if item.event_date is not None and get_date_span(item) is None:
+        yield Doubt(
+            item.item_id,
+            "impossible_date",
+            f"The date '{item.event_date}' cannot be; it is kept and not used. Give a date of ISO 8601 that has been.",
+        )
+    extra = dict(item.extra)
+    latitude = item.latitude if item.latitude is not None else extra.get("verbatimLatitude")
+    longitude = item.longitude if item.longitude is not None else extra.get("verbatimLongitude")
+    if (latitude is None and longitude is None) or is_on_earth(item.latitude, item.longitude):
+        return
+    kind, why = "impossible_coordinates", "are no place on Earth"
+    try:
+        if is_on_earth(float(longitude or "nan"), float(latitude or "nan")):
+            kind, why = "swapped_coordinates", "seem to be swapped"
+    except ValueError:
+        why = "are no decimal degrees"
+    yield Doubt(
+        item.item_id,
+        kind,
+        f"Latitude '{latitude or ''}' and longitude '{longitude or ''}' {why}; they are kept and not used. Correct them.",
+    )
+
+
+def _find_swapped(items: Sequence[Item]) -> Iterator[Doubt]:
+    """Yield records far from all others of their country, unless latitude and longitude change places."""
+    by_country: defaultdict[str, list[tuple[Item, tuple[float, float]]]] = defaultdict(list)
+    for item in items:
+        if item.country_code and item.latitude is not None and item.longitude is not None:
+            if is_on_earth(item.latitude, item.longitude):
+                by_country[item.country_code.upper()].append((item, (item.latitude, item.longitude)))
+    for country, placed in by_country.items():
+        places = sorted({place for _, place in placed})
+        if len(places) < _FEWEST_OF_COUNTRY:
+            continue
+        center = median(latitude for latitude, _ in places), median(longitude for _, longitude in places)
+        for item, (latitude, longitude) in placed:
+            distance = compute_distance_km((latitude, longitude), center)
+            if distance < _FAR_KM or not is_on_earth(longitude, latitude):
+                continue
+            if compute_distance_km((longitude, latitude), center) * _TIMES_NEARER < distance:
+                yield Doubt(
+                    item.item_id,
+                    "swapped_coordinates",
+                    f"Latitude {latitude:g} and longitude {longitude:g} are {distance:,.0f} km from the other records of "
+                    f"{country}, and would be near them if swapped. Look at them.",
+                )
+
+
+def _find_shared(items: Iterable[Item]) -> Iterator[Doubt]:
+    """Yield items whose catalog number stands for several records."""
+    by_number: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for item in items:
+        if item.catalog_number and item.occurrence_id:
+            by_number[item.catalog_number].setdefault(item.occurrence_id, item.item_id)
+    for number, item_by_record in by_number.items():
+        if len(item_by_record) > 1:
+            records = ", ".join(list(item_by_record)[:4])
+            for item_id in item_by_record.values():
+                detail = (
+                    f"The catalog number '{number}' stands for {len(item_by_record)} records: {records}. Look at them."
+                )
+                yield Doubt(item_id, "repeated_number", detail)
