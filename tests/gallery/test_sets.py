@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.sets import assign_ids, find_gone_ids, name_from_origin, read_sets, record_set, rename_items
+from fieldmark.gallery.sets import assign_ids, find_gone_ids, rename_items
+from fieldmark.gallery.sources import SetSource, name_from_origin, read_sets, record_set
 from fieldmark.types import Failure, Item, Medium
 
 NAMES = st.sampled_from(["a", "b", "s/a", "s/s/a", "s/b", "t/a", "s"])
@@ -69,8 +70,8 @@ def test_plain_name_of_a_folder_with_a_dot(tmp_path):
 
 
 def test_sets_are_kept_and_damage_is_told(tmp_path):
-    record_set(tmp_path, "one", source=tmp_path / "x")
-    record_set(tmp_path, "two", source=tmp_path / "y")
+    record_set(tmp_path, "one", source=SetSource.from_path(tmp_path / "x", gallery=tmp_path))
+    record_set(tmp_path, "two", source=SetSource.from_path(tmp_path / "y", gallery=tmp_path))
     assert read_sets(tmp_path) == {"one": str(tmp_path / "x"), "two": str(tmp_path / "y")}
     for content in ("[]", "{", "3"):
         Path(tmp_path / "sets.json").write_text(content)

@@ -286,11 +286,16 @@ def _locate(path: Path, *, folder: Path, location_by_parent: dict[Path, PurePath
 # ---------------------------------------------------------------- a bare folder
 
 
-def list_folder(folder: Path) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
+def list_folder(
+    folder: Path, *, recall_medium: Callable[[str, Path], Medium | None] | None = None
+) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
     """List every file under a folder as an item without a label, sorted by id, and the files that are of no medium.
 
     The id is the path within the folder; the medium is detected from the content. Hidden files and folders are
     skipped; each folder is entered once, whatever links lead to it.
+
+    Args:
+        recall_medium: Gives the medium of a file, by id and path, that need not be opened; None for one that must be.
 
     Raises:
         MissingFileError: There is no such folder.
@@ -303,7 +308,8 @@ def list_folder(folder: Path) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
     for path in _visible_files(folder, failures):
         item_id = _item_id(path, folder)
         try:
-            items.append(Item(item_id=item_id, medium=_medium_of(path), path=path))
+            medium = (recall_medium and recall_medium(item_id, path)) or _medium_of(path)
+            items.append(Item(item_id=item_id, medium=medium, path=path))
         except MediaError as error:
             failures.append(Failure(item_id, error.kind, str(error)))
     return tuple(sorted(items, key=lambda item: item.item_id)), tuple(sorted(failures, key=lambda item: item.item_id))

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from fieldmark.gallery.exact import (
     make_hits,
     measure_lengths,
 )
+from fieldmark.gallery.lance_folder import StoreTable
 from fieldmark.gallery.layout import StoreLayout
 from fieldmark.gallery.store import FIRST_SEGMENT, Approximation, Comparison, Filter, is_one_of, write_condition
 from fieldmark.io import write_text
@@ -119,30 +120,22 @@ class ApproximateComparison(Comparison):
         query: Of length 1.
         row_count: Rows of the table.
         known: What the index is known to find; None where there is none, so that every row is looked at.
-        read_again: Reads from the newest version, where the one that the table shows was compacted away.
     """
 
     def __init__(
-        self,
-        table: LanceTable,
-        *,
-        query: Float64[np.ndarray, " dim"],
-        row_count: int,
-        known: Approximation | None,
-        read_again: Callable[[Callable[[], pa.Table]], pa.Table],
+        self, store: StoreTable, *, query: Float64[np.ndarray, " dim"], row_count: int, known: Approximation | None
     ) -> None:
-        self._table = table
+        self._store = store
         self._query = query
         self._row_count = row_count
         self._known = known
-        self._read_again = read_again
         self._fetched: dict[Filter, tuple[pa.Table, list[float]]] = {}
 
     def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
         """Return the nearest items or segments, as `Comparison.find_nearest` does."""
         where = where or Filter()
         if k < 1:
-            largest = self._table.count_rows(None if by_segment else FIRST_SEGMENT)
+            largest = self._store.table.count_rows(None if by_segment else FIRST_SEGMENT)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         rows, score = self._fetch(write_condition(where), k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
@@ -170,9 +163,7 @@ class ApproximateComparison(Comparison):
         slack = 8 * dim * SINGLE_EPSILON
         while True:
             limit = max(min(wanted, self._row_count), 1)
-            rows = self._read(
-                partial(_nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
-            )
+            rows = self._read(limit, condition)
             rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
             found = read_matrix(rows["vector"], dim=dim)
             score = compute_cosines(found, np.arange(len(rows)), length=measure_lengths(found), query=self._query)
@@ -183,11 +174,14 @@ class ApproximateComparison(Comparison):
                 return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist()
             wanted *= GROWTH
 
-    def _read(self, read: Callable[[], pa.Table]) -> pa.Table:
+    def _read(self, limit: int, condition: str | None) -> pa.Table:
+        def read() -> pa.Table:
+            return _nearest_rows(self._store.table, self._query, limit=limit, condition=condition, known=self._known)
+
         try:
-            return read()
+            return self._store.adapt(read())
         except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
-            return self._read_again(read)
+            return self._store.adapt(self._store.read(read))  # the version was compacted away
 
 
 def _make_hits(rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:

@@ -181,6 +181,15 @@ class SegmentIndex(Protocol):
         """
         ...
 
+    def move_files(self, old: str, *, to: str, set_name: str) -> None:
+        """Put one folder for another at the beginning of the paths of a set.
+
+        Raises:
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written.
+        """
+        ...
+
     def get(self, item_id: str) -> Embeddings:
         """Return one item as it was added, without logits, its segments in the order in which they were added.
 
@@ -339,5 +348,10 @@ def write_condition(where: Filter | None, *others: str) -> str | None:
 
 def is_one_of(column: str, values: Iterable[str] | Collection[str]) -> str:
     """Return the SQL condition that a column has one of some values; a value is never read as SQL."""
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in dict.fromkeys(values))
+    quoted = ", ".join(map(quote, dict.fromkeys(values)))
     return f"`{column}` IN ({quoted})" if quoted else "false"
+
+
+def quote(value: str) -> str:
+    """Return a text as SQL has it."""
+    return "'" + value.replace("'", "''") + "'"

@@ -12,7 +12,7 @@ from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGallery
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.sets import read_sets
+from fieldmark.gallery.sources import MovedFiles, read_sets
 from fieldmark.gallery.store import Approximation
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
@@ -241,7 +241,7 @@ def measure_disk_bytes(folder: Path) -> int:
 def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
     layout = GalleryLayout(folder)
     try:
-        return LanceIndex.open(layout.segments, exact_rows=exact_rows)
+        return LanceIndex.open(layout.segments, exact_rows=exact_rows, adapt=MovedFiles(folder).adapt)
     except MissingGalleryError as error:
         if not layout.checkpoint.is_file():
             raise MissingGalleryError(path=folder) from error

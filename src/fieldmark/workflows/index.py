@@ -1,5 +1,6 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,32 +15,28 @@ from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.data.manifest import list_folder, read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
-from fieldmark.embedding import FailureLog, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, embed_items, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
 from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError
-from fieldmark.gallery.labels import restore_classes
+from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
+from fieldmark.gallery.labels import LabelKeeper, relabel, restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import copy_taxonomy, record_species
 from fieldmark.gallery.search.fitting import recalibrate
-from fieldmark.gallery.sets import (
-    SetContent,
-    choose_set,
-    find_gone_ids,
-    hash_states,
-    list_set,
-    record_set,
-    rename_items,
-)
-from fieldmark.gallery.store import SegmentIndex
+from fieldmark.gallery.sets import ItemChanges, SetContent, find_gone_ids, list_set, rename_items
+from fieldmark.gallery.sources import OUTSIDE_SOURCE, LinkCheck, SetSource, choose_set, read_sources, record_set
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, Reporter
+from fieldmark.types import Embeddings, Failure, Item, Medium, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
+BLOCK_ITEMS = 1024
+"""Items with corrected facts added in one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +104,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     encoders: EncoderChoice | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
+    follow_links: bool = False,
+    verify_content: bool = False,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -121,6 +120,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         encoders: The same, before those of the configuration.
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
+        follow_links: Whether files outside a folder belong to it that a link inside leads to.
+        verify_content: Whether files are read again whose size and modification time are as they were.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -142,28 +143,88 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
             raise MissingGalleryError(path=folder)
         _begin_without_training(folder, config or load_config("ready"), encoders or EncoderChoice(), runtime)
     model, store = _open(folder, checkpoint, runtime)
-    name = choose_set(folder, source=source, chosen=set_name)
-    known = SetContent.from_store(store, name)
+    origin = SetSource.from_path(source, gallery=folder, follows_links=follow_links)
+    name = choose_set(folder, source=origin, chosen=set_name)
+    known = SetContent.from_store(store, name, root=origin.root)
+    stamps = FileStamps(folder, known.own, is_trusted=not verify_content)
     if (source / INFO_NAME).is_file():
         work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _plan_items(source, known=known, model=model, runtime=runtime)
+        work = _plan_items(source, origin=origin, known=known, store=store, stamps=stamps, model=model, runtime=runtime)
     gone = find_gone_ids(
         list_set(store, name, split=work.split),
         listed=work.listed,
-        failures=work.log.failures,
+        failures=[each for each in work.log.failures if each.kind != OUTSIDE_SOURCE],
         set_name=name,
         allow_drop=allow_drop,
     )
+    _follow_source(folder, name, source=origin, store=store)
+    added, replaced = _add_blocks(folder, work, known=known, store=store, stamps=stamps, runtime=runtime)
+    dropped = store.remove(gone)
+    stamps.write(gone=gone)
+    return _finish(
+        folder,
+        source,
+        model=model,
+        store=store,
+        runtime=runtime,
+        changed=_Changes(name, added, replaced, work.unchanged_count, dropped, tuple(work.log.failures)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The items of a set that were added, replaced, left and deleted."""
+
+    set_name: str
+    added_count: int
+    replaced_count: int
+    unchanged_count: int
+    dropped_count: int
+    failures: tuple[Failure, ...]
+
+
+def _follow_source(folder: Path, name: str, *, source: SetSource, store: SegmentIndex) -> None:
+    """Record where a set comes from; files of a source that was moved are stored where they are now."""
+    earlier = read_sources(folder).get(name)
+    if earlier is not None and earlier.root != source.root:
+        store.move_files(str(earlier.root), to=str(source.root), set_name=name)
     record_set(folder, name, source=source)
+
+
+def _add_blocks(
+    folder: Path, work: "_Work", *, known: SetContent, store: SegmentIndex, stamps: FileStamps, runtime: Runtime
+) -> tuple[int, int]:
+    """Add the new and the corrected items, with the classes that people gave them; return the numbers of both.
+
+    Labels come with the items, so that a run which is cut short leaves none without its own.
+    """
+
+    def is_there(item_id: str, content_hash: str) -> bool:
+        if item_id not in known.own:
+            return item_id in known.others
+        return item_id in work.listed and read_content_hash(known.own[item_id]) == content_hash
+
+    keeper = LabelKeeper(folder, store, is_there=is_there)
     added = replaced = 0
-    for embeddings, states in work.blocks:
-        known.add(store, embeddings, states)
+    for embeddings, hashes in work.blocks:
+        items = tuple(dict.fromkeys(embeddings.items))
+        states = hash_states(items, hashes, root=known.root)
+        with keeper.label(items, hashes) as class_by_id:
+            known.add(store, relabel(embeddings, class_by_id), states)
+        stamps.note(items, hashes)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
         runtime.reporter.step("add", done=added, total=work.fresh_count)
-    dropped = store.remove(gone)
-    store.optimize()
+    return added, replaced
+
+
+def _finish(
+    folder: Path, source: Path, *, model: Model, store: SegmentIndex, runtime: Runtime, changed: _Changes
+) -> IndexReport:
+    """Bring what a gallery derives from its items up to date, and return what was done."""
+    if changed.added_count or changed.dropped_count:
+        store.optimize()
     copy_taxonomy(source, folder=folder)
     counts = store.count_by_medium()
     record_species(
@@ -173,14 +234,14 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
     return IndexReport(
         gallery=folder,
-        set_name=name,
-        added_count=added,
-        replaced_count=replaced,
-        unchanged_count=work.unchanged_count,
-        dropped_count=dropped,
+        set_name=changed.set_name,
+        added_count=changed.added_count,
+        replaced_count=changed.replaced_count,
+        unchanged_count=changed.unchanged_count,
+        dropped_count=changed.dropped_count,
         segment_count=store.segment_count(),
         counts={medium.value: count for medium, count in counts.items()},
-        failures=tuple(work.log.failures),
+        failures=changed.failures,
     )
 
 
@@ -216,7 +277,7 @@ class _Work:
     """The items to embed, to skip and to delete for a source.
 
     Args:
-        blocks: The new items, embedded as they are asked for, with their states by item id.
+        blocks: The new and the corrected items, embedded as they are asked for, with their content hashes by id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
         split: The only split that the source lists; None for all.
     """
@@ -229,23 +290,71 @@ class _Work:
     split: str | None = None
 
 
-def _plan_items(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
+def _plan_items(  # noqa: PLR0913 - the parts of one run
+    source: Path,
+    *,
+    origin: SetSource,
+    known: SetContent,
+    store: SegmentIndex,
+    stamps: FileStamps,
+    model: Model,
+    runtime: Runtime,
+) -> _Work:
     """Plan the work for a manifest or a folder."""
-    listed, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
+    if source.is_dir():
+        listed, not_media = _list_inside(source, origin=origin, known=known, stamps=stamps)
+    else:
+        listed, not_media = read_manifest(source), ()
     listed = rename_items(listed, known.assign_ids(item.item_id for item in listed))
     items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
-    fresh = [item for item in items if not known.has_unchanged(item)]
+    found = known.compare(items, stamps=stamps, hash_many=lambda some: hash_contents(some, runtime=runtime))
     log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
     log.list_only(not_media)
-    blocks = (
-        (embeddings, hash_states(embeddings.items, hashes))
-        for embeddings, hashes in embed_items(fresh, model=model, runtime=runtime, failures=log)
+    fresh_blocks = embed_items(found.fresh, model=model, runtime=runtime, failures=log)
+    return _Work(
+        itertools.chain(_read_corrected(found, store), fresh_blocks),
+        log,
+        frozenset(item.item_id for item in listed),
+        fresh_count=len(found.fresh) + len(found.corrected),
+        unchanged_count=len(found.unchanged),
     )
-    ids = frozenset(item.item_id for item in listed)
-    return _Work(blocks, log, ids, fresh_count=len(fresh), unchanged_count=len(items) - len(fresh))
+
+
+def _list_inside(
+    source: Path, *, origin: SetSource, known: SetContent, stamps: FileStamps
+) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
+    """List the items of a folder; a file outside it that a link leads to is listed as left out."""
+
+    def recall_medium(item_id: str, path: Path) -> Medium | None:
+        return stamps.recall_medium(known.list_ids(item_id), path)
+
+    listed, left_out = list_folder(source, recall_medium=recall_medium)
+    if origin.follows_links:
+        return listed, left_out
+    check = LinkCheck(origin.root)
+    outside = {item.item_id for item in listed if item.path is not None and check.leads_outside(item.path)}
+    failures = [
+        Failure(
+            item.item_id,
+            OUTSIDE_SOURCE,
+            f"'{item.path}' lies outside '{origin.root}', by a link. Copy it there, or add --follow-links.",
+        )
+        for item in listed
+        if item.item_id in outside
+    ]
+    return tuple(item for item in listed if item.item_id not in outside), (*left_out, *failures)
+
+
+def _read_corrected(found: ItemChanges, store: SegmentIndex) -> Blocks:
+    """Yield items whose facts alone have changed with the embeddings that are stored."""
+    for start in range(0, len(found.corrected), BLOCK_ITEMS):
+        by_id = {item.item_id: item for item in found.corrected[start : start + BLOCK_ITEMS]}
+        stored = store.embeddings(Filter(item_ids=frozenset(by_id)))
+        items = tuple(by_id[item.item_id] for item in stored.items)
+        yield replace(stored, items=items), {item_id: found.content_hashes[item_id] for item_id in by_id}
 
 
 def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
@@ -260,11 +369,12 @@ def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: 
     hashes = read_content_hashes(source)
     stored_id = known.assign_ids([*hashes, *(failure.item_id for failure in info.failures)])
     embeddings = replace(embeddings, items=rename_items(embeddings.items, stored_id))
-    states = hash_states(embeddings.items, {stored_id[item_id]: content for item_id, content in hashes.items()})
+    hashes = {stored_id[item_id]: content for item_id, content in hashes.items()}
+    states = hash_states(embeddings.items, hashes, root=known.root)
     fresh_rows = np.flatnonzero([known.own.get(item.item_id) != states[item.item_id] for item in embeddings.items])
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
     return _Work(
-        _split_blocks(embeddings, fresh_rows, states, runtime.reporter),
+        _split_blocks(embeddings, fresh_rows, hashes, runtime.reporter),
         FailureLog(total=len(states), allowed_share=1.0, reporter=runtime.reporter),
         frozenset(stored_id.values()),
         fresh_count=fresh_count,
@@ -280,7 +390,7 @@ def _only_split(info: EmbeddingsInfo) -> str | None:
 
 
 def _split_blocks(
-    embeddings: Embeddings, rows: Int[np.ndarray, " row"], states: Mapping[str, str], reporter: Reporter
+    embeddings: Embeddings, rows: Int[np.ndarray, " row"], hashes: Mapping[str, str], reporter: Reporter
 ) -> Blocks:
     """Yield whole items, about `BLOCK_ROWS` rows at a time."""
     ids = [embeddings.items[row].item_id for row in rows]
@@ -296,6 +406,6 @@ def _split_blocks(
             end_seconds=embeddings.end_seconds[chosen],
             embedding=embeddings.embedding[chosen],
         )
-        yield block, {item_id: states[item_id] for item_id in ids[begin:end]}
+        yield block, {item_id: hashes[item_id] for item_id in ids[begin:end]}
         reporter.step("index", done=end, total=len(ids))
         begin = end
