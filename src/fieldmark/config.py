@@ -276,6 +276,7 @@ class ServeLimits(Section):
     max_queries: Count = Field(8, description="queries combined in one search, including files")
     max_k: Count = Field(200, description="hits of a search, of each medium where per_medium is set")
     max_listed: Count = Field(500, description="items on one page, and marked items of one request")
+    head_seconds: Positive = Field(10.0, description="seconds in which the head of a request must arrive")
     upload_seconds: Positive = Field(60.0, description="seconds in which a body must arrive")
     work_seconds: Positive = Field(60.0, description="seconds after which a search or a picture is abandoned")
     max_query_seconds: Positive = Field(600.0, description="seconds of a sound or a video as query")

@@ -1,15 +1,12 @@
-"""The list of routes, the application that answers them, and the process that serves it until a signal."""
+"""The list of routes, and the application that answers them."""
 
-import ipaddress
 import mimetypes
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -23,12 +20,10 @@ from fieldmark.api import routes_admin, routes_items, routes_labels, routes_medi
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.limits import explain
 from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
-from fieldmark.api.security import Access, Guard
-from fieldmark.api.service import ServeOptions, Service
+from fieldmark.api.security import Guard
+from fieldmark.api.service import Service, get_service
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, ConfigError, FieldmarkError
-from fieldmark.runtime import Runtime
-from fieldmark.workflows.search import Gallery
+from fieldmark.errors import BadRequestError, FieldmarkError
 
 # ---------------------------------------------------------------- routes
 
@@ -212,9 +207,9 @@ def _add_schemas(app: FastAPI) -> None:
 _ErrorHandler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FieldmarkError)  # noqa: S101 - what it is registered for
-    return answer_error(error)
+    return answer_error(error, hider=get_service(request).hider)
 
 
 async def _on_bad_parameters(_: Request, error: Exception) -> Response:
@@ -234,92 +229,3 @@ _HANDLERS: dict[int | type[Exception], _ErrorHandler] = {
     RequestValidationError: _on_bad_parameters,
     HTTPException: _on_unknown,
 }
-
-
-# ---------------------------------------------------------------- the process
-
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_MAX_CONNECTIONS = 1024
-"""Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
-
-
-def serve(
-    gallery: Path,
-    *,
-    host_name: str,
-    port: int,
-    options: ServeOptions,
-    runtime: Runtime,
-    announce: Callable[[str], None],
-) -> None:
-    """Serve a gallery until the process is told to end.
-
-    Args:
-        port: 0 takes a free one.
-        announce: Called with the URL once requests are answered there.
-
-    Raises:
-        ConfigError: The address cannot be used.
-        GalleryError: The gallery cannot be opened.
-    """
-    listener = listen(host_name, port)
-    with listener:
-        service = Service(Gallery.open(gallery, runtime=runtime), options=options, runtime=runtime)
-        config = uvicorn.Config(
-            create_app(service),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=5,
-            proxy_headers=False,
-            ws="none",
-        )
-        announce(format_address(listener))
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def listen(host_name: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address.
-
-    Raises:
-        ConfigError: The name is unknown, or the port is taken or forbidden.
-    """
-    try:
-        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host_name, port, type=socket.SOCK_STREAM)
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(512)
-        except BaseException:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on '{host_name}', port {port}: {error.strerror or error}. "
-            "Choose another --port (0 picks a free one), or another --host."
-        ) from error
-    return listener
-
-
-def format_address(listener: socket.socket) -> str:
-    """Return the URL of the page."""
-    name, port = listener.getsockname()[:2]
-    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
-
-
-def make_access(host_name: str, *, token: str | None) -> Access:
-    """Return who may use a server at an address: on loopback only under the names of this machine."""
-    return Access(token=token, host_names=_LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
-
-
-def is_loopback(host_name: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if host_name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host_name).is_loopback
-    except ValueError:
-        return False

@@ -80,7 +80,7 @@ def _make_filter(wanted: SearchRequest) -> Filter:
 def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Search, in a thread; the files exist as long as this runs."""
     try:
-        found = service.refresh_gallery().search(
+        found = service.gallery.search(
             [*files, *map(_make_query, wanted.queries)],
             k=wanted.k,
             where=_make_filter(wanted),
@@ -126,5 +126,9 @@ def _make_query(query: Query) -> Item | ItemId:
 def _answer_hit(hit: Hit, service: Service) -> HitAnswer:
     """Return a hit as the API gives it: a file name instead of the path, and URLs."""
     return HitAnswer.model_validate(
-        {**describe_hit(hit), "name": get_file_name(hit.item.path), **service.find_urls(hit.item)}
+        {
+            **describe_hit(hit),
+            "name": get_file_name(hit.item.path),
+            **service.find_urls(hit.item, set_name=hit.set_name),
+        }
     )

@@ -131,9 +131,9 @@ def _save(
 @marks_app.command("list")
 def _list(*, gallery: GalleryPath, as_json: Json = False) -> None:
     """List your labels, including those you undid."""
-    from fieldmark.gallery.labels import list_classes
+    from fieldmark.workflows.gallery import list_saved_classes
 
-    saved = list_classes(gallery)
+    saved = list_saved_classes(gallery)
     text = "\n".join(each.to_text() for each in saved) or "no labels"
     print_result({"saved_classes": saved}, text, as_json=as_json)
 

@@ -195,6 +195,11 @@ class LanceIndex(SegmentIndex):
         """Dimension of the embeddings."""
         return self._store.dim
 
+    @property
+    def version(self) -> object:
+        """The newest version."""
+        return self._size()[0]
+
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:

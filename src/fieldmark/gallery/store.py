@@ -152,6 +152,11 @@ class SegmentIndex(Protocol):
         """Dimension of the embeddings; given once, when the store is made."""
         ...
 
+    @property
+    def version(self) -> object:
+        """What stays as long as the store holds the same."""
+        ...
+
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:

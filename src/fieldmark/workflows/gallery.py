@@ -10,6 +10,7 @@ from typing import ClassVar
 from fieldmark.build import load_model
 from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
+from fieldmark.gallery.labels import SavedClass, list_classes
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.sources import MovedFiles, read_sets
@@ -225,6 +226,17 @@ def compact_gallery(gallery: Path | str) -> Compaction:
     before = measure_disk_bytes(folder)
     store.optimize()
     return Compaction(folder, before, measure_disk_bytes(folder))
+
+
+def list_saved_classes(gallery: Path | str) -> tuple[SavedClass, ...]:
+    """Return the classes that people gave to items of a gallery, with the items that it no longer holds.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        DamagedGalleryError: A part of it cannot be read.
+    """
+    folder = Path(gallery)
+    return list_classes(folder, index=_open_store(folder))
 
 
 def measure_disk_bytes(folder: Path) -> int:

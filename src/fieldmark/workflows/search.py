@@ -7,7 +7,6 @@ from fieldmark.build import Model, load_model
 from fieldmark.errors import DamagedGalleryError, MissingGalleryError
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.search.calibration import ScoreCalibration, read_calibration
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.sources import MovedFiles
 from fieldmark.gallery.store import SegmentIndex
@@ -23,8 +22,8 @@ class Gallery(Searcher):
         >>> Gallery.open("birds.gallery").search("song.ogg", k=10)  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model, calibration: ScoreCalibration) -> None:
-        super().__init__(folder, index=index, encoder=ModelQueryEncoder(model), calibration=calibration)
+    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model) -> None:
+        super().__init__(folder, index=index, encoder=ModelQueryEncoder(model))
         self.model = model
 
     @classmethod
@@ -47,4 +46,4 @@ class Gallery(Searcher):
             index = LanceIndex.open(layout.segments, fingerprint=model.fingerprint, adapt=adapt)
         except MissingGalleryError as error:
             raise MissingGalleryError(path=layout.folder) from error
-        return cls(layout.folder, index=index, model=model, calibration=read_calibration(layout.calibration))
+        return cls(layout.folder, index=index, model=model)

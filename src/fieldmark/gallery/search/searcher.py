@@ -11,7 +11,7 @@ from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError
 from fieldmark.gallery.search.agreement import NameAgreement
-from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
+from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
 from fieldmark.gallery.search.fusion import (
     Candidates,
@@ -85,19 +85,24 @@ class Searcher:
         folder: Of the gallery.
         index: Its store.
         encoder: The model that its embeddings come from.
-        calibration: May be replaced while the searcher is in use.
+        calibration: None takes the one in the folder, and another one as soon as it is written there.
     """
 
     def __init__(
-        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration
+        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration | None = None
     ) -> None:
         self.folder = folder
         self.index = index
-        self.calibration = calibration
+        self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
         self._reader = QueryReader(folder, store=index, encoder=encoder)
         self._agreement = NameAgreement(index, encoder=encoder)
         self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
+
+    @property
+    def calibration(self) -> ScoreCalibration:
+        """How scores become probabilities, as the last `index` fitted it."""
+        return self._calibration_file.read()
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
