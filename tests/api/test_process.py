@@ -1,5 +1,6 @@
 """A real server: heads that do not arrive, a full disk, a proxy in front of it, and clients that follow jobs."""
 
+import asyncio
 import errno
 import io
 import json
@@ -52,12 +53,20 @@ def is_closed(connection, *, seconds):
 
 
 @pytest.mark.parametrize(
-    "sent", [b"", b"GET /v1/health HTTP/1.1\r\nhost: 127", b"GET /v1/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\nGET /"]
+    "sent",
+    [
+        [b""],
+        [b"GET /v1/health HTTP/1.1\r\nhost: 127"],
+        [b"GET /v1/health HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", b"GET /"],
+    ],
+    ids=["nothing", "half a head", "half of the second head"],
 )
 def test_a_head_that_does_not_arrive_is_not_waited_for(serve, sent):
     with running(serve(head_seconds=0.3)) as (address, location), socket.create_connection(location) as slow:
         began = time.monotonic()
-        slow.sendall(sent)
+        for part in sent:
+            slow.sendall(part)
+            time.sleep(0.1)
         assert is_closed(slow, seconds=5)
         assert time.monotonic() - began < 3
         assert httpx.get(f"{address}/v1/health").status_code == 200
@@ -106,7 +115,11 @@ def test_event_streams_beyond_the_limit_are_refused_before_they_begin(serve, own
     client = serve(folder=own_gallery, sources={"one": tmp_path / "one"}, event_streams=1)
     service = client.app.state.service
     job_id = client.post("/v1/jobs", json={"source": "one"}).json()["job_id"]
-    service.followers.acquire()
+
+    async def fill() -> None:
+        service.followers.acquire()
+
+    asyncio.run(fill())
     refused = client.get(f"/v1/jobs/{job_id}/events")
     assert (refused.status_code, refused.json()["kind"]) == (503, "overloaded")
     service.followers.release()
@@ -219,7 +232,8 @@ def test_behind_nginx(serve, tmp_path):
         port = free.getsockname()[1]
     with running(client, host="127.0.0.2") as (_, (host, upstream)):
         (tmp_path / "nginx.conf").write_text(NGINX.format(folder=tmp_path, port=port, host=host, upstream=upstream))
-        with subprocess.Popen([nginx, "-c", str(tmp_path / "nginx.conf")], stderr=subprocess.DEVNULL) as process:
+        command = [nginx, "-c", str(tmp_path / "nginx.conf")]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:  # noqa: S603
             try:
                 with httpx.Client(
                     base_url=f"http://127.0.0.1:{port}",

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -143,7 +143,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     for route in ROUTES:
-        returned = route.handler.__annotations__["return"]
+        returned = _find_answer(route.handler)
         app.add_api_route(
             route.path,
             route.handler,
@@ -160,7 +160,14 @@ def create_app(service: Service) -> FastAPI:
         page = StaticFiles(directory=_WEB_FOLDER, html=True)
         app.router.add_route(path, page, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
     _add_schemas(app)
+    _add_maxima(app.openapi(), service.limits)
     return app
+
+
+def _find_answer(handler: Callable[..., Any]) -> Any:  # noqa: ANN401 - any annotation
+    """Return the schema that a handler answers with, also where it may send it in another form."""
+    returned = handler.__annotations__["return"]
+    return next((each for each in get_args(returned) if each is not Response), returned)
 
 
 def describe_api(limits: ServeLimits) -> str:
@@ -199,6 +206,40 @@ def _add_schemas(app: FastAPI) -> None:
         described = schema.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update(described.pop("$defs", {}))
         schemas[schema.__name__] = described
+
+
+_MAXIMA = {
+    "SearchRequest": {"k": "max_k", "queries": "max_queries"},
+    "Marks": {"relevant": "max_listed", "irrelevant": "max_listed"},
+    "Query": {"text": "max_query_characters"},
+    "ClassRequest": {"item_ids": "max_listed"},
+    "ExportRequest": {"item_ids": "max_listed", "hits": "max_listed"},
+}
+"""The limit on each property of a body."""
+
+_PARAMETER_MAXIMA = {
+    "limit": "max_listed",
+    "pixels": "max_preview_pixels",
+    "width": "max_preview_pixels",
+    "height": "max_preview_pixels",
+    "points": "max_points",
+}
+"""The limit on each parameter, whatever its route."""
+
+
+def _add_maxima(text: dict[str, Any], limits: ServeLimits) -> None:
+    """Add the limits of this server to the OpenAPI text: a client need not try them out."""
+    for schema, properties in _MAXIMA.items():
+        for name, limit in properties.items():
+            found = text["components"]["schemas"][schema]["properties"][name]
+            for each in found.get("anyOf", [found]):
+                bound = {"integer": "maximum", "array": "maxItems", "string": "maxLength"}.get(each.get("type", ""))
+                if bound is not None:
+                    each[bound] = getattr(limits, limit)
+    operations = (operation for path in text["paths"].values() for operation in path.values())
+    for parameter in (each for operation in operations for each in operation.get("parameters", ())):
+        if parameter["name"] in _PARAMETER_MAXIMA:
+            parameter["schema"]["maximum"] = getattr(limits, _PARAMETER_MAXIMA[parameter["name"]])
 
 
 # ---------------------------------------------------------------- errors

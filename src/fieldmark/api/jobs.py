@@ -69,12 +69,14 @@ class JobQueue:
     A job runs in a thread of its own, so that it outlives the request that started it.
     """
 
-    def __init__(self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider) -> None:
+    def __init__(
+        self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
+    ) -> None:
         self.source_names = tuple(sources)
         self._gallery = gallery
         self._sources = dict(sources)
         self._runtime = runtime
-        self._hider = hider
+        self._hider = hider or PathHider([gallery, *sources.values()])
         self._guard = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()

@@ -13,7 +13,7 @@ from starlette.types import Message
 
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, get_service
-from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError
+from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError, TooLargeError
 from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, refuse_to_show
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
 from fieldmark.types import Form, Item
@@ -159,6 +159,9 @@ def _draw_once(service: Service, item_id: str, key: tuple[object, ...], draw: Ca
         return service.make_once((stored.content_hash, item_id, key), lambda: draw(item))
     except MissingFileError as error:
         raise _make_gone_error(item_id) from error
+    except TooLargeError as error:
+        error.name_limit("max_preview_seconds")
+        raise
 
 
 def _make_gone_error(item_id: str) -> RequestError:

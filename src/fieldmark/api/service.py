@@ -35,6 +35,9 @@ from fieldmark.workflows.search import Gallery
 _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
 
+_SEARCHES_AT_ONCE = 16
+"""Threads of searches; most of them wait for an encoder, and their texts go through it together."""
+
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
 
@@ -68,8 +71,10 @@ class Service:
         self.jobs = JobQueue(gallery.folder, sources=options.sources, runtime=runtime, hider=self.hider)
         self.uploads = Limiter("upload", capacity=limits.max_uploads, retry_seconds=limits.retry_seconds)
         self.followers = Limiter("job events", capacity=limits.event_streams, retry_seconds=limits.retry_seconds)
-        # One at a time: an encoder takes all cores, and some cannot be used by two threads.
-        self.search_pool = self._make_pool("search", workers=1, capacity=limits.search_places)
+        # Encoders are used by one thread at a time, which takes all cores; texts that wait go through one together.
+        self.search_pool = self._make_pool("search", workers=_SEARCHES_AT_ONCE, capacity=limits.search_places)
+        long_limiter = Limiter("long search", capacity=limits.long_search_places, retry_seconds=limits.retry_seconds)
+        self.long_search_pool = WorkerPool(long_limiter, workers=1, seconds=limits.long_work_seconds)
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=2, capacity=limits.lookup_places)
         self._sources: tuple[object, Mapping[str, SetSource]] | None = None
@@ -80,7 +85,7 @@ class Service:
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
         """All worker pools."""
-        return (self.search_pool, self.preview_pool, self.lookup_pool)
+        return (self.search_pool, self.long_search_pool, self.preview_pool, self.lookup_pool)
 
     @property
     def preview_limits(self) -> MediaLimits:
@@ -173,7 +178,7 @@ class Service:
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"fieldmark_{name}", text, value)
         for limiter in (pool.limiter for pool in self.pools):
-            name = f"fieldmark_{limiter.name}"
+            name = f"fieldmark_{limiter.name.replace(' ', '_')}"
             yield GaugeMetricFamily(f"{name}_inside", "Requests that run or wait", limiter.in_use)
             yield CounterMetricFamily(f"{name}_refused", "Requests that were refused", limiter.refused)
 

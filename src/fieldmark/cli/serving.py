@@ -71,7 +71,7 @@ def _serve(
     )
 
 
-def run_server(  # noqa: PLR0913 - each option is one that the CLI offers
+def run_server(
     gallery: Path,
     *,
     host_name: str = "127.0.0.1",

@@ -13,7 +13,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from fieldmark.errors import UnreadableMediaError
+from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.types import MediaLimits
 
@@ -167,3 +167,12 @@ def _stamp(
         seconds = following if frame.time is None else frame.time - origin
         yield seconds, frame
         following = seconds + length(frame)
+
+
+def measure_seconds(path: Path, *, limits: MediaLimits) -> float:
+    """Return how long a file says that it lasts; 0 for one that does not say, or is no sound and no video."""
+    try:
+        with open_container(path, limits=limits) as container:
+            return float((container.duration or 0) / av.time_base)
+    except MediaError:
+        return 0.0

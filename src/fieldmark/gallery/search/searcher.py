@@ -28,7 +28,7 @@ from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvide
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
-from fieldmark.types import MEDIA, Hit, Item, Medium
+from fieldmark.types import MEDIA, Hit, Item, Medium, Reporter
 
 _MARGIN_DEPTH = 30
 """Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
@@ -103,6 +103,18 @@ class Searcher:
     def calibration(self) -> ScoreCalibration:
         """How scores become probabilities, as the last `index` fitted it."""
         return self._calibration_file.read()
+
+    def encode(self, query: Query, *, reporter: Reporter) -> None:
+        """Encode a query ahead of its search, which finds it remembered unless it is a file of more than 128 MiB.
+
+        Args:
+            reporter: Told how many seconds of a sound or video are encoded; what it raises ends the work.
+
+        Raises:
+            MediaError: The query cannot be read.
+            MediumNotSupportedError: The gallery's model takes no query of this medium.
+        """
+        self._reader.encode(query, reporter=reporter)
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,
