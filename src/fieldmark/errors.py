@@ -10,6 +10,7 @@ FieldmarkError
 │   ├── UnreadableMediaError
 │   ├── EmptyMediaError
 │   ├── MediumMismatchError
+│   ├── UnknownLettersError
 │   └── TooLargeError
 ├── TooManyFailuresError
 ├── ManifestError
@@ -142,6 +143,19 @@ class TooLargeError(MediaError):
         """Give the limit the name under which its user can change it, where that is another one."""
         self.args = (str(self).replace(f"'{self.limit_name}'", f"'{name}'"),)
         self.limit_name = name
+
+
+class UnknownLettersError(MediaError):
+    """A text of which its encoder knows nothing: to it, all such texts are the same."""
+
+    kind = "unknown_letters"
+
+    def __init__(self, *, text: str) -> None:
+        shown = text if len(text) <= 40 else text[:40] + "..."
+        super().__init__(
+            f"The text '{shown}' is in letters that the text encoder does not know. "
+            "Write it in letters that it knows, such as Latin ones, or give the name of a species."
+        )
 
 
 class TooManyFailuresError(FieldmarkError):

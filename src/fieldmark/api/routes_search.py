@@ -27,7 +27,6 @@ from fieldmark.gallery.search.result import MarkedItems, describe_hit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
 
-
 _QUERY_LIMITS = {
     "limits.max_bytes": "max_body_bytes",
     "limits.max_pixels": "max_query_pixels",
@@ -98,11 +97,13 @@ def _make_filter(wanted: SearchRequest) -> Filter:
 
 def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Search, in a thread; the files exist as long as this runs."""
+    where = _make_filter(wanted)
+    service.gallery.check_names(where)
     try:
         found = service.gallery.search(
             [*files, *map(_make_query, wanted.queries)],
             k=wanted.k,
-            where=_make_filter(wanted),
+            where=where,
             by_segment=wanted.by_segment,
             per_medium=wanted.per_medium,
             marks=MarkedItems(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,7 +35,7 @@ from fieldmark.cli.terminal import (
     print_line,
     print_result,
 )
-from fieldmark.errors import FieldmarkError
+from fieldmark.errors import ConfigError, FieldmarkError
 
 _EPILOG = (
     "Environment variables: FIELDMARK_CACHE, the folder for computed features and added models (default: "
@@ -248,6 +249,15 @@ def _index(
         bool,
         typer.Option("--allow-drop", help="Delete items even if more than half of the set is gone from the source."),
     ] = False,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Also add files outside a folder that a link inside leads to.")
+    ] = False,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content", help="Read files again whose size and modification time are as they were indexed."
+        ),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -277,6 +287,8 @@ def _index(
             gallery=gallery,
             set_name=set_name,
             allow_drop=allow_drop,
+            follow_links=follow_links,
+            verify_content=verify_content,
             encoders=choice,
             runtime=Runtime.from_environment(reporter),
         )
@@ -286,10 +298,27 @@ def _index(
 app.command()(search)
 
 
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Check that arguments are text: a name in another encoding could neither be stored nor printed.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise ConfigError(
+                f"The argument '{shown[:200]}' is not UTF-8. Rename the file, or give the text in UTF-8."
+            ) from error
+
+
 def main() -> None:
     """Run the command line. Errors print one message and exit with 1, wrong usage exits with 2."""
     debug = "--debug" in sys.argv
     try:
+        _check_arguments(sys.argv[1:])
         app(prog_name="fieldmark")
     except (FieldmarkError, OSError) as error:
         if debug:

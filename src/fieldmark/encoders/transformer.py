@@ -20,7 +20,7 @@ from fieldmark.encoders.encoder import (
     locate_in_package,
 )
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first
+from fieldmark.errors import EncoderFilesError, MissingExtraError, UnknownLettersError, list_first
 from fieldmark.types import Decoding, Segment, TextContent
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 _KEY = "name"
 _BATCH_SIZE = 16
+_LETTERS_CHECKED = 1_000
+"""First characters of a text that tell whether the model knows its letters."""
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
 """Files of a model's folder that are read and downloaded: tensors, settings, vocabularies. Never code."""
 _ODD_NAMES = "names"
@@ -162,10 +164,21 @@ class TransformersTextEncoder:
 
         Raises:
             MediumMismatchError: A segment holds another medium.
+            UnknownLettersError: A text has no word and no letter that the model knows.
         """
         texts = [content.text for content in get_contents(segments, TextContent)]
+        for text in texts:
+            self._check_letters(text)
         features = [self._infer(batch) for batch in iterate_batches(texts, batch_size=_BATCH_SIZE)]
         return torch.cat([torch.empty(0, self._dim), *features])
+
+    def _check_letters(self, text: str) -> None:
+        unknown = self._tokenizer.unk_token_id
+        if unknown is None or text.isascii():
+            return
+        tokens = self._tokenizer(text[:_LETTERS_CHECKED], add_special_tokens=False)["input_ids"]
+        if all(token == unknown for token in tokens):
+            raise UnknownLettersError(text=text)
 
     @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:

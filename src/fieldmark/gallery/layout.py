@@ -47,6 +47,11 @@ class GalleryLayout:
         return self.folder / "files.parquet"
 
     @property
+    def finished(self) -> Path:
+        """The version of the store for which the last `index` was done to its end."""
+        return self.folder / "finished.txt"
+
+    @property
     def labels(self) -> Path:
         """The classes that people gave to items."""
         return self.folder / "saved_classes.json"

@@ -72,6 +72,7 @@ class Approximation:
         probe_count: Parts looked at in a search, those nearest to the query.
         recall: Mean share of the 10 nearest segments that are found, against a look at every segment.
         query_count: Stored segments that were asked for.
+        filtered_recall: The same share in searches of one class alone; None where there are no classes.
     """
 
     trained_count: int
@@ -80,6 +81,7 @@ class Approximation:
     probe_count: int
     recall: float
     query_count: int
+    filtered_recall: float | None = None
 
     @property
     def rows_looked_at(self) -> float:
@@ -323,6 +325,14 @@ def iterate_pages(
 
 
 # ---------------------------------------------------------------- a filter as conditions
+
+
+def is_selective(where: Filter | None) -> bool:
+    """Tell whether a filter may leave few items, which lie anywhere: any but one of media, or of items left out."""
+    if where is None:
+        return False
+    return any(allowed is not None for name, allowed in list_allowed_values(where).items() if name != "medium")
+
 
 FIRST_SEGMENT = "segment = 0"
 """Each item has one such row."""

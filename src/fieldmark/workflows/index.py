@@ -27,6 +27,7 @@ from fieldmark.gallery.search.fitting import recalibrate
 from fieldmark.gallery.sets import ItemChanges, SetContent, find_gone_ids, list_set, rename_items
 from fieldmark.gallery.sources import OUTSIDE_SOURCE, LinkCheck, SetSource, choose_set, read_sources, record_set
 from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.io import write_text
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
@@ -223,6 +224,8 @@ def _finish(
     folder: Path, source: Path, *, model: Model, store: SegmentIndex, runtime: Runtime, changed: _Changes
 ) -> IndexReport:
     """Bring what a gallery derives from its items up to date, and return what was done."""
+    finished = GalleryLayout(folder).finished
+    is_new = not finished.is_file() or finished.read_text(encoding="ascii") != str(store.version)
     if changed.added_count or changed.dropped_count:
         store.optimize()
     copy_taxonomy(source, folder=folder)
@@ -231,7 +234,9 @@ def _finish(
         folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
     )
     restore_classes(folder, store)
-    recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+    if is_new:
+        recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+        write_text(finished, str(store.version))
     return IndexReport(
         gallery=folder,
         set_name=changed.set_name,

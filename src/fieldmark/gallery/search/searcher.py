@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int
 
-from fieldmark.errors import OutOfRangeError, RequestError
+from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
@@ -103,6 +103,26 @@ class Searcher:
     def calibration(self) -> ScoreCalibration:
         """How scores become probabilities, as the last `index` fitted it."""
         return self._calibration_file.read()
+
+    def check_names(self, where: Filter) -> None:
+        """Check that the gallery holds the classes, sets and licenses that a filter names.
+
+        Raises:
+            RequestError: It does not hold one of them; the message names the nearest.
+        """
+        counts = self.index.counts()
+        for noun, wanted, held in (
+            ("class", where.class_names, {each.class_name for each in counts}),
+            ("set", where.set_names, {each.set_name for each in counts}),
+            ("license", where.licenses, {each.license for each in counts}),
+        ):
+            known = sorted(name for name in held if name)
+            for name in sorted((wanted or frozenset()) - set(known)):
+                raise RequestError(
+                    f"The gallery has no {noun} '{name[:100]}'; it has {list_first(known) or 'none'}."
+                    f"{suggest_nearest(name[:100], known)} Give one that it has.",
+                    kind="unknown_name",
+                )
 
     def encode(self, query: Query, *, reporter: Reporter) -> None:
         """Encode a query ahead of its search, which finds it remembered unless it is a file of more than 128 MiB.
