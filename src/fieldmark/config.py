@@ -285,6 +285,7 @@ class ServeLimits(Section):
     max_queries: Count = Field(8, description="queries combined in one search, including files")
     max_k: Count = Field(200, description="hits of a search, of each medium where per_medium is set")
     max_listed: Count = Field(500, description="items on one page, and marked items of one request")
+    head_seconds: Positive = Field(10.0, description="seconds in which the head of a request must arrive")
     upload_seconds: Positive = Field(60.0, description="seconds in which a body must arrive")
     work_seconds: Positive = Field(60.0, description="seconds after which a search or a picture is abandoned")
     max_query_seconds: Positive = Field(600.0, description="seconds of a sound or a video as query")
@@ -295,7 +296,12 @@ class ServeLimits(Section):
     max_points: Count = Field(4000, description="points of a waveform")
     cache_bytes: Count = Field(64 * 1024**2, description="bytes of pictures and waveforms kept in memory")
     max_uploads: Count = Field(64, description="uploads that are received at once")
-    search_places: Count = Field(64, description="searches that run or wait; one runs at a time")
+    search_places: Count = Field(64, description="searches that run or wait; several run at a time")
+    long_query_seconds: Positive = Field(
+        20.0, description="seconds of a sound or video from which on its search waits in a lane of its own"
+    )
+    long_search_places: Count = Field(8, description="long searches that run or wait; one runs at a time")
+    long_work_seconds: Positive = Field(600.0, description="seconds after which a long search is abandoned")
     preview_places: Count = Field(
         64, description="pictures and waveforms that are drawn or wait; two are drawn at a time"
     )

@@ -2,11 +2,13 @@
 
 import itertools
 import logging
+import math
 import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import final
 
@@ -33,6 +35,7 @@ from fieldmark.types import (
     Medium,
     Reporter,
     Segment,
+    SilentReporter,
 )
 
 logger = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ BLOCK_ITEMS = 64
 """Items between two writes of the feature cache: the most work that a crash can cost."""
 CHUNK_SEGMENTS = 32
 """Segments encoded in one call; at most twice as many wait, so that a recording of any length fits into memory."""
+QUERY_SEGMENTS = 4
+"""The same of a query, between which another one may have its turn: less than a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +139,35 @@ def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: 
     return tuple(item for item in items if item.medium in media)
 
 
-def encode_item(item: Item, *, model: Model) -> Tensor:
+def encode_item(
+    item: Item, *, model: Model, turns: AbstractContextManager[object] | None = None, reporter: Reporter | None = None
+) -> Tensor:
     """Return the encoded segments of one item, stacked on axis 0; the cache is not used.
+
+    Args:
+        turns: Held while a few segments are encoded, so that others have their turn in between; None holds nothing.
+        reporter: Told how many seconds of the item are encoded.
 
     Raises:
         MediaError: The item cannot be used.
         MediumNotSupportedError: The model takes no item of this medium.
     """
     encoder = model.encoder(item.medium)
-    [encoded] = _encode_fresh([item], encoder, model.limits)
+    steps = _Steps(CHUNK_SEGMENTS) if turns is None else _Steps(QUERY_SEGMENTS, turns, reporter or SilentReporter())
+    [encoded] = _encode_fresh([item], encoder, model.limits, steps=steps)
     if encoded.error is not None:
         raise encoded.error
     return torch.stack(encoded.inputs)
+
+
+def encode_texts(items: Sequence[Item], *, model: Model) -> list[Tensor | MediaError]:
+    """Return the encoded segment of each text, or why it has none; all go through the encoder together.
+
+    Raises:
+        MediumNotSupportedError: The model takes no texts.
+    """
+    encoded = _encode_fresh(items, model.encoder(Medium.TEXT), model.limits)
+    return [torch.stack(each.inputs) if each.error is None else each.error for each in encoded]
 
 
 def encode_items(
@@ -352,8 +374,26 @@ def _finish(segments: _EncodedSegments, item: Item, content_hash: str) -> Encode
     )
 
 
-def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> list[_EncodedSegments]:
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps in which segments are encoded.
+
+    Args:
+        segment_count: Encoded in one call.
+        turn: Held for each call.
+        reporter: Told how many seconds are encoded after it.
+    """
+
+    segment_count: int
+    turn: AbstractContextManager[object] = field(default_factory=nullcontext)
+    reporter: Reporter = field(default_factory=SilentReporter)
+
+
+def _encode_fresh(
+    items: Sequence[Item], encoder: Encoder, limits: MediaLimits, *, steps: _Steps | None = None
+) -> list[_EncodedSegments]:
     """Encode segments of several items together, while a thread decodes ahead."""
+    steps = steps or _Steps(CHUNK_SEGMENTS)
     encoded = [_EncodedSegments([], [], []) for _ in items]
     waiting: list[tuple[int, Segment]] = []
 
@@ -361,17 +401,20 @@ def _encode_fresh(items: Sequence[Item], encoder: Encoder, limits: MediaLimits) 
         if not waiting:
             return
         names = [_name(items[index]) for index, _ in waiting]
-        results = encode_each(encoder, [segment for _, segment in waiting], names=names)
+        with steps.turn:
+            results = encode_each(encoder, [segment for _, segment in waiting], names=names)
         for (index, segment), result in zip(waiting, results, strict=True):
             encoded[index].add(segment, result)
+        seconds = math.ceil(waiting[-1][1].end_seconds or 0.0)
         waiting.clear()
+        steps.reporter.step("encode", done=seconds, total=0, note="seconds")
 
     for index, result in _SegmentStream(items, encoder, limits):
         if isinstance(result, MediaError):
             encoded[index].error = result
             continue
         waiting.append((index, result))
-        if len(waiting) == CHUNK_SEGMENTS:
+        if len(waiting) == steps.segment_count:
             flush()
     flush()
     return encoded

@@ -10,6 +10,7 @@ FieldmarkError
 │   ├── UnreadableMediaError
 │   ├── EmptyMediaError
 │   ├── MediumMismatchError
+│   ├── UnknownLettersError
 │   └── TooLargeError
 ├── TooManyFailuresError
 ├── ManifestError
@@ -132,9 +133,28 @@ class TooLargeError(MediaError):
     kind = "too_long"
 
     def __init__(self, *, path: Path | str, quantity: str, got: float | int, allowed: float | int) -> None:
+        self.limit_name = f"limits.max_{quantity.replace(' ', '_')}"
         super().__init__(
             f"'{path}' has {got:,.10g} {quantity}; the limit is {allowed:,.10g}. "
-            f"Cut or shrink the file, or raise 'limits.max_{quantity.replace(' ', '_')}'."
+            f"Cut or shrink the file, or raise '{self.limit_name}'."
+        )
+
+    def name_limit(self, name: str) -> None:
+        """Give the limit the name under which its user can change it, where that is another one."""
+        self.args = (str(self).replace(f"'{self.limit_name}'", f"'{name}'"),)
+        self.limit_name = name
+
+
+class UnknownLettersError(MediaError):
+    """A text of which its encoder knows nothing: to it, all such texts are the same."""
+
+    kind = "unknown_letters"
+
+    def __init__(self, *, text: str) -> None:
+        shown = text if len(text) <= 40 else text[:40] + "..."
+        super().__init__(
+            f"The text '{shown}' is in letters that the text encoder does not know. "
+            "Write it in letters that it knows, such as Latin ones, or give the name of a species."
         )
 
 
@@ -194,10 +214,18 @@ class OutOfRangeError(FieldmarkError, ValueError):
     kind = "out_of_range"
 
     def __init__(
-        self, *, name: str, got: int | float, smallest: int | float, largest: int | float, kind: str | None = None
+        self,
+        *,
+        name: str,
+        got: int | float,
+        smallest: int | float,
+        largest: int | float,
+        excluded: int | float | None = None,
+        kind: str | None = None,
     ) -> None:
+        but = "" if excluded is None else f", but not {excluded}"
         super().__init__(
-            f"'{name}' is {got}; the allowed range is {smallest} to {largest}. Choose a value in it.", kind=kind
+            f"'{name}' is {got}; the allowed range is {smallest} to {largest}{but}. Choose a value in it.", kind=kind
         )
 
 

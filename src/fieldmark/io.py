@@ -40,6 +40,15 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
+def read_stamp(path: Path) -> tuple[int, ...] | None:
+    """Return what changes with a file, whatever its times were set to; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename durable; only POSIX systems can, and need it."""
     if os.name != "posix":

@@ -1,7 +1,9 @@
 """A model as a gallery needs it: it made the embeddings and encodes the queries."""
 
+import threading
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -10,12 +12,53 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from fieldmark.build import Model
-from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, find_device
+from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, encode_texts, find_device
+from fieldmark.errors import MediaError
 from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import Resolution, Spellings
 from fieldmark.runtime import Runtime
-from fieldmark.types import Item, MediaLimits, Medium, SilentReporter
+from fieldmark.types import Item, MediaLimits, Medium, Reporter, SilentReporter
+
+_TEXTS_TOGETHER = 32
+"""Most texts that go through the encoder together."""
+
+
+@dataclass(slots=True, eq=False)
+class _AskedText:
+    """A text that a thread waits for; the result is None until it was encoded."""
+
+    item: Item
+    result: Float32[np.ndarray, "segment dim"] | Exception | None = None
+
+
+@final
+class Turns:
+    """Lets one thread work at a time, in the order in which they came: a context.
+
+    A plain lock goes to whoever is quickest, which is the thread that has just let go of it.
+    """
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._is_taken = False
+        self._waiting: deque[threading.Event] = deque()
+
+    def __enter__(self) -> None:
+        with self._guard:
+            if not self._is_taken:
+                self._is_taken = True
+                return
+            mine = threading.Event()
+            self._waiting.append(mine)
+        mine.wait()
+
+    def __exit__(self, *_: object) -> None:
+        with self._guard:
+            if self._waiting:
+                self._waiting.popleft().set()
+            else:
+                self._is_taken = False
 
 
 @final
@@ -30,6 +73,9 @@ class ModelQueryEncoder:
         self._model = model
         self._runtime = runtime or Runtime()
         self._spellings = Spellings(model.class_names)
+        self._turns = Turns()
+        self._guard = threading.Lock()
+        self._asked: list[_AskedText] = []
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -51,15 +97,56 @@ class ModelQueryEncoder:
         """Limits of reading a file."""
         return self._model.limits
 
-    def embed(self, item: Item) -> Float32[np.ndarray, "segment dim"]:
-        """Return the embedding of each segment of an item.
+    def embed(self, item: Item, *, reporter: Reporter | None = None) -> Float32[np.ndarray, "segment dim"]:
+        """Return the embedding of each segment of an item; texts that several threads ask for go together.
+
+        Encoders are used by one thread at a time, in turn: no long recording holds up what comes after it.
+
+        Args:
+            reporter: Told how many seconds of the item are encoded; what it raises ends the work.
 
         Raises:
             MediaError: The item cannot be used.
             MediumNotSupportedError: The model takes no item of this medium.
         """
-        inputs = encode_item(item, model=self._model)
-        return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
+        if item.medium is Medium.TEXT:
+            return self._embed_text(item)
+        inputs = encode_item(item, model=self._model, turns=self._turns, reporter=reporter)
+        with self._turns:
+            return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
+
+    def _embed_text(self, item: Item) -> Float32[np.ndarray, "segment dim"]:
+        asked = _AskedText(item)
+        with self._guard:
+            self._asked.append(asked)
+        with self._turns:
+            if asked.result is None:
+                # Turns come in the order of asking: whoever asked before has its answer, and this text is the first.
+                with self._guard:
+                    together, self._asked = self._asked[:_TEXTS_TOGETHER], self._asked[_TEXTS_TOGETHER:]
+                self._answer_texts(together)
+        if isinstance(asked.result, Exception):
+            raise asked.result
+        assert asked.result is not None  # noqa: S101 - each that was taken is answered
+        return asked.result
+
+    def _answer_texts(self, together: Sequence["_AskedText"]) -> None:
+        """Encode texts together; an error that is no fault of one of them is that of all."""
+        try:
+            encoded = encode_texts([each.item for each in together], model=self._model)
+            good = [inputs for inputs in encoded if not isinstance(inputs, MediaError)]
+            rows = embed_segments(torch.cat(good), medium=Medium.TEXT, network=self._model.network)[0] if good else None
+        except Exception as error:  # noqa: BLE001 - each thread raises it
+            for each in together:
+                each.result = error
+            return
+        row = 0
+        for each, inputs in zip(together, encoded, strict=True):
+            if isinstance(inputs, MediaError):
+                each.result = inputs
+            elif rows is not None:
+                each.result = rows[row : row + len(inputs)]
+                row += len(inputs)
 
     def measure_sureness(
         self, embedding: Float[np.ndarray, "segment dim"], *, medium: Medium

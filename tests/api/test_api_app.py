@@ -15,7 +15,8 @@ from urllib.parse import quote, urlsplit
 import httpx
 import pytest
 
-from fieldmark.api.app import ROUTES, describe_api, format_address, is_loopback, listen
+from fieldmark.api.app import ROUTES, describe_api
+from fieldmark.api.process import format_address, is_loopback, listen
 from fieldmark.config import ServeLimits
 from fieldmark.errors import ConfigError
 

@@ -167,7 +167,7 @@ def test_a_gallery_from_before_facts_were_known_opens_is_searched_and_written(
     fill(LanceIndex.create(tmp_path / "index", fingerprint="f", dim=8), make_items(), unit_rows, embeddings_of)
     new = FACTS[[fact.name for fact in FACTS].index("event_date") : -1]
     index = LanceIndex.open(tmp_path / "index", exact_rows=exact_rows)
-    index._table.drop_columns([*(fact.column for fact in new), *(column.name for column in SEARCH_COLUMNS)])
+    index._store.table.drop_columns([*(fact.column for fact in new), *(column.name for column in SEARCH_COLUMNS)])
     index = LanceIndex.open(tmp_path / "index", exact_rows=exact_rows)
     assert len(index.search(np.ones(8), k=99)) == len(RECORDS)
     assert index.get("may").items[0].event_date is None

@@ -8,16 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.sets import (
-    SetContent,
-    assign_ids,
-    find_gone_ids,
-    hash_states,
-    name_from_origin,
-    read_sets,
-    record_set,
-    rename_items,
-)
+from fieldmark.gallery.item_state import FileStamps, hash_states
+from fieldmark.gallery.sets import SetContent, assign_ids, find_gone_ids, rename_items
+from fieldmark.gallery.sources import SetSource, name_from_origin, read_sets, record_set
 from fieldmark.media.loaders import hash_content
 from fieldmark.types import Failure, Item, Medium
 
@@ -80,8 +73,8 @@ def test_plain_name_of_a_folder_with_a_dot(tmp_path):
 
 
 def test_sets_are_kept_and_damage_is_told(tmp_path):
-    record_set(tmp_path, "one", source=tmp_path / "x")
-    record_set(tmp_path, "two", source=tmp_path / "y")
+    record_set(tmp_path, "one", source=SetSource.from_path(tmp_path / "x", gallery=tmp_path))
+    record_set(tmp_path, "two", source=SetSource.from_path(tmp_path / "y", gallery=tmp_path))
     assert read_sets(tmp_path) == {"one": str(tmp_path / "x"), "two": str(tmp_path / "y")}
     for content in ("[]", "{", "3"):
         Path(tmp_path / "sets.json").write_text(content)
@@ -94,7 +87,7 @@ def test_items_are_sorted_by_what_has_changed(index, unit_rows, embeddings_of, t
     names = ("same", "corrected", "form", "content")
     items = {name: Item(name, Medium.AUDIO, path=tmp_path / "a.png", license="CC0") for name in names}
     hashes = {name: hash_content(item) for name, item in items.items()}
-    states = hash_states(tuple(items.values()), {**hashes, "content": "0"})
+    states = hash_states(tuple(items.values()), {**hashes, "content": "0"}, root=tmp_path)
     index.add(
         embeddings_of(*((item, unit_rows(1)) for item in items.values())),
         content_hash_by_item_id=states,
@@ -103,7 +96,15 @@ def test_items_are_sorted_by_what_has_changed(index, unit_rows, embeddings_of, t
     items["corrected"] = replace(items["corrected"], place="Ithaca")
     items["form"] = replace(items["form"], extra=(("form", "spectrogram"),))
     items["new"] = replace(items["same"], item_id="new")
-    changes = SetContent.from_store(index, "set").find_changes(items.values(), index)
+    known = SetContent.from_store(index, "set", root=tmp_path)
+    stamps = FileStamps(tmp_path, known.own, is_trusted=False)
+    found = known.compare(
+        tuple(items.values()),
+        stamps=stamps,
+        hash_many=lambda some: {item.item_id: hash_content(item) for item in some},
+    )
+    changes = found.separate_reformed(index)
     assert {item.item_id for item in changes.fresh} == {"form", "content", "new"}
-    assert [item for item, _ in changes.corrected] == [items["corrected"]]
-    assert changes.unchanged_count == 1
+    assert changes.corrected == (items["corrected"],)
+    assert changes.content_hashes == {"corrected": hashes["corrected"]}
+    assert changes.unchanged == (items["same"],)

@@ -61,7 +61,8 @@ def served(toy_runtime: "Runtime") -> Iterator[Callable[..., str]]:
     import uvicorn
 
     from fieldmark import Gallery
-    from fieldmark.api.app import create_app, format_address, listen, make_access
+    from fieldmark.api.app import create_app
+    from fieldmark.api.process import format_address, listen, make_access
     from fieldmark.api.service import ServeOptions, Service
 
     ends: list[Callable[[], None]] = []

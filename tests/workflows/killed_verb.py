@@ -36,10 +36,11 @@ def main(task: str, step: str, verb: str, *arguments: str) -> None:
             from fieldmark import embed
 
             embed(Path(manifest), checkpoint=Path(run), out=Path(out), split="all", runtime=runtime)
-        case "index", [source, run, gallery]:
+        case "index", [source, run, gallery, *options]:
             from fieldmark import index
 
-            index(Path(source), checkpoint=Path(run), gallery=Path(gallery), runtime=runtime)
+            allow_drop = "allow_drop" in options
+            index(Path(source), checkpoint=Path(run), gallery=Path(gallery), allow_drop=allow_drop, runtime=runtime)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
-"""The list of routes, the application that answers them, and the process that serves it until a signal."""
+"""The list of routes, and the application that answers them."""
 
-import ipaddress
 import mimetypes
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -23,12 +20,10 @@ from fieldmark.api import routes_admin, routes_items, routes_labels, routes_medi
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.limits import explain
 from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
-from fieldmark.api.security import Access, Guard
-from fieldmark.api.service import ServeOptions, Service
+from fieldmark.api.security import Guard
+from fieldmark.api.service import Service, get_service
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, ConfigError, FieldmarkError
-from fieldmark.runtime import Runtime
-from fieldmark.workflows.search import Gallery
+from fieldmark.errors import BadRequestError, FieldmarkError
 
 # ---------------------------------------------------------------- routes
 
@@ -148,7 +143,7 @@ def create_app(service: Service) -> FastAPI:
     )
     app.state.service = service
     for route in ROUTES:
-        returned = route.handler.__annotations__["return"]
+        returned = _find_answer(route.handler)
         app.add_api_route(
             route.path,
             route.handler,
@@ -165,7 +160,14 @@ def create_app(service: Service) -> FastAPI:
         page = StaticFiles(directory=_WEB_FOLDER, html=True)
         app.router.add_route(path, page, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
     _add_schemas(app)
+    _add_maxima(app.openapi(), service.limits)
     return app
+
+
+def _find_answer(handler: Callable[..., Any]) -> Any:  # noqa: ANN401 - any annotation
+    """Return the schema that a handler answers with, also where it may send it in another form."""
+    returned = handler.__annotations__["return"]
+    return next((each for each in get_args(returned) if each is not Response), returned)
 
 
 def describe_api(limits: ServeLimits) -> str:
@@ -206,15 +208,49 @@ def _add_schemas(app: FastAPI) -> None:
         schemas[schema.__name__] = described
 
 
+_MAXIMA = {
+    "SearchRequest": {"k": "max_k", "queries": "max_queries"},
+    "Marks": {"relevant": "max_listed", "irrelevant": "max_listed"},
+    "Query": {"text": "max_query_characters"},
+    "ClassRequest": {"item_ids": "max_listed"},
+    "ExportRequest": {"item_ids": "max_listed", "hits": "max_listed"},
+}
+"""The limit on each property of a body."""
+
+_PARAMETER_MAXIMA = {
+    "limit": "max_listed",
+    "pixels": "max_preview_pixels",
+    "width": "max_preview_pixels",
+    "height": "max_preview_pixels",
+    "points": "max_points",
+}
+"""The limit on each parameter, whatever its route."""
+
+
+def _add_maxima(text: dict[str, Any], limits: ServeLimits) -> None:
+    """Add the limits of this server to the OpenAPI text: a client need not try them out."""
+    for schema, properties in _MAXIMA.items():
+        for name, limit in properties.items():
+            found = text["components"]["schemas"][schema]["properties"][name]
+            for each in found.get("anyOf", [found]):
+                bound = {"integer": "maximum", "array": "maxItems", "string": "maxLength"}.get(each.get("type", ""))
+                if bound is not None:
+                    each[bound] = getattr(limits, limit)
+    operations = (operation for path in text["paths"].values() for operation in path.values())
+    for parameter in (each for operation in operations for each in operation.get("parameters", ())):
+        if parameter["name"] in _PARAMETER_MAXIMA:
+            parameter["schema"]["maximum"] = getattr(limits, _PARAMETER_MAXIMA[parameter["name"]])
+
+
 # ---------------------------------------------------------------- errors
 
 
 _ErrorHandler = Callable[[Request, Exception], Coroutine[Any, Any, Response]]
 
 
-async def _on_error(_: Request, error: Exception) -> Response:
+async def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FieldmarkError)  # noqa: S101 - what it is registered for
-    return answer_error(error)
+    return answer_error(error, hider=get_service(request).hider)
 
 
 async def _on_bad_parameters(_: Request, error: Exception) -> Response:
@@ -234,92 +270,3 @@ _HANDLERS: dict[int | type[Exception], _ErrorHandler] = {
     RequestValidationError: _on_bad_parameters,
     HTTPException: _on_unknown,
 }
-
-
-# ---------------------------------------------------------------- the process
-
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_MAX_CONNECTIONS = 1024
-"""Connections beyond these are answered 503 by uvicorn itself, before anything is read."""
-
-
-def serve(
-    gallery: Path,
-    *,
-    host_name: str,
-    port: int,
-    options: ServeOptions,
-    runtime: Runtime,
-    announce: Callable[[str], None],
-) -> None:
-    """Serve a gallery until the process is told to end.
-
-    Args:
-        port: 0 takes a free one.
-        announce: Called with the URL once requests are answered there.
-
-    Raises:
-        ConfigError: The address cannot be used.
-        GalleryError: The gallery cannot be opened.
-    """
-    listener = listen(host_name, port)
-    with listener:
-        service = Service(Gallery.open(gallery, runtime=runtime), options=options, runtime=runtime)
-        config = uvicorn.Config(
-            create_app(service),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=_MAX_CONNECTIONS,
-            timeout_keep_alive=10,
-            timeout_graceful_shutdown=5,
-            proxy_headers=False,
-            ws="none",
-        )
-        announce(format_address(listener))
-        uvicorn.Server(config).run(sockets=[listener])
-
-
-def listen(host_name: str, port: int) -> socket.socket:
-    """Return a socket that listens at an address.
-
-    Raises:
-        ConfigError: The name is unknown, or the port is taken or forbidden.
-    """
-    try:
-        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host_name, port, type=socket.SOCK_STREAM)
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(512)
-        except BaseException:
-            listener.close()
-            raise
-    except OSError as error:
-        raise ConfigError(
-            f"Cannot listen on '{host_name}', port {port}: {error.strerror or error}. "
-            "Choose another --port (0 picks a free one), or another --host."
-        ) from error
-    return listener
-
-
-def format_address(listener: socket.socket) -> str:
-    """Return the URL of the page."""
-    name, port = listener.getsockname()[:2]
-    return f"http://[{name}]:{port}/" if ":" in name else f"http://{name}:{port}/"
-
-
-def make_access(host_name: str, *, token: str | None) -> Access:
-    """Return who may use a server at an address: on loopback only under the names of this machine."""
-    return Access(token=token, host_names=_LOOPBACK_NAMES if is_loopback(host_name) else frozenset())
-
-
-def is_loopback(host_name: str) -> bool:
-    """Tell whether only this machine reaches an address."""
-    if host_name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host_name).is_loopback
-    except ValueError:
-        return False

@@ -1,6 +1,11 @@
-"""The table from kind of error to status, and the one shape of every error."""
+"""The table from kind of error to status, the one shape of every error, and folders of the server kept out of it."""
 
 import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import final
 
 from starlette.responses import JSONResponse, Response
 
@@ -24,8 +29,10 @@ STATUS_OF = {
     "unauthorized": 401,
     "foreign_request": 403,
     "media_gone": 404,
+    "outside_source": 404,
     "refuse_to_show": 404,
     "unknown_item": 404,
+    "unknown_name": 404,
     "unknown_job": 404,
     "unknown_saved_class": 404,
     "unknown_source": 404,
@@ -39,12 +46,51 @@ STATUS_OF = {
     "medium_mismatch": 422,
     "medium_not_supported": 422,
     "missing_file": 422,
+    "unknown_letters": 422,
     "unreadable": 422,
+    "disk_full": 507,
     "gallery_busy": 503,
+    "gallery_replaced": 503,
+    "missing_gallery": 503,
     "overloaded": 503,
     "timed_out": 503,
 }
 """By the kind of an error; all else is a fault of the server: 500."""
+
+
+_QUOTED_PATH = re.compile(r"'(?:/|[A-Za-z]:\\\\)(?:[^'\n]*[/\\\\])?([^'/\\\\\n]*)'")
+
+
+@final
+class PathHider:
+    """Takes the folders of a server out of what it answers: they are its own business.
+
+    Args:
+        roots: Folders that are named in messages; what lies below one is shown as seen from it, and one itself by its
+            name. Of any other quoted path, only the last part is left.
+    """
+
+    def __init__(self, roots: Iterable[Path]) -> None:
+        named = {str(form) for root in roots for form in (root, root.absolute(), root.resolve())}
+        self._roots = sorted((name for name in named if len(name) > 1), key=len, reverse=True)
+
+    def hide(self, text: str) -> str:
+        """Return a text without folders of the server."""
+        for root in self._roots:
+            text = text.replace(root + os.sep, "").replace(root, Path(root).name)
+        return _QUOTED_PATH.sub(r"'\1'", text)
+
+    def hide_all(self, value: object) -> object:
+        """Return the same plain value; its texts are without folders of the server."""
+        match value:
+            case str():
+                return self.hide(value)
+            case Mapping():
+                return {name: self.hide_all(each) for name, each in value.items()}
+            case list() | tuple():
+                return [self.hide_all(each) for each in value]
+            case _:
+                return value
 
 
 def find_status(error: FieldmarkError) -> int:
@@ -52,7 +98,7 @@ def find_status(error: FieldmarkError) -> int:
     return STATUS_OF.get(error.kind, 500)
 
 
-def answer_error(error: FieldmarkError) -> Response:
+def answer_error(error: FieldmarkError, *, hider: PathHider | None = None) -> Response:
     """Return the response for an error; a fault of the server is told in its log, not in the response."""
     status = find_status(error)
     if status == 500:
@@ -67,7 +113,7 @@ def answer_error(error: FieldmarkError) -> Response:
         headers["www-authenticate"] = "Bearer"
     if isinstance(error, errors.RangeError):
         headers["content-range"] = f"bytes */{error.size}"
-    return answer(status, kind=error.kind, message=str(error), headers=headers)
+    return answer(status, kind=error.kind, message=(hider or PathHider(())).hide(str(error)), headers=headers)
 
 
 def answer(status: int, *, kind: str, message: str, headers: dict[str, str] | None = None) -> Response:

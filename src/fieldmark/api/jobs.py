@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import re
 import threading
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -13,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import final
 
+from fieldmark.api.errors import PathHider
 from fieldmark.errors import FieldmarkError, RequestError, list_first, suggest_nearest
 from fieldmark.io import encode_report
 from fieldmark.runtime import Runtime
@@ -23,7 +23,6 @@ logger = logging.getLogger(__name__)
 _KEPT_JOBS = 50
 _POLL_SECONDS = 0.2
 """Time between two looks at a job that is followed."""
-_QUOTED_PATH = re.compile(r"'/(?:[^'\n]*/)?([^'/\n]*)'")
 _KEEPALIVE_SECONDS = 15.0
 """After this without a change a comment is sent, so that the connection stays open."""
 
@@ -70,11 +69,14 @@ class JobQueue:
     A job runs in a thread of its own, so that it outlives the request that started it.
     """
 
-    def __init__(self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime) -> None:
+    def __init__(
+        self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
+    ) -> None:
         self.source_names = tuple(sources)
         self._gallery = gallery
         self._sources = dict(sources)
         self._runtime = runtime
+        self._hider = hider or PathHider([gallery, *sources.values()])
         self._guard = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()
@@ -142,6 +144,10 @@ class JobQueue:
         for thread in self._threads:
             thread.join(wait_seconds)
 
+    def describe(self, job: Job) -> dict[str, object]:
+        """Return a job as plain values for JSON, without folders of the server."""
+        return {name: self._hider.hide_all(value) for name, value in _list_values(job).items()}
+
     async def follow(self, job_id: str) -> AsyncIterator[str]:
         """Yield the state of a job as server-sent events, at once and after each change, until it ends."""
         shown: Job | None = None
@@ -150,7 +156,7 @@ class JobQueue:
             job = self.get(job_id)
             if job != shown:
                 shown, silent = job, 0.0
-                yield f"event: job\ndata: {json.dumps(describe_job(job), ensure_ascii=False)}\n\n"
+                yield f"event: job\ndata: {json.dumps(self.describe(job), ensure_ascii=False)}\n\n"
             if job.state is not JobState.RUNNING:
                 return
             await asyncio.sleep(_POLL_SECONDS)
@@ -205,8 +211,8 @@ class _JobReporter:
         self._queue.change(self._job_id, lines=lines[-20:])
 
 
-def describe_job(job: Job) -> dict[str, object]:
-    """Return a job as plain values for JSON."""
+def _list_values(job: Job) -> dict[str, object]:
+    """Return a job as plain values for JSON; paths of the server are still in its texts."""
     return {
         "job_id": job.job_id,
         "source": job.source,
@@ -216,23 +222,10 @@ def describe_job(job: Job) -> dict[str, object]:
         "task": job.task,
         "done": job.done,
         "total": job.total,
-        "lines": _remove_folders(job.lines),
-        "result": _remove_folders(job.result and {name: job.result[name] for name in job.result if name != "gallery"}),
-        "message": _remove_folders(job.message),
+        "lines": list(job.lines),
+        "result": job.result and {name: job.result[name] for name in job.result if name != "gallery"},
+        "message": job.message,
     }
-
-
-def _remove_folders(value: object) -> object:
-    """Return the same plain value; of a quoted path of the server, only the file name is left."""
-    match value:
-        case str():
-            return _QUOTED_PATH.sub(r"'\1'", value)
-        case Mapping():
-            return {name: _remove_folders(each) for name, each in value.items()}
-        case list() | tuple():
-            return [_remove_folders(each) for each in value]
-        case _:
-            return value
 
 
 def _format_now() -> str:

@@ -67,7 +67,7 @@ async def show_gallery(request: Request) -> GalleryAnswer:
 
 
 async def show_map(request: Request) -> MapAnswer:
-    """Return the gallery on a plane, drawn on first request and again once items have been added or removed."""
+    """Return the gallery on a plane, drawn on first request and again once items or labels have changed."""
     service = get_service(request)
     drawn = await service.preview_pool.run(service.draw_map)
     points = [
@@ -153,7 +153,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
 
 
 def _list_calibrated_pairs(service: Service) -> list[str]:
-    scales = service.refresh_gallery().calibration.scales
+    scales = service.gallery.calibration.scales
     return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
 
 

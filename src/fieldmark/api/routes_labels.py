@@ -42,7 +42,7 @@ async def give_class(request: Request) -> SavedClassAnswer:
 async def list_given_classes(request: Request) -> SavedClassesAnswer:
     """List the classes that were given to items, oldest first."""
     service = get_service(request)
-    saved = await service.lookup_pool.run(lambda: list_classes(service.gallery.folder))
+    saved = await service.lookup_pool.run(lambda: list_classes(service.gallery.folder, index=service.gallery.index))
     return SavedClassesAnswer(classes=[_describe(each) for each in saved])
 
 
@@ -87,7 +87,8 @@ def _describe(saved: SavedClass) -> SavedClassAnswer:
     return SavedClassAnswer(
         number=saved.number,
         class_name=saved.class_name,
-        former_names=dict(saved.former_names),
+        former_names=saved.former_names,
+        lost_item_ids=list(saved.lost_item_ids),
         is_undone=saved.is_undone,
     )
 

@@ -13,10 +13,10 @@ from starlette.types import Message
 
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, get_service
-from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError
+from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError, TooLargeError
 from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, refuse_to_show
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
-from fieldmark.types import Item
+from fieldmark.types import Form, Item
 
 _CACHED = {"cache-control": "private, max-age=300"}
 
@@ -26,8 +26,7 @@ Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="
 async def send_media(request: Request, item_id: str) -> Response:
     """Send the file of an item, whole or one range of bytes, with a type told by its content."""
     service = get_service(request)
-    item = (await service.lookup_pool.run(lambda: service.get_item(item_id))).item
-    response = await service.lookup_pool.run(lambda: open_media(item))
+    response = await service.lookup_pool.run(lambda: open_media(service.check_served(service.get_item(item_id))))
     if StaticFiles(check_dir=False).is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)
     await _settle_range(request, response)
@@ -40,7 +39,7 @@ def open_media(item: Item) -> FileResponse:
     Raises:
         RequestError: The item has no file, or several, or the file is not there any more, or is no plain file.
     """
-    if item.path is None or "*" in item.path.name:
+    if item.path is None or item.form is Form.FRAMES:
         raise refuse_to_show(item.item_id, wanted="file")
     try:
         # Opened without waiting, so that a pipe instead of a file never holds a thread.
@@ -156,9 +155,13 @@ def _draw_once(service: Service, item_id: str, key: tuple[object, ...], draw: Ca
     """Return what is drawn of an item; it is drawn again where the item's content has changed."""
     stored = service.get_item(item_id)
     try:
-        return service.make_once((stored.content_hash, item_id, key), lambda: draw(stored.item))
+        item = service.check_served(stored)
+        return service.make_once((stored.content_hash, item_id, key), lambda: draw(item))
     except MissingFileError as error:
         raise _make_gone_error(item_id) from error
+    except TooLargeError as error:
+        error.name_limit("max_preview_seconds")
+        raise
 
 
 def _make_gone_error(item_id: str) -> RequestError:

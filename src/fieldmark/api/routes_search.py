@@ -1,10 +1,13 @@
 """Route of searches: JSON or a form -> one search -> hits with URLs."""
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 
+from fieldmark.api.lanes import EVENTS_TYPE, LongSearch
 from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, parse_json, read_json
 from fieldmark.api.schemas import (
     CollectionAnswer,
@@ -18,29 +21,44 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, get_file_name, get_service
 from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, OutOfRangeError, UnknownItemError
+from fieldmark.errors import BadRequestError, OutOfRangeError, TooLargeError, UnknownItemError
 from fieldmark.gallery.fact_query import FactQuery
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems, describe_hit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
 
+_QUERY_LIMITS = {
+    "limits.max_bytes": "max_body_bytes",
+    "limits.max_pixels": "max_query_pixels",
+    "limits.max_seconds": "max_query_seconds",
+    "limits.max_characters": "max_query_characters",
+}
+"""The server's own names for the limits on a file."""
 
-async def search(request: Request) -> SearchAnswer:
-    """Find the items nearest to a text, to an item of the gallery, to files of any medium, or to all of these."""
+
+async def search(request: Request) -> SearchAnswer | Response:
+    """Find the items nearest to a text, to an item of the gallery, to files of any medium, or to all of these.
+
+    A long sound or video waits in a lane of its own. Where the client accepts `text/event-stream`, the answer is a
+    stream of events: `progress` with the seconds that are encoded and the seconds there are, then `answer` or `error`.
+    """
     service = get_service(request)
     kind = get_content_type(request)
-    with service.uploads:
+    if kind not in (JSON_TYPE, FORM_TYPE):
+        raise make_type_error(kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(service.uploads)
         if kind == JSON_TYPE:
-            wanted = await read_json(request, SearchRequest, limits=service.limits)
-            _check_search(wanted, file_count=0, limits=service.limits)
-            return await service.search_pool.run(lambda: _answer(service, wanted, ()))
-        if kind == FORM_TYPE:
-            async with receive_form(request, limits=service.limits) as form:
-                wanted = parse_json(form.request, SearchRequest)
-                _check_search(wanted, file_count=len(form.files), limits=service.limits)
-                return await service.search_pool.run(lambda: _answer(service, wanted, form.files))
-    raise make_type_error(kind, allowed=f"{JSON_TYPE}, or {FORM_TYPE} where there are files")
+            wanted, files = await read_json(request, SearchRequest, limits=service.limits), tuple[Path, ...]()
+        else:
+            form = await stack.enter_async_context(receive_form(request, limits=service.limits))
+            wanted, files = parse_json(form.request, SearchRequest), form.files
+        _check_search(wanted, file_count=len(files), limits=service.limits)
+        work = LongSearch(service, lambda: _answer(service, wanted, files), files)
+        if EVENTS_TYPE not in request.headers.get("accept", ""):
+            return await work.run()
+        return StreamingResponse(work.stream(stack.pop_all()), media_type=EVENTS_TYPE)
 
 
 def _check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits) -> None:
@@ -90,11 +108,13 @@ def _make_filter(wanted: SearchRequest) -> Filter:
 
 def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Search, in a thread; the files exist as long as this runs."""
+    where = _make_filter(wanted)
+    service.gallery.check_names(where)
     try:
-        found = service.refresh_gallery().search(
+        found = service.gallery.search(
             [*files, *map(_make_query, wanted.queries)],
             k=wanted.k,
-            where=_make_filter(wanted),
+            where=where,
             by_segment=wanted.by_segment,
             per_medium=wanted.per_medium,
             marks=MarkedItems(frozenset(wanted.marks.relevant), frozenset(wanted.marks.irrelevant)),
@@ -103,6 +123,9 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         )
     except UnknownItemError as error:
         raise service.make_unknown_item_error(error.item_id) from error
+    except TooLargeError as error:
+        error.name_limit(_QUERY_LIMITS.get(error.limit_name, error.limit_name))
+        raise
     collection = None
     if found.collection is not None:
         collection = CollectionAnswer(
@@ -139,5 +162,9 @@ def _make_query(query: Query) -> Item | ItemId:
 def _answer_hit(hit: Hit, service: Service) -> HitAnswer:
     """Return a hit as the API gives it: a file name instead of the path, and URLs."""
     return HitAnswer.model_validate(
-        {**describe_hit(hit), "name": get_file_name(hit.item.path), **service.find_urls(hit.item)}
+        {
+            **describe_hit(hit),
+            "name": get_file_name(hit.item.path),
+            **service.find_urls(hit.item, set_name=hit.set_name),
+        }
     )

@@ -212,6 +212,7 @@ class SavedClassAnswer(AnswerBody):
     number: int
     class_name: str
     former_names: dict[str, str | None] = Field(description="the class that each item had before, by item id")
+    lost_item_ids: list[str] = Field([], description="items whose content the gallery no longer holds")
     is_undone: bool
 
 

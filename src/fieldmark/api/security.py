@@ -3,13 +3,15 @@
 import hashlib
 import hmac
 import logging
+import secrets
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
+from dataclasses import dataclass, field
 from typing import final
 from urllib.parse import urlsplit
 
+from cachetools import TTLCache
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -40,6 +42,43 @@ _HEADERS = {
 }
 
 
+_SESSION_SECONDS = 7 * 24 * 3600.0
+_MOST_SESSIONS = 10_000
+
+
+@final
+class Sessions:
+    """The sessions of pages: the server knows them by the hash of a cookie, and forgets one when it is ended.
+
+    They end with the process: a page begins another one with its token.
+    """
+
+    def __init__(self) -> None:
+        self._known: TTLCache[str, bool] = TTLCache(_MOST_SESSIONS, ttl=_SESSION_SECONDS)
+        self._guard = threading.Lock()
+
+    def begin(self) -> str:
+        """Return the value of a new session's cookie: not the token, and nothing that could be guessed."""
+        value = secrets.token_urlsafe(32)
+        with self._guard:
+            self._known[_hash(value)] = True
+        return value
+
+    def end(self, value: str) -> None:
+        """Forget a session."""
+        with self._guard:
+            self._known.pop(_hash(value), None)
+
+    def __contains__(self, value: str) -> bool:
+        """Tell whether a session has begun and not ended."""
+        with self._guard:
+            return _hash(value) in self._known
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """The rules of access to the server.
@@ -48,14 +87,24 @@ class Access:
         token: Every request must carry it; None asks for none.
         host_names: Host names under which the server answers; empty for any. On loopback this stops a foreign page
             whose own name has been pointed at this machine (DNS rebinding).
+        public_url: The address under which a proxy shows the server; None without one.
+        sessions: Those that the token began.
     """
 
     token: str | None = None
     host_names: frozenset[str] = frozenset()
+    public_url: str | None = None
+    sessions: Sessions = field(default_factory=Sessions)
 
-    def make_session_value(self) -> str:
-        """Return the value of the session cookie: not the token, and of no use once the token has changed."""
-        return hmac.new((self.token or "").encode(), b"fieldmark session", hashlib.sha256).hexdigest()
+    @property
+    def public_origin(self) -> str | None:
+        """Scheme and host of the public address, as a browser names the origin of its page."""
+        if self.public_url is None:
+            return None
+        parts = urlsplit(self.public_url)
+        port = "" if parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme)) else f":{parts.port}"
+        name = parts.hostname or ""
+        return f"{parts.scheme}://[{name}]{port}" if ":" in name else f"{parts.scheme}://{name}{port}"
 
 
 @final
@@ -88,7 +137,7 @@ class Guard:
 
         try:
             _check_host(scope, self._access)
-            _check_origin(scope)
+            _check_origin(scope, self._access)
             _check_token(scope, self._access)
         except FieldmarkError as error:
             await answer_error(error)(scope, receive, send_guarded)
@@ -135,7 +184,7 @@ def _check_host(scope: Scope, access: Access) -> None:
         raise _make_foreign_error(f"the host '{host[:100]}'", allowed=allowed)
 
 
-def _check_origin(scope: Scope) -> None:
+def _check_origin(scope: Scope, access: Access) -> None:
     """Check that no page of another site sends a request that changes something.
 
     Raises:
@@ -145,7 +194,7 @@ def _check_origin(scope: Scope) -> None:
         return
     headers = Headers(scope=scope)
     site, origin = headers.get("sec-fetch-site", "none"), headers.get("origin")
-    is_own = origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    is_own = origin is None or origin.lower() == access.public_origin or _names_host(origin, headers.get("host", ""))
     if site not in {"none", "same-origin"} or not is_own:
         raise _make_foreign_error(f"the site '{(origin or site)[:100]}'", allowed="the page of this server")
 
@@ -165,7 +214,7 @@ def _check_token(scope: Scope, access: Access) -> None:
     headers = Headers(scope=scope)
     if carries_token(headers, access):
         return
-    if scope["method"] in _SAFE_METHODS and _is_same(_read_session(headers), access.make_session_value()):
+    if scope["method"] in _SAFE_METHODS and any(value in access.sessions for value in read_sessions(headers)):
         return
     raise make_token_error(headers)
 
@@ -197,12 +246,17 @@ def _is_same(given: str, expected: str) -> bool:
     return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
 
-def _read_session(headers: Headers) -> str:
+def read_sessions(headers: Headers) -> list[str]:
+    """Return the values of session cookies of a request, beside whatever cookies others have set."""
+    pairs = (pair.partition("=") for line in headers.getlist("cookie") for pair in line.split(";"))
+    return [value.strip().strip('"') for name, _, value in pairs if name.strip() == SESSION_COOKIE]
+
+
+def _names_host(origin: str, host: str) -> bool:
     try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(SESSION_COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
+        return urlsplit(origin).netloc.lower() == host.lower()
+    except ValueError:
+        return False
 
 
 def _parse_host_name(address: str) -> str | None:

@@ -1,5 +1,6 @@
 """Shared state of all routes: gallery, model, worker pools, caches, metrics; and the description of an item."""
 
+import tempfile
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import suppress
@@ -13,24 +14,29 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from starlette.requests import Request
 
+from fieldmark.api.errors import PathHider
 from fieldmark.api.jobs import JobQueue, JobState
 from fieldmark.api.limits import Limiter, WorkerPool
 from fieldmark.api.schemas import ItemAnswer
 from fieldmark.api.security import Access
 from fieldmark.config import ServeLimits
-from fieldmark.errors import UnknownItemError
+from fieldmark.errors import RequestError, UnknownItemError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.map import GalleryMap, draw_map
-from fieldmark.gallery.search.calibration import read_calibration
 from fieldmark.gallery.search.result import describe_facts
+from fieldmark.gallery.sources import OUTSIDE_SOURCE, LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
+from fieldmark.io import read_stamp
 from fieldmark.media.preview import has_sound
 from fieldmark.runtime import Runtime
-from fieldmark.types import Item, MediaLimits, Medium
+from fieldmark.types import Form, Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
+
+_SEARCHES_AT_ONCE = 16
+"""Threads of searches; most of them wait for an encoder, and their texts go through it together."""
 
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
@@ -61,39 +67,68 @@ class Service:
         self.metrics.registry.register(self)
         self.cache: LRUCache[Hashable, bytes] = LRUCache(limits.cache_bytes, getsizeof=len)
         self._cache_lock = threading.Lock()
-        self.jobs = JobQueue(gallery.folder, sources=options.sources, runtime=runtime)
+        self.hider = PathHider([gallery.folder, *options.sources.values(), Path(tempfile.gettempdir()), Path.home()])
+        self.jobs = JobQueue(gallery.folder, sources=options.sources, runtime=runtime, hider=self.hider)
         self.uploads = Limiter("upload", capacity=limits.max_uploads, retry_seconds=limits.retry_seconds)
         self.followers = Limiter("job events", capacity=limits.event_streams, retry_seconds=limits.retry_seconds)
-        # One at a time: an encoder takes all cores, and some cannot be used by two threads.
-        self.search_pool = self._make_pool("search", workers=1, capacity=limits.search_places)
+        # Encoders are used by one thread at a time, which takes all cores; texts that wait go through one together.
+        self.search_pool = self._make_pool("search", workers=_SEARCHES_AT_ONCE, capacity=limits.search_places)
+        long_limiter = Limiter("long search", capacity=limits.long_search_places, retry_seconds=limits.retry_seconds)
+        self.long_search_pool = WorkerPool(long_limiter, workers=1, seconds=limits.long_work_seconds)
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=2, capacity=limits.lookup_places)
-        self._calibration_written = -1
+        self._sources: tuple[object, Mapping[str, SetSource]] | None = None
         self._map_guard = threading.Lock()
-        self._map: tuple[tuple[int, int], GalleryMap] | None = None
+        self._map: tuple[object, GalleryMap] | None = None
         gallery.model.limits = _limit_queries(gallery.model.limits, limits)
 
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
         """All worker pools."""
-        return (self.search_pool, self.preview_pool, self.lookup_pool)
+        return (self.search_pool, self.long_search_pool, self.preview_pool, self.lookup_pool)
 
     @property
     def preview_limits(self) -> MediaLimits:
         """Limits on a picture or waveform of a file of the gallery."""
         return MediaLimits(max_segment_seconds=self.limits.max_preview_seconds)
 
-    def refresh_gallery(self) -> Gallery:
-        """Return the gallery with the calibration now in its folder: a job or another process may have indexed."""
-        path = GalleryLayout(self.gallery.folder).calibration
-        try:
-            written = path.stat().st_mtime_ns
-        except FileNotFoundError:
-            written = 0
-        if written != self._calibration_written:
-            self.gallery.calibration = read_calibration(path)
-            self._calibration_written = written
-        return self.gallery
+    def check_gallery(self) -> None:
+        """Check that the gallery is there, and made with the model that is loaded.
+
+        Raises:
+            GalleryError: It is not.
+        """
+        self.gallery.index.counts()
+
+    def lies_outside(self, item: Item, set_name: str | None) -> bool:
+        """Tell whether a link leads from an item's path out of the source of its set, which may be so only now."""
+        source = self._read_sources().get(set_name or "")
+        if item.path is None or source is None or source.follows_links:
+            return False
+        return LinkCheck(source.root).leads_outside(item.path)
+
+    def check_served(self, stored: StoredItem) -> Item:
+        """Return an item whose file may be sent.
+
+        Raises:
+            RequestError: A link leads to the file, out of the source.
+        """
+        if self.lies_outside(stored.item, stored.set_name):
+            raise RequestError(
+                f"The file of the item '{stored.item.item_id[:200]}' lies outside its source, by a link, and is not "
+                "sent. Copy it into the source, or index that with --follow-links.",
+                kind=OUTSIDE_SOURCE,
+            )
+        return stored.item
+
+    def _read_sources(self) -> Mapping[str, SetSource]:
+        """Return where sets come from; the file is read again where it has changed."""
+        stamp = read_stamp(GalleryLayout(self.gallery.folder).sets)
+        if self._sources is None or self._sources[0] != stamp:
+            folder = self.gallery.folder
+            found = {name: source.find(folder) for name, source in read_sources(folder).items()}
+            self._sources = stamp, found
+        return self._sources[1]
 
     def get_item(self, item_id: str) -> StoredItem:
         """Return an item of the gallery.
@@ -111,10 +146,10 @@ class Service:
         return UnknownItemError(item_id=item_id[:200], gallery=self.gallery.folder.name)
 
     def draw_map(self) -> GalleryMap:
-        """Return the map of the gallery, drawn again once items have been added or removed."""
+        """Return the map of the gallery, drawn again once items or their labels have changed."""
         index = self.gallery.index
         with self._map_guard:
-            state = (index.item_count(), index.segment_count())
+            state = index.version
             if self._map is None or self._map[0] != state:
                 self._map = (state, draw_map(index))
             return self._map[1]
@@ -143,7 +178,7 @@ class Service:
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"fieldmark_{name}", text, value)
         for limiter in (pool.limiter for pool in self.pools):
-            name = f"fieldmark_{limiter.name}"
+            name = f"fieldmark_{limiter.name.replace(' ', '_')}"
             yield GaugeMetricFamily(f"{name}_inside", "Requests that run or wait", limiter.in_use)
             yield CounterMetricFamily(f"{name}_refused", "Requests that were refused", limiter.refused)
 
@@ -158,16 +193,17 @@ class Service:
                 "start_seconds": item.start_seconds,
                 "end_seconds": item.end_seconds,
                 "segment_count": stored.segment_count,
-                **self.find_urls(item),
+                **self.find_urls(item, set_name=stored.set_name),
             }
         )
 
-    def find_urls(self, item: Item) -> dict[str, str | None]:
+    def find_urls(self, item: Item, *, set_name: str | None) -> dict[str, str | None]:
         """Return the URLs of an item, its file and its pictures; None for each that it lacks."""
         # Whatever an id holds becomes one piece of a path: a slash or dots in it never lead elsewhere.
         name = quote(item.item_id, safe="")
-        is_single_file = item.path is not None and "*" not in item.path.name
-        is_seen = item.medium in {Medium.IMAGE, Medium.VIDEO} and item.path is not None
+        has_file = item.path is not None and not self.lies_outside(item, set_name)
+        is_single_file = has_file and item.form is not Form.FRAMES
+        is_seen = item.medium in {Medium.IMAGE, Medium.VIDEO} and has_file
         is_heard = is_single_file and has_sound(item, limits=self.preview_limits)
         is_drawn = is_heard or (item.medium is Medium.AUDIO and is_single_file)
         return {

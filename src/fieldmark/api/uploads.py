@@ -1,5 +1,7 @@
 """Forms with files: their parts stream to a folder that is always deleted."""
 
+import errno
+import io
 import os
 import re
 import tempfile
@@ -7,7 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import final
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -15,12 +17,13 @@ from starlette.requests import Request
 
 from fieldmark.api.limits import make_size_error, receive
 from fieldmark.config import ServeLimits
-from fieldmark.errors import BadRequestError, EmptyMediaError, MediaError
+from fieldmark.errors import BadRequestError, EmptyMediaError, FieldmarkError, MediaError, RequestError
 
 FORM_TYPE = "multipart/form-data"
 _FORM_OVERHEAD_BYTES = 64 * 1024
 """Bytes that the boundaries and headers of a form may take beside its parts."""
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,5}")
 
 
@@ -45,10 +48,7 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
     boundary = options.get(b"boundary")
     if not boundary:
         raise BadRequestError(problems=["the header Content-Type of the form names no boundary"])
-    with (
-        tempfile.TemporaryDirectory(prefix="fieldmark-upload-") as folder,
-        _PartReceiver(Path(folder), limits) as receiver,
-    ):
+    with _make_folder() as folder, _PartReceiver(Path(folder), limits) as receiver:
         max_bytes = limits.max_body_bytes + limits.max_json_bytes + _FORM_OVERHEAD_BYTES
         try:
             parser = MultipartParser(boundary, receiver.list_callbacks())  # type: ignore[arg-type]  # a TypedDict
@@ -58,11 +58,31 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
             parser.finalize()
         except FormParserError as error:
             raise BadRequestError(problems=["the form is damaged or cut off"]) from error
+        except OSError as error:
+            if isinstance(error, FieldmarkError) or error.errno not in _FULL:
+                raise
+            raise _make_full_error() from error
         try:
             yield receiver.finish()
         except MediaError as error:  # names the part, not the server's own folder
             error.args = (str(error).replace(f"{folder}{os.sep}", ""),)
             raise
+
+
+def _make_folder() -> "tempfile.TemporaryDirectory[str]":
+    try:
+        return tempfile.TemporaryDirectory(prefix="fieldmark-upload-")
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise _make_full_error() from error
+
+
+def _make_full_error() -> RequestError:
+    return RequestError(
+        "The server's disk for uploads is full, and nothing of the request was kept. Send less, or try again later.",
+        kind="disk_full",
+    )
 
 
 @final
@@ -81,7 +101,7 @@ class _PartReceiver:
         self._disposition = b""
         self._request: bytearray | None = None
         self._files: list[Path] = []
-        self._file: BinaryIO | None = None
+        self._file: io.FileIO | None = None
         self._is_complete = False
 
     def __enter__(self) -> "_PartReceiver":
@@ -137,14 +157,16 @@ class _PartReceiver:
             suffix = Path(options.get(b"filename", b"").decode("latin-1").replace("\x00", "")).suffix
             path = self._folder / f"file-{len(self._files) + 1}{suffix if _SUFFIX.fullmatch(suffix) else ''}"
             self._files.append(path)
-            self._file = path.open("wb")
+            self._file = io.FileIO(path, "w")  # so that a full disk is met where it is written
         else:
             allowed = f"one part 'request' and 1 to {self._limits.max_files} parts 'file'"
             raise BadRequestError(problems=[f"the form may have {allowed}; it has another part or one too many"])
 
     def _write(self, data: bytes, start: int, end: int) -> None:
         if self._file is not None:
-            self._file.write(data[start:end])
+            left = memoryview(data)[start:end]
+            while left:
+                left = left[self._file.write(left) :]
         elif self._request is not None:
             self._request += data[start:end]
             if len(self._request) > self._limits.max_json_bytes:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,7 +38,7 @@ from fieldmark.cli.terminal import (
     print_line,
     print_result,
 )
-from fieldmark.errors import FieldmarkError
+from fieldmark.errors import ConfigError, FieldmarkError
 
 _EPILOG = (
     "Environment variables: FIELDMARK_CACHE, the folder for computed features and added models (default: "
@@ -266,6 +267,12 @@ def _index(
     ] = False,
     exclude: Exclude = None,
     follow_links: FollowLinks = False,
+    verify_content: Annotated[
+        bool,
+        typer.Option(
+            "--verify-content", help="Read files again whose size and modification time are as they were indexed."
+        ),
+    ] = False,
     failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -298,6 +305,7 @@ def _index(
             set_name=set_name,
             allow_drop=allow_drop,
             choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
+            verify_content=verify_content,
             encoders=choice,
             runtime=Runtime.from_environment(reporter),
         )
@@ -308,10 +316,27 @@ def _index(
 app.command()(search)
 
 
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Check that arguments are text: a name in another encoding could neither be stored nor printed.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+            raise ConfigError(
+                f"The argument '{shown[:200]}' is not UTF-8. Rename the file, or give the text in UTF-8."
+            ) from error
+
+
 def main() -> None:
     """Run the command line. Errors print one message and exit with 1, wrong usage exits with 2."""
     debug = "--debug" in sys.argv
     try:
+        _check_arguments(sys.argv[1:])
         app(prog_name="fieldmark")
     except (FieldmarkError, OSError) as error:
         if debug:

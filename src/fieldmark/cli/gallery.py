@@ -129,27 +129,29 @@ def search(
 
     marks = MarkedItems(frozenset(relevant or ()), frozenset(irrelevant or ()))
     marks.check()  # before the model is loaded
-    facts = FactQuery(
-        date_from=date_from,
-        date_to=date_to,
-        months=months or (),
-        box=parse_numbers(box) if box else (),
-        near=parse_numbers(near) if near else (),
-        countries=countries or (),
-        observers=observers or (),
-        has_no=has_no or (),
-    ).make_filter()
-    result = Gallery.open(gallery, runtime=Runtime.from_environment()).search(
+    where = Filter(
+        class_names=_chosen(class_names),
+        set_names=_chosen(set_names),
+        licenses=_chosen(licenses),
+        groups=_chosen(groups),
+        facts=FactQuery(
+            date_from=date_from,
+            date_to=date_to,
+            months=months or (),
+            box=parse_numbers(box) if box else (),
+            near=parse_numbers(near) if near else (),
+            countries=countries or (),
+            observers=observers or (),
+            has_no=has_no or (),
+        ).make_filter(),
+    )
+    opened = Gallery.open(gallery, runtime=Runtime.from_environment())
+    opened.check_names(where)
+    result = opened.search(
         [*(queries or ()), *map(ItemId, item_ids or ())],
         k=k,
         media=tuple(Medium(name) for name in media_names),
-        where=Filter(
-            class_names=_chosen(class_names),
-            set_names=_chosen(set_names),
-            licenses=_chosen(licenses),
-            groups=_chosen(groups),
-            facts=facts,
-        ),
+        where=where,
         by_segment=by_segment,
         per_medium=per_medium,
         marks=marks,
@@ -185,9 +187,9 @@ def _save(
 @marks_app.command("list")
 def _list(*, gallery: GalleryPath, as_json: Json = False) -> None:
     """List your labels, including those you undid."""
-    from fieldmark.gallery.labels import list_classes
+    from fieldmark.workflows.gallery import list_saved_classes
 
-    saved = list_classes(gallery)
+    saved = list_saved_classes(gallery)
     text = "\n".join(each.to_text() for each in saved) or "no labels"
     print_result({"saved_classes": saved}, text, as_json=as_json)
 
@@ -299,4 +301,24 @@ def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("remove-set")
+def _remove_set(
+    gallery: _GalleryFolder,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Set to remove.", show_default=False)],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove a set with all its items from a gallery.
+
+    The media files stay where they are.
+    """
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.gallery import remove_set
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        result = remove_set(gallery, name, runtime=Runtime.from_environment(reporter))
     print_result(result, result.to_text(), as_json=as_json)

@@ -27,6 +27,15 @@ def _serve(
     port: Annotated[
         int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 picks a free one.")
     ] = 8000,
+    public_url: Annotated[
+        str | None,
+        typer.Option(
+            "--public-url",
+            metavar="URL",
+            help="Address under which a proxy shows the server, such as https://birds.example. X-Forwarded headers are "
+            "never trusted.",
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +63,7 @@ def _serve(
         gallery,
         host_name=host,
         port=port,
+        public_url=public_url,
         token=read_token(token_file),
         sources={name: Path(path) for name, path in parse_pairs(sources, option="--source").items()},
         limits=tuple(limits or ()),
@@ -66,20 +76,21 @@ def run_server(
     *,
     host_name: str = "127.0.0.1",
     port: int = 8000,
+    public_url: str | None = None,
     token: str | None = None,
     sources: dict[str, Path] | None = None,
     limits: tuple[str, ...] = (),
     quiet: bool = False,
 ) -> None:
     """Serve a gallery until the process is stopped."""
-    from fieldmark.api.app import is_loopback, make_access, serve
+    from fieldmark.api.process import is_loopback, make_access, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config_file import parse_limits
     from fieldmark.runtime import Runtime
 
-    access = make_access(host_name, token=token)
+    access = make_access(host_name, token=token, public_url=public_url)
     options = ServeOptions(limits=parse_limits(limits), access=access, sources=sources or {})
-    if token is None and not is_loopback(host_name):
+    if token is None and (public_url is not None or not is_loopback(host_name)):
         sys.stderr.write(
             "fieldmark: Anyone who can reach this address can search and index. Use --token-file to require a token.\n"
         )

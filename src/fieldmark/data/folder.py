@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import final
@@ -19,6 +19,8 @@ from fieldmark.types import Failure, Item, Medium
 IGNORE_FILE = ".fieldmarkignore"
 """The file at the top of a folder that lists patterns of what to leave out, as `.gitignore` does."""
 
+LINK_OUTSIDE = "link_outside"
+"""Kind of the failure of a file or folder that a link leads to, out of the folder."""
 HIDDEN, MACHINE, EXCLUDED = "hidden", "machine", "excluded"
 
 _MACHINE_FOLDERS = re.compile(
@@ -89,11 +91,19 @@ class FolderContent:
     passed_over: tuple[PassedOver, ...] = ()
 
 
-def list_folder(folder: Path, *, choice: FolderChoice | None = None) -> FolderContent:
+def list_folder(
+    folder: Path,
+    *,
+    choice: FolderChoice | None = None,
+    recall_medium: Callable[[str, Path], Medium | None] | None = None,
+) -> FolderContent:
     """List every file under a folder as an item without a label.
 
     The id is the path within the folder, with composed characters (NFC), so that a folder has the same ids on every
     system; the medium is detected from the content. Each folder is entered once, whatever links lead to it.
+
+    Args:
+        recall_medium: Gives the medium of a file, by id and path, that need not be opened; None for one that must be.
 
     Raises:
         MissingFileError: There is no such folder.
@@ -108,7 +118,8 @@ def list_folder(folder: Path, *, choice: FolderChoice | None = None) -> FolderCo
     items: list[Item] = []
     for path, item_id in zip(paths, _name_files(paths, folder), strict=True):
         try:
-            items.append(Item(item_id=item_id, medium=_detect_medium(path), path=path))
+            medium = (recall_medium and recall_medium(item_id, path)) or _detect_medium(path)
+            items.append(Item(item_id=item_id, medium=medium, path=path))
         except MediaError as error:
             walk.failures.append(Failure(item_id, error.kind, str(error)))
     return FolderContent(
@@ -214,7 +225,7 @@ class _Walk:
         if target.is_relative_to(self._folder):
             return False
         message = f"'{path}' is a link out of the folder, to '{target}'. To follow such links, add --follow-links."
-        self._fail(path, "link_outside", message)
+        self._fail(path, LINK_OUTSIDE, message)
         return True
 
     def _pass_over(self, path: Path, reason: str, *, count: int) -> None:

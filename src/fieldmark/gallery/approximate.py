@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -25,8 +25,17 @@ from fieldmark.gallery.exact import (
     make_hits,
     measure_lengths,
 )
+from fieldmark.gallery.lance_folder import StoreTable
 from fieldmark.gallery.layout import StoreLayout
-from fieldmark.gallery.store import FIRST_SEGMENT, Approximation, Comparison, Filter, is_one_of, write_condition
+from fieldmark.gallery.store import (
+    FIRST_SEGMENT,
+    Approximation,
+    Comparison,
+    Filter,
+    is_one_of,
+    is_selective,
+    write_condition,
+)
 from fieldmark.io import write_text
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit, Medium
@@ -120,33 +129,26 @@ class ApproximateComparison(Comparison):
         query: Of length 1.
         row_count: Rows of the table.
         known: What the index is known to find; None where there is none, so that every row is looked at.
-        read_again: Reads from the newest version, where the one that the table shows was compacted away.
     """
 
     def __init__(
-        self,
-        table: LanceTable,
-        *,
-        query: Float64[np.ndarray, " dim"],
-        row_count: int,
-        known: Approximation | None,
-        read_again: Callable[[Callable[[], pa.Table]], pa.Table],
+        self, store: StoreTable, *, query: Float64[np.ndarray, " dim"], row_count: int, known: Approximation | None
     ) -> None:
-        self._table = table
+        self._store = store
         self._query = query
         self._row_count = row_count
         self._known = known
-        self._read_again = read_again
-        self._present = frozenset(table.schema.names)
+        self._probes: dict[Filter, Approximation | None] = {}
+        self._present = frozenset(store.table.schema.names)
         self._fetched: dict[Filter, tuple[pa.Table, list[float]]] = {}
 
     def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
         """Return the nearest items or segments, as `Comparison.find_nearest` does."""
         where = where or Filter()
         if k < 1:
-            largest = self._table.count_rows(None if by_segment else FIRST_SEGMENT)
+            largest = self._store.table.count_rows(None if by_segment else FIRST_SEGMENT)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, score = self._fetch(self._write_condition(where), k=k, by_segment=by_segment)
+        rows, score = self._fetch(self._write_condition(where), where=where, k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
         return _make_hits(rows[:k], score[:k])
 
@@ -159,25 +161,24 @@ class ApproximateComparison(Comparison):
                 if name not in (None, class_name):
                     return _make_hits(rows[index : index + 1], score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
-        rows, score = self._fetch(self._write_condition(where, is_other), k=1, by_segment=False)
+        rows, score = self._fetch(self._write_condition(where, is_other), where=where, k=1, by_segment=False)
         return next(iter(_make_hits(rows[:1], score[:1])), None)
 
     def _write_condition(self, where: Filter, *others: str) -> str | None:
         return write_condition(where, *others, present=self._present)
 
-    def _fetch(self, condition: str | None, *, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
+    def _fetch(self, condition: str | None, *, where: Filter, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
         """Return rows, and their scores, best first, at least the k best; each item once unless by segment.
 
         Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
         """
+        known = self._choose_probes(where)
         wanted, dim = max(_ROWS_FIRST_FETCHED, 4 * k), len(self._query)
         # What single precision can change in the order of two rows.
         slack = 8 * dim * SINGLE_EPSILON
         while True:
             limit = max(min(wanted, self._row_count), 1)
-            rows = self._read(
-                partial(_nearest_rows, self._table, self._query, limit=limit, condition=condition, known=self._known)
-            )
+            rows = self._read(limit, condition, known)
             rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
             found = read_matrix(rows["vector"], dim=dim)
             score = compute_cosines(found, np.arange(len(rows)), length=measure_lengths(found), query=self._query)
@@ -188,11 +189,19 @@ class ApproximateComparison(Comparison):
                 return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist()
             wanted *= GROWTH
 
-    def _read(self, read: Callable[[], pa.Table]) -> pa.Table:
+    def _choose_probes(self, where: Filter) -> Approximation | None:
+        if where not in self._probes:
+            self._probes[where] = choose_probes(self._store.table, where, known=self._known)
+        return self._probes[where]
+
+    def _read(self, limit: int, condition: str | None, known: Approximation | None) -> pa.Table:
+        def read() -> pa.Table:
+            return _nearest_rows(self._store.table, self._query, limit=limit, condition=condition, known=known)
+
         try:
-            return read()
+            return self._store.adapt(read())
         except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
-            return self._read_again(read)
+            return self._store.adapt(self._store.read(read))  # the version was compacted away
 
 
 def _make_hits(rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:
@@ -227,6 +236,21 @@ def _nearest_rows(
     return rows
 
 
+def choose_probes(table: LanceTable, where: Filter, *, known: Approximation | None) -> Approximation | None:
+    """Return how many parts a filtered search looks at; None for a look at all rows that match.
+
+    What matches may lie in parts far from the query. Where no more rows match than a search looks at anyway, all of
+    them are compared; where more match, so many more parts are looked at as rows are left out.
+    """
+    if known is None or not is_selective(where):
+        return known
+    matching = table.count_rows(write_condition(where))
+    if matching <= known.rows_looked_at:
+        return None
+    probe_count = math.ceil(known.probe_count * known.measured_count / matching)
+    return replace(known, probe_count=min(probe_count, known.partition_count))
+
+
 def find_near_items(
     table: LanceTable,
     near: Float64[np.ndarray, " dim"],
@@ -243,7 +267,8 @@ def find_near_items(
     limit = max(4 * k, _ROWS_SCORED)
     present = frozenset(table.schema.names)
     for each in where:
-        find = partial(_nearest_rows, table, near, limit=limit, known=known, columns=("item_id", "class_name"))
+        probes = choose_probes(table, each, known=known)
+        find = partial(_nearest_rows, table, near, limit=limit, known=probes, columns=("item_id", "class_name"))
         rows = find(condition=write_condition(each, present=present))
         names = set(rows["class_name"].to_pylist())
         if len(rows) == limit and len(names) == 1 and None not in names:
@@ -274,8 +299,29 @@ def measure_approximation(table: LanceTable, *, trained_count: int, partition_co
         )
         recall = _recall_of(table, queries, expected=expected, known=known)
         if recall >= _WANTED_RECALL or probe_count >= partition_count:
-            return replace(known, recall=recall)
+            return replace(known, recall=recall, filtered_recall=_measure_filtered(table, queries, known=known))
         probe_count = min(2 * probe_count, partition_count)
+
+
+_FILTERED_QUERIES = 32
+
+
+def _measure_filtered(table: LanceTable, queries: "Queries", *, known: Approximation) -> float | None:
+    """Return the mean recall of searches of one class, another one for each query; None where there are no classes."""
+    names = sorted({name for name in queries.class_name if name is not None})
+    if len(names) < 2:
+        return None
+    shares = []
+    for number, vector in enumerate(queries.vector[:_FILTERED_QUERIES]):
+        others = [name for name in names if name != queries.class_name[number]]
+        where = Filter(class_names=frozenset({others[number % len(others)]}))
+        find = partial(
+            _nearest_rows, table, vector.astype(np.float64), limit=_RECALL_K, condition=write_condition(where)
+        )
+        expected = read_matrix(find(known=None)["vector"], dim=len(vector)) @ vector
+        found = read_matrix(find(known=choose_probes(table, where, known=known))["vector"], dim=len(vector)) @ vector
+        shares.append(float((found >= expected.min() - _EQUAL_SCORES).sum()) / len(expected))
+    return min(1.0, float(np.mean(shares)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +335,7 @@ class Queries:
     vector: Float32[np.ndarray, "query dim"]
     medium: tuple[str, ...]
     item_id: tuple[str, ...]
+    class_name: tuple[str | None, ...]
     where: tuple[Filter, ...]
 
 
@@ -301,13 +348,14 @@ def _sample_queries(table: LanceTable) -> Queries:
     for each in present:
         ids = np.sort(row_id[medium == each])
         chosen += generator.choice(ids, min(len(ids), _SAMPLED_QUERIES // len(present)), replace=False).tolist()
-    rows = table.take_row_ids(chosen).select(["item_id", "medium", "vector"]).to_arrow()
+    rows = table.take_row_ids(chosen).select(["item_id", "medium", "class_name", "vector"]).to_arrow()
     dim = table.schema.field("vector").type.list_size
     media, item_ids = rows["medium"].to_pylist(), rows["item_id"].to_pylist()
     return Queries(
         vector=read_matrix(rows["vector"], dim=dim),
         medium=tuple(media),
         item_id=tuple(item_ids),
+        class_name=tuple(rows["class_name"].to_pylist()),
         where=tuple(
             Filter(media=frozenset(map(Medium, present)) - {Medium(own)})
             if len(present) > 1

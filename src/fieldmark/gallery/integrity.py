@@ -10,8 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.item_state import read_content_hash
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.sets import read_content_hash, read_sets
+from fieldmark.gallery.sources import read_sets
 from fieldmark.gallery.store import SegmentIndex, StoredItem, iterate_pages
 from fieldmark.media.loaders import hash_content
 from fieldmark.segment_table import LENGTH_TOLERANCE, measure_length_errors, read_matrix

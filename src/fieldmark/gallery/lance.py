@@ -4,11 +4,10 @@ import logging
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar, final
+from typing import final
 
 import lancedb
 import numpy as np
@@ -32,15 +31,20 @@ from fieldmark.gallery.approximate import (
     load_approximation,
 )
 from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
+from fieldmark.gallery.facts import quote
 from fieldmark.gallery.lance_folder import (
+    FINGERPRINT_KEY,
+    FORMAT,
+    FORMAT_KEY,
     TABLE,
+    Stamp,
+    StoreTable,
     find_lost_version,
     find_reason,
     hold_write_lock,
     list_versions,
     measure_data_bytes,
     read_versions_stamp,
-    record_newest,
     report_as_damaged,
 )
 from fieldmark.gallery.layout import StoreLayout
@@ -68,10 +72,10 @@ from fieldmark.segment_table import (
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
 logger = logging.getLogger(__name__)
-Result = TypeVar("Result")
 
-FORMAT = "2"
-_FORMAT_KEY, _FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
+_Version = tuple[int, int]
+"""A version's number, and how often the store was replaced before."""
+_Size = tuple[_Version, int, Approximation | None]
 
 EXACT_ROWS = 200_000
 """Segments up to which a gallery is held in memory and searched exactly: about 400 MB at 512 dimensions."""
@@ -90,6 +94,10 @@ _SUPERSEDED_KEPT = timedelta(milliseconds=1)
 """Compaction drops every older version at once; a reader that loses its version goes on with the newest."""
 
 
+def _leave(rows: pa.Table) -> pa.Table:
+    return rows
+
+
 @final
 class LanceIndex(SegmentIndex):
     """A store of segments in a folder, for one machine; made by `create`, opened by `open`.
@@ -101,28 +109,16 @@ class LanceIndex(SegmentIndex):
     the process loses nothing acknowledged; whether a power cut loses the last writes is up to the file system.
     """
 
-    def __init__(self, folder: Path, *, wait_seconds: float, exact_rows: int) -> None:
+    def __init__(
+        self, folder: Path, *, wait_seconds: float, exact_rows: int, adapt: Callable[[pa.Table], pa.Table] = _leave
+    ) -> None:
         self._folder = folder
-        self._wait_seconds = wait_seconds
         self._exact_rows = exact_rows
         self._guard = threading.Lock()
-        self._sized: tuple[int | None, tuple[int, int, Approximation | None] | None] = (None, None)
-        self._loaded: tuple[int, Snapshot] | None = None
-        self._counted: tuple[int, tuple[ItemCount, ...]] | None = None
-        with report_as_damaged(folder):
-            self._table = lancedb.connect(folder).open_table(TABLE)
-            schema = self._table.schema
-            found_format = schema.metadata[_FORMAT_KEY].decode()
-            self._fingerprint: str = schema.metadata[_FINGERPRINT_KEY].decode()
-            self._dim: int = schema.field("vector").type.list_size
-            self._columns = [name for name in schema.names if name != "vector"]
-            self._columns_version = int(self._table.version)
-        if found_format != FORMAT:
-            raise GalleryError(
-                f"The gallery '{folder}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
-                "Give another folder to `fieldmark index` to build it again, or install the fieldmark that made it.",
-                kind="gallery_format",
-            )
+        self._sized: tuple[Stamp | None, _Size | None] = (None, None)
+        self._loaded: tuple[_Version, Snapshot] | None = None
+        self._counted: tuple[_Version, tuple[ItemCount, ...]] | None = None
+        self._store = StoreTable(folder, wait_seconds=wait_seconds, adapt=adapt)
 
     @classmethod
     def create(
@@ -144,7 +140,7 @@ class LanceIndex(SegmentIndex):
             GalleryError: Another process has been writing there for too long.
             GalleryError: The folder cannot be written.
         """
-        schema = build_segment_schema(dim=dim).with_metadata({_FORMAT_KEY: FORMAT, _FINGERPRINT_KEY: fingerprint})
+        schema = build_segment_schema(dim=dim).with_metadata({FORMAT_KEY: FORMAT, FINGERPRINT_KEY: fingerprint})
         with hold_write_lock(folder, wait_seconds=wait_seconds):
             if list_versions(folder):
                 raise GalleryError(
@@ -162,12 +158,14 @@ class LanceIndex(SegmentIndex):
         fingerprint: str | None = None,
         wait_seconds: float = _WAIT_SECONDS,
         exact_rows: int = EXACT_ROWS,
+        adapt: Callable[[pa.Table], pa.Table] = _leave,
     ) -> "LanceIndex":
         """Open the store in a folder.
 
         Args:
             fingerprint: Of the encoder the caller uses; None takes the store whatever it was made with.
             exact_rows: Segments up to which a search by this handle is exact.
+            adapt: Applied to all rows that are read, such as to paths of files that were moved.
 
         Raises:
             MissingGalleryError: The folder holds no store.
@@ -179,7 +177,7 @@ class LanceIndex(SegmentIndex):
             if any(StoreLayout(folder).data.glob("*")):
                 raise DamagedGalleryError(path=folder, reason="it has data, but the list of its versions is gone")
             raise MissingGalleryError(path=folder)
-        index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows)
+        index = cls(folder, wait_seconds=wait_seconds, exact_rows=exact_rows, adapt=adapt)
         if fingerprint is not None and fingerprint != index.fingerprint:
             raise GalleryError(
                 f"The encoder's fingerprint is {fingerprint[:12]}, but gallery '{folder}' was built with "
@@ -191,12 +189,17 @@ class LanceIndex(SegmentIndex):
     @property
     def fingerprint(self) -> str:
         """Fingerprint of what made the embeddings."""
-        return self._fingerprint
+        return self._store.fingerprint
 
     @property
     def dim(self) -> int:
         """Dimension of the embeddings."""
-        return self._dim
+        return self._store.dim
+
+    @property
+    def version(self) -> object:
+        """The newest version."""
+        return self._size()[0]
 
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
@@ -211,16 +214,16 @@ class LanceIndex(SegmentIndex):
             return
         rows = convert_to_table(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
         added = is_one_of("item_id", (item.item_id for item in embeddings.items))
-        with self._writing():
-            present = self._facts(["item_id", "set_name"], f"{FIRST_SEGMENT} AND {added}")
+        with self._store.writing():
+            present = self._store.list_rows(["item_id", "set_name"], f"{FIRST_SEGMENT} AND {added}")
             taken = [fact["item_id"] for fact in present.to_pylist() if fact["set_name"] != set_name]
             if taken:
                 raise TakenItemIdError(item_ids=taken, set_name=set_name, gallery=self._folder)
             self._add_missing_columns(rows.schema)
             if len(present) == 0:
-                self._table.add(rows)
+                self._store.table.add(rows)
             else:
-                merged = self._table.merge_insert(["item_id", "segment"])
+                merged = self._store.table.merge_insert(["item_id", "segment"])
                 merged = merged.when_matched_update_all().when_not_matched_insert_all()
                 merged.when_not_matched_by_source_delete(added).execute(rows)
             self._compact_when_due()
@@ -230,13 +233,14 @@ class LanceIndex(SegmentIndex):
         if not items:
             return
         rows = convert_facts_to_table(tuple(items), content_hash_by_item_id=content_hash_by_item_id)
-        with self._writing():
-            found = self._facts(["item_id"], f"{FIRST_SEGMENT} AND {is_one_of('item_id', rows['item_id'].to_pylist())}")
+        with self._store.writing():
+            listed = f"{FIRST_SEGMENT} AND {is_one_of('item_id', rows['item_id'].to_pylist())}"
+            found = self._store.list_rows(["item_id"], listed)
             unknown = set(rows["item_id"].to_pylist()) - set(found["item_id"].to_pylist())
             if unknown:
                 raise UnknownItemError(item_id=min(unknown), gallery=self._folder)
             self._add_missing_columns(rows.schema)
-            self._table.merge_insert("item_id").when_matched_update_all().execute(rows)
+            self._store.table.merge_insert("item_id").when_matched_update_all().execute(rows)
             self._compact_when_due()
 
     def remove(self, item_ids: Collection[str]) -> int:
@@ -244,19 +248,28 @@ class LanceIndex(SegmentIndex):
         if not item_ids:
             return 0
         removed = is_one_of("item_id", item_ids)
-        with self._writing():
-            count: int = self._table.count_rows(f"{FIRST_SEGMENT} AND {removed}")
+        with self._store.writing():
+            count: int = self._store.table.count_rows(f"{FIRST_SEGMENT} AND {removed}")
             if count:
-                self._table.delete(removed)
+                self._store.table.delete(removed)
                 self._compact_when_due()
         return count
 
+    def move_files(self, old: str, *, to: str, set_name: str) -> None:
+        """Store where the files of a set are now, as `SegmentIndex.move_files` does, in one commit."""
+        prefix = f"`set_name` = {quote([set_name])} AND starts_with(`path`, {quote([old])})"
+        path = f"concat({quote([to])}, substr(`path`, {len(old) + 1}))"
+        with self._store.writing():
+            if self._store.table.count_rows(prefix):
+                self._store.table.update(where=prefix, values_sql={"path": path})
+                self._compact_when_due()
+
     def get(self, item_id: str) -> Embeddings:
         """Return one item as `SegmentIndex.get` does."""
-        rows = self._reading(lambda: self._facts(None, is_one_of("item_id", [item_id])))
+        rows = self._store.read(lambda: self._store.list_rows(None, is_one_of("item_id", [item_id])))
         if len(rows) == 0:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
-        return read_embeddings_from_table(rows, dim=self._dim)
+        return read_embeddings_from_table(rows, dim=self._store.dim)
 
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query with the newest version, as `SegmentIndex.compare` does."""
@@ -269,9 +282,7 @@ class LanceIndex(SegmentIndex):
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).compare(unit)
-        return ApproximateComparison(
-            self._table, query=unit, row_count=row_count, known=known, read_again=self._reading
-        )
+        return ApproximateComparison(self._store, query=unit, row_count=row_count, known=known)
 
     def score_items(
         self,
@@ -287,30 +298,30 @@ class LanceIndex(SegmentIndex):
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).score_items(queries, near=near, where=where, by_segment=by_segment)
-        found = self._reading(
-            lambda: find_near_items(self._table, near.astype(np.float64), k=k, where=where, known=known)
+        found = self._store.read(
+            lambda: find_near_items(self._store.table, near.astype(np.float64), k=k, where=where, known=known)
         )
-        rows = self._reading(lambda: self._facts(list(COLUMNS), is_one_of("item_id", found)))
-        return Snapshot.from_rows(rows, dim=self._dim).score_items(
+        rows = self._store.read(lambda: self._store.list_rows(list(COLUMNS), is_one_of("item_id", found)))
+        return Snapshot.from_rows(rows, dim=self._store.dim).score_items(
             queries, near=near, where=where, by_segment=by_segment
         )
 
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""
         columns = ["item_id", "content_hash"]
-        rows = self._reading(lambda: self._facts(columns, self._condition(where, FIRST_SEGMENT)))
+        rows = self._store.read(lambda: self._store.list_rows(columns, self._condition(where, FIRST_SEGMENT)))
         return dict(zip(rows["item_id"].to_pylist(), rows["content_hash"].to_pylist(), strict=True))
 
     def items(
         self, *, where: Filter | None = None, start_after: str | None = None, limit: int
     ) -> tuple[StoredItem, ...]:
         """Return one page of items, as `SegmentIndex.items` does."""
-        return self._reading(lambda: self._page(where, start_after=start_after, limit=limit))
+        return self._store.read(lambda: self._page(where, start_after=start_after, limit=limit))
 
     def embeddings(self, where: Filter | None = None) -> Embeddings:
         """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
-        rows = self._reading(lambda: self._facts(None, self._condition(where)))
-        return read_embeddings_from_table(rows, dim=self._dim)
+        rows = self._store.read(lambda: self._store.list_rows(None, self._condition(where)))
+        return read_embeddings_from_table(rows, dim=self._store.dim)
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """Count the items that share their facts, as `SegmentIndex.counts` says."""
@@ -318,7 +329,7 @@ class LanceIndex(SegmentIndex):
         if where is None and self._counted is not None and self._counted[0] == version:
             return self._counted[1]
         columns = ["medium", "class_name", "set_name", "license"]
-        facts = self._reading(lambda: self._facts(columns, self._condition(where, FIRST_SEGMENT)))
+        facts = self._store.read(lambda: self._store.list_rows(columns, self._condition(where, FIRST_SEGMENT)))
         counted = facts.group_by(columns).aggregate([([], "count_all")]).to_pylist()
         found = (
             ItemCount(Medium(each["medium"]), each["class_name"], each["set_name"], each["license"], each["count_all"])
@@ -331,15 +342,15 @@ class LanceIndex(SegmentIndex):
 
     def item_count(self) -> int:
         """Return the number of items."""
-        return self._reading(lambda: int(self._table.count_rows(FIRST_SEGMENT)))
+        return self._store.read(lambda: int(self._store.table.count_rows(FIRST_SEGMENT)))
 
     def segment_count(self) -> int:
         """Return the number of segments of all items."""
-        return self._reading(lambda: int(self._table.count_rows()))
+        return self._store.read(lambda: int(self._store.table.count_rows()))
 
     def count_by_medium(self) -> dict[Medium, int]:
         """Return the number of items of each medium, in the fixed order of the media."""
-        rows = self._reading(lambda: self._facts(["medium"], FIRST_SEGMENT))
+        rows = self._store.read(lambda: self._store.list_rows(["medium"], FIRST_SEGMENT))
         media = rows["medium"].to_pylist()
         return {medium: media.count(medium.value) for medium in MEDIA}
 
@@ -352,14 +363,14 @@ class LanceIndex(SegmentIndex):
         """Return what is wrong with items, as `SegmentIndex.find_unsound_items` does."""
 
         def read() -> dict[str, str]:
-            batches = self._table.search().select(list(integrity.COLUMNS)).to_batches(ROWS_AT_ONCE)
-            return integrity.find_unsound_items(batches, dim=self._dim)
+            batches = self._store.table.search().select(list(integrity.COLUMNS)).to_batches(ROWS_AT_ONCE)
+            return integrity.find_unsound_items(batches, dim=self._store.dim)
 
-        return self._reading(read)
+        return self._store.read(read)
 
     def find_lost_version(self) -> str | None:
         """Return the file of the newest version where it was written to the end and is now missing; None otherwise."""
-        return find_lost_version(self._folder, newest=self._refresh())
+        return find_lost_version(self._folder, newest=self._store.refresh()[0])
 
     def version_count(self) -> int:
         """Return the number of versions on disk; compaction leaves one."""
@@ -367,43 +378,31 @@ class LanceIndex(SegmentIndex):
 
     def optimize(self) -> None:
         """Free disk space, as `SegmentIndex.optimize` does."""
-        with self._writing():
+        with self._store.writing():
             self._compact()
-
-    def _facts(self, columns: list[str] | None, condition: str | None) -> pa.Table:
-        """Return some columns, or all, of the rows that meet a condition, in no order."""
-        query = self._table.search()
-        if condition is not None:
-            query = query.where(condition)
-        if columns is not None:
-            query = query.select([name for name in columns if name in self._columns or name == "vector"])
-        rows: pa.Table = query.to_arrow()
-        return rows
-
-    def _condition(self, where: Filter | None, *others: str) -> str | None:
-        return write_condition(where, *others, present=self._columns)
 
     def _add_missing_columns(self, wanted: pa.Schema) -> None:
         """Give a table that is older than some facts their columns; they are empty, and no row is written anew."""
-        missing = [field.with_nullable(nullable=True) for field in wanted if field.name not in self._table.schema.names]
+        present = self._store.table.schema.names
+        missing = [field.with_nullable(nullable=True) for field in wanted if field.name not in present]
         if missing:
-            self._table.add_columns(pa.schema(missing))
-            self._note_columns()
+            self._store.table.add_columns(pa.schema(missing))
+            self._store.note_columns()
 
-    def _note_columns(self) -> None:
-        self._columns = [name for name in self._table.schema.names if name != "vector"]
+    def _condition(self, where: Filter | None, *others: str) -> str | None:
+        return write_condition(where, *others, present=self._store.columns)
 
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
         if where is not None and where.item_ids is not None:  # no more than these: read at once
-            rows = self._facts(self._columns, self._condition(where))
+            rows = self._store.list_rows(self._store.columns, self._condition(where))
             found = sorted(set(rows["item_id"].to_pylist()))
             page = [item_id for item_id in found if start_after is None or item_id > start_after][:limit]
         else:
-            ids = self._facts(["item_id"], self._condition(where, FIRST_SEGMENT))["item_id"]
+            ids = self._store.list_rows(["item_id"], self._condition(where, FIRST_SEGMENT))["item_id"]
             if start_after is not None:
                 ids = ids.filter(pc.greater(ids, pa.scalar(start_after, pa.string())))
             page = ids.take(pc.sort_indices(ids)[:limit]).to_pylist()
-            rows = self._facts(self._columns, is_one_of("item_id", page))
+            rows = self._store.list_rows(self._store.columns, is_one_of("item_id", page))
         segment_counts = Counter(rows["item_id"].to_pylist())
         first = rows.filter(pc.equal(rows["segment"], 0))
         facts = zip(*(first[name].to_pylist() for name in ("item_id", "set_name", "content_hash")), strict=True)
@@ -415,19 +414,19 @@ class LanceIndex(SegmentIndex):
         return tuple(stored[item_id] for item_id in page)
 
     def _check_dim(self, dim: int) -> None:
-        if dim != self._dim:
+        if dim != self._store.dim:
             raise GalleryError(
-                f"Embeddings have dimension {dim}, but gallery '{self._folder}' holds dimension {self._dim}. "
+                f"Embeddings have dimension {dim}, but gallery '{self._folder}' holds dimension {self._store.dim}. "
                 "Embed with the checkpoint the gallery was built with, or build a new gallery.",
                 kind="dimension_mismatch",
             )
 
-    def _size(self) -> tuple[int, int, Approximation | None]:
+    def _size(self) -> _Size:
         """Return the newest version, its number of segments, and what its index is known to find, if it has one."""
         (seen_stamp, sized), stamp = self._sized, read_versions_stamp(self._folder)
         if sized is not None and stamp is not None and stamp == seen_stamp:
             return sized
-        version = self._refresh()
+        version = self._store.refresh()
         if sized is None or sized[0] != version:
             with report_as_damaged(self._folder):
                 known = load_approximation(self._folder)
@@ -435,62 +434,36 @@ class LanceIndex(SegmentIndex):
         self._sized = stamp, sized
         return sized
 
-    def _newest(self, version: int) -> Snapshot:
+    def _newest(self, version: _Version) -> Snapshot:
         """Return a version, or a newer one, in memory; it is loaded once however many threads ask."""
         loaded = self._loaded
         if loaded is not None and loaded[0] == version:
             return loaded[1]
         with self._guard:
-            version = self._refresh()
+            version = self._store.refresh()
             if self._loaded is None or self._loaded[0] != version:
                 # Released first, so that two versions never stand in memory at once.
                 self._loaded = None
-                version, rows = self._reading(lambda: (int(self._table.version), self._facts(list(COLUMNS), None)))
+                version, rows = self._store.read(
+                    lambda: (self._store.version, self._store.list_rows(list(COLUMNS), None))
+                )
                 try:
-                    self._loaded = version, Snapshot.from_rows(rows, dim=self._dim)
+                    self._loaded = version, Snapshot.from_rows(rows, dim=self._store.dim)
                 except ValueError as error:
                     raise DamagedGalleryError(path=self._folder, reason=find_reason(error)) from error
             return self._loaded[1]
 
-    def _refresh(self) -> int:
-        """Turn to the newest version and return its number."""
-        with report_as_damaged(self._folder):
-            self._table.checkout_latest()
-            version = int(self._table.version)
-            if version != self._columns_version:  # another process may have added some
-                self._note_columns()
-                self._columns_version = version
-            return version
-
-    def _reading(self, read: Callable[[], Result]) -> Result:
-        """Return the result of a read of the newest version; read again where another process compacted it away."""
-        while True:
-            version = self._refresh()
-            try:
-                return read()
-            except Exception as error:
-                if self._refresh() == version:
-                    raise DamagedGalleryError(path=self._folder, reason=find_reason(error)) from error
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Hold the store for one write of the newest version."""
-        with hold_write_lock(self._folder, wait_seconds=self._wait_seconds):
-            self._refresh()
-            yield
-            record_newest(self._folder, int(self._table.version))
-
     def _compact(self) -> None:
         # No file without an owner can belong to a write in progress: this process holds the lock.
-        self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
+        self._store.table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
         if len(list_versions(self._folder)) > 1:  # what compaction itself wrote in its last millisecond
-            self._table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
-        if self._table.count_rows() > self._exact_rows:
-            bring_up_to_date(self._table, self._folder)
+            self._store.table.optimize(cleanup_older_than=_SUPERSEDED_KEPT, delete_unverified=True)
+        if self._store.table.count_rows() > self._exact_rows:
+            bring_up_to_date(self._store.table, self._folder)
 
     def _compact_when_due(self) -> None:
         try:
-            live_bytes = self._table.count_rows() * (4 * self._dim + _FACT_BYTES)
+            live_bytes = self._store.table.count_rows() * (4 * self._store.dim + _FACT_BYTES)
             is_bloated = measure_data_bytes(self._folder) > _DISK_FACTOR * live_bytes + _DISK_FREE_BYTES
             if is_bloated or len(list_versions(self._folder)) >= VERSION_LIMIT:
                 self._compact()

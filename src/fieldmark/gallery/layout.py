@@ -42,6 +42,16 @@ class GalleryLayout:
         return self.folder / "sets.lock"
 
     @property
+    def files(self) -> Path:
+        """Size and modification time of the media files, so that unchanged ones are not read."""
+        return self.folder / "files.parquet"
+
+    @property
+    def finished(self) -> Path:
+        """The version of the store for which the last `index` was done to its end."""
+        return self.folder / "finished.txt"
+
+    @property
     def labels(self) -> Path:
         """The classes that people gave to items."""
         return self.folder / "saved_classes.json"

@@ -1,98 +1,19 @@
-"""The sets of a gallery: their names, where each came from, what they hold, and what is gone from them."""
+"""The sets of a gallery: the ids of their items, what is new or changed in their source, and what is gone from it."""
 
-import hashlib
-import json
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import filelock
-
-from fieldmark.data.shards import INFO_NAME, read_info
-from fieldmark.errors import DamagedGalleryError, GalleryError, MediaError, TakenItemIdError, list_first
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.errors import GalleryError, TakenItemIdError, list_first
+from fieldmark.gallery.item_state import FileStamps, hash_state, hash_states, read_content_hash
 from fieldmark.gallery.store import Filter, SegmentIndex, iterate_pages
-from fieldmark.io import write_text
-from fieldmark.media.loaders import hash_content
 from fieldmark.types import Embeddings, Failure, Item
+
+HashMany = Callable[[Sequence[Item]], Mapping[str, str]]
 
 _LARGEST_DROP = 0.5
 """Share of a set that may be gone before its source is taken to be wrong, such as a disk that is not mounted."""
-
-_PLAIN_STEMS = frozenset({"manifest", "items", "metadata", "data", "index"})
-"""File names that say nothing of a data set; the folder's name does."""
-
-
-def read_sets(gallery: Path) -> dict[str, str]:
-    """Return the source of each set, by name.
-
-    Raises:
-        DamagedGalleryError: The file is not what was written.
-    """
-    path = GalleryLayout(gallery).sets
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): str(source) for name, source in content.items()}
-    except (ValueError, AttributeError) as error:
-        reason = f"'{path.name}' is not what was written"
-        raise DamagedGalleryError(path=gallery, reason=reason) from error
-
-
-def choose_set(gallery: Path, *, source: Path, chosen: str | None) -> str:
-    """Return the name of the set that a source is.
-
-    Args:
-        chosen: The name the user gave, also for a source that has moved; None for one made from that of the source.
-
-    Raises:
-        GalleryError: A set of that name came from another source.
-        GalleryError: The name is empty.
-    """
-    origin, known = str(_find_origin(source)), read_sets(gallery)
-    if chosen is None:
-        earlier = next((name for name, path in known.items() if path == origin), None)
-        name = earlier or name_from_origin(Path(origin))
-        if known.get(name, origin) != origin:
-            raise GalleryError(
-                f"The set '{name}' of the gallery '{gallery}' came from '{known[name]}', not from '{origin}'. "
-                f"Give this source its own set with --set NAME or, if that source was moved, use --set '{name}'.",
-                kind="set_source",
-            )
-    else:
-        name = chosen.strip()
-    if not name:
-        raise GalleryError(
-            f"The set of '{source}' has the name '{chosen or ''}'; allowed is any text. Give one with --set.",
-            kind="set_name",
-        )
-    return name
-
-
-def record_set(gallery: Path, name: str, *, source: Path) -> None:
-    """Write down where a set came from."""
-    with filelock.FileLock(GalleryLayout(gallery).sets_lock):
-        content = {**read_sets(gallery), name: str(_find_origin(source))}
-        if content != read_sets(gallery):
-            write_text(GalleryLayout(gallery).sets, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-
-
-def _find_origin(source: Path) -> Path:
-    """Return what identifies a set: the manifest or folder; of an embeddings folder, the manifest it was made from."""
-    if (source / INFO_NAME).is_file():
-        manifest = read_info(source).facts.get("manifest")
-        if isinstance(manifest, str) and Path(manifest).is_file():
-            return Path(manifest).resolve()
-    return source.resolve()
-
-
-def name_from_origin(origin: Path) -> str:
-    """Return the name of a data set, from that of its manifest or folder."""
-    if origin.suffix and not origin.is_dir():
-        return origin.parent.name if origin.stem.lower() in _PLAIN_STEMS else origin.stem
-    return origin.name
 
 
 def assign_ids(
@@ -164,17 +85,31 @@ def find_gone_ids(
 
 
 @dataclass(frozen=True, slots=True)
-class SetChanges:
-    """The items of a source, by what has changed since it was indexed.
+class ItemChanges:
+    """The items of a source against those that a gallery holds.
 
     Args:
-        fresh: Items that are new or have another content.
-        corrected: Items with other facts, each with its new state.
+        fresh: New items, and those with other content: they are embedded.
+        corrected: Items whose facts alone have changed, with their content hashes by id: they keep their embeddings.
+        unchanged: All others.
     """
 
     fresh: tuple[Item, ...]
-    corrected: tuple[tuple[Item, str], ...]
-    unchanged_count: int
+    corrected: tuple[Item, ...]
+    content_hashes: Mapping[str, str]
+    unchanged: tuple[Item, ...]
+
+    def separate_reformed(self, store: SegmentIndex) -> "ItemChanges":
+        """Return the changes, with the same bytes decoded in another way, such as frames for a film, as new content."""
+        if not self.corrected:
+            return self
+        ids = frozenset(item.item_id for item in self.corrected)
+        pages = iterate_pages(store, where=Filter(item_ids=ids))
+        form_by_id = {each.item.item_id: each.item.form for page in pages for each in page}
+        reformed = tuple(item for item in self.corrected if item.form != form_by_id.get(item.item_id, item.form))
+        kept = tuple(item for item in self.corrected if item not in reformed)
+        hashes = {item.item_id: self.content_hashes[item.item_id] for item in kept}
+        return ItemChanges((*self.fresh, *reformed), kept, hashes, self.unchanged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,52 +119,54 @@ class SetContent:
     Args:
         own: The state of each item of the set, by id; see `hash_states`.
         others: The ids that other sets hold.
+        root: The folder that the files of the source lie below.
     """
 
     set_name: str
     own: Mapping[str, str]
     others: frozenset[str]
+    root: Path
 
     @classmethod
-    def from_store(cls, store: SegmentIndex, set_name: str) -> "SetContent":
+    def from_store(cls, store: SegmentIndex, set_name: str, *, root: Path) -> "SetContent":
         """Read what a store holds."""
         own = store.content_hashes(Filter(set_names=frozenset({set_name})))
-        return cls(set_name, own, frozenset(store.content_hashes().keys() - own.keys()))
+        others = store.content_hashes().keys() - own.keys() if store.item_count() > len(own) else ()
+        return cls(set_name, own, frozenset(others), root)
 
     def assign_ids(self, item_ids: Iterable[str]) -> dict[str, str]:
         """Return the id that each item of the source is stored under."""
         return assign_ids(item_ids, set_name=self.set_name, own=self.own, others=self.others)
 
-    def find_changes(self, items: Iterable[Item], store: SegmentIndex) -> "SetChanges":
-        """Sort items by what has changed since the set was indexed: nothing, their facts alone, or their content."""
-        fresh: list[Item] = []
-        corrected: dict[str, tuple[Item, str]] = {}
-        unchanged_count = 0
-        for item in items:
-            state = self._find_state(item)
-            if state is None:
-                fresh.append(item)
-            elif state == self.own[item.item_id]:
-                unchanged_count += 1
-            else:
-                corrected[item.item_id] = item, state
-        for page in iterate_pages(store, where=Filter(item_ids=frozenset(corrected))) if corrected else ():
-            for stored in page:
-                item, _ = corrected[stored.item.item_id]
-                if item.form != stored.item.form:  # the same bytes, decoded in another way
-                    fresh.append(item)
-                    del corrected[item.item_id]
-        return SetChanges(tuple(fresh), tuple(corrected.values()), unchanged_count)
+    def list_ids(self, item_id: str) -> tuple[str, str]:
+        """Return the ids that an item of the source may be stored under."""
+        return f"{self.set_name}/{item_id}", item_id
 
-    def _find_state(self, item: Item) -> str | None:
-        """Return the state of an item; None where the set does not hold its content."""
-        if item.item_id not in self.own:
-            return None
-        try:
-            content = hash_content(item)
-        except MediaError:
-            return None  # met again, and counted, when it is encoded
-        return _hash_state(item, content) if content == read_content_hash(self.own[item.item_id]) else None
+    def compare(self, items: Sequence[Item], *, stamps: FileStamps, hash_many: HashMany) -> ItemChanges:
+        """Compare the items of the source with those of the set; only files that look changed are read.
+
+        Args:
+            hash_many: Reads the files of some items, and gives their content hashes by id; those that cannot be read
+                are missing, and are met again, and counted, when they are encoded.
+        """
+        present = [item for item in items if item.item_id in self.own]
+        stamps.look_at(items)
+        recalled = {item.item_id: stamps.recall_content(item) for item in present}
+        unsure = [item for item in present if recalled[item.item_id] is None]
+        read = hash_many(unsure) if unsure else {}
+        stamps.note((item for item in unsure if item.item_id in read), read)
+        hashes = {**recalled, **read}
+        fresh, corrected, unchanged = list[Item](), list[Item](), list[Item]()
+        for item in items:
+            state, content_hash = self.own.get(item.item_id), hashes.get(item.item_id)
+            if state is None or content_hash is None or read_content_hash(state) != content_hash:
+                fresh.append(item)
+            elif state != hash_state(item, content_hash, root=self.root):
+                corrected.append(item)
+            else:
+                unchanged.append(item)
+        known = {item.item_id: read_content_hash(self.own[item.item_id]) for item in corrected}
+        return ItemChanges(tuple(fresh), tuple(corrected), known, tuple(unchanged))
 
     def add(self, store: SegmentIndex, embeddings: Embeddings, states: Mapping[str, str]) -> None:
         """Add items to the set; where another run has meanwhile stored an id for another set, the item gets a new id.
@@ -245,7 +182,7 @@ class SetContent:
                 stored_id = assign_ids(states, set_name=self.set_name, own=(), others=taken)
                 content = {stored_id[item_id]: read_content_hash(state) for item_id, state in states.items()}
                 embeddings = replace(embeddings, items=rename_items(embeddings.items, stored_id))
-                states = hash_states(embeddings.items, content)
+                states = hash_states(embeddings.items, content, root=self.root)
             else:
                 return
 
@@ -257,23 +194,3 @@ def list_set(store: SegmentIndex, set_name: str, *, split: str | None) -> tuple[
         return tuple(store.content_hashes(where))
     pages = iterate_pages(store, where=where)
     return tuple(stored.item.item_id for page in pages for stored in page if stored.item.split == split)
-
-
-def hash_states(items: Sequence[Item], content_hashes: Mapping[str, str]) -> dict[str, str]:
-    """Return the state of each item by id: it changes with the content and with any fact, such as a label.
-
-    Args:
-        items: Each item once, or as often as it has segments.
-    """
-    by_id = {item.item_id: item for item in items}
-    return {item_id: _hash_state(item, content_hashes[item_id]) for item_id, item in by_id.items()}
-
-
-def read_content_hash(state: str) -> str:
-    """Return the hash of an item's content alone, from its state."""
-    return state.partition("-")[0]
-
-
-def _hash_state(item: Item, content_hash: str) -> str:
-    facts = hashlib.sha256(json.dumps(asdict(item), default=str).encode()).hexdigest()
-    return f"{content_hash}-{facts[:16]}"

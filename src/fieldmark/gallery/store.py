@@ -85,6 +85,7 @@ class Approximation:
         probe_count: Parts looked at in a search, those nearest to the query.
         recall: Mean share of the 10 nearest segments that are found, against a look at every segment.
         query_count: Stored segments that were asked for.
+        filtered_recall: The same share in searches of one class alone; None where there are no classes.
     """
 
     trained_count: int
@@ -93,6 +94,7 @@ class Approximation:
     probe_count: int
     recall: float
     query_count: int
+    filtered_recall: float | None = None
 
     @property
     def rows_looked_at(self) -> float:
@@ -165,6 +167,11 @@ class SegmentIndex(Protocol):
         """Dimension of the embeddings; given once, when the store is made."""
         ...
 
+    @property
+    def version(self) -> object:
+        """What stays as long as the store holds the same."""
+        ...
+
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:
@@ -201,6 +208,15 @@ class SegmentIndex(Protocol):
 
     def remove(self, item_ids: Collection[str]) -> int:
         """Drops items; ids that are not there are skipped. Gives the number of items dropped.
+
+        Raises:
+            GalleryError: Another process has been writing for too long.
+            GalleryError: The store could not be written.
+        """
+        ...
+
+    def move_files(self, old: str, *, to: str, set_name: str) -> None:
+        """Put one folder for another at the beginning of the paths of a set.
 
         Raises:
             GalleryError: Another process has been writing for too long.
@@ -337,6 +353,14 @@ def iterate_pages(
 
 # ---------------------------------------------------------------- a filter as conditions
 
+
+def is_selective(where: Filter | None) -> bool:
+    """Tell whether a filter may leave few items, which lie anywhere: any but one of media, or of items left out."""
+    if where is None:
+        return False
+    return any(allowed is not None for name, allowed in list_allowed_values(where).items() if name != "medium")
+
+
 FIRST_SEGMENT = "segment = 0"
 """Each item has one such row."""
 
@@ -377,5 +401,5 @@ def write_condition(where: Filter | None, *others: str, present: Collection[str]
 
 def is_one_of(column: str, values: Iterable[str] | Collection[str]) -> str:
     """Return the SQL condition that a column has one of some values; a value is never read as SQL."""
-    quoted = quote(values)
+    quoted = quote(dict.fromkeys(values))
     return f"`{column}` IN ({quoted})" if quoted else "false"

@@ -15,7 +15,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from fieldmark.errors import UnreadableMediaError
+from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.damage import DamageLog, Loss
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.signatures import lacks_index
@@ -253,3 +253,12 @@ def pick_equally_spaced(count: int, *, limit: int | None) -> list[int]:
     if limit is None or count <= limit:
         return list(range(count))
     return [(2 * part + 1) * count // (2 * limit) for part in range(limit)]
+
+
+def measure_seconds(path: Path, *, limits: MediaLimits) -> float:
+    """Return how long a file says that it lasts; 0 for one that does not say, or is no sound and no video."""
+    try:
+        with open_container(path, limits=limits) as container:
+            return float((container.duration or 0) / av.time_base)
+    except MediaError:
+        return 0.0

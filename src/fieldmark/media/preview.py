@@ -89,7 +89,7 @@ def draw_spectrogram(item: Item, time_range: TimeRange, *, size: tuple[int, int]
         RequestError: The item has no sound.
         OutOfRangeError: The time range is empty, too long or outside the item.
     """
-    sound_item = _restrict(_take_sound(item), time_range, longest=limits.max_segment_seconds)
+    sound_item = _restrict(_take_sound(item, limits), time_range, longest=limits.max_segment_seconds)
     decoding = Decoding(sample_rate_hz=SPECTROGRAM_HZ, segment_seconds=limits.max_segment_seconds)
     content = _first_segment(sound_item, decoding=decoding, limits=limits).content
     if isinstance(content, SpectrogramContent):
@@ -113,7 +113,7 @@ def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, lim
         RequestError: The item has no sound.
         OutOfRangeError: The time range is empty, too long or outside the item.
     """
-    sound_item = _take_sound(item)
+    sound_item = _take_sound(item, limits)
     if item.form is Form.SPECTROGRAM:
         raise refuse_to_show(item.item_id, wanted="sound")
     if time_range != TimeRange():
@@ -142,6 +142,17 @@ def has_sound(item: Item, *, limits: MediaLimits) -> bool:
         return False
 
 
+def _is_silent_video(item: Item, limits: MediaLimits) -> bool:
+    """Tell whether a video has no sound; one that cannot be opened is told of where it is decoded."""
+    if item.path is None or item.form is Form.FRAMES:
+        return False
+    try:
+        facts = item.path.stat()
+        return not _has_sound_track(item.path, (facts.st_mtime_ns, facts.st_size), limits)
+    except (OSError, MediaError):
+        return False
+
+
 @lru_cache(maxsize=_CACHED_TRACKS)
 def _has_sound_track(path: Path, stamp: tuple[int, int], limits: MediaLimits) -> bool:  # noqa: ARG001 - part of the key
     with open_container(path, limits=limits) as container:
@@ -155,9 +166,10 @@ def refuse_to_show(item_id: str, *, wanted: str) -> RequestError:
     )
 
 
-def _take_sound(item: Item) -> Item:
+def _take_sound(item: Item, limits: MediaLimits) -> Item:
     """Return the item as a sound; of a video, its sound track."""
-    if item.medium not in {Medium.AUDIO, Medium.VIDEO} or item.form is Form.FRAMES:
+    is_silent = item.medium is Medium.VIDEO and _is_silent_video(item, limits)
+    if item.medium not in {Medium.AUDIO, Medium.VIDEO} or item.form is Form.FRAMES or is_silent:
         raise refuse_to_show(item.item_id, wanted="sound")
     return replace(item, medium=Medium.AUDIO)
 
@@ -167,10 +179,10 @@ def _restrict(item: Item, time_range: TimeRange, *, longest: float) -> Item:
     first, last = item.start_seconds or 0.0, item.end_seconds or math.inf
     start = first if time_range.start_seconds is None else time_range.start_seconds
     if not first <= start < last:
-        raise OutOfRangeError(name="start_seconds", got=start, smallest=first, largest=last)
+        raise OutOfRangeError(name="start_seconds", got=start, smallest=first, largest=last, excluded=last)
     end = min(last, start + longest) if time_range.end_seconds is None else time_range.end_seconds
     if not start < end <= start + longest:
-        raise OutOfRangeError(name="end_seconds", got=end, smallest=start, largest=start + longest)
+        raise OutOfRangeError(name="end_seconds", got=end, smallest=start, largest=start + longest, excluded=start)
     return replace(item, start_seconds=start, end_seconds=min(end, last))
 
 

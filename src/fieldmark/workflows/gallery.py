@@ -8,14 +8,27 @@ from textwrap import shorten
 from typing import ClassVar
 
 from fieldmark.build import load_model
-from fieldmark.errors import DamagedGalleryError, FieldmarkError, MissingGalleryError, UnknownItemError
+from fieldmark.errors import (
+    DamagedGalleryError,
+    FieldmarkError,
+    GalleryError,
+    MissingGalleryError,
+    UnknownItemError,
+    list_first,
+    suggest_nearest,
+)
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
+from fieldmark.gallery.item_state import FileStamps
+from fieldmark.gallery.labels import SavedClass, list_classes
 from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.search.fitting import recalibrate
 from fieldmark.gallery.search.records import look_up
 from fieldmark.gallery.search.result import describe_facts
-from fieldmark.gallery.sets import read_sets
+from fieldmark.gallery.sets import list_set
+from fieldmark.gallery.sources import MovedFiles, read_sets, read_sources, record_set
 from fieldmark.gallery.store import Approximation, Filter, StoredItem
+from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
 
@@ -98,6 +111,8 @@ class GalleryDescription:
                 f"{known.recall:.3f} of the 10 nearest segments (measured with {known.query_count} stored segments "
                 f"when there were {known.measured_count:,})"
             )
+            if known.filtered_recall is not None:
+                lines.append(f"in searches of one class: {known.filtered_recall:.3f}")
         lines.append(f"disk: {self.disk_bytes / 1e6:,.1f} MB in {self.version_count} versions")
         return "\n".join(lines)
 
@@ -283,6 +298,65 @@ def compact_gallery(gallery: Path | str) -> Compaction:
     return Compaction(folder, before, measure_disk_bytes(folder))
 
 
+def list_saved_classes(gallery: Path | str) -> tuple[SavedClass, ...]:
+    """Return the classes that people gave to items of a gallery, with the items that it no longer holds.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        DamagedGalleryError: A part of it cannot be read.
+    """
+    folder = Path(gallery)
+    return list_classes(folder, index=_open_store(folder))
+
+
+@dataclass(frozen=True, slots=True)
+class SetRemoval:
+    """A set that is gone from a gallery.
+
+    Args:
+        item_count: Of the gallery, now.
+    """
+
+    gallery: Path
+    set_name: str
+    removed_count: int
+    item_count: int
+
+    def to_text(self) -> str:
+        """Return what was removed and what is left."""
+        return (
+            f"removed the set '{self.set_name}' with {self.removed_count:,} items; "
+            f"{self.gallery} holds {self.item_count:,} items"
+        )
+
+
+def remove_set(gallery: Path | str, set_name: str, *, runtime: Runtime | None = None) -> SetRemoval:
+    """Remove a set with all its items from a gallery; the files themselves stay.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        GalleryError: The gallery has no such set.
+        GalleryError: Another process has been writing for too long.
+    """
+    folder, runtime = Path(gallery), runtime or Runtime.from_environment()
+    store = _open_store(folder)
+    names = {*read_sources(folder), *(each.set_name for each in store.counts() if each.set_name)}
+    if set_name not in names:
+        raise GalleryError(
+            f"The gallery '{folder}' has no set '{set_name}'; its sets are: {list_first(sorted(names)) or 'none'}."
+            f"{suggest_nearest(set_name, names)} Give the name of one of them.",
+            kind="unknown_set",
+        )
+    model = load_model(GalleryLayout(folder).checkpoint, device=runtime.choose_device())
+    gone = list_set(store, set_name, split=None)
+    removed = store.remove(gone)
+    store.optimize()
+    record_set(folder, set_name, source=None)
+    FileStamps(folder, {}, is_trusted=False).write(gone=gone)
+    recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+    return SetRemoval(folder, set_name, removed, store.item_count())
+
+
 def measure_disk_bytes(folder: Path) -> int:
     """Return the bytes of all files below a folder; one that another process deletes meanwhile counts as none."""
     total = 0
@@ -297,7 +371,7 @@ def measure_disk_bytes(folder: Path) -> int:
 def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
     layout = GalleryLayout(folder)
     try:
-        return LanceIndex.open(layout.segments, exact_rows=exact_rows)
+        return LanceIndex.open(layout.segments, exact_rows=exact_rows, adapt=MovedFiles(folder).adapt)
     except MissingGalleryError as error:
         if not layout.checkpoint.is_file():
             raise MissingGalleryError(path=folder) from error

@@ -1,8 +1,10 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,35 +15,32 @@ from fieldmark.build import Model, load_model, make_ready_checkpoint
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.data.embedded_facts import complete_items
-from fieldmark.data.folder import FolderChoice, FolderContent, PassedOver, list_folder
+from fieldmark.data.folder import LINK_OUTSIDE, FolderChoice, FolderContent, PassedOver, list_folder
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
-from fieldmark.embedding import FailureLog, embed_items, keep_supported
+from fieldmark.embedding import FailureLog, embed_items, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
 from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError, check_failure_share
-from fieldmark.gallery.labels import restore_classes
+from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
+from fieldmark.gallery.labels import LabelKeeper, relabel, restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import copy_taxonomy, record_species
 from fieldmark.gallery.search.fitting import recalibrate
-from fieldmark.gallery.sets import (
-    SetContent,
-    choose_set,
-    find_gone_ids,
-    hash_states,
-    list_set,
-    record_set,
-    rename_items,
-)
-from fieldmark.gallery.store import SegmentIndex
+from fieldmark.gallery.sets import ItemChanges, SetContent, find_gone_ids, list_set, rename_items
+from fieldmark.gallery.sources import SetSource, choose_set, read_sources, record_set
+from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.io import write_text
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Reporter
+from fieldmark.types import Embeddings, Failure, ItemWarning, Medium, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
+BLOCK_ITEMS = 1024
+"""Items with corrected facts added in one commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +135,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     set_name: str | None = None,
     allow_drop: bool = False,
     choice: FolderChoice | None = None,
+    verify_content: bool = False,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -151,6 +151,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
         choice: What of a folder is wanted; None for all but what machines make.
+        verify_content: Whether files are read again whose size and modification time are as they were.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -171,44 +172,114 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
             raise MissingGalleryError(path=folder)
         _begin_without_training(folder, config or load_config("ready"), encoders or EncoderChoice(), runtime)
     model, store = _open(folder, checkpoint, runtime)
-    name = choose_set(folder, source=source, chosen=set_name)
-    known = SetContent.from_store(store, name)
+    follows_links = choice is not None and choice.follows_links
+    origin = SetSource.from_path(source, gallery=folder, follows_links=follows_links)
+    name = choose_set(folder, source=origin, chosen=set_name)
+    known = SetContent.from_store(store, name, root=origin.root)
+    stamps = FileStamps(folder, known.own, is_trusted=not verify_content)
     if (source / INFO_NAME).is_file():
         work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _plan_items(source, choice=choice, known=known, store=store, model=model, runtime=runtime)
+        work = _plan_items(source, choice=choice, known=known, store=store, stamps=stamps, model=model, runtime=runtime)
     gone = find_gone_ids(
         list_set(store, name, split=work.split),
         listed=work.listed,
-        failures=work.log.failures,
+        failures=[each for each in work.log.failures if each.kind != LINK_OUTSIDE],
         set_name=name,
         allow_drop=allow_drop,
     )
+    _follow_source(folder, name, source=origin, store=store)
+    added, replaced = _add_blocks(folder, work, known=known, store=store, stamps=stamps, runtime=runtime)
+    dropped = store.remove(gone)
+    stamps.write(gone=gone)
+    return _finish(
+        folder,
+        source,
+        model=model,
+        store=store,
+        runtime=runtime,
+        work=work,
+        changed=_Changes(name, added, replaced, dropped),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Changes:
+    """The number of items of a set that were stored, and of those that were there before, and of those deleted."""
+
+    set_name: str
+    stored_count: int
+    replaced_count: int
+    dropped_count: int
+
+
+def _follow_source(folder: Path, name: str, *, source: SetSource, store: SegmentIndex) -> None:
+    """Record where a set comes from; files of a source that was moved are stored where they are now."""
+    earlier = read_sources(folder).get(name)
+    if earlier is not None and earlier.root != source.root:
+        store.move_files(str(earlier.root), to=str(source.root), set_name=name)
     record_set(folder, name, source=source)
+
+
+def _add_blocks(
+    folder: Path, work: "_Work", *, known: SetContent, store: SegmentIndex, stamps: FileStamps, runtime: Runtime
+) -> tuple[int, int]:
+    """Add the new and the corrected items, with the classes that people gave them; return the numbers of both.
+
+    Labels come with the items, so that a run which is cut short leaves none without its own.
+    """
+
+    def is_there(item_id: str, content_hash: str) -> bool:
+        if item_id not in known.own:
+            return item_id in known.others
+        return item_id in work.listed and read_content_hash(known.own[item_id]) == content_hash
+
+    keeper = LabelKeeper(folder, store, is_there=is_there)
     added = replaced = 0
-    for embeddings, states in work.blocks:
-        known.add(store, embeddings, states)
+    for embeddings, hashes in work.blocks:
+        items = tuple(dict.fromkeys(embeddings.items))
+        states = hash_states(items, hashes, root=known.root)
+        with keeper.label(items, hashes) as class_by_id:
+            known.add(store, relabel(embeddings, class_by_id), states)
+        stamps.note(items, hashes)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
         runtime.reporter.step("add", done=added, total=work.fresh_count)
-    store.update_facts([item for item, _ in work.corrected], content_hash_by_item_id=work.corrected_states)
-    dropped = store.remove(gone)
-    store.optimize()
+    return added, replaced
+
+
+def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
+    folder: Path,
+    source: Path,
+    *,
+    model: Model,
+    store: SegmentIndex,
+    runtime: Runtime,
+    work: "_Work",
+    changed: _Changes,
+) -> IndexReport:
+    """Bring what a gallery derives from its items up to date, and return what was done."""
+    finished = GalleryLayout(folder).finished
+    is_new = not finished.is_file() or finished.read_text(encoding="ascii") != str(store.version)
+    if changed.stored_count or changed.dropped_count:
+        store.optimize()
     copy_taxonomy(source, folder=folder)
     counts = store.count_by_medium()
     record_species(
         folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
     )
     restore_classes(folder, store)
-    recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+    if is_new:
+        recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+        write_text(finished, str(store.version))
     return IndexReport(
         gallery=folder,
-        set_name=name,
-        added_count=added,
-        replaced_count=replaced,
-        corrected_count=len(work.corrected),
+        set_name=changed.set_name,
+        added_count=changed.stored_count - work.corrected_count,
+        replaced_count=changed.replaced_count - work.corrected_count,
+        corrected_count=work.corrected_count,
         unchanged_count=work.unchanged_count,
-        dropped_count=dropped,
+        dropped_count=changed.dropped_count,
         segment_count=store.segment_count(),
         counts={medium.value: count for medium, count in counts.items()},
         failures=work.log.failures,
@@ -250,9 +321,9 @@ class _Work:
     """The items to embed, to skip and to delete for a source.
 
     Args:
-        blocks: The new items, embedded as they are asked for, with their states by item id.
+        blocks: The new and the corrected items, embedded as they are asked for, with their content hashes by id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
-        corrected: Items whose facts alone have changed, each with its new state.
+        corrected_count: Items whose facts alone have changed, which keep their embeddings.
         split: The only split that the source lists; None for all.
     """
 
@@ -261,27 +332,27 @@ class _Work:
     listed: frozenset[str]
     fresh_count: int
     unchanged_count: int
-    corrected: tuple[tuple[Item, str], ...] = ()
+    corrected_count: int = 0
     split: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
 
-    @property
-    def corrected_states(self) -> dict[str, str]:
-        """The new state of each corrected item, by id."""
-        return {item.item_id: state for item, state in self.corrected}
 
-
-def _plan_items(  # noqa: PLR0913 - a source, what is known of it, and the means to read it
+def _plan_items(  # noqa: PLR0913 - the parts of one run
     source: Path,
     *,
     choice: FolderChoice | None,
     known: SetContent,
     store: SegmentIndex,
+    stamps: FileStamps,
     model: Model,
     runtime: Runtime,
 ) -> _Work:
     """Plan the work for a manifest or a folder."""
-    content = list_folder(source, choice=choice) if source.is_dir() else FolderContent(read_manifest(source))
+    content = (
+        list_folder(source, choice=choice, recall_medium=partial(_recall_medium, known, stamps))
+        if source.is_dir()
+        else FolderContent(read_manifest(source))
+    )
     listed, not_media = content.items, content.failures
     listed = rename_items(listed, known.assign_ids(item.item_id for item in listed))
     items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
@@ -289,25 +360,35 @@ def _plan_items(  # noqa: PLR0913 - a source, what is known of it, and the means
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
     items = complete_items(items, reporter=runtime.reporter)
-    changes = known.find_changes(items, store)
+    found = known.compare(items, stamps=stamps, hash_many=lambda some: hash_contents(some, runtime=runtime))
+    found = found.separate_reformed(store)
     log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
     for each in content.passed_over:
         runtime.reporter.say(each.to_text())
-    blocks = (
-        (embeddings, hash_states(embeddings.items, hashes))
-        for embeddings, hashes in embed_items(changes.fresh, model=model, runtime=runtime, failures=log)
-    )
-    ids = frozenset(item.item_id for item in listed)
+    fresh_blocks = embed_items(found.fresh, model=model, runtime=runtime, failures=log)
     return _Work(
-        blocks,
+        itertools.chain(_read_corrected(found, store), fresh_blocks),
         log,
-        ids,
-        fresh_count=len(changes.fresh),
-        unchanged_count=changes.unchanged_count,
-        corrected=changes.corrected,
+        frozenset(item.item_id for item in listed),
+        fresh_count=len(found.fresh) + len(found.corrected),
+        corrected_count=len(found.corrected),
+        unchanged_count=len(found.unchanged),
         passed_over=content.passed_over,
     )
+
+
+def _recall_medium(known: SetContent, stamps: FileStamps, item_id: str, path: Path) -> Medium | None:
+    return stamps.recall_medium(known.list_ids(item_id), path)
+
+
+def _read_corrected(found: ItemChanges, store: SegmentIndex) -> Blocks:
+    """Yield items whose facts alone have changed with the embeddings that are stored."""
+    for start in range(0, len(found.corrected), BLOCK_ITEMS):
+        by_id = {item.item_id: item for item in found.corrected[start : start + BLOCK_ITEMS]}
+        stored = store.embeddings(Filter(item_ids=frozenset(by_id)))
+        items = tuple(by_id[item.item_id] for item in stored.items)
+        yield replace(stored, items=items), {item_id: found.content_hashes[item_id] for item_id in by_id}
 
 
 def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
@@ -322,11 +403,12 @@ def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: 
     hashes = read_content_hashes(source)
     stored_id = known.assign_ids([*hashes, *(failure.item_id for failure in info.failures)])
     embeddings = replace(embeddings, items=rename_items(embeddings.items, stored_id))
-    states = hash_states(embeddings.items, {stored_id[item_id]: content for item_id, content in hashes.items()})
+    hashes = {stored_id[item_id]: content for item_id, content in hashes.items()}
+    states = hash_states(embeddings.items, hashes, root=known.root)
     fresh_rows = np.flatnonzero([known.own.get(item.item_id) != states[item.item_id] for item in embeddings.items])
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
     return _Work(
-        _split_blocks(embeddings, fresh_rows, states, runtime.reporter),
+        _split_blocks(embeddings, fresh_rows, hashes, runtime.reporter),
         FailureLog(total=len(states), allowed_share=None, reporter=runtime.reporter),
         frozenset(stored_id.values()),
         fresh_count=fresh_count,
@@ -342,7 +424,7 @@ def _only_split(info: EmbeddingsInfo) -> str | None:
 
 
 def _split_blocks(
-    embeddings: Embeddings, rows: Int[np.ndarray, " row"], states: Mapping[str, str], reporter: Reporter
+    embeddings: Embeddings, rows: Int[np.ndarray, " row"], hashes: Mapping[str, str], reporter: Reporter
 ) -> Blocks:
     """Yield whole items, about `BLOCK_ROWS` rows at a time."""
     ids = [embeddings.items[row].item_id for row in rows]
@@ -358,6 +440,6 @@ def _split_blocks(
             end_seconds=embeddings.end_seconds[chosen],
             embedding=embeddings.embedding[chosen],
         )
-        yield block, {item_id: states[item_id] for item_id in ids[begin:end]}
+        yield block, {item_id: hashes[item_id] for item_id in ids[begin:end]}
         reporter.step("index", done=end, total=len(ids))
         begin = end

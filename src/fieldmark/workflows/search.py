@@ -7,8 +7,8 @@ from fieldmark.build import Model, load_model
 from fieldmark.errors import DamagedGalleryError, MissingGalleryError
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.search.calibration import ScoreCalibration, read_calibration
 from fieldmark.gallery.search.searcher import Searcher
+from fieldmark.gallery.sources import MovedFiles
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
@@ -22,8 +22,8 @@ class Gallery(Searcher):
         >>> Gallery.open("birds.gallery").search("song.ogg", k=10)  # doctest: +SKIP
     """
 
-    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model, calibration: ScoreCalibration) -> None:
-        super().__init__(folder, index=index, encoder=ModelQueryEncoder(model), calibration=calibration)
+    def __init__(self, folder: Path, *, index: SegmentIndex, model: Model) -> None:
+        super().__init__(folder, index=index, encoder=ModelQueryEncoder(model))
         self.model = model
 
     @classmethod
@@ -42,7 +42,8 @@ class Gallery(Searcher):
             raise DamagedGalleryError(path=layout.folder, reason=f"'{layout.checkpoint.name}' is missing")
         model = load_model(layout.checkpoint, device=runtime.choose_device())
         try:
-            index = LanceIndex.open(layout.segments, fingerprint=model.fingerprint)
+            adapt = MovedFiles(layout.folder).adapt
+            index = LanceIndex.open(layout.segments, fingerprint=model.fingerprint, adapt=adapt)
         except MissingGalleryError as error:
             raise MissingGalleryError(path=layout.folder) from error
-        return cls(layout.folder, index=index, model=model, calibration=read_calibration(layout.calibration))
+        return cls(layout.folder, index=index, model=model)

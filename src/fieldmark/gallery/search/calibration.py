@@ -16,13 +16,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.io import write_text
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.io import read_stamp, write_text
 from fieldmark.types import Medium
 
 # ---------------------------------------------------------------- curves
@@ -325,6 +326,33 @@ def read_calibration(path: Path) -> ScoreCalibration:
             raise
         raise DamagedGalleryError(path=path, reason=f"it is not a calibration ({error!r})") from error
     return ScoreCalibration(scales, lengths, holds, fitted_on, elsewhere, centers)
+
+
+@final
+class CalibrationFile:
+    """The calibration in a gallery's folder, read again where the last `index` wrote another one.
+
+    Args:
+        fixed: Taken instead of the file; None for the file.
+    """
+
+    def __init__(self, folder: Path, fixed: ScoreCalibration | None) -> None:
+        self._path = GalleryLayout(folder).calibration
+        self._fixed = fixed
+        self._known: tuple[object, ScoreCalibration] | None = None
+
+    def read(self) -> ScoreCalibration:
+        """Return the calibration as it is now.
+
+        Raises:
+            DamagedGalleryError: The file is no calibration, or one of another version.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        stamp, known = read_stamp(self._path), self._known
+        if known is None or known[0] != stamp:
+            known = self._known = stamp, read_calibration(self._path)
+        return known[1]
 
 
 def _center(value: Mapping[str, Any]) -> MediumCenter:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.item_state import read_content_hash
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.calibration import (
     FORMAT_VERSION,
@@ -30,7 +31,6 @@ from fieldmark.gallery.search.calibration import (
 from fieldmark.gallery.search.called import add_overlap_curves
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
 from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
-from fieldmark.gallery.sets import read_content_hash
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.names import Spellings
 from fieldmark.origin import number_origins

@@ -9,9 +9,10 @@ from fieldmark.data.taxonomy import Taxonomy, read_taxonomy
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
 from fieldmark.gallery.search.name_index import ClassMeanings, NameIndex
+from fieldmark.io import read_stamp
 from fieldmark.names import Resolution
 
-_Stamp = tuple[int | None, ...]
+_Stamp = tuple[tuple[int, ...] | None, ...]
 
 
 @final
@@ -52,7 +53,7 @@ class NameReader:
             return self._index[3]
 
     def _read_meanings(self) -> ClassMeanings:
-        stamp = (_read_stamp(self._layout.species), _read_stamp(self._layout.taxonomy))
+        stamp = (read_stamp(self._layout.species), read_stamp(self._layout.taxonomy))
         if self._meanings is None or self._meanings[0] != stamp:
             taxonomy = read_taxonomy(self._layout.taxonomy) if stamp[1] is not None else Taxonomy(())
             self._meanings = (
@@ -60,11 +61,3 @@ class NameReader:
                 ClassMeanings(read_species(self._layout.folder), taxonomy, resolutions=self._resolutions),
             )
         return self._meanings[1]
-
-
-def _read_stamp(path: Path) -> int | None:
-    """Return what changes with a file; None where there is no file."""
-    try:
-        return path.stat().st_mtime_ns
-    except OSError:
-        return None

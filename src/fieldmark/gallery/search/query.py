@@ -18,12 +18,13 @@ from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import Decoding, Embeddings, Item, MediaLimits, Medium, TextContent
+from fieldmark.types import Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
 
 _LONGEST_NAME = 100
 """Characters of a text that may be the name of a class."""
-_REMEMBERED_QUERIES = 64
-"""Query embeddings that are remembered: a person who narrows a search or marks hits sends the same query again."""
+_REMEMBERED_QUERIES = 2_048
+"""Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
+again, and many people ask the same words."""
 REMEMBERED_BYTES = 128 * 1024**2
 """A larger file is not remembered: to recognize it, all of it would have to be read."""
 
@@ -82,8 +83,11 @@ class QueryEncoder(Protocol):
         """Limits on one file."""
         ...
 
-    def embed(self, item: Item) -> Float[np.ndarray, "segment dim"]:
+    def embed(self, item: Item, *, reporter: Reporter | None = None) -> Float[np.ndarray, "segment dim"]:
         """Return the embedding of each segment of an item, of length 1.
+
+        Args:
+            reporter: Told how many seconds of the item are encoded.
 
         Raises:
             MediaError: The item cannot be read.
@@ -163,8 +167,11 @@ class QueryReader:
         self._names = NameReader(folder, resolutions=encoder.resolutions)
         self._trained = Spellings(encoder.class_names)
 
-    def encode(self, query: Query) -> QueryEmbedding:
+    def encode(self, query: Query, *, reporter: Reporter | None = None) -> QueryEmbedding:
         """Return the embedding of a query, remembered by its content.
+
+        Args:
+            reporter: Told how many seconds of a sound or video are encoded.
 
         Raises:
             MediaError: It cannot be read.
@@ -175,12 +182,12 @@ class QueryReader:
             return self.read_stored([query.item_id])[query.item_id]
         item = _item_of(query)
         if not _is_small(item):
-            return self._encode_item(item)
+            return self._encode_item(item, reporter)
         key = hash_content(item)
         with self._guard:
             remembered = self._remembered.get(key)
         if remembered is None:
-            remembered = self._encode_item(item)
+            remembered = self._encode_item(item, reporter)
             with self._guard:
                 self._remembered[key] = remembered
         return remembered
@@ -231,8 +238,9 @@ class QueryReader:
         held = {count.class_name for count in self._store.counts()} - {None}
         return self._names.read(held=frozenset(map(str, held)), trained=frozenset(self._encoder.class_names))
 
-    def _encode_item(self, item: Item) -> QueryEmbedding:
-        return self._query_embedding(item, self._encoder.embed(item))
+    def _encode_item(self, item: Item, reporter: Reporter | None) -> QueryEmbedding:
+        rows = self._encoder.embed(item) if reporter is None else self._encoder.embed(item, reporter=reporter)
+        return self._query_embedding(item, rows)
 
     def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
         mean = pool_segments(rows, medium=item.medium, encoder=self._encoder)

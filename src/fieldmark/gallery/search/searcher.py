@@ -9,9 +9,9 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Int
 
-from fieldmark.errors import OutOfRangeError, RequestError
+from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
 from fieldmark.gallery.search.agreement import NameAgreement
-from fieldmark.gallery.search.calibration import CERTAIN, ScoreCalibration
+from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
 from fieldmark.gallery.search.fusion import (
     Candidates,
@@ -29,7 +29,7 @@ from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryE
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
-from fieldmark.types import MEDIA, Hit, Item, Medium
+from fieldmark.types import MEDIA, Hit, Item, Medium, Reporter
 
 _MARGIN_DEPTH = 30
 """Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
@@ -102,19 +102,56 @@ class Searcher:
         folder: Of the gallery.
         index: Its store.
         encoder: The model that its embeddings come from.
-        calibration: May be replaced while the searcher is in use.
+        calibration: None takes the one in the folder, and another one as soon as it is written there.
     """
 
     def __init__(
-        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration
+        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration | None = None
     ) -> None:
         self.folder = folder
         self.index = index
-        self.calibration = calibration
+        self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
         self._reader = QueryReader(folder, store=index, encoder=encoder)
         self._agreement = NameAgreement(index, encoder=encoder)
         self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
+
+    @property
+    def calibration(self) -> ScoreCalibration:
+        """How scores become probabilities, as the last `index` fitted it."""
+        return self._calibration_file.read()
+
+    def check_names(self, where: Filter) -> None:
+        """Check that the gallery holds the classes, sets and licenses that a filter names.
+
+        Raises:
+            RequestError: It does not hold one of them; the message names the nearest.
+        """
+        counts = self.index.counts()
+        for noun, wanted, held in (
+            ("class", where.class_names, {each.class_name for each in counts}),
+            ("set", where.set_names, {each.set_name for each in counts}),
+            ("license", where.licenses, {each.license for each in counts}),
+        ):
+            known = sorted(name for name in held if name)
+            for name in sorted((wanted or frozenset()) - set(known)):
+                raise RequestError(
+                    f"The gallery has no {noun} '{name[:100]}'; it has {list_first(known) or 'none'}."
+                    f"{suggest_nearest(name[:100], known)} Give one that it has.",
+                    kind="unknown_name",
+                )
+
+    def encode(self, query: Query, *, reporter: Reporter) -> None:
+        """Encode a query ahead of its search, which finds it remembered unless it is a file of more than 128 MiB.
+
+        Args:
+            reporter: Told how many seconds of a sound or video are encoded; what it raises ends the work.
+
+        Raises:
+            MediaError: The query cannot be read.
+            MediumNotSupportedError: The gallery's model takes no query of this medium.
+        """
+        self._reader.encode(query, reporter=reporter)
 
     def search(  # noqa: PLR0913 - each option is one that CLI and API offer
         self,

@@ -1,0 +1,176 @@
+"""The state of an item when it was indexed: its content, its facts, and how its file looked from outside."""
+
+import hashlib
+import os
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import final
+
+import filelock
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fieldmark.errors import MediaError
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.io import open_replacement
+from fieldmark.media.video import list_frame_files
+from fieldmark.types import Form, Item, Medium
+
+# ---------------------------------------------------------------- content and facts
+
+
+def hash_states(items: Sequence[Item], content_hashes: Mapping[str, str], *, root: Path) -> dict[str, str]:
+    """Return the state of each item by id: it changes with the content and with any fact, such as a label.
+
+    Args:
+        items: Each item once, or as often as it has segments.
+        root: The folder of the source: a file that lies below it at the same path is the same.
+    """
+    by_id = {item.item_id: item for item in items}
+    return {item_id: hash_state(item, content_hashes[item_id], root=root) for item_id, item in by_id.items()}
+
+
+def hash_state(item: Item, content_hash: str, *, root: Path) -> str:
+    """Return the state of one item; see `hash_states`."""
+    return f"{content_hash}-{hash_facts(item, root=str(root))}"
+
+
+def read_content_hash(state: str) -> str:
+    """Return the hash of an item's content alone, from its state."""
+    return state.partition("-")[0]
+
+
+_DEFAULTS = tuple((each.name, each.default) for each in fields(Item) if each.name != "path")
+
+
+def hash_facts(item: Item, *, root: str) -> str:
+    """Return a hash of what is known of an item beside its content.
+
+    A fact that has its default does not count, so that a fact which a later fieldmark learns changes no item. Of a
+    path below the root only the part below it counts, so that a collection may be moved as a whole.
+    """
+    known = [(name, str(value)) for name, default in _DEFAULTS if (value := getattr(item, name)) != default]
+    if item.path is not None:
+        path = str(item.path)
+        below = path[len(root) + 1 :] if path.startswith(root + os.sep) else path
+        known.append(("path", below.replace(os.sep, "/")))
+    return hashlib.sha256(repr(known).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+# ---------------------------------------------------------------- files from outside
+
+_SETTLED_NANOSECONDS = 2_000_000_000
+"""A file that was changed less than this before it was looked at may change again within one tick of a file system's
+clock (two seconds on FAT), and look the same."""
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in ("item_id", "stamp", "content_hash", "medium")])
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A file as it was when its content was read."""
+
+    stamp: str
+    content_hash: str
+    medium: str
+
+
+@final
+class FileStamps:
+    """Size and modification time of files beside the hash of their content, so that unchanged files are not read.
+
+    A cache: what is missing or damaged is read again. An entry counts only as long as the store holds the same content.
+
+    Args:
+        states: Of the items of a set, as the store holds them.
+        is_trusted: Whether a file that looks the same is taken to be the same.
+    """
+
+    def __init__(self, folder: Path, states: Mapping[str, str], *, is_trusted: bool) -> None:
+        self._path = GalleryLayout(folder).files
+        self._lock = GalleryLayout(folder).sets_lock
+        self._now = time.time_ns()
+        self._seen: dict[str, str | None] = {}
+        self._found: dict[str, _Known] = {}
+        self._known = {
+            item_id: known
+            for item_id, known in (_read_stamps(self._path) if is_trusted else {}).items()
+            if item_id in states and read_content_hash(states[item_id]) == known.content_hash
+        }
+
+    def recall_medium(self, item_ids: Iterable[str], path: Path) -> Medium | None:
+        """Return the medium of a file that looks as it did under one of some ids; None where it has to be read."""
+        known = next((self._known[each] for each in item_ids if each in self._known), None)
+        if known is None or self._look(path) != known.stamp:
+            return None
+        return Medium(known.medium)
+
+    def recall_content(self, item: Item) -> str | None:
+        """Return the content hash of an item whose file looks as it did; None where it has to be read."""
+        known = self._known.get(item.item_id)
+        if known is None or known.medium != item.medium.value or self._stamp(item) != known.stamp:
+            return None
+        return known.content_hash
+
+    def note(self, items: Iterable[Item], content_hashes: Mapping[str, str]) -> None:
+        """Note the content of files that were looked at before they were read."""
+        for item in items:
+            stamp = self._stamp(item)
+            if stamp is not None:
+                self._found[item.item_id] = _Known(stamp, content_hashes[item.item_id], item.medium.value)
+
+    def look_at(self, items: Iterable[Item]) -> None:
+        """Look at files before they are read, so that a change meanwhile is seen later."""
+        for item in items:
+            self._stamp(item)
+
+    def write(self, *, gone: Collection[str] = ()) -> None:
+        """Write down what was noted, beside what is known of other items."""
+        if not self._found and not gone:
+            return
+        with filelock.FileLock(self._lock):
+            known = {**_read_stamps(self._path), **self._found}
+            for item_id in gone:
+                known.pop(item_id, None)
+            columns = [
+                list(known),
+                *([getattr(each, name) for each in known.values()] for name in ("stamp", "content_hash", "medium")),
+            ]
+            with open_replacement(self._path) as file:
+                pq.write_table(pa.Table.from_arrays([pa.array(c, pa.string()) for c in columns], schema=_SCHEMA), file)
+
+    def _stamp(self, item: Item) -> str | None:
+        """Return how the file of an item, or its many files, look now; None where that tells nothing."""
+        if item.path is None:
+            return None
+        if item.form is not Form.FRAMES:
+            return self._look(item.path)
+        try:
+            stamps = [self._look(path) for path in list_frame_files(item.path)]
+        except MediaError:
+            return None
+        return None if None in stamps else hashlib.sha256(" ".join(map(str, stamps)).encode()).hexdigest()
+
+    def _look(self, path: Path) -> str | None:
+        """Return size and modification time of a file, as they were when they were first asked for."""
+        name = str(path)
+        if name not in self._seen:
+            try:
+                found = os.stat(name)  # noqa: PTH116 - a third of the time, for each file of a collection
+            except (OSError, ValueError):
+                self._seen[name] = None
+            else:
+                is_settled = self._now - found.st_mtime_ns > _SETTLED_NANOSECONDS
+                self._seen[name] = f"{found.st_size}.{found.st_mtime_ns}" if is_settled else None
+        return self._seen[name]
+
+
+def _read_stamps(path: Path) -> dict[str, _Known]:
+    try:
+        table = pq.ParquetFile(path).read()
+        columns = [table[name].to_pylist() for name in _SCHEMA.names]
+    except (OSError, pa.ArrowException, KeyError):
+        return {}
+    return {item_id: _Known(*values) for item_id, *values in zip(*columns, strict=True)}
