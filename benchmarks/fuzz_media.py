@@ -176,7 +176,7 @@ def read_input(medium: Medium, path: Path, *, part: bool) -> str:
     return "read"
 
 
-def make_input(corpus: list[bytes], chance: random.Random) -> bytes:
+def make_input(corpus: list[bytes], chance: random.Random) -> bytes:  # noqa: C901 - a table of accidents
     """A file after one to four accidents."""
     data = bytearray(chance.choice(corpus))
     for _ in range(chance.randint(1, 4)):
