@@ -1,5 +1,9 @@
 """Videos; videos given as numbered pictures, and sound given as a picture of its spectrogram."""
 
+import struct
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
@@ -173,6 +177,136 @@ def test_load_tells_missing_empty_and_damaged_files(tmp_path, write_video):
     (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
     with pytest.raises(UnreadableMediaError):
         load(tmp_path / "cut.mp4")
+
+
+# ---------------------------------------------------------------- geometry and damage
+
+
+def display_matrix(a, b, c, d):
+    return np.array([[a, b, 0], [c, d, 0], [0, 0, 2**14]], dtype=np.int64) * 2**16
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((1, 0, 0, 1), lambda stored: stored),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((-1, 0, 0, -1), lambda stored: np.rot90(stored, 2)),
+        ((0, 1, -1, 0), lambda stored: np.rot90(stored, -1)),
+        ((0, -1, 1, 0), lambda stored: np.rot90(stored, 1)),
+        ((0, 1, 1, 0), lambda stored: stored.transpose(1, 0, 2)),
+        ((0, -1, -1, 0), lambda stored: np.rot90(stored.transpose(1, 0, 2), 2)),
+    ],
+)
+def test_load_follows_the_whole_display_matrix(matrix, expected, write_video):
+    stored = np.zeros((48, 64, 3), np.uint8)
+    stored[:24, :32] = [255, 0, 0]
+    stored[24:, :32] = [0, 0, 255]
+    path = write_video("a.mp4", frames=[stored] * 3, turned=90)
+    plain = struct.pack(">9i", *display_matrix(0, -1, 1, 0).flatten())[:20]
+    data = path.read_bytes()
+    at = next(at for at in range(len(data)) if data[at : at + 20] == plain or _is_turn(data[at : at + 20]))
+    path.write_bytes(data[:at] + struct.pack(">5i", *display_matrix(*matrix).flatten()[:5]) + data[at + 20 :])
+    [segment] = load(path)
+    got = segment.content.frames[0].permute(1, 2, 0).numpy().astype(int)
+    shown = expected(stored)
+    assert got.shape == shown.shape
+    assert np.abs(got - shown)[4:-4, 4:-4].mean() < 12
+
+
+def _is_turn(data):
+    """Whether bytes are the first five numbers of a matrix that turns by a quarter, in the header of a track."""
+    if len(data) < 20:
+        return False
+    a, b, _, c, d = struct.unpack(">5i", data)
+    return a == d == 0 and abs(b) == 2**16 and c == -b
+
+
+@pytest.mark.parametrize(("ratio", "shape"), [((4, 3), (48, 85)), ((1, 2), (48, 32)), ((1, 1), (48, 64))])
+def test_load_gives_square_pixels(ratio, shape, tmp_path):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        stream.codec_context.sample_aspect_ratio = Fraction(*ratio)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode(None))
+    [segment] = load(path)
+    assert segment.content.frames.shape[2:] == shape
+    [segment] = load(path, side_pixels=24)
+    assert min(segment.content.frames.shape[2:]) == 24
+
+
+def test_load_shows_the_picture_before_where_a_packet_is_empty(write_video):
+    path = write_video("a.avi", frames=10)
+    data = bytearray(path.read_bytes())
+    chunk = data.index(b"movi") + 4
+    for number in range(10):  # all chunks but the first and the last lose their bytes to one that nobody reads
+        [size] = struct.unpack_from("<I", data, chunk + 4)
+        size += size % 2
+        if 0 < number < 9:
+            data[chunk + 4 : chunk + 16] = bytes(4) + b"JUNK" + struct.pack("<I", size - 8)
+        chunk += 8 + size
+    path.write_bytes(data)
+    segments = load(path, segment_seconds=0.5)
+    assert times(segments) == [(0, 0.5), (0.5, 1)]
+    assert [numbers(segment) for segment in segments] == [[0], [0]]
+    assert [segment.warnings for segment in segments] == [(), ()]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+def test_load_passes_over_bad_packets_and_keeps_the_times(name, write_video):
+    noise = np.random.default_rng(0).integers(0, 60, (30, 48, 64, 3))
+    path = write_video(
+        name, frames=list((noise + 5 * np.arange(30)[:, None, None, None]).astype(np.uint8)), codec="mpeg4"
+    )
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(1_000) + data[len(data) // 2 + 1_000 :])
+    segments = load(path, segment_seconds=1.0, frames_per_segment=2)
+    shown = [float(frame.float().mean()) for segment in segments for frame in segment.content.frames]
+    assert segments[-1].end_seconds == pytest.approx(3, abs=0.01)
+    assert shown[0] == pytest.approx(shown[-1] - 5 * 25, abs=15), "the last second is still the last"
+
+
+def test_load_takes_the_first_track_that_is_not_silent(tmp_path):
+    path = tmp_path / "a.mkv"
+    loud = np.sin(np.arange(48_000) / 10).astype(np.float32)
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("pcm_s16le", rate=48_000, layout="mono") for _ in range(3)]
+        packets = []
+        for stream, samples in zip(streams, (np.zeros_like(loud), 0.5 * loud, 0.25 * loud), strict=True):
+            frame = av.AudioFrame.from_ndarray((samples * 32_767).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), 0
+            packets += [*stream.encode(frame), *stream.encode(None)]
+        for packet in packets:
+            container.mux(packet)
+    item = Item("a", Medium.AUDIO, path=path)
+    [segment] = load_segments(item, decoding=Decoding(sample_rate_hz=48_000), limits=MediaLimits())
+    assert float(segment.content.waveform.abs().max()) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(("space", "pixel_format"), [(1, "yuv420p"), (9, "yuv420p10le"), (5, "yuvj420p")])
+def test_load_gives_the_colors_that_ffmpeg_gives(space, pixel_format, tmp_path):
+    path = tmp_path / "a.mkv"
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt=pixel_format)
+        stream.codec_context.colorspace = space
+        stream.options = {"qp": "1"}
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        graph = av.filter.Graph()
+        ends = graph.add_buffer(template=stream), graph.add("format", "rgb24"), graph.add("buffersink")
+        graph.link_nodes(*ends).configure()
+        graph.push(next(container.decode(stream)))
+        expected = graph.pull().to_ndarray().astype(int)
+    [segment] = load(path)
+    got = segment.content.frames[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(got - expected)[4::8, 4::8].mean() < 2, "in the middle of the patches, where no chroma is blended"
 
 
 # ---------------------------------------------------------------- numbered pictures

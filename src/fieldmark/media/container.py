@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, NamedTuple, final
 
 import av
 from av.audio.frame import AudioFrame
@@ -33,6 +32,7 @@ PREROLL_SECONDS = 1.0
 """What decoders need before a position, to be exact there."""
 # These have no index of key frames: a seek lands between two, and what follows cannot be decoded.
 _WITHOUT_INDEX = {"mpegts", "mpeg"}
+_FRAMES = (AudioFrame, VideoFrame)
 _MOST_FAILED_READS = 16  # in a row; some demuxers fail for ever at the junk behind the end
 CHUNK_HEAD_BYTES = 8
 """What stands before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
@@ -105,9 +105,8 @@ def seek(container: InputContainer, stream: Stream, *, seconds: float) -> None:
             container.seek(round((target + get_origin_seconds(container)) / stream.time_base), stream=stream)
 
 
-@dataclass(frozen=True, slots=True)
-class DecodedPacket:
-    """One packet and what the decoder gave for it.
+class DecodedPacket(NamedTuple):
+    """One packet and what the decoder gave for it; a tuple, since a frozen dataclass takes longer than some packets.
 
     Args:
         packet: None where the container itself could not be read.
@@ -158,7 +157,7 @@ def decode_packets(container: InputContainer, stream: AudioStream | VideoStream)
             yield DecodedPacket(packet)
         else:
             try:
-                frames = [frame for frame in packet.decode() if isinstance(frame, AudioFrame | VideoFrame)]
+                frames = [frame for frame in packet.decode() if isinstance(frame, _FRAMES)]
             except (av.FFmpegError, ValueError):
                 yield DecodedPacket(packet, is_bad=True)
             else:

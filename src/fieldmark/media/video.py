@@ -96,7 +96,9 @@ def load(
     extent = _measure(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
     spans = _segment_spans(extent, decoding=decoding)
     spans = [spans[index] for index in pick_equally_spaced(len(spans), limit=decoding.max_segments)]
-    log = DamageLog(start_seconds=extent.span.start_seconds, end_seconds=extent.span.end_seconds)
+    log = DamageLog(
+        start_seconds=extent.span.start_seconds, end_seconds=math.inf if end_seconds is None else end_seconds
+    )
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
         painter = _Painter(stream, path=path, side_pixels=decoding.side_pixels, limits=limits)

@@ -46,7 +46,9 @@ class SoundStatistics:
 
     def add(self, sound: PlacedSound) -> None:
         """Add some sound; other channel counts and rates than the first are left out."""
-        samples = np.nan_to_num(convert_to_fractions(sound.samples), posinf=0.0, neginf=0.0)
+        samples = convert_to_fractions(sound.samples)
+        if not np.isfinite(samples).all():  # refused where they are used
+            samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         if not self.count:
             self.sample_rate_hz = sound.sample_rate_hz
             self.total = np.zeros(len(samples))
@@ -54,7 +56,7 @@ class SoundStatistics:
         if len(samples) != len(self.total) or sound.sample_rate_hz != self.sample_rate_hz:
             return
         self.count += samples.shape[1]
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
+        self.peak = max(self.peak, float(samples.max(initial=0)), -float(samples.min(initial=0)))
         total = samples.sum(axis=1, dtype=np.float64)
         self.total += total
         if len(self.means) < _MOST_MEANS:

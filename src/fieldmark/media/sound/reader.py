@@ -113,7 +113,7 @@ class SoundTrack:
         anchor = anchors.find(from_seconds) if self._name_codec() in _EXACT_BEHIND_A_SEEK else None
         if anchor is not None:
             self._container.seek(self._find_target(anchor), stream=self._stream)
-            pieces = _skip_to(anchor.stamp, self._decode(self._container))
+            pieces = _skip_to(anchor.stamp, self._decode(self._container, split_at=anchor.stamp))
             if pieces is not None:
                 placement = Placement(log, anchor=anchor)
                 yield from placement.place(_remember(pieces, placement, anchors))
@@ -146,9 +146,9 @@ class SoundTrack:
         with open_container(self._path, limits=self._limits) as container:
             yield container
 
-    def _decode(self, container: InputContainer) -> Iterator[Piece]:
+    def _decode(self, container: InputContainer, *, split_at: int | None = None) -> Iterator[Piece]:
         streams = {stream.index: stream for stream in list_sound_streams(container, path=self._path)}
-        return decode_pieces(container, streams[self._stream.index], path=self._path)
+        return decode_pieces(container, streams[self._stream.index], path=self._path, split_at=split_at)
 
 
 @contextmanager

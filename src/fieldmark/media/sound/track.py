@@ -23,6 +23,8 @@ _SILENT_PEAK = 1e-4  # -80 dB of full scale
 _CHECKED_CODECS = {"wavpack", "tta"}
 # These have frames and nothing else: their time is the count of the frames, so a lost one has to be counted too.
 _WITHOUT_TIMES = {"mp3", "aac", "ac3", "eac3", "amr"}
+_PIECE_SECONDS = 0.25  # frames are handled together: each by itself would cost more than its decoding
+_STEP_SECONDS = 0.02  # a frame farther from its place begins another piece
 _CHECKED_EACH = 4  # packets; so often it is looked whether a packet stands where it is said to stand
 _COMPARED_BYTES = 16
 _LONGEST_JUNK_BYTES = 2**22
@@ -71,47 +73,113 @@ class Piece:
     lost_seconds: float = 0.0
 
 
-def decode_pieces(container: InputContainer, stream: AudioStream, *, path: Path) -> Iterator[Piece]:
+def decode_pieces(
+    container: InputContainer, stream: AudioStream, *, path: Path, split_at: int | None = None
+) -> Iterator[Piece]:
     """Yield the sound of a track from where the container stands to its end.
 
     Bad packets are passed over; the piece behind them says so. Where the last packets are bad, a piece without samples
-    ends the sound.
+    ends the sound. Frames that follow each other make pieces of a quarter of a second.
+
+    Args:
+        split_at: The time stamp at which a piece is to begin in any case.
 
     Raises:
         UnreadableMediaError: It states an absurd sample rate, or none of its packets can be decoded.
     """
-    origin = get_origin_seconds(container)
     with path.open("rb") as file:
         clock = _choose_clock(container, stream, file)
-        is_broken, is_late, lost, last = False, False, 0.0, None
+        gathering = _Gathering(get_origin_seconds(container) if clock.has_times else None, path=path)
+        is_broken, is_late, lost = False, False, 0.0
         for decoded in decode_packets(container, stream):
             is_broken |= decoded.is_bad
             is_late |= clock.misses_any(decoded)
             lost += clock.count_lost_seconds(decoded)
             for frame in decoded.frames:
                 assert isinstance(frame, AudioFrame)  # noqa: S101 - the track is one of sound
-                last = _make_piece(frame, origin=origin if clock.has_times else None, path=path)
-                if is_broken or is_late or lost:
+                is_odd = is_broken or is_late or lost > 0
+                if (is_odd or frame.pts == split_at or not gathering.takes(frame)) and gathering.has_any:
+                    yield gathering.finish()
+                if is_odd:
                     is_counted = is_broken and (clock.has_times or lost > 0)  # a tag between two files is no damage
-                    last = replace(last, is_after_break=is_counted, is_stamp_late=is_late, lost_seconds=lost)
-                yield last
+                    gathering.mark(is_after_break=is_counted, is_stamp_late=is_late, lost_seconds=lost)
+                gathering.add(frame)
                 is_broken, is_late, lost = False, False, 0.0
-    if last is None and is_broken:
+        if gathering.has_any:
+            yield gathering.finish()
+    if gathering.last is None and is_broken:
         raise UnreadableMediaError(path=path, reason="none of its sound can be decoded")
-    if last is not None and clock.trailing_seconds > 0:
-        rest = last.samples[:, :0]
-        yield Piece(rest, last.sample_rate_hz, None, None, lost_seconds=clock.trailing_seconds)
+    if gathering.last is not None and clock.trailing_seconds > 0:
+        rest, rate = gathering.last.samples[:, :0], gathering.last.sample_rate_hz
+        yield Piece(rest, rate, None, None, lost_seconds=clock.trailing_seconds)
 
 
-def _make_piece(frame: AudioFrame, *, origin: float | None, path: Path) -> Piece:
-    rate = frame.sample_rate
-    if not _SLOWEST_HZ <= rate <= _FASTEST_HZ:
-        raise UnreadableMediaError(path=path, reason=f"it states a sample rate of {rate} Hz")
-    samples = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    seconds = None if origin is None or frame.time is None else frame.time - origin
-    return Piece(samples, rate, frame.pts, seconds)
+@final
+class _Gathering:
+    """The frames of one piece.
+
+    Args:
+        origin: The time stamp at which the file begins; None for a file without time stamps.
+    """
+
+    def __init__(self, origin: float | None, *, path: Path) -> None:
+        self._origin = origin
+        self._path = path
+        self._unit: float | None = None  # of time stamps, seconds
+        self._frames: list[AudioFrame] = []
+        self._count = 0
+        self._before: tuple[bool, bool, float] | None = None
+        self.last: Piece | None = None
+
+    @property
+    def has_any(self) -> bool:
+        """True where a piece was begun."""
+        return bool(self._frames)
+
+    def takes(self, frame: AudioFrame) -> bool:
+        """Tell whether a frame belongs to the piece."""
+        first = self._frames[0] if self._frames else frame
+        rate = first.sample_rate
+        if frame.sample_rate != rate or self._count >= _PIECE_SECONDS * rate or frame.format.name != first.format.name:
+            return False
+        if frame.layout.nb_channels != first.layout.nb_channels or (frame.pts is None) != (first.pts is None):
+            return False
+        if frame.pts is None or first.pts is None or self._unit is None:
+            return True
+        return abs((frame.pts - first.pts) * self._unit - self._count / rate) < _STEP_SECONDS
+
+    def mark(self, *, is_after_break: bool, is_stamp_late: bool, lost_seconds: float) -> None:
+        """State what lies before the piece that begins."""
+        self._before = (is_after_break, is_stamp_late, lost_seconds)
+
+    def add(self, frame: AudioFrame) -> None:
+        """Add a frame.
+
+        Raises:
+            UnreadableMediaError: It states an absurd sample rate.
+        """
+        if not _SLOWEST_HZ <= frame.sample_rate <= _FASTEST_HZ:
+            raise UnreadableMediaError(path=self._path, reason=f"it states a sample rate of {frame.sample_rate} Hz")
+        if self._unit is None and frame.time_base:
+            self._unit = float(frame.time_base)
+        self._frames.append(frame)
+        self._count += frame.samples
+
+    def finish(self) -> Piece:
+        """Return the piece."""
+        first = self._frames[0]
+        arrays = [frame.to_ndarray() for frame in self._frames]
+        samples = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
+        if not first.format.is_planar:
+            samples = samples.reshape(-1, first.layout.nb_channels).T
+        has_time = self._origin is not None and first.pts is not None and self._unit is not None
+        seconds = (first.pts or 0) * (self._unit or 0.0) - (self._origin or 0.0) if has_time else None
+        piece = Piece(samples, first.sample_rate, first.pts, seconds)
+        if self._before is not None:
+            is_broken, is_late, lost = self._before
+            piece = replace(piece, is_after_break=is_broken, is_stamp_late=is_late, lost_seconds=lost)
+        self._frames, self._count, self._before, self.last = [], 0, None, piece
+        return piece
 
 
 def convert_to_fractions(samples: Shaped[np.ndarray, "channel time"]) -> Float32[np.ndarray, "channel time"]:
@@ -142,7 +210,7 @@ def _choose_clock(container: InputContainer, stream: AudioStream, file: BinaryIO
     if name == "avi":
         return _ByteClock(file, _list_chunks(stream))
     if name in _WITHOUT_TIMES:
-        return _ByteClock(file, None)
+        return _ByteClock(file, None, can_pass_over=name == "aac")
     return _StampClock(file if name == "ogg" else None)
 
 
@@ -224,18 +292,20 @@ class _ByteClock:
     Args:
         chunks: The chunks of an AVI by position, which divide its sound among its pictures; None for a file that holds
             sound alone.
+        can_pass_over: The demuxer passes over junk without counting it in the positions that it tells.
     """
 
     has_times = False
 
-    def __init__(self, file: BinaryIO, chunks: dict[int, _Chunk] | None) -> None:
+    def __init__(self, file: BinaryIO, chunks: dict[int, _Chunk] | None, *, can_pass_over: bool = False) -> None:
         self._file = file
         self._chunks = chunks
         self._end: int | None = None  # of what was decoded last: an offset in the file, or in the sound of an AVI
         self._frame_seconds = self._bytes = self._seconds = 0.0
         self._packet_count = self._passed_over = 0
         self._is_after_bad = False
-        self._can_check = True
+        self._can_check = can_pass_over
+        self._duration: int | None = None
         self.trailing_seconds = 0.0
 
     def misses_any(self, decoded: DecodedPacket) -> bool:  # noqa: ARG002 - one signature for both clocks
@@ -255,9 +325,13 @@ class _ByteClock:
             if self._end is not None:
                 self.trailing_seconds = self._convert(start + packet.size - self._end)
             return 0.0
-        lost = 0.0 if self._end is None else self._convert(self._leave_out_tags(self._end, start))
+        lost = 0.0
+        if self._end is not None and start > self._end:
+            lost = self._convert(self._leave_out_tags(self._end, start))
         self._end = start + packet.size
-        self._frame_seconds = _compute_duration(packet) or _sum_seconds(decoded.frames)
+        if packet.duration != self._duration or not self._frame_seconds:
+            self._duration = packet.duration
+            self._frame_seconds = _compute_duration(packet) or _sum_seconds(decoded.frames)
         self._bytes += packet.size
         self._seconds += self._frame_seconds
         self.trailing_seconds = 0.0
