@@ -68,17 +68,29 @@ def _import_folders(
     ],
     *,
     out: _Out,
+    classes_from_folders: Annotated[
+        bool,
+        typer.Option(
+            "--classes-from-folders", help="Take the names of folders as classes. Without it they are only listed."
+        ),
+    ] = False,
     taxonomy: _TaxonomyPath = None,
     merge_names: _MergeNames = False,
     as_json: Json = False,
 ) -> None:
     """Import folders of media files.
 
-    The content of a file gives its medium, and the name of its folder gives its class.
+    The content of a file gives its medium. The name of its folder gives its class only if you say so.
     """
     from fieldmark.datasets.importers.folders import import_folders
 
-    report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names)
+    report = import_folders(
+        source,
+        out=out,
+        classes_from_folders=classes_from_folders,
+        taxonomy=taxonomy,
+        merges_names=merge_names,
+    )
     print_result(report, report.to_text(), as_json=as_json)
 
 
