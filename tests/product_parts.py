@@ -9,9 +9,12 @@ from fieldmark import config, config_encoders
 from fieldmark.config_section import Section
 from fieldmark.encoders.birdnet import BirdNetEncoder
 from fieldmark.encoders.lexical import LexicalTextEncoder
+from fieldmark.encoders.named_text import NamedTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
+from fieldmark.encoders.onnx_audio import OnnxAudioEncoder
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.encoders.transformer_audio import TransformersAudioEncoder
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -48,6 +51,9 @@ transformers_image_encoder = fill(
     TransformersImageEncoder, config_encoders.TransformersImageConfig, config_encoders.FrameSampling
 )
 onnx_image_encoder = fill(OnnxImageEncoder, config_encoders.OnnxImageConfig, config_encoders.FrameSampling)
+onnx_audio_encoder = fill(OnnxAudioEncoder, config_encoders.OnnxAudioConfig)
+transformers_audio_encoder = fill(TransformersAudioEncoder, config_encoders.TransformersAudioConfig)
+named_text_encoder = fill(NamedTextEncoder, config_encoders.NamedTextConfig)
 birdnet_encoder = fill(BirdNetEncoder, config_encoders.BirdNetConfig)
 pixel_encoder = fill(PixelEncoder, config.FGCrossNetConfig)
 spectrogram_encoder = fill(

@@ -32,7 +32,7 @@ from fieldmark.errors import (
 )
 from fieldmark.media.loaders import hash_content
 from fieldmark.query_encoder import ModelQueryEncoder
-from fieldmark.types import Decoding, Failure, SilentReporter
+from fieldmark.types import Decoding, Failure, MediaWarning, SilentReporter
 
 
 class CountingEncoder(Encoder):
@@ -246,15 +246,47 @@ def test_failure_log_counts_each_item_once_and_stops_above_the_share(make_report
         log.add(Failure(name, "empty", "is empty"))
     assert [failure.item_id for failure in log.failures] == ["notes.bin", "a", "b"]
     assert len(reporter.lines) == 3
-    with pytest.raises(TooManyFailuresError, match="3 of 20 items"):
-        log.add(Failure("c", "empty", "is empty"))
+    log.check()
+    log.add(Failure("c", "empty", "is empty"))
+    with pytest.raises(TooManyFailuresError, match=r"3 of 20 items.*at most 10%.*--failure-share"):
+        log.check()
 
 
 def test_failure_log_always_allows_one():
     log = FailureLog(total=3, allowed_share=0.0, reporter=SilentReporter())
     log.add(Failure("a", "empty", "is empty"))
+    log.check()
+    log.add(Failure("b", "empty", "is empty"))
     with pytest.raises(TooManyFailuresError):
-        log.add(Failure("b", "empty", "is empty"))
+        log.check()
+
+
+def test_failure_log_without_a_share_never_stops():
+    log = FailureLog(total=3, allowed_share=None, reporter=SilentReporter())
+    for name in "abc":
+        log.add(Failure(name, "empty", "is empty"))
+    log.check()
+
+
+def test_failure_log_tells_each_warning_once(make_reporter):
+    reporter = make_reporter()
+    log = FailureLog(total=3, allowed_share=None, reporter=reporter)
+    for name in ("a", "a", "b"):
+        log.warn(name, [MediaWarning("encoding", "read as cp1250")])
+    assert [warning.item_id for warning in log.warnings] == ["a", "b"]
+    assert reporter.lines == ["warning a: read as cp1250", "warning b: read as cp1250"]
+
+
+def test_an_item_with_a_warning_tells_it_again_from_the_cache(shared_space_config, tmp_path, make_reporter):
+    path = tmp_path / "note.txt"
+    path.write_bytes("Dzięcioł duży, śpiew krótki, w zaroślach nad łąką".encode("cp1250"))
+    model = model_of(CountingEncoder(), shared_space_config)
+    runtime = Runtime(cache=tmp_path / "cache")
+    for _ in range(2):
+        log = FailureLog(total=1, allowed_share=None, reporter=make_reporter())
+        [(embeddings, _)] = embed_items([Item("a", Medium.TEXT, path=path)], model=model, runtime=runtime, failures=log)
+        assert len(embeddings.items) == 1
+        assert [warning.kind for warning in log.warnings] == ["encoding"]
 
 
 def test_keep_supported_says_what_it_leaves_out(toy_items, make_reporter):

@@ -35,7 +35,7 @@ from fieldmark.config_file import parse_config
 from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, list_names_by_index, require_form
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
-from fieldmark.encoders.transformer import locate_weights
+from fieldmark.encoders.transformer_files import locate_weights
 from fieldmark.errors import ConfigError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss

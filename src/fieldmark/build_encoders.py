@@ -9,8 +9,10 @@ from fieldmark.config_encoders import (
     FieldMarkTextConfig,
     LexicalTextConfig,
     NamedTextConfig,
+    OnnxAudioConfig,
     OnnxImageConfig,
     PartConfig,
+    TransformersAudioConfig,
     TransformersImageConfig,
     TransformersTextConfig,
 )
@@ -21,8 +23,12 @@ from fieldmark.encoders.labels import ClassNames, read_labels
 from fieldmark.encoders.lexical import LexicalTextEncoder
 from fieldmark.encoders.named_text import NamedTextEncoder
 from fieldmark.encoders.onnx import OnnxImageEncoder
+from fieldmark.encoders.onnx_audio import OnnxAudioEncoder
 from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.encoders.transformer import TransformersImageEncoder, TransformersTextEncoder
+from fieldmark.encoders.transformer_audio import TransformersAudioEncoder
+from fieldmark.encoders.transformer_files import is_classifier, locate_weights, read_own_labels
+from fieldmark.encoders.transformer_model import Tower
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +63,9 @@ def build_part(  # noqa: C901, PLR0911 - a case for each kind
             return TransformersImageEncoder(
                 config.name,
                 allow_download=config.allow_download,
+                has_named_scores=config.has_named_scores,
+                names=config.names,
+                prompt=config.prompt,
                 segment_seconds=config.frames.segment_seconds,
                 frames_per_segment=config.frames.frames_per_segment,
             )
@@ -73,6 +82,27 @@ def build_part(  # noqa: C901, PLR0911 - a case for each kind
             return NamedTextEncoder(species, descriptions=config.descriptions, temperature=config.temperature)
         case BirdNetConfig():
             return BirdNetEncoder(hop_seconds=config.hop_seconds, has_species_scores=config.has_species_scores)
+        case OnnxAudioConfig():
+            return OnnxAudioEncoder(
+                config.path,
+                output=config.output,
+                labels=config.labels,
+                logits=config.logits,
+                activation=config.activation,
+                sample_rate_hz=config.sample_rate_hz,
+                window_seconds=config.window_seconds,
+                hop_seconds=config.hop_seconds or config.window_seconds / 2,
+            )
+        case TransformersAudioConfig():
+            return TransformersAudioEncoder(
+                config.name,
+                allow_download=config.allow_download,
+                has_named_scores=config.has_named_scores,
+                names=config.names,
+                prompt=config.prompt,
+                window_seconds=config.window_seconds,
+                hop_seconds=config.hop_seconds,
+            )
     assert_never(config)
 
 
@@ -83,15 +113,23 @@ def list_section_species(config: PartConfig) -> ClassNames:
     """
     try:
         match config:
-            case OnnxImageConfig():
+            case OnnxImageConfig() | OnnxAudioConfig():
                 return () if config.labels is None else read_labels(config.labels)
+            case TransformersImageConfig() | TransformersAudioConfig():
+                return _list_model_classes(config)
             case BirdNetConfig():
                 return list_birdnet_species() if config.has_species_scores else ()
-            case NamedTextConfig() | TransformersImageConfig() | TransformersTextConfig():
-                return ()
-            case LexicalTextConfig() | FieldMarkTextConfig():
+            case NamedTextConfig() | TransformersTextConfig() | LexicalTextConfig() | FieldMarkTextConfig():
                 return ()
         assert_never(config)
     except (EncoderFilesError, MissingExtraError) as error:
         logger.warning("The names that an encoder knows cannot be read: %s", error)
         return ()
+
+
+def _list_model_classes(config: TransformersImageConfig | TransformersAudioConfig) -> ClassNames:
+    if config.names is not None:
+        return read_labels(config.names)
+    folder = locate_weights(config.name, allow_download=False)
+    tower: Tower = "image" if isinstance(config, TransformersImageConfig) else "audio"
+    return read_own_labels(folder) if config.has_named_scores and is_classifier(folder, tower=tower) else ()

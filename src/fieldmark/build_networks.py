@@ -1,13 +1,13 @@
 """The section of a model to its network, and the facts of encoders that a network is made for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from torch import Tensor
 
 from fieldmark.config import FGCrossNetConfig, ModelConfig, ReadyConfig, SharedSpaceConfig
-from fieldmark.encoders.encoder import Encoder
+from fieldmark.encoders.encoder import Encoder, find_joint
 from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
@@ -24,12 +24,14 @@ class NetworkInputs:
         dims: Of the features.
         named_counts: How many of them are scores of names.
         encoder_index: The same number for media that one encoder reads.
+        joint: Columns of the features that can be compared with those of another encoder's medium.
         labelled_media: Media whose features are trained on; None for all of them.
     """
 
     dims: Mapping[Medium, int]
     named_counts: Mapping[Medium, int]
     encoder_index: Mapping[Medium, int]
+    joint: Mapping[Medium, range] = field(default_factory=dict)
     labelled_media: frozenset[Medium] | None = None
 
     def keep_labelled(self) -> "NetworkInputs":
@@ -56,7 +58,21 @@ def describe_inputs(
         named_counts={medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()},
         encoder_index={medium: fingerprints.index(encoder.fingerprint) for medium, encoder in encoders.items()},
         labelled_media=labelled_media,
+        joint=_find_joint_columns(encoders),
     )
+
+
+def _find_joint_columns(encoders: Mapping[Medium, Encoder]) -> dict[Medium, range]:
+    """Return the columns of the space that most encoders share; none where one encoder stands alone in each."""
+    joints = {medium: joint for medium, encoder in encoders.items() if (joint := find_joint(encoder)) is not None}
+    readers: dict[str, set[str]] = {}
+    for medium, joint in joints.items():
+        readers.setdefault(joint.space, set()).add(encoders[medium].fingerprint)
+    widest = max(readers, key=lambda space: len(readers[space]), default="")
+    if len(readers.get(widest, ())) < 2:
+        return {}
+    shared = {medium: joint for medium, joint in joints.items() if joint.space == widest}
+    return {medium: range(joint.start, joint.start + joint.dim) for medium, joint in shared.items()}
 
 
 def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInputs:
@@ -71,7 +87,10 @@ def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInpu
 
 def _read_ready_inputs(state: Mapping[str, Tensor]) -> NetworkInputs:
     return NetworkInputs(
-        ReadySpace.read_input_dims(state), ReadySpace.read_named_counts(state), ReadySpace.read_encoder_index(state)
+        ReadySpace.read_input_dims(state),
+        ReadySpace.read_named_counts(state),
+        ReadySpace.read_encoder_index(state),
+        ReadySpace.read_joint(state),
     )
 
 
@@ -122,5 +141,9 @@ def _build_ready(config: ReadyConfig, inputs: NetworkInputs) -> ReadySpace:
         sure_mass=config.sure_mass,
     )
     return ReadySpace(
-        input_dims=inputs.dims, named_counts=inputs.named_counts, encoder_index=inputs.encoder_index, size=size
+        input_dims=inputs.dims,
+        named_counts=inputs.named_counts,
+        encoder_index=inputs.encoder_index,
+        joint=inputs.joint,
+        size=size,
     )

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from fieldmark.config_section import Count, LocalPath, Positive, Section, WeightsName
+
+Prompt = Annotated[str, StringConstraints(pattern=r"^[^{}]*\{\}[^{}]*$")]
 
 
 class FrameSampling(Section):
@@ -37,7 +39,45 @@ class TransformersImageConfig(Section):
     kind: Literal["transformers_image"]
     name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
     allow_download: bool = False
+    has_named_scores: bool = Field(default=True, description="whether a classifier's scores follow its features")
+    names: LocalPath | None = Field(None, description="names for a model with two towers (CLIP) to score; None: none")
+    prompt: Prompt = Field("a photo of a {}", description="text that a name is put in, in place of {}")
     frames: FrameSampling = FrameSampling()
+
+
+class TransformersAudioConfig(Section):
+    """An encoder of sound of the `transformers` library."""
+
+    kind: Literal["transformers_audio"]
+    name: WeightsName = Field(description="model hub name, local folder, or package:NAME/FOLDER")
+    allow_download: bool = False
+    has_named_scores: bool = Field(default=True, description="whether a classifier's scores follow its features")
+    names: LocalPath | None = Field(None, description="names for a model with two towers (CLAP) to score; None: none")
+    prompt: Prompt = Field("the sound of a {}", description="text that a name is put in, in place of {}")
+    window_seconds: Positive | None = Field(None, description="length of a window; None: the model's own")
+    hop_seconds: Positive | None = Field(
+        None, description="from one window to the next, seconds; None: half of a window"
+    )
+
+
+class OnnxAudioConfig(Section):
+    """An encoder of sound in an ONNX file, such as BirdNET 3 or Perch 2."""
+
+    kind: Literal["onnx_audio"]
+    path: LocalPath
+    output: str = Field("embedding", description="name of the output to read")
+    labels: LocalPath | None = Field(
+        None, description="file with the names of the classes of its own classifier; None: unused"
+    )
+    logits: str = Field("label", description="name of that classifier's output")
+    activation: Literal["softmax", "sigmoid", "none"] = Field(
+        "softmax", description="function that turns that output into probabilities; none: it holds them"
+    )
+    sample_rate_hz: Count = Field(description="rate of the sounds that it takes")
+    window_seconds: Positive = Field(description="length of a window")
+    hop_seconds: Positive | None = Field(
+        None, description="from one window to the next, seconds; None: half of a window"
+    )
 
 
 class TransformersTextConfig(Section):
@@ -91,7 +131,7 @@ ImageEncoderConfig = Annotated[OnnxImageConfig | TransformersImageConfig, Field(
 TextEncoderConfig = Annotated[
     TransformersTextConfig | LexicalTextConfig | FieldMarkTextConfig | NamedTextConfig, Field(discriminator="kind")
 ]
-AudioEncoderConfig = Annotated[BirdNetConfig, Field()]
+AudioEncoderConfig = Annotated[BirdNetConfig | OnnxAudioConfig | TransformersAudioConfig, Field(discriminator="kind")]
 
 PartConfig = (
     OnnxImageConfig
@@ -101,5 +141,7 @@ PartConfig = (
     | FieldMarkTextConfig
     | NamedTextConfig
     | BirdNetConfig
+    | OnnxAudioConfig
+    | TransformersAudioConfig
 )
 """The section of one encoder, of any medium."""

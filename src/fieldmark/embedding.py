@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -19,7 +19,7 @@ from fieldmark.build import Model
 from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder, encode_each
 from fieldmark.encoders.feature_key import FeatureKey, describe_key, explain_new_key
-from fieldmark.errors import EmptyMediaError, MediaError, TooManyFailuresError
+from fieldmark.errors import EmptyMediaError, MediaError, check_failure_share
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
@@ -27,7 +27,9 @@ from fieldmark.types import (
     Failure,
     Form,
     Item,
+    ItemWarning,
     MediaLimits,
+    MediaWarning,
     Medium,
     Reporter,
     Segment,
@@ -47,6 +49,7 @@ class EncodedItem:
 
     Args:
         start_seconds: NaN where the medium has no time.
+        warnings: What is in doubt of how the file was read.
     """
 
     item: Item
@@ -54,19 +57,22 @@ class EncodedItem:
     inputs: Tensor
     start_seconds: Float[np.ndarray, " segment"]
     end_seconds: Float[np.ndarray, " segment"]
+    warnings: tuple[MediaWarning, ...] = ()
 
 
 @final
 class FailureLog:
-    """Items skipped so far; each is reported once, and too many stop the run.
+    """Items skipped so far, and warnings of those that were used; each is reported once.
 
     Args:
         total: Items that the run goes through.
+        allowed_share: Of those that may be skipped; None for no limit.
     """
 
-    def __init__(self, *, total: int, allowed_share: float, reporter: Reporter) -> None:
+    def __init__(self, *, total: int, allowed_share: float | None, reporter: Reporter) -> None:
         self._listed: dict[str, Failure] = {}
         self._counted: dict[str, Failure] = {}
+        self._warnings: dict[ItemWarning, None] = {}
         self._total = total
         self._allowed_share = allowed_share
         self._reporter = reporter
@@ -75,6 +81,16 @@ class FailureLog:
     def failures(self) -> tuple[Failure, ...]:
         """Every skipped item, once."""
         return tuple({**self._listed, **self._counted}.values())
+
+    @property
+    def counted(self) -> tuple[Failure, ...]:
+        """The skipped items that count as failures of the run."""
+        return tuple(self._counted.values())
+
+    @property
+    def warnings(self) -> tuple[ItemWarning, ...]:
+        """What is in doubt of items that were used."""
+        return tuple(self._warnings)
 
     def list_only(self, failures: Sequence[Failure]) -> None:
         """List and report skipped items that are no failure of the run, such as files of no medium."""
@@ -87,22 +103,27 @@ class FailureLog:
         self._listed.setdefault(failure.item_id, failure)
 
     def add(self, failure: Failure) -> None:
-        """Count and report a failure, unless that of its item is counted already.
+        """Count and report a failure, unless that of its item is counted already."""
+        if failure.item_id not in self._counted:
+            self._counted[failure.item_id] = failure
+            self._reporter.say(f"skipped {failure.item_id}: {failure.message}")
+
+    def warn(self, item_id: str, warnings: Sequence[MediaWarning]) -> None:
+        """List and report what is in doubt of an item."""
+        for each in warnings:
+            warning = ItemWarning(item_id, each.kind, each.message)
+            if warning not in self._warnings:
+                self._warnings[warning] = None
+                self._reporter.say(f"warning {item_id}: {each.message}")
+
+    def check(self) -> None:
+        """Check that enough items could be used for a result that is right.
 
         Raises:
             TooManyFailuresError: More than the allowed share, and more than one, have failed.
         """
-        if failure.item_id in self._counted:
-            return
-        self._counted[failure.item_id] = failure
-        self._reporter.say(f"skipped {failure.item_id}: {failure.message}")
-        if len(self._counted) > max(1, int(self._allowed_share * self._total)):
-            raise TooManyFailuresError(
-                failed=len(self._counted),
-                total=self._total,
-                allowed_share=self._allowed_share,
-                examples=[f"{each.item_id}: {each.message}" for each in self._counted.values()],
-            )
+        reasons = [f"{each.item_id}: {each.message}" for each in self._counted.values()]
+        check_failure_share(reasons, total=self._total, allowed_share=self._allowed_share)
 
 
 def keep_supported(items: Sequence[Item], *, media: Sequence[Medium], reporter: Reporter) -> tuple[Item, ...]:
@@ -172,16 +193,13 @@ def hash_contents(items: Sequence[Item], *, runtime: Runtime) -> dict[str, str]:
 def embed_items(
     items: Sequence[Item], *, model: Model, runtime: Runtime, failures: FailureLog
 ) -> Iterator[tuple[Embeddings, dict[str, str]]]:
-    """Yield the embeddings of items in blocks, in their order, each block with its content hashes by item id.
-
-    Raises:
-        TooManyFailuresError: More items than allowed cannot be used.
-    """
+    """Yield the embeddings of items in blocks, in their order, each block with its content hashes by item id."""
     block: list[EncodedItem] = []
     for encoded in encode_items(items, model=model, runtime=runtime, task="embed"):
         if isinstance(encoded, Failure):
             failures.add(encoded)
             continue
+        failures.warn(encoded.item.item_id, encoded.warnings)
         block.append(encoded)
         if len(block) == BLOCK_ITEMS:
             yield _embed_block(block, model.network)
@@ -280,7 +298,7 @@ def _encode_medium(
             {
                 each.content_hash: StoredFeatures(each.inputs.numpy(), each.start_seconds, each.end_seconds)
                 for each in (results[index] for index in fresh)
-                if isinstance(each, EncodedItem)
+                if isinstance(each, EncodedItem) and not each.warnings  # which would not be told again
             }
         )
     return [results[index] for index in range(len(items))]
@@ -306,9 +324,11 @@ class _EncodedSegments:
     start_seconds: list[float]
     end_seconds: list[float]
     error: MediaError | None = None
+    warnings: list[MediaWarning] = field(default_factory=list)
 
     def add(self, segment: Segment, result: Tensor | MediaError) -> None:
         """Add the next segment, or why it could not be encoded."""
+        self.warnings += segment.warnings
         if isinstance(result, MediaError):
             self.error = self.error or result
             return
@@ -328,6 +348,7 @@ def _finish(segments: _EncodedSegments, item: Item, content_hash: str) -> Encode
         torch.stack(segments.inputs),
         np.array(segments.start_seconds),
         np.array(segments.end_seconds),
+        tuple(segments.warnings),
     )
 
 

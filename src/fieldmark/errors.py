@@ -145,10 +145,26 @@ class TooManyFailuresError(FieldmarkError):
 
     def __init__(self, *, failed: int, total: int, allowed_share: float, examples: Sequence[str]) -> None:
         super().__init__(
-            f"{failed} of {total} items could not be used; at most {allowed_share:.0%} may fail. "
+            f"{failed} of {total} items could not be used; at most {100 * allowed_share:.3g}% may fail. "
             f"First: {list_first(examples, limit=3)}. "
-            "Run `fieldmark data check`, correct the manifest, or raise 'limits.failure_share'."
+            "Run `fieldmark data check`, correct the manifest, or give a larger share with --failure-share "
+            "(in a configuration: limits.failure_share)."
         )
+
+
+def check_failure_share(reasons: Sequence[str], *, total: int, allowed_share: float | None) -> None:
+    """Check whether as many items could be used as a run needs; one may always fail.
+
+    Args:
+        reasons: Of each item that could not be used.
+        total: Items that the run went through.
+        allowed_share: None for no limit.
+
+    Raises:
+        TooManyFailuresError: More than the share could not be used.
+    """
+    if allowed_share is not None and len(reasons) > max(1, int(allowed_share * total)):
+        raise TooManyFailuresError(failed=len(reasons), total=total, allowed_share=allowed_share, examples=reasons)
 
 
 # ---------------------------------------------------------------- manifests

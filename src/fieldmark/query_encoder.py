@@ -133,9 +133,9 @@ class ModelQueryEncoder:
             return network.is_covered(self._to_rows(embedding[None])[0])
         return self._ready is None
 
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+    def can_compare_looks(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""
-        return self._ready is not None and self._ready.shares_encoder(first, second)
+        return self._ready is not None and self._ready.can_compare_looks(first, second)
 
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium

@@ -71,6 +71,7 @@ def read_items(
     contents: dict[str, str] = {}
     if reads_features(model.config.model):
         features, contents = _read_features([*items, *unlabelled], model=model, failures=failures, runtime=runtime)
+        failures.check()  # behind the last one, so that all are listed and no features are lost
         items = [item for item in items if item.item_id in features]
         contents = {item.item_id: contents[item.item_id] for item in items}
     splits = _split_rows(items, features=features, model=model)
@@ -105,6 +106,7 @@ def _read_features(
         if isinstance(encoded, Failure):
             failures.add(encoded)
         else:
+            failures.warn(encoded.item.item_id, encoded.warnings)
             features[encoded.item.item_id] = encoded.inputs
             contents[encoded.item.item_id] = encoded.content_hash
     return features, contents
@@ -252,6 +254,7 @@ def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
             embedding, _ = embed_segments(inputs, medium=medium, network=network)
             items += [item] * len(embedding)
             vectors.append(embedding)
+    failures.check()
     if not items:
         return 0.0
     no_time = np.full(len(items), np.nan)

@@ -125,17 +125,32 @@ Content = ImageContent | TextContent | VideoContent | AudioContent | Spectrogram
 
 
 @dataclass(frozen=True, slots=True)
+class MediaWarning:
+    """One thing that a reader should know of how a file was read: nothing failed, and something is in doubt.
+
+    Args:
+        kind: A short name, as `data check` prints it.
+        message: What was met, and what to do.
+    """
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
     """A decoded part of an item.
 
     Args:
         start_seconds: Where the part begins in the file; None for an image or a text.
         end_seconds: Where it ends.
+        warnings: What is in doubt; each stands at one segment of the item.
     """
 
     content: Content
     start_seconds: float | None = None
     end_seconds: float | None = None
+    warnings: tuple[MediaWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +196,19 @@ class Failure:
 
     Args:
         kind: The short name of the error, as `data check` prints it.
+    """
+
+    item_id: str
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemWarning:
+    """One item that was used, and what is in doubt of how its file was read.
+
+    Args:
+        kind: A short name, as `data check` prints it.
     """
 
     item_id: str

@@ -1,6 +1,5 @@
 """The manifest: read strictly or with its faults, written losslessly, or made from a bare folder."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
-from fieldmark.data.manifest import list_folder, read_manifest, read_rows, write_manifest
-from fieldmark.errors import ManifestError, MissingFileError
+from fieldmark.data.manifest import read_manifest, read_rows, write_manifest
+from fieldmark.errors import ManifestError
 from fieldmark.types import Item, Medium, Split
 
 
@@ -366,92 +364,6 @@ def test_write_manifest_of_nothing_can_be_read(tmp_path):
 
 
 # ---------------------------------------------------------------- bare folders
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "birds"
-    (folder / "b" / "deep").mkdir(parents=True)
-    Image.new("RGB", (8, 8)).save(folder / "b" / "deep" / "GULL.PNG")
-    (folder / "a.txt").write_text("A grey gull on the shore.")
-    return folder
-
-
-def test_list_folder_finds_files_of_any_depth_and_letter_case(folder):
-    items, failures = list_folder(folder)
-    assert items == (
-        Item(item_id="a.txt", medium=Medium.TEXT, path=folder / "a.txt"),
-        Item(item_id="b/deep/GULL.PNG", medium=Medium.IMAGE, path=folder / "b/deep/GULL.PNG"),
-    )
-    assert failures == ()
-
-
-def test_list_folder_tells_the_medium_by_content(folder):
-    Image.new("RGB", (8, 8)).save(folder / "no_suffix", format="PNG")
-    items, _ = list_folder(folder)
-    assert {item.item_id: item.medium for item in items}["no_suffix"] is Medium.IMAGE
-
-
-def test_list_folder_passes_over_hidden_files(folder):
-    (folder / ".git").mkdir()
-    (folder / ".git" / "description.txt").write_text("hidden")
-    (folder / ".a.txt.partial").write_text("hidden")
-    items, failures = list_folder(folder)
-    assert len(items) == 2
-    assert failures == ()
-
-
-def test_list_folder_ends_in_a_loop_of_links(folder, tmp_path):
-    (folder / "b" / "up").symlink_to(folder)
-    (tmp_path / "outside").mkdir()
-    (tmp_path / "outside" / "c.txt").write_text("A tern.")
-    (folder / "linked").symlink_to(tmp_path / "outside")
-    items, failures = list_folder(folder)
-    assert [item.item_id for item in items] == ["a.txt", "b/deep/GULL.PNG", "linked/c.txt"]
-    assert [(failure.item_id, failure.kind) for failure in failures] == [("b/up", "repeated_folder")]
-
-
-def test_list_folder_names_folders_without_a_file(folder):
-    (folder / "b" / "photo.jpg").mkdir()
-    items, [failure] = list_folder(folder)
-    assert len(items) == 2
-    assert (failure.item_id, failure.kind) == ("b/photo.jpg", "empty")
-    assert "contains no files" in failure.message
-
-
-def test_list_folder_tells_which_files_cannot_be_used(folder):
-    (folder / "empty.jpg").touch()
-    (folder / "program.bin").write_bytes(bytes(range(256)) * 20)
-    (folder / "broken_link.jpg").symlink_to(folder / "nowhere.jpg")
-    os.mkfifo(folder / "pipe")
-    (folder / os.fsdecode(b"m\xf6we.txt")).write_text("a gull")
-    items, failures = list_folder(folder)
-    assert len(items) == 2
-    assert {failure.item_id: failure.kind for failure in failures} == {
-        "broken_link.jpg": "missing_file",
-        "empty.jpg": "empty",
-        "m\ufffdwe.txt": "unreadable",
-        "pipe": "missing_file",
-        "program.bin": "unreadable",
-    }
-    assert [failure.item_id for failure in failures] == sorted(failure.item_id for failure in failures)
-    for failure in failures:
-        failure.message.encode()
-
-
-def test_list_folder_can_be_written_as_a_manifest(folder):
-    items, _ = list_folder(folder)
-    write_manifest(items, folder / "m.csv")
-    assert read_manifest(folder / "m.csv") == items
-
-
-def test_list_folder_of_an_empty_folder_is_empty(tmp_path):
-    assert list_folder(tmp_path) == ((), ())
-
-
-def test_list_folder_of_no_folder_is_an_error(tmp_path):
-    with pytest.raises(MissingFileError, match="nowhere"):
-        list_folder(tmp_path / "nowhere")
 
 
 def test_manifests_are_read_and_written_by_a_path_as_text(make_item, tmp_path):

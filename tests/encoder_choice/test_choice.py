@@ -136,3 +136,29 @@ def test_record_of_an_added_model_that_is_broken_says_what_to_do(tmp_path):
     (tmp_path / "mine" / "model.json").write_text(json.dumps({"name": "mine"}), encoding="utf-8")
     with pytest.raises(ConfigError, match="Delete the folder"):
         resolve_encoder("mine", medium=Medium.IMAGE, models=tmp_path)
+
+
+def test_names_of_the_user_go_to_the_model_that_scores_any_names(make_joint_folder, tmp_path):
+    folder = make_joint_folder(tmp_path / "clip")
+    names = tmp_path / "names.txt"
+    names.write_text("Blue Jay\nVeery\n", encoding="utf-8")
+    choice = EncoderChoice(image=(str(folder),), audio=(), names_file=names)
+    model = make_ready_config(load_config("ready"), choice, reporter=SilentReporter()).model
+    assert model.image[0].names == model.video[0].names == names
+    assert build_part(model.image[0]).named_scores == {"Blue Jay": 6, "Veery": 7}
+
+
+def test_texts_are_read_by_the_tower_of_the_model_that_reads_pictures(make_joint_folder, tmp_path):
+    folder = make_joint_folder(tmp_path / "clip")
+    config = make_ready_config(load_config("ready"), EncoderChoice(image=(str(folder),)), reporter=SilentReporter())
+    assert str(folder) in [getattr(each, "name", "") for each in config.model.text]
+    own = EncoderChoice(image=(str(folder),), text=("lexical",))
+    kinds = {each.kind for each in make_ready_config(load_config("ready"), own, reporter=SilentReporter()).model.text}
+    assert kinds == {"lexical_text", "named_text"}
+
+
+def test_model_without_a_tower_for_texts_scores_no_list_of_names(make_vision_folder, tmp_path):
+    (tmp_path / "names.txt").write_text("Blue Jay\n", encoding="utf-8")
+    section = resolve_encoder(str(make_vision_folder(tmp_path / "vit")), medium=Medium.IMAGE)
+    with pytest.raises(EncoderFilesError, match=r"no tower for texts.*cannot score a list of names"):
+        build_part(section.model_copy(update={"names": tmp_path / "names.txt"}))

@@ -28,9 +28,12 @@ from product_parts import (
     birdnet_encoder,
     character_encoder,
     lexical_text_encoder,
+    named_text_encoder,
+    onnx_audio_encoder,
     onnx_image_encoder,
     pixel_encoder,
     spectrogram_encoder,
+    transformers_audio_encoder,
     transformers_image_encoder,
     transformers_text_encoder,
 )
@@ -70,7 +73,87 @@ CASES = {
         PICTURES,
         ({"segment_seconds": 2.0}, {"frames_per_segment": 2}),
         needs=("transformers",),
+        # The classifiers and models with two towers below name something.
+        without_effect=frozenset({"name", "allow_download", "has_named_scores", "names", "prompt"}),
+    ),
+    "transformers_classifier": Case(
+        lambda weights, **changed: transformers_image_encoder(str(weights("classifier")), **changed),
+        PICTURES,
+        ({"segment_seconds": 2.0}, {"frames_per_segment": 2}, {"has_named_scores": False}),
+        needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download", "names", "prompt"}),
+    ),
+    "clip": Case(
+        lambda weights, **changed: transformers_image_encoder(
+            str(weights("clip")), **{"names": weights("clip") / "names.txt", **changed}
+        ),
+        PICTURES,
+        ({"names": None}, {"prompt": "a drawing of a {}"}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
+        needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download", "has_named_scores"}),
+    ),
+    "siglip": Case(
+        lambda weights, **changed: transformers_image_encoder(
+            str(weights("siglip")), **{"names": weights("siglip") / "names.txt", **changed}
+        ),
+        PICTURES,
+        ({"names": None}, {"prompt": "a drawing of a {}"}, {"segment_seconds": 2.0}, {"frames_per_segment": 2}),
+        needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download", "has_named_scores"}),
+    ),
+    "clip_text": Case(
+        lambda weights, **changed: transformers_text_encoder(str(weights("clip")), **changed),
+        (Medium.TEXT,),
+        ({"window_tokens": 16}, {"is_normalized": False}),
+        needs=("transformers",),
         without_effect=frozenset({"name", "allow_download"}),
+    ),
+    "sound_classifier": Case(
+        lambda weights, **changed: transformers_audio_encoder(str(weights("sound_classifier")), **changed),
+        (Medium.AUDIO,),
+        ({"has_named_scores": False}, {"window_seconds": 0.5}, {"hop_seconds": 0.25}),
+        needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download", "names", "prompt"}),
+    ),
+    "clap": Case(
+        lambda weights, **changed: transformers_audio_encoder(
+            str(weights("clap")), **{"names": weights("clap") / "names.txt", **changed}
+        ),
+        (Medium.AUDIO,),
+        ({"names": None}, {"prompt": "a bird {}"}, {"window_seconds": 0.5}, {"hop_seconds": 0.25}),
+        needs=("transformers",),
+        without_effect=frozenset({"name", "allow_download", "has_named_scores"}),
+    ),
+    "onnx_audio": Case(
+        lambda weights, **changed: onnx_audio_encoder(
+            weights("sound"),
+            **{
+                "labels": weights("sound").with_name("labels.csv"),
+                "sample_rate_hz": 48_000,
+                "window_seconds": 1.0,
+                "hop_seconds": 0.5,
+                **changed,
+            },
+        ),
+        (Medium.AUDIO,),
+        (
+            {"labels": None},
+            {"output": "label"},
+            {"activation": "sigmoid"},
+            {"sample_rate_hz": 24_000},
+            {"window_seconds": 2.0},
+            {"hop_seconds": 1.0},
+        ),
+        needs=("onnxruntime", "onnx"),
+        without_effect=frozenset({"path", "logits"}),  # test_onnx_audio.py has a test of it
+    ),
+    "named_text": Case(
+        lambda weights, **changed: named_text_encoder(
+            **{"species": [("red crown", "Rubra coronata"), ("black wings",)], **changed}
+        ),
+        (Medium.TEXT,),
+        ({"species": [("red crown",), ("black wings",)]},),
+        without_effect=frozenset({"descriptions", "temperature"}),  # test_species_book has tests of these
     ),
     "transformers_text": Case(
         lambda weights, **changed: transformers_text_encoder(str(weights("text")), **changed),
@@ -133,14 +216,33 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def weights(make_onnx_file, make_vision_folder, make_text_folder, tmp_path_factory) -> Callable[[str], Path]:
+def weights(request, tmp_path_factory) -> Callable[[str], Path]:
     """Where the tiny weights of a kind lie; written when first asked for."""
-    makers = {"onnx": make_onnx_file, "vision": make_vision_folder, "text": make_text_folder}
+
+    def make_joint(folder: Path, *, kind: str) -> Path:
+        (folder / "names.txt").write_text("Blue Jay\nVeery\nLimpkin\n", encoding="utf-8")
+        return request.getfixturevalue("make_joint_folder")(folder, kind=kind)
+
+    fixtures = {
+        "onnx": "make_onnx_file",
+        "vision": "make_vision_folder",
+        "text": "make_text_folder",
+        "classifier": "make_image_classifier_folder",
+        "sound_classifier": "make_sound_classifier_folder",
+    }
+
+    def make(kind: str, folder: Path) -> Path:
+        if kind in ("clip", "siglip", "clap"):
+            return make_joint(folder, kind=kind)
+        if kind == "sound":
+            return request.getfixturevalue("make_sound_file")(folder, samples="samples")
+        return request.getfixturevalue(fixtures[kind])(folder)
+
     written: dict[str, Path] = {}
 
     def find(kind: str) -> Path:
         if kind not in written:
-            written[kind] = makers[kind](tmp_path_factory.mktemp(kind))
+            written[kind] = make(kind, tmp_path_factory.mktemp(kind))
         return written[kind]
 
     return find

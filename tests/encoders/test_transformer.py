@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from fieldmark.encoders.encoder import find_form, hash_parameters
+from fieldmark.encoders.preprocessing import read_preprocessing
 from fieldmark.errors import EncoderFilesError
 from fieldmark.types import ImageContent, Medium, Segment, TextContent, VideoContent
-from product_parts import transformers_image_encoder, transformers_text_encoder
+from product_parts import transformers_audio_encoder, transformers_image_encoder, transformers_text_encoder
 
 transformers = pytest.importorskip("transformers")
 
@@ -249,3 +250,72 @@ def test_transformers_encoder_takes_a_checkpoint_from_before_names_of_files_coun
     earlier = hash_parameters({"kind": "transformers_text", "window_tokens": 32, "is_normalized": True}, files=files)
     assert find_form(odd, earlier) is odd
     assert earlier != odd.fingerprint
+
+
+def test_classifier_gives_features_and_the_square_roots_of_its_own_probabilities(
+    make_image_classifier_folder, tmp_path, segments
+):
+    folder = make_image_classifier_folder(tmp_path)
+    encoder = transformers_image_encoder(str(folder))
+    model = transformers.ViTForImageClassification.from_pretrained(folder).eval()
+    pixels = read_preprocessing(folder / "preprocessor_config.json", key="name").apply(
+        segments[Medium.IMAGE][0].content.pixels
+    )[None]
+    with torch.no_grad():
+        expected = model(pixel_values=pixels).logits.softmax(dim=1)[0]
+    [row] = encoder.encode(segments[Medium.IMAGE][:1])
+    torch.testing.assert_close(row[6:].square(), expected)
+    assert encoder.named_scores["Blue Jay"] == encoder.named_scores["Cyanocitta cristata"] == 6
+    plain = transformers_image_encoder(str(folder), has_named_scores=False)
+    torch.testing.assert_close(plain.encode(segments[Medium.IMAGE][:1])[0], row[:6], rtol=1e-4, atol=1e-5)
+
+
+def test_classifier_still_serves_galleries_of_its_features_alone(make_image_classifier_folder, tmp_path, segments):
+    encoder = transformers_image_encoder(str(make_image_classifier_folder(tmp_path)))
+    former = transformers_image_encoder(str(tmp_path), has_named_scores=False)
+    assert former.fingerprint != encoder.fingerprint
+    found = find_form(encoder, former.fingerprint)
+    torch.testing.assert_close(found.encode(segments[Medium.IMAGE]), former.encode(segments[Medium.IMAGE]))
+
+
+def test_classifier_whose_classes_are_numbers_names_nothing(make_image_classifier_folder, tmp_path):
+    folder = make_image_classifier_folder(tmp_path, labels=["LABEL_0", "LABEL_1"])
+    assert transformers_image_encoder(str(folder)).named_scores == {}
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "clap"])
+def test_model_with_two_towers_scores_names_as_the_library_does(make_joint_folder, tmp_path, segments, kind):
+    folder = make_joint_folder(tmp_path / kind, kind=kind)
+    (tmp_path / "names.txt").write_text("black\nsmall\n", encoding="utf-8")
+    make = transformers_audio_encoder if kind == "clap" else transformers_image_encoder
+    medium = Medium.AUDIO if kind == "clap" else Medium.IMAGE
+    encoder = make(str(folder), names=tmp_path / "names.txt", prompt="a {} bird")
+    [row] = encoder.encode(segments[medium][:1])
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    padding = {"padding": "max_length", "max_length": 32} if kind == "siglip" else {"padding": True}
+    tokens = tokenizer(["a black bird", "a small bird"], return_tensors="pt", **padding)
+    if kind == "siglip":
+        tokens.pop("attention_mask")
+    tokens.pop("token_type_ids", None)
+    content = segments[medium][0].content
+    if kind == "clap":
+        extractor = transformers.AutoFeatureExtractor.from_pretrained(folder)
+        inputs = extractor([content.waveform[:48_000].numpy()], sampling_rate=48_000, return_tensors="pt")
+    else:
+        preprocessing = read_preprocessing(folder / "preprocessor_config.json", key="name")
+        inputs = {"pixel_values": preprocessing.apply(content.pixels)[None]}
+    with torch.no_grad():
+        output = model(**tokens, **inputs)
+    logits = output.logits_per_audio if kind == "clap" else output.logits_per_image
+    expected = logits.sigmoid()[0] if kind == "siglip" else logits.softmax(dim=1)[0]
+    torch.testing.assert_close(row[-2:].square(), expected, rtol=1e-3, atol=1e-5)
+    assert row[-2:].square().std() > 0
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip", "clap"])
+def test_towers_of_one_model_share_a_space(make_joint_folder, tmp_path, kind):
+    folder = str(make_joint_folder(tmp_path / kind, kind=kind))
+    make = transformers_audio_encoder if kind == "clap" else transformers_image_encoder
+    assert make(folder).joint == transformers_text_encoder(folder).joint
+    assert make(folder).joint.dim == {"clip": 6, "siglip": 8, "clap": 6}[kind]

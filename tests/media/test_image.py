@@ -3,12 +3,15 @@ import struct
 import zlib
 
 import numpy as np
+import pillow_heif
 import pytest
 from PIL import Image
+from tiff_files import describe, write_tiff
 
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
 from fieldmark.media import image
-from fieldmark.types import Decoding, MediaLimits
+from fieldmark.media.loaders import detect_medium
+from fieldmark.types import Decoding, MediaLimits, Medium
 
 RED_BESIDE_BLUE = np.zeros((30, 40, 3), np.uint8)
 RED_BESIDE_BLUE[:, :20, 0] = RED_BESIDE_BLUE[:, 20:, 2] = 255
@@ -198,3 +201,106 @@ def test_load_tells_a_missing_and_an_empty_file(tmp_path):
 def test_load_closes_its_file(write_image):
     pixels_of(write_image("a.tiff"))  # a file left open would be a ResourceWarning, which is an error here
     gc.collect()
+
+
+# ---------------------------------------------------------------- phones, animations, pages
+
+
+def write_heif(path, pixels, **options):
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(path, **options)
+    return path
+
+
+CORNERS = np.zeros((48, 64, 3), np.uint8)
+CORNERS[:24, :32], CORNERS[:24, 32:], CORNERS[24:, :32] = [250, 0, 0], [0, 250, 0], [0, 0, 250]
+
+
+@pytest.mark.parametrize("name", ["phone.heic", "IMG_1.JPG", "photo.heif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_load_reads_the_photo_of_a_phone_upright(name, orientation, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](CORNERS)))
+    pillow_heif.register_heif_opener()
+    stored.save(tmp_path / name, format="HEIF", quality=95, exif=exif.tobytes())
+    assert detect_medium(tmp_path / name) is Medium.IMAGE
+    got = pixels_of(tmp_path / name)
+    assert got.shape == (48, 64, 3)
+    assert [int(got[row, column].argmax()) for row, column in ((12, 16), (12, 48), (36, 16))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_load_turns_an_avif_upright(orientation, write_image):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    got = pixels_of(write_image("a.avif", np.ascontiguousarray(STORED[orientation](CORNERS)), exif=exif.tobytes()))
+    assert got.shape == (48, 64, 3)
+    assert [int(got[row, column].argmax()) for row, column in ((12, 16), (12, 48), (36, 16))] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+def test_load_reads_a_heif_of_any_depth(bits, tmp_path):
+    samples = np.zeros((48, 64, 3), np.uint16)
+    samples[:, :32, 0] = 65535
+    if bits == 8:
+        write_heif(tmp_path / "a.heic", (samples // 257).astype(np.uint8), quality=95)
+    else:
+        pillow_heif.options.SAVE_HDR_TO_12_BIT = bits == 12
+        pillow_heif.from_bytes("RGB;16", (64, 48), samples.tobytes()).save(tmp_path / "a.heic", quality=95)
+        pillow_heif.options.SAVE_HDR_TO_12_BIT = False
+    got = pixels_of(tmp_path / "a.heic")
+    assert got[24, 8, 0] > 240
+    assert got[24, 56].max() < 15
+
+
+def test_load_takes_the_main_picture_of_a_heif(tmp_path):
+    file = pillow_heif.from_pillow(Image.fromarray(np.zeros((48, 64, 3), np.uint8)))
+    file.add_from_pillow(Image.fromarray(CORNERS))
+    file.save(tmp_path / "burst.heic", primary_index=1)
+    assert pixels_of(tmp_path / "burst.heic")[12, 16, 0] > 200
+
+
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.6, 0.9])
+def test_load_refuses_a_heif_that_is_cut_off(share, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    data = write_heif(tmp_path / "a.heic", noise).read_bytes()
+    (tmp_path / "cut.heic").write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(UnreadableMediaError):
+        pixels_of(tmp_path / "cut.heic")
+
+
+def test_load_refuses_a_large_heif_by_its_header(tmp_path):
+    path = write_heif(tmp_path / "a.heic", np.zeros((100, 101, 3), np.uint8))
+    with pytest.raises(TooLargeError, match="pixels"):
+        pixels_of(path, limits=MediaLimits(max_pixels=10_000))
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp", "tiff", "avif"])
+def test_load_takes_the_first_frame_that_shows_something(suffix, tmp_path):
+    blank, gray = (Image.new("RGB", (64, 48), color) for color in ("white", (9, 9, 9)))
+    frames = [blank, gray, Image.fromarray(CORNERS), Image.fromarray(CORNERS[::-1].copy())]
+    options = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], duration=100, **options)
+    got = pixels_of(tmp_path / f"a.{suffix}").astype(int)
+    assert np.abs(got[4:20, 4:28] - [250, 0, 0]).mean() < 12
+
+
+def test_load_shows_the_first_page_where_all_are_blank(tmp_path):
+    pages = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    assert pixels_of(tmp_path / "a.tiff")[0, 0].tolist() == [255, 0, 0]
+
+
+def test_load_passes_over_the_thumbnail_of_a_tiff(tmp_path):
+    small = np.zeros((12, 16, 3), np.uint8)
+    small[:, :8] = [0, 250, 0]
+    pages = [(describe(small, t254=("I", [1])), small.tobytes(), ()), (describe(CORNERS), CORNERS.tobytes(), ())]
+    got = pixels_of(write_tiff(tmp_path / "a.tif", pages))
+    np.testing.assert_array_equal(got, CORNERS)
+
+
+def test_load_checks_the_size_of_every_page(tmp_path):
+    pages = [Image.new("RGB", size, "white") for size in ((8, 8), (200, 200))]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    with pytest.raises(TooLargeError, match="pixels"):
+        pixels_of(tmp_path / "a.tiff", limits=MediaLimits(max_pixels=1_000))

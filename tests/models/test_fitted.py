@@ -314,6 +314,26 @@ def test_a_class_without_a_name_is_found_beside_named_ones():
     assert (mixed.argmax(dim=1) == case["label"]).float().mean() > 0.95
 
 
+def test_classes_without_a_name_are_still_recognized_where_half_have_one():
+    # 26 classes, two groups each. The encoder knows 13 of them, and takes each other one for its look-alike at .03.
+    generator = torch.Generator().manual_seed(0)
+    label, group = torch.arange(26).repeat_interleave(4), torch.arange(52).repeat_interleave(2)
+    centers = torch.randn(26, 64, generator=generator)
+    score = torch.full((104, 13), 1e-4)
+    score[torch.arange(52), label[:52]] = 0.95
+    score[torch.arange(52, 104), label[52:] - 13] = 0.03
+    column = match_names([[f"bird {n}"] if n < 13 else [] for n in range(26)], {f"bird {n}": n for n in range(13)})
+    rows, unseen = (centers[label] + torch.randn(104, 64, generator=generator) for _ in range(2))
+    weights = fit_named_weights(score.sqrt(), rows, label, group=group, column=column, linear_weight=1.0)
+    linear, named = LinearClassifier(64, class_count=26), NamedScores(26)
+    linear.fit(rows, label)
+    named.fit(label, column=column, unnamed=weights.unnamed)
+    named.share.fill_(weights.share)
+    mixed = named.mix_with(linear(unseen), score.sqrt(), weight=1.0)
+    assert weights.is_measured
+    assert (mixed.argmax(dim=1) == label).float().mean() > 0.98
+
+
 def test_shared_space_in_training_scores_by_the_head_alone():
     torch.manual_seed(0)
     network = SharedSpace(

@@ -15,7 +15,7 @@ SOUND_NAMES = {"Veery": 0, "Catharus fuscescens": 0, "Aramus guarauna": 1, "Blue
 LOOK_COUNT = 4
 
 
-def make_space(media=(Medium.IMAGE, Medium.VIDEO, Medium.AUDIO, Medium.TEXT)):
+def make_space(media=(Medium.IMAGE, Medium.VIDEO, Medium.AUDIO, Medium.TEXT), joint=None):
     dims = {Medium.IMAGE: 6, Medium.VIDEO: 6, Medium.AUDIO: 7, Medium.TEXT: 5}
     index = {Medium.IMAGE: 0, Medium.VIDEO: 0, Medium.AUDIO: 1, Medium.TEXT: 2}
     names = {Medium.IMAGE: PHOTO_NAMES, Medium.VIDEO: PHOTO_NAMES, Medium.AUDIO: SOUND_NAMES, Medium.TEXT: {}}
@@ -23,6 +23,7 @@ def make_space(media=(Medium.IMAGE, Medium.VIDEO, Medium.AUDIO, Medium.TEXT)):
         input_dims={medium: dims[medium] for medium in media},
         named_counts={medium: len(set(names[medium].values())) for medium in media},
         encoder_index={medium: index[medium] for medium in media},
+        joint=joint or {},
         size=SIZE,
     ).eval()
     for medium in media:
@@ -122,8 +123,8 @@ def test_media_are_comparable_by_names_or_by_their_encoder():
     assert SPACE.can_compare(Medium.TEXT, Medium.TEXT)
     assert not SPACE.can_compare(Medium.TEXT, Medium.IMAGE)
     assert not SPACE.can_compare(None, Medium.TEXT)
-    assert SPACE.shares_encoder(Medium.IMAGE, Medium.VIDEO)
-    assert not SPACE.shares_encoder(Medium.IMAGE, Medium.AUDIO)
+    assert SPACE.can_compare_looks(Medium.IMAGE, Medium.VIDEO)
+    assert not SPACE.can_compare_looks(Medium.IMAGE, Medium.AUDIO)
 
 
 def test_a_medium_without_an_encoder_is_refused():
@@ -140,6 +141,7 @@ def test_it_is_the_same_from_its_own_state():
         input_dims=ReadySpace.read_input_dims(state),
         named_counts=ReadySpace.read_named_counts(state),
         encoder_index=ReadySpace.read_encoder_index(state),
+        joint=ReadySpace.read_joint(state),
         size=SIZE,
     ).eval()
     other.load_state_dict(state)
@@ -148,3 +150,33 @@ def test_it_is_the_same_from_its_own_state():
         MediumBatch(Medium.AUDIO, sound(0.2, 0.3, 0.5), torch.zeros(1, dtype=torch.int64)),
     ]
     torch.testing.assert_close(other.forward_together(parts)[0], SPACE.forward_together(parts)[0])
+
+
+def test_towers_of_one_model_let_a_text_without_names_find_pictures():
+    space = make_space(joint={Medium.IMAGE: range(4), Medium.TEXT: range(1, 5)})
+    text = torch.tensor([[9.0, *LOOK]])  # the first column is of another encoder of texts
+    near, far = photo(LOOK, 0.0, 0.0), photo(OTHER_LOOK, 0.0, 0.0)
+    asked = space(text, Medium.TEXT)[0][0]
+    pictures = space(torch.cat([near, far]), Medium.IMAGE)[0]
+    cosine = torch.cosine_similarity(torch.tensor(LOOK), torch.tensor(OTHER_LOOK), dim=0)
+    # Half of a look is the joint part.
+    assert (pictures @ asked).tolist() == pytest.approx([0.5, 0.5 * float(cosine)], abs=0.12)
+    assert space.can_compare(Medium.TEXT, Medium.IMAGE)
+    assert not space.can_compare(Medium.TEXT, Medium.AUDIO)
+
+
+def test_pictures_of_one_encoder_score_the_same_with_a_tower_for_texts_beside_them():
+    space = make_space(joint={Medium.IMAGE: range(4), Medium.TEXT: range(1, 5)})
+    pictures = torch.cat([photo(LOOK, 0.6, 0.4), photo(LOOK, 0.6, 0.4), photo(OTHER_LOOK, 0.1, 0.0)])
+    scores, plain = (each(pictures, Medium.IMAGE)[0] for each in (space, SPACE))
+    assert (scores @ scores.T).diagonal().tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert float(scores[0] @ scores[1]) == pytest.approx(1.0, abs=1e-5)
+    torch.testing.assert_close(scores @ scores.T, plain @ plain.T, atol=0.15, rtol=0)
+
+
+def test_a_space_with_joint_towers_is_the_same_from_its_own_state():
+    space = make_space(joint={Medium.IMAGE: range(4), Medium.TEXT: range(1, 5)})
+    state = space.state_dict()
+    assert ReadySpace.read_joint(state) == {Medium.IMAGE: range(4), Medium.TEXT: range(1, 5)}
+    assert space.dim == SPACE.dim + SIZE.look_dim
+    assert ReadySpace.read_joint(SPACE.state_dict()) == {}

@@ -94,9 +94,23 @@ def test_embed_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, 
     assert json.loads(json.dumps(encode_report(report)))["failures"][0]["message"]
 
 
-def test_embed_stops_above_the_failure_share(toy_items, toy_run, toy_runtime, broken, tmp_path):
-    write_manifest([*broken.make(Split.TEST), *toy_items], tmp_path / "broken.csv")
-    with pytest.raises(TooManyFailuresError, match=r"unreadable-photo.*limits\.failure_share"):
+def test_embed_stores_what_can_be_embedded_and_tells_the_share(toy_items, toy_run, toy_runtime, broken, tmp_path):
+    bad = broken.make(Split.TEST)
+    good = [item for item in toy_items if item.split is Split.TEST]
+    write_manifest([*bad, *toy_items], tmp_path / "broken.csv")
+    report = embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
+    assert report.info.item_count == len(good)
+    assert len(report.info.failures) == len(bad)
+    assert read_info(tmp_path / "embeddings") == report.info
+    report.check_failures(allowed_share=None)
+    report.check_failures(allowed_share=0.9)
+    with pytest.raises(TooManyFailuresError, match=r"unreadable-photo.*--failure-share"):
+        report.check_failures(allowed_share=0.01)
+
+
+def test_embed_of_nothing_that_can_be_used_is_an_error(toy_run, toy_runtime, broken, tmp_path):
+    write_manifest(broken.make(Split.TEST), tmp_path / "broken.csv")
+    with pytest.raises(TooManyFailuresError, match=r"unreadable-photo"):
         embed(tmp_path / "broken.csv", checkpoint=toy_run, out=tmp_path / "embeddings", runtime=toy_runtime)
     with pytest.raises(EmbeddingsError, match="not finished"):
         read_info(tmp_path / "embeddings")

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fieldmark import Embeddings, Gallery, Item, Medium, Runtime, Split, embed, index, train, write_manifest
+from fieldmark.datasets.importers.folders import import_folders
 from fieldmark.errors import (
     CheckpointError,
     GalleryError,
@@ -141,11 +142,54 @@ def test_index_lists_files_that_cannot_be_used(toy_items, toy_run, toy_runtime, 
     assert {failure.item_id.split("/")[1]: failure.kind for failure in report.failures} == broken.kinds
 
 
-def test_index_stops_above_the_failure_share(toy_items, toy_run, toy_runtime, broken, tmp_path):
-    write_manifest([*toy_items, *broken.make(Split.TEST)], tmp_path / "broken.csv")
-    with pytest.raises(TooManyFailuresError):
-        index(tmp_path / "broken.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
-    assert Gallery.open(tmp_path / "gallery", runtime=toy_runtime).index.item_count() == 64
+def test_index_stores_what_can_be_stored_and_tells_the_share(toy_items, toy_run, toy_runtime, broken, tmp_path):
+    bad = broken.make(Split.TEST)
+    write_manifest([*toy_items, *bad], tmp_path / "broken.csv")
+    report = index(tmp_path / "broken.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    assert Gallery.open(tmp_path / "gallery", runtime=toy_runtime).index.item_count() == len(toy_items)
+    assert report.failed_count == len(report.failures) == len(bad)
+    report.check_failures(allowed_share=None)
+    report.check_failures(allowed_share=0.9)
+    with pytest.raises(
+        TooManyFailuresError, match=rf"{len(bad)} of {len(bad) + len(toy_items)} items.*--failure-share"
+    ):
+        report.check_failures(allowed_share=0.01)
+
+
+def test_index_of_nothing_that_can_be_used_makes_an_empty_gallery(toy_run, toy_runtime, broken, tmp_path):
+    write_manifest(broken.make(Split.TEST), tmp_path / "broken.csv")
+    report = index(tmp_path / "broken.csv", checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    assert (report.item_count, report.added_count) == (0, 0)
+    assert report.failures
+
+
+def test_index_and_import_agree_on_every_file_of_a_folder(toy_run, toy_runtime, tmp_path):
+    """One function tells what a file is; whatever one of them leaves out, the other does, for the same reason."""
+    folder = tmp_path / "disk"
+    for name, content in {
+        "Wren/note.txt": b"A small brown bird with a cocked tail.",
+        "Wren/stray.txt": "Mönchsgrasmücke im Gebüsch ?".encode().replace(b"?", b"\xff"),
+        "Wren/gbk.txt": "Pycnonotus sinensis 白头鹎, adult, near the pond".encode("gbk"),
+        "Wren/wide.txt": "A small brown bird.".encode("utf-16-le"),
+        "Wren/page.html": b"<html><body>A wren</body></html>",
+        "Wren/table.txt": b"Selection\tView\tChannel\n1\tSpectrogram 1\t1\n",
+        "Wren/note.rtf": rb"{\rtf1 A wren.\par}",
+        "Wren/CONFIG.TXT": b"Device ID      : 00\nFirmware       : 1.8.1\nSample rate (Hz) : 48000\n",
+        "Wren/@eaDir/copy.txt": b"A copy.",
+        "photos/list.txt": b"A wren, and another one.",
+        "Wren/empty.jpg": b"",
+        "Wren/damaged.bin": bytes(range(256)) * 20,
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    imported = import_folders(folder, out=tmp_path / "m.csv")
+    report = index(folder, checkpoint=toy_run, gallery=tmp_path / "gallery", runtime=toy_runtime)
+    stored = Gallery.open(tmp_path / "gallery", runtime=toy_runtime).index.content_hashes()
+    assert {item.item_id for item in imported.items} == set(stored)
+    assert set(stored) == {"Wren/note.txt", "Wren/stray.txt", "photos/list.txt"}
+    assert sorted(imported.left, key=str) == sorted(report.failures, key=str)
+    assert [(each.item_id, each.kind) for each in report.warnings] == [("Wren/stray.txt", "encoding")]
+    assert [(each.reason, each.file_count) for each in report.passed_over] == [("machine", 1)]
 
 
 @pytest.mark.slow

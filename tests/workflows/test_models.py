@@ -159,3 +159,71 @@ def test_add_refuses_a_graph_whose_weights_are_outside_of_its_folder(make_classi
     with pytest.raises(EncoderFilesError, match="outside of its folder"):
         add_files(model, models=tmp_path / "models")
     assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_added_file_in_the_layout_of_perch_is_an_encoder_of_sound(runtime, make_sound_file, tmp_path):
+    report = add_model(make_sound_file(tmp_path / "download"), name="Perch 2", runtime=runtime)
+    assert (report.name, report.media, report.names_count) == ("perch-2", (Medium.AUDIO,), 5)
+    shutil.rmtree(tmp_path / "download")
+    encoder = build_part(resolve_encoder("perch-2", medium=Medium.AUDIO, models=runtime.models_folder))
+    assert (encoder.decoding.sample_rate_hz, encoder.decoding.segment_seconds) == (32_000, 5.0)
+    assert list_models(runtime=runtime).models[0].is_here
+
+
+def test_added_file_in_the_layout_of_birdnet_3_is_known_by_its_name(runtime, make_sound_file, tmp_path):
+    labels = (
+        "id;sci_name;com_name;class\n"
+        "1;Cyanocitta cristata;Blue Jay;Aves\n2;Pica nuttalli;Yellow-billed Magpie;Aves\n3;Hyla arborea;;Amphibia\n"
+        "4;Turdus merula;Blackbird;Aves\n5;Parus major;Great Tit;Aves\n"
+    )
+    made = make_sound_file(
+        tmp_path / "download",
+        name="birdnet-3",
+        samples="samples",
+        outputs=("embeddings", "predictions"),
+        labels=labels,
+        holds_probabilities=True,
+    )
+    add_model(made, name="birdnet-3", runtime=runtime)
+    section = resolve_encoder("birdnet-3", medium=Medium.AUDIO, models=runtime.models_folder)
+    assert (section.sample_rate_hz, section.window_seconds, section.activation) == (32_000, 3.0, "none")
+    assert (section.output, section.logits) == ("embeddings", "predictions")
+    assert build_part(section).named_scores["Great Tit"] == 3 + 4
+
+
+def test_sound_file_that_tells_no_rate_says_how_to_give_it(runtime, make_sound_file, tmp_path):
+    path = make_sound_file(tmp_path / "download", name="mine", samples=12_345)
+    with pytest.raises(EncoderFilesError, match=r"12,345 samples, and nothing says at which rate.*--sample-rate"):
+        add_model(path, runtime=runtime)
+    add_model(path, sample_rate_hz=12_345, runtime=runtime)
+    section = resolve_encoder("mine", medium=Medium.AUDIO, models=runtime.models_folder)
+    assert (section.sample_rate_hz, section.window_seconds) == (12_345, 1.0)
+
+
+def test_rate_of_a_sound_file_is_read_beside_it(runtime, make_sound_file, tmp_path):
+    path = make_sound_file(tmp_path / "download", name="mine", samples="samples")
+    settings = {"sampling_rate": 16_000, "chunk_length_s": 4}
+    path.with_name("preprocessor_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    add_model(path, runtime=runtime)
+    section = resolve_encoder("mine", medium=Medium.AUDIO, models=runtime.models_folder)
+    assert (section.sample_rate_hz, section.window_seconds) == (16_000, 4.0)
+
+
+def test_folder_of_a_classifier_names_its_classes(runtime, make_image_classifier_folder, tmp_path):
+    report = add_model(make_image_classifier_folder(tmp_path / "birds"), runtime=runtime)
+    assert (report.media, report.names_count) == ((Medium.IMAGE, Medium.VIDEO), 5)
+
+
+def test_folder_of_a_sound_classifier_takes_sounds(runtime, make_sound_classifier_folder, tmp_path):
+    report = add_model(make_sound_classifier_folder(tmp_path / "songs"), runtime=runtime)
+    assert (report.media, report.names_count) == ((Medium.AUDIO,), 5)
+    section = resolve_encoder("songs", medium=Medium.AUDIO, models=runtime.models_folder)
+    assert build_part(section).decoding.segment_seconds == 1.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "media"),
+    [("clip", (Medium.IMAGE, Medium.VIDEO, Medium.TEXT)), ("clap", (Medium.AUDIO, Medium.TEXT))],
+)
+def test_folder_of_a_model_with_two_towers_takes_texts_too(runtime, make_joint_folder, tmp_path, kind, media):
+    assert add_model(make_joint_folder(tmp_path / kind, kind=kind), runtime=runtime).media == media

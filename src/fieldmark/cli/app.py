@@ -26,6 +26,9 @@ from fieldmark.cli.models import models_app
 from fieldmark.cli.serving import run_server, serving_app
 from fieldmark.cli.terminal import (
     CheckpointPath,
+    Exclude,
+    FailureShare,
+    FollowLinks,
     GalleryPath,
     Json,
     Manifest,
@@ -161,6 +164,16 @@ def _train(
             "encoders know do not tell; `fieldmark data describe` lists those classes.",
         ),
     ] = None,
+    failure_share: Annotated[
+        float | None,
+        typer.Option(
+            "--failure-share",
+            min=0,
+            max=1,
+            help="Share of the items that may be unusable, from 0 to 1. With more, training does not start: the model "
+            "would lack them. [default: limits.failure_share of the configuration, 0.05]",
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -189,7 +202,8 @@ def _train(
 
     with TerminalReporter(quiet=quiet) as reporter:
         runtime = Runtime.from_environment(reporter)
-        chosen = choose_config(config, overrides=tuple(overrides or ()), out=out, resume=resume, source=manifest)
+        limits = () if failure_share is None else (f"limits.failure_share={failure_share}",)
+        chosen = choose_config(config, overrides=(*(overrides or ()), *limits), out=out, resume=resume, source=manifest)
         result = train(
             manifest,
             config=override_encoders(chosen, choice, models=runtime.models_folder),
@@ -213,6 +227,7 @@ def _embed(
     split: Annotated[
         Literal["train", "validation", "test", "all"], typer.Option("--split", help="Split whose items to embed.")
     ] = "test",
+    failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -225,6 +240,7 @@ def _embed(
             manifest, checkpoint=checkpoint, out=out, split=split, runtime=Runtime.from_environment(reporter)
         )
     print_result(result, result.to_text(), as_json=as_json)
+    result.check_failures(allowed_share=failure_share)
 
 
 @app.command("index")
@@ -259,6 +275,9 @@ def _index(
         bool,
         typer.Option("--allow-drop", help="Delete items even if more than half of the set is gone from the source."),
     ] = False,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
+    failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -268,6 +287,7 @@ def _index(
     skipped, and items that are gone from the source are deleted. Items whose files cannot be read are kept.
     """
     from fieldmark.config_file import load_config
+    from fieldmark.data.folder import FolderChoice
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.index import index
 
@@ -288,10 +308,12 @@ def _index(
             gallery=gallery,
             set_name=set_name,
             allow_drop=allow_drop,
+            choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
             encoders=choice,
             runtime=Runtime.from_environment(reporter),
         )
     print_result(result, result.to_text(), as_json=as_json)
+    result.check_failures(allowed_share=failure_share)
 
 
 app.command()(search)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from fieldmark.cli.terminal import Json, Manifest, Quiet, TerminalReporter, parse_pairs, print_line, print_result
+from fieldmark.cli.terminal import (
+    Exclude,
+    FailureShare,
+    FollowLinks,
+    Json,
+    Manifest,
+    Quiet,
+    TerminalReporter,
+    parse_pairs,
+    print_line,
+    print_result,
+)
 
 data_app = typer.Typer(
     help="Create, check, split and describe manifests, the tables that list items.",
@@ -76,12 +87,16 @@ def _import_folders(
     ] = False,
     taxonomy: _TaxonomyPath = None,
     merge_names: _MergeNames = False,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = False,
     as_json: Json = False,
 ) -> None:
     """Import folders of media files.
 
-    The content of a file gives its medium. The name of its folder gives its class only if you say so.
+    The content of a file gives its medium. The name of its folder gives its class only if you say so. Bins, folders of
+    thumbnails and other folders that machines make are passed over.
     """
+    from fieldmark.data.folder import FolderChoice
     from fieldmark.datasets.importers.folders import import_folders
 
     report = import_folders(
@@ -90,6 +105,7 @@ def _import_folders(
         classes_from_folders=classes_from_folders,
         taxonomy=taxonomy,
         merges_names=merge_names,
+        choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
     )
     print_result(report, report.to_text(), as_json=as_json)
 
@@ -145,6 +161,15 @@ def _check(
             "--write-clean", help="Write a corrected manifest to this file, and a list of the changes beside it."
         ),
     ] = None,
+    failure_share: Annotated[
+        float,
+        typer.Option(
+            "--failure-share",
+            min=0,
+            max=1,
+            help="Share of the items that may be unusable, from 0 to 1, before the check exits with 1 for them.",
+        ),
+    ] = 0.0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -165,7 +190,7 @@ def _check(
             cleaned = write_clean(found, clean)
             reporter.say(f"{clean}: {len(cleaned.items):,} items, {len(cleaned.changes):,} rows dropped or moved")
     print_result(found, found.to_text(), as_json=as_json)
-    if found.has_errors:
+    if found.has_errors_above(failure_share):
         raise typer.Exit(1)
 
 
@@ -214,6 +239,7 @@ def _describe(
     names_map: Annotated[
         Path | None, typer.Option("--names-map", help="CSV with class_name and name, which decides where names do not.")
     ] = None,
+    failure_share: FailureShare = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Number of processes that decode files.")] = 2,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -242,6 +268,7 @@ def _describe(
     if datasheet is not None:
         write_datasheet(found, datasheet)
     print_result(found, found.to_text(), as_json=as_json)
+    found.check_failures(allowed_share=failure_share)
 
 
 @data_app.command("build")
@@ -258,6 +285,7 @@ def _build(
     frames: Annotated[
         int, typer.Option("--frames", help="Frames to take from each video, before noisy ones are removed.")
     ] = 25,
+    failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -277,6 +305,7 @@ def _build(
             reporter=reporter,
         )
     print_result(report, report.to_text(), as_json=as_json)
+    report.check_failures(allowed_share=failure_share)
 
 
 @data_app.command("synthesize")

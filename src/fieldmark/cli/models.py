@@ -72,6 +72,15 @@ def _add(
         Literal["image", "text", "video", "audio"] | None,
         typer.Option("--medium", help="Medium that it takes. [default: by its input]"),
     ] = None,
+    sample_rate_hz: Annotated[
+        int | None,
+        typer.Option(
+            "--sample-rate",
+            metavar="HZ",
+            min=1,
+            help="Rate of the sounds that an ONNX file takes. [default: by its name, its preprocessing or its input]",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Add a model of your own by its file or folder.
@@ -82,5 +91,11 @@ def _add(
     from fieldmark.types import Medium
     from fieldmark.workflows.models import add_model
 
-    result = add_model(path, name=name, labels=labels, medium=None if medium is None else Medium(medium))
+    result = add_model(
+        path,
+        name=name,
+        labels=labels,
+        medium=None if medium is None else Medium(medium),
+        sample_rate_hz=sample_rate_hz,
+    )
     print_result(result, result.to_text(), as_json=as_json)

@@ -19,6 +19,26 @@ Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists t
 CheckpointPath = Annotated[
     Path, typer.Option("--checkpoint", help="Run folder or checkpoint file.", show_default=False)
 ]
+FailureShare = Annotated[
+    float | None,
+    typer.Option(
+        "--failure-share",
+        min=0,
+        max=1,
+        help="Share of the files that may be unusable, from 0 to 1. With more, all that can be done is done, and "
+        "the command exits with 1. [default: no limit]",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        help="Leave out files and folders by a pattern as in .gitignore, such as 'raw/' or '*.tmp'. Repeatable. "
+        "A file .fieldmarkignore in the folder lists more.",
+    ),
+]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Also follow links that lead out of the folder.")]
 GalleryPath = Annotated[Path, typer.Option("--gallery", help="Gallery folder.", show_default=False)]
 
 

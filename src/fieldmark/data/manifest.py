@@ -1,4 +1,4 @@
-"""The manifest, a table that lists items: read and checked row by row, written whole, or made from a folder."""
+"""The manifest, a table that lists items: read and checked row by row, written whole."""
 
 import hashlib
 import math
@@ -14,20 +14,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fieldmark.data.folder import find_spelling
 from fieldmark.data.table import Table, check_names, read_table, restore_spelling, write_csv
 from fieldmark.errors import (
     ManifestError,
-    MediaError,
-    MissingFileError,
-    UnreadableMediaError,
     list_faults,
     list_first,
     suggest_nearest,
 )
 from fieldmark.io import open_replacement
-from fieldmark.media.loaders import detect_medium
 from fieldmark.segment_table import FACTS, Fact
-from fieldmark.types import Failure, Item, Medium
+from fieldmark.types import Item, Medium
 
 _FACT_BY_COLUMN = {fact.name: fact for fact in FACTS if fact.name != "extra"}
 
@@ -144,7 +141,7 @@ def parse_row(cells: Mapping[str, str], item_id: str, folder: Path, faults: list
         return None
     return Item(
         item_id=item_id,
-        path=folder / path if path else None,
+        path=find_spelling(folder / path) if path else None,
         text=text or None,
         extra=tuple((name, value) for name, value in cells.items() if name not in COLUMNS),
         **values,
@@ -281,67 +278,3 @@ def _locate(path: Path, *, folder: Path, location_by_parent: dict[Path, PurePath
             location = Path(os.path.relpath(path.parent.resolve(), folder))
         location_by_parent[path.parent] = location
     return (location_by_parent[path.parent] / path.name).as_posix()
-
-
-# ---------------------------------------------------------------- a bare folder
-
-
-def list_folder(folder: Path) -> tuple[tuple[Item, ...], tuple[Failure, ...]]:
-    """List every file under a folder as an item without a label, sorted by id, and the files that are of no medium.
-
-    The id is the path within the folder; the medium is detected from the content. Hidden files and folders are
-    skipped; each folder is entered once, whatever links lead to it.
-
-    Raises:
-        MissingFileError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise MissingFileError(path=folder)
-    folder = folder.resolve()
-    items: list[Item] = []
-    failures: list[Failure] = []
-    for path in _visible_files(folder, failures):
-        item_id = _item_id(path, folder)
-        try:
-            items.append(Item(item_id=item_id, medium=_medium_of(path), path=path))
-        except MediaError as error:
-            failures.append(Failure(item_id, error.kind, str(error)))
-    return tuple(sorted(items, key=lambda item: item.item_id)), tuple(sorted(failures, key=lambda item: item.item_id))
-
-
-def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
-    def pass_over(error: OSError) -> None:
-        unreadable = UnreadableMediaError(path=error.filename, reason=str(error.strerror))
-        failures.append(Failure(_item_id(Path(error.filename), folder), unreadable.kind, str(unreadable)))
-
-    entered: set[tuple[int, int]] = set()
-    for entered_folder, folder_names, file_names in os.walk(folder, onerror=pass_over, followlinks=True):
-        identity = (Path(entered_folder).stat().st_dev, Path(entered_folder).stat().st_ino)
-        if identity in entered:
-            message = f"'{entered_folder}' is a link to a folder that was already read; its files are listed only once."
-            failures.append(Failure(_item_id(Path(entered_folder), folder), "repeated_folder", message))
-            folder_names.clear()
-            continue
-        entered.add(identity)
-        folder_names[:] = sorted(name for name in folder_names if not name.startswith("."))
-        if not folder_names and not file_names and Path(entered_folder) != folder:
-            failures.append(
-                Failure(
-                    _item_id(Path(entered_folder), folder), "empty", f"The folder '{entered_folder}' contains no files."
-                )
-            )
-        yield from (Path(entered_folder, name) for name in file_names if not name.startswith("."))
-
-
-def _medium_of(path: Path) -> Medium:
-    if path.as_posix() != _printable(path):
-        raise UnreadableMediaError(path=_printable(path), reason="its name is not UTF-8")
-    return detect_medium(path)
-
-
-def _item_id(path: Path, folder: Path) -> str:
-    return _printable(path.relative_to(folder))
-
-
-def _printable(path: Path) -> str:
-    return os.fsencode(path.as_posix()).decode("utf-8", errors="replace")

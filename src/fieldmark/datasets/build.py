@@ -21,13 +21,14 @@ from fieldmark.datasets.excerpts import (
     split_into_passages,
     take_spaced_frames,
 )
-from fieldmark.errors import ManifestError, MediaError, OutOfRangeError
+from fieldmark.errors import ManifestError, MediaError, OutOfRangeError, check_failure_share
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.video import WILDCARD
 from fieldmark.origin import name_origins
 from fieldmark.types import Decoding, Failure, Form, Item, MediaLimits, Medium, Reporter, SilentReporter, TextContent
 
 _FRAME_SIDE_PIXELS = 256
+_NOTHING = "nothing_of_interest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ class BuildReport:
             "frame_count": self.frame_count,
             "dropped_frame_count": self.dropped_frame_count,
         }
+
+    def check_failures(self, *, allowed_share: float | None) -> None:
+        """Check that enough raw items could be used; what was made of the others is written.
+
+        Raises:
+            TooManyFailuresError: More than the share could not.
+        """
+        reasons = [f"{each.item_id}: {each.message}" for each in self.left if each.kind != _NOTHING]
+        check_failure_share(reasons, total=self.source_count, allowed_share=allowed_share)
 
     def to_text(self) -> str:
         """Return the counts, and what was left out by kind."""
@@ -118,7 +128,7 @@ def build_items(
         else:
             items += parts
             if not parts:
-                left.append(Failure(item.item_id, "nothing_of_interest", "No sound rises above the noise floor."))
+                left.append(Failure(item.item_id, _NOTHING, "No sound rises above the noise floor."))
         reporter.step("build", done=done, total=len(raw))
     write_manifest(items, out / "manifest.csv")
     return BuildReport(
@@ -187,9 +197,9 @@ class _Cutter:
         return next(segments, None) is not None and next(segments, None) is None
 
     def _cut_text(self, item: Item) -> Iterator[Item]:
-        [segment] = load_segments(item, decoding=Decoding(), limits=self._limits)
-        assert isinstance(segment.content, TextContent)  # noqa: S101 - what a text is loaded as
-        parts = list(split_into_passages(segment.content.text, longest_words=self._longest_words))
+        segments = load_segments(item, decoding=Decoding(), limits=self._limits)
+        text = "\n\n".join(each.content.text for each in segments if isinstance(each.content, TextContent))
+        parts = list(split_into_passages(text, longest_words=self._longest_words))
         if len(parts) == 1:
             yield item
             return

@@ -25,6 +25,7 @@ _MEANINGS: Mapping[ProblemKind, str] = {
     ProblemKind.MISSING_FILE: "missing files",
     ProblemKind.UNREADABLE: "files that cannot be decoded to their end",
     ProblemKind.EMPTY: "empty files",
+    ProblemKind.NOT_PROSE: "files of characters that are no notes",
     ProblemKind.MEDIUM_MISMATCH: "files whose content differs from their row or suffix",
     ProblemKind.TOO_LONG: "files beyond a limit",
     ProblemKind.GROUP_STRADDLES_SPLITS: "groups in several splits",
@@ -33,6 +34,7 @@ _MEANINGS: Mapping[ProblemKind, str] = {
     ProblemKind.DUPLICATE: "duplicates",
     ProblemKind.NEAR_DUPLICATE: "near duplicates",
     ProblemKind.SILENT: "silent recordings",
+    ProblemKind.ENCODING: "texts in another encoding than UTF-8, or with stray bytes",
     ProblemKind.TOO_SHORT: "recordings and videos that are too short",
     ProblemKind.CLASS_WITHOUT_MEDIUM: "classes that lack a medium",
 }
@@ -67,7 +69,13 @@ class CheckReport:
     @property
     def has_errors(self) -> bool:
         """True if any problem makes an item unusable or a result wrong."""
-        return any(problem.severity is Severity.ERROR for problem in self.problems)
+        return self.has_errors_above(0.0)
+
+    def has_errors_above(self, allowed_share: float) -> bool:
+        """Tell whether any problem makes a result wrong, or more than a share of the items cannot be used."""
+        errors = [problem for problem in self.problems if problem.severity is Severity.ERROR]
+        unusable = {item_id for each in errors if each.kind in _UNUSABLE for item_id in each.item_ids}
+        return len(unusable) > allowed_share * self.item_count or any(each.kind not in _UNUSABLE for each in errors)
 
     def to_text(self) -> str:
         """Return the counts, then each kind of problem with its first few items."""
@@ -196,6 +204,7 @@ _UNUSABLE = {
     ProblemKind.MISSING_FILE,
     ProblemKind.UNREADABLE,
     ProblemKind.EMPTY,
+    ProblemKind.NOT_PROSE,
     ProblemKind.MEDIUM_MISMATCH,
     ProblemKind.TOO_LONG,
     ProblemKind.SILENT,

@@ -13,10 +13,11 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.naming import describe_resolutions, read_name_sources, resolve_classes
 from fieldmark.data.split import count_items, list_splits
 from fieldmark.datasets.checks.inspection import Inspection, inspect_items
+from fieldmark.errors import check_failure_share
 from fieldmark.io import write_text
 from fieldmark.names import Resolution
 from fieldmark.origin import name_origins
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium, Reporter, SilentReporter
+from fieldmark.types import MEDIA, Failure, Item, MediaLimits, Medium, Reporter, SilentReporter
 
 _UNKNOWN = "not stated"
 _SHOWN = 12
@@ -67,7 +68,7 @@ class Description:
     lengths: Mapping[str, Distribution]
     licenses: Mapping[str, int]
     sources: Mapping[str, int]
-    failure_count: int
+    failures: tuple[Failure, ...]
     resolutions: tuple[Resolution, ...] = ()
 
     json_keys: ClassVar = (
@@ -83,6 +84,20 @@ class Description:
         "failure_count",
         "names=resolutions",
     )
+
+    @property
+    def failure_count(self) -> int:
+        """The number of items that cannot be decoded."""
+        return len(self.failures)
+
+    def check_failures(self, *, allowed_share: float | None) -> None:
+        """Check that enough items can be decoded.
+
+        Raises:
+            TooManyFailuresError: More than the share cannot.
+        """
+        reasons = [f"{each.item_id}: {each.message}" for each in self.failures]
+        check_failure_share(reasons, total=self.item_count, allowed_share=allowed_share)
 
     @property
     def class_count(self) -> int:
@@ -198,7 +213,7 @@ def describe(  # noqa: PLR0913 - each option is one that the CLI offers
         lengths=_measure_lengths(items, inspections),
         licenses=_count_names(item.license or _UNKNOWN for item in items),
         sources=_count_sources(items),
-        failure_count=sum(inspection.failure is not None for inspection in inspections),
+        failures=tuple(inspection.failure for inspection in inspections if inspection.failure is not None),
         resolutions=() if config is None else _resolve(items, manifest, config=config, names_map=names_map),
     )
 

@@ -9,10 +9,12 @@ from fieldmark.config_encoders import (
     FieldMarkTextConfig,
     LexicalTextConfig,
     PartConfig,
+    TransformersAudioConfig,
     TransformersImageConfig,
     TransformersTextConfig,
 )
-from fieldmark.encoders.transformer import locate_weights
+from fieldmark.encoder_choice.inspection import SoundWindow
+from fieldmark.encoders.transformer_files import locate_weights
 from fieldmark.errors import EncoderFilesError, MissingExtraError
 from fieldmark.types import Medium
 
@@ -33,6 +35,7 @@ class KnownEncoder:
         file_hint: For one that comes as a file: what the user has to fetch, by hand.
         file_media: The media that it takes.
         file_page: The page that has it.
+        window: For one of sound that comes as a file: what it takes at once.
     """
 
     name: str
@@ -46,6 +49,7 @@ class KnownEncoder:
     file_hint: str | None = None
     file_media: tuple[Medium, ...] = ()
     file_page: str = ""
+    window: SoundWindow | None = None
 
     @property
     def media(self) -> tuple[Medium, ...]:
@@ -88,6 +92,7 @@ def _picture_sections(hub_name: str) -> dict[Medium, PartConfig]:
     return {Medium.IMAGE: section, Medium.VIDEO: section}
 
 
+_ANY_NAMES = "any, by --names FILE"
 _TRANSFORMERS = ("transformers", "huggingface_hub")
 
 CATALOG: tuple[KnownEncoder, ...] = (
@@ -126,6 +131,7 @@ CATALOG: tuple[KnownEncoder, ...] = (
     KnownEncoder(
         "clip",
         _picture_sections("openai/clip-vit-base-patch32"),
+        names=_ANY_NAMES,
         size="605 MB",
         extra="encoders",
         packages=_TRANSFORMERS,
@@ -134,11 +140,20 @@ CATALOG: tuple[KnownEncoder, ...] = (
     KnownEncoder(
         "siglip",
         _picture_sections("google/siglip-base-patch16-224"),
+        names=_ANY_NAMES,
         size="813 MB",
         license="Apache-2.0",
         extra="encoders",
         packages=_TRANSFORMERS,
         hub_name="google/siglip-base-patch16-224",
+    ),
+    KnownEncoder(
+        "clap",
+        {Medium.AUDIO: TransformersAudioConfig(kind="transformers_audio", name="laion/clap-htsat-unfused")},
+        names=_ANY_NAMES,
+        extra="encoders",
+        packages=_TRANSFORMERS,
+        hub_name="laion/clap-htsat-unfused",
     ),
     KnownEncoder(
         "perch-2",
@@ -149,14 +164,17 @@ CATALOG: tuple[KnownEncoder, ...] = (
         file_hint="perch_v2.onnx and its labels.csv",
         file_media=(Medium.AUDIO,),
         file_page="https://huggingface.co/justinchuby/Perch-onnx",
+        window=SoundWindow(32_000, 5.0),
     ),
     KnownEncoder(
         "birdnet-3",
         {},
-        names="more than 11,000 species",
-        file_hint="the ONNX file of BirdNET 3 and its list of labels",
+        names="11,560 species",
+        size="516 MB",
+        file_hint="the ONNX file of BirdNET+ 3.0 and its list of labels",
         file_media=(Medium.AUDIO,),
-        file_page="https://birdnet.cornell.edu",
+        file_page="https://zenodo.org/records/20703646",
+        window=SoundWindow(32_000, 3.0),
     ),
     KnownEncoder(
         "inat-photos",

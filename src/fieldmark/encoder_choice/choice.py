@@ -4,14 +4,22 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from fieldmark.config import Config, EncodersConfig, ReadyConfig
-from fieldmark.config_encoders import NamedTextConfig, PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.config_encoders import (
+    NamedTextConfig,
+    PartConfig,
+    TransformersAudioConfig,
+    TransformersImageConfig,
+    TransformersTextConfig,
+)
 from fieldmark.encoder_choice.catalog import CATALOG, KnownEncoder, is_downloaded
-from fieldmark.encoder_choice.inspection import inspect_model
+from fieldmark.encoder_choice.inspection import SoundWindow, inspect_model
 from fieldmark.encoder_choice.models_folder import AddedModel, list_added
 from fieldmark.encoders.encoder import PACKAGE_PREFIX
-from fieldmark.errors import ConfigError, suggest_nearest
+from fieldmark.encoders.transformer_files import has_text_tower, locate_weights
+from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError, suggest_nearest
 from fieldmark.types import MEDIA, Medium, Reporter
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
@@ -80,12 +88,20 @@ class AvailableEncoders:
     remedies: Mapping[Medium, str]
 
 
-def resolve_encoder(text: str, *, medium: Medium, labels: Path | None = None, models: Path | None = None) -> PartConfig:
+def resolve_encoder(
+    text: str,
+    *,
+    medium: Medium,
+    labels: Path | None = None,
+    window: SoundWindow | None = None,
+    models: Path | None = None,
+) -> PartConfig:
     """Return the section of the encoder that a user names for a medium.
 
     Args:
         text: The name of a known or added encoder, a path, `package:NAME/FOLDER`, or a name on the model hub.
         labels: List of labels, for an ONNX classifier given by its path.
+        window: What a graph of sound, given by its path, takes at once; None where the file or its size tells.
         models: Folder of added models.
 
     Raises:
@@ -96,7 +112,7 @@ def resolve_encoder(text: str, *, medium: Medium, labels: Path | None = None, mo
     if named := _find_named(text, models=models):
         return _take_section(named, text=text, medium=medium)
     if Path(text).exists():
-        return inspect_model(Path(text), medium=medium, labels=labels)
+        return inspect_model(Path(text), medium=medium, labels=labels, window=window)
     if text.startswith(PACKAGE_PREFIX) or (_HUB_NAME.fullmatch(text) and is_downloaded(text)):
         return _make_section(text, medium=medium)
     if _HUB_NAME.fullmatch(text) and not text.startswith("."):
@@ -147,7 +163,7 @@ def _make_section(name: str, *, medium: Medium) -> PartConfig:
         case Medium.TEXT:
             return TransformersTextConfig(kind="transformers_text", name=name)
         case Medium.AUDIO:
-            raise ConfigError(f"'{name}' is no encoder of sound that can be read. See `fieldmark models`.")
+            return TransformersAudioConfig(kind="transformers_audio", name=name)
 
 
 def list_available_encoders(media: Collection[Medium] = MEDIA, *, models: Path | None = None) -> AvailableEncoders:
@@ -185,6 +201,47 @@ def resolve_choice(choice: EncoderChoice, *, models: Path | None = None) -> dict
         )
         for medium, names in choice.names.items()
     }
+
+
+def _give_names(
+    sections: Mapping[Medium, tuple[PartConfig, ...]], choice: EncoderChoice
+) -> dict[Medium, tuple[PartConfig, ...]]:
+    """Return the sections, the user's list of names given to each model that scores any names, as CLIP does."""
+    names = None if choice.names_file is None else choice.names_file.resolve()
+    return {
+        medium: tuple(
+            each.model_copy(update={"names": names}) if names is not None and _has_text_tower(each) else each
+            for each in own
+        )
+        for medium, own in sections.items()
+    }
+
+
+def _add_text_towers(
+    sections: Mapping[Medium, tuple[PartConfig, ...]], *, named: Collection[Medium]
+) -> dict[Medium, tuple[PartConfig, ...]]:
+    """Return the sections, those for texts with the tower of the model that reads pictures or sounds.
+
+    With it a text is compared with them directly. Where the user named encoders of texts, theirs are kept.
+    """
+    if Medium.TEXT in named:
+        return dict(sections)
+    others = [each for medium in (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO) for each in sections.get(medium, ())]
+    towers = [each for each in others if _has_text_tower(each)]
+    if not towers:
+        return dict(sections)
+    tower = TransformersTextConfig(kind="transformers_text", name=towers[0].name)
+    return {**sections, Medium.TEXT: (*sections.get(Medium.TEXT, ()), tower)}
+
+
+def _has_text_tower(section: PartConfig) -> TypeGuard[TransformersImageConfig | TransformersAudioConfig]:
+    """Tell whether a section is of a model with two towers, one of them for texts."""
+    if not isinstance(section, TransformersImageConfig | TransformersAudioConfig):
+        return False
+    try:
+        return has_text_tower(locate_weights(section.name, allow_download=False))
+    except (EncoderFilesError, MissingExtraError):
+        return False
 
 
 def _add_named_text(sections: Sequence[PartConfig], choice: EncoderChoice) -> tuple[PartConfig, ...]:
@@ -231,7 +288,7 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
     """
     if choice.is_empty:
         return config
-    chosen = resolve_choice(choice, models=models)
+    chosen = _give_names(resolve_choice(choice, models=models), choice)
     model = config.model
     if not isinstance(model, EncodersConfig):
         raise ConfigError(
@@ -274,7 +331,7 @@ def make_ready_config(
     own = {medium: sections for medium in MEDIA if (sections := model.list_encoders(medium))}
     named = {**own, **resolve_choice(choice, models=models)}
     available = list_available_encoders([medium for medium in MEDIA if medium not in named], models=models)
-    chosen = {**available.sections, **named}
+    chosen = _give_names(_add_text_towers({**available.sections, **named}, named=named), choice)
     if not chosen:
         commands = "; ".join(dict.fromkeys(available.remedies.values()))
         raise ConfigError(f"There is no encoder for any of {', '.join(MEDIA)}. Run one of these: {commands}.")

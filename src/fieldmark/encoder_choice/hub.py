@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
-from fieldmark.encoders.transformer import FILES
+from fieldmark.encoders.transformer_files import FILES
 from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError
 
 _WEIGHTS = ".safetensors"

@@ -11,14 +11,20 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from fieldmark.config_encoders import PartConfig, TransformersImageConfig, TransformersTextConfig
+from fieldmark.config_encoders import (
+    PartConfig,
+    TransformersAudioConfig,
+    TransformersImageConfig,
+    TransformersTextConfig,
+)
 from fieldmark.encoders.onnx_file import find_external_files
-from fieldmark.encoders.transformer import FILES
+from fieldmark.encoders.transformer_files import FILES
 from fieldmark.errors import ConfigError, EncoderFilesError
 from fieldmark.io import write_text
 from fieldmark.types import Medium
 
 RECORD_NAME = "model.json"
+_FOLDER_SECTIONS = (TransformersImageConfig, TransformersTextConfig, TransformersAudioConfig)
 _SECTIONS = TypeAdapter[dict[Medium, PartConfig]](dict[Medium, Annotated[PartConfig, Field(discriminator="kind")]])
 
 
@@ -98,7 +104,7 @@ def _copy_files(section: PartConfig, folder: Path) -> dict[str, object]:
     for key, value in section:
         if isinstance(value, Path):
             values[key] = _copy_file(value, folder)
-    if isinstance(section, TransformersImageConfig | TransformersTextConfig) and Path(section.name).is_dir():
+    if isinstance(section, _FOLDER_SECTIONS) and Path(section.name).is_dir():
         for pattern in FILES:
             for file in sorted(Path(section.name).glob(pattern)):
                 _copy_file(file, folder)

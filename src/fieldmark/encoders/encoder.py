@@ -117,6 +117,36 @@ class RenewedEncoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class JointFeatures:
+    """Columns of an encoder's tensors that can be compared with those of an encoder of another medium.
+
+    Args:
+        space: The same for encoders whose columns are of one space, as the two towers of CLIP are.
+        start: The first of the columns.
+        dim: Number of columns.
+    """
+
+    space: str
+    start: int
+    dim: int
+
+
+@runtime_checkable
+class JointEncoder(Protocol):
+    """An encoder that may share a space with one of another medium."""
+
+    @property
+    def joint(self) -> JointFeatures | None:
+        """The columns of that space; None where it shares none."""
+        ...
+
+
+def find_joint(encoder: Encoder) -> JointFeatures | None:
+    """Return the columns that an encoder shares with encoders of other media; None where it shares none."""
+    return encoder.joint if isinstance(encoder, JointEncoder) else None
+
+
 def find_form(encoder: Encoder, fingerprint: str) -> Encoder | None:
     """Return an encoder in the form that a checkpoint was trained with; None where it never had that fingerprint."""
     if encoder.fingerprint == fingerprint:
@@ -375,6 +405,16 @@ class ConcatenatedEncoder:
             indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
             start += encoder.shape[0]
         return indices
+
+    @property
+    def joint(self) -> JointFeatures | None:
+        """The columns of the first encoder that shares a space with one of another medium."""
+        start = 0
+        for encoder in self._encoders:
+            if (own := find_joint(encoder)) is not None:
+                return JointFeatures(own.space, start=start + own.start, dim=own.dim)
+            start += encoder.shape[0]
+        return None
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
         """Return the features of some segments.

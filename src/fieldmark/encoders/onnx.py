@@ -12,9 +12,9 @@ from fieldmark.encoders.activation import Activation, activate
 from fieldmark.encoders.encoder import Encoder, FeatureFacts
 from fieldmark.encoders.labels import index_names, read_labels
 from fieldmark.encoders.onnx_file import find_external_files
-from fieldmark.encoders.onnx_graph import open_session, read_first_line
+from fieldmark.encoders.onnx_graph import open_session, read_first_line, require_output
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, suggest_nearest
+from fieldmark.errors import EncoderFilesError
 from fieldmark.types import Segment
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class OnnxImageEncoder:
         if not path.is_file():
             raise EncoderFilesError(name=str(path), reason="there is no such file", key=_KEY)
         self._session = open_session(path, threads=threads)
-        self._outputs = [_require_output(path, self._session, name=output, key="output")]
+        self._outputs = [require_output(path, self._session, name=output, key="output")]
         if labels is not None:
-            self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
+            self._outputs.append(require_output(path, self._session, name=logits, key="logits"))
         self._activation: Activation = activation
         self._batch_size = _find_batch_size(path, self._session)
         self._preprocessing = preprocessing or read_preprocessing(path.with_name(PREPROCESSOR_FILE), key=_KEY)
@@ -139,14 +139,6 @@ class OnnxImageEncoder:
         except Exception as error:
             reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {read_first_line(error)}"
             raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
-
-
-def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
-    outputs = [output.name for output in session.get_outputs()]
-    if name not in outputs:
-        reason = f"it has no output '{name}', only {', '.join(outputs)}.{suggest_nearest(name, outputs)}".rstrip(".")
-        raise EncoderFilesError(name=str(path), reason=reason, key=key)
-    return name
 
 
 def _find_batch_size(path: Path, session: "InferenceSession") -> int:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Shaped
 
-from fieldmark.errors import EncoderFilesError, MissingExtraError
+from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _KEY = "path"
+REAL, HALF = "tensor(float)", "tensor(float16)"
+"""The runtime's names of real numbers of 32 and 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,28 @@ class GraphOutput:
     holds_probabilities: bool
 
 
-def read_input_shape(path: Path) -> tuple[int | None, ...]:
-    """Return the shape of a graph's first input; None for an axis of any length.
+@dataclass(frozen=True, slots=True)
+class GraphInput:
+    """The first input of a graph.
+
+    Args:
+        shape: None for an axis of any length.
+        is_real: Whether it takes real numbers, as pictures and sounds are; token ids are whole ones.
+    """
+
+    shape: tuple[int | None, ...]
+    is_real: bool
+
+
+def read_input(path: Path) -> GraphInput:
+    """Return the first input of a graph.
 
     Raises:
         As `describe_graph`.
     """
-    return tuple(each if isinstance(each, int) else None for each in open_session(path).get_inputs()[0].shape)
+    taken = open_session(path).get_inputs()[0]
+    shape = tuple(each if isinstance(each, int) else None for each in taken.shape)
+    return GraphInput(shape, taken.type in (REAL, HALF))
 
 
 def describe_graph(path: Path, *, shape: Sequence[int]) -> tuple[GraphOutput, ...]:
@@ -49,7 +66,8 @@ def describe_graph(path: Path, *, shape: Sequence[int]) -> tuple[GraphOutput, ..
         MissingExtraError: ONNX Runtime is not installed.
     """
     session = open_session(path)
-    noise = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float32)
+    is_half = session.get_inputs()[0].type == HALF
+    noise = np.random.default_rng(0).standard_normal(tuple(shape)).astype(np.float16 if is_half else np.float32)
     names = [output.name for output in session.get_outputs()]
     try:
         values = session.run(names, {session.get_inputs()[0].name: noise})
@@ -85,6 +103,22 @@ def open_session(path: Path, *, threads: int | None = None) -> "InferenceSession
     except Exception as error:  # the runtime's errors have no public class in common
         reason = f"ONNX Runtime refuses it: {read_first_line(error)}"
         raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
+
+
+def require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
+    """Return the name of an output that a graph has.
+
+    Args:
+        key: Config key that holds the name, for the message.
+
+    Raises:
+        EncoderFilesError: It has no output of this name.
+    """
+    outputs = [output.name for output in session.get_outputs()]
+    if name not in outputs:
+        reason = f"it has no output '{name}', only {', '.join(outputs)}.{suggest_nearest(name, outputs)}".rstrip(".")
+        raise EncoderFilesError(name=str(path), reason=reason, key=key)
+    return name
 
 
 def read_first_line(error: Exception) -> str:

@@ -1,55 +1,48 @@
 """Pretrained image and text encoders of the `transformers` library, from a local folder or the model hub."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, ClassVar, final
+from typing import ClassVar, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from fieldmark.encoders.encoder import (
-    PACKAGE_PREFIX,
-    Encoder,
-    FeatureFacts,
-    get_contents,
-    iterate_batches,
-    locate_in_package,
-)
+from fieldmark.encoders.encoder import Encoder, get_contents, iterate_batches
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
-from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first
+from fieldmark.encoders.transformer_files import (
+    KEY,
+    collect_facts,
+    describe_joint,
+    has_text_tower,
+    list_earlier_forms,
+    load_model,
+    load_tokenizer,
+    locate_weights,
+    read_first_line,
+)
+from fieldmark.encoders.transformer_model import FeatureModel, TextTower
+from fieldmark.errors import EncoderFilesError
 from fieldmark.types import Decoding, Segment, TextContent
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
-
-_KEY = "name"
 _BATCH_SIZE = 16
-FILES = ("*.safetensors", "*.json", "*.txt", "*.model")
-"""Files of a model's folder that are read and downloaded: tensors, settings, vocabularies. Never code."""
-_ODD_NAMES = "names"
-_USUAL_FILE = re.compile(
-    r"model(-\d{5}-of-\d{5})?\.safetensors|model\.safetensors\.index\.json"
-    r"|(config|tokenizer|vocab|modules|special_tokens_map|added_tokens|chat_template)\.json"
-    r"|(tokenizer|preprocessor|video_preprocessor|processor|generation|sentence_bert|data)_config\.json"
-    r"|config_sentence_transformers\.json|(vocab|merges)\.txt|(sentencepiece\.bpe|spiece|tokenizer|spm)\.model"
-)
-"""Names of the files of a released model."""
 
 
 @final
 class TransformersImageEncoder:
-    """The pooled output of a vision model as the features of images, and, averaged over frames, of video segments.
+    """The features of a vision model for images, and, averaged over frames, for video segments.
 
-    A model with two towers (CLIP, SigLIP) gives its projected image features. Where a checkpoint lacks the pooling
-    layer's weights, the first token is read instead.
+    As `FeatureModel` gives them: behind the features stand the scores of a classifier, or, for a model with two towers
+    (CLIP, SigLIP), those of a list of names.
 
     Args:
         name: A folder in the layout of `transformers`, `package:NAME/FOLDER`, or a name on the model hub.
         allow_download: Whether a hub name that is not in the local cache may be downloaded.
+        has_named_scores: Whether a classifier's scores follow the features.
+        names: A list of names for a model with two towers to score; None for none.
+        prompt: The text that a name is put in, with `{}` for the name.
         segment_seconds: Length of a segment of a video; images ignore it.
         frames_per_segment: Frames averaged in each.
 
@@ -59,33 +52,64 @@ class TransformersImageEncoder:
     """
 
     is_costly: ClassVar[bool] = True
-    named_scores: ClassVar[Mapping[str, int]] = MappingProxyType({})
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a model, the names that it scores, and how it reads a video
         self,
         name: str,
         *,
         allow_download: bool,
+        has_named_scores: bool,
+        names: Path | None,
+        prompt: str,
         segment_seconds: float,
         frames_per_segment: int,
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
-        self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=_KEY)
-        self._model, self._has_pooler = _load_model(name, folder)
-        self._dim = self._try_out(name)
+        self._preprocessing = read_preprocessing(folder / PREPROCESSOR_FILE, key=KEY)
+        self._model = FeatureModel(
+            name, folder, tower="image", has_named_scores=has_named_scores, names=names, prompt=prompt
+        )
+        blank = {"pixel_values": torch.zeros(1, 3, *self._preprocessing.crop_pixels)}
+        self._dim = self._model.try_out(blank, name=name)
         self.decoding = self._preprocessing.decoding(
             segment_seconds=segment_seconds, frames_per_segment=frames_per_segment
         )
-        self.facts = _collect_facts(
-            {"kind": "transformers_image", "preprocessing": self._preprocessing, "decoding": self.decoding}, folder
+        self.facts = collect_facts(
+            {
+                "kind": "transformers_image",
+                "preprocessing": self._preprocessing,
+                "decoding": self.decoding,
+                **self._model.named_facts,
+            },
+            folder,
         )
         self.fingerprint = self.facts.fingerprint
-        self.earlier_forms = _list_earlier_forms(self, self.facts)
+        self.joint = describe_joint(folder, dim=self._model.feature_dim) if self._model.is_joint else None
+        self._make_former = partial(
+            TransformersImageEncoder,
+            name,
+            allow_download=False,
+            has_named_scores=False,
+            names=None,
+            prompt=prompt,
+            segment_seconds=segment_seconds,
+            frames_per_segment=frames_per_segment,
+        )
+
+    @property
+    def earlier_forms(self) -> Mapping[str, Encoder]:
+        """The encoder as it was before names of files counted, and before a classifier's scores were read."""
+        return list_earlier_forms(self, self.facts, without_scores=self._make_former)
 
     @property
     def shape(self) -> tuple[int]:
         """Dimension of the features."""
         return (self._dim,)
+
+    @property
+    def named_scores(self) -> Mapping[str, int]:
+        """Index of the score of each class that the model names."""
+        return self._model.named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float[Tensor, "segment dim"]:
         """Return the features of some segments.
@@ -97,30 +121,17 @@ class TransformersImageEncoder:
             segments, self._infer, preprocessing=self._preprocessing, dim=self._dim, batch_size=_BATCH_SIZE
         )
 
-    @torch.no_grad()
     def _infer(self, pixels: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch dim"]:
-        if _has_two_towers(self._model):
-            output = self._model.get_image_features(pixel_values=pixels)
-        else:
-            output = self._model(pixel_values=pixels)
-        features: Tensor = output.pooler_output if self._has_pooler else output.last_hidden_state[:, 0]
-        return features.flatten(1).float()
-
-    def _try_out(self, name: str) -> int:
-        """Return the dimension of the features, found with a black image: configurations name it in many ways."""
-        try:
-            return self._infer(torch.zeros(1, 3, *self._preprocessing.crop_pixels)).shape[1]
-        except (TypeError, ValueError, RuntimeError, AttributeError) as error:
-            reason = f"it does not take pictures of {self._preprocessing.crop_pixels} pixels: {_first_line(error)}"
-            raise EncoderFilesError(name=name, reason=reason, key=_KEY) from error
+        return self._model.infer({"pixel_values": pixels})
 
 
 @final
 class TransformersTextEncoder:
     """The mean over a text's tokens of a language model's last hidden states.
 
-    A text of more tokens than the model takes at once is read in windows, and the mean goes over the tokens of all of
-    them: nothing is cut off.
+    A model with two towers (CLIP, SigLIP, CLAP) gives what its tower for texts does, in the space of its pictures or
+    sounds. A text of more tokens than the model takes at once is read in windows, and the mean goes over the tokens of
+    all of them: nothing is cut off.
 
     Args:
         name: A folder in the layout of `transformers`, `package:NAME/FOLDER`, or a name on the model hub.
@@ -140,17 +151,20 @@ class TransformersTextEncoder:
         self, name: str, *, allow_download: bool, window_tokens: int = 256, is_normalized: bool = True
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
-        self._tokenizer = _load_tokenizer(name, folder)
-        self._model, _ = _load_model(name, folder)
-        self._window_tokens = min(window_tokens, self._tokenizer.model_max_length)
+        self._tokenizer = load_tokenizer(name, folder)
+        self._model, _ = load_model(name, folder)
+        self._tower = TextTower(self._model, self._tokenizer) if has_text_tower(folder) else None
+        longest = self._tokenizer.model_max_length if self._tower is None else self._tower.longest_tokens
+        self._window_tokens = min(window_tokens, longest)
         self._is_normalized = is_normalized
         self.decoding = Decoding()
         self._dim = self._try_out(name)
-        self.facts = _collect_facts(
+        self.facts = collect_facts(
             {"kind": "transformers_text", "window_tokens": self._window_tokens, "is_normalized": is_normalized}, folder
         )
         self.fingerprint = self.facts.fingerprint
-        self.earlier_forms = _list_earlier_forms(self, self.facts)
+        self.earlier_forms = list_earlier_forms(self, self.facts)
+        self.joint = None if self._tower is None else describe_joint(folder, dim=self._dim)
 
     @property
     def shape(self) -> tuple[int]:
@@ -169,6 +183,8 @@ class TransformersTextEncoder:
 
     @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
+        if self._tower is not None:
+            return self._tower.encode(texts)
         windows = self._tokenizer(
             list(texts),
             truncation=True,
@@ -197,114 +213,5 @@ class TransformersTextEncoder:
         try:
             return self._infer(["bird " * self._window_tokens]).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
-            reason = f"it does not read a text: {_first_line(error)}"
-            raise EncoderFilesError(name=name, reason=reason, key=_KEY) from error
-
-
-def locate_weights(name: str, *, allow_download: bool, key: str = _KEY) -> Path:
-    """Return the local folder or file for a name; a hub name is looked up in the cache or downloaded.
-
-    Args:
-        key: Config key that holds the name, for messages.
-
-    Raises:
-        MissingExtraError: It is a hub name, and the library is not installed.
-        EncoderFilesError: There is no such folder or file, and none was downloaded.
-    """
-    if name.startswith(PACKAGE_PREFIX):
-        return locate_in_package(name, key=key)
-    if Path(name).exists():
-        return Path(name)
-    if Path(name).is_absolute() or name.startswith("."):
-        raise EncoderFilesError(name=name, reason="there is no such folder or file", key=key)
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-    except ImportError as error:
-        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
-    try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=not allow_download))
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
-        reason = "there is no such folder, and downloading failed: " + _first_line(error)
-        if not allow_download:
-            reason = "there is no such folder, nor a downloaded model, and 'allow_download' is false"
-        raise EncoderFilesError(name=name, reason=reason, key=key) from error
-
-
-def _collect_facts(parameters: Mapping[str, object], folder: Path) -> FeatureFacts:
-    """Return what the features depend on: the settings, and the files of a folder.
-
-    The name of a file tells what it is, so a name that no released model has counts too: a file put aside under another
-    name is another model.
-    """
-    files = sorted(file for pattern in FILES for file in folder.glob(pattern))
-    odd = [file.name for file in files if not _USUAL_FILE.fullmatch(file.name)]
-    return FeatureFacts.collect(
-        {**parameters, **({_ODD_NAMES: odd} if odd else {})},
-        files={f"the file '{file.name}'": file for file in files},
-        packages=("transformers", "torch"),
-    )
-
-
-def _list_earlier_forms(encoder: Encoder, facts: FeatureFacts) -> Mapping[str, Encoder]:
-    """Return an encoder by the fingerprint that it had while names of files did not count."""
-    return {facts.leave_out(_ODD_NAMES).fingerprint: encoder} if _ODD_NAMES in facts.parameters else {}
-
-
-def _load_model(name: str, folder: Path) -> "tuple[PreTrainedModel, bool]":
-    """Return the model in evaluation mode, and whether the checkpoint had the weights of its pooling layer."""
-    try:
-        from transformers import AutoModel
-    except ImportError as error:
-        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
-    try:
-        with _quiet():
-            model, loading = AutoModel.from_pretrained(
-                folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderFilesError(name=name, reason=_first_line(error), key=_KEY) from error
-    missing = sorted(loading["missing_keys"])
-    lacking = [key for key in missing if not key.startswith("pooler.")]
-    if lacking:  # the library would fill them with random numbers
-        raise EncoderFilesError(name=name, reason=f"its weights lack {list_first(lacking)}", key=_KEY)
-    return model.eval().requires_grad_(requires_grad=False), not missing
-
-
-def _load_tokenizer(name: str, folder: Path) -> "PreTrainedTokenizerBase":
-    try:
-        from transformers import AutoTokenizer
-    except ImportError as error:
-        raise MissingExtraError(package="transformers", extra="encoders", need=f"The encoder '{name}'") from error
-    try:
-        with _quiet():
-            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderFilesError(name=name, reason=_first_line(error), key=_KEY) from error
-    if not tokenizer.is_fast:  # only these cut a text into windows
-        raise EncoderFilesError(name=name, reason="it has no 'tokenizer.json'", key=_KEY)
-    return tokenizer
-
-
-def _has_two_towers(model: "PreTrainedModel") -> bool:
-    return hasattr(model.config, "vision_config") and hasattr(model.config, "text_config")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress the library's progress bar and its table of unused weights."""
-    from transformers.utils import logging
-
-    level, had_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if had_bar:
-            logging.enable_progress_bar()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]
+            reason = f"it does not read a text: {read_first_line(error)}"
+            raise EncoderFilesError(name=name, reason=reason, key=KEY) from error

@@ -36,18 +36,22 @@ def _met(path: Path) -> str | None:
 
 
 @contextmanager
-def convert_decoder_errors(path: Path | str) -> Iterator[None]:
+def convert_decoder_errors(path: Path | str, *, advice: str = "") -> Iterator[None]:
     """Convert whatever a decoder raises inside the block to `UnreadableMediaError`.
 
     Decoders state no list of what they raise on damaged bytes (`struct.error`, `IndexError`, `SyntaxError` have all
     been met), so the block must hold the work on one file and nothing else.
+
+    Args:
+        advice: What else than replacing the file would help; empty for nothing.
     """
     try:
         yield
     except MediaError:
         raise
     except Exception as error:
-        raise UnreadableMediaError(path=path, reason=_reason(error)) from error
+        reason = "; ".join(filter(None, (_reason(error), advice)))
+        raise UnreadableMediaError(path=path, reason=reason) from error
 
 
 def _reason(error: Exception) -> str:

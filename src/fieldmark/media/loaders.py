@@ -10,6 +10,8 @@ from fieldmark.media import audio, image, text, video
 from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import list_extensions, list_media
+from fieldmark.media.text import NotTextError
+from fieldmark.media.writing.prose import NotProseError
 from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Medium, Segment, SpectrogramContent
 
 _HEAD_BYTES = 2**16
@@ -108,17 +110,35 @@ def _detect(path: Path) -> Medium:
     possible = list_media(head)
     if len(possible) == 1 or Medium.IMAGE in possible:
         return possible[0]
-    if not possible and text.is_text(head):
+    no_text = None if possible else _check_text(head, path=path)
+    if not possible and no_text is None:
         return Medium.TEXT
     found = _medium_of_streams(path)
     if found is not None:
         return found
-    if not possible:
+    if isinstance(no_text, NotTextError):
         raise MediaError(
             f"The content of '{path}' is not an image, text, video or sound that can be read. "
             "Give an image, UTF-8 text, or a file that FFmpeg can decode."
-        )
+        ) from no_text
+    if no_text is not None:
+        raise no_text
     return Medium.AUDIO if path.suffix.lower() in list_extensions(Medium.AUDIO) else possible[0]
+
+
+def _check_text(head: bytes, *, path: Path) -> MediaError | None:
+    """Return why a file is no text that can be read; None if it is one.
+
+    Raises:
+        NotProseError: It is characters of another kind, whatever else may be found in it.
+    """
+    try:
+        text.check_head(head, path=path)
+    except NotProseError:
+        raise
+    except MediaError as error:
+        return error
+    return None
 
 
 def hash_content(item: Item) -> str:

@@ -17,6 +17,9 @@ HEAD_BYTES = 64
 OPAQUE_TYPE = "application/octet-stream"
 """The MIME type of what common browsers do not show."""
 
+RAW_PHOTO = "raw photo"
+"""The name of the format of raw photos that are no TIFF; those of Nikon, Sony and others begin as any TIFF does."""
+
 _IMAGE, _VIDEO, _AUDIO = Medium.IMAGE, Medium.VIDEO, Medium.AUDIO
 
 
@@ -53,10 +56,16 @@ FORMATS = (
     _row("PNG", rb"\x89PNG\r\n\x1a\n", {_IMAGE: ("image/png", ".png")}),
     _row("WebP", rb"RIFF.{4}WEBPVP8", {_IMAGE: ("image/webp", ".webp")}),
     _row("BMP", rb"BM.{4}\x00{4}.{4}[\x0c\x28\x34\x38\x40\x6c\x7c]\x00{3}", {_IMAGE: ("image/bmp", ".bmp")}),
+    _row(
+        RAW_PHOTO,
+        rb"II\*\x00.{4}CR|\x00{3}.ftypcrx |FUJIFILMCCD-RAW|IIU\x00|IIR[OS]|MMOR|FOVb|\x00MRM",
+        {_IMAGE: (OPAQUE_TYPE, ".cr2 .cr3 .raf .rw2 .orf .x3f .mrw")},
+    ),
     _row("TIFF", rb"II[*+]\x00|MM\x00[*+]", {_IMAGE: ("image/tiff", ".tif .tiff")}),
     _row("JPEG 2000", rb"\x00{3}\x0cjP  |\xff\x4f\xff\x51", {_IMAGE: (OPAQUE_TYPE, ".jp2 .j2k")}),
+    _row("JPEG XL", rb"\xff\x0a|\x00{3}\x0cJXL \r\n\x87\n", {_IMAGE: ("image/jxl", ".jxl")}),
     _row("AVIF", rb"\x00{3}.ftypavi[fs]", {_IMAGE: ("image/avif", ".avif")}),
-    _row("HEIF", rb"\x00{3}.ftyp(hei[cx]|m[is]f1)", {_IMAGE: (OPAQUE_TYPE, ".heic .heif .avif")}),
+    _row("HEIF", rb"\x00{3}.ftyp(he[iv][cxms]|m[is]f1)", {_IMAGE: (OPAQUE_TYPE, ".heic .heif .hif .avif")}),
     _row("GIF", rb"GIF8[79]a.{5}", {_IMAGE: ("image/gif", ".gif"), _VIDEO: ("image/gif", ".gif")}),
     _row("WAV", rb"(RIFF|RF64).{4}WAVE", {_AUDIO: ("audio/wav", ".wav .wave")}),
     _row("AIFF", rb"FORM.{4}AIF[FC]", {_AUDIO: (OPAQUE_TYPE, ".aif .aiff .aifc")}),

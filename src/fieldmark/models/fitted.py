@@ -1,6 +1,7 @@
 """Parts of the default network that are fitted to features at once: standardization, class logits, known names."""
 
 import hashlib
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
 from fieldmark.names import name_key, normalize_name
+
+_LOGGER = logging.getLogger(__name__)
 
 # ---------------------------------------------------------------- standardization
 
@@ -247,8 +250,8 @@ def fit_named_weights(
         column: As for `NamedScores.fit`.
         linear_weight: Factor on the linear classifier's logits.
     """
-    losses: list[Tensor] = []
-    held_out: list[tuple[Tensor, Tensor, Tensor]] = []
+    is_named = (column >= 0).any(dim=1)
+    held_out: list[_HeldOut] = []
     fold = group.remainder(_FOLDS)
     for each in range(_FOLDS):
         is_own = fold == each
@@ -260,19 +263,62 @@ def fit_named_weights(
         linear.fit(rows[~is_own], label[~is_own])
         named.to(rows.device).fit(label[~is_own], column=column)
         learned, by_name = linear_weight * linear(rows[is_scored]), named(features[is_scored])
-        mixed = torch.stack([named._mix(learned, by_name, share=share) for share in _SHARES], dim=2)
-        loss = cross_entropy(mixed, label[is_scored, None].expand(-1, len(_SHARES)), reduction="none")
-        own = group[is_scored]
-        losses += [loss[own == number].mean(dim=0) for number in sorted(set(own.tolist()))]
-        held_out.append((learned.log_softmax(dim=1), by_name, label[is_scored]))
-    if len(losses) < 2:
+        learned = learned.masked_fill(~has_class, -torch.inf).log_softmax(dim=1)
+        held_out.append(_HeldOut(learned, by_name, label[is_scored], group[is_scored]))
+    if sum(len(set(part.group.tolist())) for part in held_out) < 2:
         return NamedWeights(guess_share(features, label, column=column), unnamed=0.0, is_measured=False)
-    loss = torch.stack(losses)
+    unnamed = [_fit_unnamed(held_out, share=share, is_named=is_named) for share in _SHARES]
+    loss = torch.stack(
+        [
+            torch.cat([part.measure_loss(share, unnamed=value, is_named=is_named) for part in held_out])
+            for share, value in zip(_SHARES, unnamed, strict=True)
+        ],
+        dim=1,
+    )
     worse = loss - loss[:, loss.mean(dim=0).argmin(), None]
-    is_good = worse.mean(dim=0) <= worse.std(dim=0) / len(losses) ** 0.5
-    share = max(share for share, good in zip(_SHARES, is_good.tolist(), strict=True) if good)
-    unnamed = _fit_unnamed(held_out, share=share, is_named=(column >= 0).any(dim=1))
-    return NamedWeights(share, unnamed, is_measured=True)
+    is_good = worse.mean(dim=0) <= worse.std(dim=0) / len(loss) ** 0.5
+    best = max(index for index, good in enumerate(is_good.tolist()) if good)
+    return NamedWeights(_SHARES[best], unnamed[best], is_measured=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldOut:
+    """The rows of a fold: what a classifier of the other folds and the encoder's names say of them.
+
+    Args:
+        learned: Logarithms of probabilities; minus infinity for a class that the other folds lack.
+    """
+
+    learned: Float[Tensor, "row class"]
+    by_name: Float[Tensor, "row class"]
+    label: Int[Tensor, " row"]
+    group: Int[Tensor, " row"]
+
+    def measure_loss(
+        self, share: float, *, unnamed: float, is_named: Bool[Tensor, " class"]
+    ) -> Float[Tensor, " group"]:
+        """Return the cross-entropy of each group."""
+        loss = cross_entropy(self._mix(share, unnamed=unnamed, is_named=is_named), self.label, reduction="none")
+        return torch.stack([loss[self.group == number].mean() for number in sorted(set(self.group.tolist()))])
+
+    def measure_hidden(self, share: float, *, unnamed: float, is_named: Bool[Tensor, " class"]) -> float:
+        """Return the cross-entropy, summed over groups, with the name of each named class hidden in turn."""
+        mixed = self._mix(share, unnamed=unnamed, is_named=is_named)
+        told = mixed.logsumexp(dim=1, keepdim=True)
+        own = mixed.gather(1, self.label[:, None])
+        hidden = (is_named & self.learned.isfinite().any(dim=0)).nonzero().flatten()
+        # The probability of the others, and beside it that of the hidden class without a name.
+        rest = told + torch.log1p(-(mixed[:, hidden] - told).exp().clamp(max=1 - 1e-6))
+        tried = self.learned[:, hidden] + share * unnamed
+        loss = torch.logaddexp(rest, tried) - torch.where(self.label[:, None] == hidden, tried, own)
+        count = torch.bincount(self.group)[self.group]
+        return float((loss / count[:, None]).sum())
+
+    def _mix(self, share: float, *, unnamed: float, is_named: Bool[Tensor, " class"]) -> Float[Tensor, "row class"]:
+        is_met = self.learned.isfinite()
+        learned = self.learned.masked_fill(~is_met, 0.0)
+        mixed = (1 - share) * learned + share * torch.where(is_named, self.by_name, learned + unnamed)
+        return mixed.masked_fill(~is_met, -torch.inf)
 
 
 def guess_share(
@@ -303,22 +349,12 @@ def guess_share(
     return above_chance * len(named) / len(column)
 
 
-def _fit_unnamed(
-    held_out: Sequence[tuple[Tensor, Tensor, Tensor]], *, share: float, is_named: Bool[Tensor, " class"]
-) -> float:
+def _fit_unnamed(held_out: Sequence[_HeldOut], *, share: float, is_named: Bool[Tensor, " class"]) -> float:
     """Return the value for classes without a name that loses least when each named class is without one in turn."""
-    values = torch.tensor(_UNNAMED, dtype=held_out[0][0].dtype, device=held_out[0][0].device)
-    total = torch.zeros_like(values)
-    for learned, by_name, label in held_out:
-        mixed = (1 - share) * learned + share * by_name
-        told = mixed.logsumexp(dim=1)
-        own = mixed.gather(1, label[:, None])[:, 0]
-        for hidden in torch.nonzero(is_named).flatten().tolist():
-            rest = told + torch.log1p(-(mixed[:, hidden] - told).exp().clamp(max=1 - 1e-6))
-            tried = learned[:, hidden] + share * values[:, None]
-            loss = torch.logaddexp(rest, tried) - torch.where(label == hidden, tried, own)
-            total += loss.mean(dim=1)
-    return _UNNAMED[int(total.argmin())]
+    losses = [
+        sum(part.measure_hidden(share, unnamed=unnamed, is_named=is_named) for part in held_out) for unnamed in _UNNAMED
+    ]
+    return _UNNAMED[losses.index(min(losses))]
 
 
 # ---------------------------------------------------------------- names that encoders know
@@ -401,5 +437,13 @@ def match_names(names: Sequence[Sequence[str]], named_scores: Mapping[str, int])
     for label, own in enumerate(names):
         found = dict.fromkeys(index for name in own for index in columns_by_key.get(name_key(name), ()))
         chosen = list(found)[:MOST_SPECIES]
+        if len(found) > MOST_SPECIES:
+            _LOGGER.warning(
+                "The class of %s stands for %d species of an encoder; the scores of the first %d are summed. "
+                "Divide it into smaller classes.",
+                own[0],
+                len(found),
+                MOST_SPECIES,
+            )
         column[label, : len(chosen)] = torch.tensor(chosen, dtype=torch.int64)
     return column

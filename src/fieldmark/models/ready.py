@@ -44,13 +44,15 @@ class ReadySpace(Network):
 
         names_m   = name embedding of the encoder's scores, of length 1; shorter for an item that hardly resembles any
         look_e    = normalize(random directions of encoder e @ features)      zeros where other encoders have theirs
-        embedding = [sqrt(q) * names_m, sqrt(1 - q |names_m|^2) * look_e, rest]
+        joint     = normalize(random directions @ the features that towers of one model share)        zeros without them
+        embedding = [sqrt(q) * names_m, sqrt(1 - q |names_m|^2) * normalize([look_e, joint]), rest]
 
     q is `name_weight`. Two items of different encoders have the names alone in common: their score is q times the
     overlap of their names, the Bhattacharyya coefficient of what the two encoders call them. If one encoder is certain,
     the square of the overlap is the probability that the other gives to the same species. Items of one encoder, and so
     photos and frames where one encoder reads both, are compared by how they look as well, which finds species that no
-    encoder names. An item without names is compared by its look alone.
+    encoder names. An item without names is compared by its look alone. A model with a tower for each of two media, as
+    CLIP has for pictures and texts, lets a text without names find pictures.
 
     A photo that is a Blue Jay at .8 and a Veery at .2, and a sound that is a Blue Jay at .5 and another bird at .5,
     have the overlap sqrt(.8 * .5) = .63; with q = .6 their score is .38.
@@ -61,6 +63,7 @@ class ReadySpace(Network):
         input_dims: Dimension of the features of each medium.
         named_counts: How many of them are scores of names.
         encoder_index: The same number for media that one encoder reads.
+        joint: The columns of the features that towers of one model share, by medium; empty for none.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class ReadySpace(Network):
         input_dims: Mapping[Medium, int],
         named_counts: Mapping[Medium, int],
         encoder_index: Mapping[Medium, int],
+        joint: Mapping[Medium, range],
         size: ReadySize,
     ) -> None:
         super().__init__()
@@ -81,6 +85,9 @@ class ReadySpace(Network):
                 medium: _Look(dim, look_dim=size.look_dim, index=encoder_index[medium])
                 for medium, dim in input_dims.items()
             }
+        )
+        self._joints = nn.ModuleDict(
+            {medium: _Joint(columns, look_dim=size.look_dim) for medium, columns in joint.items()}
         )
 
     @staticmethod
@@ -99,6 +106,12 @@ class ReadySpace(Network):
         names = {medium: f"_looks.{medium}.index" for medium in Medium}
         return {medium: int(state[name]) for medium, name in names.items() if name in state}
 
+    @staticmethod
+    def read_joint(state: Mapping[str, Tensor]) -> dict[Medium, range]:
+        """Read the `joint` of the network that a state dict was taken from."""
+        names = {medium: f"_joints.{medium}.span" for medium in Medium}
+        return {medium: range(*state[name].tolist()) for medium, name in names.items() if name in state}
+
     @property
     def input_dims(self) -> dict[Medium, int]:
         """Dimension of the features of each medium."""
@@ -111,8 +124,9 @@ class ReadySpace(Network):
 
     @property
     def dim(self) -> int:
-        """Dimension of the embedding: names, the look of each encoder, and the rest."""
-        return self._size.name_dim + self._look_count * self._size.look_dim + 1
+        """Dimension of the embedding: names, the look of each encoder, what towers share, and the rest."""
+        look_count = self._look_count + bool(self._joints)
+        return self._size.name_dim + look_count * self._size.look_dim + 1
 
     @property
     def class_count(self) -> int:
@@ -131,17 +145,19 @@ class ReadySpace(Network):
             query: None for a name.
         """
         is_named = query is None or query in self._names
-        return (is_named and hit in self._names) or (query is not None and self.shares_encoder(query, hit))
+        return (is_named and hit in self._names) or (query is not None and self.can_compare_looks(query, hit))
 
     def has_names(self, embedding: Float[Tensor, " dim"]) -> bool:
         """Tell whether the encoders call an item anything, by its embedding."""
         length: float = embedding[: self._size.name_dim].norm().item()
         return bool(length >= _NAMED * self._size.name_weight**0.5)
 
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
-        """Tell whether one encoder reads items of both media."""
+    def can_compare_looks(self, first: Medium, second: Medium) -> bool:
+        """Tell whether one encoder reads items of both media, or two towers of one model."""
         if first not in self._looks or second not in self._looks:
             return False
+        if first in self._joints and second in self._joints:
+            return True
         return int(self._look(first).index) == int(self._look(second).index)
 
     @property
@@ -184,7 +200,10 @@ class ReadySpace(Network):
         names = self._embed_names(inputs, medium)
         weight = self._size.name_weight * names.square().sum(dim=1, keepdim=True)
         own = (1 - weight).clamp(min=0).sqrt() * look(inputs)
-        parts = names.new_zeros(len(names), self._look_count, self._size.look_dim)
+        parts = names.new_zeros(len(names), self._look_count + bool(self._joints), self._size.look_dim)
+        if medium in self._joints:
+            own = own / 2**0.5  # the other half is the joint part's
+            parts[:, -1] = own.norm(dim=1, keepdim=True) * get_part(self._joints, medium, _Joint)(inputs)
         parts[:, int(look.index)] = own
         joined = [self._size.name_weight**0.5 * names, parts.flatten(start_dim=1), names.new_zeros(len(names), 1)]
         return normalize(torch.cat(joined, dim=1), dim=1), inputs.new_zeros(len(inputs), 0)
@@ -275,3 +294,26 @@ class _Look(nn.Module):
     def leave_out(self, column: Int[Tensor, " species"]) -> None:
         """Leave out features that are scores of names, which have a part of their own."""
         self.directions[column] = 0.0
+
+
+@final
+class _Joint(nn.Module):
+    """The features that towers of one model share, along the same random directions for all media.
+
+    Args:
+        columns: Of those features, among all of the encoder's.
+    """
+
+    directions: Tensor
+    span: Int[Tensor, " 2"]
+
+    def __init__(self, columns: range, *, look_dim: int) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(len(columns))
+        self.register_buffer("directions", torch.randn(len(columns), look_dim, generator=generator) / look_dim**0.5)
+        self.register_buffer("span", torch.tensor([columns.start, columns.stop]))
+
+    def forward(self, features: Float[Tensor, "batch feature"]) -> Float[Tensor, "batch look"]:
+        """Return vectors of length 1."""
+        start, stop = self.span.tolist()
+        return normalize(features[:, start:stop] @ self.directions, dim=1)

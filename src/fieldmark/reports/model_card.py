@@ -15,8 +15,10 @@ from fieldmark.config_encoders import (
     FieldMarkTextConfig,
     LexicalTextConfig,
     NamedTextConfig,
+    OnnxAudioConfig,
     OnnxImageConfig,
     PartConfig,
+    TransformersAudioConfig,
     TransformersImageConfig,
     TransformersTextConfig,
 )
@@ -127,9 +129,9 @@ def _list_encoders(model: Model) -> Iterator[tuple[str, str, str]]:
 def _describe_encoder(config: PartConfig) -> tuple[str, str]:
     """Return the name and license of an encoder; of a local one, the last part of its path."""
     match config:
-        case OnnxImageConfig():
+        case OnnxImageConfig() | OnnxAudioConfig():
             return f"`{config.path.name}`", "not stated in the configuration: see where the file came from"
-        case TransformersImageConfig() | TransformersTextConfig():
+        case TransformersImageConfig() | TransformersTextConfig() | TransformersAudioConfig():
             return f"`{hide_local_path(config.name)}`", _find_license(config.name)
         case LexicalTextConfig():
             return "hashed words (no weights)", "that of fieldmark, Apache-2.0"

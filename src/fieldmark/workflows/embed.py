@@ -12,11 +12,11 @@ from fieldmark.build import load_model
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
-from fieldmark.errors import MediaError, NoItemsError
+from fieldmark.errors import MediaError, NoItemsError, TooManyFailuresError, check_failure_share
 from fieldmark.media.loaders import hash_content
 from fieldmark.origin import list_leaking_ids
 from fieldmark.runtime import Runtime
-from fieldmark.types import Item, Split
+from fieldmark.types import Item, ItemWarning, Split
 
 _SplitName = Literal["train", "validation", "test", "all"]
 
@@ -27,11 +27,13 @@ class EmbedReport:
 
     Args:
         kept_count: Items that were embedded before.
+        warnings: What is in doubt of items that were embedded now.
     """
 
     folder: Path
     info: EmbeddingsInfo
     kept_count: int
+    warnings: tuple[ItemWarning, ...] = ()
 
     json_keys: ClassVar = (
         "folder",
@@ -42,7 +44,17 @@ class EmbedReport:
         "info.straddling_groups",
         "leaking_count",
         "info.failures",
+        "warnings",
     )
+
+    def check_failures(self, *, allowed_share: float | None) -> None:
+        """Check that enough items could be embedded; all that could be are stored.
+
+        Raises:
+            TooManyFailuresError: More than the share could not.
+        """
+        reasons = [f"{each.item_id}: {each.message}" for each in self.info.failures]
+        check_failure_share(reasons, total=self.info.item_count + len(reasons), allowed_share=allowed_share)
 
     @property
     def leaking_count(self) -> int:
@@ -57,6 +69,8 @@ class EmbedReport:
             lines.append(f"{self.kept_count:,} of them were there already")
         if self.info.failures:
             lines.append(f"skipped {len(self.info.failures)} items; embeddings.json lists them")
+        if self.warnings:
+            lines.append(f"{len(self.warnings):,} warnings; --json lists them")
         return "\n".join(lines)
 
 
@@ -74,7 +88,7 @@ def embed(
         ManifestError: The manifest cannot be read or has no item of the split.
         CheckpointError: There is no usable checkpoint.
         EmbeddingsError: The folder holds embeddings of another model, or cannot be written.
-        TooManyFailuresError: More items than allowed cannot be used.
+        TooManyFailuresError: No item at all can be used.
     """
     manifest, out, runtime = Path(manifest), Path(out), runtime or Runtime.from_environment()
     all_items = read_manifest(manifest)
@@ -89,9 +103,12 @@ def embed(
         raise NoItemsError(path=manifest, wanted=f"{taken} items of the split '{split}'", present="other media only")
     writer = EmbeddingsWriter(out, fingerprint=model.fingerprint)
     fresh = [item for item in wanted if not _is_done(item, writer)]
-    failures = FailureLog(total=len(wanted), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
+    failures = FailureLog(total=len(wanted), allowed_share=None, reporter=runtime.reporter)
     for embeddings, content_hashes in embed_items(fresh, model=model, runtime=runtime, failures=failures):
         writer.add(embeddings, content_hash_by_item_id=content_hashes)
+    if len(failures.counted) == len(wanted):
+        reasons = [f"{each.item_id}: {each.message}" for each in failures.counted]
+        raise TooManyFailuresError(failed=len(reasons), total=len(wanted), allowed_share=0.0, examples=reasons)
     tested = [item for item in items if item.split is Split.TEST]
     trained = [item for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION)]
     leaking_ids = list_leaking_ids(tested, all_items, trained=trained)
@@ -110,7 +127,7 @@ def embed(
             "config": json.loads(model.config.to_json()),
         },
     )
-    return EmbedReport(out, info, kept_count=len(wanted) - len(fresh))
+    return EmbedReport(out, info, kept_count=len(wanted) - len(fresh), warnings=failures.warnings)
 
 
 def _is_done(item: Item, writer: EmbeddingsWriter) -> bool:

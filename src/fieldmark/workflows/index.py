@@ -12,11 +12,12 @@ from jaxtyping import Int
 from fieldmark.build import Model, load_model, make_ready_checkpoint
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
-from fieldmark.data.manifest import list_folder, read_manifest
+from fieldmark.data.folder import FolderChoice, FolderContent, PassedOver, list_folder
+from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
-from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError
+from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError, check_failure_share
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
@@ -36,7 +37,7 @@ from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, Reporter
+from fieldmark.types import Embeddings, Failure, ItemWarning, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -52,6 +53,9 @@ class IndexReport:
         unchanged_count: Items that were there already.
         dropped_count: Items that the set's source lists no more.
         counts: Items of the gallery by medium.
+        failed_count: Items whose files could not be used; `failures` also lists files of no medium.
+        passed_over: Files of a folder that are no part of the collection.
+        warnings: What is in doubt of items that were added.
     """
 
     gallery: Path
@@ -63,6 +67,9 @@ class IndexReport:
     segment_count: int
     counts: Mapping[str, int]
     failures: tuple[Failure, ...]
+    failed_count: int = 0
+    passed_over: tuple[PassedOver, ...] = ()
+    warnings: tuple[ItemWarning, ...] = ()
 
     json_keys: ClassVar = (
         "gallery",
@@ -75,12 +82,24 @@ class IndexReport:
         "segment_count",
         "counts",
         "failures",
+        "passed_over",
+        "warnings",
     )
 
     @property
     def item_count(self) -> int:
         """The number of items of the gallery."""
         return sum(self.counts.values())
+
+    def check_failures(self, *, allowed_share: float | None) -> None:
+        """Check that enough items could be used; all that could be are stored.
+
+        Raises:
+            TooManyFailuresError: More than the share could not.
+        """
+        reasons = [f"{each.item_id}: {each.message}" for each in self.failures]
+        total = self.added_count + self.unchanged_count + self.failed_count
+        check_failure_share(reasons[len(reasons) - self.failed_count :], total=total, allowed_share=allowed_share)
 
     def to_text(self) -> str:
         """Return what was added, skipped and deleted, and what the gallery holds."""
@@ -94,6 +113,10 @@ class IndexReport:
         if self.failures:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(f.kind for f in self.failures).items())
             lines.append(f"skipped {len(self.failures):,} that cannot be used ({kinds}); --json lists them")
+        if self.warnings:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(w.kind for w in self.warnings).items())
+            lines.append(f"used {len(self.warnings):,} with a warning ({kinds}); --json lists them")
+        lines += [each.to_text() for each in self.passed_over]
         lines.append(f"{self.gallery} holds {self.item_count:,} items ({counts}), {self.segment_count:,} segments")
         return "\n".join(lines)
 
@@ -107,6 +130,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     encoders: EncoderChoice | None = None,
     set_name: str | None = None,
     allow_drop: bool = False,
+    choice: FolderChoice | None = None,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -121,6 +145,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         encoders: The same, before those of the configuration.
         set_name: None for that of the source: the name of its manifest or folder.
         allow_drop: Whether more than half of the set may be dropped.
+        choice: What of a folder is wanted; None for all but what machines make.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -129,7 +154,6 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         ManifestError: The source cannot be read or is empty.
         GalleryError: Another source has the set's name.
         GalleryError: Most of the set is gone from its source.
-        TooManyFailuresError: More items than allowed cannot be used.
     """
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
     is_new = checkpoint is None and not GalleryLayout(folder).checkpoint.is_file()
@@ -147,7 +171,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     if (source / INFO_NAME).is_file():
         work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
-        work = _plan_items(source, known=known, model=model, runtime=runtime)
+        work = _plan_items(source, choice=choice, known=known, model=model, runtime=runtime)
     gone = find_gone_ids(
         list_set(store, name, split=work.split),
         listed=work.listed,
@@ -180,7 +204,10 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         dropped_count=dropped,
         segment_count=store.segment_count(),
         counts={medium.value: count for medium, count in counts.items()},
-        failures=tuple(work.log.failures),
+        failures=work.log.failures,
+        failed_count=len(work.log.counted),
+        passed_over=work.passed_over,
+        warnings=work.log.warnings,
     )
 
 
@@ -227,25 +254,38 @@ class _Work:
     fresh_count: int
     unchanged_count: int
     split: str | None = None
+    passed_over: tuple[PassedOver, ...] = ()
 
 
-def _plan_items(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
+def _plan_items(
+    source: Path, *, choice: FolderChoice | None, known: SetContent, model: Model, runtime: Runtime
+) -> _Work:
     """Plan the work for a manifest or a folder."""
-    listed, not_media = list_folder(source) if source.is_dir() else (read_manifest(source), ())
+    content = list_folder(source, choice=choice) if source.is_dir() else FolderContent(read_manifest(source))
+    listed, not_media = content.items, content.failures
     listed = rename_items(listed, known.assign_ids(item.item_id for item in listed))
     items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
     fresh = [item for item in items if not known.has_unchanged(item)]
-    log = FailureLog(total=len(items), allowed_share=model.config.limits.failure_share, reporter=runtime.reporter)
+    log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
+    for each in content.passed_over:
+        runtime.reporter.say(each.to_text())
     blocks = (
         (embeddings, hash_states(embeddings.items, hashes))
         for embeddings, hashes in embed_items(fresh, model=model, runtime=runtime, failures=log)
     )
     ids = frozenset(item.item_id for item in listed)
-    return _Work(blocks, log, ids, fresh_count=len(fresh), unchanged_count=len(items) - len(fresh))
+    return _Work(
+        blocks,
+        log,
+        ids,
+        fresh_count=len(fresh),
+        unchanged_count=len(items) - len(fresh),
+        passed_over=content.passed_over,
+    )
 
 
 def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
@@ -265,7 +305,7 @@ def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: 
     fresh_count = len({embeddings.items[row].item_id for row in fresh_rows})
     return _Work(
         _split_blocks(embeddings, fresh_rows, states, runtime.reporter),
-        FailureLog(total=len(states), allowed_share=1.0, reporter=runtime.reporter),
+        FailureLog(total=len(states), allowed_share=None, reporter=runtime.reporter),
         frozenset(stored_id.values()),
         fresh_count=fresh_count,
         unchanged_count=len(states) - fresh_count,

@@ -10,7 +10,7 @@ from fieldmark.config_encoders import PartConfig
 from fieldmark.encoder_choice.catalog import CATALOG, SEE_PAGE, KnownEncoder
 from fieldmark.encoder_choice.choice import normalize_model_name, resolve_encoder
 from fieldmark.encoder_choice.hub import HubModel, ModelHub, download, find_on_hub, open_hub
-from fieldmark.encoder_choice.inspection import list_possible_media
+from fieldmark.encoder_choice.inspection import SoundWindow, list_possible_media
 from fieldmark.encoder_choice.models_folder import AddedModel, add_files, list_added
 from fieldmark.errors import ConfigError, suggest_nearest
 from fieldmark.runtime import Runtime
@@ -103,6 +103,7 @@ def add_model(
     name: str | None = None,
     labels: Path | str | None = None,
     medium: Medium | None = None,
+    sample_rate_hz: int | None = None,
     runtime: Runtime | None = None,
 ) -> ModelReport:
     """Add a model's file or folder under a name; the files are copied, so the original may go.
@@ -114,6 +115,8 @@ def add_model(
         name: None for that of the file or folder.
         labels: List of labels of an ONNX classifier; None for the one beside it.
         medium: None for that of the model's input; pictures serve images and videos.
+        sample_rate_hz: Of the sounds that an ONNX file takes; None where the name of a known encoder, the file's
+            preprocessing or the size of its input tells.
 
     Raises:
         ConfigError: It is no model that can be read, or the name is taken.
@@ -123,10 +126,15 @@ def add_model(
     runtime, path = runtime or Runtime.from_environment(), Path(path)
     media = list_possible_media(path) if medium is None else _widen(medium)
     labels = None if labels is None else Path(labels)
-    sections = {each: resolve_encoder(str(path.absolute()), medium=each, labels=labels) for each in media}
+    name = normalize_model_name(name or path.stem)
+    window = None if sample_rate_hz is None else SoundWindow(sample_rate_hz)
+    window = window or next((known.window for known in CATALOG if known.name == name), None)
+    sections = {
+        each: resolve_encoder(str(path.absolute()), medium=each, labels=labels, window=window) for each in media
+    }
     names_count = _try_out(list(sections.values()))
     model = AddedModel(
-        name=normalize_model_name(name or path.stem),
+        name=name,
         sections=sections,
         names_count=names_count,
         size_bytes=0,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fieldmark.data.folder import FolderChoice
 from fieldmark.datasets.importers.folders import import_folders
 from fieldmark.errors import ManifestError
 from fieldmark.types import Medium, Split
@@ -41,7 +42,6 @@ def test_folders_read_splits_and_media_by_content(put, tmp_path):
 
 
 def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
-    put("d/audio/Veery/a.jpg")
     put("d/Veery/table.csv", "a,b\n1,2\n")
     put("d/Veery/damaged.jpg").write_bytes(b"\x00\x01nothing known\xff" * 9)
     put("d/Veery/empty.jpg").write_bytes(b"")
@@ -56,8 +56,24 @@ def test_folders_leaves_with_a_reason_what_is_no_item(put, tmp_path):
         "Veery/loop": "repeated_folder",
         "Veery/self": "missing_file",
         "Veery/table.csv": "not_prose",
-        "audio/Veery/a.jpg": "medium_mismatch",
     }
+
+
+def test_folders_takes_a_file_by_its_content_whatever_the_folder_says(put, tmp_path):
+    put("d/audio/Veery/a.jpg")
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv")
+    assert [(item.item_id, item.medium) for item in result.items] == [("audio/Veery/a.jpg", Medium.IMAGE)]
+    assert "1 files in folders of audio hold image" in " ".join(result.notes)
+
+
+def test_folders_notes_what_is_passed_over(put, tmp_path):
+    for name in ("d/Veery/a.jpg", "d/Veery/@eaDir/a.jpg", "d/raw/b.jpg"):
+        put(name)
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv", choice=FolderChoice(exclude=("raw/",)))
+    assert [item.item_id for item in result.items] == ["Veery/a.jpg"]
+    notes = " ".join(result.notes)
+    assert "1 files of machines" in notes
+    assert "1 files by --exclude" in notes
 
 
 def test_folders_says_what_it_decided(put, tmp_path):

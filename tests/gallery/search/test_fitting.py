@@ -464,7 +464,7 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
             raise AssertionError(f"'{item}' is embedded, but its embedding is in the store")
 
         embed_class_name = embed_texts = named_species = measure_sureness = score_species = can_compare = (
-            shares_encoder
+            can_compare_looks
         ) = embed
         name_weight = None
         learned_media = frozenset(Medium)

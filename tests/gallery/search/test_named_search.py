@@ -51,7 +51,7 @@ class NamingEncoder:
     def has_names(self, embedding):
         return True
 
-    def shares_encoder(self, first, second):
+    def can_compare_looks(self, first, second):
         return False
 
     def score_species(self, embedding, *, medium):

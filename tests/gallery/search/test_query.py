@@ -22,7 +22,7 @@ class FakeEncoder:
     def embed(self, item):
         raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
 
-    embed_class_name = embed_texts = named_species = score_species = can_compare = shares_encoder = embed
+    embed_class_name = embed_texts = named_species = score_species = can_compare = can_compare_looks = embed
     get_overlap_weight = embed
     name_weight = None
     learned_media = frozenset(Medium)

@@ -27,6 +27,7 @@ from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
+from fieldmark.media.versions import DECODING_VERSION
 from fieldmark.runtime import start_processes
 from fieldmark.types import (
     AudioContent,
@@ -35,6 +36,7 @@ from fieldmark.types import (
     ImageContent,
     Item,
     MediaLimits,
+    MediaWarning,
     Reporter,
     Segment,
     SpectrogramContent,
@@ -62,6 +64,7 @@ class Inspection:
         word_count: Words of a text; None for the other media.
         format_name: The format by its first bytes, a name of `FORMATS`; None for other formats and for texts.
         failure: Why the item cannot be used; None if it can.
+        warnings: What is in doubt of how it was read.
     """
 
     item_id: str
@@ -71,6 +74,7 @@ class Inspection:
     word_count: int | None = None
     format_name: str | None = None
     failure: Failure | None = None
+    warnings: tuple[MediaWarning, ...] = ()
     fingerprint: Fingerprint | None = field(default=None, compare=False)
 
 
@@ -100,12 +104,13 @@ class _Observer:
     def __init__(self) -> None:
         self._start, self._end = math.inf, -math.inf
         self._peak: float | None = None
-        self._word_count: int | None = None
+        self._passages: list[str] = []
+        self._warnings: list[MediaWarning] = []
         self._collector: FrameCollector | SoundCollector | None = None
-        self._text: Fingerprint | None = None
 
     def add(self, segment: Segment) -> None:
         """Add the next segment."""
+        self._warnings += segment.warnings
         match segment.content:
             case ImageContent(pixels):
                 self._frame_collector(FingerprintKind.PICTURE).add(pixels)
@@ -114,7 +119,7 @@ class _Observer:
             case VideoContent(frames):
                 self._frame_collector(FingerprintKind.PICTURE).add(frames[0])
             case TextContent(text):
-                self._word_count, self._text = len(split_words(text)), compute_text_fingerprint(text)
+                self._passages.append(text)
             case AudioContent() as sound:
                 self._add_sound(sound, segment)
         if segment.start_seconds is not None and segment.end_seconds is not None:
@@ -122,12 +127,15 @@ class _Observer:
 
     def complete(self, found: Inspection) -> Inspection:
         """Return the inspection with the facts of the whole item filled in."""
+        text = "\n".join(self._passages) if self._passages else None
+        own = None if text is None else compute_text_fingerprint(text)
         return replace(
             found,
             duration_seconds=self._end - self._start if self._end >= self._start else None,
             peak=self._peak,
-            word_count=self._word_count,
-            fingerprint=self._collector.build_fingerprint() if self._collector else self._text,
+            word_count=None if text is None else len(split_words(text)),
+            warnings=tuple(self._warnings),
+            fingerprint=self._collector.build_fingerprint() if self._collector else own,
         )
 
     def _frame_collector(self, kind: FingerprintKind) -> FrameCollector:
@@ -252,7 +260,7 @@ class InspectionCache:
 
     def __init__(self, folder: Path, *, limits: MediaLimits) -> None:
         self._file = CacheFile(folder / _FILE_NAME, schema=_SCHEMA)
-        self._version = json.dumps([VERSION, asdict(limits)])
+        self._version = json.dumps([VERSION, DECODING_VERSION, asdict(limits)])
 
     def get_many(self, hashes: Sequence[str]) -> dict[str, Inspection]:
         """Return the cached inspections by content hash; their item ids are empty.
@@ -289,6 +297,7 @@ def _encode(inspection: Inspection, fingerprint: Fingerprint) -> tuple[str, byte
         "word_count": inspection.word_count,
         "format_name": inspection.format_name,
         "kind": fingerprint.kind,
+        "warnings": [[each.kind, each.message] for each in inspection.warnings],
     }
     content = io.BytesIO()
     np.save(content, fingerprint.values, allow_pickle=False)
@@ -299,4 +308,5 @@ def _decode(content_hash: str, facts: str, fingerprint_bytes: bytes) -> Inspecti
     known = json.loads(facts)
     values = np.load(io.BytesIO(fingerprint_bytes), allow_pickle=False)
     fingerprint = Fingerprint(FingerprintKind(known.pop("kind")), values)
-    return Inspection(item_id="", content_hash=content_hash, fingerprint=fingerprint, **known)
+    warnings = tuple(MediaWarning(*each) for each in known.pop("warnings"))
+    return Inspection(item_id="", content_hash=content_hash, fingerprint=fingerprint, warnings=warnings, **known)

@@ -24,6 +24,7 @@ class ProblemKind(StrEnum):
     MISSING_FILE = "missing_file"
     UNREADABLE = "unreadable"
     EMPTY = "empty"
+    NOT_PROSE = "not_prose"
     MEDIUM_MISMATCH = "medium_mismatch"
     TOO_LONG = "too_long"
     GROUP_STRADDLES_SPLITS = "group_straddles_splits"
@@ -32,6 +33,7 @@ class ProblemKind(StrEnum):
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     SILENT = "silent"
+    ENCODING = "encoding"
     TOO_SHORT = "too_short"
     CLASS_WITHOUT_MEDIUM = "class_without_medium"
 
@@ -49,6 +51,7 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.MISSING_FILE: Severity.ERROR,
     ProblemKind.UNREADABLE: Severity.ERROR,
     ProblemKind.EMPTY: Severity.ERROR,
+    ProblemKind.NOT_PROSE: Severity.ERROR,
     ProblemKind.MEDIUM_MISMATCH: Severity.ERROR,
     ProblemKind.TOO_LONG: Severity.ERROR,
     ProblemKind.GROUP_STRADDLES_SPLITS: Severity.ERROR,
@@ -57,6 +60,7 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.DUPLICATE: Severity.WARNING,
     ProblemKind.NEAR_DUPLICATE: Severity.WARNING,
     ProblemKind.SILENT: Severity.WARNING,
+    ProblemKind.ENCODING: Severity.WARNING,
     ProblemKind.TOO_SHORT: Severity.WARNING,
     ProblemKind.CLASS_WITHOUT_MEDIUM: Severity.NOTE,
 }
@@ -115,7 +119,7 @@ def _find_own_problems(inspection: Inspection | None) -> list[Problem]:
     item_ids = (inspection.item_id,)
     if inspection.failure is not None:
         return [Problem(ProblemKind(inspection.failure.kind), item_ids, inspection.failure.message)]
-    problems = []
+    problems = [Problem(ProblemKind(each.kind), item_ids, each.message) for each in inspection.warnings]
     if inspection.peak is not None and inspection.peak < _SILENT_PEAK:
         detail = f"The peak amplitude is {inspection.peak:.2g} of full scale; below {_SILENT_PEAK:g} is silence."
         problems.append(Problem(ProblemKind.SILENT, item_ids, detail))

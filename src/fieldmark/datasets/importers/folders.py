@@ -1,16 +1,17 @@
 """Import a folder of files: class and split by the folders' names; and look up the files that a list or table names."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from fieldmark.data.manifest import list_folder
+from fieldmark.data.folder import FolderChoice, find_spelling, list_folder
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.errors import ManifestError, list_first
 from fieldmark.names import link_key, name_key
-from fieldmark.types import Failure, Item, Medium, Split
+from fieldmark.types import Item, Medium, Split
 
 _WORDS_OF_MEDIA: dict[str, Medium] = {
     **dict.fromkeys(("image", "images", "img", "photo", "photos", "picture", "pictures", "stillimage"), Medium.IMAGE),
@@ -25,10 +26,6 @@ SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("validation", "val", "valid", "dev"), Split.VALIDATION),
     **dict.fromkeys(("test", "testing"), Split.TEST),
 }
-_NOT_PROSE = {
-    ".csv", ".tsv", ".json", ".jsonl", ".xml", ".html", ".htm", ".yaml", ".yml", ".toml", ".ini", ".log", ".py", ".sh",
-    ".srt", ".vtt", ".svg",
-}  # fmt: skip
 _Parts = tuple[str, ...]
 _LISTED_CLASSES = 30
 
@@ -40,6 +37,7 @@ def import_folders(
     classes_from_folders: bool = False,
     taxonomy: Path | None = None,
     merges_names: bool = False,
+    choice: FolderChoice | None = None,
 ) -> ImportResult:
     """Write a manifest of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
 
@@ -52,19 +50,21 @@ def import_folders(
             that the folders would make.
         taxonomy: A CSV of classes; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
+        choice: What of the folder is wanted; None for all but what machines make.
 
     Raises:
         ManifestError: The source is not a folder or is empty, or the taxonomy is not valid.
     """
     known = read_taxonomy(taxonomy) if taxonomy else None
-    found, failures = list_folder(source) if source.is_dir() else ([], [])
-    if not found and not failures:
+    content = list_folder(source, choice=choice) if source.is_dir() else None
+    if content is None or not (content.items or content.failures):
         met = "it contains no file" if source.is_dir() else "it is not a folder"
         raise ManifestError(
             f"'{source}' cannot be imported: {met}. Give a folder of media files.", kind="import_source"
         )
-    left, notes = list(failures), list[str]()
-    items = [item for item in found if _is_medium_file(item, left)]
+    left, notes = list(content.failures), [f"{each.to_text()}." for each in content.passed_over]
+    items = list(content.items)
+    _note_misplaced(items, notes)
     paths = {item.item_id: _class_path(item) for item in items}
     class_parts = _class_parts(list(paths.values()), notes)
     path_of_folder = {_folders(item): paths[item.item_id] for item in items}
@@ -81,21 +81,20 @@ def import_folders(
 
 
 def _folders(item: Item) -> _Parts:
-    return PurePosixPath(item.item_id).parent.parts
+    return PurePosixPath(unicodedata.normalize("NFC", item.item_id)).parent.parts
 
 
-def _is_medium_file(item: Item, left: list[Failure]) -> bool:
-    """Tell whether a file holds what its name and folder say; otherwise record why it is left out."""
-    suffix = PurePosixPath(item.item_id).suffix.lower()
-    promised = [MEDIUM_WORDS[name_key(part)] for part in _folders(item) if name_key(part) in MEDIUM_WORDS]
-    if item.medium is Medium.TEXT and suffix in _NOT_PROSE:
-        left.append(Failure(item.item_id, "not_prose", f"A '{suffix}' file is a table or markup, not a description."))
-    elif promised and promised[-1] is not item.medium:
-        message = f"The file holds {item.medium} but is in a folder of {promised[-1]}. Move it or rename the folder."
-        left.append(Failure(item.item_id, "medium_mismatch", message))
-    else:
-        return True
-    return False
+def _note_misplaced(items: Sequence[Item], notes: list[str]) -> None:
+    """Note the files that are in a folder named like another medium; their content counts."""
+    misplaced: Counter[tuple[Medium, Medium]] = Counter()
+    for item in items:
+        promised = [MEDIUM_WORDS[name_key(part)] for part in _folders(item) if name_key(part) in MEDIUM_WORDS]
+        if promised and promised[-1] is not item.medium:
+            misplaced[item.medium, promised[-1]] += 1
+    notes += [
+        f"{count:,} files in folders of {promised} hold {medium} and are taken as that."
+        for (medium, promised), count in misplaced.items()
+    ]
 
 
 def _class_path(item: Item) -> _Parts:
@@ -180,7 +179,7 @@ class FolderListing:
     def has(self, path: str) -> bool:
         """Tell whether there is a file or folder at a path relative to the root."""
         file = self.root / path
-        return file.name in self.list_names(file.parent)
+        return find_spelling(file).name in self.list_names(file.parent)
 
     def list_names(self, folder: Path) -> frozenset[str]:
         """Return the names in a folder; none if it is missing or cannot be read."""

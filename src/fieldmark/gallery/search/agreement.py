@@ -1,6 +1,7 @@
 """A class that goes by another name, found by what the encoders call its items."""
 
 import threading
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -10,7 +11,7 @@ from jaxtyping import Float32
 
 from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
 from fieldmark.gallery.search.query import QueryEncoder
-from fieldmark.gallery.store import Comparison, Filter, SegmentIndex
+from fieldmark.gallery.store import Comparison, Filter, SegmentIndex, StoredItem
 from fieldmark.names import name_key
 
 _NEAREST = 10
@@ -18,7 +19,9 @@ _NEAREST = 10
 _FIRST = 3
 """Of them, most of the first must be of one class; otherwise the collection has hardly an item of the species."""
 _SAMPLE_ITEMS = 20
-"""Items of a class that are asked for their species."""
+"""Items of a class that are asked for their species, of as many origins as there are."""
+_READ_ITEMS = 500
+"""Items of a class among which these are chosen."""
 _FEWEST_ITEMS = 3
 """A class of fewer items is not judged by them."""
 _SHARE = 2 / 3
@@ -70,7 +73,7 @@ class NameAgreement:
         if not names.meanings.known.is_compatible(class_name, named.names[0]):
             return False  # a Horned Puffin may look like an Atlantic one and is another
         where = Filter(class_names=frozenset({class_name}), media=names.meanings.named_media)
-        items = self._index.items(where=where, limit=_SAMPLE_ITEMS)
+        items = _spread(self._index.items(where=where, limit=_READ_ITEMS), count=_SAMPLE_ITEMS)
         if len(items) < _FEWEST_ITEMS or not len(table.names):
             return False
         stored = self._index.embeddings(Filter(item_ids=frozenset(each.item.item_id for each in items)))
@@ -98,6 +101,18 @@ class NameAgreement:
                 kept.append(species)
                 rows.append(row)
         return _SpeciesTable(tuple(kept), np.array(rows, dtype=np.float32))
+
+
+def _spread(items: Sequence[StoredItem], *, count: int) -> list[StoredItem]:
+    """Return some items, one of each origin in turn: twenty clips of one recording are one voice."""
+    met: Counter[str] = Counter()
+    turn: list[int] = []
+    for each in items:
+        origin = each.item.group or each.item.item_id
+        turn.append(met[origin])
+        met[origin] += 1
+    order = sorted(range(len(items)), key=turn.__getitem__)
+    return [items[index] for index in order[:count]]
 
 
 def _find_near_classes(possible: Collection[str], *, names: NameIndex, comparison: Comparison) -> list[str]:

@@ -48,7 +48,7 @@ def add_overlap_curves(
         if scale.curve is not None or weight is None:
             continue
         look = 0.0
-        if encoder.shares_encoder(query, hit):
+        if encoder.can_compare_looks(query, hit):
             look = _measure_look(embeddings, sure[query], sure[hit], name_weight=weight)
         prior = 1 / max(len(np.unique(sure[hit].species)), 2)
         by_name = (encoder.get_overlap_weight(None, hit) if query is Medium.TEXT else None) or weight

@@ -139,7 +139,7 @@ class QueryEncoder(Protocol):
         """Tell whether an item is probably of a class with labels; False for a model without training."""
         ...
 
-    def shares_encoder(self, first: Medium, second: Medium) -> bool:
+    def can_compare_looks(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media, so that their features can be compared."""
         ...
 

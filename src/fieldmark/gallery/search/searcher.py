@@ -204,7 +204,7 @@ class Searcher:
             return True
         has_names = asked.is_name or self._encoder.has_names(asked.embedding)
         by_name = has_names and self._encoder.can_compare(None, hit)
-        return by_name or (not asked.is_name and self._encoder.shares_encoder(asked.medium, hit))
+        return by_name or (not asked.is_name and self._encoder.can_compare_looks(asked.medium, hit))
 
     def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
         """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""

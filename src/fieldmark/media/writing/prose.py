@@ -1,0 +1,177 @@
+"""Files of characters that are no notes: markup, settings, tables, logs. One rule for every command."""
+
+import json
+import re
+from collections.abc import Callable, Sequence
+
+from fieldmark.errors import MediaError
+
+_HEAD_CHARACTERS = 2**14
+"""Characters of a file that are looked at."""
+
+_OTHER_SUFFIXES = {
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "a table"),
+    **dict.fromkeys((".html", ".htm", ".xhtml"), "a web page (HTML)"),
+    **dict.fromkeys((".gpx", ".kml", ".nmea", ".igc", ".fit", ".tcx"), "a track of positions"),
+    **dict.fromkeys((".xmp", ".pp3", ".dop", ".cos"), "settings and labels of a photo (XMP)"),
+    **dict.fromkeys((".json", ".jsonl", ".geojson", ".ipynb"), "data (JSON)"),
+    **dict.fromkeys((".xml", ".svg", ".xsl", ".plist", ".yaml", ".yml"), "data or markup"),
+    **dict.fromkeys((".ini", ".cfg", ".conf", ".toml", ".properties", ".url", ".inf", ".reg"), "settings"),
+    **dict.fromkeys((".srt", ".vtt", ".sub", ".ass", ".cue", ".m3u", ".m3u8", ".pls"), "subtitles or a list of tracks"),
+    **dict.fromkeys((".log", ".dmp"), "a log"),
+    **dict.fromkeys((".py", ".sh", ".bat", ".ps1", ".js", ".css", ".r", ".sql", ".c", ".h", ".cpp"), "a program"),
+    **dict.fromkeys((".rtf", ".eml", ".vcf", ".ics", ".bib", ".tex", ".ps", ".eps"), "a document of another program"),
+    **dict.fromkeys((".md5", ".sha1", ".sha256", ".sfv"), "checksums"),
+}  # fmt: skip
+_TO_TEXT = "Save its text as a .txt file in UTF-8, or leave it out"
+
+
+class NotProseError(MediaError):
+    """A file of characters that is no note."""
+
+    kind = "not_prose"
+
+    def __init__(self, *, path: object, met: str, remedy: str = _TO_TEXT) -> None:
+        super().__init__(f"'{path}' is {met}, not a note in plain text. {remedy}.")
+
+
+def find_other_kind(text: str, *, suffix: str) -> str | None:
+    """Return what a file of characters is other than a note, such as "a table"; None for a note.
+
+    The content decides first, then the suffix: a table of Raven often ends in `.txt`, and the source of a web page, a
+    PDF or an RTF document is in characters too.
+
+    Args:
+        text: The beginning of the file.
+        suffix: Of its name, with the dot.
+    """
+    head = text[:_HEAD_CHARACTERS].lstrip("\ufeff \t\r\n\f")
+    lines = [line for line in head.splitlines() if line.strip()][:200]
+    if len(text) > _HEAD_CHARACTERS and len(lines) > 1:
+        lines.pop()  # cut off
+    if not lines:
+        return None
+    for pattern, name in _BEGINNINGS:
+        if pattern.match(head):
+            return name
+    for looks_like, name in _SHAPES:
+        if looks_like(lines):
+            return name
+    return _OTHER_SUFFIXES.get(suffix.lower())
+
+
+# ---------------------------------------------------------------- by the beginning
+
+_BEGINNINGS = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.DOTALL), name)
+    for pattern, name in (
+        (r"\{\\rtf", "a document in RTF"),
+        (r"%PDF-", "the source of a PDF"),
+        (r"%!PS", "a program in PostScript"),
+        (r"<\?xpacket|<x:xmpmeta|<rdf:RDF", "settings and labels of a photo (XMP)"),
+        (r"(<\?xml.{0,300}?\?>\s*)?(<!--.{0,2000}?-->\s*)*<gpx\b", "a track of positions (GPX)"),
+        (r"(<!--.{0,2000}?-->\s*)*<(!doctype html|html|head|body|script|style|meta)\b", "a web page (HTML)"),
+        (r"<[?!][a-z]", "markup (XML)"),
+        (r"<([a-z][\w:.-]*)(\s[^<>]*)?(/>|>.*</\1\s*>)", "markup"),
+        (r"#!\s*/", "a program"),
+        (r"\$(GP|GN|GL|PM)[A-Z]{2,4},", "a track of positions (NMEA)"),
+        (r"#EXTM3U|\[playlist\]", "a list of tracks"),
+        (r"WEBVTT\b|1\s*\n\d\d:\d\d:\d\d,\d{3} --> ", "subtitles"),
+        (r"BEGIN:V(CARD|CALENDAR|EVENT)", "a calendar or an address"),
+        (r"-----BEGIN [A-Z ]+-----", "a key or a certificate"),
+        (r"Windows Registry Editor|REGEDIT4", "settings"),
+        (r"Selection\t(View|Channel|Begin)", "a table of Raven"),
+    )
+)
+
+# ---------------------------------------------------------------- by the shape of all lines
+
+_SHARE = 0.7  # of the lines that must have the shape
+_FEWEST_ROWS = 3
+_SECTION = re.compile(r"\s*\[[^\[\]]{1,80}\]\s*$")
+_ASSIGNMENT = re.compile(r"\s*[\w.\- ]{1,60}=\s*\S*")
+_SETTING = re.compile(r"\s*(?P<key>[\w.()/%\-]+( [\w.()/%\-]+){0,5})(?P<pad>\s*)[:=](\s|$)")
+_RECORDER_KEYS = re.compile(
+    r"sample ?rate|firmware|gain\b|device ?id|serial ?(no|num)|deployment ?id|sleep ?(time|duration)"
+    r"|recording ?(duration|period)|battery|(low|high|band).?pass|filter|trigger|threshold|bit ?depth|bits per sample"
+    r"|channels?$|duty ?cycle|time ?zone|led\b|microphone|mic\b|(start|stop|first|last) recording|schedule|frequency"
+    r"|voltage|sd ?card|model|version|format|latitude|longitude|time setting|energy saver|file size|pre ?-?amp",
+    re.IGNORECASE,
+)
+_NUMBER = r"[-+]?\d+([.,]\d+)?"
+_LABEL_TRACK = re.compile(rf"\s*{_NUMBER}\t{_NUMBER}(\t|$)")
+_STAMPED = re.compile(
+    r"\s*\W?\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\W*\s*\[?(DEBUG|INFO|WARN|ERROR)", re.I
+)
+
+
+def _is_json(lines: Sequence[str]) -> bool:
+    """Return whether the text is JSON: whole, one value a line, or cut off."""
+    first = lines[0].strip()
+    if not first.startswith(("{", "[")):
+        return False
+    for candidate in ("\n".join(lines), first):
+        try:
+            value = json.loads(candidate)
+        except (ValueError, RecursionError):
+            continue
+        return isinstance(value, dict) or (isinstance(value, list) and candidate != first) or len(lines) == 1
+    return (
+        re.match(
+            r'(\{\s*"[^"\n]*"\s*:|\[\s*(\{\s*"|\[\s*[\d"\[]|"[^"\n]*"\s*,|' + _NUMBER + r"\s*,))", "\n".join(lines)
+        )
+        is not None
+    )
+
+
+def _is_settings(lines: Sequence[str]) -> bool:
+    """Return whether the lines are settings: sections, assignments, or what recorders write beside their sound."""
+    if any(_SECTION.match(line) for line in lines) and _has_share(lines, _is_of_sections):
+        return any("=" in line for line in lines)
+    if len(lines) >= _FEWEST_ROWS and _has_share(lines, lambda line: _ASSIGNMENT.match(line) is not None):
+        return True
+    found = [match for line in lines if (match := _SETTING.match(line)) is not None]
+    if len(lines) < 2 or len(found) < _SHARE * len(lines):
+        return False
+    technical = sum(_RECORDER_KEYS.search(match["key"]) is not None for match in found)
+    padded = sum(len(match["pad"]) > 1 for match in found)
+    return technical >= max(2, len(found) / 2) or (technical >= 1 and padded >= len(found) / 2)
+
+
+def _is_of_sections(line: str) -> bool:
+    return line.lstrip().startswith((";", "#")) or bool(_SECTION.match(line) or _ASSIGNMENT.match(line))
+
+
+def _is_table(lines: Sequence[str]) -> bool:
+    """Return whether the lines are rows: the same number of cells in each, three or more."""
+    if _has_share(lines, lambda line: _LABEL_TRACK.match(line) is not None):
+        return True
+    return any(_has_cells(lines, separator) for separator in ("\t", ";", "|", ","))
+
+
+def _has_cells(lines: Sequence[str], separator: str) -> bool:
+    counts = [line.count(separator) for line in lines]
+    if counts[0] < 2 or len(lines) < (2 if separator == "\t" else _FEWEST_ROWS):
+        return False
+    if counts.count(counts[0]) < _SHARE * len(lines):
+        return False
+    if separator == "\t":
+        return True
+    spaced = sum(line.count(separator + " ") for line in lines)
+    return spaced <= 0.2 * sum(counts) or (separator == "|" and len(lines) >= _FEWEST_ROWS)
+
+
+def _is_log(lines: Sequence[str]) -> bool:
+    return _has_share(lines, lambda line: _STAMPED.match(line) is not None)
+
+
+def _has_share(lines: Sequence[str], test: Callable[[str], bool]) -> bool:
+    return sum(map(test, lines)) >= _SHARE * len(lines)
+
+
+_SHAPES: tuple[tuple[Callable[[Sequence[str]], bool], str], ...] = (
+    (_is_json, "data (JSON)"),
+    (_is_settings, "settings, such as a recorder writes"),
+    (_is_table, "a table, such as one of Raven"),
+    (_is_log, "a log"),
+)
