@@ -93,6 +93,8 @@ class Model:
     def media(self) -> tuple[Medium, ...]:
         """The media it takes: those it has an encoder for and, once trained, was trained on."""
         supported = list_supported_media(self.config.model)
+        if isinstance(self.network, CompletedSpace):
+            supported = tuple(each for each in supported if each in self.network.input_dims)
         return supported if self._expected is None else tuple(each for each in supported if each in self._expected)
 
     def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
