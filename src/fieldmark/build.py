@@ -40,6 +40,7 @@ from fieldmark.errors import ConfigError, EncoderFilesError, MediumNotSupportedE
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
+from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.fgcrossnet import FGCrossNet
 from fieldmark.models.network import Network
 from fieldmark.models.ready import ReadySpace
@@ -50,7 +51,7 @@ from fieldmark.training.checkpoint import Checkpoint, Provenance, hash_model, lo
 from fieldmark.training.optimizer import OptimizerKind, OptimizerOptions, Schedule, ScheduleKind
 from fieldmark.training.step import Execution, WeightedLoss, can_use_bf16
 from fieldmark.training.task import BatchSource, TrainingStage
-from fieldmark.types import MEDIA, MediaLimits, Medium, Reporter
+from fieldmark.types import MEDIA, MediaLimits, Medium, Reporter, SilentReporter
 
 logger = logging.getLogger(__name__)
 
@@ -92,6 +93,8 @@ class Model:
     def media(self) -> tuple[Medium, ...]:
         """The media it takes: those it has an encoder for and, once trained, was trained on."""
         supported = list_supported_media(self.config.model)
+        if isinstance(self.network, CompletedSpace):
+            supported = tuple(each for each in supported if each in self.network.input_dims)
         return supported if self._expected is None else tuple(each for each in supported if each in self._expected)
 
     def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
@@ -100,7 +103,8 @@ class Model:
         Raises:
             As `encoder`.
         """
-        if not isinstance(self.network, SharedSpace | ReadySpace) or medium not in self.network.named_media:
+        network = self.network.ready if isinstance(self.network, CompletedSpace) else self.network
+        if not isinstance(network, SharedSpace | ReadySpace) or medium not in network.named_media:
             return ()
         return list_species(self.encoder(medium))
 
@@ -135,11 +139,12 @@ def create_model(
     media: Collection[Medium],
     device: torch.device,
     begun_with: Mapping[Medium, str] | None = None,
+    reporter: Reporter | None = None,
 ) -> Model:
     """A model to be trained, its weights drawn by the configuration's seed.
 
     Args:
-        media: Those of the training items; encoders of others are not loaded.
+        media: Those of the training items. Encoders of others are loaded where the model has a space without training.
         begun_with: Fingerprints of the encoders of a run to resume, which are built in the form that they had then.
 
     Raises:
@@ -156,12 +161,19 @@ def create_model(
     encoders = {
         medium: build_encoder(config.model, medium) for medium in list_supported_media(config.model) if medium in media
     }
+    if is_completed(config.model):
+        others = [medium for medium in list_supported_media(config.model) if medium not in media]
+        encoders |= build_encoders_that_load(config.model, others, reporter=reporter or SilentReporter())
+        encoders = {medium: encoders[medium] for medium in MEDIA if medium in encoders}
     for medium, fingerprint in (begun_with or {}).items():
         if medium in encoders and find_form(encoders[medium], fingerprint):  # one of other files is refused later
             encoders[medium] = require_form(encoders[medium], fingerprint, medium=medium)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(config.model, class_count=len(class_names), inputs=describe_inputs(encoders))
+        inputs = describe_inputs(encoders, labelled_media=frozenset(encoders).intersection(media))
+        network = build_network(config.model, class_count=len(class_names), inputs=inputs)
+    if isinstance(network, CompletedSpace):
+        _fit_names(network.ready, encoders)
     if isinstance(config.model, FGCrossNetConfig) and config.model.start is not None:
         assert isinstance(network, FGCrossNet)  # noqa: S101 - of one configuration comes one class
         start = locate_weights(config.model.start, allow_download=config.model.allow_download, key="model.start")
@@ -185,12 +197,7 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
             f"A model without training is of the kind 'ready', but this one is of the kind '{config.model.kind}'. "
             "Train it first and give the run with --checkpoint, or leave out --config."
         )
-    encoders: dict[Medium, Encoder] = {}
-    for medium in list_supported_media(config.model):
-        try:
-            encoders[medium] = build_encoder(config.model, medium)
-        except (MissingExtraError, EncoderFilesError) as error:
-            reporter.say(f"{medium} is left out: {error}")
+    encoders = build_encoders_that_load(config.model, list_supported_media(config.model), reporter=reporter)
     if not encoders:
         raise ConfigError(
             f"None of the encoders for {', '.join(list_supported_media(config.model))} can be loaded; one is enough. "
@@ -198,11 +205,7 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
         )
     network = build_network(config.model, class_count=0, inputs=describe_inputs(encoders))
     assert isinstance(network, ReadySpace)  # noqa: S101 - of one configuration comes one class
-    known = KnownNames(names for encoder in encoders.values() for names in list_species(encoder))
-    for medium, encoder in encoders.items():
-        index_by_name = encoder.named_scores
-        all_names = {name: index for own, index in index_by_name.items() for name in known.find_all_names([own])}
-        network.fit(medium, {**all_names, **index_by_name})
+    _fit_names(network, encoders)
     provenance = Provenance(
         config_json=config.to_json(),
         class_names=(),
@@ -212,6 +215,33 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
     return Checkpoint(provenance, network.state_dict(), {}, epoch=0, validation_map=None, created=created)
+
+
+def is_completed(config: ModelConfig) -> bool:
+    """Tell whether a model to be trained has a space without training beside the learned one."""
+    return isinstance(config, SharedSpaceConfig) and config.ready is not None
+
+
+def build_encoders_that_load(
+    config: ModelConfig, media: Collection[Medium], *, reporter: Reporter
+) -> dict[Medium, Encoder]:
+    """Return the encoders of some media; the reporter says which cannot be loaded, and why."""
+    encoders: dict[Medium, Encoder] = {}
+    for medium in media:
+        try:
+            encoders[medium] = build_encoder(config, medium)
+        except (MissingExtraError, EncoderFilesError) as error:
+            reporter.say(f"{medium} is left out: {error}")
+    return encoders
+
+
+def _fit_names(network: ReadySpace, encoders: Mapping[Medium, Encoder]) -> None:
+    """Give a space the names of its encoders; they agree on a species where any of them has both its names."""
+    known = KnownNames(names for encoder in encoders.values() for names in list_species(encoder))
+    for medium, encoder in encoders.items():
+        index_by_name = encoder.named_scores
+        all_names = {name: index for own, index in index_by_name.items() for name in known.find_all_names([own])}
+        network.fit(medium, {**all_names, **index_by_name})
 
 
 def load_model(path: Path | str, *, device: torch.device) -> Model:
@@ -244,6 +274,8 @@ def _embedding_json(config: ModelConfig) -> str:
     """Return the settings that shape embeddings beside weights and encoders; paths do not count."""
     has_encoders = isinstance(config, EncodersConfig)
     left_out = {"image", "text", "video", "audio"} if has_encoders else {"start", "allow_download"}
+    if isinstance(config, SharedSpaceConfig) and config.ready is None:
+        left_out |= {"ready"}  # as before there was such a key
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 

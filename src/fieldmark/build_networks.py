@@ -1,13 +1,14 @@
 """The section of a model to its network, and the facts of encoders that a network is made for."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from torch import Tensor
 
 from fieldmark.config import FGCrossNetConfig, ModelConfig, ReadyConfig, SharedSpaceConfig
 from fieldmark.encoders.encoder import Encoder, find_joint
+from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
 from fieldmark.models.ready import ReadySize, ReadySpace
@@ -24,21 +25,39 @@ class NetworkInputs:
         named_counts: How many of them are scores of names.
         encoder_index: The same number for media that one encoder reads.
         joint: Columns of the features that can be compared with those of another encoder's medium.
+        labelled_media: Media whose features are trained on; None for all of them.
     """
 
     dims: Mapping[Medium, int]
     named_counts: Mapping[Medium, int]
     encoder_index: Mapping[Medium, int]
     joint: Mapping[Medium, range] = field(default_factory=dict)
+    labelled_media: frozenset[Medium] | None = None
+
+    def keep_labelled(self) -> "NetworkInputs":
+        """Return the facts of the media that are trained on alone."""
+        own = self.dims.keys() if self.labelled_media is None else self.labelled_media
+        return NetworkInputs(
+            {medium: dim for medium, dim in self.dims.items() if medium in own},
+            {medium: count for medium, count in self.named_counts.items() if medium in own},
+            {},
+        )
 
 
-def describe_inputs(encoders: Mapping[Medium, Encoder]) -> NetworkInputs:
-    """Return the facts of some encoders."""
+def describe_inputs(
+    encoders: Mapping[Medium, Encoder], *, labelled_media: frozenset[Medium] | None = None
+) -> NetworkInputs:
+    """Return the facts of some encoders.
+
+    Args:
+        labelled_media: Media that are trained on; None for all.
+    """
     fingerprints = list(dict.fromkeys(encoder.fingerprint for encoder in encoders.values()))
     return NetworkInputs(
         dims={medium: encoder.shape[0] for medium, encoder in encoders.items()},
         named_counts={medium: len(set(encoder.named_scores.values())) for medium, encoder in encoders.items()},
         encoder_index={medium: fingerprints.index(encoder.fingerprint) for medium, encoder in encoders.items()},
+        labelled_media=labelled_media,
         joint=_find_joint_columns(encoders),
     )
 
@@ -59,13 +78,20 @@ def _find_joint_columns(encoders: Mapping[Medium, Encoder]) -> dict[Medium, rang
 def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInputs:
     """Return the facts of the encoders that the network of a state dict was made for."""
     if isinstance(config, ReadyConfig):
-        return NetworkInputs(
-            ReadySpace.read_input_dims(state),
-            ReadySpace.read_named_counts(state),
-            ReadySpace.read_encoder_index(state),
-            ReadySpace.read_joint(state),
-        )
+        return _read_ready_inputs(state)
+    if isinstance(config, SharedSpaceConfig) and config.ready is not None:
+        learned, ready = CompletedSpace.split_state(state)
+        return replace(_read_ready_inputs(ready), labelled_media=frozenset(SharedSpace.read_input_dims(learned)))
     return NetworkInputs(SharedSpace.read_input_dims(state), SharedSpace.read_named_counts(state), {})
+
+
+def _read_ready_inputs(state: Mapping[str, Tensor]) -> NetworkInputs:
+    return NetworkInputs(
+        ReadySpace.read_input_dims(state),
+        ReadySpace.read_named_counts(state),
+        ReadySpace.read_encoder_index(state),
+        ReadySpace.read_joint(state),
+    )
 
 
 def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInputs) -> Network:
@@ -80,37 +106,44 @@ def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInput
                 statistics_per_medium=config.statistics_per_medium,
             )
         case SharedSpaceConfig():
-            size = SharedSpaceSize(
-                dim=config.dim,
-                hidden_dim=config.hidden_dim,
-                uniform_trunk=config.uniform_trunk,
-                component_count=config.component_count,
-                input_dropout=config.input_dropout,
-                dropout=config.dropout,
-                posterior_weight=config.posterior_weight,
-                linear_weight=config.linear_weight,
-                named_weight=config.named_weight,
-                private_dim=config.private_dim,
-                name_dim=config.name_dim,
-                name_weight=config.name_weight,
-                scale=config.scale,
-            )
-            return SharedSpace(
-                input_dims=inputs.dims, class_count=class_count, named_counts=inputs.named_counts, size=size
-            )
+            learned = _build_shared_space(config, class_count=class_count, inputs=inputs.keep_labelled())
+            return learned if config.ready is None else CompletedSpace(learned, _build_ready(config.ready, inputs))
         case ReadyConfig():
-            ready_size = ReadySize(
-                name_dim=config.name_dim,
-                look_dim=config.look_dim,
-                name_weight=config.name_weight,
-                score_floor=config.score_floor,
-                sure_mass=config.sure_mass,
-            )
-            return ReadySpace(
-                input_dims=inputs.dims,
-                named_counts=inputs.named_counts,
-                encoder_index=inputs.encoder_index,
-                joint=inputs.joint,
-                size=ready_size,
-            )
+            return _build_ready(config, inputs)
     assert_never(config)
+
+
+def _build_shared_space(config: SharedSpaceConfig, *, class_count: int, inputs: NetworkInputs) -> SharedSpace:
+    size = SharedSpaceSize(
+        dim=config.dim,
+        hidden_dim=config.hidden_dim,
+        uniform_trunk=config.uniform_trunk,
+        component_count=config.component_count,
+        input_dropout=config.input_dropout,
+        dropout=config.dropout,
+        posterior_weight=config.posterior_weight,
+        linear_weight=config.linear_weight,
+        named_weight=config.named_weight,
+        private_dim=config.private_dim,
+        name_dim=config.name_dim,
+        name_weight=config.name_weight,
+        scale=config.scale,
+    )
+    return SharedSpace(input_dims=inputs.dims, class_count=class_count, named_counts=inputs.named_counts, size=size)
+
+
+def _build_ready(config: ReadyConfig, inputs: NetworkInputs) -> ReadySpace:
+    size = ReadySize(
+        name_dim=config.name_dim,
+        look_dim=config.look_dim,
+        name_weight=config.name_weight,
+        score_floor=config.score_floor,
+        sure_mass=config.sure_mass,
+    )
+    return ReadySpace(
+        input_dims=inputs.dims,
+        named_counts=inputs.named_counts,
+        encoder_index=inputs.encoder_index,
+        joint=inputs.joint,
+        size=size,
+    )

@@ -78,6 +78,11 @@ class SharedSpaceConfig(EncodersConfig):
     )
     name_weight: NotNegative = Field(0.8, description="weight of that part; 0 leaves it out")
     scale: Positive = Field(16.0, description="initial factor that turns cosines into logits")
+    ready: ReadyConfig | None = Field(
+        None,
+        description="the space without training beside this one, for what no label covers; its encoders are those of "
+        "the model. None: training adds it where a medium or an item has no label",
+    )
 
 
 class FGCrossNetConfig(Section):

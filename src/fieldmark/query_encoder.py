@@ -14,6 +14,7 @@ from torch import Tensor
 from fieldmark.build import Model
 from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, encode_texts, find_device
 from fieldmark.errors import MediaError
+from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import Resolution, Spellings
@@ -153,7 +154,7 @@ class ModelQueryEncoder:
     ) -> Float[np.ndarray, " segment"]:
         """Return how plainly each segment shows one class or species; 1 for all where the network cannot tell."""
         network = self._model.network
-        if not isinstance(network, SharedSpace | ReadySpace):
+        if not isinstance(network, SharedSpace | ReadySpace | CompletedSpace):
             return np.ones(len(embedding))
         return network.measure_sureness(self._to_rows(embedding), medium=medium).numpy(force=True)
 
@@ -165,7 +166,7 @@ class ModelQueryEncoder:
         "Blue Jay" is the class "Blue_Jay" that the model was trained on.
         """
         network, class_names = self._model.network, self._model.class_names
-        if isinstance(network, SharedSpace):
+        if isinstance(network, SharedSpace | CompletedSpace):
             trained = self._spellings.find_one(class_name)
             label = None if trained is None else class_names.index(trained)
             embedding = network.embed_name(class_name, label=label, other_names=other_names)
@@ -177,33 +178,71 @@ class ModelQueryEncoder:
 
     @property
     def name_weight(self) -> float | None:
-        """Share of names in the score of two items, for a model that was not trained; None for one that was."""
+        """Share of names in the score of two items without labels; None for a model of the learned space alone."""
+        return None if self._ready is None else self._ready.name_weight
+
+    @property
+    def learned_media(self) -> frozenset[Medium]:
+        """Media that were trained on."""
         network = self._model.network
-        return network.name_weight if isinstance(network, ReadySpace) else None
+        if isinstance(network, CompletedSpace):
+            return network.learned_media
+        return frozenset() if isinstance(network, ReadySpace) else frozenset(self._model.media)
+
+    def get_overlap_weight(self, query: Medium | None, hit: Medium) -> float | None:
+        """Return the weight of the overlap of names in scores of two media; None where labels decide, or nothing.
+
+        Args:
+            query: None for a name.
+        """
+        network = self._model.network
+        # A name asks as a text does, also where the gallery has no text.
+        if self._ready is None or not self._ready.can_compare(None if query is Medium.TEXT else query, hit):
+            return None
+        if not isinstance(network, CompletedSpace):
+            return self._ready.name_weight
+        if query is not None and {query, hit} <= network.covered_media:
+            return None
+        return self._ready.name_weight * network.get_ready_length(query) * network.get_ready_length(hit)
 
     def can_compare(self, query: Medium | None, hit: Medium) -> bool:
-        """Tell whether items of two media have anything in common in the model's space."""
-        network = self._model.network
-        return not isinstance(network, ReadySpace) or network.can_compare(query, hit)
+        """Tell whether items of two media have anything in common where nothing was learned."""
+        return self._ready is None or self._ready.can_compare(query, hit)
 
     def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
-        """Tell whether the encoders call an item anything; True for a model that was trained."""
+        """Tell whether the encoders call an item anything; True for a model that has the learned space alone."""
+        return self._ready is None or self._ready.has_names(self._take_ready_part(embedding[None])[0])
+
+    def is_covered(self, embedding: Float[np.ndarray, " dim"]) -> bool:
+        """Tell whether an item is probably of a class with labels; False for a model without training."""
         network = self._model.network
-        return not isinstance(network, ReadySpace) or network.has_names(self._to_rows(embedding[None])[0])
+        if isinstance(network, CompletedSpace):
+            return network.is_covered(self._to_rows(embedding[None])[0])
+        return self._ready is None
 
     def can_compare_looks(self, first: Medium, second: Medium) -> bool:
         """Tell whether one encoder reads items of both media."""
-        network = self._model.network
-        return isinstance(network, ReadySpace) and network.can_compare_looks(first, second)
+        return self._ready is not None and self._ready.can_compare_looks(first, second)
 
     def score_species(
         self, embedding: Float[np.ndarray, "row dim"], *, medium: Medium
     ) -> Float32[np.ndarray, "row species"] | None:
         """Return the probability of each species that a medium's encoder names; None where there is none."""
-        network = self._model.network
-        if not isinstance(network, ReadySpace) or medium not in network.named_media:
+        if self._ready is None or medium not in self._ready.named_media:
             return None
-        return network.score_names(self._to_rows(embedding), medium=medium).numpy(force=True)
+        return self._ready.score_names(self._take_ready_part(embedding), medium=medium).numpy(force=True)
+
+    @property
+    def _ready(self) -> ReadySpace | None:
+        """The space without training, where there is one."""
+        network = self._model.network
+        if isinstance(network, CompletedSpace):
+            return network.ready
+        return network if isinstance(network, ReadySpace) else None
+
+    def _take_ready_part(self, embedding: Float[np.ndarray, "row dim"]) -> Float32[Tensor, "row ready"]:
+        rows, network = self._to_rows(embedding), self._model.network
+        return network.take_ready_part(rows) if isinstance(network, CompletedSpace) else rows
 
     def _to_rows(self, embedding: Float[np.ndarray, "row dim"]) -> Float32[Tensor, "row dim"]:
         return torch.tensor(embedding, dtype=torch.float32, device=find_device(self._model.network))

@@ -22,7 +22,8 @@ from fieldmark.data.naming import (
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
-from fieldmark.models.fitted import NamedWeights
+from fieldmark.models.completed_space import CompletedSpace, LabelledRows
+from fieldmark.models.fitted import NamedWeights, match_names
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.names import KnownNames, Resolution
 from fieldmark.origin import number_origins
@@ -50,9 +51,18 @@ class ReadItems:
 
 
 def read_items(
-    items: Sequence[Item], *, model: Model, names: NameSources, failures: FailureLog, runtime: Runtime
+    items: Sequence[Item],
+    *,
+    unlabelled: Sequence[Item] = (),
+    model: Model,
+    names: NameSources,
+    failures: FailureLog,
+    runtime: Runtime,
 ) -> ReadItems:
     """Read items; features are computed here if the network reads features.
+
+    Args:
+        unlabelled: Items that show what the labels do not cover, for a network that asks.
 
     Raises:
         ManifestError: The names map has a class that is not there, or a name that no encoder knows.
@@ -60,17 +70,13 @@ def read_items(
     features: dict[str, Tensor] = {}
     contents: dict[str, str] = {}
     if reads_features(model.config.model):
-        for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
-            if isinstance(encoded, Failure):
-                failures.add(encoded)
-            else:
-                failures.warn(encoded.item.item_id, encoded.warnings)
-                features[encoded.item.item_id] = encoded.inputs
-                contents[encoded.item.item_id] = encoded.content_hash
+        features, contents = _read_features([*items, *unlabelled], model=model, failures=failures, runtime=runtime)
         failures.check()  # behind the last one, so that all are listed and no features are lost
         items = [item for item in items if item.item_id in features]
+        contents = {item.item_id: contents[item.item_id] for item in items}
     splits = _split_rows(items, features=features, model=model)
-    if not isinstance(model.network, SharedSpace):
+    network = model.network.learned if isinstance(model.network, CompletedSpace) else model.network
+    if not isinstance(network, SharedSpace):
         return ReadItems(splits, (), contents)
     known = KnownNames(species for medium in splits[Split.TRAIN] for species in list_species(model.encoder(medium)))
     resolutions = _resolve(splits[Split.TRAIN], features=features, known=known, names=names, model=model)
@@ -78,13 +84,32 @@ def read_items(
         runtime.reporter.say(line)
     species = [known.find_all_names(each.names) for each in resolutions]
     for medium, each in splits[Split.TRAIN].items():
-        weights = _fit_head(model.network, medium, each, features=features, model=model, species=species)
+        weights = _fit_head(network, medium, each, features=features, model=model, species=species)
         if weights is not None and not weights.is_measured:
             runtime.reporter.say(
                 f"{medium}: too few groups to measure what the encoder's own scores are worth beside what is learned; "
                 f"their share is guessed as {weights.share:.2f}. Give classes two groups or more"
             )
+        if isinstance(model.network, CompletedSpace):
+            others = [features[i.item_id] for i in unlabelled if i.medium is medium and i.item_id in features]
+            _fit_coverage(model.network, medium, each, features=features, others=others, model=model, species=species)
     return ReadItems(splits, resolutions, contents)
+
+
+def _read_features(
+    items: Sequence[Item], *, model: Model, failures: FailureLog, runtime: Runtime
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the features and the content hash of each item that can be read, by id."""
+    features: dict[str, Tensor] = {}
+    contents: dict[str, str] = {}
+    for encoded in encode_items(items, model=model, runtime=runtime, task="features"):
+        if isinstance(encoded, Failure):
+            failures.add(encoded)
+        else:
+            failures.warn(encoded.item.item_id, encoded.warnings)
+            features[encoded.item.item_id] = encoded.inputs
+            contents[encoded.item.item_id] = encoded.content_hash
+    return features, contents
 
 
 def _split_rows(
@@ -138,15 +163,46 @@ def _fit_head(
 
     Return the weights of the encoder's named scores; None where it names no class.
     """
-    own = [features[item.item_id] for item in rows.items]
-    segment_count = torch.tensor([len(each) for each in own])
+    own = _stack_rows(rows, features)
     return network.fit(
         medium,
-        torch.cat(own),
-        torch.from_numpy(rows.label).repeat_interleave(segment_count),
-        group=torch.from_numpy(rows.origin).repeat_interleave(segment_count),
+        own.features,
+        own.label,
+        group=own.group,
         class_species=species,
         named_scores=model.encoder(medium).named_scores,
+    )
+
+
+def _fit_coverage(  # noqa: PLR0913 - as `_fit_head`, and the items without labels
+    network: CompletedSpace,
+    medium: Medium,
+    rows: MediumRows,
+    *,
+    features: Mapping[str, Tensor],
+    others: Sequence[Tensor],
+    model: Model,
+    species: Sequence[Sequence[str]],
+) -> None:
+    """Fit what labels cover in a medium; where every item has a label, they cover all."""
+    if not others:
+        return
+    labelled = sorted(set(rows.label.tolist()))
+    column = match_names([species[label] for label in labelled], model.encoder(medium).named_scores)
+    named_column = torch.unique(column[column >= 0])
+    network.fit_coverage(
+        medium, _stack_rows(rows, features), unlabelled=torch.cat(list(others)), named_column=named_column
+    )
+
+
+def _stack_rows(rows: MediumRows, features: Mapping[str, Tensor]) -> LabelledRows:
+    """Return the segments of items as rows."""
+    own = [features[item.item_id] for item in rows.items]
+    segment_count = torch.tensor([len(each) for each in own])
+    return LabelledRows(
+        torch.cat(own),
+        torch.from_numpy(rows.label).repeat_interleave(segment_count),
+        torch.from_numpy(rows.origin).repeat_interleave(segment_count),
     )
 
 

@@ -23,6 +23,7 @@ PROVENANCE = Provenance(
 )
 
 
+MANIFEST = "f" * 64
 CONTENTS = {name: name * 64 for name in ("a", "b", "c")}
 
 
@@ -35,15 +36,15 @@ def items():
 @pytest.fixture
 def data(items, tmp_path):
     (tmp_path / "manifest.csv").write_text("x")
-    return describe_data(tmp_path / "manifest.csv", items, contents=CONTENTS)
+    return describe_data(items, manifest_sha256=MANIFEST, contents=CONTENTS)
 
 
 def test_describe_data_counts_and_ignores_the_order_of_items(data, items, tmp_path):
     assert data.counts == {"train": {"text": 2}, "validation": {"text": 1}}
     turned = {split: list(reversed(own)) for split, own in items.items()}
-    assert describe_data(tmp_path / "manifest.csv", turned, contents=CONTENTS) == data
+    assert describe_data(turned, manifest_sha256=MANIFEST, contents=CONTENTS) == data
     moved = {Split.TRAIN: [*items[Split.TRAIN], *items[Split.VALIDATION]], Split.VALIDATION: []}
-    assert describe_data(tmp_path / "manifest.csv", moved, contents=CONTENTS).items_sha256 != data.items_sha256
+    assert describe_data(moved, manifest_sha256=MANIFEST, contents=CONTENTS).items_sha256 != data.items_sha256
 
 
 def test_run_info_is_read_as_it_was_written(data, tmp_path):
@@ -69,7 +70,7 @@ def test_check_same_data_refuses_other_items(data, items, tmp_path):
     check_same_data(tmp_path, data)  # a run that is not begun has nothing to differ from
     RunInfo(PROVENANCE, data).write(tmp_path)
     check_same_data(tmp_path, data)
-    fewer = describe_data(tmp_path / "manifest.csv", {**items, Split.TRAIN: items[Split.TRAIN][:1]}, contents=CONTENTS)
+    fewer = describe_data({**items, Split.TRAIN: items[Split.TRAIN][:1]}, manifest_sha256=MANIFEST, contents=CONTENTS)
     with pytest.raises(TrainingError, match="items"):
         check_same_data(tmp_path, fewer)
 
@@ -93,7 +94,7 @@ def change(items, name, **facts):
 )
 def test_check_same_data_tells_what_changed(facts, contents, told, data, items, tmp_path):
     RunInfo(PROVENANCE, data).write(tmp_path)
-    other = describe_data(tmp_path / "manifest.csv", change(items, "a", **facts), contents=CONTENTS | contents)
+    other = describe_data(change(items, "a", **facts), manifest_sha256=MANIFEST, contents=CONTENTS | contents)
     with pytest.raises(TrainingError, match=re.escape(told)) as caught:
         check_same_data(tmp_path, other)
     assert "start a new run with another --out" in str(caught.value)
@@ -106,7 +107,7 @@ def test_check_same_data_takes_form_for_content(data, items, tmp_path):
     RunInfo(PROVENANCE, data).write(tmp_path)
     sound = {"medium": Medium.AUDIO, "text": None, "path": tmp_path / "a.png"}
     one, two = (
-        describe_data(tmp_path / "manifest.csv", change(items, "a", **sound, extra=extra), contents=CONTENTS)
+        describe_data(change(items, "a", **sound, extra=extra), manifest_sha256=MANIFEST, contents=CONTENTS)
         for extra in ((), (("form", "spectrogram"),))
     )
     assert (one.items_sha256, one.contents_sha256) != (two.items_sha256, two.contents_sha256)
@@ -119,7 +120,7 @@ def test_check_same_data_lets_a_run_of_an_earlier_version_go_on_and_says_so(data
     del info["contents_sha256"]
     RunLayout(tmp_path).run_info.write_text(json.dumps(info))
     RunLayout(tmp_path).items.unlink()
-    other = describe_data(tmp_path / "manifest.csv", items, contents={"a": "f" * 64})
+    other = describe_data(items, manifest_sha256=MANIFEST, contents={"a": "f" * 64})
     assert "kept no hashes of contents" in check_same_data(tmp_path, other)
 
 

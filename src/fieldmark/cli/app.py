@@ -124,7 +124,14 @@ def _make_demo(
 
 @app.command("train")
 def _train(
-    manifest: Manifest,
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MANIFEST|GALLERY",
+            help="CSV or Parquet file that lists the items, or a gallery.",
+            show_default=False,
+        ),
+    ],
     *,
     out: Annotated[Path, typer.Option("--out", help="Run folder to create.", show_default=False)],
     config: Annotated[
@@ -171,7 +178,11 @@ def _train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model on the train split of a manifest.
+    """Train a model on the train split of a manifest, or on the items of a gallery that have a class.
+
+    What no label covers is searched as without training: media without a labelled item, and other classes. A gallery
+    is trained with its own encoders. Its items have the classes of their source, and those given with `fieldmark marks`
+    or on the page; their files must be where they were when they were indexed.
 
     Validation items are held out of the train split, whole groups at a time. To train on several GPUs of one
     machine, run: torchrun --nproc-per-node N --no-python fieldmark train ...
@@ -193,7 +204,7 @@ def _train(
     with TerminalReporter(quiet=quiet) as reporter:
         runtime = Runtime.from_environment(reporter)
         limits = () if failure_share is None else (f"limits.failure_share={failure_share}",)
-        chosen = choose_config(config, overrides=(*(overrides or ()), *limits), out=out, resume=resume)
+        chosen = choose_config(config, overrides=(*(overrides or ()), *limits), out=out, resume=resume, source=manifest)
         result = train(
             manifest,
             config=override_encoders(chosen, choice, models=runtime.models_folder),

@@ -102,6 +102,12 @@ def _import_folders(
     ],
     *,
     out: _Out,
+    classes_from_folders: Annotated[
+        bool,
+        typer.Option(
+            "--classes-from-folders", help="Take the names of folders as classes. Without it they are only listed."
+        ),
+    ] = False,
     taxonomy: _Taxonomy = None,
     merge_names: _MergeNames = False,
     exclude: Exclude = None,
@@ -110,14 +116,20 @@ def _import_folders(
 ) -> None:
     """Import folders of media files.
 
-    The content of a file gives its medium, and the name of its folder gives its class. Bins, folders of thumbnails and
-    other folders that machines make are passed over.
+    The content of a file gives its medium. The name of its folder gives its class only if you say so. Bins, folders of
+    thumbnails and other folders that machines make are passed over.
     """
     from fieldmark.data.folder import FolderChoice
     from fieldmark.datasets.importers.folders import import_folders
 
-    choice = FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links)
-    report = import_folders(source, out=out, taxonomy=taxonomy, merges_names=merge_names, choice=choice)
+    report = import_folders(
+        source,
+        out=out,
+        classes_from_folders=classes_from_folders,
+        taxonomy=taxonomy,
+        merges_names=merge_names,
+        choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
+    )
     _finish_import(report, as_json=as_json)
 
 

@@ -35,12 +35,12 @@ class NameSources:
 
 
 def read_name_sources(manifest: Path, *, names_map: Path | None) -> NameSources:
-    """Read the taxonomy beside a manifest, if there is one, and a names map, if one is given.
+    """Read the taxonomy beside a manifest, or in a gallery, if there is one, and a names map, if one is given.
 
     Raises:
         ManifestError: A file is broken.
     """
-    taxonomy = find_taxonomy_beside(manifest.parent)
+    taxonomy = find_taxonomy_beside(manifest if manifest.is_dir() else manifest.parent)
     return NameSources(
         read_taxonomy(taxonomy) if taxonomy.is_file() else None, read_names_map(names_map) if names_map else {}
     )

@@ -49,6 +49,26 @@ def select_training_items(
     return split_validation(usable, share=validation_share, generator=generator)
 
 
+MOST_UNLABELLED = 2_000
+"""Of a medium, items without labels that training looks at."""
+
+
+def select_unlabelled_items(
+    items: Sequence[Item], *, media: Collection[Medium], generator: np.random.Generator
+) -> tuple[Item, ...]:
+    """Return items without labels, outside the test split; of each medium at most `MOST_UNLABELLED`, drawn by chance.
+
+    Args:
+        media: Of the labelled items; others have nothing that labels could leave out.
+    """
+    chosen: list[Item] = []
+    for medium in MEDIA:
+        own = [i for i in items if i.medium is medium and i.class_name is None and i.split is not Split.TEST]
+        if medium in media:
+            chosen += [own[at] for at in sorted(generator.permutation(len(own))[:MOST_UNLABELLED].tolist())]
+    return tuple(chosen)
+
+
 def split_validation(items: Sequence[Item], *, share: float, generator: np.random.Generator) -> tuple[Item, ...]:
     """The items, some training items turned into validation items: about `share` of each class in each medium.
 

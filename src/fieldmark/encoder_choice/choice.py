@@ -300,6 +300,16 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
     return config.model_copy(update={"model": _replace_sections(model, chosen)})
 
 
+def take_encoders(config: Config, other: Config) -> Config:
+    """Return a configuration with the encoders of another one; that other one where its model has none to take."""
+    model, given = config.model, other.model
+    if not isinstance(model, EncodersConfig) or not isinstance(given, EncodersConfig):
+        return other
+    return config.model_copy(
+        update={"model": _replace_sections(model, {medium: given.list_encoders(medium) for medium in MEDIA})}
+    )
+
+
 def make_ready_config(
     config: Config, choice: EncoderChoice, *, models: Path | None = None, reporter: Reporter
 ) -> Config:

@@ -113,6 +113,16 @@ class ReadySpace(Network):
         return {medium: range(*state[name].tolist()) for medium, name in names.items() if name in state}
 
     @property
+    def input_dims(self) -> dict[Medium, int]:
+        """Dimension of the features of each medium."""
+        return {medium: len(self._look(medium).directions) for medium in Medium if medium in self._looks}
+
+    @property
+    def look_dim(self) -> int:
+        """Dimension of the part of each encoder for how items look or sound to it."""
+        return self._size.look_dim
+
+    @property
     def dim(self) -> int:
         """Dimension of the embedding: names, the look of each encoder, what towers share, and the rest."""
         look_count = self._look_count + bool(self._joints)
@@ -168,6 +178,15 @@ class ReadySpace(Network):
         if medium in self._names and named_scores:
             self._name_embedding(medium).fit(named_scores)
             look.leave_out(torch.tensor(sorted(set(named_scores.values()))))
+
+    def embed_look(self, inputs: Float[Tensor, "batch feature"], medium: Medium) -> Float[Tensor, "batch look"]:
+        """Return how rows of one medium look or sound to its encoder, at length 1.
+
+        Raises:
+            MediumNotSupportedError: There are no features of this medium.
+        """
+        look: Tensor = self._look(medium)(inputs)
+        return look
 
     def forward(
         self, inputs: Float[Tensor, "batch feature"], medium: Medium

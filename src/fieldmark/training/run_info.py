@@ -135,11 +135,12 @@ class RunInfo:
 
 
 def describe_data(
-    manifest: Path, items: Mapping[Split, Sequence[Item]], *, contents: Mapping[str, str]
+    items: Mapping[Split, Sequence[Item]], *, manifest_sha256: str, contents: Mapping[str, str]
 ) -> TrainingData:
     """Return the counts and hashes of the items that a run is trained and validated on.
 
     Args:
+        manifest_sha256: Of the manifest or the gallery that lists them.
         contents: The content hash of each item, by id; one that could not be read is missing.
     """
     counts: dict[str, dict[str, int]] = {}
@@ -152,7 +153,7 @@ def describe_data(
     seen = sorted([item_id, each.origin, each.content] for item_id, each in states.items())
     return TrainingData(
         counts=counts,
-        manifest_sha256=hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        manifest_sha256=manifest_sha256,
         items_sha256=hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
         contents_sha256=hashlib.sha256(json.dumps(seen).encode()).hexdigest(),
         items=states,

@@ -15,17 +15,20 @@ from fieldmark.build import (
     build_execution,
     build_losses,
     create_model,
+    is_completed,
     list_supported_media,
 )
-from fieldmark.config import Config
-from fieldmark.config_file import load_config
-from fieldmark.data.manifest import read_manifest
+from fieldmark.config import Config, ReadyConfig, SharedSpaceConfig
+from fieldmark.config_file import load_config, parse_config
 from fieldmark.data.naming import read_name_sources
-from fieldmark.data.split import select_training_items
+from fieldmark.data.split import select_training_items, select_unlabelled_items
 from fieldmark.embedding import FailureLog, hash_contents, keep_supported
+from fieldmark.encoder_choice.choice import take_encoders
 from fieldmark.encoders.encoder import find_form
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.source import hash_source, is_gallery, read_source
 from fieldmark.runtime import Runtime
-from fieldmark.training.checkpoint import Provenance, write_durably
+from fieldmark.training.checkpoint import Provenance, load_checkpoint, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.loop import find_run
@@ -101,16 +104,20 @@ def train(  # noqa: PLR0913 - each option is one that the CLI offers
     extra_losses: Mapping[str, WeightedLoss] | None = None,
     runtime: Runtime | None = None,
 ) -> TrainReport:
-    """Train on the train split of a manifest and keep the run in a folder.
+    """Train on the train split of a manifest, or on what has a label in a gallery, and keep the run in a folder.
 
     Items without a split count as train. Where the manifest names no validation items, they are taken from train, by
     group. Files that cannot be used are skipped and listed, up to `limits.failure_share`.
+
+    What no label covers is searched as without training: media without a labelled item, and other classes, which items
+    without a label show.
 
     Started by `torchrun`, several processes train together: each takes its share of every batch, on a GPU of its own
     where there are GPUs, and the first one writes.
 
     Args:
-        config: None takes that of the run to resume, or the default preset.
+        manifest: A manifest or a gallery, whose items have the classes of their source and those that people gave them.
+        config: None takes that of the run to resume, or the default preset, for a gallery with its own encoders.
         resume: Whether to continue the run in `out`.
         names_map: A table with the columns `class_name` and `name`, which says what species a class stands for where
             its name does not. Other names of the classes are read from `taxonomy.csv` beside the manifest, if any.
@@ -151,17 +158,21 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
 ) -> TrainReport:
     layout = RunLayout(out)
     has_run = find_run(out, resume=resume)
-    config = config or choose_config(None, out=out, resume=resume)
+    config = config or choose_config(None, out=out, resume=resume, source=manifest)
     media = list_supported_media(config.model)
+    given = read_source(manifest)
+    generator = np.random.default_rng(config.seed)
     items = select_training_items(
-        read_manifest(manifest),
+        given,
         media=media,
         validation_share=config.data.validation_share,
-        generator=np.random.default_rng(config.seed),
+        generator=generator,
         manifest=manifest,
     )
     items = keep_supported(items, media=media, reporter=runtime.reporter)
     items = _keep_trained_media(items, reporter=runtime.reporter)
+    unlabelled = select_unlabelled_items(given, media={item.medium for item in items}, generator=generator)
+    config = _complete(config, items=items, unlabelled=unlabelled)
     # Those of training items alone: a class that only validation has is one that the model never saw.
     class_names = tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
     device = choose_device(runtime.choose_device(), group)
@@ -172,17 +183,27 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
         media={item.medium for item in items},
         device=device,
         begun_with=begun_with,
+        reporter=runtime.reporter,
     )
-    failures = FailureLog(total=len(items), allowed_share=config.limits.failure_share, reporter=runtime.reporter)
+    unlabelled = unlabelled if is_completed(config.model) else ()
+    _say_what_labels_leave(model, given, items=items, reporter=runtime.reporter)
+    failures = FailureLog(
+        total=len(items) + len(unlabelled), allowed_share=config.limits.failure_share, reporter=runtime.reporter
+    )
     read = read_items(
-        items, model=model, names=read_name_sources(manifest, names_map=names_map), failures=failures, runtime=runtime
+        items,
+        unlabelled=unlabelled,
+        model=model,
+        names=read_name_sources(manifest, names_map=names_map),
+        failures=failures,
+        runtime=runtime,
     )
     rows = read.rows
     # One process reads the files of a network that has not read them yet; the others would read the same.
     contents = read.contents if read.contents or not group.is_first else hash_contents(items, runtime=runtime)
     data = describe_data(
-        manifest,
         {split: [item for each in own.values() for item in each.items] for split, own in rows.items()},
+        manifest_sha256=hash_source(manifest),
         contents=contents,
     )
     info = RunInfo(_describe_model(model, read, begun_with=begun_with), data)
@@ -221,6 +242,33 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     return TrainReport(out, result, len(class_names), data.counts, failures.failures, group.is_first)
 
 
+def _complete(config: Config, *, items: Sequence[Item], unlabelled: Sequence[Item]) -> Config:
+    """Return a configuration whose model keeps the space without training, if labels leave a medium or an item out."""
+    model = config.model
+    if not isinstance(model, SharedSpaceConfig) or model.ready is not None:
+        return config
+    trained = {item.medium for item in items}
+    if not unlabelled and trained.issuperset(list_supported_media(model)):
+        return config
+    return config.model_copy(update={"model": model.model_copy(update={"ready": ReadyConfig(kind="ready")})})
+
+
+def _say_what_labels_leave(model: Model, given: Sequence[Item], *, items: Sequence[Item], reporter: Reporter) -> None:
+    """Report the media, and the number of items, that are searched as without training."""
+    if not is_completed(model.config.model):
+        return
+    labelled = Counter(item.medium for item in items)
+    total = Counter(item.medium for item in given if item.split is not Split.TEST)
+    for medium in model.media:
+        if not labelled[medium]:
+            reporter.say(f"{medium}: no item has a label; searched by its encoder alone, as without training")
+        elif labelled[medium] < total[medium]:
+            reporter.say(
+                f"{medium}: {labelled[medium]:,} of {total[medium]:,} items have labels; what these do not cover is "
+                "searched as without training"
+            )
+
+
 def _keep_trained_media(items: Sequence[Item], *, reporter: Reporter) -> tuple[Item, ...]:
     """Return the items without the validation items of media that no training item has, and report their number."""
     trained = {item.medium for item in items if item.split is Split.TRAIN}
@@ -229,16 +277,34 @@ def _keep_trained_media(items: Sequence[Item], *, reporter: Reporter) -> tuple[I
     return tuple(item for item in items if item.medium in trained)
 
 
-def choose_config(config: Path | str | None, *, out: Path, resume: bool, overrides: Sequence[str] = ()) -> Config:
-    """Load the configuration that was asked for; a resumed run without one keeps its own."""
+def choose_config(
+    config: Path | str | None,
+    *,
+    out: Path,
+    resume: bool,
+    overrides: Sequence[str] = (),
+    source: Path | None = None,
+) -> Config:
+    """Load the configuration that was asked for; a resumed run without one keeps its own.
+
+    Args:
+        source: What is trained on. A gallery without a configuration is trained with its own encoders.
+    """
     own = RunLayout(out).config
-    return load_config(own if config is None and resume and own.is_file() else config, overrides=overrides)
+    if config is None and resume and own.is_file():
+        return load_config(own, overrides=overrides)
+    if config is not None or source is None or not is_gallery(source):
+        return load_config(config, overrides=overrides)
+    checkpoint = GalleryLayout(source).checkpoint
+    of_gallery = parse_config(load_checkpoint(checkpoint).provenance.config_json, path=checkpoint)
+    return take_encoders(load_config(None, overrides=overrides), of_gallery)
 
 
 def _describe_model(model: Model, read: ReadItems, *, begun_with: Mapping[Medium, str]) -> Provenance:
     """Return the model's origin; a resumed run keeps the fingerprints that its encoders had in an earlier version."""
     fingerprints = {}
-    for medium in dict.fromkeys(medium for by_medium in read.rows.values() for medium in by_medium):
+    used = dict.fromkeys(medium for by_medium in read.rows.values() for medium in by_medium)
+    for medium in model.media if is_completed(model.config.model) else used:
         encoder, begun = model.encoder(medium), begun_with.get(medium, "")
         fingerprints[medium] = begun if find_form(encoder, begun) is not None else encoder.fingerprint
     return Provenance(

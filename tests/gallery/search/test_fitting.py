@@ -467,7 +467,8 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
             can_compare_looks
         ) = embed
         name_weight = None
-        has_names = embed
+        learned_media = frozenset(Medium)
+        has_names = is_covered = get_overlap_weight = embed
         resolutions = ()
 
     rows = np.eye(8, dtype=np.float32)

@@ -23,10 +23,14 @@ class FakeEncoder:
         raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
 
     embed_class_name = embed_texts = named_species = score_species = can_compare = can_compare_looks = embed
+    get_overlap_weight = embed
     name_weight = None
+    learned_media = frozenset(Medium)
 
     def has_names(self, embedding):
         return True
+
+    is_covered = has_names
 
 
 @given(st.integers(0, 200), st.integers(1, 3))

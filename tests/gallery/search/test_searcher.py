@@ -43,6 +43,13 @@ class FakeEncoder:
         return np.ones(len(embedding))
 
     name_weight = None  # it was trained
+    learned_media = frozenset(Medium)
+
+    def get_overlap_weight(self, query, hit):
+        return None
+
+    def is_covered(self, embedding):
+        return True
 
     def can_compare(self, query, hit):
         return True

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from fieldmark.data.folder import FolderChoice, find_spelling, list_folder
 from fieldmark.datasets.importers.result import ImportResult, write_result
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
-from fieldmark.errors import ManifestError
+from fieldmark.errors import ManifestError, list_first
 from fieldmark.names import link_key, name_key
 from fieldmark.types import Item, Medium, Split
 
@@ -27,12 +27,14 @@ SPLIT_WORDS: dict[str, Split] = {
     **dict.fromkeys(("test", "testing"), Split.TEST),
 }
 _Parts = tuple[str, ...]
+_LISTED_CLASSES = 30
 
 
 def import_folders(
     source: Path,
     *,
     out: Path,
+    classes_from_folders: bool = False,
     taxonomy: Path | str | None = None,
     merges_names: bool = False,
     choice: FolderChoice | None = None,
@@ -40,10 +42,12 @@ def import_folders(
     """Write a manifest of a folder: `medium/class/file`, `class/file` with mixed media, or files alone, in any nesting.
 
     A folder named like a medium or a split, in any letter case, applies to all files under it. Of the remaining
-    folders on the path of a file, those shared by all files are skipped, and the first of the others is its class.
-    The medium is detected by content.
+    folders on the path of a file, those shared by all files are skipped, and the first of the others is its class, if
+    folders are to be classes: those of most people are named 2019, old or phone. The medium is detected by content.
 
     Args:
+        classes_from_folders: Whether folders name classes. If not, no file has a class, and a note lists the classes
+            that the folders would make.
         taxonomy: A CSV of classes, or `avilist`; synonyms are replaced by the name of the class. None keeps all names.
         merges_names: Whether names that differ only in spelling, author or rank become one class.
         choice: What of the folder is wanted; None for all but what machines make.
@@ -70,6 +74,9 @@ def import_folders(
         class_name = spelling[link_key(parts[0])] if parts else None
         items[index] = replace(item, class_name=class_name, split=_split(item))
     _note_depths(items, [class_parts[paths[item.item_id]] for item in items], notes)
+    if not classes_from_folders:
+        notes[:] = _describe_classes(items)
+        items = [replace(item, class_name=None) for item in items]
     return write_result(items, left, notes, taxonomy=known, merges_names=merges_names, out=out)
 
 
@@ -138,6 +145,19 @@ def _note_depths(items: Sequence[Item], parts: Sequence[_Parts], notes: list[str
         notes.append(f"{unlabelled:,} of {len(items):,} files are in no class folder and have no class.")
     if deeper:
         notes.append(f"{deeper:,} files are in subfolders of their class folder; the subfolders are ignored.")
+
+
+def _describe_classes(items: Sequence[Item]) -> list[str]:
+    """Return a note on the classes that folders would make, the largest first; none where they would make none."""
+    counts = Counter(item.class_name for item in items if item.class_name is not None)
+    if not counts:
+        return []
+    largest = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
+    listed = list_first([f"'{name}' ({count:,})" for name, count in largest], limit=_LISTED_CLASSES)
+    return [
+        f"No file has a class. The folders would make {len(counts):,} (with their files): {listed}. If these are "
+        "classes, add --classes-from-folders."
+    ]
 
 
 # ---------------------------------------------------------------- files that a list or table names

@@ -52,6 +52,7 @@ class Curve:
         doubt: Of an open-set curve: log-odds below zero by no more than this do not say that the class is missing.
         is_overlap: Whether slope and offset give, in place of log-odds, the root of the probability that the encoders'
             own names for two items are the same.
+        name_factor: Of such a curve: what the slope is multiplied by for a query that is a name alone.
     """
 
     slope: float
@@ -63,6 +64,7 @@ class Curve:
     offset_by_length: float = 0.0
     doubt: float = 0.0
     is_overlap: bool = False
+    name_factor: float = 1.0
 
     def fix_length(self, length: float) -> "Curve":
         """Return the curve for queries of one length; it no longer depends on length."""
@@ -253,7 +255,7 @@ class ScoreCalibration:
         if scale is None or scale.curve is None:
             return None
         if is_name and scale.curve.is_overlap:
-            return replace(scale.curve, offset=0.0)
+            return replace(scale.curve, slope=scale.curve.slope * scale.curve.name_factor, offset=0.0)
         return scale.curve.fix_length(self.clip_length(word_count))
 
     def get_open_set_curve(
@@ -375,4 +377,5 @@ def _curve(value: Mapping[str, Any]) -> Curve:
         offset_by_length=float(value.get("offset_by_length", 0.0)),
         doubt=float(value.get("doubt", 0.0)),
         is_overlap=bool(value.get("is_overlap", False)),
+        name_factor=float(value.get("name_factor", 1.0)),
     )

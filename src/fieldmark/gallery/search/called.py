@@ -35,24 +35,32 @@ def add_overlap_curves(
     encoder reads both. That is taken to be what it is on average for items that are surely called the same.
 
     Args:
-        encoder: Of a model without training; with another, nothing is added.
+        encoder: Of a model with a space without training; with another, nothing is added.
     """
-    weight = encoder.name_weight
-    if weight is None:
+    if encoder.name_weight is None:
         return calibration
     sure = {medium: _find_sure_rows(embeddings, medium=medium, encoder=encoder) for medium in MEDIA}
     scales = dict(calibration.scales)
     present = {item.medium for item in embeddings.items}
     for query, hit in itertools.product(MEDIA, present):
         scale = scales.get((query, hit), _NO_SCORES)
-        # A name asks as a text does, also where the gallery has no text.
-        if scale.curve is not None or not encoder.can_compare(None if query is Medium.TEXT else query, hit):
+        weight = encoder.get_overlap_weight(query, hit)
+        if scale.curve is not None or weight is None:
             continue
         look = 0.0
         if encoder.can_compare_looks(query, hit):
             look = _measure_look(embeddings, sure[query], sure[hit], name_weight=weight)
         prior = 1 / max(len(np.unique(sure[hit].species)), 2)
-        curve = Curve(1 / weight, -look / weight, prior, relevant_count=0, query_count=0, is_overlap=True)
+        by_name = (encoder.get_overlap_weight(None, hit) if query is Medium.TEXT else None) or weight
+        curve = Curve(
+            1 / weight,
+            -look / weight,
+            prior,
+            relevant_count=0,
+            query_count=0,
+            is_overlap=True,
+            name_factor=weight / by_name,
+        )
         scales[query, hit] = replace(scale, curve=curve)
     return replace(calibration, scales=scales)
 

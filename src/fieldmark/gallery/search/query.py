@@ -111,11 +111,24 @@ class QueryEncoder(Protocol):
 
     @property
     def name_weight(self) -> float | None:
-        """Share of names in the score of two items, for a model that was not trained; None for one that was."""
+        """Share of names in the score of two items without labels; None for a model of the learned space alone."""
+        ...
+
+    @property
+    def learned_media(self) -> frozenset[Medium]:
+        """Media that were trained on; none for a model without training."""
+        ...
+
+    def get_overlap_weight(self, query: Medium | None, hit: Medium) -> float | None:
+        """Return the weight of the overlap of names in scores of two media; None where labels decide, or nothing.
+
+        Args:
+            query: None for a text that only names a species.
+        """
         ...
 
     def can_compare(self, query: Medium | None, hit: Medium) -> bool:
-        """Tell whether items of two media have anything in common in the model's space.
+        """Tell whether items of two media have anything in common where nothing was learned.
 
         Args:
             query: None for a text that only names a species.
@@ -123,7 +136,11 @@ class QueryEncoder(Protocol):
         ...
 
     def has_names(self, embedding: Float[np.ndarray, " dim"]) -> bool:
-        """Tell whether the encoders call an item anything, by its embedding; True for a model that was trained."""
+        """Tell whether the encoders call an item anything, by its embedding; True with the learned space alone."""
+        ...
+
+    def is_covered(self, embedding: Float[np.ndarray, " dim"]) -> bool:
+        """Tell whether an item is probably of a class with labels; False for a model without training."""
         ...
 
     def can_compare_looks(self, first: Medium, second: Medium) -> bool:
@@ -135,7 +152,7 @@ class QueryEncoder(Protocol):
     ) -> Float[np.ndarray, "row species"] | None:
         """Return the probability of each of `named_species` for some items, as a medium's encoder has it.
 
-        None for a model that was trained, and for a medium whose encoder names no species.
+        None for a model that has the learned space alone, and for a medium whose encoder names no species.
         """
         ...
 
@@ -245,8 +262,8 @@ class QueryReader:
     def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
         mean = pool_segments(rows, medium=item.medium, encoder=self._encoder)
         mean.setflags(write=False)
-        # What no encoder calls anything is compared by its look alone, which is no probability.
-        is_calibrated = self._encoder.has_names(mean)
+        # What no label covers, and no encoder calls anything, is compared by its look alone, which is no probability.
+        is_calibrated = self._encoder.is_covered(mean) or self._encoder.has_names(mean)
         return QueryEmbedding(item.medium, mean, is_calibrated=is_calibrated, word_count=self._count_words(item))
 
     def _count_words(self, item: Item) -> int | None:

@@ -287,8 +287,12 @@ class Searcher:
         return replace(where, media=frozenset(MEDIA if where.media is None else where.media) - set(left_out)), left_out
 
     def _can_compare(self, asked: QueryEmbedding, hit: Medium) -> bool:
-        """Tell whether a query has anything in common with items of a medium: names, or the encoder."""
-        by_name = self._encoder.has_names(asked.embedding) and self._encoder.can_compare(None, hit)
+        """Tell whether a query has anything in common with items of a medium: classes, names, or the encoder."""
+        learned = self._encoder.learned_media
+        if hit in learned and (asked.medium in learned or asked.is_name) and self._encoder.is_covered(asked.embedding):
+            return True
+        has_names = asked.is_name or self._encoder.has_names(asked.embedding)
+        by_name = has_names and self._encoder.can_compare(None, hit)
         return by_name or (not asked.is_name and self._encoder.can_compare_looks(asked.medium, hit))
 
     def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
