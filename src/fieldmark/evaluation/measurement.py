@@ -32,6 +32,7 @@ from fieldmark.evaluation.result import (
     name_direction,
 )
 from fieldmark.evaluation.task import Task, measure_tasks
+from fieldmark.leakage import Leak
 from fieldmark.types import MEDIA, Embeddings, Medium, Split
 
 
@@ -41,13 +42,13 @@ class EvaluationContext:
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_ids: Items whose origin is also in train.
+        leaks: Items that belong together with items of train, which the strict protocol leaves out.
         seen_classes: Classes that the model was trained on; None if that is not known.
         ranks: For each rank above the class, such as genus, the name of each class at that rank.
     """
 
     split: Split | None = Split.TEST
-    leaking_ids: frozenset[str] = frozenset()
+    leaks: tuple[Leak, ...] = ()
     seen_classes: frozenset[str] | None = None
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -71,7 +72,7 @@ def evaluate(
     *,
     protocol: Protocol,
     split: Split | None = Split.TEST,
-    leaking_ids: Iterable[str] = (),
+    leaks: Iterable[Leak] = (),
     seed: int = 0,
     compute: Compute | None = None,
 ) -> Evaluation:
@@ -79,7 +80,7 @@ def evaluate(
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_ids: Items whose origin is also in train.
+        leaks: Items that belong together with items of train, which the strict protocol leaves out.
         seed: Of the bootstrap.
 
     Raises:
@@ -95,7 +96,7 @@ def evaluate(
         >>> evaluate(pair, protocol=STRICT, split=None).bi_modality
         1.0
     """
-    context = EvaluationContext(split=split, leaking_ids=frozenset(leaking_ids))
+    context = EvaluationContext(split=split, leaks=tuple(leaks))
     return measure(embeddings, protocol=protocol, context=context, seed=seed, compute=compute).evaluation
 
 
@@ -131,8 +132,8 @@ def measure(
         EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
-    leaking_ids = context.leaking_ids if protocol.drop_leaking else frozenset()
-    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_ids=leaking_ids)
+    leaks = {leak.item_id: leak for leak in context.leaks} if protocol.drop_leaking else {}
+    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_ids=leaks.keys())
     asked_ranks = context.ranks
     context = replace(context, ranks=_keep_named_ranks(evaluated, asked_ranks))
     ranking = Ranking(
@@ -152,7 +153,7 @@ def measure(
         item_count={medium: int((evaluated.medium == code).sum()) for code, medium in enumerate(MEDIA)},
         class_count=len(evaluated.class_names),
         without_class_count=evaluated.without_class_count,
-        leaking_count=evaluated.leaking_count,
+        leaks=tuple(leaks[name] for name in evaluated.leaking_ids),
         directions=tuple(d for d in directions if not d.is_within_medium),
         same_medium=tuple(d for d in directions if d.is_within_medium),
         absent=tuple(absent),

@@ -14,6 +14,7 @@ from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.evaluated_items import find_first_rows
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.io import write_text
+from fieldmark.leakage import Leak
 from fieldmark.types import Embeddings, Split
 
 RECEIPT_VERSION = 1
@@ -30,6 +31,9 @@ _NOT_MEASURING = frozenset({"comparison.py", "verification.py"})
 
 _NO_CLASS = ""
 """The class name that items without a class are listed under."""
+
+_LATER_KEYS = frozenset({"leaks"})
+"""Keys that receipts of earlier versions do not have."""
 
 _DIGEST = rf"[0-9a-f]{{{_DIGEST_LENGTH}}}"
 
@@ -54,6 +58,7 @@ class Receipt:
         items_sha256: Over `items`, the leaking groups and items, and the class names.
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
+        leaks: By the findings of a check that the evaluation was given.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -73,15 +78,16 @@ class Receipt:
     items_sha256: str
     results: Mapping[str, JsonValue]
     items: ItemDigests
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def settings(self) -> Settings:
         """The settings of the evaluation."""
-        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks)
+        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks, leaks=self.leaks)
 
     def compute_hash(self) -> str:
         """Return the hash that `receipt_sha256` has to be."""
-        return _hash_json({key: value for key, value in asdict(self).items() if key != "receipt_sha256"})
+        return _hash_json({key: value for key, value in self._list_values().items() if key != "receipt_sha256"})
 
     def sign(self) -> "Receipt":
         """Return the receipt with its own hash."""
@@ -89,7 +95,11 @@ class Receipt:
 
     def write(self, path: Path) -> None:
         """Write the receipt, whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(self._list_values(), indent=1, ensure_ascii=False) + "\n")
+
+    def _list_values(self) -> dict[str, object]:
+        """Return all keys but those that are empty and unknown to earlier versions, whose hashes thus stay."""
+        return {key: value for key, value in asdict(self).items() if key not in _LATER_KEYS or value}
 
 
 _ADAPTER = TypeAdapter(Receipt)

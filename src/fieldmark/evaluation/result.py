@@ -1,7 +1,7 @@
 """Results of an evaluation, as plain values and as a table to read."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -10,6 +10,7 @@ from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.metrics import RECALL_LEVELS
 from fieldmark.evaluation.protocol import Protocol
+from fieldmark.leakage import Leak, count_leaks
 from fieldmark.types import Medium, Split
 
 RESAMPLE_COUNT = 1000
@@ -103,7 +104,7 @@ class Evaluation:
         item_count: Items evaluated, of each medium; 0 for a medium that is absent.
         origin_count: The same by the column `origin` of the manifest, where it is given.
         without_class_count: Items left out because they have no class.
-        leaking_count: Items left out because their origin is also in train.
+        leaks: Items left out because they belong together with items of train, each with the reason.
         unseen_classes: Classes that the model was not trained on; None where that is not known.
         absent_classes: For each medium that is present, the classes it has no item of.
         rank_counts: Number of genera and families of the classes; 0 where the taxonomy has them for no class, and
@@ -122,7 +123,7 @@ class Evaluation:
     item_count: Mapping[Medium, int]
     class_count: int
     without_class_count: int
-    leaking_count: int
+    leaks: tuple[Leak, ...]
     directions: tuple[Direction, ...]
     same_medium: tuple[Direction, ...]
     absent: tuple[str, ...]
@@ -134,6 +135,11 @@ class Evaluation:
     without_rank: tuple[str, ...] = ()
     interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     space: EmbeddingSpace | None = None
+
+    @property
+    def leaking_count(self) -> int:
+        """Number of items left out because they leak from train."""
+        return len(self.leaks)
 
     @property
     def bi_modality(self) -> float | None:
@@ -196,6 +202,8 @@ class Evaluation:
             "unseen_classes": self.unseen_classes,
             "absent": self.absent,
             "left_out": {"without_class": self.without_class_count, "straddling_group": self.leaking_count},
+            "leaks": self.leaks,
+            "leak_counts": count_leaks(self.leaks),
             "ties": self.protocol.ties,
             "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
             "space": self.space,
@@ -237,6 +245,13 @@ def explain_columns(protocol: Protocol) -> str:
         f"of random rankings. Gallery: items that are there, ranked {own}. No match: queries without a relevant item "
         f"in the gallery, {fate}."
     )
+
+
+def describe_leaks(leaks: Sequence[Leak]) -> str:
+    """Return how many items were left out because they leak, by which links, and the first few of them."""
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in count_leaks(leaks).items())
+    first = list_first([f"{each.item_id}: {each.learned_id or 'an item'} in train" for each in leaks], limit=3)
+    return f"Left out: {len(leaks):,} that leak from train ({kinds}): {first}"
 
 
 def name_direction(query_medium: Medium, gallery_medium: Medium | None) -> str:
@@ -311,7 +326,7 @@ def _format_heading(evaluation: Evaluation) -> list[str]:
     if evaluation.without_class_count:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
     if evaluation.leaking_count:
-        lines.append(f"Left out: {evaluation.leaking_count:,} whose origin is also in train")
+        lines += textwrap.wrap(describe_leaks(evaluation.leaks), 80)
     for medium, names in evaluation.absent_classes.items():
         lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({list_first(names)})", 80)
     return lines

@@ -3,7 +3,7 @@
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
@@ -14,19 +14,24 @@ import torch.nn.functional as F  # noqa: N812 - its usual name
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from fieldmark.datasets.checks.pictures import (
+    SimilarRows,
+    compute_picture_row,
+    find_equal_rows,
+    find_similar_rows,
+    stack_picture_rows,
+)
 from fieldmark.media.audio import compute_power_spectrogram
 
 # ---------------------------------------------------------------- fingerprints
 
-VERSION = 3
+VERSION = 4
 """Increased whenever fingerprints or the faults found in decoding change, so that cached inspections are redone."""
 
 SOUND_RATE_HZ = 16_000
 FRAME_SECONDS = 256 / SOUND_RATE_HZ
 """Duration of one frame of the spectrogram in which landmarks are found."""
 
-_LIGHT_SIDE, _COLOR_SIDE = 16, 8
-_PLAIN_LEVELS = 5.0  # a picture with less spread of gray levels is plain, and plain pictures all look alike
 _MAX_FRAMES = 16
 
 _WINDOW, _LOWEST_BIN = 1_024, 16  # 64 ms; below 250 Hz there is wind and traffic
@@ -57,29 +62,6 @@ class Fingerprint:
 
     kind: FingerprintKind
     values: Int[np.ndarray, "row component"]
-
-
-def compute_picture_row(pixels: UInt8[Tensor, "channel height width"]) -> Int[np.ndarray, " component"] | None:
-    """Return a picture as 16 x 16 centered gray levels and 8 x 8 color differences, scaled to length 127.
-
-    The scalar product of two rows, over 127 squared, is 1 for equal pictures. Measured 2026-11 on 3,864 photos of
-    birds: at most 0.90 between different photos, at least 0.99 after JPEG at quality 50 to 85 and a resize to 30 % to
-    170 %. Plain pictures give None.
-    """
-    light, _, _ = _pooled(pixels, _LIGHT_SIDE)
-    light = light - light.mean()
-    if light.std() < _PLAIN_LEVELS:
-        return None
-    gray, red, blue = _pooled(pixels, _COLOR_SIDE)
-    row = torch.cat([light, blue - gray, red - gray])
-    scaled: Int[np.ndarray, " component"] = (127 * row / row.norm()).round().to(torch.int8).numpy()
-    return scaled
-
-
-def _pooled(pixels: UInt8[Tensor, "channel height width"], side: int) -> list[Float[Tensor, " component"]]:
-    """Average gray, red and blue over side x side fields, one channel at a time because pictures may be very large."""
-    red, green, blue = (F.adaptive_avg_pool2d(channel[None].float(), side).flatten() for channel in pixels)
-    return [0.299 * red + 0.587 * green + 0.114 * blue, red, blue]
 
 
 def split_words(text: str) -> list[str]:
@@ -115,8 +97,7 @@ class FrameCollector:
     def build_fingerprint(self) -> Fingerprint:
         """Return the rows kept, without plain frames."""
         rows = [row for row in self._rows if row is not None]
-        width = _LIGHT_SIDE**2 + 2 * _COLOR_SIDE**2
-        return Fingerprint(self._kind, np.array(rows, dtype=np.int8).reshape(-1, width))
+        return Fingerprint(self._kind, stack_picture_rows(rows))
 
 
 @final
@@ -187,7 +168,7 @@ def find_landmarks(waveform: Float[Tensor, " time"]) -> Int[np.ndarray, "landmar
 
 # ---------------------------------------------------------------- similar pairs
 
-_MIN_PICTURE_SCORE = 0.97
+_MIN_SPECTROGRAM_SCORE = 0.97
 _MIN_SHARED_LANDMARKS = 14
 _MIN_SHARE_OF_LANDMARKS = 0.02
 # The information content, in bits, of the word triples that two texts share; stock phrases count little.
@@ -198,7 +179,6 @@ _MAX_CHANGED_WORDS, _MAX_CHANGED_SHARE = 2, 0.1
 _MIN_WORDS = 8  # two changed words are too much in a shorter text
 _MAX_NEIGHBORS = 2  # a text with more near duplicates is a stock phrase, and similarity to it means nothing
 
-_BLOCK_ROWS = 2_048
 _MAX_POSTINGS = 64  # a landmark or word triple that more rows share means nothing, at quadratic cost
 
 
@@ -212,21 +192,26 @@ class SimilarPair:
 
 
 def find_similar(
-    fingerprints: Sequence[Fingerprint | None], class_names: Sequence[str | None]
+    fingerprints: Sequence[Fingerprint | None],
+    class_names: Sequence[str | None],
+    origins: Sequence[Hashable] | None = None,
 ) -> tuple[SimilarPair, ...]:
     """Find all pairs of similar items, in order of their indices.
 
     Args:
         fingerprints: One per item; None is never similar.
         class_names: Texts of different classes must share more than those of one class.
+        origins: Pictures and videos of one origin are not compared; None compares all.
     """
+    numbers = {origin: number for number, origin in enumerate(dict.fromkeys(origins or range(len(fingerprints))))}
+    origin = [numbers[each] for each in origins or range(len(fingerprints))]
     rows: dict[FingerprintKind, dict[int, Int[np.ndarray, "row component"]]] = {kind: {} for kind in FingerprintKind}
     for index, fingerprint in enumerate(fingerprints):
         if fingerprint is not None and len(fingerprint.values):
             rows[fingerprint.kind][index] = fingerprint.values
     pairs = [
-        *_find_similar_pictures(rows[FingerprintKind.PICTURE]),
-        *_find_similar_pictures(rows[FingerprintKind.SPECTROGRAM]),
+        *_find_similar_pictures(rows[FingerprintKind.PICTURE], origin),
+        *_find_equal_spectrograms(rows[FingerprintKind.SPECTROGRAM]),
         *_find_similar_sounds(rows[FingerprintKind.SOUND]),
         *_find_similar_texts(rows[FingerprintKind.TEXT], class_names),
     ]
@@ -236,29 +221,35 @@ def find_similar(
 # ---------------------------------------------------------------- pictures and frames
 
 
-def _find_similar_pictures(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
+def _find_similar_pictures(
+    rows: Mapping[int, Int[np.ndarray, "row component"]], origin: Sequence[int]
+) -> Iterator[SimilarPair]:
     """Yield similar pictures, pictures similar to a frame of a video, and videos similar in half their frames."""
     if not rows:
         return
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
-    values = np.concatenate(list(rows.values())).astype(np.float32)
-    values /= np.linalg.norm(values, axis=1, keepdims=True)
-    frames: dict[tuple[int, int], tuple[set[int], float]] = {}
-    for start in range(0, len(values), _BLOCK_ROWS):
-        block = values[start : start + _BLOCK_ROWS]
-        score = block @ values[start:].T
-        # Only later rows: each pair of rows comes up once.
-        own, other = np.nonzero(np.triu(score >= _MIN_PICTURE_SCORE, k=1))
-        for one, two in zip(own.tolist(), other.tolist(), strict=True):
-            pair = int(owner[start + one]), int(owner[start + two])
-            if pair[0] != pair[1]:
-                agreeing, best = frames.get(pair, (set(), 0.0))
-                agreeing.add(one + start)
-                frames[pair] = agreeing, max(best, float(score[one, two]))
+    values = np.concatenate(list(rows.values()))
+    frames: dict[tuple[int, int], tuple[set[int], SimilarRows]] = {}
+    for found in find_similar_rows(values, np.array(origin)[owner], is_mirrored_too=True):
+        pair = int(owner[found.first]), int(owner[found.second])
+        agreeing, best = frames.get(pair, (set(), found))
+        agreeing.add(found.first)
+        frames[pair] = agreeing, max(best, found, key=lambda each: each.score)
     for (first, second), (agreeing, best) in frames.items():
         fewest = min(len(rows[first]), len(rows[second]))
         if fewest == 1 or 2 * len(agreeing) >= fewest:
-            yield SimilarPair(first, second, f"they look alike (similarity {best:.3f})")
+            how = ", one mirrored" if best.is_mirrored else ""
+            yield SimilarPair(first, second, f"they look alike{how} (their details agree by {best.score:.2f})")
+
+
+def _find_equal_spectrograms(rows: Mapping[int, Int[np.ndarray, "row component"]]) -> Iterator[SimilarPair]:
+    """Yield spectrograms that look the same: moved or mirrored, they are other sounds."""
+    if rows:
+        values = np.concatenate(list(rows.values()))
+        owner = np.array(list(rows))
+        for found in find_equal_rows(values, owner, min_score=_MIN_SPECTROGRAM_SCORE):
+            evidence = f"they look alike (similarity {found.score:.3f})"
+            yield SimilarPair(int(owner[found.first]), int(owner[found.second]), evidence)
 
 
 # ---------------------------------------------------------------- sounds
