@@ -198,7 +198,7 @@ class Ranking:
         self._compute = compute
         self._ties = ties
         self._rows = [np.flatnonzero(part == code) for code in range(part_count)]
-        units = _round_units(gallery.embedding)
+        units = round_units(gallery.embedding)
         self._units = [torch.from_numpy(units[rows]).to(self._compute.device) for rows in self._rows]
 
     def rank(self, query: LabeledRows, *, relevance: Sequence[Relevance], exclude_self: bool) -> Iterator[RankedChunk]:
@@ -221,8 +221,8 @@ class Ranking:
             for code in range(len(self._rows)):
                 keys = self._compute_keys(units, own_row[start:end], code)
                 for number, parts in enumerate(members):
-                    needles[number].append(_sort_rows(parts[code].pick(keys, start=start)))
-                sorted_keys.append(_sort_rows(keys))
+                    needles[number].append(sort_rows(parts[code].pick(keys, start=start)))
+                sorted_keys.append(sort_rows(keys))
             return RankedChunk(
                 start=start,
                 query_count=end - start,
@@ -256,7 +256,7 @@ class Ranking:
         return _find_own_row(query, self._gallery) if exclude_self else np.full(len(query.label), -1)
 
     def _query_units(self, query: LabeledRows, start: int, end: int) -> Float64[Tensor, "query dim"]:
-        return torch.from_numpy(_round_units(query.embedding[start:end])).to(self._compute.device)
+        return torch.from_numpy(round_units(query.embedding[start:end])).to(self._compute.device)
 
     def _in_chunks(self, work: Callable[[int, int], _Result], *, query_count: int, row_bytes: int) -> Iterator[_Result]:
         """Yield the results of `work` on each chunk of queries, in their order.
@@ -297,14 +297,14 @@ class Ranking:
                 assert_never(self._ties)
         own = np.flatnonzero(np.isin(own_row, self._rows[code]))
         column = np.searchsorted(self._rows[code], own_row[own])
-        keys[torch.from_numpy(own), torch.from_numpy(column)] = _last_key(keys)
+        keys[torch.from_numpy(own), torch.from_numpy(column)] = last_key(keys)
         return keys
 
     def _decode_scores(self, keys: Int[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
         """Return the scores of keys; NaN for the last key."""
         steps = keys if self._ties is Ties.EXPECTED else keys // max(len(self._gallery.label), 1)
         score = steps.to(torch.float64) * -SCORE_STEP
-        score[keys == _last_key(keys)] = torch.nan
+        score[keys == last_key(keys)] = torch.nan
         values: Float64[np.ndarray, " key"] = score.cpu().numpy()
         return values
 
@@ -321,9 +321,9 @@ class Ranking:
         if not keys.shape[1]:
             return _concatenate([])
         last = min(k, keys.shape[1]) - 1
-        cut = _sort_rows(keys.clone())[:, last : last + 1]
+        cut = sort_rows(keys.clone())[:, last : last + 1]
         is_better = keys < cut
-        is_tied = (keys == cut) & (keys != _last_key(keys))
+        is_tied = (keys == cut) & (keys != last_key(keys))
         better_count = is_better.sum(dim=1, keepdim=True)
         share = (last + 1 - better_count) / is_tied.sum(dim=1, keepdim=True).clamp_min(1)
         query, column = torch.nonzero(is_better | is_tied, as_tuple=True)
@@ -363,7 +363,7 @@ class _Members:
             return keys[:, :0].clone()
         column = self._column[(self._first[label][:, None] + number).clamp_max(len(self._column) - 1)]
         picked = keys.gather(1, column)
-        picked[~is_there] = _last_key(keys)
+        picked[~is_there] = last_key(keys)
         return picked
 
 
@@ -373,7 +373,7 @@ def _find_all_blocks(
     """Return the blocks of each part, and of all parts together if there are several."""
     blocks = [_find_blocks([keys], own, start=start) for keys, own in zip(sorted_keys, needles, strict=True)]
     if len(sorted_keys) > 1:
-        blocks.append(_find_blocks(sorted_keys, _sort_rows(torch.cat(list(needles), dim=1)), start=start))
+        blocks.append(_find_blocks(sorted_keys, sort_rows(torch.cat(list(needles), dim=1)), start=start))
     return tuple(blocks)
 
 
@@ -385,8 +385,8 @@ def _find_blocks(sorted_keys: Sequence[Tensor], needles: Tensor, *, start: int) 
         if keys.shape[1]:
             left = torch.searchsorted(keys, needles)
             better += left
-            equal += _count_equal(keys, needles, left)
-    is_there = needles != _last_key(needles)
+            equal += count_equal(keys, needles, left)
+    is_there = needles != last_key(needles)
     is_first = is_there.clone()
     is_first[:, 1:] &= needles[:, 1:] != needles[:, :-1]
     query, column = torch.nonzero(is_first, as_tuple=True)
@@ -405,7 +405,7 @@ def _find_blocks(sorted_keys: Sequence[Tensor], needles: Tensor, *, start: int) 
     )
 
 
-def _count_equal(sorted_keys: Tensor, needles: Tensor, left: Tensor) -> Int64[Tensor, "query needle"]:
+def count_equal(sorted_keys: Tensor, needles: Tensor, left: Tensor) -> Int64[Tensor, "query needle"]:
     """Count the keys equal to each needle; a second search is made only if some needle has two of them."""
     end = sorted_keys.shape[1] - 1
     is_found = sorted_keys.gather(1, left.clamp_max(end)) == needles
@@ -415,7 +415,7 @@ def _count_equal(sorted_keys: Tensor, needles: Tensor, left: Tensor) -> Int64[Te
     return is_found.to(torch.int64)
 
 
-def _sort_rows(keys: Tensor) -> Tensor:
+def sort_rows(keys: Tensor) -> Tensor:
     """Sort the rows; on the CPU in place and by NumPy, whose vectorized sort is 20 times as fast as torch's."""
     if keys.device.type != "cpu":
         return torch.sort(keys, dim=1).values.contiguous()
@@ -423,12 +423,12 @@ def _sort_rows(keys: Tensor) -> Tensor:
     return keys
 
 
-def _last_key(keys: Tensor) -> int:
+def last_key(keys: Tensor) -> int:
     """Return the key after all others."""
     return torch.iinfo(keys.dtype).max
 
 
-def _round_units(embedding: Float[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:
+def round_units(embedding: Float[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:
     """Return rows of length 1, each entry a multiple of `_ENTRY_STEP`."""
     bad = np.flatnonzero(find_degenerate(embedding))
     if len(bad):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,18 @@ DIGEST_NAMES = ("split or group", "content", "embedding")
 _NOT_MEASURING = frozenset({"comparison.py", "verification.py"})
 """Code beside the measuring that changes no number of a receipt."""
 
+_MEASURING_TOO = (
+    "data/shards.py",
+    "data/taxonomy.py",
+    "leakage.py",
+    "names.py",
+    "origin.py",
+    "segment_table.py",
+    "types.py",
+    "workflows/evaluate.py",
+)
+"""Code elsewhere that chooses, reads or groups what is measured."""
+
 _NO_CLASS = ""
 """The class name that items without a class are listed under."""
 
@@ -50,7 +63,7 @@ class Receipt:
 
     Args:
         receipt_sha256: Over all other keys, which distinguishes an edited receipt from a result that differs.
-        evaluator_sha256: Over the source of the evaluation code.
+        evaluator_sha256: Over the source of all code that can change a number, and the libraries it computes with.
         versions: Of Python and the libraries that made the embeddings.
         embeddings_path: Of the embeddings folder, from the receipt's own folder.
         model: Fingerprint, checkpoint and manifest of the embeddings, as far as the folder knows them.
@@ -165,12 +178,14 @@ def hash_items(
 
 
 def hash_evaluator() -> str:
-    """Return one hash over the source of the code that measures."""
+    """Return one hash over the source of the code that measures, and over the versions of what it computes with."""
+    package = Path(__file__).parents[1]
+    own = (file for file in Path(__file__).parent.glob("*.py") if file.name not in _NOT_MEASURING)
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        if file.name in _NOT_MEASURING:
-            continue
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in sorted([*own, *(package / name for name in _MEASURING_TOO)]):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    for library in ("numpy", "scipy", "torch"):
+        digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 from fieldmark.errors import list_first
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
-from fieldmark.evaluation.metrics import RECALL_LEVELS
+from fieldmark.evaluation.metrics import RECALL_LEVELS, Interval
 from fieldmark.evaluation.protocol import Protocol
 from fieldmark.leakage import Leak, count_leaks
 from fieldmark.types import Medium, Split
@@ -18,6 +18,9 @@ RESAMPLE_COUNT = 1000
 
 CUTOFFS = (1, 5, 10)
 """Cut-offs of the hit rates."""
+
+AVERAGES = ("bi_modality", "multi_modality")
+"""The averages over tasks."""
 
 ALL = "all"
 """The gallery of every medium together."""
@@ -59,7 +62,9 @@ class Direction:
     Args:
         gallery_medium: None for the gallery of all media.
         class_mean_average_precision: MAP averaged over classes instead of queries.
-        interval_95: Bootstrap over groups, of the MAP.
+        interval_95: Of the MAP, were other items of these classes drawn, as queries and for the gallery; None where
+            queries or gallery are of one group.
+        interval_95_this_gallery: Were other queries drawn and the gallery kept; by bootstrap over groups.
         chance: MAP of random rankings of the same galleries.
         query_count: Queries in the mean.
         gallery_count: Items of the gallery, including the query if it is one of them.
@@ -74,7 +79,8 @@ class Direction:
     gallery_medium: Medium | None
     mean_average_precision: float
     class_mean_average_precision: float
-    interval_95: tuple[float, float]
+    interval_95: Interval
+    interval_95_this_gallery: Interval
     chance: float
     query_count: int
     gallery_count: int
@@ -133,7 +139,8 @@ class Evaluation:
     absent_classes: Mapping[Medium, tuple[str, ...]] = field(default_factory=dict)
     rank_counts: Mapping[str, int] = field(default_factory=dict)
     without_rank: tuple[str, ...] = ()
-    interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    interval_95_average: Mapping[str, Interval] = field(default_factory=dict)
+    interval_95_average_this_gallery: Mapping[str, Interval] = field(default_factory=dict)
     space: EmbeddingSpace | None = None
 
     @property
@@ -182,6 +189,8 @@ class Evaluation:
             "chance": {d.name: d.chance for d in self.directions},
             "interval_95": {d.name: d.interval_95 for d in self.directions},
             "interval_95_average": self.interval_95_average,
+            "interval_95_this_gallery": {d.name: d.interval_95_this_gallery for d in self.directions},
+            "interval_95_average_this_gallery": self.interval_95_average_this_gallery,
             "map_class_average": {d.name: d.class_mean_average_precision for d in self.directions},
             "map_same_medium": {d.name: d.mean_average_precision for d in self.same_medium},
             "query_counts": {d.name: d.query_count for d in self.directions},
@@ -220,9 +229,8 @@ def _format_table(evaluation: Evaluation) -> str:
     header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
     lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
     for d in evaluation.directions:
-        low, high = d.interval_95
         lines.append(
-            f"{format_symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
+            f"{format_symbol(d.name):<6} {d.mean_average_precision:6.3f} {format_interval(d.interval_95):>15} "
             f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
             f"{d.without_relevant_count:9,}"
         )
@@ -240,9 +248,10 @@ def explain_columns(protocol: Protocol) -> str:
     fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
     own = "without the query itself" if protocol.exclude_self else "with the query among them"
     return (
-        "MAP: mean over queries of the average precision over the whole ranking. Interval: bootstrap, "
-        f"{RESAMPLE_COUNT:,} resamples of whole groups. By class: mean over classes of their queries' MAP. Chance: MAP "
-        f"of random rankings. Gallery: items that are there, ranked {own}. No match: queries without a relevant item "
+        "MAP: mean over queries of the average precision over the whole ranking. Interval: of the MAP, were other "
+        "groups of these classes drawn, as queries and for the gallery; - where queries or gallery are of one group. "
+        f"By class: mean over classes of their queries' MAP. Chance: MAP of random rankings. Gallery: items that "
+        f"are there, ranked {own}. No match: queries without a relevant item "
         f"in the gallery, {fate}."
     )
 
@@ -252,6 +261,11 @@ def describe_leaks(leaks: Sequence[Leak]) -> str:
     kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in count_leaks(leaks).items())
     first = list_first([f"{each.item_id}: {each.learned_id or 'an item'} in train" for each in leaks], limit=3)
     return f"Left out: {len(leaks):,} that leak from train ({kinds}): {first}"
+
+
+def format_interval(interval: Interval) -> str:
+    """Return an interval as tables print it."""
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def name_direction(query_medium: Medium, gallery_medium: Medium | None) -> str:
@@ -266,12 +280,13 @@ def format_symbol(name: str) -> str:
 
 
 def average_by_class(evaluation: Evaluation) -> dict[str, float]:
-    """Average the MAP of each class over the directions between two media, the best class first."""
+    """Average the MAP of each class over the directions between two media that it has items for, the best first."""
     values: dict[str, list[float]] = {}
     for direction in evaluation.directions:
         if direction.gallery_medium is not None:
             for name, mean in direction.by_slice[Slice.CLASS].items():
-                values.setdefault(name, []).append(mean.mean_average_precision)
+                if mean.chance > 0:  # otherwise nothing in the gallery is of the class
+                    values.setdefault(name, []).append(mean.mean_average_precision)
     means = {name: sum(each) / len(each) for name, each in values.items()}
     return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -337,7 +352,7 @@ def _format_averages(evaluation: Evaluation) -> Iterator[str]:
     for name, count in evaluation.task_counts.items():
         title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
         interval = evaluation.interval_95_average.get(name)
-        span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+        span = "" if interval is None else f" ({format_interval(interval)})"
         yield f"{title:<35} {_format_map(evaluation.averages[name])}{span}"
 
 
