@@ -33,8 +33,8 @@ from fieldmark.build import create_model
 from fieldmark.embedding import encode_items
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import STRICT
+from fieldmark.leakage import find_leaks_of_items, link_contents
 from fieldmark.models.fitted import Standardization
-from fieldmark.origin import list_leaking_ids
 from fieldmark.types import Embeddings, Failure
 
 COMPONENTS = 512
@@ -142,11 +142,10 @@ def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.R
     tested = tuple(item for item in table.items if item.split is Split.TEST and item.medium in training)
     vectors = [space.project(ways[item.medium](table.features[item.item_id][None]), item.medium) for item in tested]
     no_time = np.full(len(tested), np.nan)
-    trained = [item for item in table.items if item.split is Split.TRAIN]
     evaluation = evaluate(
         Embeddings(tested, no_time, no_time, torch.cat(vectors).numpy().astype(np.float32)),
         protocol=STRICT,
-        leaking_ids=list_leaking_ids(tested, table.items, trained=trained),
+        leaks=find_leaks_of_items(table.items, link_contents(table.items)),
     )
     return rounds.summarize(evaluation, steps=0, seconds=0.0)
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import permutations
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from fieldmark.evaluation.result import Evaluation
 
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Two-sided 95 % quantiles by the number of rounds."""
+
+_NOT_MEASURING = ("api", "cli", "datasets", "gallery", "reports")
+"""Folders of fieldmark that change no number of a round."""
 
 ALL_MEDIA = tuple(fieldmark.Medium)
 REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
@@ -54,8 +58,8 @@ def directions(media: Sequence[fieldmark.Medium]) -> list[str]:
 
 
 def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Round:
-    """Return the round of these facts: read if it was measured before, otherwise measured and written."""
-    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:24]
+    """Return the round of these facts: read if this code has measured it before, otherwise measured and written."""
+    key = hashlib.sha256("\n".join([hash_code(), *facts]).encode()).hexdigest()[:24]
     path = folder / f"{key}.json"
     if path.exists():
         return Round(**json.loads(path.read_text(encoding="utf-8")))
@@ -94,6 +98,18 @@ def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
         seconds=seconds,
         chance=statistics.mean(each.chance for each in evaluation.directions if each.gallery_medium is not None),
     )
+
+
+@cache
+def hash_code() -> str:
+    """Return one hash over the code that trains and measures, of fieldmark and of the benchmarks' own methods."""
+    package, here = Path(fieldmark.__file__).parent, Path(__file__).parent
+    own = [path for path in package.rglob("*.py") if path.relative_to(package).parts[0] not in _NOT_MEASURING]
+    ours = [*here.glob("methods/*.py"), *here.glob("losses/*.py")]
+    digest = hashlib.sha256()
+    for path in sorted([*own, *ours]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def hash_file(path: Path) -> str:

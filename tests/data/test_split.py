@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fieldmark.data.split import split_items, split_validation
 from fieldmark.errors import OutOfRangeError
-from fieldmark.origin import name_origins
+from fieldmark.origin import Link, LinkKind, name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 rows = st.tuples(
@@ -158,50 +158,111 @@ def test_split_items_gives_each_item_a_split_and_never_parts_a_group(table, seed
     items = items_of(table)
     class_count = len({item.class_name for item in items} - {None})
     unseen = min(unseen, max(0, class_count - 1))
-    result = split_items(items, shares=SHARES, unseen_class_count=unseen, generator=np.random.default_rng(seed))
+    result = split_items(items, shares=SHARES, unseen_class_count=unseen, seed=seed)
     assert [replace(item, split=None) for item in result] == [replace(item, split=None) for item in items]
     assert all(len(each) == 1 for each in splits_of(result))
     assert None not in {item.split for item in result}
 
 
-@pytest.mark.parametrize("per_stratum", [3, 10, 37])
-def test_split_items_is_stratified(per_stratum):
-    items = [
-        Item(f"{medium}{name}{n}", medium, text="x", class_name=name)
+def make_strata(per_stratum: int, *, class_names=("Gull", "Tern", "Wren")) -> list[Item]:
+    return [
+        Item(f"{medium}{name}{n}", medium, text=f"{medium}{name}{n}", class_name=name)
         for medium in MEDIA
-        for name in ("Gull", "Tern", "Wren")
+        for name in class_names
         for n in range(per_stratum)
     ]
+
+
+@pytest.mark.parametrize("per_stratum", [3, 10, 37])
+def test_split_items_has_the_shares_on_average_and_no_stratum_without_train_and_test(per_stratum):
+    items = make_strata(per_stratum)
     counts = np.zeros(3)
     for seed in range(30):
-        result = split_items(items, shares=SHARES, generator=np.random.default_rng(seed))
+        result = split_items(items, shares=SHARES, seed=seed)
         by_stratum = Counter((item.medium, item.class_name, item.split) for item in result)
-        for (_, _, split), count in by_stratum.items():
-            assert abs(count - SHARES[split] * per_stratum) <= 1.0 + 1e-9
+        for medium in MEDIA:
+            for name in ("Gull", "Tern", "Wren"):
+                assert by_stratum[medium, name, Split.TRAIN] >= 1
+                assert by_stratum[medium, name, Split.TEST] >= (0.3 * per_stratum >= 1)
         counts += [sum(item.split is split for item in result) for split in SHARES]
-    assert counts / counts.sum() == pytest.approx(list(SHARES.values()), abs=0.03)
+    assert counts / counts.sum() == pytest.approx(list(SHARES.values()), abs=0.06 if per_stratum == 3 else 0.03)
+
+
+@given(st.integers(0, 99), st.randoms(use_true_random=False))
+def test_split_items_does_not_depend_on_the_order(seed, random):
+    items = make_strata(6)
+    split = {item.item_id: item.split for item in split_items(items, shares=SHARES, seed=seed)}
+    shuffled = random.sample(items, len(items))
+    assert {item.item_id: item.split for item in split_items(shuffled, shares=SHARES, seed=seed)} == split
+
+
+def test_split_items_stays_when_rows_are_added_and_taken_away():
+    items = make_strata(50)
+    before = {item.item_id: item.split for item in split_items(items, shares=SHARES, seed=3)}
+    more = [*items[100:], *(replace(item, item_id=f"new {item.item_id}", text="new") for item in items[:100])]
+    after = {item.item_id: item.split for item in split_items(more, shares=SHARES, seed=3)}
+    assert sum(after[name] is not split for name, split in before.items() if name in after) == 0
+    assert {after[name] for name in after.keys() - before.keys()} == set(Split)
+
+
+def test_split_items_does_not_depend_on_where_the_manifest_lies():
+    items = [Item(f"{n}", Medium.IMAGE, path=Path(f"/here/birds/gull/{n}.jpg"), class_name="Gull") for n in range(60)]
+    moved = [replace(item, path=Path("/there/../elsewhere/gull", item.path.name)) for item in items]
+    one, other = (split_items(some, shares=SHARES, seed=0) for some in (items, moved))
+    assert [item.split for item in one] == [item.split for item in other]
+
+
+@given(st.integers(0, 999), st.integers(1, 3))
+def test_no_class_is_in_validation_alone(seed, count):
+    items = [Item(f"{n} {k}", Medium.TEXT, text="x", class_name=f"{n}") for n in range(20) for k in range(count)]
+    result = split_items(items, shares={**SHARES, Split.VALIDATION: 0.4, Split.TEST: 0.0}, seed=seed)
+    splits = defaultdict(set)
+    for item in result:
+        splits[item.class_name].add(item.split)
+    assert {Split.VALIDATION} not in splits.values()
+
+
+@pytest.mark.parametrize("kept", [(Split.TEST,), (Split.TRAIN, Split.TEST), tuple(Split)])
+def test_split_items_keeps_what_it_is_told_to_keep(kept):
+    items = [replace(item, split=[*Split, None][n % 4], group=f"g{n // 2}") for n, item in enumerate(make_strata(12))]
+    result = split_items(items, shares=SHARES, seed=1, kept=kept)
+    changed = [(old, new) for old, new in zip(items, result, strict=True) if old.split is not new.split]
+    assert not [old for old, _ in changed if old.split in kept]
+    assert all(new.split is not None for new in result)
+    by_group = defaultdict(set)
+    for old in items:
+        by_group[old.group].add(old.split)
+    for old, new in changed:
+        there = by_group[old.group] & set(kept)
+        assert not there or new.split in there
+
+
+def test_split_items_keeps_linked_items_together():
+    items = make_strata(20)
+    links = [Link(item.item_id, LinkKind.SAME_CONTENT, ("same", str(n % 30))) for n, item in enumerate(items)]
+    by_link = defaultdict(set)
+    for n, item in enumerate(split_items(items, shares=SHARES, seed=0, links=links)):
+        by_link[n % 30].add(item.split)
+    assert {len(splits) for splits in by_link.values()} == {1}
 
 
 def test_split_items_is_the_same_for_a_seed():
     items = [Item(str(n), Medium.TEXT, text="x", class_name="Gull") for n in range(40)]
-    splits = [
-        [item.split for item in split_items(items, shares=SHARES, generator=np.random.default_rng(seed))]
-        for seed in (1, 1, 2)
-    ]
+    splits = [[item.split for item in split_items(items, shares=SHARES, seed=seed)] for seed in (1, 1, 2)]
     assert splits[0] == splits[1] != splits[2]
 
 
 def test_split_items_keeps_a_caption_with_its_photo():
     photos = [Item(f"p{n}", Medium.IMAGE, path=None, text=None, class_name="Gull", group=f"g{n}") for n in range(30)]
     captions = [Item(f"c{n}", Medium.TEXT, text="x", class_name="Gull", caption_of=f"p{n}") for n in range(30)]
-    result = split_items([*photos, *captions], shares=SHARES, generator=np.random.default_rng(0))
+    result = split_items([*photos, *captions], shares=SHARES, seed=0)
     assert [item.split for item in result[:30]] == [item.split for item in result[30:]]
     assert len({item.split for item in result}) == 3
 
 
 def test_split_items_puts_unseen_classes_into_the_test_split_whole():
     items = [Item(f"{n}", Medium.TEXT, text="x", class_name=f"class {n % 10}") for n in range(200)]
-    result = split_items(items, shares=SHARES, unseen_class_count=3, generator=np.random.default_rng(0))
+    result = split_items(items, shares=SHARES, unseen_class_count=3, seed=0)
     splits = {}
     for item in result:
         splits.setdefault(item.class_name, set()).add(item.split)
@@ -214,7 +275,7 @@ def test_split_items_puts_unseen_classes_into_the_test_split_whole():
 def test_split_items_refuses_what_does_not_add_up(shares, unseen):
     items = [Item("1", Medium.TEXT, text="x", class_name="Gull")]
     with pytest.raises(OutOfRangeError):
-        split_items(items, shares=shares, unseen_class_count=unseen, generator=np.random.default_rng(0))
+        split_items(items, shares=shares, unseen_class_count=unseen, seed=0)
 
 
 def test_split_validation_takes_no_group_that_overshoots_as_much_as_it_brings(make_item):

@@ -45,6 +45,21 @@ def test_intervals_are_where_something_sounds(record):
     assert found == [pytest.approx((3.75, 7.25), abs=0.11), pytest.approx((19.75, 21.25), abs=0.11)]
 
 
+@pytest.mark.parametrize("silence", [2.0, 20.0, 200.0])
+def test_digital_silence_changes_nothing_but_the_times(record, silence):
+    item = record(30.0, [(4.0, 6.0), (20.0, 21.0)])
+    expected = intervals(item)
+    wave, rate = soundfile.read(item.path)
+    pause = np.zeros(round(silence * rate))
+    soundfile.write(item.path, np.concatenate([pause, wave, pause]), rate)
+    found = intervals(item)
+    assert found == [pytest.approx((start + silence, end + silence), abs=0.11) for start, end in expected]
+
+
+def test_a_file_of_digital_silence_has_no_interval(record):
+    assert intervals(record(5.0, [], noise=0.0)) == []
+
+
 def test_intervals_stay_within_the_item(record):
     item = record(30.0, [(4.0, 6.0), (20.0, 21.0)])
     part = Item("b", Medium.AUDIO, path=item.path, start_seconds=19.9, end_seconds=25.0)

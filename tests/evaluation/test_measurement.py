@@ -12,7 +12,11 @@ from fieldmark.evaluation.measurement import evaluate, measure_validation_map
 from fieldmark.evaluation.protocol import PAPER, PROTOCOLS, STRICT
 from fieldmark.evaluation.ranking import Compute
 from fieldmark.io import encode_report
+from fieldmark.leakage import Leak
+from fieldmark.origin import LinkKind
 from fieldmark.types import MEDIA, Embeddings, Item, Medium, Split
+
+LEAKS = (Leak("audio-0", LinkKind.GROUP, "trained"), Leak("another", LinkKind.FILE, "trained"))
 
 
 def by_name(evaluation):
@@ -107,8 +111,8 @@ def test_evaluate_leaves_a_query_without_relevant_items_out_under_strict_only(ma
 
 def test_evaluate_drops_leaking_items_under_strict_only(make_embeddings):
     embeddings = make_embeddings(segments=1)
-    strict = evaluate(embeddings, protocol=STRICT, leaking_ids=["audio-0", "another"])
-    paper = evaluate(embeddings, protocol=PAPER, leaking_ids=["audio-0", "another"])
+    strict = evaluate(embeddings, protocol=STRICT, leaks=LEAKS)
+    paper = evaluate(embeddings, protocol=PAPER, leaks=LEAKS)
     assert (strict.leaking_count, strict.item_count[Medium.AUDIO]) == (1, 11)
     assert (paper.leaking_count, paper.item_count[Medium.AUDIO]) == (0, 12)
     assert by_name(strict)["audio_to_image"].query_count == by_name(strict)["image_to_audio"].gallery_count == 11
@@ -266,11 +270,12 @@ def test_evaluate_without_a_shared_class_says_what_to_do(make_embeddings):
 def test_the_table_shows_the_16_tasks_in_80_columns(make_embeddings):
     embeddings = with_lonely_image(make_embeddings())
     found = evaluate(embeddings, protocol=STRICT)
-    text = replace(found, leaking_count=1234, without_class_count=5).to_text()
+    leaks = tuple(Leak(f"{n}", LinkKind.GROUP, "0") for n in range(1234))
+    text = replace(found, leaks=leaks, without_class_count=5).to_text()
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "Protocol strict, split test, 5 classes" in text
     assert "image 13, text 12" in text
-    assert "1,234 whose origin is also in train" in text
+    assert "1,234 that leak from train (1,234 group): 0: 0 in train" in text
     for symbol in ("I→T", "I→All", "A→V", "V→All"):
         line = next(line for line in text.splitlines() if line.startswith(symbol))
         assert len(line.split()) == 10

@@ -16,7 +16,6 @@ from fieldmark.evaluation.metrics import (
     compute_chance,
     correct_by_holm,
     estimate_hits_at_k,
-    estimate_p_values,
     interpolate_precision,
     measure_average_precision,
     measure_hit_rate_at_k,
@@ -381,25 +380,6 @@ def test_estimate_hits_at_k_of_chunks_are_put_in_their_rows():
     assert [
         estimate_hits_at_k(part, k=3, start=i, query_count=1)[0] for i, part in enumerate(parts)
     ] == expected.tolist()
-
-
-def test_estimate_p_values_equal_the_count_over_all_signs():
-    difference = np.array([[0.9], [0.5], [-0.2], [0.4], [0.3]])
-    sums = [
-        abs(sum(s * d for s, d in zip(signs, difference[:, 0], strict=True)))
-        for signs in itertools.product((-1, 1), repeat=5)
-    ]
-    exact = sum(each >= 1.9 - 1e-12 for each in sums) / len(sums)
-    [got] = estimate_p_values(difference, resample_count=20_000, generator=np.random.default_rng(0))
-    assert got == pytest.approx(exact, abs=0.01)
-
-
-def test_estimate_p_values_are_even_where_there_is_no_difference():
-    generator = np.random.default_rng(1)
-    p_values = estimate_p_values(generator.normal(size=(40, 400)), resample_count=500, generator=generator)
-    assert np.mean(p_values < 0.05) == pytest.approx(0.05, abs=0.03)
-    assert np.mean(p_values) == pytest.approx(0.5, abs=0.05)
-    assert estimate_p_values(np.zeros((3, 1)), resample_count=10, generator=generator).tolist() == [1.0]
 
 
 def test_adjust_by_holm_follows_the_step_down():

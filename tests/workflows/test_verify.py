@@ -1,5 +1,6 @@
 """A receipt passes on what it was made from, and names what was changed since."""
 
+import csv
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark import Embeddings, verify
+from fieldmark import Embeddings, embed, verify
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EmbeddingsError, EvaluationError
 from fieldmark.evaluation.protocol import Settings
@@ -68,6 +69,118 @@ def test_verify_passes_on_its_own_receipt(folder):
     assert report.number_count > 200
     assert report.to_text().startswith(f"verified: {item_count} items are unchanged")
     assert json.loads(json.dumps(encode_report(report)))["verified"] is True
+
+
+@pytest.fixture
+def whole(toy_manifest, toy_run, toy_runtime, tmp_path) -> Path:
+    """A run, its embeddings, its media and manifest, and a receipt, all in one folder and to be tampered with."""
+    shutil.copytree(toy_manifest.parent, tmp_path / "birds")
+    shutil.copytree(toy_run, tmp_path / "run", ignore=shutil.ignore_patterns("metrics*"))
+    embed(tmp_path / "birds/manifest.csv", checkpoint=tmp_path / "run", out=tmp_path / "test", runtime=toy_runtime)
+    write_receipt(measure_folder(tmp_path / "test", settings=Settings()), tmp_path / "receipt.json")
+    return tmp_path
+
+
+def test_verify_says_what_it_looked_at(whole):
+    report = verify(whole / "receipt.json")
+    assert report.is_verified
+    assert report.file_count > 0
+    assert report.unseen == ("the model: the embeddings were taken as they are, and not computed again",)
+    shutil.move(whole / "birds", whole / "elsewhere")
+    report = verify(whole / "receipt.json")
+    assert (report.is_verified, report.file_count) == (True, 0)
+    assert "0 of their files on disk" in report.to_text()
+    assert "not looked at: the media: none of the" in report.to_text()
+    assert "not looked at: the manifest" in report.to_text()
+
+
+def tested_file(folder: Path, medium: str) -> Path:
+    rows = csv.DictReader((folder / "birds/manifest.csv").open())
+    chosen = next(row for row in rows if row["split"] == "test" and row["medium"] == medium and row["path"])
+    return folder / "birds" / chosen["path"]
+
+
+def replace_in(path: Path, old: str, new: str) -> None:
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+
+
+def remove(files) -> None:
+    for file in files:
+        file.unlink()
+
+
+TAMPERED = {
+    "a photo overwritten": (
+        lambda f: tested_file(f, "image").write_bytes(bytes(range(256)) * 9),
+        {Cause.MEDIA},
+        "content of image",
+    ),
+    "all sounds deleted": (
+        lambda f: remove(each for each in (f / "birds/audio").rglob("*.*")),
+        {Cause.MEDIA},
+        "gone now",
+    ),
+    "a text edited": (lambda f: tested_file(f, "text").write_text("Nothing."), {Cause.MEDIA}, "content of text"),
+    "splits of the manifest exchanged": (
+        lambda f: replace_in(f / "birds/manifest.csv", ",test,", ",train,"),
+        {Cause.MANIFEST},
+        "split of image",
+    ),
+    "splits of training rows changed": (
+        lambda f: replace_in(f / "birds/manifest.csv", ",train,", ",validation,"),
+        {Cause.MANIFEST},
+        "sha256 of",
+    ),
+    "a number of the receipt": (
+        lambda f: edit(f / "receipt.json", "results", "map", "image_to_text", value=0.99),
+        {Cause.RECEIPT, Cause.NUMBER},
+        "map.image_to_text: 0.99 in the receipt",
+    ),
+    "the seed of the receipt": (
+        lambda f: edit(f / "receipt.json", "seed", value=7),
+        {Cause.RECEIPT, Cause.NUMBER},
+        "bootstrap.seed",
+    ),
+    "the leaks of the embeddings": (
+        lambda f: edit(f / "test/embeddings.json", "straddling_groups", value=["a page"]),
+        {Cause.ITEM},
+        "items_sha256",
+    ),
+    "the configuration of the embeddings": (
+        lambda f: edit(f / "test/embeddings.json", "facts", "config", "train", "lr", value=0.7),
+        {Cause.CONFIG},
+        "train.lr",
+    ),
+    "a vector": (
+        lambda f: rewrite(f / "test", change=turn_a_vector),
+        {Cause.EMBEDDING, Cause.NUMBER},
+        "embedding of ",
+    ),
+    "a class": (lambda f: rewrite(f / "test", change=rename_a_class), {Cause.LABEL}, "Robin"),
+}
+
+
+def turn_a_vector(embeddings):
+    embeddings.embedding[0] *= -1
+    return embeddings
+
+
+def rename_a_class(embeddings):
+    first = embeddings.items[0]
+    items = tuple(replace(i, class_name="Robin") if i.item_id == first.item_id else i for i in embeddings.items)
+    return replace(embeddings, items=items)
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_verify_names_what_was_tampered_with(name, whole):
+    tamper, expected, words = TAMPERED[name]
+    tamper(whole)
+    report = verify(whole / "receipt.json")
+    assert not report.is_verified
+    assert expected <= causes(report)
+    assert words in report.to_text()
 
 
 def test_verify_passes_on_embeddings_that_were_written_in_another_order(folder):

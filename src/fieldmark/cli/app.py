@@ -228,6 +228,13 @@ def _embed(
     split: Annotated[
         Literal["train", "validation", "test", "all"], typer.Option("--split", help="Split whose items to embed.")
     ] = "test",
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            "--findings",
+            help="Output of `fieldmark data check --json`. Near duplicates of training items in it count as leaks.",
+        ),
+    ] = None,
     failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -238,7 +245,12 @@ def _embed(
 
     with TerminalReporter(quiet=quiet) as reporter:
         result = embed(
-            manifest, checkpoint=checkpoint, out=out, split=split, runtime=Runtime.from_environment(reporter)
+            manifest,
+            checkpoint=checkpoint,
+            out=out,
+            split=split,
+            findings=findings,
+            runtime=Runtime.from_environment(reporter),
         )
     print_result(result, result.to_text(), as_json=as_json)
     result.check_failures(allowed_share=failure_share)

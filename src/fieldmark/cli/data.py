@@ -1,7 +1,7 @@
 """The commands `fieldmark data ...`: create, check, split and describe manifests."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -324,17 +324,38 @@ def _split(
         int, typer.Option("--unseen-classes", min=0, help="Number of random classes to use for testing only.")
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed. The same seed gives the same splits.")] = 0,
+    keep: Annotated[
+        list[Literal["train", "validation", "test"]] | None,
+        typer.Option(
+            "--keep", help="Split whose present items stay in it, with all items of their groups. Repeatable."
+        ),
+    ] = None,
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            "--findings",
+            help="Output of `fieldmark data check --json`. Near duplicates that it lists stay together.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Assign each item to train, validation or test.
 
-    Every class and medium is split in these shares. Items of one group always stay together. All items that are not
-    chosen for validation or testing are for training.
+    Every class and medium is split in about these shares. Items of one group, and copies, always stay together. The
+    split of a group follows from the seed and its name, so that rows added later leave it where it is.
     """
     from fieldmark.datasets.split import split_manifest
+    from fieldmark.types import Split
 
     report = split_manifest(
-        manifest, out=out, validation=validation, test=test, unseen_classes=unseen_classes, seed=seed
+        manifest,
+        out=out,
+        validation=validation,
+        test=test,
+        unseen_classes=unseen_classes,
+        seed=seed,
+        keep=[Split(name) for name in keep or ()],
+        findings=findings,
     )
     print_result(report, report.to_text(), as_json=as_json)
 

@@ -37,6 +37,13 @@ def _evaluate(
             "--taxonomy", help="CSV with class_name, genus, family and order. Adds MAP by genus and by family."
         ),
     ] = None,
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            "--findings",
+            help="Output of `fieldmark data check --json`. Near duplicates of training items in it are left out.",
+        ),
+    ] = None,
     seed: _Seed = 0,
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help="Also write a receipt for `fieldmark verify` to this JSON file.")
@@ -67,7 +74,8 @@ def _evaluate(
     from fieldmark.reports.tables import format_csv, format_latex
     from fieldmark.workflows.evaluate import measure_folder, write_receipt, write_report
 
-    measured = measure_folder(folder, settings=Settings(protocol=protocol, seed=seed), taxonomy=taxonomy)
+    settings = Settings(protocol=protocol, seed=seed)
+    measured = measure_folder(folder, settings=settings, taxonomy=taxonomy, findings=findings)
     if receipt is not None:
         write_receipt(measured, receipt)
     found, published = measured.evaluation, read_published() if beside else None

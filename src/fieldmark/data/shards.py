@@ -17,6 +17,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from fieldmark.errors import EmbeddingsError
 from fieldmark.io import open_replacement
+from fieldmark.leakage import Leak
 from fieldmark.segment_table import (
     FACT_COLUMNS,
     build_vector_column,
@@ -157,7 +158,8 @@ class EmbeddingsInfo:
         row_counts: Rows of each shard, by file name; only these shards belong to the folder.
         failures: Items that could not be embedded.
         straddling_groups: Groups of the embedded items that also stand in train.
-        leaking_ids: Embedded items whose origin is also in train; those of `straddling_groups` are among them.
+        leaking_ids: Items that leak from train; those of `straddling_groups` are among them.
+        leaks: The same with the reasons; folders of earlier versions have none.
         versions: Of Python and the libraries.
         facts: Plain values that the caller adds: the checkpoint, the manifest, anything a receipt needs.
     """
@@ -171,6 +173,7 @@ class EmbeddingsInfo:
     failures: tuple[Failure, ...] = ()
     straddling_groups: tuple[str, ...] = ()
     leaking_ids: tuple[str, ...] = ()
+    leaks: tuple[Leak, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
 
@@ -280,7 +283,7 @@ class EmbeddingsWriter:
         class_names: Sequence[str] = (),
         failures: Iterable[Failure] = (),
         straddling_groups: Iterable[str] = (),
-        leaking_ids: Iterable[str] = (),
+        leaks: Iterable[Leak] = (),
         facts: Mapping[str, JsonValue] | None = None,
     ) -> EmbeddingsInfo:
         """Flush, drop replaced rows, and write `embeddings.json`, which makes the folder complete.
@@ -290,13 +293,14 @@ class EmbeddingsWriter:
             class_names: Of the logits, in their order.
             failures: Items that could not be embedded.
             straddling_groups: Groups of the embedded items that also stand in train.
-            leaking_ids: Embedded items whose origin is also in train.
+            leaks: Items to be tested that belong together with items of train.
             facts: Plain values to keep beside: the checkpoint, the manifest, anything a receipt needs.
 
         Raises:
             EmbeddingsError: There is no embedding at all, the class names do not fit the logits, or the disk fails.
         """
         self.flush()
+        leaks = tuple(leaks)
         shards = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
         if not shards:
             raise EmbeddingsError(path=self._folder, reason="no item was embedded; see the failures")
@@ -316,7 +320,8 @@ class EmbeddingsWriter:
             row_counts={name: len(table) for name, table in shards.items()},
             failures=tuple(failures),
             straddling_groups=tuple(sorted(straddling_groups)),
-            leaking_ids=tuple(sorted(leaking_ids)),
+            leaking_ids=tuple(sorted(leak.item_id for leak in leaks)),
+            leaks=leaks,
             versions=_versions(),
             facts=facts or {},
         )

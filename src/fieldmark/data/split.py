@@ -1,5 +1,6 @@
 """Items to splits, stratified by class and medium, never through an origin; and items counted by medium and split."""
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -8,10 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.errors import NoItemsError, OutOfRangeError
-from fieldmark.origin import name_origins
+from fieldmark.origin import Link, name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
 
-_Stratum = tuple[str | None, Medium]
+_Stratum = tuple[str, Medium | None]
+"""A class in one medium; None for all media."""
 
 
 def select_training_items(
@@ -119,21 +121,31 @@ def _wanted_counts(
 
 # ---------------------------------------------------------------- all splits anew
 
+_LEAST_IN = (Split.TRAIN, Split.TEST)
+"""Splits without which a class of a medium is of no use, so that it has one origin in each if it has enough."""
+
 
 def split_items(
     items: Sequence[Item],
     *,
     shares: Mapping[Split, float],
+    seed: int,
     unseen_class_count: int = 0,
-    generator: np.random.Generator,
+    kept: Collection[Split] = (),
+    links: Sequence[Link] = (),
 ) -> tuple[Item, ...]:
-    """The items, each in a split: about its share of every class in every medium; splits they had are forgotten.
+    """The items, each in a split: about its share of every class in every medium.
 
-    Items of one origin (`name_origins`) go together.
+    Items of one origin (`name_origins`) go together. The split of an origin follows from a hash of the seed and its
+    name, so that the items before and after it, and their order, change nothing. There are three exceptions: a class of
+    a medium that had nothing in train or in test, although its share comes to an origin, gets the one whose hash is
+    nearest; a class of a medium is never in validation alone; and what is unseen or kept stays so.
 
     Args:
-        shares: Of each split, 0 to 1, together 1. Where a share is a fraction of an item, chance decides.
-        unseen_class_count: Classes, drawn by chance, of which all items go to the test split.
+        shares: Of each split, 0 to 1, together 1.
+        unseen_class_count: Classes, drawn by their hash, of which all items go to the test split.
+        kept: Splits whose present items stay, with all items of their origins; other splits are forgotten.
+        links: Further reasons for items to go together.
 
     Raises:
         OutOfRangeError: The shares do not add up to 1, or there are no more classes than are to be unseen.
@@ -141,51 +153,93 @@ def split_items(
     total = sum(shares.values())
     if min(shares.values()) < 0 or abs(total - 1) > 1e-6:
         raise OutOfRangeError(name="sum of shares", got=total, smallest=1, largest=1)
-    class_names = sorted({item.class_name for item in items if item.class_name is not None})
+    class_names = {item.class_name for item in items if item.class_name is not None}
     if not 0 <= unseen_class_count <= max(0, len(class_names) - 1):
         raise OutOfRangeError(
             name="unseen_class_count", got=unseen_class_count, smallest=0, largest=max(0, len(class_names) - 1)
         )
-    unseen = {class_names[place] for place in generator.permutation(len(class_names))[:unseen_class_count]}
-    roots = name_origins(items)
-    strata: defaultdict[str, Counter[_Stratum]] = defaultdict(Counter)
-    for item, root in zip(items, roots, strict=True):
-        strata[root][item.class_name, item.medium] += 1
-    chosen = {root: Split.TEST for root, counts in strata.items() if any(name in unseen for name, _ in counts)}
-    chosen |= _spread({root: counts for root, counts in strata.items() if root not in chosen}, shares, generator)
-    return tuple(replace(item, split=chosen[root]) for item, root in zip(items, roots, strict=True))
+    unseen = set(sorted(class_names, key=lambda name: _draw(seed, "class", name))[:unseen_class_count])
+    origins = name_origins(items, links)
+    fixed = _fix(items, origins, unseen=unseen, kept=kept)
+    draws = _draw_origins(items, origins, seed=seed)
+    chosen = {origin: fixed.get(origin) or _pick(draw, shares) for origin, draw in draws.items()}
+    free = {origin: draw for origin, draw in draws.items() if origin not in fixed}
+    _fill_strata(chosen, free, _list_strata(items, origins), shares)
+    return tuple(
+        item if item.split in kept and item.class_name not in unseen else replace(item, split=chosen[origin])
+        for item, origin in zip(items, origins, strict=True)
+    )
 
 
-def _spread(
-    strata: Mapping[str, Counter[_Stratum]], shares: Mapping[Split, float], generator: np.random.Generator
+def _fix(
+    items: Sequence[Item], origins: Sequence[str], *, unseen: Collection[str | None], kept: Collection[Split]
 ) -> dict[str, Split]:
-    """A split for each origin, the large ones first, each where it brings the counts nearest to what is wanted."""
-    total: Counter[_Stratum] = Counter()
-    for counts in strata.values():
-        total.update(counts)
-    splits = list(shares)
-    missing = {split: Counter[_Stratum]() for split in splits}
-    for stratum, count in total.items():
-        # Rounded at one random offset, so that the parts add up and are right on average.
-        edges = np.floor(np.cumsum([shares[split] * count for split in splits]) + generator.random()).astype(int)
-        for split, wanted in zip(splits, np.diff(edges, prepend=0).tolist(), strict=True):
-            missing[split][stratum] = wanted
-    names = list(strata)
-    order = sorted(generator.permutation(len(names)).tolist(), key=lambda place: -strata[names[place]].total())
-    chosen: dict[str, Split] = {}
-    for place in order:
-        counts = strata[names[place]]
-        gains = [
-            (
-                sum(abs(missing[split][s]) - abs(missing[split][s] - count) for s, count in counts.items()),
-                sum(missing[split][s] for s in counts),
-            )
-            for split in splits
-        ]
-        split = splits[max(range(len(splits)), key=gains.__getitem__)]
-        missing[split].subtract(counts)
-        chosen[names[place]] = split
-    return chosen
+    """Return the splits of the origins that are not drawn: those of unseen classes, and those that stay."""
+    fixed: dict[str, Split] = {}
+    order = list(Split)
+    for item, origin in zip(items, origins, strict=True):
+        if item.split is not None and item.split in kept:
+            fixed[origin] = min((fixed.get(origin, item.split), item.split), key=order.index)
+    return fixed | {
+        origin: Split.TEST for item, origin in zip(items, origins, strict=True) if item.class_name in unseen
+    }
+
+
+def _draw_origins(items: Sequence[Item], origins: Sequence[str], *, seed: int) -> dict[str, float]:
+    """Return a number from 0 to 1 for each origin, by a name that does not change when its manifest moves."""
+    names: dict[str, tuple[int, str]] = {}
+    for item, origin in zip(items, origins, strict=True):
+        own = (0, item.group) if item.group else (2, item.item_id)
+        if not item.group and item.path is not None:
+            own = (1, "/".join(item.path.parts[-2:]))
+        names[origin] = min(names.get(origin, own), own)
+    return {origin: _draw(seed, str(kind), name) for origin, (kind, name) in names.items()}
+
+
+def _draw(seed: int, *names: str) -> float:
+    digest = hashlib.sha256("\n".join([str(seed), *names]).encode("utf-8", "surrogatepass")).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def _pick(draw: float, shares: Mapping[Split, float]) -> Split:
+    """Return the split in whose part of the line from 0 to 1 the number falls."""
+    used = [split for split, share in shares.items() if share > 0]
+    edge = 0.0
+    for split in used:
+        edge += shares[split]
+        if draw < edge:
+            return split
+    return used[-1]
+
+
+def _list_strata(items: Sequence[Item], origins: Sequence[str]) -> dict[_Stratum, list[str]]:
+    """Return the origins of each class in each medium, and of each class in all; those without a class are of none."""
+    strata: defaultdict[_Stratum, set[str]] = defaultdict(set)
+    for item, origin in zip(items, origins, strict=True):
+        if item.class_name is not None:
+            strata[item.class_name, item.medium].add(origin)
+            strata[item.class_name, None].add(origin)
+    return {stratum: sorted(strata[stratum]) for stratum in sorted(strata, key=lambda each: (each[0], str(each[1])))}
+
+
+def _fill_strata(
+    chosen: dict[str, Split],
+    free: Mapping[str, float],
+    strata: Mapping[_Stratum, Sequence[str]],
+    shares: Mapping[Split, float],
+) -> None:
+    """Move origins, as few as possible, so that no stratum lacks a split that it is large enough for."""
+    for members in strata.values():
+        for split in _LEAST_IN:
+            counts = Counter(chosen[origin] for origin in members)
+            share = shares.get(split, 0.0)
+            is_stranded = split is Split.TRAIN and share > 0 and set(counts) == {Split.VALIDATION}
+            wanted = is_stranded or share * len(members) >= 1
+            movable = [o for o in members if o in free and (counts[chosen[o]] > 1 or chosen[o] is Split.VALIDATION)]
+            if wanted and not counts[split] and movable:
+                # Train has the lowest numbers, test the highest.
+                choose = min if split is Split.TRAIN else max
+                chosen[choose(movable, key=free.__getitem__)] = split
 
 
 # ---------------------------------------------------------------- counts

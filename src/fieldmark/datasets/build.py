@@ -13,7 +13,7 @@ from PIL import Image
 
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.data.split import count_items, format_counts
-from fieldmark.datasets.checks.similarity import compute_picture_row
+from fieldmark.datasets.checks.pictures import compute_picture_row, describe_as_they_lie, stack_picture_rows
 from fieldmark.datasets.excerpts import (
     Frame,
     find_active_intervals,
@@ -243,7 +243,8 @@ def _are_noise(frames: list[Frame]) -> Bool[np.ndarray, " frame"]:
     is_noise = np.array([row is None for row in rows])
     if 2 * is_noise.sum() > len(frames):
         return np.zeros(len(frames), dtype=bool)
-    is_noise[~is_noise] = find_noise_frames(np.stack([row for row in rows if row is not None]).astype(np.float64))
+    shown = describe_as_they_lie(stack_picture_rows([row for row in rows if row is not None]))
+    is_noise[~is_noise] = find_noise_frames(shown.astype(np.float64))
     return is_noise
 
 

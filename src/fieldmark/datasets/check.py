@@ -14,6 +14,8 @@ from fieldmark.datasets.checks.inspection import Inspection, inspect_items
 from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, find_problems
 from fieldmark.errors import list_first
 from fieldmark.io import open_replacement
+from fieldmark.leakage import link_contents
+from fieldmark.origin import Link
 from fieldmark.reports.findings_page import Finding, FindingGroup, write_findings_page
 from fieldmark.types import Item, MediaLimits, Reporter, SilentReporter, Split
 
@@ -54,12 +56,14 @@ class CheckReport:
         items: The items of all valid rows.
         inspections: The inspection of each item.
         counts: Items by medium and split.
+        links: Between items of the same content.
     """
 
     items: tuple[Item, ...]
     inspections: tuple[Inspection, ...]
     problems: tuple[Problem, ...]
     counts: Mapping[str, Mapping[str, int]]
+    links: tuple[Link, ...] = ()
 
     json_keys: ClassVar = (
         "item_count",
@@ -157,11 +161,13 @@ def check(
         rows.items, limits=limits or MediaLimits(), workers=workers, cache=cache, reporter=reporter
     )
     bad_rows = tuple(Problem(ProblemKind.BAD_ROW, (), detail) for detail in rows.problems)
+    links = link_contents(rows.items)
     return CheckReport(
         items=rows.items,
         inspections=tuple(inspections),
-        problems=bad_rows + find_problems(rows.items, inspections),
+        problems=bad_rows + find_problems(rows.items, inspections, links=links),
         counts=count_items(rows.items),
+        links=links,
     )
 
 
@@ -172,7 +178,7 @@ def write_clean(report: CheckReport, out: Path) -> CleanedItems:
     """
     cleaned = clean_items(report.items, report.problems)
     for _ in range(_MAX_ROUNDS):  # moving a group may separate near duplicates
-        left = find_problems(cleaned.items, report.inspections)
+        left = find_problems(cleaned.items, report.inspections, links=report.links)
         if not any(problem.severity is Severity.ERROR for problem in left):
             break
         again = clean_items(cleaned.items, left)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from fieldmark.types import AudioContent, Decoding, Item, MediaLimits, VideoCont
 _RATE_HZ, _WINDOW, _HOP = 16_000, 1_024, 800
 _FRAME_SECONDS = _HOP / _RATE_HZ
 _LOWEST_BIN = 32  # below 500 Hz there is wind and traffic
+_SILENT_PEAK = 2.0 / 2**15  # below the last bit or two of 16: a gap, a fade, or padding, and no noise of a place
 _FLOOR_SECONDS = 60.0  # background noise changes within minutes
 _FLOOR_SHARE, _MARGIN_DB = 0.2, 6.0
 _LONGEST_GAP_SECONDS, _PADDING_SECONDS, _SHORTEST_SECONDS = 0.6, 0.25, 0.3
@@ -41,15 +43,15 @@ def find_active_intervals(item: Item, *, limits: MediaLimits, longest_seconds: f
     """Return the intervals of a recording that hold sound, in order, none longer than `longest_seconds`.
 
     A frame of 50 ms is active if its energy above 500 Hz exceeds the noise floor by 6 dB. The noise floor of a minute
-    is the level that a fifth of its frames stay below. Gaps of up to 0.6 s are bridged, each interval is padded by a
-    quarter of a second on both sides, and long intervals are cut into equal parts. Only the levels
-    of the frames are kept in memory, not the sound.
+    is the level that a fifth of its frames stay below; frames of digital silence are no part of it. Gaps of up to 0.6 s
+    are bridged, each interval is padded by a quarter of a second on both sides, and long intervals are cut into equal
+    parts. Only the levels of the frames are kept in memory, not the sound.
 
     Raises:
         MediaError: The recording cannot be decoded to its end.
     """
     levels, begin, end = _levels(item, limits=limits)
-    if not len(levels):
+    if not np.isfinite(levels).any():
         return ()
     parts: list[Interval] = []
     for first, last in _runs(levels > _floor(levels) + _MARGIN_DB):
@@ -62,7 +64,7 @@ def find_active_intervals(item: Item, *, limits: MediaLimits, longest_seconds: f
 
 
 def _levels(item: Item, *, limits: MediaLimits) -> tuple[Float[np.ndarray, " frame"], float, float]:
-    """Return the level of each frame in decibels, and the start and end of the recording in seconds."""
+    """Return each frame's level in decibels (minus infinity in digital silence), and the recording's start and end."""
     found: list[Float[np.ndarray, " frame"]] = []
     begin, end = 0.0, 0.0
     for segment in load_segments(item, decoding=Decoding(segment_seconds=1.0, sample_rate_hz=_RATE_HZ), limits=limits):
@@ -77,19 +79,23 @@ def _levels(item: Item, *, limits: MediaLimits) -> tuple[Float[np.ndarray, " fra
             power = compute_power_spectrogram(waveform, n_fft=_WINDOW, hop_length=_HOP)[
                 _LOWEST_BIN:, : len(waveform) // _HOP
             ]
-            found.append((10 * power.sum(dim=0).clamp_min(1e-9).log10()).numpy().astype(np.float32))
+            level = 10 * power.sum(dim=0).clamp_min(1e-9).log10()
+            peak = waveform[: power.shape[1] * _HOP].abs().reshape(-1, _HOP).amax(dim=1)
+            found.append(level.masked_fill(peak < _SILENT_PEAK, -torch.inf).numpy().astype(np.float32))
     return (np.concatenate(found) if found else np.empty(0, dtype=np.float32)), begin, end
 
 
 def _floor(levels: Float[np.ndarray, " frame"]) -> Float[np.ndarray, " frame"]:
     """Return the noise floor at each frame: that of its minute, limited by that of the whole recording."""
-    whole = np.quantile(levels, _FLOOR_SHARE)
+    whole = np.quantile(levels[np.isfinite(levels)], _FLOOR_SHARE)
     length = round(_FLOOR_SECONDS / _FRAME_SECONDS)
     floor = np.empty_like(levels)
     for start in range(0, len(levels), length):
         part = levels[start : start + length]
+        heard = part[np.isfinite(part)]
         # A minute full of song has no quiet fifth.
-        floor[start : start + length] = min(np.quantile(part, _FLOOR_SHARE), whole + _MARGIN_DB)
+        own = np.quantile(heard, _FLOOR_SHARE) if len(heard) else whole
+        floor[start : start + length] = min(own, whole + _MARGIN_DB)
     return floor
 
 

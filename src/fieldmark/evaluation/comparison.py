@@ -9,14 +9,12 @@ from jaxtyping import Bool, Float64, Int
 
 from fieldmark.errors import list_first
 from fieldmark.evaluation.evaluated_items import EvaluatedItems
+from fieldmark.evaluation.inference import estimate_uncertainty
 from fieldmark.evaluation.measurement import Measurement
-from fieldmark.evaluation.metrics import bootstrap_means, correct_by_holm, estimate_p_values
-from fieldmark.evaluation.result import RESAMPLE_COUNT
+from fieldmark.evaluation.metrics import Interval, correct_by_holm
+from fieldmark.evaluation.result import AVERAGES
 from fieldmark.evaluation.task import Task
 from fieldmark.types import Item, Medium
-
-FLIP_COUNT = 10_000
-"""Resamples of the randomization test; the smallest p-value is about one in as many."""
 
 LEVEL = 0.05
 """Adjusted p-values below this count as a difference."""
@@ -28,8 +26,9 @@ class TaskComparison:
 
     Args:
         difference: The second MAP less the first.
-        interval_95: Of the difference, by bootstrap over groups.
-        p_value: Of the paired randomization test over groups.
+        interval_95: Of the difference, were other items of these classes drawn, as queries and for the gallery; None
+            where queries or gallery are of one group.
+        p_value: Of no difference, by the same standard error; None likewise.
         p_value_adjusted: By Holm over the directions; that of an average is not adjusted.
         query_count: 0 for an average.
     """
@@ -38,9 +37,9 @@ class TaskComparison:
     first: float
     second: float
     difference: float
-    interval_95: tuple[float, float]
-    p_value: float
-    p_value_adjusted: float
+    interval_95: Interval
+    p_value: float | None
+    p_value_adjusted: float | None
     query_count: int
 
     json_keys: ClassVar = (
@@ -61,7 +60,7 @@ class TaskComparison:
     @property
     def is_found(self) -> bool:
         """True if the difference is more than chance."""
-        return self.p_value_adjusted < LEVEL
+        return self.p_value_adjusted is not None and self.p_value_adjusted < LEVEL
 
 
 def list_item_differences(one: EvaluatedItems, other: EvaluatedItems) -> tuple[str, ...]:
@@ -79,7 +78,7 @@ def list_item_differences(one: EvaluatedItems, other: EvaluatedItems) -> tuple[s
     return tuple(f"{len(names):,} of their items are {where} ({list_first(names)})" for where, names in found if names)
 
 
-def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> tuple[TaskComparison, ...]:
+def compare_measurements(one: Measurement, other: Measurement) -> tuple[TaskComparison, ...]:
     """Compare two measurements of the same items, query by query: each direction, then the averages over them."""
     row_by_id = {item.item_id: row for row, item in enumerate(one.evaluated.items)}
     row = np.array([row_by_id[item.item_id] for item in other.evaluated.items])
@@ -89,8 +88,8 @@ def compare_measurements(one: Measurement, other: Measurement, *, seed: int) -> 
         for yours in other.tasks
         if mine.name == yours.name and mine.average is not None
     ]
-    total, count = _sum_groups(pairs, row, evaluated=one.evaluated)
-    return tuple(_compare(pairs, total, count, measured=(one, other), seed=seed))
+    differences = _subtract(pairs, row, measured=(one, other))
+    return tuple(_compare(pairs, differences, measured=(one, other)))
 
 
 def _identify(item: Item) -> tuple[Medium, str | None, str | None]:
@@ -98,57 +97,49 @@ def _identify(item: Item) -> tuple[Medium, str | None, str | None]:
     return item.medium, item.class_name, item.group
 
 
-def _sum_groups(
-    pairs: Sequence[tuple[Task, Task]], row: Int[np.ndarray, " row"], *, evaluated: EvaluatedItems
-) -> tuple[Float64[np.ndarray, "group task"], Float64[np.ndarray, "group task"]]:
-    """Return the sum of differences in average precision, and the number of queries, by group and direction."""
-    group = evaluated.group
-    shape = (evaluated.group_count, len(pairs))
-    total, count = np.zeros(shape), np.zeros(shape)
+def _subtract(
+    pairs: Sequence[tuple[Task, Task]], row: Int[np.ndarray, " row"], *, measured: tuple[Measurement, Measurement]
+) -> Float64[np.ndarray, "row task"]:
+    """Return by how much each item adds more to each MAP of the second measurement, in the order of the first."""
+    one, other = measured
+    differences = np.zeros((len(row), len(pairs)))
     for column, (mine, yours) in enumerate(pairs):
-        value = np.zeros(len(group))
-        value[row[yours.row]] += yours.average_precision * yours.is_counted
-        value[mine.row] -= mine.average_precision * mine.is_counted
-        counted = group[mine.row[mine.is_counted]]
-        total[:, column] = np.bincount(group, weights=value, minlength=shape[0])
-        count[:, column] = np.bincount(counted, minlength=shape[0])
-    return total, count
+        differences[row, column] = other.influences[:, other.tasks.index(yours)]
+        differences[:, column] -= one.influences[:, one.tasks.index(mine)]
+    return differences
 
 
 def _compare(
     pairs: Sequence[tuple[Task, Task]],
-    total: Float64[np.ndarray, "group task"],
-    count: Float64[np.ndarray, "group task"],
+    influences: Float64[np.ndarray, "row task"],
     *,
     measured: tuple[Measurement, Measurement],
-    seed: int,
 ) -> list[TaskComparison]:
     """Return the comparison of each direction, then of the averages over them."""
     names = [mine.name for mine, _ in pairs]
-    averages = ("bi_modality", "multi_modality")
-    columns = {name: np.array([mine.average == name for mine, _ in pairs]) for name in averages}
+    columns = {name: np.array([mine.average == name for mine, _ in pairs]) for name in AVERAGES}
     columns = {name: chosen for name, chosen in columns.items() if chosen.any()}
-    share = total / count.sum(axis=0)  # of each group in the mean difference
-    shares = np.concatenate([share, *(share[:, chosen].mean(axis=1, keepdims=True) for chosen in columns.values())], 1)
-    generators = np.random.default_rng(seed).spawn(2)
-    p_values = estimate_p_values(shares, resample_count=FLIP_COUNT, generator=generators[0])
-    means = bootstrap_means(total, count, resample_count=RESAMPLE_COUNT, generator=generators[1])
-    means = np.concatenate([means, *(means[:, chosen].mean(axis=1, keepdims=True) for chosen in columns.values())], 1)
-    intervals = np.nanpercentile(means, [2.5, 97.5], axis=0).T
+    numbers = {name: np.flatnonzero(chosen).tolist() for name, chosen in columns.items()}
+    single, means = estimate_uncertainty(measured[0].evaluated, [mine for mine, _ in pairs], influences, numbers)
     values = [_read_maps(each, names, columns) for each in measured]
-    adjusted = (*correct_by_holm(p_values[: len(names)].tolist()), *p_values[len(names) :].tolist())
+    uncertainties = dict(zip(names, single, strict=True)) | means
+    difference = {name: values[1][name] - values[0][name] for name in uncertainties}
+    p_values = {name: each.compute_p_value(difference[name]) for name, each in uncertainties.items()}
+    tested = [name for name in names if p_values[name] is not None]
+    adjusted = dict(zip(tested, correct_by_holm([p_values[name] or 0.0 for name in tested]), strict=True))
+    query_count = {mine.name: int(mine.is_counted.sum()) for mine, _ in pairs}
     return [
         TaskComparison(
             name=name,
             first=values[0][name],
             second=values[1][name],
-            difference=float(shares[:, column].sum()),
-            interval_95=(float(intervals[column, 0]), float(intervals[column, 1])),
-            p_value=float(p_values[column]),
-            p_value_adjusted=adjusted[column],
-            query_count=int(count[:, column].sum()) if column < len(names) else 0,
+            difference=difference[name],
+            interval_95=each.compute_interval(difference[name], lowest=-1.0, highest=1.0),
+            p_value=p_values[name],
+            p_value_adjusted=adjusted.get(name, p_values[name]),
+            query_count=query_count.get(name, 0),
         )
-        for column, name in enumerate([*names, *columns])
+        for name, each in uncertainties.items()
     ]
 
 

@@ -36,7 +36,7 @@ class EvaluatedItems:
         class_names: Names of the labels, of these items only.
         split: The split all items are of; None where they are of several, or of none.
         without_class_count: Items of the split left out because they have no class.
-        leaking_count: Items of the split left out because their origin is also in train.
+        leaking_ids: Items of the split left out because they leak from train.
     """
 
     items: tuple[Item, ...]
@@ -46,7 +46,12 @@ class EvaluatedItems:
     class_names: tuple[str, ...]
     split: Split | None
     without_class_count: int
-    leaking_count: int
+    leaking_ids: tuple[str, ...]
+
+    @property
+    def leaking_count(self) -> int:
+        """Number of items left out because they leak from train."""
+        return len(self.leaking_ids)
 
     @property
     def group_count(self) -> int:
@@ -73,11 +78,11 @@ class EvaluatedItems:
 def select_items(
     embeddings: Embeddings, *, vector: ItemVector, split: Split | None, leaking_ids: AbstractSet[str]
 ) -> EvaluatedItems:
-    """Return the items of a split that have a class and whose origin is not in train.
+    """Return the items of a split that have a class and do not leak from train.
 
     Args:
         split: None for all items.
-        leaking_ids: Items to leave out, since their origin is also in train.
+        leaking_ids: Items to leave out, since they leak from train.
 
     Raises:
         EvaluationError: No item is left, an item's rows are scattered, or class scores are wanted and missing.
@@ -102,7 +107,7 @@ def select_items(
         class_names=tuple(str(name) for name in class_names),
         split=kept[0].split if len({item.split for item in kept}) == 1 else None,
         without_class_count=int((in_split & ~has_class).sum()),
-        leaking_count=int((in_split & has_class & is_leaking).sum()),
+        leaking_ids=tuple(items[row].item_id for row in np.flatnonzero(in_split & has_class & is_leaking)),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 
 from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.embedding_space import (
@@ -17,10 +17,13 @@ from fieldmark.evaluation.embedding_space import (
     measure_reliability,
 )
 from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
-from fieldmark.evaluation.metrics import bootstrap_means
+from fieldmark.evaluation.inference import estimate_uncertainty, influence_items
+from fieldmark.evaluation.influence import measure_gallery_influences
+from fieldmark.evaluation.metrics import Interval, bootstrap_means
 from fieldmark.evaluation.protocol import STRICT, Protocol
 from fieldmark.evaluation.ranking import Compute, Neighbors, Ranking
 from fieldmark.evaluation.result import (
+    AVERAGES,
     CUTOFFS,
     RESAMPLE_COUNT,
     SEEN,
@@ -32,6 +35,7 @@ from fieldmark.evaluation.result import (
     name_direction,
 )
 from fieldmark.evaluation.task import Task, measure_tasks
+from fieldmark.leakage import Leak
 from fieldmark.types import MEDIA, Embeddings, Medium, Split
 
 
@@ -41,15 +45,17 @@ class EvaluationContext:
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_ids: Items whose origin is also in train.
+        leaks: Items that belong together with items of train, which the strict protocol leaves out.
         seen_classes: Classes that the model was trained on; None if that is not known.
         ranks: For each rank above the class, such as genus, the name of each class at that rank.
+        with_intervals: Whether intervals are estimated, which takes as long as the rankings.
     """
 
     split: Split | None = Split.TEST
-    leaking_ids: frozenset[str] = frozenset()
+    leaks: tuple[Leak, ...] = ()
     seen_classes: frozenset[str] | None = None
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    with_intervals: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +63,13 @@ class Measurement:
     """An evaluation together with what it was averaged from.
 
     Args:
+        influences: What each item adds to each task's MAP; see `influence_items`. Without rows unless asked for.
         neighbors: The first items of every query, for each medium of the gallery; empty unless asked for.
     """
 
     evaluated: EvaluatedItems
     tasks: tuple[Task, ...]
+    influences: Float64[np.ndarray, "row task"]
     neighbors: tuple[Neighbors, ...]
     evaluation: Evaluation
 
@@ -71,7 +79,7 @@ def evaluate(
     *,
     protocol: Protocol,
     split: Split | None = Split.TEST,
-    leaking_ids: Iterable[str] = (),
+    leaks: Iterable[Leak] = (),
     seed: int = 0,
     compute: Compute | None = None,
 ) -> Evaluation:
@@ -79,7 +87,7 @@ def evaluate(
 
     Args:
         split: The split to evaluate; None for all items.
-        leaking_ids: Items whose origin is also in train.
+        leaks: Items that belong together with items of train, which the strict protocol leaves out.
         seed: Of the bootstrap.
 
     Raises:
@@ -95,7 +103,7 @@ def evaluate(
         >>> evaluate(pair, protocol=STRICT, split=None).bi_modality
         1.0
     """
-    context = EvaluationContext(split=split, leaking_ids=frozenset(leaking_ids))
+    context = EvaluationContext(split=split, leaks=tuple(leaks))
     return measure(embeddings, protocol=protocol, context=context, seed=seed, compute=compute).evaluation
 
 
@@ -108,7 +116,8 @@ def measure_validation_map(embeddings: Embeddings) -> float:
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
     try:
-        found = evaluate(embeddings, protocol=STRICT, split=None)
+        context = EvaluationContext(split=None, with_intervals=False)
+        found = measure(embeddings, protocol=STRICT, context=context).evaluation
     except EvaluationError:
         return 0.0
     if found.bi_modality is not None:
@@ -131,8 +140,8 @@ def measure(
         EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
     """
-    leaking_ids = context.leaking_ids if protocol.drop_leaking else frozenset()
-    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_ids=leaking_ids)
+    leaks = {leak.item_id: leak for leak in context.leaks} if protocol.drop_leaking else {}
+    evaluated = select_items(embeddings, vector=protocol.vector, split=context.split, leaking_ids=leaks.keys())
     asked_ranks = context.ranks
     context = replace(context, ranks=_keep_named_ranks(evaluated, asked_ranks))
     ranking = Ranking(
@@ -142,9 +151,15 @@ def measure(
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
         neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
-    intervals, average_intervals = _estimate_intervals(tasks, evaluated, seed=seed)
+    influences = np.zeros((0, len(tasks)))
+    if context.with_intervals:
+        own = measure_gallery_influences(
+            evaluated, tasks, exclude_self=protocol.exclude_self, compute=compute or Compute()
+        )
+        influences = influence_items(evaluated, tasks, own)
+    intervals, average_intervals = _estimate_intervals(tasks, evaluated, influences, seed=seed)
     directions = [
-        _summarize(task, evaluated, interval, context=context) for task, interval in zip(tasks, intervals, strict=True)
+        _summarize(task, evaluated, each, context=context) for task, each in zip(tasks, intervals, strict=True)
     ]
     evaluation = Evaluation(
         protocol=protocol,
@@ -152,7 +167,7 @@ def measure(
         item_count={medium: int((evaluated.medium == code).sum()) for code, medium in enumerate(MEDIA)},
         class_count=len(evaluated.class_names),
         without_class_count=evaluated.without_class_count,
-        leaking_count=evaluated.leaking_count,
+        leaks=tuple(leaks[name] for name in evaluated.leaking_ids),
         directions=tuple(d for d in directions if not d.is_within_medium),
         same_medium=tuple(d for d in directions if d.is_within_medium),
         absent=tuple(absent),
@@ -164,10 +179,11 @@ def measure(
         without_rank=tuple(
             name for name in evaluated.class_names if any(name not in by_class for by_class in context.ranks.values())
         ),
-        interval_95_average=average_intervals,
+        interval_95_average={name: each.drawn for name, each in average_intervals.items()},
+        interval_95_average_this_gallery={name: each.this_gallery for name, each in average_intervals.items()},
         space=_measure_space(evaluated, tasks, neighbors) if with_space else None,
     )
-    return Measurement(evaluated, tuple(tasks), neighbors, evaluation)
+    return Measurement(evaluated, tuple(tasks), influences, neighbors, evaluation)
 
 
 def _keep_named_ranks(
@@ -182,10 +198,40 @@ def _count_names(evaluated: EvaluatedItems, by_class: Mapping[str, str] | None) 
     return 0 if by_class is None else len(np.unique(evaluated.label_at_rank(by_class)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Intervals:
+    """The interval over queries and galleries drawn anew, and that for this gallery only."""
+
+    drawn: Interval = None
+    this_gallery: Interval = None
+
+
 def _estimate_intervals(
+    tasks: Sequence[Task], evaluated: EvaluatedItems, influences: Float64[np.ndarray, "row task"], *, seed: int
+) -> tuple[list[_Intervals], dict[str, _Intervals]]:
+    """Return the 95 % intervals of each task's mean, and of their averages."""
+    numbers = {name: [n for n, task in enumerate(tasks) if task.average == name] for name in AVERAGES}
+    averages = {name: each for name, each in numbers.items() if each}
+    if not len(influences):
+        return [_Intervals() for _ in tasks], {name: _Intervals() for name in averages}
+    single, means = estimate_uncertainty(evaluated, tasks, influences, averages)
+    values = [float(task.average_precision[task.is_counted].mean()) for task in tasks]
+    drawn = _resample_queries(tasks, evaluated, seed=seed)
+    of_tasks = [
+        _Intervals(each.compute_interval(value, lowest=0.0, highest=1.0), _cut(drawn[:, [number]]))
+        for number, (each, value) in enumerate(zip(single, values, strict=True))
+    ]
+    of_averages = {}
+    for name, each in averages.items():
+        interval = means[name].compute_interval(float(np.mean([values[n] for n in each])), lowest=0.0, highest=1.0)
+        of_averages[name] = _Intervals(interval, _cut(drawn[:, each]))
+    return of_tasks, of_averages
+
+
+def _resample_queries(
     tasks: Sequence[Task], evaluated: EvaluatedItems, *, seed: int
-) -> tuple[Float[np.ndarray, "task two"], dict[str, tuple[float, float]]]:
-    """Return the 95 % interval of each task's mean, and of their averages, by bootstrap over groups."""
+) -> Float64[np.ndarray, "resample task"]:
+    """Return the means of each task over groups of queries drawn with replacement; NaN for queries of one group."""
     group, group_count = evaluated.group, evaluated.group_count
     total = np.zeros((group_count, len(tasks)))
     count = np.zeros((group_count, len(tasks)))
@@ -195,18 +241,21 @@ def _estimate_intervals(
         count[:, column] = np.bincount(group[task.row], weights=task.is_counted, minlength=group_count)
     generator = np.random.default_rng(seed)
     means = bootstrap_means(total, count, resample_count=RESAMPLE_COUNT, generator=generator)
-    points: Float[np.ndarray, "task two"] = np.nanpercentile(means, [2.5, 97.5], axis=0).T
-    averages = {}
-    for name in ("bi_modality", "multi_modality"):
-        chosen = [task.average == name for task in tasks]
-        if any(chosen):
-            low, high = np.nanpercentile(means[:, chosen].mean(axis=1), [2.5, 97.5])
-            averages[name] = (float(low), float(high))
-    return points, averages
+    means[:, (count > 0).sum(axis=0) < 2] = np.nan
+    return means
+
+
+def _cut(drawn: Float64[np.ndarray, "resample task"]) -> Interval:
+    """Return the middle 95 % of the means over some tasks; None where a task has none."""
+    means = drawn.mean(axis=1)
+    if np.isnan(means).all():
+        return None
+    low, high = np.nanpercentile(means, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _summarize(
-    task: Task, evaluated: EvaluatedItems, interval: Float[np.ndarray, " two"], *, context: EvaluationContext
+    task: Task, evaluated: EvaluatedItems, intervals: _Intervals, *, context: EvaluationContext
 ) -> Direction:
     counted = task.is_counted
     value, chance, row = task.average_precision[counted], task.chance[counted], task.row[counted]
@@ -226,7 +275,8 @@ def _summarize(
         gallery_medium=task.gallery_medium,
         mean_average_precision=float(value.mean()),
         class_mean_average_precision=float(np.mean([each.mean_average_precision for each in by_class.values()])),
-        interval_95=(float(interval[0]), float(interval[1])),
+        interval_95=intervals.drawn,
+        interval_95_this_gallery=intervals.this_gallery,
         chance=float(chance.mean()),
         query_count=len(value),
         gallery_count=task.gallery_count,

@@ -1,4 +1,4 @@
-"""Exact rank metrics, their chance level, and tests of their differences."""
+"""Exact rank metrics, their chance level, and the resampling of their means."""
 
 from collections.abc import Sequence
 
@@ -12,6 +12,9 @@ from fieldmark.evaluation.sorted_keys import RelevantBlocks
 
 RECALL_LEVELS = tuple(step / 20 for step in range(21))
 """Recall levels of precision-recall curves."""
+
+Interval = tuple[float, float] | None
+"""The ends of an interval; None where nothing tells how far a value may be off."""
 
 _RESAMPLES_AT_ONCE = 50
 """Resamples in one matrix product: one by one they take ten times as long."""
@@ -162,30 +165,6 @@ def bootstrap_means(
         with np.errstate(invalid="ignore"):
             means[start : start + block] = drawn_sums[:, :metric_count] / drawn_sums[:, metric_count:]
     return means
-
-
-def estimate_p_values(
-    difference: Float[np.ndarray, "group metric"],
-    *,
-    resample_count: int,
-    generator: np.random.Generator,
-) -> Float64[np.ndarray, " metric"]:
-    """Return two-sided p-values of a paired randomization test: how often chance gives a sum as far from 0.
-
-    If two systems are equally good, their values of a group may be exchanged, which changes the sign of the
-    difference. p = (1 + number of resamples at least as far) / (1 + resamples), so it is never 0.
-
-    Args:
-        difference: Sum of the differences over the queries of each group.
-    """
-    observed = np.abs(difference.sum(axis=0))
-    at_least = np.zeros(difference.shape[1])
-    for start in range(0, resample_count, _RESAMPLES_AT_ONCE):
-        block = min(_RESAMPLES_AT_ONCE, resample_count - start)
-        signs = generator.integers(2, size=(block, len(difference))) * 2.0 - 1.0
-        at_least += (np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum(axis=0)
-    p_values: Float64[np.ndarray, " metric"] = (1 + at_least) / (1 + resample_count)
-    return p_values
 
 
 def correct_by_holm(p_values: Sequence[float]) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.near_ties import Ties
+from fieldmark.leakage import Leak
 from fieldmark.types import Split
 
 ProtocolName = Literal["strict", "paper"]
@@ -17,7 +18,7 @@ class Protocol:
 
     Args:
         exclude_self: Whether a query that is in the gallery is excluded from it.
-        drop_leaking: Whether items are left out whose group is also in train.
+        drop_leaking: Whether items are left out that belong together with items of train; see `find_leaks`.
         skip_without_relevant: Whether a query without relevant items is left out of the mean, rather than counted as 0.
     """
 
@@ -60,9 +61,11 @@ class Settings:
         split: The split to measure; None for test, or for all items where there are none of test.
         seed: Of the bootstrap.
         ranks: For genus and family, the name of each class; empty without a taxonomy.
+        leaks: By the findings of a check, beside those that the embeddings know of.
     """
 
     protocol: ProtocolName = "strict"
     split: Split | None = None
     seed: int = 0
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    leaks: tuple[Leak, ...] = ()

@@ -157,7 +157,7 @@ class Ranking:
         self._column_rows = np.concatenate(self._rows)
         self._columns = _divide([len(rows) for rows in self._rows])
         vectors = gallery.embedding[self._column_rows].astype(np.float64)
-        units = _normalize(vectors)
+        units = normalize_rows(vectors)
         self._units = [torch.from_numpy(units[columns]).to(compute.device) for columns in self._columns]
         self._near_ties = NearTies(vectors, units=units, gallery_row=self._column_rows, ties=ties)
 
@@ -208,7 +208,7 @@ class Ranking:
         return _find_own_row(query, self._gallery) if exclude_self else np.full(len(query.label), -1)
 
     def _query_units(self, query: LabeledRows, start: int, end: int) -> Float64[Tensor, "query dim"]:
-        units = _normalize(query.embedding[start:end].astype(np.float64))
+        units = normalize_rows(query.embedding[start:end].astype(np.float64))
         return torch.from_numpy(units).to(self._compute.device)
 
     def _in_chunks(self, work: Callable[[int, int], _Result], *, query_count: int, row_bytes: int) -> Iterator[_Result]:
@@ -309,7 +309,7 @@ def _decode_scores(keys: Int[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
     return values
 
 
-def _normalize(vectors: Float64[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:
+def normalize_rows(vectors: Float64[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:
     """Return rows of length 1."""
     bad = np.flatnonzero(find_degenerate(vectors))
     if len(bad):

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.evaluated_items import find_first_rows
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.io import write_text
+from fieldmark.leakage import Leak
 from fieldmark.types import Embeddings, Split
 
 RECEIPT_VERSION = 1
@@ -28,8 +30,23 @@ DIGEST_NAMES = ("split or group", "content", "embedding")
 _NOT_MEASURING = frozenset({"comparison.py", "verification.py"})
 """Code beside the measuring that changes no number of a receipt."""
 
+_MEASURING_TOO = (
+    "data/shards.py",
+    "data/taxonomy.py",
+    "leakage.py",
+    "names.py",
+    "origin.py",
+    "segment_table.py",
+    "types.py",
+    "workflows/evaluate.py",
+)
+"""Code elsewhere that chooses, reads or groups what is measured."""
+
 _NO_CLASS = ""
 """The class name that items without a class are listed under."""
+
+_LATER_KEYS = frozenset({"leaks"})
+"""Keys that receipts of earlier versions do not have."""
 
 _DIGEST = rf"[0-9a-f]{{{_DIGEST_LENGTH}}}"
 
@@ -46,7 +63,7 @@ class Receipt:
 
     Args:
         receipt_sha256: Over all other keys, which distinguishes an edited receipt from a result that differs.
-        evaluator_sha256: Over the source of the evaluation code.
+        evaluator_sha256: Over the source of all code that can change a number, and the libraries it computes with.
         versions: Of Python and the libraries that made the embeddings.
         embeddings_path: Of the embeddings folder, from the receipt's own folder.
         model: Fingerprint, checkpoint and manifest of the embeddings, as far as the folder knows them.
@@ -54,6 +71,7 @@ class Receipt:
         items_sha256: Over `items`, the leaking groups and items, and the class names.
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
+        leaks: By the findings of a check that the evaluation was given.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -73,15 +91,16 @@ class Receipt:
     items_sha256: str
     results: Mapping[str, JsonValue]
     items: ItemDigests
+    leaks: tuple[Leak, ...] = ()
 
     @property
     def settings(self) -> Settings:
         """The settings of the evaluation."""
-        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks)
+        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks, leaks=self.leaks)
 
     def compute_hash(self) -> str:
         """Return the hash that `receipt_sha256` has to be."""
-        return _hash_json({key: value for key, value in asdict(self).items() if key != "receipt_sha256"})
+        return _hash_json({key: value for key, value in self._list_values().items() if key != "receipt_sha256"})
 
     def sign(self) -> "Receipt":
         """Return the receipt with its own hash."""
@@ -89,7 +108,11 @@ class Receipt:
 
     def write(self, path: Path) -> None:
         """Write the receipt, whole or not at all."""
-        write_text(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        write_text(path, json.dumps(self._list_values(), indent=1, ensure_ascii=False) + "\n")
+
+    def _list_values(self) -> dict[str, object]:
+        """Return all keys but those that are empty and unknown to earlier versions, whose hashes thus stay."""
+        return {key: value for key, value in asdict(self).items() if key not in _LATER_KEYS or value}
 
 
 _ADAPTER = TypeAdapter(Receipt)
@@ -155,12 +178,14 @@ def hash_items(
 
 
 def hash_evaluator() -> str:
-    """Return one hash over the source of the code that measures."""
+    """Return one hash over the source of the code that measures, and over the versions of what it computes with."""
+    package = Path(__file__).parents[1]
+    own = (file for file in Path(__file__).parent.glob("*.py") if file.name not in _NOT_MEASURING)
     digest = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        if file.name in _NOT_MEASURING:
-            continue
-        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for file in sorted([*own, *(package / name for name in _MEASURING_TOO)]):
+        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
+    for library in ("numpy", "scipy", "torch"):
+        digest.update(f"{library} {version(library)}\n".encode())
     return digest.hexdigest()
 
 

@@ -1,15 +1,16 @@
 """Results of an evaluation, as plain values and as a table to read."""
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from fieldmark.errors import list_first
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
-from fieldmark.evaluation.metrics import RECALL_LEVELS
+from fieldmark.evaluation.metrics import RECALL_LEVELS, Interval
 from fieldmark.evaluation.protocol import Protocol
+from fieldmark.leakage import Leak, count_leaks
 from fieldmark.types import Medium, Split
 
 RESAMPLE_COUNT = 1000
@@ -17,6 +18,9 @@ RESAMPLE_COUNT = 1000
 
 CUTOFFS = (1, 5, 10)
 """Cut-offs of the hit rates."""
+
+AVERAGES = ("bi_modality", "multi_modality")
+"""The averages over tasks."""
 
 ALL = "all"
 """The gallery of every medium together."""
@@ -58,7 +62,9 @@ class Direction:
     Args:
         gallery_medium: None for the gallery of all media.
         class_mean_average_precision: MAP averaged over classes instead of queries.
-        interval_95: Bootstrap over groups, of the MAP.
+        interval_95: Of the MAP, were other items of these classes drawn, as queries and for the gallery; None where
+            queries or gallery are of one group.
+        interval_95_this_gallery: Were other queries drawn and the gallery kept; by bootstrap over groups.
         chance: MAP of random rankings of the same galleries.
         query_count: Queries in the mean.
         gallery_count: Items of the gallery, including the query if it is one of them.
@@ -73,7 +79,8 @@ class Direction:
     gallery_medium: Medium | None
     mean_average_precision: float
     class_mean_average_precision: float
-    interval_95: tuple[float, float]
+    interval_95: Interval
+    interval_95_this_gallery: Interval
     chance: float
     query_count: int
     gallery_count: int
@@ -103,7 +110,7 @@ class Evaluation:
         item_count: Items evaluated, of each medium; 0 for a medium that is absent.
         origin_count: The same by the column `origin` of the manifest, where it is given.
         without_class_count: Items left out because they have no class.
-        leaking_count: Items left out because their origin is also in train.
+        leaks: Items left out because they belong together with items of train, each with the reason.
         unseen_classes: Classes that the model was not trained on; None where that is not known.
         absent_classes: For each medium that is present, the classes it has no item of.
         rank_counts: Number of genera and families of the classes; 0 where the taxonomy has them for no class, and
@@ -122,7 +129,7 @@ class Evaluation:
     item_count: Mapping[Medium, int]
     class_count: int
     without_class_count: int
-    leaking_count: int
+    leaks: tuple[Leak, ...]
     directions: tuple[Direction, ...]
     same_medium: tuple[Direction, ...]
     absent: tuple[str, ...]
@@ -132,8 +139,14 @@ class Evaluation:
     absent_classes: Mapping[Medium, tuple[str, ...]] = field(default_factory=dict)
     rank_counts: Mapping[str, int] = field(default_factory=dict)
     without_rank: tuple[str, ...] = ()
-    interval_95_average: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    interval_95_average: Mapping[str, Interval] = field(default_factory=dict)
+    interval_95_average_this_gallery: Mapping[str, Interval] = field(default_factory=dict)
     space: EmbeddingSpace | None = None
+
+    @property
+    def leaking_count(self) -> int:
+        """Number of items left out because they leak from train."""
+        return len(self.leaks)
 
     @property
     def bi_modality(self) -> float | None:
@@ -176,6 +189,8 @@ class Evaluation:
             "chance": {d.name: d.chance for d in self.directions},
             "interval_95": {d.name: d.interval_95 for d in self.directions},
             "interval_95_average": self.interval_95_average,
+            "interval_95_this_gallery": {d.name: d.interval_95_this_gallery for d in self.directions},
+            "interval_95_average_this_gallery": self.interval_95_average_this_gallery,
             "map_class_average": {d.name: d.class_mean_average_precision for d in self.directions},
             "map_same_medium": {d.name: d.mean_average_precision for d in self.same_medium},
             "query_counts": {d.name: d.query_count for d in self.directions},
@@ -196,6 +211,8 @@ class Evaluation:
             "unseen_classes": self.unseen_classes,
             "absent": self.absent,
             "left_out": {"without_class": self.without_class_count, "straddling_group": self.leaking_count},
+            "leaks": self.leaks,
+            "leak_counts": count_leaks(self.leaks),
             "ties": self.protocol.ties,
             "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
             "space": self.space,
@@ -212,9 +229,8 @@ def _format_table(evaluation: Evaluation) -> str:
     header = f"{'task':<6} {'MAP':>6} {'95 % interval':>15} {'by class':>9} {'chance':>7} {'queries':>8}"
     lines += ["", f"{header} {'gallery':>8} {'no match':>9}"]
     for d in evaluation.directions:
-        low, high = d.interval_95
         lines.append(
-            f"{format_symbol(d.name):<6} {d.mean_average_precision:6.3f} {f'{low:.3f} to {high:.3f}':>15} "
+            f"{format_symbol(d.name):<6} {d.mean_average_precision:6.3f} {format_interval(d.interval_95):>15} "
             f"{d.class_mean_average_precision:9.3f} {d.chance:7.3f} {d.query_count:8,} {d.gallery_count:8,} "
             f"{d.without_relevant_count:9,}"
         )
@@ -232,11 +248,24 @@ def explain_columns(protocol: Protocol) -> str:
     fate = "left out of the mean" if protocol.skip_without_relevant else "counted as 0"
     own = "without the query itself" if protocol.exclude_self else "with the query among them"
     return (
-        "MAP: mean over queries of the average precision over the whole ranking. Interval: bootstrap, "
-        f"{RESAMPLE_COUNT:,} resamples of whole groups. By class: mean over classes of their queries' MAP. Chance: MAP "
-        f"of random rankings. Gallery: items that are there, ranked {own}. No match: queries without a relevant item "
+        "MAP: mean over queries of the average precision over the whole ranking. Interval: of the MAP, were other "
+        "groups of these classes drawn, as queries and for the gallery; - where queries or gallery are of one group. "
+        f"By class: mean over classes of their queries' MAP. Chance: MAP of random rankings. Gallery: items that "
+        f"are there, ranked {own}. No match: queries without a relevant item "
         f"in the gallery, {fate}."
     )
+
+
+def describe_leaks(leaks: Sequence[Leak]) -> str:
+    """Return how many items were left out because they leak, by which links, and the first few of them."""
+    kinds = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in count_leaks(leaks).items())
+    first = list_first([f"{each.item_id}: {each.learned_id or 'an item'} in train" for each in leaks], limit=3)
+    return f"Left out: {len(leaks):,} that leak from train ({kinds}): {first}"
+
+
+def format_interval(interval: Interval) -> str:
+    """Return an interval as tables print it."""
+    return "-" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def name_direction(query_medium: Medium, gallery_medium: Medium | None) -> str:
@@ -251,12 +280,13 @@ def format_symbol(name: str) -> str:
 
 
 def average_by_class(evaluation: Evaluation) -> dict[str, float]:
-    """Average the MAP of each class over the directions between two media, the best class first."""
+    """Average the MAP of each class over the directions between two media that it has items for, the best first."""
     values: dict[str, list[float]] = {}
     for direction in evaluation.directions:
         if direction.gallery_medium is not None:
             for name, mean in direction.by_slice[Slice.CLASS].items():
-                values.setdefault(name, []).append(mean.mean_average_precision)
+                if mean.chance > 0:  # otherwise nothing in the gallery is of the class
+                    values.setdefault(name, []).append(mean.mean_average_precision)
     means = {name: sum(each) / len(each) for name, each in values.items()}
     return dict(sorted(means.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -311,7 +341,7 @@ def _format_heading(evaluation: Evaluation) -> list[str]:
     if evaluation.without_class_count:
         lines.append(f"Left out: {evaluation.without_class_count:,} without a class")
     if evaluation.leaking_count:
-        lines.append(f"Left out: {evaluation.leaking_count:,} whose origin is also in train")
+        lines += textwrap.wrap(describe_leaks(evaluation.leaks), 80)
     for medium, names in evaluation.absent_classes.items():
         lines += textwrap.wrap(f"Classes without {medium}: {len(names):,} ({list_first(names)})", 80)
     return lines
@@ -322,7 +352,7 @@ def _format_averages(evaluation: Evaluation) -> Iterator[str]:
     for name, count in evaluation.task_counts.items():
         title = f"Average of {count:>2} {name.replace('_', '-')} tasks:"
         interval = evaluation.interval_95_average.get(name)
-        span = "" if interval is None else f" ({interval[0]:.3f} to {interval[1]:.3f})"
+        span = "" if interval is None else f" ({format_interval(interval)})"
         yield f"{title:<35} {_format_map(evaluation.averages[name])}{span}"
 
 

@@ -144,7 +144,7 @@ def _find_blocks(
         if keys.shape[1]:
             left = torch.searchsorted(keys, needles)
             better += left
-            equal += _count_equal(keys, needles, left)
+            equal += count_equal(keys, needles, left)
     is_there = needles != last_key(needles)
     is_first = is_there & is_kept[:, None]
     is_first[:, 1:] &= needles[:, 1:] != needles[:, :-1]
@@ -177,7 +177,7 @@ def _merge(one: RelevantBlocks, other: RelevantBlocks) -> RelevantBlocks:
     return RelevantBlocks(**{name: np.concatenate([getattr(one, name), getattr(other, name)])[order] for name in names})
 
 
-def _count_equal(sorted_keys: Tensor, needles: Tensor, left: Tensor) -> Int64[Tensor, "query needle"]:
+def count_equal(sorted_keys: Tensor, needles: Tensor, left: Tensor) -> Int64[Tensor, "query needle"]:
     """Count the keys equal to each needle; a second search is made only if some needle has two of them."""
     end = sorted_keys.shape[1] - 1
     is_found = sorted_keys.gather(1, left.clamp_max(end)) == needles

@@ -1,11 +1,14 @@
 """Verification of receipts: the differences between a receipt and an evaluation made again."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, TypeGuard
 
+from fieldmark.errors import MediaError, MissingFileError
 from fieldmark.evaluation.receipt import DIGEST_NAMES, ItemDigests, Receipt
+from fieldmark.media.loaders import hash_content
+from fieldmark.types import Item
 
 _TOLERANCE = 1e-9
 """Largest difference between equal numbers: the libraries of another machine sum in another order."""
@@ -18,6 +21,8 @@ class Cause(StrEnum):
     MODEL = "model"
     CONFIG = "config"
     LABEL = "label"
+    MANIFEST = "manifest"
+    MEDIA = "media"
     ITEM = "item"
     EMBEDDING = "embedding"
     NUMBER = "number"
@@ -76,6 +81,47 @@ def _list_digests(items: ItemDigests) -> Iterator[tuple[str, tuple[str, list[str
         for class_name, digests in by_class.items():
             for item_id, digest in digests.items():
                 yield f"{medium} {item_id}", (class_name, digest.split())
+
+
+def compare_media(
+    items: Iterable[Item], content_hash_by_item_id: Mapping[str, str]
+) -> tuple[tuple[Difference, ...], int, int]:
+    """Compare the files of items with the hashes of what was embedded.
+
+    Returns the differences, the number of files compared, and the number of those that are not there. If none is
+    there, the media are somewhere else and nothing differs; otherwise a file that is gone does.
+    """
+    changed, gone, count = [], [], 0
+    for item in items:
+        if item.path is None:
+            continue
+        name = f"{item.medium} {item.item_id}"
+        expected = content_hash_by_item_id[item.item_id]
+        try:
+            found = hash_content(item)
+        except MissingFileError:
+            gone.append(Difference(Cause.MEDIA, name, "there", "gone"))
+            continue
+        except MediaError as error:
+            found = str(error)
+        count += 1
+        if found != expected:
+            changed.append(Difference(Cause.MEDIA, f"content of {name}", expected[:16], found[:16]))
+    return (*changed, *(gone if count else ())), count, len(gone)
+
+
+def compare_manifest(expected: Iterable[Item], found: Iterable[Item]) -> Iterator[Difference]:
+    """Yield what a manifest says otherwise than the items that were embedded from it."""
+    now = {item.item_id: item for item in found}
+    for item in expected:
+        name = f"{item.medium} {item.item_id}"
+        other = now.get(item.item_id)
+        if other is None:
+            yield Difference(Cause.MANIFEST, name, "there", "gone")
+            continue
+        for fact in ("medium", "class_name", "split", "group", "caption_of"):
+            if getattr(item, fact) != getattr(other, fact):
+                yield Difference(Cause.MANIFEST, f"{fact} of {name}", getattr(item, fact), getattr(other, fact))
 
 
 def compare_values(cause: Cause, expected: object, found: object, *, where: str = "") -> Iterator[Difference]:

@@ -12,7 +12,17 @@ from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import lacks_index, list_extensions, list_media
 from fieldmark.media.text import NotTextError
 from fieldmark.media.writing.prose import NotProseError
-from fieldmark.types import Decoding, Form, ImageContent, Item, MediaLimits, Medium, Segment, SpectrogramContent
+from fieldmark.types import (
+    Decoding,
+    Form,
+    ImageContent,
+    Item,
+    MediaLimits,
+    Medium,
+    Segment,
+    SpectrogramContent,
+    TextContent,
+)
 
 _HEAD_BYTES = 2**16
 
@@ -162,15 +172,59 @@ def hash_content(item: Item) -> str:
     if item.text is not None:
         digest.update(item.text.encode("utf-8", "surrogatepass"))
         return digest.hexdigest()
+    for block in _read_blocks(item):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def hash_bytes(item: Item) -> str:
+    """Return the SHA-256, in hexadecimal, of the bytes of an item's file, whatever part of it the item is.
+
+    Raises:
+        MediaError: As for `hash_content`.
+    """
+    digest = hashlib.sha256()
+    for block in _read_blocks(item):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def measure_bytes(item: Item) -> int:
+    """Return the size of an item's file, of numbered pictures that of all.
+
+    Raises:
+        MediaError: As for `hash_content`.
+    """
     path = _path(item)
     with convert_decoder_errors(path):
-        is_frames = item.form is Form.FRAMES
-        for part in video.list_frame_files(path, numbers=item.frame_numbers) if is_frames else [path]:
+        return sum(part.stat().st_size for part in _list_files(item))
+
+
+def read_text(item: Item) -> str:
+    """Return the text of a text item; passages of a document follow each other, a line for each.
+
+    Raises:
+        MediaError: As for `load_segments`.
+    """
+    passages = []
+    for segment in load_segments(item, decoding=Decoding(), limits=MediaLimits()):
+        assert isinstance(segment.content, TextContent)  # noqa: S101 - what a text is loaded as
+        passages.append(segment.content.text)
+    return "\n".join(passages)
+
+
+def _list_files(item: Item) -> list[Path]:
+    path = _path(item)
+    return video.list_frame_files(path, numbers=item.frame_numbers) if item.form is Form.FRAMES else [path]
+
+
+def _read_blocks(item: Item) -> Iterator[bytes]:
+    with convert_decoder_errors(_path(item)):
+        for part in _list_files(item):
             check_file(part)
             with convert_decoder_errors(part), part.open("rb") as file:
                 while block := file.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()
+                    yield block
 
 
 def _load_spectrogram(path: Path, *, limits: MediaLimits) -> Segment:

@@ -49,7 +49,8 @@ def draw_directions(directions: Sequence[Direction]) -> Markup:
     for index, direction in enumerate(directions):
         y = frame.top + _ROW * (index + 0.5)
         color = MEDIUM_COLORS[direction.query_medium]
-        low, high = (frame.x(value) for value in direction.interval_95)
+        span = direction.interval_95 or (direction.mean_average_precision, direction.mean_average_precision)
+        low, high = (frame.x(value) for value in span)
         value, chance = frame.x(direction.mean_average_precision), frame.x(direction.chance)
         title = f"{direction.name}: {direction.mean_average_precision:.3f}, chance {direction.chance:.3f}"
         parts.append(

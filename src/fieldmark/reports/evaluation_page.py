@@ -23,6 +23,7 @@ from fieldmark.evaluation.result import (
     Evaluation,
     Slice,
     average_by_class,
+    describe_leaks,
     explain_columns,
     format_symbol,
 )
@@ -245,7 +246,7 @@ def _list_left_out(evaluation: Evaluation) -> Iterator[str]:
     if evaluation.without_class_count:
         yield f"{evaluation.without_class_count:,} items without a class"
     if evaluation.leaking_count:
-        yield f"{evaluation.leaking_count:,} items whose origin is also in train"
+        yield describe_leaks(evaluation.leaks).removeprefix("Left out: ")
 
 
 def _fill_tasks(evaluation: Evaluation, published: Published) -> dict[str, object]:

@@ -10,6 +10,7 @@ from fieldmark.types import MEDIA
 
 CSV_COLUMNS = (
     *("protocol", "split", "slice", "name", "direction", "map", "interval_95_low", "interval_95_high"),
+    *("interval_95_this_gallery_low", "interval_95_this_gallery_high"),
     *("map_class_average", "chance", *(f"hit_rate_at_{k}" for k in CUTOFFS)),
     *("query_count", "gallery_count", "without_relevant_count"),
 )
@@ -45,12 +46,15 @@ def format_latex(evaluation: Evaluation, published: Published | None = None) -> 
 
 
 def _csv_rows(direction: Direction) -> Iterator[dict[str, object]]:
-    low, high = direction.interval_95
+    low, high = direction.interval_95 or ("", "")
+    own_low, own_high = direction.interval_95_this_gallery or ("", "")
     yield {
         "slice": "all",
         "map": direction.mean_average_precision,
         "interval_95_low": low,
         "interval_95_high": high,
+        "interval_95_this_gallery_low": own_low,
+        "interval_95_this_gallery_high": own_high,
         "map_class_average": direction.class_mean_average_precision,
         "chance": direction.chance,
         **{f"hit_rate_at_{k}": value for k, value in direction.hit_rate.items()},

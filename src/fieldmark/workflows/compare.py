@@ -6,14 +6,14 @@ from pathlib import Path
 
 from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.comparison import (
-    FLIP_COUNT,
     LEVEL,
     TaskComparison,
     compare_measurements,
     list_item_differences,
 )
+from fieldmark.evaluation.metrics import Interval
 from fieldmark.evaluation.protocol import ProtocolName, Settings
-from fieldmark.evaluation.result import RESAMPLE_COUNT, SYMBOLS, format_symbol
+from fieldmark.evaluation.result import SYMBOLS, format_symbol
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.evaluate import measure_folder
 
@@ -48,10 +48,9 @@ class CompareReport:
             "directions": {each.name: each for each in self.directions},
             "averages": {each.name: each for each in self.averages},
             "test": {
-                "kind": "paired randomization over groups, two-sided",
-                "resample_count": FLIP_COUNT,
-                "bootstrap_resample_count": RESAMPLE_COUNT,
+                "kind": "paired t test over groups as queries and in the gallery, two-sided",
                 "adjustment": "Holm",
+                "test_count": len(self.directions) + len(self.averages),
                 "group_count": self.group_count,
                 "seed": self.seed,
             },
@@ -67,21 +66,23 @@ class CompareReport:
             f"{'task':<7} {'A':>6} {'B':>6} {'B - A':>7} {'95 % interval':>17} {'p':>7} {'p Holm':>7} {'queries':>8}",
         ]
         for each in (*self.directions, *self.averages):
-            low, high = each.interval_95
             name = _AVERAGES.get(each.name) or format_symbol(each.name)
             verdict = f" {'B' if each.difference > 0 else 'A'} better" if each.is_found else ""
-            count, adjusted = ("", "") if each.is_average else (f"{each.query_count:,}", f"{each.p_value_adjusted:.4f}")
+            count, adjusted = (
+                ("", "") if each.is_average else (f"{each.query_count:,}", _format_p(each.p_value_adjusted))
+            )
             lines.append(
                 f"{name:<7} {each.first:6.3f} {each.second:6.3f} {each.difference:+7.3f} "
-                f"{f'{low:+.3f} to {high:+.3f}':>17} {each.p_value:7.4f} {adjusted:>7} "
+                f"{_format_span(each.interval_95):>17} {_format_p(each.p_value):>7} {adjusted:>7} "
                 f"{count:>8}{verdict}"
             )
         lines += [
             "",
             *textwrap.wrap(
-                f"A, B: MAP. Interval of the difference: bootstrap, {RESAMPLE_COUNT:,} resamples of whole groups. p: "
-                f"paired randomization test over groups, {FLIP_COUNT:,} resamples. p Holm: adjusted for "
-                f"{len(self.directions)} tasks tested at once; each average is a single test and is not adjusted. "
+                "A, B: MAP. Interval of the difference, and p: were other groups of these classes drawn, as queries "
+                "and for the gallery; - where queries or gallery are of one group, and nothing tells. p Holm: adjusted "
+                f"for {len(self.directions)} tasks tested at once; each of the {len(self.averages)} averages is one "
+                "test, not adjusted. "
                 f"Below {LEVEL}, the better run is named. {SYMBOLS}",
                 90,
             ),
@@ -91,6 +92,14 @@ class CompareReport:
         for caution in self.cautions:
             lines += textwrap.wrap(caution, 90)
         return "\n".join(lines)
+
+
+def _format_p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _format_span(interval: Interval) -> str:
+    return "-" if interval is None else f"{interval[0]:+.3f} to {interval[1]:+.3f}"
 
 
 def compare(
@@ -117,7 +126,7 @@ def compare(
             f"'{one.folder}' and '{other.folder}' cannot be compared: {', '.join(reasons)}. "
             "Embed the same split of the same manifest with both checkpoints."
         )
-    compared = compare_measurements(one.measurement, other.measurement, seed=seed)
+    compared = compare_measurements(one.measurement, other.measurement)
     return CompareReport(
         first_folder=one.folder,
         second_folder=other.folder,

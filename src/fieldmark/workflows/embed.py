@@ -14,8 +14,8 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import EmbeddingsInfo, EmbeddingsWriter
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.errors import MediaError, NoItemsError, TooManyFailuresError, check_failure_share
+from fieldmark.leakage import Findings, count_leaks, find_leaks_of_items, link_contents, read_findings
 from fieldmark.media.loaders import hash_content
-from fieldmark.origin import list_leaking_ids
 from fieldmark.runtime import Runtime
 from fieldmark.types import Item, ItemWarning, Split
 
@@ -44,6 +44,7 @@ class EmbedReport:
         "info.counts",
         "info.straddling_groups",
         "leaking_count",
+        "leaks=info.leaks",
         "info.failures",
         "warnings",
     )
@@ -59,7 +60,7 @@ class EmbedReport:
 
     @property
     def leaking_count(self) -> int:
-        """The number of items whose origin is also in train, which the strict protocol leaves out."""
+        """The number of items that leak from train, which the strict protocol leaves out."""
         return len(self.info.leaking_ids)
 
     def to_text(self) -> str:
@@ -68,6 +69,9 @@ class EmbedReport:
         lines = [f"{self.info.item_count:,} items ({counts}), dimension {self.info.dim}: {self.folder}"]
         if self.kept_count:
             lines.append(f"{self.kept_count:,} of them were there already")
+        if self.info.leaks:
+            kinds = ", ".join(f"{count:,} by {kind}" for kind, count in count_leaks(self.info.leaks).items())
+            lines.append(f"{self.leaking_count:,} items leak from train ({kinds}); the strict protocol leaves them out")
         if self.info.failures:
             lines.append(f"skipped {len(self.info.failures)} items; embeddings.json lists them")
         if self.warnings:
@@ -81,17 +85,23 @@ def embed(
     checkpoint: Path | str,
     out: Path | str,
     split: _SplitName = "test",
+    findings: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> EmbedReport:
     """Compute the embedding of every segment; a folder that is not complete is completed.
 
+    Args:
+        findings: What `data check --json` printed for the manifest, whose near duplicates of training items then leak
+            too; None takes only what has a common origin or the same content.
+
     Raises:
-        ManifestError: The manifest cannot be read or has no item of the split.
+        ManifestError: The manifest cannot be read or has no item of the split; the findings cannot be read.
         CheckpointError: There is no usable checkpoint.
         EmbeddingsError: The folder holds embeddings of another model, or cannot be written.
         TooManyFailuresError: No item at all can be used.
     """
     manifest, out, runtime = Path(manifest), Path(out), runtime or Runtime.from_environment()
+    found = Findings() if findings is None else read_findings(Path(findings))
     all_items = read_manifest(manifest)
     items = all_items if split == "all" else tuple(item for item in all_items if item.split == split)
     if not items:
@@ -114,14 +124,15 @@ def embed(
         raise TooManyFailuresError(failed=len(reasons), total=len(wanted), allowed_share=0.0, examples=reasons)
     tested = [item for item in items if item.split is Split.TEST]
     trained = [item for item in all_items if item.split in (Split.TRAIN, Split.VALIDATION)]
-    leaking_ids = list_leaking_ids(tested, all_items, trained=trained)
+    leaks = find_leaks_of_items(all_items, [*link_contents(all_items), *found.links])
+    chosen_ids = {item.item_id for item in items}
     failed = {failure.item_id for failure in failures.failures}
     info = writer.finish(
         item_ids=[item.item_id for item in wanted if item.item_id not in failed],
         class_names=model.class_names,
         failures=failures.failures,
         straddling_groups={item.group for item in tested if item.group} & {item.group for item in trained},
-        leaking_ids=leaking_ids,
+        leaks=[leak for leak in leaks if leak.item_id in chosen_ids],
         facts={
             "checkpoint": str(checkpoint),
             "manifest": str(manifest),

@@ -15,6 +15,8 @@ from fieldmark.evaluation.ranking import Compute
 from fieldmark.evaluation.receipt import RECEIPT_VERSION, ItemDigests, Receipt, digest_items, hash_evaluator, hash_items
 from fieldmark.evaluation.result import Evaluation
 from fieldmark.io import encode_report, write_text
+from fieldmark.leakage import Findings, Leak, find_leaks, read_findings
+from fieldmark.origin import LinkKind, link_origins
 from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
 
@@ -52,13 +54,14 @@ class MeasuredFolder:
         )
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 - users set each of them independently
     folder: Path | str,
     *,
     protocol: ProtocolName = "strict",
     split: Split | None = None,
     seed: int = 0,
     taxonomy: Path | str | None = None,
+    findings: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> Evaluation:
     """Measure the 12 + 4 tasks on the embeddings in a folder.
@@ -68,24 +71,34 @@ def evaluate(
         split: The split to measure; None for test, or for all items where there are none of test.
         seed: Of the bootstrap.
         taxonomy: A CSV file with genus and family of the classes; None measures at class rank only.
+        findings: What `data check --json` printed for the manifest: the strict protocol then leaves out near
+            duplicates of training items too. None leaves out the leaks that `embed` found.
 
     Raises:
         EmbeddingsError: The folder is not complete or damaged.
         EvaluationError: Nothing in it can be measured.
         NonFiniteEmbeddingError: Items without a usable vector.
-        ManifestError: The taxonomy cannot be read, or has genus and family of none of the classes.
+        ManifestError: The taxonomy cannot be read, or has genus and family of none of the classes; the findings
+            cannot be read.
     """
     settings = Settings(protocol=protocol, split=split, seed=seed)
-    return measure_folder(folder, settings=settings, taxonomy=taxonomy, runtime=runtime).evaluation
+    measured = measure_folder(folder, settings=settings, taxonomy=taxonomy, findings=findings, runtime=runtime)
+    return measured.evaluation
 
 
 def measure_folder(
-    folder: Path | str, *, settings: Settings, taxonomy: Path | str | None = None, runtime: Runtime | None = None
+    folder: Path | str,
+    *,
+    settings: Settings,
+    taxonomy: Path | str | None = None,
+    findings: Path | str | None = None,
+    runtime: Runtime | None = None,
 ) -> MeasuredFolder:
     """Measure a folder, query by query; the classes that its model scores are those seen in training.
 
     Args:
         taxonomy: A CSV file with the ranks; None for those of the settings.
+        findings: Of a check; None for the leaks of the settings.
 
     Raises:
         EmbeddingsError: As for `evaluate`.
@@ -97,12 +110,14 @@ def measure_folder(
     embeddings, info = read_embeddings(folder)
     if taxonomy is not None:
         settings = replace(settings, ranks=_read_ranks(Path(taxonomy), embeddings.items))
+    if findings is not None:
+        settings = replace(settings, leaks=_find_further_leaks(embeddings.items, read_findings(Path(findings))))
     split = settings.split
     if split is None and any(item.split is Split.TEST for item in embeddings.items):
         split = Split.TEST
     context = EvaluationContext(
         split=split,
-        leaking_ids=_list_leaking_ids(embeddings.items, info),
+        leaks=(*settings.leaks, *_list_leaks(embeddings.items, info)),
         seen_classes=frozenset(info.class_names) if info.class_names else None,
         ranks=settings.ranks,
     )
@@ -117,10 +132,25 @@ def measure_folder(
     return MeasuredFolder(folder, settings, embeddings, info, measurement)
 
 
-def _list_leaking_ids(items: Iterable[Item], info: EmbeddingsInfo) -> frozenset[str]:
-    """Return the items whose origin is also in train; folders of earlier versions name only groups."""
+def _list_leaks(items: Iterable[Item], info: EmbeddingsInfo) -> tuple[Leak, ...]:
+    """Return the leaks that a folder knows of; earlier versions name only test items, or only their groups."""
+    if info.leaks:
+        return info.leaks
+    tested = [item for item in items if item.split is Split.TEST]
     groups = frozenset(info.straddling_groups)
-    return frozenset(info.leaking_ids) | {item.item_id for item in items if item.group in groups}
+    ids = {**dict.fromkeys(info.leaking_ids, LinkKind.ORIGIN)}
+    ids |= {item.item_id: LinkKind.GROUP for item in tested if item.group in groups}
+    return tuple(Leak(item_id, kind, None) for item_id, kind in ids.items())
+
+
+def _find_further_leaks(items: Iterable[Item], findings: Findings) -> tuple[Leak, ...]:
+    """Return the embedded items that leak by the findings of a check, on their own or through their origin."""
+    own = {item.item_id: item for item in items}
+    leaks = find_leaks(
+        {**findings.splits, **{item_id: item.split for item_id, item in own.items()}},
+        [*link_origins(own.values()), *findings.links],
+    )
+    return tuple(leak for leak in leaks if leak.item_id in own)
 
 
 def write_receipt(measured: MeasuredFolder, path: Path) -> None:
@@ -150,6 +180,7 @@ def make_receipt(measured: MeasuredFolder, *, path: Path) -> Receipt:
         split=settings.split,
         seed=settings.seed,
         ranks=settings.ranks,
+        leaks=settings.leaks,
         items_sha256=measured.hash_items(items),
         results=encode_report(measured.evaluation),
         items=items,

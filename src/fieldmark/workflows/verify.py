@@ -1,5 +1,6 @@
 """The verb `verify`: a receipt against the embeddings it was made from, and every difference."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,14 +9,23 @@ from typing import ClassVar
 
 from fieldmark._version import __version__
 from fieldmark.config_file import load_config
-from fieldmark.data.shards import INFO_NAME
-from fieldmark.errors import ConfigError, EmbeddingsError, EvaluationError, NonFiniteEmbeddingError
+from fieldmark.data.manifest import read_manifest
+from fieldmark.data.shards import INFO_NAME, read_content_hashes
+from fieldmark.errors import (
+    ConfigError,
+    EmbeddingsError,
+    EvaluationError,
+    ManifestError,
+    NonFiniteEmbeddingError,
+)
 from fieldmark.evaluation.receipt import Receipt, hash_evaluator, read_receipt
 from fieldmark.evaluation.verification import (
     Cause,
     Difference,
     check_hash,
     compare_items,
+    compare_manifest,
+    compare_media,
     compare_numbers,
     compare_values,
     count_numbers,
@@ -34,7 +44,9 @@ class VerifyReport:
 
     Args:
         notes: Remarks that explain a difference or limit the verification.
+        unseen: What could not be looked at.
         number_count: Numbers that were computed again.
+        file_count: Media files that were compared.
     """
 
     path: Path
@@ -42,12 +54,16 @@ class VerifyReport:
     notes: tuple[str, ...]
     item_count: int
     number_count: int
+    unseen: tuple[str, ...] = ()
+    file_count: int = 0
 
     json_keys: ClassVar = (
         "receipt=path",
         "verified=is_verified",
         "item_count",
         "number_count",
+        "file_count",
+        "not_looked_at=unseen",
         "differences",
         "notes",
     )
@@ -59,7 +75,7 @@ class VerifyReport:
 
     def to_text(self) -> str:
         """Return the verdict, then the differences by cause, as text."""
-        lines = [*self.notes]
+        lines = [*self.notes, *(f"not looked at: {each}" for each in self.unseen)]
         for cause in Cause:
             own = [d for d in self.differences if d.cause is cause]
             if own:
@@ -72,7 +88,8 @@ class VerifyReport:
                     lines.append(f"  and {len(own) - _SHOWN_DIFFERENCES:,} more; --json lists them")
         if self.is_verified:
             verdict = (
-                f"verified: {self.item_count:,} items are unchanged, {self.number_count:,} numbers were recomputed"
+                f"verified: {self.item_count:,} items are unchanged in the embeddings, {self.file_count:,} of their "
+                f"files on disk; {self.number_count:,} numbers were recomputed"
             )
         else:
             causes = ", ".join(dict.fromkeys(d.cause.value for d in self.differences))
@@ -86,6 +103,8 @@ _TITLES = {
     Cause.MODEL: "The model or its data differ",
     Cause.CONFIG: "Keys of the configuration differ",
     Cause.LABEL: "Labels differ",
+    Cause.MANIFEST: "The manifest differs from what was embedded",
+    Cause.MEDIA: "Media files differ from what was embedded",
     Cause.ITEM: "Items differ",
     Cause.EMBEDDING: "Embeddings differ",
     Cause.NUMBER: "Numbers differ",
@@ -96,6 +115,9 @@ def verify(
     receipt: Path | str, *, embeddings: Path | str | None = None, runtime: Runtime | None = None
 ) -> VerifyReport:
     """Compute a receipt's numbers again from the embeddings, and compare every value of it.
+
+    The media and the manifest are compared with what was embedded where they are there; the report says what was not
+    looked at.
 
     Args:
         embeddings: Their folder now; None for the path in the receipt, from its own folder.
@@ -119,7 +141,7 @@ def verify(
         measured = measure_folder(folder, settings=expected.settings, runtime=runtime)
     except (EvaluationError, NonFiniteEmbeddingError) as error:
         differences.append(Difference(Cause.EMBEDDING, "all", "measured", str(error)))
-        return VerifyReport(path, tuple(differences), tuple(notes), item_count=0, number_count=0)
+        return VerifyReport(path, tuple(differences), tuple(notes), 0, 0, (_MODEL_UNSEEN, "media and manifest"))
     found = make_receipt(measured, path=path)
     differences += compare_values(Cause.MODEL, expected.model, found.model)
     differences += _compare_config(expected, measured, found, notes)
@@ -130,20 +152,55 @@ def verify(
     differences += changed
     if unknown_count:
         notes.append(f"{unknown_count:,} values of this evaluation are not in the receipt, and were not compared")
+    unseen = [_MODEL_UNSEEN]
+    differences += _compare_manifest(expected, measured, unseen)
+    changed_files, file_count, gone_count = compare_media(
+        {item.item_id: item for item in measured.embeddings.items}.values(), read_content_hashes(measured.folder)
+    )
+    differences += changed_files
+    if gone_count and not file_count:
+        unseen.append(f"the media: none of the {gone_count:,} files is where it was")
     return VerifyReport(
         path,
         tuple(differences),
         tuple(notes),
+        unseen=tuple(unseen),
+        file_count=file_count,
         item_count=sum(len(items) for by_class in found.items.values() for items in by_class.values()),
         number_count=count_numbers(found),
     )
+
+
+_MODEL_UNSEEN = "the model: the embeddings were taken as they are, and not computed again"
+
+
+def _compare_manifest(expected: Receipt, measured: MeasuredFolder, unseen: list[str]) -> Iterator[Difference]:
+    """Compare the manifest, where it still is, with what was embedded from it."""
+    facts = measured.info.facts
+    manifest = Path(str(facts.get("manifest", "")))
+    if "manifest" not in facts or not manifest.is_file():
+        unseen.append("the manifest: it is not where it was, so what is trained on was not compared either")
+        return
+    sha256 = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    if sha256 == expected.model.get("manifest_sha256"):
+        return
+    yield Difference(Cause.MANIFEST, f"sha256 of {manifest}", expected.model.get("manifest_sha256"), sha256)
+    try:
+        items = read_manifest(manifest)
+    except ManifestError as error:
+        yield Difference(Cause.MANIFEST, str(manifest), "readable", str(error))
+        return
+    yield from compare_manifest({item.item_id: item for item in measured.embeddings.items}.values(), items)
 
 
 def _list_notes(receipt: Receipt) -> Iterator[str]:
     if receipt.fieldmark != __version__:
         yield f"made by fieldmark {receipt.fieldmark}, verified by {__version__}"
     if receipt.evaluator_sha256 != hash_evaluator():
-        yield "the evaluation code is not the one that made the receipt; if only numbers differ, this is why"
+        yield (
+            "the evaluation code, or a library it computes with, is not the one that made the receipt; if only numbers "
+            "differ, this is why"
+        )
 
 
 def _compare_config(

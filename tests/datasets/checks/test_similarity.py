@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from fieldmark.datasets.checks.inspection import inspect_item
+from fieldmark.datasets.checks.pictures import compute_picture_row
 from fieldmark.datasets.checks.problems import ProblemKind, Severity, find_problems
 from fieldmark.datasets.checks.similarity import (
     FRAME_SECONDS,
@@ -18,7 +19,6 @@ from fieldmark.datasets.checks.similarity import (
     FingerprintKind,
     FrameCollector,
     SoundCollector,
-    compute_picture_row,
     compute_text_fingerprint,
     find_landmarks,
     find_similar,

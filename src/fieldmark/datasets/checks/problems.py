@@ -1,17 +1,19 @@
 """Find the problems of a data set: unusable files, duplicates, and leakage between splits."""
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from fieldmark.datasets.checks.inspection import Inspection
-from fieldmark.datasets.checks.similarity import find_similar
+from fieldmark.datasets.checks.similarity import SimilarPair, find_similar
 from fieldmark.errors import list_first
 from fieldmark.media.signatures import FORMATS
-from fieldmark.origin import group_linked, name_origins
+from fieldmark.origin import Link, LinkKind, group_linked, name_origins
 from fieldmark.types import MEDIA, Item, Medium, Split
+
+_Value = TypeVar("_Value")
 
 _SILENT_PEAK = 1e-3  # -60 dB of full scale; a sound with a lower peak is silent
 _SHORTEST_SECONDS = 0.5  # shorter sounds and videos are too short
@@ -84,17 +86,20 @@ class Problem:
 
     Args:
         is_harmless: The items can be used as they are, so an error counts as a warning.
+        splits: Of the items, where the problem is that they belong together.
     """
 
     kind: ProblemKind
     item_ids: tuple[str, ...]
     detail: str
     is_harmless: bool = False
+    splits: tuple[Split | None, ...] = ()
 
     json_keys: ClassVar = (
         "kind",
         "severity",
         "item_ids",
+        "splits",
         "detail",
     )
 
@@ -105,19 +110,22 @@ class Problem:
         return Severity.WARNING if self.is_harmless and severity is Severity.ERROR else severity
 
 
-def find_problems(items: Sequence[Item], inspections: Iterable[Inspection]) -> tuple[Problem, ...]:
+def find_problems(
+    items: Sequence[Item], inspections: Iterable[Inspection], *, links: Sequence[Link] = ()
+) -> tuple[Problem, ...]:
     """Find all problems, sorted by kind and then in manifest order.
 
     Args:
         inspections: Of all, some or none of the items; problems that need no decoding are found in any case.
+        links: Of `link_contents`, so that what leaks by its content is a problem whatever its times and its wording.
     """
     inspection_by_item_id = {inspection.item_id: inspection for inspection in inspections}
     problems = [
         *(problem for item in items for problem in _find_own_problems(inspection_by_item_id.get(item.item_id))),
         *_find_misnamed_files(items, inspection_by_item_id),
-        *_find_leaking_origins(items),
+        *_find_leaking_origins(items, links),
         *_find_duplicates(items, inspection_by_item_id),
-        *_find_near_duplicates(items, inspection_by_item_id),
+        *_find_near_duplicates(items, inspection_by_item_id, links),
         *_find_incomplete_classes(items),
     ]
     kinds = list(ProblemKind)
@@ -160,14 +168,21 @@ def _find_misnamed_files(items: Iterable[Item], inspections: Mapping[str, Inspec
     return problems
 
 
-def _find_leaking_origins(items: Sequence[Item]) -> list[Problem]:
+def _find_leaking_origins(items: Sequence[Item], links: Iterable[Link]) -> list[Problem]:
+    """Find origins in several splits; parts of copies of one file have one origin."""
+    by_id = {item.item_id: item for item in items}
+    content = _gathered(
+        (link.shared, link) for link in links if link.kind is LinkKind.SAME_CONTENT and link.item_id in by_id
+    )
+    # Equal parts are duplicates, which are dropped and not moved.
+    parts = [link for _, same in content if len({_part(by_id[link.item_id]) for link in same}) > 1 for link in same]
     return [
-        Problem(
+        _relate(
             ProblemKind.GROUP_STRADDLES_SPLITS,
-            _item_ids(members),
+            members,
             f"The {origin} occurs in {_splits_text(members)}. Move all of it into one split.",
         )
-        for origin, members in _gathered(zip(name_origins(items), items, strict=True))
+        for origin, members in _gathered(zip(name_origins(items, parts), items, strict=True))
         if len(_splits(members)) > 1
     ]
 
@@ -190,17 +205,20 @@ def _find_duplicates(items: Iterable[Item], inspections: Mapping[str, Inspection
         else:
             kind, remedy = ProblemKind.DUPLICATE, "Drop all but one."
         detail = f"{len(members)} items have the same content{labels}, in {_splits_text(members)}. {remedy}"
-        problems.append(Problem(kind, _item_ids(members), detail))
+        problems.append(_relate(kind, members, detail))
     return problems
 
 
-def _find_near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspection]) -> list[Problem]:
+def _find_near_duplicates(
+    items: Sequence[Item], inspections: Mapping[str, Inspection], links: Iterable[Link]
+) -> list[Problem]:
     """Find sets of similar items of several origins; items linked by similarity form one set."""
     found = [inspections.get(item.item_id) for item in items]
-    similar = find_similar([each.fingerprint if each else None for each in found], [item.class_name for item in items])
     origins = name_origins(items)
+    fingerprints = [each.fingerprint if each else None for each in found]
+    similar = find_similar(fingerprints, [item.class_name for item in items], origins)
     evidence: dict[tuple[int, int], str] = {}
-    for pair in similar:
+    for pair in (*similar, *_pair_equal_texts(items, links)):
         one, other = found[pair.first], found[pair.second]
         is_exact = one is not None and other is not None and one.content_hash == other.content_hash
         if not is_exact and origins[pair.first] != origins[pair.second]:
@@ -213,8 +231,20 @@ def _find_near_duplicates(items: Sequence[Item], inspections: Mapping[str, Inspe
         remedy = "Keep them in one split." if is_across else "Look at them and keep one."
         why = next(reason for (index, _), reason in evidence.items() if index in indices)
         detail = f"{len(members)} items are nearly the same, in {_splits_text(members)}: {why}. {remedy}"
-        problems.append(Problem(kind, _item_ids(members), detail))
+        problems.append(_relate(kind, members, detail))
     return problems
+
+
+def _pair_equal_texts(items: Sequence[Item], links: Iterable[Link]) -> Iterator[SimilarPair]:
+    """Yield each text with the first of those equal to it but for case, spaces and punctuation."""
+    index = {item.item_id: number for number, item in enumerate(items)}
+    first: dict[tuple[str, str], int] = {}
+    for link in links:
+        if link.kind is LinkKind.SAME_TEXT and link.item_id in index:
+            own = index[link.item_id]
+            known = first.setdefault(link.shared, own)
+            if known != own:
+                yield SimilarPair(known, own, "they differ in letter case, spaces and punctuation only")
 
 
 def _linked_sets(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -243,8 +273,8 @@ def _find_incomplete_classes(items: Iterable[Item]) -> list[Problem]:
     ]
 
 
-def _gathered(keyed: Iterable[tuple[Hashable, Item]]) -> Iterable[tuple[Hashable, list[Item]]]:
-    gathered: defaultdict[Hashable, list[Item]] = defaultdict(list)
+def _gathered(keyed: Iterable[tuple[Hashable, _Value]]) -> Iterable[tuple[Hashable, list[_Value]]]:
+    gathered: defaultdict[Hashable, list[_Value]] = defaultdict(list)
     for key, item in keyed:
         gathered[key].append(item)
     return gathered.items()
@@ -258,6 +288,16 @@ def _splits(items: Iterable[Item]) -> list[Split]:
 def _splits_text(items: Sequence[Item]) -> str:
     counts = Counter(item.split for item in items)
     return ", ".join(f"{split or 'no split'} ({counts[split]})" for split in (*Split, None) if counts[split])
+
+
+def _relate(kind: ProblemKind, members: Sequence[Item], detail: str) -> Problem:
+    """Return the problem that some items belong together."""
+    return Problem(kind, _item_ids(members), detail, splits=tuple(item.split for item in members))
+
+
+def _part(item: Item) -> tuple[Medium, float | None, float | None]:
+    """Return the part of its file that an item is."""
+    return item.medium, item.start_seconds, item.end_seconds
 
 
 def _item_ids(items: Iterable[Item]) -> tuple[str, ...]:

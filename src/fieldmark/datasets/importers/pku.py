@@ -75,7 +75,8 @@ def import_pku(
 
     The class of an item is its label, the class number of CUB-200-2011 minus one; folders only provide the name of the
     class, numbered folders first. The frames of a video become one item; audio listed as pictures is marked as
-    spectrograms. Clips of one recording, which share the number at the start of their names, share a group.
+    spectrograms. Clips of one recording, which share the number at the start of their names, share a group; so
+    do videos of one name in one class.
 
     Args:
         source: The folder that contains `list/`, or that folder itself.
@@ -332,7 +333,8 @@ def _item(lines: Sequence[_Line], names: Mapping[int, str], root: Path, left: li
             path = _video_path(path)
             item_id = path[: path.index(WILDCARD)].rstrip("_-")
             extra = [("form", Form.FRAMES), ("frame_count", str(len(lines))), ("frame_numbers", _number_spans(lines))]
-        group = PurePosixPath(item_id).stem if path == line.path else PurePosixPath(item_id).name
+        stem = PurePosixPath(item_id).stem if path == line.path else PurePosixPath(item_id).name
+        group = f"video {names.get(line.label, line.label)}/{stem}"
     elif line.medium is Medium.AUDIO:
         recording = _RECORDING.fullmatch(pure.stem)
         group = f"recording {names.get(line.label, line.label)}/{recording[1]}" if recording else None

@@ -9,8 +9,8 @@ from fieldmark.data.embedded_facts import SAID_BY, complete_items
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
+from fieldmark.leakage import find_leaks_of_items
 from fieldmark.names import group_names
-from fieldmark.origin import list_leaking_ids
 from fieldmark.records.doubts import Doubt, find_doubts
 from fieldmark.records.scientific_name import parse_scientific_name
 from fieldmark.types import MEDIA, Failure, Item, Split
@@ -76,10 +76,9 @@ class ImportResult:
 
     def _count_leaks(self) -> dict[str, tuple[int, int]]:
         """Count the test items of each medium: those that share their origin with a training item, and all."""
-        trained = [item for item in self.items if item.split is Split.TRAIN]
         tested = [item for item in self.items if item.split is Split.TEST]
         total = Counter(item.medium for item in tested)
-        leaking_ids = list_leaking_ids(tested, self.items, trained=trained)
+        leaking_ids = {leak.item_id for leak in find_leaks_of_items(self.items)}
         leaking = Counter(item.medium for item in tested if item.item_id in leaking_ids)
         return {medium.value: (leaking[medium], total[medium]) for medium in MEDIA if total[medium]}
 
