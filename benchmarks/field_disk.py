@@ -54,8 +54,8 @@ def list_files(disk: Path) -> list[str]:
     return found
 
 
-def run(*arguments: str | Path) -> tuple[dict[str, object], float, int]:
-    """Run a command of fieldmark; return its JSON, its seconds, and its largest memory in bytes."""
+def run(*arguments: str | Path) -> tuple[dict[str, object], str, int]:
+    """Run a command of fieldmark; return its JSON, its time as text, and its largest memory in bytes."""
     started = time.perf_counter()
     command = [sys.executable, "-c", "from fieldmark.cli.app import main; main()", *map(str, arguments), "--json"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -64,7 +64,8 @@ def run(*arguments: str | Path) -> tuple[dict[str, object], float, int]:
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode not in (0, 1) or not output:
         raise SystemExit(f"{arguments[0]} ended with {process.returncode}:\n{errors[-2_000:]}")
-    return json.loads(output), time.perf_counter() - started, usage.ru_maxrss * 1024
+    seconds, own = time.perf_counter() - started, usage.ru_utime + usage.ru_stime
+    return json.loads(output), f"{seconds:.0f} s ({own:.0f} s of processor time)", usage.ru_maxrss * 1024
 
 
 def train_model(folder: Path) -> Path:
@@ -197,8 +198,10 @@ def main() -> None:
     disagreements = compare_commands(report, imported, checked, failures=failures, listed=listed)
     print_result(truths, wrong, disagreements, items=items, failures=failures, warned=warned)
     size = sum((disk / name).stat().st_size for name in list_files(disk) if (disk / name).is_file())
-    print(f"\n`index` took {seconds:.0f} s and at most {memory / 2**20:.0f} MiB for {size / 2**20:.0f} MiB of files, ")
-    print(f"`data import folders` {import_seconds:.0f} s, `data check` {check_seconds:.0f} s (times with the start).")
+    print(
+        f"\n`index` took {seconds} and at most {memory / 2**20:.0f} MiB of memory for {size / 2**20:.0f} MiB of files,"
+    )
+    print(f"`data import folders` {import_seconds}, `data check` {check_seconds}; each with its start.")
     passed = {each["reason"]: each["file_count"] for each in report["passed_over"]}  # type: ignore[index, union-attr]
     print(f"Passed over, as `index` counts them: {json.dumps(passed)}; the truth: {json.dumps(count_passed(truths))}.")
     sys.exit(1 if wrong or disagreements else 0)

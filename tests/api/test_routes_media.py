@@ -215,6 +215,17 @@ def test_the_type_is_told_by_the_content(client, toy_items, medium, kind):
     assert client.head(f"/v1/media/{item.item_id}").headers["content-type"].startswith(kind)
 
 
+def test_a_text_in_another_encoding_is_sent_as_it_was_read(serve, own_gallery, toy_runtime, tmp_path):
+    note = "Dzięcioł duży, śpiew krótki, w zaroślach nad łąką"
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "note.txt").write_bytes(note.encode("cp1250"))
+    index(tmp_path / "notes", gallery=own_gallery, runtime=toy_runtime)
+    client = serve(folder=own_gallery)
+    [item_id] = [i["item_id"] for i in client.get("/v1/items?limit=500").json()["items"] if i["name"] == "note.txt"]
+    answer = client.get(f"/v1/media/{item_id}")
+    assert (answer.text, answer.headers["content-type"]) == (note, "text/plain; charset=utf-8")
+
+
 def test_a_file_that_is_no_file_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, tmp_path / "nowhere", Path("/dev/zero")):

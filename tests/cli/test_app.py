@@ -243,6 +243,38 @@ def test_data_check_with_errors_exits_1(run, toy_manifest, tmp_path):
     assert "error: bad_row, 1" in out
 
 
+def test_a_share_of_unusable_items_may_be_allowed(run, toy_manifest, tmp_path):
+    rows = [*read_manifest(toy_manifest)][:20]
+    write_manifest([replace(rows[0], path=tmp_path / "gone.jpg"), *rows[1:]], tmp_path / "gone.csv")
+    check = ("data", "check", tmp_path / "gone.csv", "--workers", 1, "--quiet", "--failure-share")
+    assert [run(*check, share)[0] for share in (0.04, 0.05)] == [1, 0]
+
+
+def test_a_folder_is_indexed_as_far_as_it_can_be_and_the_share_decides_the_exit(run, toy_run, tmp_path):
+    folder = tmp_path / "disk"
+    for name in ("a.txt", "b.txt", "raw/c.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f"A wren, in {name}.")
+    for name in ("1.jpg", "2.jpg"):
+        (folder / name).write_bytes(b"\xff\xd8\xff\xe0 cut off")
+    (tmp_path / "outside.txt").write_text("A veery.")
+    (folder / "linked.txt").symlink_to(tmp_path / "outside.txt")
+    options = ("--gallery", tmp_path / "gallery", "--exclude", "raw/", "--quiet", "--json")
+    code, out, err = run("index", folder, "--checkpoint", toy_run, *options, "--failure-share", 0.25)
+    report = json.loads(out)
+    assert (code, report["item_count"]) == (1, 2)
+    assert "2 of 4 items could not be used; at most 25% may fail" in err
+    assert "--failure-share" in err
+    assert {each["item_id"]: each["kind"] for each in report["failures"]} == {
+        "1.jpg": "unreadable",
+        "2.jpg": "unreadable",
+        "linked.txt": "link_outside",
+    }
+    assert report["passed_over"] == [{"reason": "excluded", "file_count": 1, "examples": ["raw"]}]
+    code, out, _ = run("index", folder, *options, "--follow-links")
+    assert (code, json.loads(out)["item_count"]) == (0, 3)
+
+
 def test_data_synthesize_prints_the_manifest(run, tmp_path):
     code, out, _ = run("data", "synthesize", "--classes", 2, "--items-per-medium", 4, "--out", tmp_path, "--quiet")
     assert code == 0

@@ -13,6 +13,7 @@ from fieldmark.errors import OutOfRangeError, RequestError, TooLargeError
 from fieldmark.media.preview import (
     SPECTROGRAM_HZ,
     TimeRange,
+    decode_foreign_text,
     draw_spectrogram,
     draw_thumbnail,
     has_sound,
@@ -113,3 +114,21 @@ def test_a_video_has_sound_as_its_file_is_now(toy_items, ramp, tmp_path):
         assert has_sound(clip, limits=LIMITS) is expected
     path.write_bytes(b"no video")
     assert not has_sound(clip, limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("Eine Kohlmeise größer als diese".encode(), None),
+        (b"\xef\xbb\xbfA wren", None),
+        ("Dzięcioł duży, śpiew krótki, nad łąką".encode("cp1250"), "Dzięcioł duży, śpiew krótki, nad łąką"),
+        ("Eine Kohlmeise, größer".encode("utf-16"), "Eine Kohlmeise, größer"),
+        ("Gebüsch, kräftig ?".encode().replace(b"?", b"\xff"), "Gebüsch, kräftig \ufffd"),
+    ],
+)
+def test_a_text_in_another_encoding_is_shown_as_it_was_read(content, shown, tmp_path):
+    (tmp_path / "note.txt").write_bytes(content)
+    item = Item("note", Medium.TEXT, path=tmp_path / "note.txt")
+    got = decode_foreign_text(item, limits=MediaLimits())
+    assert got == (None if shown is None else shown.encode())
+    assert decode_foreign_text(Item("inline", Medium.TEXT, text="words"), limits=MediaLimits()) is None

@@ -14,9 +14,16 @@ from starlette.types import Message
 from fieldmark.api.schemas import WaveformAnswer
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import MissingFileError, OutOfRangeError, RangeError, RequestError, TooLargeError
-from fieldmark.media.preview import TimeRange, draw_spectrogram, draw_thumbnail, measure_waveform, refuse_to_show
+from fieldmark.media.preview import (
+    TimeRange,
+    decode_foreign_text,
+    draw_spectrogram,
+    draw_thumbnail,
+    measure_waveform,
+    refuse_to_show,
+)
 from fieldmark.media.signatures import HEAD_BYTES, choose_mime_type
-from fieldmark.types import Form, Item
+from fieldmark.types import Form, Item, Medium
 
 _CACHED = {"cache-control": "private, max-age=300"}
 
@@ -24,9 +31,19 @@ Seconds = Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="
 
 
 async def send_media(request: Request, item_id: str) -> Response:
-    """Send the file of an item, whole or one range of bytes, with a type told by its content."""
+    """Send the file of an item, whole or one range of bytes, with a type told by its content.
+
+    A text that is a document, or in another encoding than UTF-8, is sent as the text that was read.
+    """
     service = get_service(request)
-    response = await service.lookup_pool.run(lambda: open_media(service.check_served(service.get_item(item_id))))
+    item = await service.lookup_pool.run(lambda: service.check_served(service.get_item(item_id)))
+    response = await service.lookup_pool.run(lambda: open_media(item))
+    if item.medium is Medium.TEXT:
+        limits = service.preview_limits
+        text = await service.preview_pool.run(lambda: decode_foreign_text(item, limits=limits))
+        if text is not None:
+            headers = {"cache-control": "private, no-cache"}
+            return Response(text, media_type="text/plain; charset=utf-8", headers=headers)
     if StaticFiles(check_dir=False).is_not_modified(response.headers, request.headers):
         return NotModifiedResponse(response.headers)
     await _settle_range(request, response)

@@ -139,13 +139,13 @@ def _read_patterns(folder: Path, exclude: Sequence[str]) -> GitIgnoreSpec:
     try:
         lines = decode_text(own.read_bytes()).text.splitlines() if own.is_file() else []
     except (OSError, ValueError) as error:
-        raise ConfigError(f"'{own}' cannot be read: {error}. Save it as UTF-8, one pattern a line.") from error
+        raise ConfigError(f"'{own}' cannot be read: {error}. Replace it with UTF-8, one pattern a line.") from error
     for pattern in (*lines, *exclude):
         try:
             GitIgnoreSpec.from_lines([pattern])
         except ValueError as error:
             raise ConfigError(
-                f"'{pattern}' is no pattern of files: {error}. Write it as in .gitignore, such as '*.tmp' or 'raw/'."
+                f"'{pattern}' is no pattern of files: {error}. Give one as in .gitignore, such as '*.tmp' or 'raw/'."
             ) from error
     return GitIgnoreSpec.from_lines([*lines, *exclude])
 

@@ -29,7 +29,7 @@ _OF_FRAMES = frozenset({"PNG", "WEBP", "GIF", "TIFF", "AVIF"})
 _MOST_FRAMES = 100
 _BLANK_SPREAD = 3
 """Levels of 255 between the darkest and the brightest sample of a frame that shows nothing."""
-_SUBFILE_TAG, _LARGEST_SAMPLE_TAG, _ORIENTATION_TAG = 254, 281, 274
+_SUBFILE_TAG, _BITS_TAG, _LARGEST_SAMPLE_TAG, _ORIENTATION_TAG = 254, 258, 281, 274
 _REDUCED_PAGE = 1
 _DARK = 64
 """Colors of 16 bits whose high bytes are all below use 14 bits or fewer."""
@@ -208,10 +208,10 @@ def _decode_dark_colors(image: Image.Image, *, path: Path) -> Image.Image | None
     """Decode colors of 16 bits that use the lower ones alone, of which Pillow leaves little; None for all others."""
     if image.format not in {"PNG", "TIFF"} or image.mode not in {"RGB", "RGBA"} or image.tell() > 0:
         return None
-    tags = read_tiff_tags(path) if image.format == "TIFF" else None
-    bits = _read_png_bits(path) if tags is None else tags.bits_per_sample
+    bits = _read_png_bits(path) if image.format == "PNG" else _read_tag(image, _BITS_TAG)
     if bits != 16 or _list_extrema(image)[:3, 1].max() >= _DARK:
         return None
+    tags = read_tiff_tags(path) if image.format == "TIFF" else None  # Pillow has turned the TIFF, and forgot how
     deep = None
     with suppress(Exception):  # FFmpeg reads fewer kinds of TIFF than Pillow, whose reading is dark, not wrong
         deep = decode_deep_colors(path, stated_white=_read_white(image))
@@ -226,9 +226,14 @@ def _read_png_bits(path: Path) -> int:
 
 def _read_white(image: Image.Image) -> int | None:
     """Return the sample that a TIFF calls its largest."""
-    stated = image.tag_v2.get(_LARGEST_SAMPLE_TAG) if image.format == "TIFF" else None  # type: ignore[attr-defined]
-    stated = stated[0] if isinstance(stated, tuple) and stated else stated
-    return stated if isinstance(stated, int) else None
+    return _read_tag(image, _LARGEST_SAMPLE_TAG) if image.format == "TIFF" else None
+
+
+def _read_tag(image: Image.Image, tag: int) -> int | None:
+    """Return the first value of a tag of a TIFF; None where it has none."""
+    value = image.tag_v2.get(tag)  # type: ignore[attr-defined]
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else None
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:

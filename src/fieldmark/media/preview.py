@@ -4,6 +4,7 @@ import base64
 import io
 import math
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import Tensor
 from fieldmark.errors import MediaError, OutOfRangeError, RequestError
 from fieldmark.media.audio import compute_power_spectrogram, convert_to_decibels
 from fieldmark.media.container import find_sound_stream, open_container
+from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import load_segments
 from fieldmark.types import (
     AudioContent,
@@ -41,6 +43,7 @@ SPECTROGRAM_HZ = 22_050
 
 _WAVEFORM_HZ = 8_000
 _BLOCK_SECONDS = 30.0  # sound of a waveform in memory at once
+_PDF_MARK = b"%PDF-"
 _CACHED_TRACKS = 2**16  # videos whose sound track was looked up; every list of hits asks again
 
 
@@ -127,6 +130,25 @@ def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, lim
         low=tuple(np.minimum.reduceat(samples, edges).astype(np.float64).round(4).tolist()),
         high=tuple(np.maximum.reduceat(samples, edges).astype(np.float64).round(4).tolist()),
     )
+
+
+def decode_foreign_text(item: Item, *, limits: MediaLimits) -> bytes | None:
+    """Return a text in UTF-8 whose file is a document or in another encoding; None where the file itself can be shown.
+
+    Raises:
+        MediaError: The file cannot be read.
+    """
+    if item.medium is not Medium.TEXT or item.path is None:
+        return None
+    with convert_decoder_errors(item.path), item.path.open("rb") as file:
+        data = file.read(limits.max_bytes)
+    if _PDF_MARK not in data[:1024]:
+        with suppress(UnicodeDecodeError):
+            data.decode("utf-8")
+            return None
+    segments = load_segments(item, decoding=Decoding(), limits=limits)
+    texts = [each.content.text for each in segments if isinstance(each.content, TextContent)]
+    return "\n\n".join(texts).encode()
 
 
 def has_sound(item: Item, *, limits: MediaLimits) -> bool:
