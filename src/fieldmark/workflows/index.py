@@ -1,7 +1,7 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +17,17 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, embed_items, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
-from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError, check_failure_share
+from fieldmark.errors import (
+    ConfigError,
+    EncoderChangedError,
+    EncoderFilesError,
+    FieldmarkError,
+    GalleryError,
+    MissingExtraError,
+    MissingGalleryError,
+    NoItemsError,
+    check_failure_share,
+)
 from fieldmark.gallery.labels import restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
@@ -37,7 +47,7 @@ from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, ItemWarning, Reporter
+from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Medium, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -268,7 +278,10 @@ def _plan_items(
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
+    unchanged_count = len(items)
     fresh = [item for item in items if not known.has_unchanged(item)]
+    unchanged_count -= len(fresh)
+    fresh = _leave_out_missing_encoders(fresh, model=model, reporter=runtime.reporter)
     log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
     for each in content.passed_over:
@@ -283,9 +296,31 @@ def _plan_items(
         log,
         ids,
         fresh_count=len(fresh),
-        unchanged_count=len(items) - len(fresh),
+        unchanged_count=unchanged_count,
         passed_over=content.passed_over,
     )
+
+
+def _leave_out_missing_encoders(fresh: Sequence[Item], *, model: Model, reporter: Reporter) -> list[Item]:
+    """Return new items without those whose encoder cannot be loaded now; they are added once it is back.
+
+    Raises:
+        MissingExtraError, EncoderFilesError, EncoderChangedError: There is no encoder for any of them.
+    """
+    counts = Counter(item.medium for item in fresh)
+    missing: dict[Medium, FieldmarkError] = {}
+    for medium in counts:
+        try:
+            model.encoder(medium)
+        except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
+            missing[medium] = error
+    if missing and len(missing) == len(counts):
+        raise next(iter(missing.values()))
+    for medium, reason in missing.items():
+        reporter.say(
+            f"skipped {counts[medium]:,} new {medium} items: {reason} What the gallery holds of {medium} is still found"
+        )
+    return [item for item in fresh if item.medium not in missing]
 
 
 def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
