@@ -69,7 +69,7 @@ class ModelQueryEncoder:
         except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
             _LOGGER.warning("%s", error)  # it names folders, which are no matter of a client
             raise FieldmarkError(
-                f"No {item.medium} can be a query now: its encoder cannot be loaded, as the log says. Bring the "
+                f"No {item.medium} can be a query now: its encoder cannot be loaded, as the log says. Restore the "
                 "encoder back, or search by a name, by an item of the gallery or by another medium.",
                 kind="medium_not_supported",
             ) from error
