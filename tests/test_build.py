@@ -18,6 +18,7 @@ from fieldmark.build import (
     load_model,
     reads_features,
 )
+from fieldmark.build_networks import describe_disagreement
 from fieldmark.errors import (
     CheckpointError,
     ConfigError,
@@ -231,3 +232,12 @@ def test_encoder_that_moved_keeps_the_fingerprint(shared_space_files, save, tmp_
 
 def test_best_checkpoint_is_what_a_run_s_folder_means(toy_run):
     assert load_checkpoint(toy_run).epoch == load_checkpoint(RunLayout(toy_run).best).epoch
+
+
+def test_encoders_that_name_nothing_in_common_are_told():
+    birds = (("Cyanocitta cristata", "Blue Jay"), ("Catharus fuscescens", "Veery"))
+    frogs = (("Hyla arborea",), ("Rana temporaria", "Common Frog"), ("Bufo bufo",))
+    species = {Medium.IMAGE: frogs, Medium.AUDIO: birds, Medium.TEXT: (("Veery",), ("Bufo bufo",)), Medium.VIDEO: ()}
+    [line] = describe_disagreement(species)
+    assert line.startswith("audio and image: their encoders name 2 and 3 classes, 0 of them the same")
+    assert describe_disagreement({Medium.IMAGE: birds, Medium.AUDIO: (("Blue Jay",), ("Limpkin",))}) == ()

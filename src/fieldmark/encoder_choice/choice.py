@@ -17,10 +17,11 @@ from fieldmark.config_encoders import (
 from fieldmark.encoder_choice.catalog import CATALOG, KnownEncoder, is_downloaded
 from fieldmark.encoder_choice.inspection import SoundWindow, inspect_model
 from fieldmark.encoder_choice.models_folder import AddedModel, list_added
+from fieldmark.encoder_choice.name_check import describe_repeats
 from fieldmark.encoders.encoder import PACKAGE_PREFIX
 from fieldmark.encoders.transformer_files import has_text_tower, locate_weights
 from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError, suggest_nearest
-from fieldmark.types import MEDIA, Medium, Reporter
+from fieldmark.types import MEDIA, Medium, Reporter, SilentReporter
 
 _HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 _DEFAULTS: Mapping[Medium, tuple[str, ...]] = {
@@ -261,6 +262,14 @@ def _add_named_text(sections: Sequence[PartConfig], choice: EncoderChoice) -> tu
     return (*others, NamedTextConfig(kind="named_text", **files))
 
 
+def _report_repeats(choice: EncoderChoice, reporter: Reporter) -> None:
+    """Report names that stand more than once in the lists that the user gave."""
+    for path in (choice.names_file, choice.labels):
+        line = describe_repeats(path) if path is not None and path.is_file() else None
+        if line is not None:
+            reporter.say(line)
+
+
 def _find_labeled(choice: EncoderChoice) -> str | None:
     """Return the encoder that `labels` is of: the only one that is given as a file."""
     if choice.labels is None:
@@ -279,7 +288,9 @@ def _is_graph(name: str) -> bool:
     return path.suffix.lower() == ".onnx" or (path.is_dir() and not (path / "config.json").is_file())
 
 
-def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | None = None) -> Config:
+def override_encoders(
+    config: Config, choice: EncoderChoice, *, models: Path | None = None, reporter: Reporter | None = None
+) -> Config:
     """Return a configuration with the encoders that the user named in place of its own.
 
     Raises:
@@ -288,6 +299,7 @@ def override_encoders(config: Config, choice: EncoderChoice, *, models: Path | N
     """
     if choice.is_empty:
         return config
+    _report_repeats(choice, reporter or SilentReporter())
     chosen = _give_names(resolve_choice(choice, models=models), choice)
     model = config.model
     if not isinstance(model, EncodersConfig):
@@ -330,6 +342,7 @@ def make_ready_config(
     ready = model if isinstance(model, ReadyConfig) else ReadyConfig(kind="ready")
     own = {medium: sections for medium in MEDIA if (sections := model.list_encoders(medium))}
     named = {**own, **resolve_choice(choice, models=models)}
+    _report_repeats(choice, reporter)
     available = list_available_encoders([medium for medium in MEDIA if medium not in named], models=models)
     chosen = _give_names(_add_text_towers({**available.sections, **named}, named=named), choice)
     if not chosen:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,17 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.shards import INFO_NAME, EmbeddingsInfo, read_content_hashes, read_embeddings
 from fieldmark.embedding import FailureLog, embed_items, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import EncoderChoice, make_ready_config
-from fieldmark.errors import ConfigError, GalleryError, MissingGalleryError, NoItemsError, check_failure_share
+from fieldmark.errors import (
+    ConfigError,
+    EncoderChangedError,
+    EncoderFilesError,
+    FieldmarkError,
+    GalleryError,
+    MissingExtraError,
+    MissingGalleryError,
+    NoItemsError,
+    check_failure_share,
+)
 from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
 from fieldmark.gallery.labels import LabelKeeper, relabel, restore_classes
 from fieldmark.gallery.lance import LanceIndex
@@ -35,7 +45,7 @@ from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
-from fieldmark.types import Embeddings, Failure, ItemWarning, Medium, Reporter
+from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Medium, Reporter
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -362,16 +372,17 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
     items = complete_items(items, reporter=runtime.reporter)
     found = known.compare(items, stamps=stamps, hash_many=lambda some: hash_contents(some, runtime=runtime))
     found = found.separate_reformed(store)
+    fresh = _leave_out_missing_encoders(found.fresh, model=model, reporter=runtime.reporter)
     log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
     for each in content.passed_over:
         runtime.reporter.say(each.to_text())
-    fresh_blocks = embed_items(found.fresh, model=model, runtime=runtime, failures=log)
+    fresh_blocks = embed_items(fresh, model=model, runtime=runtime, failures=log)
     return _Work(
         itertools.chain(_read_corrected(found, store), fresh_blocks),
         log,
         frozenset(item.item_id for item in listed),
-        fresh_count=len(found.fresh) + len(found.corrected),
+        fresh_count=len(fresh) + len(found.corrected),
         corrected_count=len(found.corrected),
         unchanged_count=len(found.unchanged),
         passed_over=content.passed_over,
@@ -389,6 +400,28 @@ def _read_corrected(found: ItemChanges, store: SegmentIndex) -> Blocks:
         stored = store.embeddings(Filter(item_ids=frozenset(by_id)))
         items = tuple(by_id[item.item_id] for item in stored.items)
         yield replace(stored, items=items), {item_id: found.content_hashes[item_id] for item_id in by_id}
+
+
+def _leave_out_missing_encoders(fresh: Sequence[Item], *, model: Model, reporter: Reporter) -> list[Item]:
+    """Return new items without those whose encoder cannot be loaded now; they are added once it is back.
+
+    Raises:
+        MissingExtraError, EncoderFilesError, EncoderChangedError: There is no encoder for any of them.
+    """
+    counts = Counter(item.medium for item in fresh)
+    missing: dict[Medium, FieldmarkError] = {}
+    for medium in counts:
+        try:
+            model.encoder(medium)
+        except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:
+            missing[medium] = error
+    if missing and len(missing) == len(counts):
+        raise next(iter(missing.values()))
+    for medium, reason in missing.items():
+        reporter.say(
+            f"skipped {counts[medium]:,} new {medium} items: {reason} What the gallery holds of {medium} is still found"
+        )
+    return [item for item in fresh if item.medium not in missing]
 
 
 def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: Runtime) -> _Work:
