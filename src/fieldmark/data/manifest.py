@@ -346,6 +346,9 @@ def _medium_of(path: Path) -> Medium:
 
 
 def _item_id(path: Path, folder: Path) -> str:
+    name, above = str(path), str(folder)
+    if os.sep == "/" and name.startswith(above + "/") and name.isascii():  # a fifth of the time, for most files
+        return name[len(above) + 1 :]
     return _printable(path.relative_to(folder))
 
 

@@ -340,15 +340,16 @@ def _list_inside(
     if origin.follows_links:
         return listed, left_out
     check = LinkCheck(origin.root)
-    outside = {item.item_id for item in listed if item.path is not None and check.leads_outside(item.path)}
+    outside = {item.item_id: item for item in listed if item.path is not None and check.leads_outside(item.path)}
+    if not outside:
+        return listed, left_out
     failures = [
         Failure(
-            item.item_id,
+            item_id,
             OUTSIDE_SOURCE,
             f"'{item.path}' lies outside '{origin.root}', by a link. Copy it there, or add --follow-links.",
         )
-        for item in listed
-        if item.item_id in outside
+        for item_id, item in outside.items()
     ]
     return tuple(item for item in listed if item.item_id not in outside), (*left_out, *failures)
 
