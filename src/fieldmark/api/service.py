@@ -24,7 +24,7 @@ from fieldmark.errors import RequestError, UnknownItemError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.map import GalleryMap, draw_map
 from fieldmark.gallery.search.result import describe_facts
-from fieldmark.gallery.sources import OUTSIDE_SOURCE, LinkCheck, SetSource, read_sources
+from fieldmark.gallery.sources import LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.io import read_stamp
 from fieldmark.media.preview import has_sound
@@ -116,8 +116,8 @@ class Service:
         if self.lies_outside(stored.item, stored.set_name):
             raise RequestError(
                 f"The file of the item '{stored.item.item_id[:200]}' lies outside its source, by a link, and is not "
-                "sent. Copy it into the source, or index that with --follow-links.",
-                kind=OUTSIDE_SOURCE,
+                "sent. Put a copy into the source, or index that with --follow-links.",
+                kind="outside_source",
             )
         return stored.item
 
