@@ -35,7 +35,7 @@ from fieldmark.workflows.search import Gallery
 _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
 
-_SEARCHES_AT_ONCE = 16
+_SEARCHES_AT_ONCE = 8
 """Threads of searches; most of them wait for an encoder, and their texts go through it together."""
 
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}

@@ -336,7 +336,8 @@ def _visible_files(folder: Path, failures: list[Failure]) -> Iterator[Path]:
                     _item_id(Path(entered_folder), folder), "empty", f"The folder '{entered_folder}' contains no files."
                 )
             )
-        yield from (Path(entered_folder, name) for name in file_names if not name.startswith("."))
+        at = Path(entered_folder)
+        yield from (at / name for name in file_names if not name.startswith("."))
 
 
 def _medium_of(path: Path) -> Medium:
