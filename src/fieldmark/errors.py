@@ -148,13 +148,12 @@ class TooLargeError(MediaError):
 class UnknownLettersError(MediaError):
     """A text of which its encoder knows nothing: to it, all such texts are the same."""
 
-    kind = "unknown_letters"
+    kind = "unreadable"
 
     def __init__(self, *, text: str) -> None:
-        shown = text if len(text) <= 40 else text[:40] + "..."
         super().__init__(
-            f"The text '{shown}' is in letters that the text encoder does not know. "
-            "Write it in letters that it knows, such as Latin ones, or give the name of a species."
+            f"The text '{text[:40]}' is in letters that the text encoder does not know. "
+            "Give it in letters that it knows, such as Latin ones, or give the name of a species."
         )
 
 

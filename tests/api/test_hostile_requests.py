@@ -30,7 +30,7 @@ CASES = {
     "k of -1": (post({**SEARCH, "k": -1}), 400, "bad_request"),
     "k as a truth value": (post({**SEARCH, "k": True}), 400, "bad_request"),
     "k of 2^63": (post({**SEARCH, "k": 2**63}), 400, "out_of_range"),
-    "a text of NUL bytes": (post({"queries": [{"text": "\0\0\0"}]}), 422, "unknown_letters"),
+    "a text of NUL bytes": (post({"queries": [{"text": "\0\0\0"}]}), 422, "unreadable"),
     "a class with SQL": (post({**SEARCH, "class_names": ["x') OR 1=1 --"]}), 404, "unknown_name"),
     "an item id with SQL": (post({"queries": [{"item_id": "' OR '1'='1"}]}), 404, "unknown_item"),
     "an item id that is a path": (get("/v1/media/..%2F..%2F..%2Fetc%2Fpasswd"), 404, "unknown_item"),

@@ -82,7 +82,7 @@ def test_a_gallery_of_another_model_is_refused(serve, own_gallery, toy_runtime, 
         assert (answer.status_code, answer.json()["kind"]) == (503, "gallery_replaced")
         assert client.get(f"/v1/items/{toy_items[0].item_id}").status_code == 503
         assert client.get("/v1/health").json()["kind"] == "gallery_replaced"
-        with pytest.raises(GalleryError, match="Open the gallery again"):
+        with pytest.raises(GalleryError, match="open the gallery again"):
             opened.search("a bird", k=1)
 
 

@@ -100,6 +100,21 @@ def test_filter_never_gives_fewer_than_match(index, oracle, where):
     assert len(index.search(query, k=3, where=where)) == min(3, len(expected))
 
 
+@pytest.mark.parametrize("class_count", [1, 5, 25])
+def test_filtered_searches_keep_their_recall_far_from_the_query(index, oracle, stored, class_count):
+    names = sorted({str(item.class_name) for item in stored.items})
+    shares = []
+    for number in range(0, 600, 20):
+        own = stored.items[number].class_name
+        wanted = [name for name in names if name != own][number % 30 :][:class_count]
+        where, query = Filter(class_names=frozenset(wanted)), stored.embedding[number]
+        exact = {hit.item_id for hit in oracle.search(query, k=10, where=where)}
+        shares.append(len(exact & {hit.item_id for hit in index.search(query, k=10, where=where)}) / len(exact))
+    assert np.mean(shares) >= 0.99
+    assert min(shares) >= 0.9
+    assert index.approximation().filtered_recall >= 0.99
+
+
 def test_segments_added_since_are_found_and_removed_ones_are_not(tmp_path, stored):
     index = LanceIndex.create(tmp_path / "index", fingerprint="sparrow", dim=DIM, exact_rows=1000)
     add(index, stored)

@@ -97,7 +97,10 @@ class _Progress:
 
     def step(self, task: str, *, done: int, total: int, note: str = "") -> None:  # noqa: ARG002 - one signature
         if self.is_abandoned.is_set():
-            raise RequestError("Nobody waits for the search any more. Send it again.", kind="timed_out")
+            raise RequestError(
+                f"Nobody waits any more for the search, of which {done} seconds are encoded. Send it again.",
+                kind="timed_out",
+            )
         self.now = (self._before + done, max(self.now[1], self._before + done))
 
     def finish_file(self) -> None:

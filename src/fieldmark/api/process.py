@@ -93,10 +93,17 @@ class HeadTimedProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Read what came; a head that is still not whole is waited for."""
         super().data_received(data)
-        is_waiting = self.conn.their_state is h11.IDLE
-        if not is_waiting:
+        self._look_for_head()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, whose head may have begun."""
+        super().on_response_complete()
+        self._look_for_head()
+
+    def _look_for_head(self) -> None:
+        if self.conn.their_state is not h11.IDLE:
             self._stop_waiting()
-        elif self._head_timer is None and self.conn.trailing_data[0]:
+        elif self._head_timer is None and self.conn.trailing_data[0] and not self.transport.is_closing():
             self._wait_for_head()
 
     def _wait_for_head(self) -> None:

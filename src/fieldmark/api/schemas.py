@@ -94,7 +94,7 @@ class SearchRequest(RequestBody):
 
     queries: list[Query] = Field([], description="combined into one, together with the files of a form")
     marks: Marks = Marks()
-    k: int = Field(10, ge=1, description="number of hits; of each medium where per_medium is set")
+    k: int = Field(10, ge=1, strict=True, description="number of hits; of each medium where per_medium is set")
     per_medium: bool = Field(default=False, description="k hits of each medium")
     by_segment: bool = Field(default=False, description="list an item once for each matching segment")
     media: list[Medium] = Field([], max_length=4, description="only these; empty for all")

@@ -24,7 +24,7 @@ from fieldmark.errors import RequestError, UnknownItemError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.map import GalleryMap, draw_map
 from fieldmark.gallery.search.result import describe_facts
-from fieldmark.gallery.sources import OUTSIDE_SOURCE, LinkCheck, SetSource, read_sources
+from fieldmark.gallery.sources import LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.io import read_stamp
 from fieldmark.media.preview import has_sound
@@ -35,7 +35,7 @@ from fieldmark.workflows.search import Gallery
 _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
 
-_SEARCHES_AT_ONCE = 16
+_SEARCHES_AT_ONCE = 8
 """Threads of searches; most of them wait for an encoder, and their texts go through it together."""
 
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
@@ -116,8 +116,8 @@ class Service:
         if self.lies_outside(stored.item, stored.set_name):
             raise RequestError(
                 f"The file of the item '{stored.item.item_id[:200]}' lies outside its source, by a link, and is not "
-                "sent. Copy it into the source, or index that with --follow-links.",
-                kind=OUTSIDE_SOURCE,
+                "sent. Put a copy into the source, or index that with --follow-links.",
+                kind="outside_source",
             )
         return stored.item
 

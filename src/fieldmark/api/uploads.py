@@ -61,7 +61,7 @@ async def receive_form(request: Request, *, limits: ServeLimits) -> AsyncIterato
         except OSError as error:
             if isinstance(error, FieldmarkError) or error.errno not in _FULL:
                 raise
-            raise _make_full_error() from error
+            raise _make_full_error(error) from error
         try:
             yield receiver.finish()
         except MediaError as error:  # names the part, not the server's own folder
@@ -75,12 +75,13 @@ def _make_folder() -> "tempfile.TemporaryDirectory[str]":
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise _make_full_error() from error
+        raise _make_full_error(error) from error
 
 
-def _make_full_error() -> RequestError:
+def _make_full_error(error: OSError) -> RequestError:
     return RequestError(
-        "The server's disk for uploads is full, and nothing of the request was kept. Send less, or try again later.",
+        f"The server's disk for uploads is full ({error.strerror}). Nothing of the request was kept. "
+        "Send less, or try again later.",
         kind="disk_full",
     )
 

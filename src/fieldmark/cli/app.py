@@ -351,7 +351,7 @@ def _check_arguments(arguments: Sequence[str]) -> None:
         except UnicodeEncodeError as error:
             shown = argument.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             raise ConfigError(
-                f"The argument '{shown[:200]}' is not UTF-8. Rename the file, or give the text in UTF-8."
+                f"The argument '{shown[:200]}' is not UTF-8. Give it in UTF-8; rename the file where it names one."
             ) from error
 
 

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import final
 
@@ -42,7 +43,9 @@ def read_content_hash(state: str) -> str:
     return state.partition("-")[0]
 
 
-_DEFAULTS = tuple((each.name, each.default) for each in fields(Item) if each.name != "path")
+_NAMES = tuple(each.name for each in fields(Item) if each.name != "path")
+_DEFAULTS = tuple(each.default for each in fields(Item) if each.name != "path")
+_read_facts = attrgetter(*_NAMES)
 
 
 def hash_facts(item: Item, *, root: str) -> str:
@@ -51,7 +54,8 @@ def hash_facts(item: Item, *, root: str) -> str:
     A fact that has its default does not count, so that a fact which a later fieldmark learns changes no item. Of a
     path below the root only the part below it counts, so that a collection may be moved as a whole.
     """
-    known = [(name, str(value)) for name, default in _DEFAULTS if (value := getattr(item, name)) != default]
+    values = zip(_NAMES, _read_facts(item), _DEFAULTS, strict=True)
+    known = [(name, str(value)) for name, value, default in values if value is not default and value != default]
     if item.path is not None:
         path = str(item.path)
         below = path[len(root) + 1 :] if path.startswith(root + os.sep) else path
@@ -145,7 +149,7 @@ class FileStamps:
         """Return how the file of an item, or its many files, look now; None where that tells nothing."""
         if item.path is None:
             return None
-        if item.form is not Form.FRAMES:
+        if not item.extra or item.form is not Form.FRAMES:
             return self._look(item.path)
         try:
             stamps = [self._look(path) for path in list_frame_files(item.path)]

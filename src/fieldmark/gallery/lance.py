@@ -350,9 +350,10 @@ class LanceIndex(SegmentIndex):
 
     def count_by_medium(self) -> dict[Medium, int]:
         """Return the number of items of each medium, in the fixed order of the media."""
-        rows = self._store.read(lambda: self._store.list_rows(["medium"], FIRST_SEGMENT))
-        media = rows["medium"].to_pylist()
-        return {medium: media.count(medium.value) for medium in MEDIA}
+        found = dict.fromkeys(MEDIA, 0)
+        for each in self.counts():
+            found[each.medium] += each.item_count
+        return found
 
     def approximation(self) -> Approximation | None:
         """Return the measured recall of the index of a store above `exact_rows`; None for an exact search."""

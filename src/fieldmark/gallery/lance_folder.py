@@ -146,7 +146,7 @@ class StoreTable:
         if (found, schema.field("vector").type.list_size) != (self.fingerprint, self.dim):
             raise GalleryError(
                 f"The gallery '{self.folder}' was replaced by one made with another model, {found[:12]}; this process "
-                f"has loaded {self.fingerprint[:12]}. Open the gallery again, or restart the server.",
+                f"has loaded {self.fingerprint[:12]}. Start the server again, or open the gallery again.",
                 kind="gallery_replaced",
             )
         self.table, self.columns = table, [name for name in schema.names if name != "vector"]

@@ -47,7 +47,9 @@ def rename_items(items: Sequence[Item], stored_id: Mapping[str, str]) -> tuple[I
     for item in items:
         if item.item_id not in made:
             caption_of = None if item.caption_of is None else stored_id.get(item.caption_of, item.caption_of)
-            made[item.item_id] = replace(item, item_id=stored_id[item.item_id], caption_of=caption_of)
+            own = stored_id[item.item_id]
+            is_same = own == item.item_id and caption_of == item.caption_of
+            made[item.item_id] = item if is_same else replace(item, item_id=own, caption_of=caption_of)
     return tuple(made[item.item_id] for item in items)
 
 

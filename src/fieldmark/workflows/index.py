@@ -192,7 +192,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     else:
         work = _plan_items(source, choice=choice, known=known, store=store, stamps=stamps, model=model, runtime=runtime)
     gone = find_gone_ids(
-        list_set(store, name, split=work.split),
+        known.own if work.split is None else list_set(store, name, split=work.split),
         listed=work.listed,
         failures=[each for each in work.log.failures if each.kind != LINK_OUTSIDE],
         set_name=name,
