@@ -181,19 +181,18 @@ class _Gathering:
 
 
 def _join_frames(frames: Sequence[AudioFrame]) -> Shaped[np.ndarray, "channel time"]:
-    """Return the samples of frames of one format; `to_ndarray` of each of them takes as long as decoding it."""
-    sample_format = frames[0].format
+    """Return the samples of frames of one format and channel count.
+
+    `to_ndarray` takes as long for a frame as its decoding, and of more than eight channels it may read planes that are
+    not there, which ends the process: the channels are counted by the layout.
+    """
+    sample_format, channel_count = frames[0].format, frames[0].layout.nb_channels
     dtype = _SAMPLE_TYPES[sample_format.packed.name]
-    channel_count = 1 if sample_format.is_planar else frames[0].layout.nb_channels
+    plane_count, width = (channel_count, 1) if sample_format.is_planar else (1, channel_count)
+    buffers = [(frame.samples * width, frame.planes) for frame in frames]
     planes = [
-        np.concatenate(
-            [
-                np.frombuffer(memoryview(each[index]), dtype=dtype, count=frame.samples * channel_count)
-                for frame, each in buffers
-            ]
-        )
-        for buffers in [[(frame, frame.planes) for frame in frames]]
-        for index in range(len(buffers[0][1]))
+        np.concatenate([np.frombuffer(memoryview(each[index]), dtype=dtype, count=count) for count, each in buffers])
+        for index in range(plane_count)
     ]
     return np.stack(planes) if sample_format.is_planar else planes[0].reshape(-1, channel_count).T
 
