@@ -171,7 +171,7 @@ def read_input(medium: Medium, path: Path, *, part: bool) -> str:
             pass
     except MediaError as error:
         return error.kind
-    except Exception as error:  # any other is what is looked for
+    except Exception as error:  # noqa: BLE001 - any other is what is looked for
         return f"raised {error!r}"
     return "read"
 

@@ -23,6 +23,7 @@ _SILENT_PEAK = 1e-4  # -80 dB of full scale
 _CHECKED_CODECS = {"wavpack", "tta"}
 # These have frames and nothing else: their time is the count of the frames, so a lost one has to be counted too.
 _WITHOUT_TIMES = {"mp3", "aac", "ac3", "eac3", "amr"}
+_SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _PIECE_SECONDS = 0.25  # frames are handled together: each by itself would cost more than its decoding
 _STEP_SECONDS = 0.02  # a frame farther from its place begins another piece
 _CHECKED_EACH = 4  # packets; so often it is looked whether a packet stands where it is said to stand
@@ -168,10 +169,7 @@ class _Gathering:
     def finish(self) -> Piece:
         """Return the piece."""
         first = self._frames[0]
-        arrays = [frame.to_ndarray() for frame in self._frames]
-        samples = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
-        if not first.format.is_planar:
-            samples = samples.reshape(-1, first.layout.nb_channels).T
+        samples = _join_frames(self._frames)
         has_time = self._origin is not None and first.pts is not None and self._unit is not None
         seconds = (first.pts or 0) * (self._unit or 0.0) - (self._origin or 0.0) if has_time else None
         piece = Piece(samples, first.sample_rate, first.pts, seconds)
@@ -180,6 +178,23 @@ class _Gathering:
             piece = replace(piece, is_after_break=is_broken, is_stamp_late=is_late, lost_seconds=lost)
         self._frames, self._count, self._before, self.last = [], 0, None, piece
         return piece
+
+
+def _join_frames(frames: Sequence[AudioFrame]) -> Shaped[np.ndarray, "channel time"]:
+    """Return the samples of frames of one format and channel count.
+
+    `to_ndarray` takes as long for a frame as its decoding, and of more than eight channels it may read planes that are
+    not there, which ends the process: the channels are counted by the layout.
+    """
+    sample_format, channel_count = frames[0].format, frames[0].layout.nb_channels
+    dtype = _SAMPLE_TYPES[sample_format.packed.name]
+    plane_count, width = (channel_count, 1) if sample_format.is_planar else (1, channel_count)
+    buffers = [(frame.samples * width, frame.planes) for frame in frames]
+    planes = [
+        np.concatenate([np.frombuffer(memoryview(each[index]), dtype=dtype, count=count) for count, each in buffers])
+        for index in range(plane_count)
+    ]
+    return np.stack(planes) if sample_format.is_planar else planes[0].reshape(-1, channel_count).T
 
 
 def convert_to_fractions(samples: Shaped[np.ndarray, "channel time"]) -> Float32[np.ndarray, "channel time"]:
