@@ -1,6 +1,7 @@
 """The nouns that cross a folder's wall: medium, item, segment, batch, embeddings, hit."""
 
 import logging
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path

@@ -158,10 +158,8 @@ class SpectrogramEncoder:
     @property
     def fingerprint(self) -> str:
         """Changes with every parameter."""
-        drawn = [
-            *([] if self._resize_pixels is None else [self._resize_pixels]),
-            *(["magma"] if self._released else []),
-        ]
+        drawn: list[int | str] = [] if self._resize_pixels is None else [self._resize_pixels]
+        drawn += ["magma"] if self._released else []
         return _fingerprint(
             "spectrogram", self.decoding, self._side_pixels, self._n_fft, self._hop_length, self._floor_db, *drawn
         )
