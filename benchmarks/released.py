@@ -2,9 +2,9 @@
 
     python benchmarks/released.py CHECKOUT [--python INTERPRETER] [--out docs/results/released.md]
 
-CHECKOUT is a clone of github.com/PKU-ICST-MIPL/FGCrossNet_ACMMM2019; INTERPRETER can run it (the README names Python 3.6 and
-torch 1.0; by default it is this one, with today's torch). Both sides get the same tensors, so that decoders of pictures and
-sounds play no part. Nothing of the checkout is kept.
+CHECKOUT is a clone of github.com/PKU-ICST-MIPL/FGCrossNet_ACMMM2019; INTERPRETER can run it (its README names Python
+3.6 and torch 1.0; by default it is this one, with today's torch). Both sides get the same tensors, so that decoders of
+pictures and sounds play no part. Nothing of the checkout is kept.
 """
 
 import argparse
@@ -20,7 +20,8 @@ import rounds
 import torch
 
 from fieldmark import load_config
-from fieldmark.build import build_losses, build_network, build_schedule
+from fieldmark.build import build_losses, build_schedule
+from fieldmark.build_networks import NetworkInputs, build_network
 from fieldmark.evaluation.measurement import evaluate
 from fieldmark.evaluation.protocol import PAPER
 from fieldmark.models.weights import complete_counters, read_released_size, read_weights
@@ -29,11 +30,11 @@ from fieldmark.types import MEDIA, Embeddings, Item, Medium, Outputs
 
 CLASS_COUNT = 200
 SCALES = (1, 2, 4, 8, 16)
+NO_INPUTS = NetworkInputs({}, {}, {})
 MAP_COUNTS = {Medium.IMAGE: 290, Medium.TEXT: 200, Medium.AUDIO: 300, Medium.VIDEO: 284}
 """A twentieth of the test counts of PKU FG-XMedia."""
-_MEAN, _STD = (
-    np.array(each, dtype=np.float32).reshape(3, 1, 1) for each in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-)
+_MEAN = np.array([0.485, 0.456, 0.406], dtype=np.float32).reshape(3, 1, 1)
+_STD = np.array([0.229, 0.224, 0.225], dtype=np.float32).reshape(3, 1, 1)
 _PICTURES = (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO)
 _LOSS_ORDER = (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO, Medium.TEXT)
 """Of the released forward pass."""
@@ -66,11 +67,11 @@ def make_inputs(seed: int, *, work: Path) -> tuple[dict[str, np.ndarray], dict[M
         medium: torch.from_numpy(generator.integers(0, 256, (2, 3, 448, 448), dtype=np.uint8)) for medium in _PICTURES
     }
     symbols = generator.integers(0, 69, (2, 448))
-    network = build_network(load_config("fgcrossnet_released").model, class_count=CLASS_COUNT, encoders={})
+    network = build_network(load_config("fgcrossnet_released").model, class_count=CLASS_COUNT, inputs=NO_INPUTS)
     texts = torch.from_numpy(symbols.astype(np.uint8))
     with torch.no_grad():
         network.train()(texts, Medium.TEXT)  # statistics other than 0 and 1
-        network.fc.weight.mul_(20)
+        network.fc.weight.mul_(2)
     state = OrderedDict((f"module.{name}", each) for name, each in network.state_dict().items())
     torch.save(state, work / "model_parallel.pkl", _use_new_zipfile_serialization=False)
     torch.save(network.state_dict(), work / "model.pkl", _use_new_zipfile_serialization=False)
@@ -103,9 +104,9 @@ def format_comparison(
     """Format all comparisons as Markdown."""
     yield "# Beside the released code"
     yield ""
-    yield "Made by `python benchmarks/released.py CHECKOUT`: the code of github.com/PKU-ICST-MIPL/FGCrossNet_ACMMM2019 runs beside ours"
-    yield f"on the same tensors. Theirs: {notes[0]}; ours: torch {torch.__version__}. Changes to theirs, so that this torch runs it:"
-    yield f"{'; '.join(notes[1:]) or 'none'}."
+    yield "Made by `python benchmarks/released.py CHECKOUT`: the code of github.com/PKU-ICST-MIPL/FGCrossNet_ACMMM2019"
+    yield f"runs beside ours on the same tensors. Theirs: {notes[0]}; ours: torch {torch.__version__}."
+    yield f"Changes to theirs, so that it runs here: {'; '.join(dict.fromkeys(notes[1:])) or 'none'}."
     yield ""
     yield from format_logits(inputs, pixels, theirs, work=work)
     yield from format_losses(inputs, theirs)
@@ -123,7 +124,7 @@ def format_logits(
     """Compare the logits of the network that the state saved by DataParallel gives us."""
     state = read_weights(work / "model_parallel.pkl")
     size = read_released_size(state, path=work / "model_parallel.pkl")
-    network = build_network(load_config("fgcrossnet_released").model, class_count=size.class_count, encoders={})
+    network = build_network(load_config("fgcrossnet_released").model, class_count=size.class_count, inputs=NO_INPUTS)
     network.load_state_dict(complete_counters(state, list(size.names_and_shapes())))
     network.eval()
     yield "## Logits: a random ResNet-50, two rows of each medium"
@@ -142,7 +143,7 @@ def format_logits(
 def format_losses(inputs: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> Iterator[str]:
     """Compare the three losses and their gradients by the logits."""
     config = load_config("fgcrossnet_released")
-    network = build_network(config.model, class_count=CLASS_COUNT, encoders={})
+    network = build_network(config.model, class_count=CLASS_COUNT, inputs=NO_INPUTS)
     losses = build_losses(config.losses, network=network)
     medium = torch.tensor([MEDIA.index(each) for each in _LOSS_ORDER]).repeat_interleave(4)
     yield "## Losses: 4 rows of each medium, with their weights"
@@ -154,6 +155,12 @@ def format_losses(inputs: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndar
         other = theirs[f"gradient_{name}"]
         gap = np.abs(gradient - other).max()
         yield f"| {name} | {float(theirs[f'loss_{name}']):.6f} | {value:.6f} | {np.abs(other).max():.1e} | {gap:.1e} |"
+    centers = losses["released_center"]
+    compute_loss(centers, inputs, medium)
+    [parameter] = centers.module.parameters()
+    assert parameter.grad is not None
+    moved, other = parameter.grad.numpy() * centers.lr_scale, theirs["gradient_centers"]
+    yield f"| center, by its centers x 1000 | | | {np.abs(other).max():.1e} | {np.abs(moved - other).max():.1e} |"
     yield ""
 
 
@@ -163,6 +170,7 @@ def compute_loss(
     """Return a weighted loss and its gradient by the logits."""
     logits = torch.from_numpy(inputs["loss_logits"]).requires_grad_()
     for parameter in weighted.module.parameters():
+        parameter.grad = None
         parameter.data.copy_(torch.from_numpy(inputs["centers"]))
     label = torch.from_numpy(inputs["loss_labels"])
     outputs = Outputs(torch.nn.functional.normalize(logits), logits, label, medium)
@@ -173,15 +181,16 @@ def compute_loss(
 
 
 def format_maps(inputs: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """Compare the 16 MAPs at five scales of the logits."""
+    """Compare the 16 MAPs at each scale of the logits."""
     counts = ", ".join(f"{count} {medium}" for medium, count in MAP_COUNTS.items())
     yield "## 16 MAPs, protocol paper"
     yield ""
-    yield f"Random logits with a hint of the class, in galleries sorted by class ({counts}; 50 classes), times a scale, then softmax. Where"
-    yield "distances are equal as doubles, the script's own sort is not stable: its order, and so its MAP, depends on the processor."
+    yield f"Random logits with a hint of the class, in galleries sorted by class ({counts}; 50 classes), times a"
+    yield "scale, then softmax. The script sorts by NumPy's default, which is not stable: where distances are equal as"
+    yield "doubles, its MAP depends on the processor. The column 'stable' is the script with `argsort(kind='stable')`."
     yield ""
-    yield "| scale | mean of 12, theirs | ours | mean of 4, theirs | ours | largest difference of the 16 |"
-    yield "|---|---|---|---|---|---|"
+    yield "| scale | mean of 12, theirs | ours | mean of 4, theirs | ours | largest difference | from stable |"
+    yield "|---|---|---|---|---|---|---|"
     for scale in SCALES:
         ours = compute_maps(inputs, scale)
         other = {key: float(theirs[f"map_{scale:g}_{key}"]) for key in ours}
@@ -191,7 +200,8 @@ def format_maps(inputs: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarra
             for is_multi in (False, True)
             for values in (other, ours)
         ]
-        yield f"| {scale} | {' | '.join(f'{mean:.6f}' for mean in means)} | {gap:.1e} |"
+        exact = max(abs(ours[key] - float(theirs[f"stable_{scale:g}_{key}"])) for key in ours)
+        yield f"| {scale} | {' | '.join(f'{mean:.6f}' for mean in means)} | {gap:.1e} | {exact:.1e} |"
     yield ""
 
 
@@ -218,7 +228,8 @@ def format_rates(theirs: Mapping[str, np.ndarray]) -> Iterator[str]:
     ours = [train.lr * schedule.compute_factor(epoch, steps_per_epoch=1, step_count=50) for epoch in range(50)]
     yield "## Learning rates"
     yield ""
-    yield "Epochs are counted from 0. Torch 1.0 and today's torch run the same line differently; ours is that of torch 1.0, which the script names."
+    yield "Epochs are counted from 0. Torch 1.0 and today's torch run the same line differently; ours is that of torch"
+    yield "1.0, which the script names."
     yield ""
     yield "| epoch | theirs, under the torch above | ours |"
     yield "|---|---|---|"
@@ -227,7 +238,7 @@ def format_rates(theirs: Mapping[str, np.ndarray]) -> Iterator[str]:
     same = float(np.mean(np.isclose(theirs["rates"], ours)))
     early = float(np.mean(np.isclose(theirs["rates"][:-1], ours[1:])))
     yield ""
-    yield f"{same:.0%} of the epochs have the same rate; {early:.0%} of theirs are ours of an epoch later."
+    yield f"In {same:.0%} of the epochs both have the same rate. In {early:.0%}, theirs is ours of the next epoch."
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The released code's own side of `released.py`: run by an interpreter that can run that code, it needs torch, NumPy and SciPy only.
+# ruff: noqa: ANN, FBT, PTH, UP - this file also runs under Python 3.6, where the released code was written
+"""The released code's own side of `released.py`, for an interpreter that can run it with torch, NumPy and SciPy.
 
     python released_side.py CHECKOUT WORK
 
-Reads `inputs.npz` of the folder WORK and writes `theirs.npz` there. Written for Python 3.6 and torch 1.0 up to today's: no
-annotations of newer syntax. What today's torch no longer takes is said in `notes.txt`, and done another way that
-computes the same.
+Reads `inputs.npz` of the folder WORK and writes `theirs.npz` there. Written for Python 3.6 and torch 1.0 up to today's:
+no newer syntax. What today's torch no longer takes is said in `notes.txt`, and done another way that computes the same.
 """
 
 import os
@@ -19,7 +19,7 @@ CHECKOUT, WORK = sys.argv[1:3]
 NOTES = []
 
 
-def load_module(name):
+def load_module(name, stable=False):
     """Run one file of the checkout; `.cuda()` in it stays on the processor, since there may be no GPU."""
     with open(os.path.join(CHECKOUT, name + ".py")) as handle:
         source = handle.read()
@@ -33,6 +33,8 @@ def load_module(name):
     if name == "centerloss" and torch.__version__ >= "1.5":
         source = source.replace("addmm_(1, -2, x, self.centers.t())", "addmm_(x, self.centers.t(), beta=1, alpha=-2)")
         NOTES.append("centerloss.py: factors of addmm_ are named, as torch wants them since 1.5")
+    if stable:
+        source = source.replace(".argsort()", ".argsort(kind='stable')")
     module = types.ModuleType(name)
     exec(compile(source, name + ".py", "exec"), module.__dict__)
     return module
@@ -78,7 +80,7 @@ def measure_losses(given, found):
 
 def measure_maps(given, found):
     """The 16 MAPs of `retrieval.py` at each scale of the logits: its own `mAP` on softmaxes in float32."""
-    retrieval = load_module("retrieval")
+    measured = {"map": load_module("retrieval"), "stable": load_module("retrieval", stable=True)}
     order = ("image", "text", "audio", "video")  # in which the script stacks the gallery of all
     for scale in given["scales"].tolist():
         rows, label = {}, {}
@@ -90,10 +92,13 @@ def measure_maps(given, found):
         every_label = np.concatenate([label[medium] for medium in order])
         for query in order:
             for gallery in order:
-                if query != gallery:
-                    key = "map_%g_%s_to_%s" % (scale, query, gallery)
-                    found[key] = retrieval.mAP(rows[query], rows[gallery], label[query], label[gallery])
-            found["map_%g_%s_to_all" % (scale, query)] = retrieval.mAP(rows[query], every, label[query], every_label)
+                for kind, retrieval in measured.items():
+                    if query != gallery:
+                        key = "%s_%g_%s_to_%s" % (kind, scale, query, gallery)
+                        found[key] = retrieval.mAP(rows[query], rows[gallery], label[query], label[gallery])
+            for kind, retrieval in measured.items():
+                key = "%s_%g_%s_to_all" % (kind, scale, query)
+                found[key] = retrieval.mAP(rows[query], every, label[query], every_label)
 
 
 def measure_rates(found):
