@@ -1,4 +1,5 @@
-# ruff: noqa: ANN, FBT, PTH, UP - this file also runs under Python 3.6, where the released code was written
+# ruff: noqa: ANN001, ANN201, ANN202, FBT003, FBT002, PTH118, PTH123, UP031, RUF005
+# This file also runs under Python 3.6, where the released code was written.
 """The released code's own side of `released.py`, for an interpreter that can run it with torch, NumPy and SciPy.
 
     python released_side.py CHECKOUT WORK
