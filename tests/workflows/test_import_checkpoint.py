@@ -233,7 +233,7 @@ def test_an_empty_file_is_said_to_be_empty(tmp_path):
 def test_ignored_tensors_are_left_out(small_state, save, tmp_path):
     extra = {"fc2.weight": torch.ones(3, 32), "fc2.bias": torch.ones(3), "center_loss.centers": torch.ones(3, 3)}
     path = save({f"module.{name}": each for name, each in (small_state | extra).items()})
-    with pytest.raises(WeightsFileError, match=r"give --ignore center_loss\.centers --ignore fc2") as caught:
+    with pytest.raises(WeightsFileError, match=r"or --ignore center_loss\.centers --ignore fc2") as caught:
         import_checkpoint(path, out=tmp_path / "run")
     assert "second head" in str(caught.value)
     run = import_checkpoint(path, out=tmp_path / "run", ignored=["fc2", "center_loss.centers"]).run

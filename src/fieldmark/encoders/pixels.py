@@ -145,7 +145,7 @@ class SpectrogramEncoder:
         hop_length: int = 512,
         floor_db: float = 80.0,
         segment_seconds: float | None,
-        released: bool = False,
+        released: bool,
     ) -> None:
         self._released = released
         self._side_pixels = side_pixels

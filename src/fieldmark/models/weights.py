@@ -174,7 +174,7 @@ def drop_ignored(state: Mapping[str, Tensor], ignored: Iterable[str], *, path: P
         found = [each for each in state if each == name or each.startswith(f"{name}.")]
         if not found:
             reason = f"it has no tensor '{name}' to ignore{suggest_nearest(name, list(state))}"
-            raise WeightsFileError(path=path, reason=reason, remedy="Name one that it has, or leave out --ignore.")
+            raise WeightsFileError(path=path, reason=reason, remedy="Give the name of one that it has, or no --ignore.")
         for each in found:
             kept.pop(each, None)
     return _strip_prefix(kept) if len(kept) < len(state) else kept
@@ -217,14 +217,12 @@ def _check_prefixes(state: Mapping[str, Tensor], *, path: Path) -> None:
     prefix = _PARALLEL_PREFIX
     if prefixed == len(state):
         reason = f"its names begin with '{prefix}{prefix}': DataParallel was put around the network twice"
-        raise WeightsFileError(
-            path=path, reason=reason, remedy=f"Take '{prefix}' off each name once, and save it again."
-        )
+        raise WeightsFileError(path=path, reason=reason, remedy=f"Give it with '{prefix}' taken off each name once.")
     others = list_first([name for name in state if not name.startswith(prefix)])
     raise WeightsFileError(
         path=path,
         reason=f"{prefixed} of its {len(state)} names begin with '{prefix}' and the others do not ({others})",
-        remedy="Save the state dict of one network, or give --ignore for what is not the network's.",
+        remedy="Give the state dict of one network, and --ignore for what is not the network's.",
     )
 
 
@@ -246,7 +244,7 @@ def _check_extras(state: Mapping[str, Tensor], expected: Mapping[str, object], *
     raise WeightsFileError(
         path=path,
         reason=f"beside a released FGCrossNet it holds {found}",
-        remedy=f"If the network is to be imported without, give {' '.join(f'--ignore {stem}' for stem in stems)}.",
+        remedy=f"Give it without, or {' '.join(f'--ignore {stem}' for stem in stems)}.",
     )
 
 
