@@ -57,7 +57,11 @@ named_text_encoder = fill(NamedTextEncoder, config_encoders.NamedTextConfig)
 birdnet_encoder = fill(BirdNetEncoder, config_encoders.BirdNetConfig)
 pixel_encoder = fill(PixelEncoder, config.FGCrossNetConfig)
 spectrogram_encoder = fill(
-    SpectrogramEncoder, config.FGCrossNetConfig, side_pixels="crop_pixels", segment_seconds="sound_seconds"
+    SpectrogramEncoder,
+    config.FGCrossNetConfig,
+    side_pixels="crop_pixels",
+    segment_seconds="sound_seconds",
+    released="released_sound",
 )
 character_encoder = fill(CharacterEncoder, config.FGCrossNetConfig, released="released_text")
 

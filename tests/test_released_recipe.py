@@ -26,6 +26,8 @@ OPTIONS: dict[str, tuple[Read, object, object]] = {
     "8 a rate that halves every 3 epochs": (lambda config: config.train.schedule, "cosine", "step"),
     "9 common batch norm": (lambda config: config.model.statistics_per_medium, True, False),
     "10 text without spaces": (lambda config: config.model.released_text, False, True),
+    "10 zeros before training texts": (lambda config: config.model.released_zeros, False, True),
+    "13 spectrograms in colors": (lambda config: config.model.released_sound, False, True),
     "13 spectrograms are cropped": (lambda config: config.model.crop_spectrograms, False, True),
     "14 no validation": (lambda config: config.data.validation_share > 0, True, False),
     "15 logits are the embedding": (lambda config: config.model.embedding, "features", "logits"),

@@ -132,7 +132,7 @@ def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInput
             return FGCrossNet(
                 class_count=class_count,
                 trunk=TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride),
-                text=TextStem(conv_width=config.text_width),
+                text=TextStem(conv_width=config.text_width, shifts_in_training=config.released_zeros),
                 embedding=EmbeddingSource(config.embedding),
                 statistics_per_medium=config.statistics_per_medium,
             )

@@ -116,6 +116,10 @@ class FGCrossNetConfig(Section):
     embedding: Literal["features", "logits"] = "features"
     released_text: bool = Field(default=False, description="read texts as the released code does: no spaces, last line")
 
+    released_zeros: bool = Field(
+        default=False, description="training puts 0, 2, 4, 6 or 8 zeros before each text, as released"
+    )
+
     @model_validator(mode="after")
     def _check_sizes(self) -> "FGCrossNetConfig":
         if self.crop_pixels > self.resize_pixels:

@@ -5,7 +5,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from torch import nn
 
-from fieldmark.models.fgcrossnet import EmbeddingSource, MediumNorm, TrunkSize, TrunkStage, initialize_convolutions
+from fieldmark.models.fgcrossnet import (
+    EmbeddingSource,
+    MediumNorm,
+    TextStem,
+    TrunkSize,
+    TrunkStage,
+    initialize_convolutions,
+)
 from fieldmark.types import MEDIA, Medium, MediumBatch, Outputs
 from product_parts import classification_loss, fgcrossnet, ranking_loss, text_stem, trunk_of_depth
 
@@ -261,3 +268,19 @@ def test_initialize_convolutions_draws_by_fan_out():
     torch.manual_seed(0)
     initialize_convolutions(nn.Sequential(convolution))
     assert convolution.weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
+
+
+def test_training_texts_get_an_even_number_of_zeros_where_asked():
+    torch.manual_seed(0)
+    text = TextStem(conv_width=32, shifts_in_training=True)
+    network = fgcrossnet(class_count=3, trunk=trunk_of_depth(10, base_width=4), text=text)
+    seen: list[torch.Tensor] = []
+    network.embed.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    texts = torch.arange(1, 33, dtype=torch.uint8).expand(100, 32)
+    network.train()(texts, Medium.TEXT)
+    counts = (seen[0] == 0).sum(dim=1)
+    assert set(counts.tolist()) == {0, 2, 4, 6, 8}
+    for row, count in zip(seen[0], counts.tolist(), strict=True):
+        assert row.tolist() == [0] * count + list(range(1, 33 - count))
+    network.eval()(texts, Medium.TEXT)
+    assert torch.equal(seen[1], texts.int())

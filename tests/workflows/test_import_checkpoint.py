@@ -192,3 +192,51 @@ def test_class_names_that_do_not_fit(tmp_path, content, reason):
         (tmp_path / "classes.txt").write_bytes(content)
     with pytest.raises(ConfigError, match=reason):
         read_class_names(tmp_path / "classes.txt", count=2)
+
+
+# ---------------------------------------------------------------- states with something else
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: {f"module.module.{name}": each for name, each in state.items()}, "begin with 'module.module.'"),
+        (
+            lambda state: {("module." if i % 2 else "") + name: state[name] for i, name in enumerate(state)},
+            "and the others do not",
+        ),
+        (lambda state: {}, "empty state dict"),
+        (lambda state: {"state_dict": {}, "epoch": 1}, "empty state dict"),
+        (lambda state: state | {"fc2.weight": torch.ones(3, 32), "fc2.bias": torch.ones(3)}, "a second head (fc2.bias"),
+        (lambda state: state | {"centers": torch.ones(3, 3)}, "centers of the classes (centers)"),
+        (lambda state: state | {"lstm.gate": torch.ones(5, 5)}, "1 are unexpected (lstm.gate"),
+    ],
+)
+def test_a_state_with_something_else_is_named_for_what_it_is(small_state, save, tmp_path, change, reason):
+    with pytest.raises(WeightsFileError) as caught:
+        import_checkpoint(save(change(small_state)), out=tmp_path / "run")
+    assert reason in str(caught.value)
+
+
+def test_centers_beside_a_network_of_dataparallel_can_be_ignored(small_state, save, tmp_path):
+    path = save({f"module.{name}": each for name, each in small_state.items()} | {"centers": torch.ones(3, 3)})
+    run = import_checkpoint(path, out=tmp_path / "run", ignored=["centers"]).run
+    assert load_checkpoint(RunLayout(run).best).network.keys() == small_state.keys()
+
+
+def test_an_empty_file_is_said_to_be_empty(tmp_path):
+    (tmp_path / "model.pkl").write_bytes(b"")
+    with pytest.raises(WeightsFileError, match="it is empty: 0 bytes"):
+        import_checkpoint(tmp_path / "model.pkl", out=tmp_path / "run")
+
+
+def test_ignored_tensors_are_left_out(small_state, save, tmp_path):
+    extra = {"fc2.weight": torch.ones(3, 32), "fc2.bias": torch.ones(3), "center_loss.centers": torch.ones(3, 3)}
+    path = save({f"module.{name}": each for name, each in (small_state | extra).items()})
+    with pytest.raises(WeightsFileError, match=r"or --ignore center_loss\.centers --ignore fc2") as caught:
+        import_checkpoint(path, out=tmp_path / "run")
+    assert "second head" in str(caught.value)
+    run = import_checkpoint(path, out=tmp_path / "run", ignored=["fc2", "center_loss.centers"]).run
+    assert load_checkpoint(RunLayout(run).best).network.keys() == small_state.keys()
+    with pytest.raises(WeightsFileError, match="no tensor 'fc3' to ignore"):
+        import_checkpoint(path, out=tmp_path / "other", ignored=["fc3"])

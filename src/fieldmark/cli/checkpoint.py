@@ -21,6 +21,12 @@ def _import_checkpoint(
         Path | None,
         typer.Option("--classes", help="Text file with one class name per line, in the order of the labels."),
     ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ignore", metavar="KEY", help="Tensor of the file to leave out, such as fc2 or centers. May be repeated."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Import weights of the authors' released FGCrossNet code.
@@ -29,7 +35,7 @@ def _import_checkpoint(
     """
     from fieldmark.workflows.import_checkpoint import import_checkpoint
 
-    report = import_checkpoint(file, out=out, classes=classes)
+    report = import_checkpoint(file, out=out, classes=classes, ignored=ignore or ())
     print_result(report, report.to_text(), as_json=as_json)
 
 

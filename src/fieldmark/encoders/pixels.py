@@ -145,7 +145,7 @@ class SpectrogramEncoder:
         hop_length: int = 512,
         floor_db: float = 80.0,
         segment_seconds: float | None,
-        released: bool = False,
+        released: bool,
     ) -> None:
         self._released = released
         self._side_pixels = side_pixels
@@ -158,10 +158,8 @@ class SpectrogramEncoder:
     @property
     def fingerprint(self) -> str:
         """Changes with every parameter."""
-        drawn: list[int | str] = [
-            *([] if self._resize_pixels is None else [self._resize_pixels]),
-            *(["magma"] if self._released else []),
-        ]
+        drawn: list[int | str] = [] if self._resize_pixels is None else [self._resize_pixels]
+        drawn += ["magma"] if self._released else []
         return _fingerprint(
             "spectrogram", self.decoding, self._side_pixels, self._n_fft, self._hop_length, self._floor_db, *drawn
         )

@@ -178,11 +178,13 @@ class Ranking:
             units = self._query_units(query, start, end)
             chunk = SortedChunk(self._compute_keys(units, own_row[start:end]), members, queries=np.arange(start, end))
             best_score = self._best_scores(chunk.keys)
-            near = chunk.find_near()
-            blocks = chunk.find_blocks(without=near)
-            if len(near):
-                keys = self._decide(units[near - start], query, near, own_row=own_row[near], relevance=relevance)
-                blocks = merge_blocks(blocks, SortedChunk(keys, members, queries=near).find_blocks(without=near[:0]))
+            close = chunk.find_close()
+            blocks = chunk.find_blocks(without=close)
+            if len(close):
+                finer = [-torch.mm(units[close - start], part.T) for part in self._units]
+                for code, keys in enumerate(finer):
+                    self._exclude(keys, own_row[close], code)
+                blocks = merge_blocks(blocks, self._rank_finely(finer, query, close, members, relevance))
             return RankedChunk(start, end - start, best_score, blocks)
 
         widest = sum(part.widest for parts in members for part in parts)
@@ -245,26 +247,29 @@ class Ranking:
             keys.append(of_part)
         return keys
 
-    def _decide(
+    def _rank_finely(
         self,
-        units: Tensor,
+        keys: Sequence[Tensor],
         query: LabeledRows,
         queries: Int[np.ndarray, " query"],
-        *,
-        own_row: Int[np.ndarray, " query"],
+        members: Sequence[Sequence[Members]],
         relevance: Sequence[Relevance],
-    ) -> list[Tensor]:
-        """Return the keys of each part for some queries, with near ties decided."""
-        parts = [torch.mm(-units, part.T) for part in self._units]
-        for code, part in enumerate(parts):
-            self._exclude(part, own_row, code)
-        keys = torch.cat(parts, dim=1).cpu().numpy()
-        for number, row in enumerate(queries.tolist()):
+    ) -> tuple[tuple[RelevantBlocks, ...], ...]:
+        """Return the blocks of some queries by the products themselves, with near ties decided."""
+        chunk = SortedChunk([each.clone() for each in keys], members, queries=queries)
+        is_positive = bool((query.embedding[queries] >= 0).all())
+        near = chunk.find_near(*self._near_ties.tolerances(is_positive=is_positive))
+        blocks = chunk.find_blocks(without=near)
+        if not len(near):
+            return blocks
+        whole = torch.cat([each[np.searchsorted(queries, near)] for each in keys], dim=1).cpu().numpy()
+        for number, row in enumerate(near.tolist()):
             relevant = [each.gallery[self._column_rows] == each.query[row] for each in relevance]
             vector = query.embedding[row].astype(np.float64)
-            keys[number] = self._near_ties.rank(keys[number], vector, relevance=relevant)
-        decided = torch.from_numpy(keys)
-        return [decided[:, columns].contiguous().to(units.device) for columns in self._columns]
+            whole[number] = self._near_ties.rank(whole[number], vector, relevance=relevant)
+        decided = torch.from_numpy(whole).to(keys[0].device)
+        parts = [decided[:, columns].contiguous() for columns in self._columns]
+        return merge_blocks(blocks, SortedChunk(parts, members, queries=near).find_blocks(without=near[:0]))
 
     def _exclude(self, keys: Tensor, own_row: Int[np.ndarray, " query"], code: int) -> None:
         """Put the query itself last, where it is in a part."""

@@ -101,13 +101,33 @@ class SortedChunk:
         ]
         self.keys = [sort_rows(own) for own in keys]
 
-    def find_near(self) -> Int[np.ndarray, " query"]:
-        """Return the queries for which an item that is not relevant comes within a step of one that is."""
+    def find_close(self) -> Int[np.ndarray, " query"]:
+        """Return the queries for which an item comes within a step of one that is relevant; keys are steps."""
+        is_close = torch.zeros(len(self._queries), dtype=torch.bool, device=self.keys[0].device)
+        for parts in self._needles:
+            for code, needles in enumerate(parts):
+                is_there = needles != last_key(needles)
+                high = needles + is_there.to(needles.dtype)
+                for other, keys in enumerate(self.keys):
+                    if keys.shape[1] > (other == code):  # in its own part the first within reach is the needle itself
+                        first = torch.searchsorted(keys, needles - 1) + (other == code)
+                        reached = keys.gather(1, first.clamp_max(keys.shape[1] - 1)) <= high
+                        is_close |= (reached & is_there & (first < keys.shape[1])).any(dim=1)
+        close: Int[np.ndarray, " query"] = self._queries[is_close.cpu().numpy()]
+        return close
+
+    def find_near(self, factor: float, offset: float) -> Int[np.ndarray, " query"]:
+        """Return the queries for which an item that is not relevant is nearer to one that is than a tolerance.
+
+        Args:
+            factor: The tolerance is factor * |key| + offset.
+        """
         is_near = torch.zeros(len(self._queries), dtype=torch.bool, device=self.keys[0].device)
         for parts in self._needles:
             needles = sort_rows(torch.cat(parts, dim=1))
             is_there = needles != last_key(needles)
-            low, high = needles - 1, needles + is_there.to(needles.dtype)
+            margin = torch.where(is_there, needles.abs() * factor + offset, 0.0)
+            low, high = needles - margin, needles + margin
             count = sum((_count_within(keys, low, high) for keys in self.keys), -_count_within(needles, low, high))
             is_near |= ((count > 0) & is_there).any(dim=1)
         near: Int[np.ndarray, " query"] = self._queries[is_near.cpu().numpy()]

@@ -233,11 +233,14 @@ class TextStem:
         symbol_count: Symbols of the alphabet; the table has two rows more, for padding and one further symbol.
         symbol_dim: Dimension of a symbol's vector.
         conv_width: Height of the picture; its width is the length of the text.
+        shifts_in_training: Whether training puts 0, 2, 4, 6 or 8 zeros before each text, as the released code does;
+            what no longer fits is cut off.
     """
 
     conv_width: int
     symbol_count: int = 68
     symbol_dim: int = 16
+    shifts_in_training: bool = False
 
 
 @final
@@ -300,6 +303,7 @@ class FGCrossNet(Network):
         self.register_buffer("_pixel_std", torch.tensor(_PIXEL_STD).view(3, 1, 1), persistent=False)
         self._embedding = embedding
         self._per_medium = statistics_per_medium
+        self._shifts_texts = text.shifts_in_training
         initialize_convolutions(self)
 
     @property
@@ -334,6 +338,8 @@ class FGCrossNet(Network):
         return self._draw_text(inputs) if medium is Medium.TEXT else self._standardize(inputs)
 
     def _draw_text(self, symbols: UInt8[Tensor, "batch token"]) -> _Planes:
+        if self.training and self._shifts_texts:
+            symbols = _shift_texts(symbols)
         columns = self.embed(symbols.int()).transpose(1, 2)
         columns = self.conv02(F.relu(self.conv01(columns)))
         planes: Tensor = self.conv0(columns.unsqueeze(1))
@@ -360,3 +366,10 @@ class FGCrossNet(Network):
                 return F.normalize(logits), logits
             case _:
                 assert_never(self._embedding)
+
+
+def _shift_texts(symbols: UInt8[Tensor, "batch token"]) -> UInt8[Tensor, "batch token"]:
+    """Put 0, 2, 4, 6 or 8 zeros before each text, drawn anew each time, and cut off what no longer fits."""
+    zeros = 2 * torch.randint(5, (len(symbols), 1)).to(symbols.device)
+    source = torch.arange(symbols.shape[1], device=symbols.device) - zeros
+    return torch.where(source < 0, 0, symbols.gather(1, source.clamp_min(0)))

@@ -4,7 +4,7 @@ import json
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,8 +39,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise WeightsFileError(path=path, reason=reason) from error
     if size > MAX_BYTES:
         raise WeightsFileError(path=path, reason=f"it has {size:,} bytes, and at most {MAX_BYTES:,} are read")
+    if not size:
+        raise WeightsFileError(path=path, reason="it is empty: 0 bytes")
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path, size=size)
-    if state and all(name.startswith(_PARALLEL_PREFIX) for name in state):
+    return _strip_prefix(state)
+
+
+def _strip_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without the prefix of `DataParallel`, where all names have it."""
+    if all(name.startswith(_PARALLEL_PREFIX) for name in state):
         return {name.removeprefix(_PARALLEL_PREFIX): tensor for name, tensor in state.items()}
     return state
 
@@ -94,6 +101,8 @@ def _choose(values: object, *, path: Path, size: int) -> dict[str, Tensor]:
                 reason = f"{list_first(unusable)}: not plain tensors, or larger than the file"
                 raise WeightsFileError(path=path, reason=reason)
             return dict(candidate)
+    if not values or any(key in values and values[key] == {} for key in _NESTED_KEYS):
+        raise WeightsFileError(path=path, reason="it holds nothing: it is an empty state dict")
     held = list_first(sorted(map(str, values))) or "nothing"
     raise WeightsFileError(path=path, reason=f"it contains no state dict; it holds {held}")
 
@@ -151,11 +160,31 @@ class ReleasedSize:
         return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
+def drop_ignored(state: Mapping[str, Tensor], ignored: Iterable[str], *, path: Path) -> dict[str, Tensor]:
+    """Return the tensors without those that are known not to be the network's.
+
+    Args:
+        ignored: Names, or what stands before a dot in names: "fc2" is "fc2.weight" and "fc2.bias".
+
+    Raises:
+        WeightsFileError: No tensor has such a name.
+    """
+    kept = dict(state)
+    for name in ignored:
+        found = [each for each in state if each == name or each.startswith(f"{name}.")]
+        if not found:
+            reason = f"it has no tensor '{name}' to ignore{suggest_nearest(name, list(state))}"
+            raise WeightsFileError(path=path, reason=reason, remedy="Give the name of one that it has, or no --ignore.")
+        for each in found:
+            kept.pop(each, None)
+    return _strip_prefix(kept) if len(kept) < len(state) else kept
+
+
 def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSize:
     """Read the sizes of the network that a state dict was taken from.
 
     Raises:
-        WeightsFileError: Names are missing or unknown.
+        WeightsFileError: Names are missing or unknown; prefixes, a second head and centers are named as such.
         WeightsFileError: The shapes are those of no such network.
     """
     depth = _nearest_depth(state)
@@ -166,6 +195,8 @@ def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSi
         class_count=_side(state, "fc.weight", default=1),
     )
     expected = size.names_and_shapes()
+    _check_prefixes(state, path=path)
+    _check_extras(state, expected, path=path)
     _check_names(state, expected, path=path, network=f"a released FGCrossNet with ResNet-{depth}")
     reshaped = [
         f"{name} {list(state[name].shape)} where {list(shape)} is expected"
@@ -176,6 +207,54 @@ def read_released_size(state: Mapping[str, Tensor], *, path: Path) -> ReleasedSi
         reason = f"{len(reshaped)} of its tensors have another shape than the released network's: {reshaped[0]}"
         raise WeightsFileError(path=path, reason=reason)
     return size
+
+
+def _check_prefixes(state: Mapping[str, Tensor], *, path: Path) -> None:
+    """Refuse names that `DataParallel` has prefixed twice, or only some of; `read_weights` takes one prefix off all."""
+    prefixed = sum(name.startswith(_PARALLEL_PREFIX) for name in state)
+    if not prefixed:
+        return
+    prefix = _PARALLEL_PREFIX
+    if prefixed == len(state):
+        reason = f"its names begin with '{prefix}{prefix}': DataParallel was put around the network twice"
+        raise WeightsFileError(path=path, reason=reason, remedy=f"Give it with '{prefix}' taken off each name once.")
+    others = list_first([name for name in state if not name.startswith(prefix)])
+    raise WeightsFileError(
+        path=path,
+        reason=f"{prefixed} of its {len(state)} names begin with '{prefix}' and the others do not ({others})",
+        remedy="Give the state dict of one network, and --ignore for what is not the network's.",
+    )
+
+
+def _check_extras(state: Mapping[str, Tensor], expected: Mapping[str, object], *, path: Path) -> None:
+    """Name a second head or saved centers, which training scripts keep with a network that is complete without them."""
+    extra = sorted(state.keys() - expected.keys())
+    missing = [name for name in expected.keys() - state.keys() if not name.endswith(_COUNTER)]
+    head = state.get("fc.weight")
+    if not extra or missing or head is None or head.ndim != 2:
+        return
+    class_count, dim = head.shape
+    kinds = {name: _name_extra(name, state[name], class_count=class_count, dim=dim) for name in extra}
+    if not all(kinds.values()):
+        return
+    found = "; ".join(
+        f"{kind} ({list_first([n for n in extra if kinds[n] == kind])})" for kind in dict.fromkeys(kinds.values())
+    )
+    stems = dict.fromkeys(name.removesuffix(".weight").removesuffix(".bias") for name in extra)
+    raise WeightsFileError(
+        path=path,
+        reason=f"beside a released FGCrossNet it holds {found}",
+        remedy=f"Give it without, or {' '.join(f'--ignore {stem}' for stem in stems)}.",
+    )
+
+
+def _name_extra(name: str, tensor: Tensor, *, class_count: int, dim: int) -> str | None:
+    """Return the kind of tensor that is not the network's own; None if it cannot be told."""
+    if "center" in name.lower() and tensor.ndim == 2 and tensor.shape[0] == class_count:
+        return "centers of the classes"
+    if name.endswith((".weight", ".bias")) and tensor.shape[1:] in {(dim,), (class_count,), ()} and tensor.ndim:
+        return "a second head"
+    return None
 
 
 def complete_counters(state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,13 @@ from fieldmark.build import build_encoder, list_supported_media
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
 from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, list_first
-from fieldmark.models.weights import ReleasedSize, complete_counters, read_released_size, read_weights
+from fieldmark.models.weights import (
+    ReleasedSize,
+    complete_counters,
+    drop_ignored,
+    read_released_size,
+    read_weights,
+)
 from fieldmark.training.checkpoint import Checkpoint, Provenance, save_checkpoint, write_durably
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.run_info import ImportedFile, RunInfo
@@ -59,7 +65,9 @@ class ImportReport:
         return "\n".join([*lines, f"checkpoint: {RunLayout(self.run).best}"])
 
 
-def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str | None = None) -> ImportReport:
+def import_checkpoint(
+    file: Path | str, *, out: Path | str, classes: Path | str | None = None, ignored: Sequence[str] = ()
+) -> ImportReport:
     """Import the weights of the authors' released code into a run folder that every verb accepts.
 
     The configuration is that of the released code: its text encoder and crops, shared statistics of batch norm, and the
@@ -69,6 +77,7 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
         file: A state dict, as `torch.save` or safetensors keeps it.
         classes: Class names, one a line in the order of the labels, as in `classes.txt` of CUB-200-2011; None numbers
             the classes.
+        ignored: Tensors of the file that are not the network's, such as "fc2" or "centers".
 
     Raises:
         WeightsFileError: The file is missing, damaged, or of another network.
@@ -79,7 +88,7 @@ def import_checkpoint(file: Path | str, *, out: Path | str, classes: Path | str 
     layout = RunLayout(out)
     if layout.best.exists() or layout.last.exists():
         raise TrainingError(f"'{out}' already holds a run. Choose another --out.", kind="run_exists")
-    state = read_weights(file)
+    state = drop_ignored(read_weights(file), ignored, path=file)
     size = read_released_size(state, path=file)
     names = [f"class {label}" for label in range(size.class_count)]
     if classes is not None:
