@@ -17,6 +17,7 @@ from torch import Tensor
 from fieldmark.datasets.checks.pictures import (
     SimilarRows,
     compute_picture_row,
+    drop_repeated_rows,
     find_equal_rows,
     find_similar_rows,
     stack_picture_rows,
@@ -229,6 +230,7 @@ def _find_similar_pictures(
     """Yield similar pictures, pictures similar to a frame of a video, and videos similar in half their frames."""
     if not rows:
         return
+    rows = {index: drop_repeated_rows(each) for index, each in rows.items()}
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
     values = np.concatenate(list(rows.values()))
     frames: dict[tuple[int, int], tuple[set[int], SimilarRows]] = {}
@@ -288,7 +290,7 @@ def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -
 
 def _is_shared_throughout(
     one: Int[np.ndarray, "row component"],
-    other: Int[np.ndarray, "row component"],
+    other: Int[np.ndarray, "other component"],
     shift: int,
     shared_frames: Int[np.ndarray, " pair"],
     *,
