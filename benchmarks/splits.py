@@ -1,6 +1,6 @@
 """Splits that stay: items that change their split as rows come and go, over several seeds.
 
-    python benchmarks/splits.py --out docs/results/splits.md
+python benchmarks/splits.py --out docs/results/splits.md
 """
 
 import argparse

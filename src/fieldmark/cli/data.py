@@ -1,7 +1,8 @@
 """The commands `fieldmark data ...`: create, check, split and describe manifests."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -16,6 +17,15 @@ _import_app = typer.Typer(
     help="Create a manifest from folders, a table or PKU FG-XMedia.", no_args_is_help=True, rich_markup_mode=None
 )
 data_app.add_typer(_import_app, name="import")
+
+
+class _SplitName(StrEnum):
+    """The splits by name: their own class would load what help does not need."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
 
 _Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
 _TaxonomyPath = Annotated[
@@ -171,7 +181,7 @@ def _split(
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed. The same seed gives the same splits.")] = 0,
     keep: Annotated[
-        list[Literal["train", "validation", "test"]] | None,
+        list[_SplitName] | None,
         typer.Option(
             "--keep", help="Split whose present items stay in it, with all items of their groups. Repeatable."
         ),
