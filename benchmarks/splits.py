@@ -27,12 +27,12 @@ def make_items(number: range) -> list[Item]:
     ]
 
 
-def append(items: Sequence[Item], generator: np.random.Generator, *, count: int) -> list[Item]:
+def append(items: Sequence[Item], _generator: np.random.Generator, *, count: int) -> list[Item]:
     """Append so many rows."""
     return [*items, *make_items(range(800, 800 + count))]
 
 
-def reverse(items: Sequence[Item], generator: np.random.Generator) -> list[Item]:
+def reverse(items: Sequence[Item], _generator: np.random.Generator) -> list[Item]:
     """Reverse the rows."""
     return [*items][::-1]
 
