@@ -173,7 +173,7 @@ _MIN_SPECTROGRAM_SCORE = 0.97
 _MIN_SHARED_LANDMARKS = 14
 _MIN_SHARE_OF_LANDMARKS = 0.02
 _PART_FRAMES = 16  # a quarter of a second, about a note
-_MIN_PARTS, _MIN_SHARE_OF_FEW_PARTS = 4, 0.12
+_MIN_PARTS, _MIN_SHARE_OF_FEW_PARTS = 3, 0.12
 # The information content, in bits, of the word triples that two texts share; stock phrases count little.
 _MIN_BITS = 85.0
 _MIN_BITS_ACROSS_CLASSES = 100.0
@@ -306,14 +306,11 @@ def _is_shared_throughout(
     inside = [
         rows[(start <= times) & (times <= end)] for rows, times in ((one, one[:, 1]), (other, other[:, 1] - shift))
     ]
-    part_count = min(
-        len(np.unique((rows[:, 1] - late) // _PART_FRAMES)) for rows, late in zip(inside, (0, shift), strict=True)
-    )
     fewest = min(len(np.unique(rows[:, 0])) for rows in inside)
     shared_part_count = len(np.unique(shared_frames // _PART_FRAMES))
-    if shared_part_count < max(2, part_count / 2):
-        return False
-    return shared_part_count >= _MIN_PARTS or shared_count >= _MIN_SHARE_OF_FEW_PARTS * fewest
+    return shared_part_count >= _MIN_PARTS or (
+        shared_part_count > 1 and shared_count >= _MIN_SHARE_OF_FEW_PARTS * fewest
+    )
 
 
 # ---------------------------------------------------------------- texts
