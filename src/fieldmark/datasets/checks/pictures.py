@@ -21,6 +21,7 @@ _MIN_COARSE_SCORE = 0.88
 # agree in their details by 0.93 or more, the next by 0.52. Edits of photos: 98 of 100 by 0.936 or more.
 # Drawn birds of one species in one pose: by at most 0.92.
 _MIN_DETAIL, _MIN_OVERLAY = 0.93, 0.94
+_LEAST_DETAIL, _SURE_OVERLAY = 0.72, 0.975  # of small or strongly encoded copies
 _MIN_COLOR = 0.4  # of the color differences, where both pictures have some
 _REPEATED_SCORE = 0.9  # two photos of birds are never so alike
 _GRAY_SHARE = 0.02  # of a picture's energy that is of its colors; a gray one has less
@@ -188,7 +189,9 @@ def _compare(
     place, _ = _register(_blur(first), _blur(second), place, rounds=5)
     overlay = _measure_overlay(first, second, place)
     detail = _measure_overlay(first - _blur(first, times=4), second - _blur(second, times=4), place)
-    for number in torch.nonzero((detail >= _MIN_DETAIL) & (overlay >= _MIN_OVERLAY)).flatten().tolist():
+    is_same = (detail >= _MIN_DETAIL) & (overlay >= _MIN_OVERLAY)
+    is_same |= (detail >= _LEAST_DETAIL) & (overlay >= _SURE_OVERLAY)
+    for number in torch.nonzero(is_same).flatten().tolist():
         one, two = index[number].tolist()
         yield SimilarRows(one, two, float(detail[number]), is_mirrored=is_mirrored)
 
