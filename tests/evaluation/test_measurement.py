@@ -202,12 +202,25 @@ def test_evaluate_widens_the_interval_when_items_share_groups(make_embeddings):
     assert np.diff(together.interval_95) > 1.5 * np.diff(apart.interval_95)
 
 
+def test_evaluate_gives_no_interval_where_queries_or_gallery_are_of_one_group(make_embeddings):
+    embeddings = make_embeddings(items_per_class=6)
+    items = {i.item_id: replace(i, group="tape" if i.medium is Medium.AUDIO else None) for i in embeddings.items}
+    grouped = replace(embeddings, items=tuple(items[item.item_id] for item in embeddings.items))
+    found = evaluate(grouped, protocol=STRICT)
+    assert by_name(found)["audio_to_image"].interval_95 is by_name(found)["image_to_audio"].interval_95 is None
+    assert by_name(found)["audio_to_image"].interval_95_this_gallery is None
+    assert by_name(found)["image_to_text"].interval_95 is not None
+    assert found.interval_95_average["bi_modality"] is None
+    line = next(line for line in found.to_text().splitlines() if line.startswith("A→I"))
+    assert line.split()[2] == "-"
+
+
 def test_evaluate_repeats_its_intervals_for_a_seed(make_embeddings):
     embeddings = make_embeddings()
     assert evaluate(embeddings, protocol=STRICT, seed=3) == evaluate(embeddings, protocol=STRICT, seed=3)
     assert (
-        evaluate(embeddings, protocol=STRICT, seed=3).directions[0].interval_95
-        != evaluate(embeddings, protocol=STRICT, seed=4).directions[0].interval_95
+        evaluate(embeddings, protocol=STRICT, seed=3).directions[0].interval_95_this_gallery
+        != evaluate(embeddings, protocol=STRICT, seed=4).directions[0].interval_95_this_gallery
     )
 
 

@@ -1,6 +1,5 @@
 """A receipt passes on what it was made from, and names what was changed since."""
 
-import csv
 import json
 import re
 import shutil
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark import Embeddings, embed, verify
+from fieldmark import Embeddings, Medium, Split, embed, read_manifest, verify
 from fieldmark.data.shards import EmbeddingsWriter, read_content_hashes, read_embeddings
 from fieldmark.errors import EmbeddingsError, EvaluationError
 from fieldmark.evaluation.protocol import Settings
@@ -94,10 +93,9 @@ def test_verify_says_what_it_looked_at(whole):
     assert "not looked at: the manifest" in report.to_text()
 
 
-def tested_file(folder: Path, medium: str) -> Path:
-    rows = csv.DictReader((folder / "birds/manifest.csv").open())
-    chosen = next(row for row in rows if row["split"] == "test" and row["medium"] == medium and row["path"])
-    return folder / "birds" / chosen["path"]
+def find_file(folder: Path, medium: Medium) -> Path:
+    items = read_manifest(folder / "birds/manifest.csv")
+    return next(item.path for item in items if (item.split, item.medium) == (Split.TEST, medium) and item.path)
 
 
 def replace_in(path: Path, old: str, new: str) -> None:
@@ -113,16 +111,16 @@ def remove(files) -> None:
 
 TAMPERED = {
     "a photo overwritten": (
-        lambda f: tested_file(f, "image").write_bytes(bytes(range(256)) * 9),
+        lambda f: find_file(f, Medium.IMAGE).write_bytes(bytes(range(256)) * 9),
         {Cause.MEDIA},
         "content of image",
     ),
     "all sounds deleted": (
         lambda f: remove(each for each in (f / "birds/audio").rglob("*.*")),
         {Cause.MEDIA},
-        "gone now",
+        "'gone' now",
     ),
-    "a text edited": (lambda f: tested_file(f, "text").write_text("Nothing."), {Cause.MEDIA}, "content of text"),
+    "a text edited": (lambda f: find_file(f, Medium.TEXT).write_text("Nothing."), {Cause.MEDIA}, "content of text"),
     "splits of the manifest exchanged": (
         lambda f: replace_in(f / "birds/manifest.csv", ",test,", ",train,"),
         {Cause.MANIFEST},
@@ -141,7 +139,7 @@ TAMPERED = {
     "the seed of the receipt": (
         lambda f: edit(f / "receipt.json", "seed", value=7),
         {Cause.RECEIPT, Cause.NUMBER},
-        "bootstrap.seed",
+        "interval_95_this_gallery",
     ),
     "the leaks of the embeddings": (
         lambda f: edit(f / "test/embeddings.json", "straddling_groups", value=["a page"]),

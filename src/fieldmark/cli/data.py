@@ -1,7 +1,8 @@
 """The commands `fieldmark data ...`: create, check, split and describe manifests."""
 
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,6 +31,15 @@ _import_app = typer.Typer(
     help="Create a manifest from folders, a table or PKU FG-XMedia.", no_args_is_help=True, rich_markup_mode=None
 )
 data_app.add_typer(_import_app, name="import")
+
+
+class _SplitName(StrEnum):
+    """The splits by name: their own class would load what help does not need."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
 
 _RecordSource = Annotated[
     Path, typer.Argument(help="Archive, table or JSON file, as it was exported.", show_default=False)
@@ -325,7 +335,7 @@ def _split(
     ] = 0,
     seed: Annotated[int, typer.Option("--seed", help="Random seed. The same seed gives the same splits.")] = 0,
     keep: Annotated[
-        list[Literal["train", "validation", "test"]] | None,
+        list[_SplitName] | None,
         typer.Option(
             "--keep", help="Split whose present items stay in it, with all items of their groups. Repeatable."
         ),

@@ -63,13 +63,15 @@ def _sum_influences(
     keys: Int[Tensor, "query row"], *, is_relevant: Bool[Tensor, " row"], is_out: Bool[Tensor, "query row"]
 ) -> Float64[Tensor, " row"]:
     """Return the derivatives by each gallery item, summed over queries of one class; the lowest key ranks first."""
+    if not is_relevant.any():
+        return torch.zeros(keys.shape[1], dtype=torch.float64, device=keys.device)
     keys = keys.masked_fill(is_out, last_key(keys))
     needles = sort_rows(keys[:, is_relevant].contiguous())
     is_there = needles < last_key(keys)
     rank = _find_middle(sort_rows(keys.clone()), needles)
     found = _find_middle(needles, needles)
     precision = torch.where(is_there, found / rank, 0.0)
-    count = is_there.sum(dim=1, keepdim=True)
+    count = is_there.sum(dim=1, keepdim=True).clamp_min(1)
     mean_precision = precision.sum(dim=1, keepdim=True) / count
     fall, rise = torch.where(is_there, precision / rank, 0.0), torch.where(is_there, 1 / rank, 0.0)
     first = torch.searchsorted(needles, keys)

@@ -17,6 +17,7 @@ from torch import Tensor
 from fieldmark.datasets.checks.pictures import (
     SimilarRows,
     compute_picture_row,
+    drop_repeated_rows,
     find_equal_rows,
     find_similar_rows,
     stack_picture_rows,
@@ -172,7 +173,7 @@ _MIN_SPECTROGRAM_SCORE = 0.97
 _MIN_SHARED_LANDMARKS = 14
 _MIN_SHARE_OF_LANDMARKS = 0.02
 _PART_FRAMES = 16  # a quarter of a second, about a note
-_MIN_PARTS, _MIN_SHARE_OF_FEW_PARTS = 4, 0.12
+_MIN_PARTS, _MIN_SHARE_OF_FEW_PARTS = 3, 0.12
 # The information content, in bits, of the word triples that two texts share; stock phrases count little.
 _MIN_BITS = 85.0
 _MIN_BITS_ACROSS_CLASSES = 100.0
@@ -229,6 +230,7 @@ def _find_similar_pictures(
     """Yield similar pictures, pictures similar to a frame of a video, and videos similar in half their frames."""
     if not rows:
         return
+    rows = {index: drop_repeated_rows(each) for index, each in rows.items()}
     owner = np.repeat(list(rows), [len(each) for each in rows.values()])
     values = np.concatenate(list(rows.values()))
     frames: dict[tuple[int, int], tuple[set[int], SimilarRows]] = {}
@@ -288,7 +290,7 @@ def _find_similar_sounds(rows: Mapping[int, Int[np.ndarray, "row component"]]) -
 
 def _is_shared_throughout(
     one: Int[np.ndarray, "row component"],
-    other: Int[np.ndarray, "row component"],
+    other: Int[np.ndarray, "other component"],
     shift: int,
     shared_frames: Int[np.ndarray, " pair"],
     *,
@@ -304,14 +306,11 @@ def _is_shared_throughout(
     inside = [
         rows[(start <= times) & (times <= end)] for rows, times in ((one, one[:, 1]), (other, other[:, 1] - shift))
     ]
-    part_count = min(
-        len(np.unique((rows[:, 1] - late) // _PART_FRAMES)) for rows, late in zip(inside, (0, shift), strict=True)
-    )
     fewest = min(len(np.unique(rows[:, 0])) for rows in inside)
     shared_part_count = len(np.unique(shared_frames // _PART_FRAMES))
-    if shared_part_count < max(2, part_count / 2):
-        return False
-    return shared_part_count >= _MIN_PARTS or shared_count >= _MIN_SHARE_OF_FEW_PARTS * fewest
+    return shared_part_count >= _MIN_PARTS or (
+        shared_part_count > 1 and shared_count >= _MIN_SHARE_OF_FEW_PARTS * fewest
+    )
 
 
 # ---------------------------------------------------------------- texts
