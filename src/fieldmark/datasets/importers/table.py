@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
-from fieldmark.datasets.importers.dwca import split_media, unpack_properties
+from fieldmark.datasets.importers.dwca import drop_written, make_exact, split_media, unpack_properties
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
 from fieldmark.datasets.importers.record import (
     MediaReference,
@@ -162,16 +162,18 @@ class _TableRows:
             told = tuple(given[name] for name in self._found.get("medium", ()) if given[name].strip())
             references = dict.fromkeys(each for name in media_columns for each in split_media(given[name]))
             own = {name: value for name, value in given.items() if name not in media_columns}
-            properties = unpack_properties(own)
+            properties, written = unpack_properties(own)
             mapped = _mapped(own, self._mapping, self._values)
             cells = settle_facts(own, facts, is_day_first=is_day_first) | {
                 name: value for name, value in mapped.items() if name in COLUMNS and value and name != "medium"
             }
-            cells |= properties
+            cells = drop_written({**cells, **properties}) if written else {**cells, **properties}
             told = (mapped.get("medium", ""), *told)
             item_id = cells.pop("item_id", None)
             record_id = cells.get("occurrence_id") or cells.get("catalog_number") or given.get("id") or location
             media = [MediaReference(each, told, {}, item_id if len(references) == 1 else None) for each in references]
+            if written:
+                media = [make_exact(each.pop("reference", ""), told, {}, each) for each in written]
             yield Record(location, record_id, cells, media)
 
 
