@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from fieldmark.records.scientific_name import parse_scientific_name
 from fieldmark.records.terms import DCTERMS, DWC, GBIF, TERM_BY_FACT
 from fieldmark.records.vocabulary import MEDIA_TERMS, OCCURRENCE_TERMS
 from fieldmark.types import Item, Medium
@@ -23,12 +24,17 @@ _ITEM_FACTS = ("class_name", "split", "group", "start_seconds", "end_seconds", "
 
 _UNSPECIFIC = "Occurrence"
 """The basis of a record of which nobody said what it is based on."""
+_OF_QUERY = "of the query's class"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """A name that fieldmark gives to an item: an identification with its probability, and no fact of the record."""
+    """A name that fieldmark gives to an item: an identification with its probability, and no fact of the record.
+
+    Args:
+        name: Empty for the class of the query that found it.
+    """
 
     item_id: str
     name: str
@@ -44,7 +50,7 @@ class DarwinRecord:
     """
 
     record_id: str
-    cells: Mapping[str, str]
+    cells: dict[str, str]
     properties: Mapping[str, str]
     media: Sequence[tuple[Mapping[str, str], Mapping[str, str]]]
     identifications: Sequence[Identification]
@@ -53,15 +59,31 @@ class DarwinRecord:
 # ---------------------------------------------------------------- items -> records
 
 
-def collect_records(items: Iterable[Item], *, identifications: Iterable[Identification] = ()) -> list[DarwinRecord]:
-    """Return the records of some items, each with all of its media; an item without a record is one of its own."""
+def collect_records(
+    items: Iterable[Item],
+    *,
+    identifications: Iterable[Identification] = (),
+    data_sets: Mapping[str, str] | None = None,
+) -> list[DarwinRecord]:
+    """Return the records of some items, each with all of its media; an item without a record is one of its own.
+
+    Args:
+        identifications: Of the items; the first of each name of an item counts.
+        data_sets: The name of the data set of each item, by id.
+    """
     by_record: dict[str, dict[str, Item]] = {}
     for item in items:
         by_record.setdefault(item.occurrence_id or item.item_id, {}).setdefault(item.item_id, item)
     named: dict[str, list[Identification]] = {}
     for each in identifications:
-        named.setdefault(each.item_id, []).append(each)
-    return [_collect_record(record_id, tuple(own.values()), named) for record_id, own in by_record.items()]
+        own = named.setdefault(each.item_id, [])
+        if each.name not in {known.name for known in own}:
+            own.append(each)
+    found = [_collect_record(record_id, tuple(own.values()), named) for record_id, own in by_record.items()]
+    for record, items_by_id in zip(found, by_record.values(), strict=True):
+        names = dict.fromkeys(name for item_id in items_by_id if (name := (data_sets or {}).get(item_id)))
+        record.cells.update({"datasetName": " | ".join(names)} if names else {})
+    return found
 
 
 def _collect_record(
@@ -88,7 +110,13 @@ def _collect_record(
         properties["occurrence_id"] = ""
     if "scientificName" not in cells and items[0].class_name:
         name = items[0].class_name.replace("_", " ")
-        cells["vernacularName" if "scientificName" not in cells else "scientificName"] = name
+        is_scientific = parse_scientific_name(items[0].class_name) is not None
+        cells["scientificName" if is_scientific else "vernacularName"] = name
+        properties |= {"scientific_name": "", "authorship": "", "taxon_rank": ""} if is_scientific else {}
+        properties |= {} if is_scientific else {"vernacularName": ""}
+    if items[0].text and "occurrenceRemarks" not in cells:
+        cells["occurrenceRemarks"] = _write_line(items[0].text)
+        properties["occurrenceRemarks"] = ""
     cells |= {"occurrenceID": record_id, "occurrenceStatus": cells.get("occurrenceStatus", "present")}
     if items[0].license:
         cells.setdefault("license", _write_line(items[0].license))
@@ -168,8 +196,9 @@ def _name_cells(row: Mapping[str, str]) -> dict[str, str]:
 def _write_identification(named: Sequence[Identification]) -> dict[str, str]:
     if not named:
         return {}
-    told = "; ".join(f"{each.name}{_write_probability(each)}" for each in named)
-    return {"identificationRemarks": f"fieldmark suggests, unchecked: {told}", "verbatimIdentification": named[0].name}
+    told = "; ".join(f"{each.name or _OF_QUERY}{_write_probability(each)}" for each in named)
+    remarks = {"identificationRemarks": f"fieldmark suggests, unchecked: {told}"}
+    return {**remarks, **({"verbatimIdentification": named[0].name} if named[0].name else {})}
 
 
 def _write_probability(each: Identification) -> str:
@@ -237,7 +266,7 @@ def _write_properties(properties: Mapping[str, str]) -> str:
 
 
 def _write_named(each: Identification) -> dict[str, str]:
-    remarks = f"suggested by fieldmark, unchecked{_write_probability(each)}"
+    remarks = f"fieldmark suggests, unchecked: {each.name or _OF_QUERY}{_write_probability(each)}"
     return {
         "identificationID": f"{each.item_id}:fieldmark",
         "verbatimIdentification": each.name,

@@ -160,10 +160,10 @@ def test_audacity_labels_are_start_end_and_text():
     assert text == "3.000000\t6.250000\tBlue_Jay [morning song.ogg]\n"
 
 
-def test_darwin_core_has_its_terms_and_says_what_a_person_and_what_a_machine_observed():
+def test_darwin_core_has_its_terms_and_does_not_say_what_nobody_said_of_a_record():
     rows = list(csv.DictReader(io.StringIO(export_marks([EXPORTED, NOTE], format=ExportFormat.DARWIN_CORE))))
     assert [row["occurrenceID"] for row in rows] == ["a song", "note"]
-    assert [row["basisOfRecord"] for row in rows] == ["MachineObservation", "HumanObservation"]
+    assert [row["basisOfRecord"] for row in rows] == ["Occurrence", "HumanObservation"]
     assert (rows[0]["vernacularName"], rows[0]["datasetName"], rows[0]["license"]) == ("Blue Jay", "marsh", "CC0")
     assert "0.750" in rows[0]["identificationRemarks"]
 
