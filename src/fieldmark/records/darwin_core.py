@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -117,7 +118,10 @@ def _collect_record(
     if items[0].text and "occurrenceRemarks" not in cells:
         cells["occurrenceRemarks"] = _write_line(items[0].text)
         properties["occurrenceRemarks"] = ""
-    cells |= {"occurrenceID": record_id, "occurrenceStatus": cells.get("occurrenceStatus", "present")}
+    if "occurrenceStatus" not in cells:
+        cells["occurrenceStatus"] = "present"
+        properties["occurrenceStatus"] = ""
+    cells["occurrenceID"] = record_id
     if items[0].license:
         cells.setdefault("license", _write_line(items[0].license))
     if items[0].rights_holder:
@@ -281,10 +285,14 @@ def _write_table(
     file: zipfile.ZipFile, location: str, names: Sequence[str], rows: Iterable[tuple[str, Mapping[str, str]]]
 ) -> None:
     lines = ["\t".join(("id", *names))]
-    lines += [
-        "\t".join((_write_line(own_id), *(_write_line(row.get(name, "")) for name in names))) for own_id, row in rows
-    ]
+    for own_id, row in rows:
+        lines.append("\t".join(map(_write_cell, (own_id, *(row.get(name, "") for name in names)))))
     _write_file(file, location, "\n".join(lines) + "\n")
+
+
+def _write_cell(text: str) -> str:
+    """Return a cell without what separates cells and rows; the JSON of the last column keeps its spaces."""
+    return re.sub(r"[\t\r\n]+", " ", text)
 
 
 def _write_file(file: zipfile.ZipFile, name: str, text: str) -> None:

@@ -42,6 +42,9 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     )
     keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
     added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts"]
+    added += ["matched", "record_id", "license_form", "event_date", "latitude", "longitude", "place", "country_code"]
+    added += ["coordinate_uncertainty_meters", "recorded_by", "catalog_number", "occurrence_id", "basis_of_record"]
+    added += ["rights_holder", "scientific_name", "authorship", "taxon_rank"]
     assert list(value["hits"][0])[: len(keys)] == keys
     assert sorted(value["hits"][0]) == sorted([*keys, *added])
     assert value["hits"][0]["facts"] == {"observer": "A. Smith"}

@@ -151,10 +151,7 @@ def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left:
 
 def drop_written(cells: dict[str, str]) -> dict[str, str]:
     """Return cells without those that our export only wrote since its terms ask for them."""
-    kept = {name: value for name, value in cells.items() if value}
-    if kept.get("occurrenceStatus") == "present":
-        del kept["occurrenceStatus"]
-    return {name: value for name, value in kept.items() if name not in ("rightsHolder", "license")}
+    return {name: value for name, value in cells.items() if value and name not in ("rightsHolder", "license")}
 
 
 def _make_reference(row: Row) -> MediaReference:

@@ -219,8 +219,10 @@ def tell_medium(words: Iterable[str], *, name: str) -> Medium | None:
     """Return the medium that a source's words, or at last the suffix of a file's name, stand for; None for none."""
     for word in words:
         kind = word.strip().lower().partition("/")[0]
-        if "/" in word and kind in ("image", "audio", "video", "text"):
+        if "/" in word and kind in ("image", "audio", "video"):
             return Medium(kind)
+        if word.strip().lower() == "text/plain":  # a page of HTML is no medium of a species
+            return Medium.TEXT
         if found := MEDIUM_WORDS.get(name_key(word)):
             return found
     suffix = PurePosixPath(name).suffix.lower()
