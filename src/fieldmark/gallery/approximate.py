@@ -52,7 +52,7 @@ _WANTED_RECALL = 0.99
 _RECALL_K = 10
 _EQUAL_SCORES = 1e-6
 _SAMPLED_QUERIES = 128
-_ROWS_FIRST_FETCHED = 64
+_ROWS_FIRST_FETCHED, _ROWS_FIRST_FETCHED_OF_FEW = 64, 16
 _SHARE_FETCHED = 8
 """A search for more than one in so many of the rows looked at reads all rows: the index would miss some."""
 _ROWS_SCORED = 800
@@ -175,7 +175,8 @@ class ApproximateComparison(Comparison):
 
         Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
         """
-        wanted, dim = max(_ROWS_FIRST_FETCHED, 4 * k), len(self._query)
+        wanted = max(_ROWS_FIRST_FETCHED_OF_FEW, 2 * k) if is_narrow else max(_ROWS_FIRST_FETCHED, 4 * k)
+        dim = len(self._query)
         # What single precision can change in the order of two rows.
         slack = 8 * dim * SINGLE_EPSILON
         while True:
@@ -245,8 +246,8 @@ def _nearest_rows(  # noqa: PLR0913 - the parts of one query
         rows: pa.Table = search.bypass_vector_index().to_arrow()
         return rows
     if is_narrow:
-        rows = search.minimum_nprobes(known.probe_count).maximum_nprobes(0).to_arrow()  # no bound
-        return rows
+        narrow: pa.Table = search.minimum_nprobes(known.probe_count).maximum_nprobes(0).to_arrow()  # no bound
+        return narrow
     rows = search.minimum_nprobes(known.probe_count).maximum_nprobes(known.probe_count).to_arrow()
     if len(rows) < limit:
         rows = search.maximum_nprobes(0).to_arrow()  # no bound

@@ -173,7 +173,7 @@ class _TableRows:
             record_id = cells.get("occurrence_id") or cells.get("catalog_number") or given.get("id") or location
             media = [MediaReference(each, told, {}, item_id if len(references) == 1 else None) for each in references]
             if written:
-                media = [make_exact(each.pop("reference", ""), told, {}, each) for each in written]
+                media = [make_exact(each.pop("reference", ""), (each.get("medium", ""),), {}, each) for each in written]
             yield Record(location, record_id, cells, media)
 
 
