@@ -1,7 +1,7 @@
 """Latency of filters by facts beside the bare store, and corrected facts stored without an encoder.
 
-Makes items with facts, and measures in one run, on the same table: a search of the gallery's store with a filter, and the
-same condition given to LanceDB itself, in turn. Then corrects facts of 10,000 items.
+Makes items with facts, and measures in one run, on the same table: a search of the gallery's store with a filter, and
+the same condition given to LanceDB itself, in turn. Then corrects facts of 10,000 items.
 
     python benchmarks/facts.py --items 1000000 --out docs/results/facts.md
 """
@@ -152,7 +152,7 @@ def main() -> None:
             "# Filters by facts beside the bare store",
             "",
             f"`python benchmarks/facts.py --items {options.items}`, {date.today()}, two shared cores; LanceDB "
-            f"{lancedb.__version__}. Medians of {options.repeats} searches for {K} items, both in turn, of one segment and "
+            f"{lancedb.__version__}. Medians of {options.repeats} searches for {K} items, both in turn; one segment and "
             f"{DIM} dimensions each.",
             "The bare store is LanceDB itself, with the same table, index, probes, condition and columns.",
             "",
@@ -160,7 +160,7 @@ def main() -> None:
             "|---|---:|---:|---:|---:|---:|",
             *lines,
             "",
-            f"Facts of {min(CORRECTED, options.items):,} items corrected in {seconds:.1f} s, in a process without an encoder.",
+            f"Facts of {min(CORRECTED, options.items):,} items corrected in {seconds:.1f} s, without an encoder.",
             "",
         ]
     )

@@ -78,7 +78,7 @@ def search(
     has_no: Annotated[
         _Names,
         typer.Option(
-            "--has-no", metavar="FACT", help="Only return hits without a date, place, license ... Repeatable."
+            "--has-no", metavar="FACT", help="Only return hits without this, such as date or license. Repeatable."
         ),
     ] = None,
     sort: Annotated[

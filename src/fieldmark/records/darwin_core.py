@@ -23,6 +23,9 @@ _TYPES = {Medium.IMAGE: "StillImage", Medium.AUDIO: "Sound", Medium.VIDEO: "Movi
 _ITEM_FACTS = ("class_name", "split", "group", "start_seconds", "end_seconds", "source", "caption_of", "text")
 """Facts of an item that have no term, or whose term means something else."""
 
+_RIGHTS = {"license": "license", "rights_holder": "rightsHolder"}
+"""Facts that each medium has of its own, and their terms."""
+
 _UNSPECIFIC = "Occurrence"
 """The basis of a record of which nobody said what it is based on."""
 _OF_QUERY = "of the query's class"
@@ -92,42 +95,48 @@ def _collect_record(
 ) -> DarwinRecord:
     given = [_list_cells(item) for item in items]
     shared = {name: value for name, value in given[0].items() if all(own.get(name) == value for own in given)}
-    cells, properties = {}, {}
+    cells: dict[str, str] = {}
+    properties: dict[str, str] = {}
     for name, value in shared.items():
-        if name in _ITEM_FACTS:
-            continue
         term = TERM_BY_FACT.get(name) or (name if name in OCCURRENCE_TERMS else None)
-        if term is None and name not in ("license", "rights_holder"):
-            if name not in MEDIA_TERMS:
-                properties[name] = value
-        elif term is not None:
+        if term is not None:
             cells[term] = _write_line(value)
-            if cells[term] != value:
-                properties[name] = value
+        if _is_of_record(name) and cells.get(term or "") != value:
+            properties[name] = value
+    _fill_required(cells, properties, items[0])
+    cells["occurrenceID"] = record_id
+    media = [_write_media(item, own, shared) for item, own in zip(items, given, strict=True)]
+    identifications = [each for item in items for each in named.get(item.item_id, ())]
+    return DarwinRecord(record_id, cells, properties, media, identifications)
+
+
+def _is_of_record(name: str) -> bool:
+    """Tell whether what all media of a record share stands in its row, and not in theirs."""
+    is_of_media = name in MEDIA_TERMS and name not in TERM_BY_FACT
+    return not is_of_media and name not in _ITEM_FACTS and name not in _RIGHTS
+
+
+def _fill_required(cells: dict[str, str], properties: dict[str, str], item: Item) -> None:
+    """Write what the terms ask for and the item does not say, and note it, so that it is not read back as a fact."""
     if "basisOfRecord" not in cells:
-        cells["basisOfRecord"] = "HumanObservation" if items[0].medium is Medium.TEXT else _UNSPECIFIC
+        cells["basisOfRecord"] = "HumanObservation" if item.medium is Medium.TEXT else _UNSPECIFIC
         properties["basis_of_record"] = ""
-    if not items[0].occurrence_id:
+    if not item.occurrence_id:
         properties["occurrence_id"] = ""
-    if "scientificName" not in cells and items[0].class_name:
-        name = items[0].class_name.replace("_", " ")
-        is_scientific = parse_scientific_name(items[0].class_name) is not None
-        cells["scientificName" if is_scientific else "vernacularName"] = name
-        properties |= {"scientific_name": "", "authorship": "", "taxon_rank": ""} if is_scientific else {}
-        properties |= {} if is_scientific else {"vernacularName": ""}
-    if items[0].text and "occurrenceRemarks" not in cells:
-        cells["occurrenceRemarks"] = _write_line(items[0].text)
-        properties["occurrenceRemarks"] = ""
     if "occurrenceStatus" not in cells:
         cells["occurrenceStatus"] = "present"
         properties["occurrenceStatus"] = ""
-    cells["occurrenceID"] = record_id
-    if items[0].license:
-        cells.setdefault("license", _write_line(items[0].license))
-    if items[0].rights_holder:
-        cells.setdefault("rightsHolder", _write_line(items[0].rights_holder))
-    media = [_write_media(item, own, shared) for item, own in zip(items, given, strict=True)]
-    return DarwinRecord(record_id, cells, properties, media, [each for item in items for each in named.get(item.item_id, ())])  # fmt: skip
+    if "scientificName" not in cells and item.class_name:
+        is_scientific = parse_scientific_name(item.class_name) is not None
+        cells["scientificName" if is_scientific else "vernacularName"] = item.class_name.replace("_", " ")
+        names = ("scientific_name", "authorship", "taxon_rank") if is_scientific else ("vernacularName",)
+        properties |= {name: "" for name in names if name not in properties}
+    if item.text and "occurrenceRemarks" not in cells:
+        cells["occurrenceRemarks"] = _write_line(item.text)
+        properties["occurrenceRemarks"] = ""
+    for term, value in (("license", item.license), ("rightsHolder", item.rights_holder)):
+        if value:
+            cells.setdefault(term, _write_line(value))
 
 
 def _list_cells(item: Item) -> dict[str, str]:
@@ -148,14 +157,13 @@ def _write_media(
     if item.text is not None:
         row["description"] = _write_line(item.text)
     for name, value in own.items():
-        term = {"license": "license", "rights_holder": "rightsHolder"}.get(name, name if name in MEDIA_TERMS else None)
+        term = _RIGHTS.get(name, name if name in MEDIA_TERMS else None)
         if term is not None and term not in ("identifier", "description", "type", "source"):
             row[term] = _write_line(value)
-            if row[term] == value:
-                continue
-        if name in shared and name not in _ITEM_FACTS and (name in TERM_BY_FACT or name not in MEDIA_TERMS) and name not in ("license", "rights_holder"):  # fmt: skip
-            continue
-        if name != "address":
+            is_told = row[term] == value
+        else:
+            is_told = name in shared and _is_of_record(name)
+        if not is_told and name != "address":
             left[name] = value
     return row, left
 
@@ -260,7 +268,7 @@ def write_archive(records: Sequence[DarwinRecord], *, title: str) -> bytes:
             tables.append(_describe_table("extension", location, row_type, names))
             _write_table(file, location, names, rows)
         lines = "\n".join(tables)
-        _write_file(file, "meta.xml", f'<?xml version="1.0" encoding="UTF-8"?>\n<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="eml.xml">\n{lines}\n</archive>\n')  # fmt: skip
+        _write_file(file, "meta.xml", _META.format(tables=lines))
         _write_file(file, "eml.xml", _EML.format(title=escape(title)))
     return stored.getvalue()
 
@@ -320,12 +328,18 @@ def _find_address(term: str) -> str:
     return f"{DCTERMS if term in _OF_DUBLIN_CORE else DWC}{term}"
 
 
+_META = """<?xml version="1.0" encoding="UTF-8"?>
+<archive xmlns="http://rs.tdwg.org/dwc/text/" metadata="eml.xml">
+{tables}
+</archive>
+"""
+
 _EML = """<?xml version="1.0" encoding="UTF-8"?>
 <eml:eml xmlns:eml="eml://ecoinformatics.org/eml-2.1.1" packageId="fieldmark" system="fieldmark">
   <dataset>
     <title>{title}</title>
     <creator><organizationName>{title}</organizationName></creator>
-    <abstract><para>Records and their media, written by fieldmark. Names that it suggests are identifications.</para></abstract>
+    <abstract><para>Records and their media. Names that fieldmark suggests are identifications.</para></abstract>
     <contact><organizationName>{title}</organizationName></contact>
   </dataset>
 </eml:eml>

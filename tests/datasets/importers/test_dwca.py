@@ -17,14 +17,20 @@ from fieldmark.records.darwin_core import Identification, collect_records, write
 from fieldmark.types import Item, Medium, Split
 
 DWC, DC, AC = "http://rs.tdwg.org/dwc/terms/", "http://purl.org/dc/terms/", "http://rs.tdwg.org/ac/terms/"
-CORE = ("occurrenceID", "catalogNumber", "basisOfRecord", "eventDate", "decimalLatitude", "decimalLongitude", "countryCode",
-    "recordedBy", "scientificName", "taxonRank", "license")  # fmt: skip
+CORE = (
+    *("occurrenceID", "catalogNumber", "basisOfRecord", "eventDate", "decimalLatitude", "decimalLongitude"),
+    *("countryCode", "recordedBy", "scientificName", "taxonRank", "license"),
+)
+AUTHORED = "Spinus tristis (Linnaeus, 1758)"
 ROWS = [
-    ("1", "o:1", "EX-1", "PRESERVED_SPECIMEN", "2001-05-04", "48,25", "16.5", "Austria", "A | B", "Spinus tristis (Linnaeus, 1758)", "SPECIES", "CC_BY_4_0"),
+    (
+        *("1", "o:1", "EX-1", "PRESERVED_SPECIMEN", "2001-05-04", "48,25", "16.5", "Austria", "A | B", AUTHORED),
+        *("SPECIES", "CC_BY_4_0"),
+    ),
     ("2", "o:2", "EX-2", "HumanObservation", "2001-02-30", "142.5", "16.5", "AT", "", "Spinus  tristis", "", ""),
     ("3", "o:3", "EX-2", "HumanObservation", "4.5.2001", "", "", "", "", "Larus sp.", "genus", ""),
     ("4", "o:4", "", "", "", "", "", "", "", "Anas platyrhynchos x acuta", "", ""),
-]  # fmt: skip
+]
 MEDIA = [
     ("1", "https://x.org/1/large.jpg", "image/jpeg", "", "https://creativecommons.org/licenses/by/4.0/"),
     ("1", "https://x.org/2/large.jpg", "image/jpeg", "", "https://creativecommons.org/licenses/by/4.0/"),
@@ -42,8 +48,8 @@ def describe(kind, location, row_type, terms, *, delimiter="\\t", quote="", enco
     own = "id" if kind == "core" else "coreid"
     fields = "".join(f'<field index="{n}" term="{term}"/>' for n, term in enumerate(terms, start=1))
     return (
-        f'<{kind} encoding="{encoding}" fieldsTerminatedBy="{delimiter}" linesTerminatedBy="\\n" fieldsEnclosedBy="{quote}"'
-        f' ignoreHeaderLines="0" rowType="{row_type}"><files><location>{location}</location></files>'
+        f'<{kind} encoding="{encoding}" fieldsTerminatedBy="{delimiter}" linesTerminatedBy="\\n" '
+        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="0" rowType="{row_type}"><files><location>{location}</location></files>'
         f'<{own} index="0"/>{fields}{more}</{kind}>'
     )
 
@@ -120,6 +126,7 @@ def test_audiovisual_core_is_read_before_identifiers(tmp_path):
     assert (item.medium, item.license, dict(item.extra)["identifier"]) == (Medium.AUDIO, "CC0", "urn:uuid:7")
 
 
+OCCURRENCES = f"{DWC}Occurrence"
 BOMB = '<?xml version="1.0"?><!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><archive>&x;</archive>'
 INVALID = {
     "no meta.xml": ({"meta.xml": None}, "no meta.xml"),
@@ -129,13 +136,11 @@ INVALID = {
     "a missing table": ({"occurrence.txt": None}, "no file 'occurrence.txt'"),
     "a path out of it": ({"../evil.txt": "x"}, "leads out of it"),
     "a table elsewhere": (
-        {"meta.xml": f"<archive>{describe('core', '../../etc/passwd', DWC + 'Occurrence', [])}</archive>"},
+        {"meta.xml": f"<archive>{describe('core', '../../etc/passwd', OCCURRENCES, [])}</archive>"},
         "none of its own",
     ),
     "an unknown encoding": (
-        {
-            "meta.xml": f"<archive>{describe('core', 'occurrence.txt', DWC + 'Occurrence', [], encoding='UTF-7x')}</archive>"
-        },
+        {"meta.xml": f"<archive>{describe('core', 'occurrence.txt', OCCURRENCES, [], encoding='UTF-7x')}</archive>"},
         "unknown encoding",
     ),
     "another encoding": ({"occurrence.txt": b"1\t\xff\xfe\xfa"}, "is not UTF-8"),

@@ -33,6 +33,7 @@ class _Portal:
     id_column: str
 
 
+_OF_MEDIA = ("path", "address", "medium")
 _INATURALIST = _Portal("iNaturalist", ("qualitygrade", "observedon", "imageurl", "soundurl"), "id")
 _XENO_CANTO = _Portal("xeno-canto", ("gen", "rec", "lic"), "id")
 _EBIRD = _Portal("eBird or the Macaulay Library", ("mlcatalognumber", "mlcatalognumbers"), "")
@@ -112,7 +113,7 @@ def import_xeno_canto(
 
 
 def _read_rows(source: Path, portal: _Portal, *, flatten: Any, key: str) -> list[tuple[str, dict[str, str]]]:  # noqa: ANN401
-    """Return the rows of an export, with their positions; folders of JSON pages are read in the order of their names.
+    """Return the rows of an export, with their positions; a folder's JSON pages in the order of their names.
 
     Raises:
         ManifestError: It is no export of the portal.
@@ -218,13 +219,13 @@ def _import(  # noqa: PLR0913 - each option is one that the CLI offers
 def _make_records(rows: Sequence[tuple[str, dict[str, str]]], portal: _Portal) -> Iterator[Record]:
     names = dict.fromkeys(name for _, row in rows for name in row)
     known = recognize_columns(names)
-    known = {fact: columns for fact, columns in known.items() if fact not in ("path", "address", "medium", "label")}
+    known = {fact: columns for fact, columns in known.items() if fact not in _OF_MEDIA}
     is_day_first = find_day_order(row.get(name, "") for _, row in rows for name in known.get("event_date", ()))
     for number, (location, row) in enumerate(rows, start=1):
         by_header = {fold_header(name): value.strip() for name, value in row.items()}
         references = list(_LISTERS[portal.name](by_header))
         own = {**row, **_ADDED[portal.name](by_header)}
-        added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in ("path", "address", "medium")}  # fmt: skip
+        added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in _OF_MEDIA}
         cells = settle_facts(own, {**known, **added}, is_day_first=is_day_first)
         record_id = by_header.get(portal.id_column) or cells.get("catalog_number") or f"row {number}"
         cells.setdefault("occurrence_id", record_id)

@@ -229,8 +229,7 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
         return
     root = f"{files.root.as_posix()}/"
     path = PurePath(path).as_posix().removeprefix(root)
-    if "\\" in path and files.has(slashed := path.replace("\\", "/")) and not is_outside_root(slashed):
-        path = slashed  # as Windows writes it
+    path = _turn_slashes(path, files)
     if is_outside_root(path):
         yield (
             "outside_root",
@@ -248,6 +247,12 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
             cells["medium"] = detect_medium(files.root / found[0])
         except MediaError as error:
             yield error.kind, str(error)
+
+
+def _turn_slashes(path: str, files: FolderListing) -> str:
+    """Return a path as Windows writes it with slashes, where there is such a file."""
+    slashed = path.replace("\\", "/")
+    return slashed if slashed != path and not is_outside_root(slashed) and files.has(slashed) else path
 
 
 def _found(path: str, files: FolderListing) -> Sequence[str]:
