@@ -152,7 +152,7 @@ def main() -> None:
             "# Filters by facts beside the bare store",
             "",
             f"`python benchmarks/facts.py --items {options.items}`, {date.today()}, two shared cores; LanceDB "
-            f"{lancedb.__version__}. Medians of {options.repeats} searches for {K} items, both in turn; one segment and "
+            f"{lancedb.__version__}. Medians of {options.repeats} searches for {K} items, both in turn; one segment, "
             f"{DIM} dimensions each.",
             "The bare store is LanceDB itself, with the same table, index, probes, condition and columns.",
             "",

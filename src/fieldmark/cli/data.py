@@ -31,7 +31,7 @@ _Taxonomy = Annotated[
     str | None,
     typer.Option(
         "--taxonomy",
-        help="CSV of classes and their synonyms, or avilist for the birds of the world. Synonyms are read as the class.",
+        help="CSV of classes and their synonyms, or avilist for all birds. Synonyms are read as the class.",
     ),
 ]
 

@@ -23,7 +23,8 @@ def search(
         _Names,
         typer.Argument(
             metavar="[QUERY]...",
-            help="File of any medium, quoted text, or the number of a record. Several queries must show one species; they are combined.",
+            help="File of any medium, quoted text, or the number of a record. Several must show one species; they "
+            "are combined.",
             show_default=False,
         ),
     ] = None,
@@ -104,7 +105,7 @@ def search(
         typer.Option(
             "--export",
             metavar="FORMAT=FILE",
-            help="Also write the hits to FILE, as csv, raven, audacity, inaturalist, dwc (Darwin Core) or dwca (its archive). "
+            help="Also write the hits to FILE, as csv, raven, audacity, inaturalist, dwc (Darwin Core) or dwca. "
             "Repeatable.",
         ),
     ] = None,

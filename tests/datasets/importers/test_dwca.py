@@ -49,7 +49,8 @@ def describe(kind, location, row_type, terms, *, delimiter="\\t", quote="", enco
     fields = "".join(f'<field index="{n}" term="{term}"/>' for n, term in enumerate(terms, start=1))
     return (
         f'<{kind} encoding="{encoding}" fieldsTerminatedBy="{delimiter}" linesTerminatedBy="\\n" '
-        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="0" rowType="{row_type}"><files><location>{location}</location></files>'
+        f'fieldsEnclosedBy="{quote}" ignoreHeaderLines="0" rowType="{row_type}">'
+        f"<files><location>{location}</location></files>"
         f'<{own} index="0"/>{fields}{more}</{kind}>'
     )
 
@@ -150,7 +151,8 @@ INVALID = {
     ),
     "a core without ids": (
         {
-            "meta.xml": '<archive><core rowType="Occurrence"><files><location>occurrence.txt</location></files></core></archive>'
+            "meta.xml": '<archive><core rowType="Occurrence"><files><location>occurrence.txt</location></files>'
+            "</core></archive>"
         },
         "no <id>",
     ),

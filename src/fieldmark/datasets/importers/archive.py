@@ -105,7 +105,7 @@ class Archive:
     def refuse(self, reason: str) -> ManifestError:
         """Return the error for an archive that cannot be read."""
         return ManifestError(
-            f"'{self.source}' cannot be imported: {reason}. Give a Darwin Core Archive: a zip or folder with a meta.xml "
+            f"'{self.source}' cannot be imported: {reason}. Give a Darwin Core Archive: a zip or folder with meta.xml "
             "and the tables that it names.",
             kind="import_source",
         )

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fieldmark.records.terms import fold_header, recognize_columns
 from fieldmark.types import Failure
 
 _Row = Mapping[str, str]
+_Flatten = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def import_xeno_canto(
 # ---------------------------------------------------------------- reading
 
 
-def _read_rows(source: Path, portal: _Portal, *, flatten: Any, key: str) -> list[tuple[str, dict[str, str]]]:  # noqa: ANN401
+def _read_rows(source: Path, portal: _Portal, *, flatten: _Flatten, key: str) -> list[tuple[str, dict[str, str]]]:
     """Return the rows of an export, with their positions; a folder's JSON pages in the order of their names.
 
     Raises:
@@ -151,7 +152,7 @@ def _read_json(path: Path, portal: _Portal, key: str) -> Sequence[Mapping[str, A
 
 def _refuse(source: Path, portal: _Portal, reason: str) -> ManifestError:
     return ManifestError(
-        f"'{source}' cannot be imported as an export of {portal.name}: {reason}. Give a file as it was exported, or use "
+        f"'{source}' cannot be imported as an export of {portal.name}: {reason}. Give a file as exported, or use "
         "`fieldmark data import csv` and map its columns.",
         kind="import_source",
     )
