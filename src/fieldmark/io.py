@@ -36,8 +36,17 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: The disk is full, or the folder may not be written.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a content, whole or not at all.
+
+    Raises:
+        OSError: The disk is full, or the folder may not be written.
+    """
     with open_replacement(path) as file:
-        file.write(text.encode())
+        file.write(content)
 
 
 def read_stamp(path: Path) -> tuple[int, ...] | None:

@@ -11,8 +11,9 @@ from fieldmark.api.schemas import ClassRequest, ExportRequest, HitMark, SavedCla
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import BadRequestError, OutOfRangeError
 from fieldmark.gallery.labels import SavedClass, list_classes, save_class, undo_class
-from fieldmark.gallery.search.result import ExportFormat, export_marks
+from fieldmark.gallery.search.result import ARCHIVE_FORMAT, ExportFormat, collect_found, export_marks
 from fieldmark.gallery.store import StoredItem
+from fieldmark.records.darwin_core import write_archive
 from fieldmark.types import Hit, Item
 
 FILES = {
@@ -20,6 +21,8 @@ FILES = {
     ExportFormat.RAVEN: ("hits.selections.txt", "text/tab-separated-values; charset=utf-8"),
     ExportFormat.AUDACITY: ("hits.labels.txt", "text/plain; charset=utf-8"),
     ExportFormat.DARWIN_CORE: ("occurrence.csv", "text/csv; charset=utf-8"),
+    ExportFormat.INATURALIST: ("inaturalist.csv", "text/csv; charset=utf-8"),
+    ARCHIVE_FORMAT: ("dwca.zip", "application/zip"),
 }
 """Name and type of the file that each format becomes."""
 
@@ -63,10 +66,12 @@ async def export(request: Request) -> Response:
         raise BadRequestError(problems=["'item_ids' and 'hits' are empty: give at least one of either"])
     _check_count(count, service)
 
-    def write() -> str:
+    def write() -> str | bytes:
         items = [_remove_folder(service.get_item(item_id).item) for item_id in wanted.item_ids]
         hits = [_make_hit(mark, service.get_item(mark.item_id)) for mark in wanted.hits]
-        return export_marks([*hits, *items], format=wanted.format)
+        if isinstance(wanted.format, ExportFormat):
+            return export_marks([*hits, *items], format=wanted.format)
+        return write_archive(collect_found([*hits, *items]), title=service.gallery.folder.resolve().name)
 
     text = await service.lookup_pool.run(write)
     name, kind = FILES[wanted.format]

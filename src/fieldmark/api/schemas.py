@@ -238,7 +238,9 @@ class HitMark(RequestBody):
 class ExportRequest(RequestBody):
     """Items or hits to export, and the format."""
 
-    format: ExportFormat = Field(description="csv, raven, audacity, or dwc (Darwin Core)")
+    format: ExportFormat | Literal["dwca"] = Field(
+        description="csv, raven, audacity, inaturalist, dwc (Darwin Core), or dwca (a Darwin Core Archive, zipped)"
+    )
     item_ids: list[ItemId] = Field([], description="items; Raven and Audacity skip those without times")
     hits: list[HitMark] = Field([], description="hits, with their times")
 

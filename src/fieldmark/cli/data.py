@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -52,7 +52,7 @@ _Taxonomy = Annotated[
     str | None,
     typer.Option(
         "--taxonomy",
-        help="CSV of classes and their synonyms, or avilist for the world list of birds. Synonyms are read as the class.",
+        help="CSV of classes and their synonyms, or avilist for all birds. Synonyms are read as the class.",
     ),
 ]
 
@@ -274,6 +274,24 @@ def _import_xeno_canto(
 
     report = import_xeno_canto(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
     _finish_import(report, as_json=as_json)
+
+
+@data_app.command("export")
+def _export(
+    manifest: Manifest,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="File to write.", show_default=False)],
+    file_format: Annotated[
+        Literal["dwca", "dwc", "inaturalist"],
+        typer.Option("--format", help="Darwin Core Archive, Darwin Core table or iNaturalist table."),
+    ] = "dwca",
+    as_json: Json = False,
+) -> None:
+    """Write the records of a manifest for other programs."""
+    from fieldmark.datasets.export import export_manifest
+
+    report = export_manifest(manifest, out=out, file_format=file_format)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @data_app.command("check")

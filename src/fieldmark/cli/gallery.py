@@ -9,7 +9,7 @@ from fieldmark.cli.terminal import GalleryPath, Json, Quiet, TerminalReporter, p
 
 # ---------------------------------------------------------------- search and labels
 
-_FORMATS = ("csv", "raven", "audacity", "dwc")
+_FORMATS = ("csv", "raven", "audacity", "inaturalist", "dwc", "dwca")
 
 marks_app = typer.Typer(
     name="marks", help="Label items of a gallery yourself; list or undo your labels.", no_args_is_help=True
@@ -23,7 +23,8 @@ def search(
         _Names,
         typer.Argument(
             metavar="[QUERY]...",
-            help="File of any medium, quoted text, or the number of a record. Several queries must show one species; they are combined.",
+            help="File of any medium, quoted text, or the number of a record. Several must show one species; they "
+            "are combined.",
             show_default=False,
         ),
     ] = None,
@@ -78,7 +79,7 @@ def search(
     has_no: Annotated[
         _Names,
         typer.Option(
-            "--has-no", metavar="FACT", help="Only return hits without a date, place, license ... Repeatable."
+            "--has-no", metavar="FACT", help="Only return hits without this, such as date or license. Repeatable."
         ),
     ] = None,
     sort: Annotated[
@@ -104,7 +105,8 @@ def search(
         typer.Option(
             "--export",
             metavar="FORMAT=FILE",
-            help="Also write the hits to FILE, as csv, raven, audacity or dwc (Darwin Core). Repeatable.",
+            help="Also write the hits to FILE, as csv, raven, audacity, inaturalist, dwc (Darwin Core) or dwca. "
+            "Repeatable.",
         ),
     ] = None,
     as_json: Json = False,
@@ -120,9 +122,16 @@ def search(
     from fieldmark.gallery.fact_query import FactQuery, parse_numbers
     from fieldmark.gallery.search.query import ItemId
     from fieldmark.gallery.search.records import HitOrder
-    from fieldmark.gallery.search.result import ExportFormat, MarkedItems, export_marks
+    from fieldmark.gallery.search.result import (
+        ARCHIVE_FORMAT,
+        ExportFormat,
+        MarkedItems,
+        collect_found,
+        export_marks,
+    )
     from fieldmark.gallery.store import Filter
-    from fieldmark.io import write_text
+    from fieldmark.io import write_bytes, write_text
+    from fieldmark.records.darwin_core import write_archive
     from fieldmark.runtime import Runtime
     from fieldmark.types import Medium
     from fieldmark.workflows.search import Gallery
@@ -159,7 +168,10 @@ def search(
         by_record=by_record,
     )
     for name, path in files:
-        write_text(path, export_marks(result.hits, format=ExportFormat(name)))
+        if name == ARCHIVE_FORMAT:
+            write_bytes(path, write_archive(collect_found(result.hits), title=gallery.resolve().name))
+        else:
+            write_text(path, export_marks(result.hits, format=ExportFormat(name)))
     print_result(result, result.to_text(), as_json=as_json)
 
 
@@ -265,6 +277,24 @@ def _show(
     from fieldmark.workflows.gallery import show_record
 
     result = show_record(gallery, record)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("export")
+def _export(
+    gallery: _GalleryFolder,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="File to write.", show_default=False)],
+    file_format: Annotated[
+        Literal["dwca", "dwc", "inaturalist"],
+        typer.Option("--format", help="Darwin Core Archive, Darwin Core table or iNaturalist table."),
+    ] = "dwca",
+    as_json: Json = False,
+) -> None:
+    """Write the records of all items of a gallery."""
+    from fieldmark.workflows.gallery import export_gallery
+
+    result = export_gallery(gallery, out=out, file_format=file_format)
     print_result(result, result.to_text(), as_json=as_json)
 
 

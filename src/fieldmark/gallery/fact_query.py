@@ -65,7 +65,10 @@ class FactQuery:
 
     def _make_area(self) -> Box | Circle | None:
         if self.box and self.near:
-            raise RequestError("Both a box and a circle are given. Give one of them.", kind="bad_area")
+            raise RequestError(
+                f"Both a box {list(self.box)} and a circle {list(self.near)} are given. Give one of them.",
+                kind="bad_area",
+            )
         if self.box:
             return Box(*_check_count(self.box, 4, "west,south,east,north"))
         return Circle(*_check_count(self.near, 3, "latitude,longitude,kilometers")) if self.near else None

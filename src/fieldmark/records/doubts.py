@@ -34,7 +34,7 @@ def _find_impossible(item: Item) -> Iterator[Doubt]:
         yield Doubt(
             item.item_id,
             "impossible_date",
-            f"The date '{item.event_date}' cannot be; it is kept and not used. Give a date of ISO 8601 that has been.",
+            f"The date '{item.event_date}' cannot be; it is kept, not used. Give a date of ISO 8601 that has been.",
         )
     extra = dict(item.extra)
     latitude = item.latitude if item.latitude is not None else extra.get("verbatimLatitude")
@@ -50,7 +50,7 @@ def _find_impossible(item: Item) -> Iterator[Doubt]:
     yield Doubt(
         item.item_id,
         kind,
-        f"Latitude '{latitude or ''}' and longitude '{longitude or ''}' {why}; they are kept and not used. Correct them.",
+        f"Latitude '{latitude or ''}' and longitude '{longitude or ''}' {why}; kept, and not used. Correct them.",
     )
 
 
@@ -58,25 +58,28 @@ def _find_swapped(items: Sequence[Item]) -> Iterator[Doubt]:
     """Yield records far from all others of their country, unless latitude and longitude change places."""
     by_country: defaultdict[str, list[tuple[Item, tuple[float, float]]]] = defaultdict(list)
     for item in items:
-        if item.country_code and item.latitude is not None and item.longitude is not None:
-            if is_on_earth(item.latitude, item.longitude):
-                by_country[item.country_code.upper()].append((item, (item.latitude, item.longitude)))
+        latitude, longitude = item.latitude, item.longitude
+        if item.country_code and latitude is not None and longitude is not None and is_on_earth(latitude, longitude):
+            by_country[item.country_code.upper()].append((item, (latitude, longitude)))
     for country, placed in by_country.items():
         places = sorted({place for _, place in placed})
         if len(places) < _FEWEST_OF_COUNTRY:
             continue
         center = median(latitude for latitude, _ in places), median(longitude for _, longitude in places)
-        for item, (latitude, longitude) in placed:
-            distance = compute_distance_km((latitude, longitude), center)
-            if distance < _FAR_KM or not is_on_earth(longitude, latitude):
-                continue
-            if compute_distance_km((longitude, latitude), center) * _TIMES_NEARER < distance:
+        for item, place in placed:
+            distance = compute_distance_km(place, center)
+            if distance >= _FAR_KM and _is_nearer_swapped(place, center, distance):
                 yield Doubt(
                     item.item_id,
                     "swapped_coordinates",
-                    f"Latitude {latitude:g} and longitude {longitude:g} are {distance:,.0f} km from the other records of "
-                    f"{country}, and would be near them if swapped. Look at them.",
+                    f"Latitude {place[0]:g} and longitude {place[1]:g} are {distance:,.0f} km from the other records "
+                    f"of {country}, and would be near them if swapped. Look at them.",
                 )
+
+
+def _is_nearer_swapped(place: tuple[float, float], center: tuple[float, float], distance: float) -> bool:
+    swapped = place[1], place[0]
+    return is_on_earth(*swapped) and compute_distance_km(swapped, center) * _TIMES_NEARER < distance
 
 
 def _find_shared(items: Iterable[Item]) -> Iterator[Doubt]:

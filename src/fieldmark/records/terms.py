@@ -27,7 +27,8 @@ TERM_BY_FACT: Mapping[str, str] = {
 
 _NAMES: Mapping[str, str] = {
     "path": "path filename filepath file_name relative_path",
-    "address": "address accessURI image_url sound_url video_url file_url media_url photo_url identifier associatedMedia",
+    "address": "address accessURI image_url sound_url video_url file_url media_url photo_url identifier "
+    "associatedMedia",
     "medium": "medium media_type mediatype type format dc:type subtype",
     "class_name": "class_name label",
     "event_date": "eventDate event_date date observed_on time_observed_at date_observed observation_date",

@@ -3,7 +3,7 @@
 import { hitCard } from "./card.js";
 import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, formatName } from "./dom.js";
 
-export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences" };
+export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences", dwca: "Darwin Core Archive", inaturalist: "iNaturalist table" };
 
 /** A hit is an answer from this probability on; those below are neighbors. */
 const LIKELY = 0.5;

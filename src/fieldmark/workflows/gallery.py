@@ -8,6 +8,7 @@ from textwrap import shorten
 from typing import ClassVar
 
 from fieldmark.build import load_model
+from fieldmark.datasets.export import RecordExport, RecordFormat, export_items
 from fieldmark.errors import (
     DamagedGalleryError,
     FieldmarkError,
@@ -27,7 +28,7 @@ from fieldmark.gallery.search.records import look_up
 from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sets import list_set
 from fieldmark.gallery.sources import MovedFiles, read_sets, read_sources, record_set
-from fieldmark.gallery.store import Approximation, Filter, StoredItem
+from fieldmark.gallery.store import Approximation, Filter, StoredItem, iterate_pages
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.types import MEDIA
@@ -251,6 +252,19 @@ def show_record(gallery: Path | str, record: str) -> ShownRecord:
     if not found:
         raise UnknownItemError(item_id=record, gallery=folder)
     return ShownRecord(folder, found)
+
+
+def export_gallery(gallery: Path | str, *, out: Path, file_format: RecordFormat = "dwca") -> RecordExport:
+    """Write the records of all items of a gallery.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        OSError: The file cannot be written.
+    """
+    folder = Path(gallery)
+    pages = iterate_pages(_open_store(folder))
+    items = (stored.item for page in pages for stored in page)
+    return export_items(items, out=out, file_format=file_format, title=folder.resolve().name)
 
 
 def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:

@@ -42,6 +42,9 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
     )
     keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
     added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts"]
+    added += ["matched", "record_id", "license_form", "event_date", "latitude", "longitude", "place", "country_code"]
+    added += ["coordinate_uncertainty_meters", "recorded_by", "catalog_number", "occurrence_id", "basis_of_record"]
+    added += ["rights_holder", "scientific_name", "authorship", "taxon_rank"]
     assert list(value["hits"][0])[: len(keys)] == keys
     assert sorted(value["hits"][0]) == sorted([*keys, *added])
     assert value["hits"][0]["facts"] == {"observer": "A. Smith"}
@@ -160,10 +163,10 @@ def test_audacity_labels_are_start_end_and_text():
     assert text == "3.000000\t6.250000\tBlue_Jay [morning song.ogg]\n"
 
 
-def test_darwin_core_has_its_terms_and_says_what_a_person_and_what_a_machine_observed():
+def test_darwin_core_has_its_terms_and_does_not_say_what_nobody_said_of_a_record():
     rows = list(csv.DictReader(io.StringIO(export_marks([EXPORTED, NOTE], format=ExportFormat.DARWIN_CORE))))
     assert [row["occurrenceID"] for row in rows] == ["a song", "note"]
-    assert [row["basisOfRecord"] for row in rows] == ["MachineObservation", "HumanObservation"]
+    assert [row["basisOfRecord"] for row in rows] == ["Occurrence", "HumanObservation"]
     assert (rows[0]["vernacularName"], rows[0]["datasetName"], rows[0]["license"]) == ("Blue Jay", "marsh", "CC0")
     assert "0.750" in rows[0]["identificationRemarks"]
 

@@ -105,7 +105,7 @@ class Archive:
     def refuse(self, reason: str) -> ManifestError:
         """Return the error for an archive that cannot be read."""
         return ManifestError(
-            f"'{self.source}' cannot be imported: {reason}. Give a Darwin Core Archive: a zip or folder with a meta.xml "
+            f"'{self.source}' cannot be imported: {reason}. Give a Darwin Core Archive: a zip or folder with meta.xml "
             "and the tables that it names.",
             kind="import_source",
         )
@@ -153,7 +153,7 @@ class Archive:
         extensions = tuple(self._describe(each, "coreid", folder) for each in _list_children(root, "extension"))
         return self._describe(cores[0], "id", folder), extensions
 
-    def _describe(self, element: Any, id_name: str, folder: str) -> TableDescription:  # noqa: ANN401 - XML of any library
+    def _describe(self, element: Any, id_name: str, folder: str) -> TableDescription:  # noqa: ANN401 - XML
         """Return the description of a table; what it leaves out has the standard's defaults."""
         get = element.attrib.get
         names = [(each.text or "").strip() for each in element.iter() if _get_name(each) == "location"]
@@ -206,9 +206,7 @@ class Archive:
                     continue
                 place = f"{location} row {number}"
                 if len(cells) <= max(last, table.id_index):
-                    yield BadRow(
-                        place, f"it has {len(cells)} cells, and meta.xml names {max(last, table.id_index) + 1}"
-                    )
+                    yield BadRow(place, f"{len(cells)} cells, where meta.xml names {max(last, table.id_index) + 1}")
                     continue
                 values = {
                     name: (cells[index] if index is not None else "").strip() or default
@@ -218,7 +216,7 @@ class Archive:
 
 
 def _name_terms(table: TableDescription) -> list[str]:
-    """Return the name of each column; the second of two terms that share a name has that of its vocabulary before it."""
+    """Return the name of each column; of two terms that share one, the second has its vocabulary before it."""
     names: list[str] = []
     for _, term, _ in table.fields:
         vocabulary, _, name = term.rstrip("/").replace("#", "/").rpartition("/")

@@ -96,7 +96,8 @@ class _Package:
             ManifestError: It is none.
         """
         archive = Archive(folder)
-        prefix = next((name.removesuffix("datapackage.json") for name in archive.names if name.rpartition("/")[2] == "datapackage.json"), None)  # fmt: skip
+        found = (name for name in archive.names if name.rpartition("/")[2] == "datapackage.json")
+        prefix = next((name.removesuffix("datapackage.json") for name in found), None)
         if prefix is None:
             raise _refuse(folder, "it has no datapackage.json")
         try:
@@ -133,8 +134,8 @@ def _read_resource(archive: Archive, prefix: str, resource: Mapping[str, Any]) -
         content = archive.read(f"{prefix}{path}", largest=_LARGEST_TABLE_BYTES)
         text = content.decode(str(resource.get("encoding") or "utf-8").replace("utf-8", "utf-8-sig"))
         delimiter = str((resource.get("dialect") or {}).get("delimiter", ","))
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            rows.append({key: value or "" for key, value in row.items() if key})
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        rows += [{key: value or "" for key, value in row.items() if key} for row in reader]
     return rows
 
 
@@ -218,12 +219,12 @@ def _make_record(row: _Cells, deployment: _Cells, observed: Sequence[_Cells], pa
     species = {each.get("scientificName", "") for each in observed if each.get("observationType") == _ANIMAL} - {""}
     first = observed[0] if observed else {}
     name = species.pop() if len(species) == 1 else ""
-    told = {key: _join(observed, key) for key in _OF_OBSERVATION}
+    noted = {key: _join(observed, key) for key in _OF_OBSERVATION}
     own = {key: value for key, value in row.items() if key not in ("filePath", "fileMediatype", "fileName")}
     cells = {
         **deployment,
         **own,
-        **{key: value for key, value in told.items() if value},
+        **{key: value for key, value in noted.items() if value},
         "scientificName": name,
         "taxonRank": package.rank_by_name.get(name, ""),
         "occurrence_id": first.get("observationID", "") or row["mediaID"],
@@ -238,7 +239,8 @@ def _make_record(row: _Cells, deployment: _Cells, observed: Sequence[_Cells], pa
         facts.pop("class_name", None)  # several species, or nobody's
         if species:
             facts["observedSpecies"] = _join(observed, "scientificName")
-    reference = MediaReference(row.get("filePath", ""), (row.get("fileMediatype", ""), row.get("fileName", "")), {}, row["mediaID"])  # fmt: skip
+    told = (row.get("fileMediatype", ""), row.get("fileName", ""))
+    reference = MediaReference(row.get("filePath", ""), told, item_id=row["mediaID"])
     return Record(f"media {row['mediaID']}", row["mediaID"], facts, (reference,))
 
 

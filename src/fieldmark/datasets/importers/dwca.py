@@ -13,6 +13,7 @@ from fieldmark.datasets.importers.record import MediaReference, Record, find_day
 from fieldmark.datasets.importers.result import ImportResult
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import list_first
+from fieldmark.records.darwin_core import MEDIA_KEY, OWN_KEY, PROPERTIES
 from fieldmark.records.terms import recognize_columns
 from fieldmark.types import Failure
 
@@ -128,7 +129,7 @@ def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left:
             continue
         seen[row.core_id] = row.location
         own, lists = dict(row.cells), row.cells.get("associatedMedia", "")
-        properties = unpack_properties(own)
+        properties, _ = unpack_properties(own)
         own_media = media.get(row.core_id, ())
         references = [_make_reference(each) for each in own_media]
         told = {each.reference for each in references}
@@ -138,12 +139,19 @@ def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left:
         cells = {**settle_facts(own, known, is_day_first=is_day_first), **properties}
         record_id = row.cells.get("occurrenceID", "").strip() or row.core_id
         cells.setdefault("occurrence_id", record_id)
+        if properties:
+            cells = drop_written(cells)
         yield Record(row.location, row.core_id, cells, references)
     for core_id, orphans in media.items():
         if core_id not in seen:
             left += [
                 Failure(each.location, "orphan", f"No record has the id '{core_id}' of this row.") for each in orphans
             ]
+
+
+def drop_written(cells: dict[str, str]) -> dict[str, str]:
+    """Return cells without those that our export only wrote since its terms ask for them."""
+    return {name: value for name, value in cells.items() if value and name not in ("rightsHolder", "license")}
 
 
 def _make_reference(row: Row) -> MediaReference:
@@ -154,15 +162,17 @@ def _make_reference(row: Row) -> MediaReference:
         if not reference and cells.get(term, "").strip():
             reference = cells[term].strip()
             used.add(term)
-    facts = unpack_properties(cells)
+    exact, _ = unpack_properties(cells)
+    facts: dict[str, str] = {}
     for fact, terms in _MEDIA_FACTS.items():
         for term in [each for each in terms if cells.get(each, "").strip()][:1]:
-            facts.setdefault(fact, cells[term].strip())
+            facts[fact] = cells[term].strip()
             used.add(term)
-    item_id = facts.pop("item_id", None)
     kept = {name: value for name, value in cells.items() if name not in used and value}
     told = tuple(cells[term] for term in _MEDIUM_TERMS if cells.get(term))
-    return MediaReference(reference, told, {**kept, **facts}, item_id)
+    if exact:  # what only repeats the item's own facts
+        kept = {name: value for name, value in kept.items() if name not in ("type", "description")}
+    return make_exact(reference, told, {**kept, **facts}, exact)
 
 
 def split_media(text: str) -> list[str]:
@@ -170,14 +180,26 @@ def split_media(text: str) -> list[str]:
     return [part.strip() for part in _LIST_BREAK.split(text) if part.strip()]
 
 
-def unpack_properties(cells: dict[str, str]) -> dict[str, str]:
-    """Take what fieldmark wrote into `dynamicProperties` out of the cells, and return it."""
-    for name in ("dynamicProperties", "description"):
-        try:
-            values = json.loads(cells.get(name) or "null")
-        except ValueError:
-            continue
-        if isinstance(values, dict) and isinstance(values.get("fieldmark"), dict):
-            del cells[name]
-            return {str(key): str(value) for key, value in values["fieldmark"].items()}
-    return {}
+def unpack_properties(cells: dict[str, str]) -> tuple[dict[str, str], list[dict[str, str]]]:
+    """Take what fieldmark wrote into `dynamicProperties` out of the cells: that of the row, and that of its media."""
+    try:
+        values = json.loads(cells.get(PROPERTIES) or "null")
+    except ValueError:
+        return {}, []
+    if not isinstance(values, dict) or not isinstance(values.get(OWN_KEY), dict):
+        return {}, []
+    del cells[PROPERTIES]
+    media = values.get(MEDIA_KEY)
+    listed = media if isinstance(media, list) else []
+    own, *others = (
+        {str(key): str(value) for key, value in each.items()}
+        for each in (values[OWN_KEY], *listed)
+        if isinstance(each, dict)
+    )
+    return own, others
+
+
+def make_exact(reference: str, told: tuple[str, ...], cells: dict[str, str], exact: dict[str, str]) -> MediaReference:
+    """Return a medium with what an export of ours says of it."""
+    names = (exact.pop("file_name"),) if exact.get("file_name") else ()
+    return MediaReference(reference, told, cells, local_names=names, exact=exact)

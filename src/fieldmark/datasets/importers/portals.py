@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from fieldmark.records.terms import fold_header, recognize_columns
 from fieldmark.types import Failure
 
 _Row = Mapping[str, str]
+_Flatten = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class _Portal:
     id_column: str
 
 
+_OF_MEDIA = ("path", "address", "medium")
 _INATURALIST = _Portal("iNaturalist", ("qualitygrade", "observedon", "imageurl", "soundurl"), "id")
 _XENO_CANTO = _Portal("xeno-canto", ("gen", "rec", "lic"), "id")
 _EBIRD = _Portal("eBird or the Macaulay Library", ("mlcatalognumber", "mlcatalognumbers"), "")
@@ -111,8 +113,8 @@ def import_xeno_canto(
 # ---------------------------------------------------------------- reading
 
 
-def _read_rows(source: Path, portal: _Portal, *, flatten: Any, key: str) -> list[tuple[str, dict[str, str]]]:  # noqa: ANN401
-    """Return the rows of an export, with their positions; folders of JSON pages are read in the order of their names.
+def _read_rows(source: Path, portal: _Portal, *, flatten: _Flatten, key: str) -> list[tuple[str, dict[str, str]]]:
+    """Return the rows of an export, with their positions; a folder's JSON pages in the order of their names.
 
     Raises:
         ManifestError: It is no export of the portal.
@@ -150,7 +152,7 @@ def _read_json(path: Path, portal: _Portal, key: str) -> Sequence[Mapping[str, A
 
 def _refuse(source: Path, portal: _Portal, reason: str) -> ManifestError:
     return ManifestError(
-        f"'{source}' cannot be imported as an export of {portal.name}: {reason}. Give a file as it was exported, or use "
+        f"'{source}' cannot be imported as an export of {portal.name}: {reason}. Give a file as exported, or use "
         "`fieldmark data import csv` and map its columns.",
         kind="import_source",
     )
@@ -218,13 +220,13 @@ def _import(  # noqa: PLR0913 - each option is one that the CLI offers
 def _make_records(rows: Sequence[tuple[str, dict[str, str]]], portal: _Portal) -> Iterator[Record]:
     names = dict.fromkeys(name for _, row in rows for name in row)
     known = recognize_columns(names)
-    known = {fact: columns for fact, columns in known.items() if fact not in ("path", "address", "medium", "label")}
+    known = {fact: columns for fact, columns in known.items() if fact not in _OF_MEDIA}
     is_day_first = find_day_order(row.get(name, "") for _, row in rows for name in known.get("event_date", ()))
     for number, (location, row) in enumerate(rows, start=1):
         by_header = {fold_header(name): value.strip() for name, value in row.items()}
         references = list(_LISTERS[portal.name](by_header))
         own = {**row, **_ADDED[portal.name](by_header)}
-        added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in ("path", "address", "medium")}  # fmt: skip
+        added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in _OF_MEDIA}
         cells = settle_facts(own, {**known, **added}, is_day_first=is_day_first)
         record_id = by_header.get(portal.id_column) or cells.get("catalog_number") or f"row {number}"
         cells.setdefault("occurrence_id", record_id)

@@ -21,6 +21,7 @@ from fieldmark.media.signatures import list_extensions
 from fieldmark.names import is_species_name, name_key
 from fieldmark.records.coordinates import is_on_earth, parse_degrees
 from fieldmark.records.countries import find_country_code
+from fieldmark.records.darwin_core import rearm_formula
 from fieldmark.records.dates import join_date, normalize_date
 from fieldmark.records.scientific_name import is_above_species, normalize_rank, parse_scientific_name
 from fieldmark.records.terms import write_basis
@@ -44,6 +45,7 @@ class MediaReference:
         cells: Of this medium alone, by manifest column; others are kept by their names.
         item_id: None for one made from the record's id and the name of the file.
         local_names: Names that its file may have here, looked for first.
+        exact: Cells that replace those of the record, as an export of ours wrote them; empty ones leave none.
     """
 
     reference: str
@@ -51,6 +53,7 @@ class MediaReference:
     cells: Mapping[str, str] = field(default_factory=dict)
     item_id: str | None = None
     local_names: tuple[str, ...] = ()
+    exact: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def settle_facts(
     chosen = {
         fact: next((name for name in names if row.get(name, "").strip()), names[0]) for fact, names in known.items()
     }
+    row = {name: rearm_formula(value) for name, value in row.items()}
     cells = {fact: row.get(name, "").strip() for fact, name in chosen.items()}
     hidden = {name for fact, name in chosen.items() if fact in COLUMNS}
     kept = {name: value for name, value in row.items() if name not in hidden and value.strip() and name not in COLUMNS}
@@ -215,8 +219,10 @@ def tell_medium(words: Iterable[str], *, name: str) -> Medium | None:
     """Return the medium that a source's words, or at last the suffix of a file's name, stand for; None for none."""
     for word in words:
         kind = word.strip().lower().partition("/")[0]
-        if "/" in word and kind in ("image", "audio", "video", "text"):
+        if "/" in word and kind in ("image", "audio", "video"):
             return Medium(kind)
+        if word.strip().lower() == "text/plain":  # a page of HTML is no medium of a species
+            return Medium.TEXT
         if found := MEDIUM_WORDS.get(name_key(word)):
             return found
     suffix = PurePosixPath(name).suffix.lower()
@@ -259,8 +265,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
             taken.add(found.item_id)
             absent += found.path is not None and not found.path.is_file()
     items = _share_groups(items)
-    kept = {item.group for item in items}
-    notes.insert(0, f"{record_count:,} records; {len(items):,} media of {len(kept):,} origins are taken.")
+    notes.insert(0, f"{record_count:,} records; {len(items):,} of their media are taken.")
     if absent:
         notes.append(f"{absent:,} items have an address and no file yet; their files belong into '{files.root}'.")
     _note_names(items, notes)
@@ -269,39 +274,58 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
 
 def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, taken: set[str]) -> Item | Failure:
     """Return the item of one medium of a record, or why there is none."""
+    cells = {**record.cells, **_overlay(record.cells, media.cells)}
     reference = media.reference.strip()
+    if media.exact.get("text"):
+        cells |= {"text": media.exact["text"], "medium": Medium.TEXT.value}
+        name = "text"
+    else:
+        found = _find_file(record, media, files)
+        if isinstance(found, Failure):
+            return found
+        path, medium = found
+        cells |= {"medium": medium.value, "path": path}
+        if _WEB.match(reference):
+            cells[ADDRESS] = reference
+        name = get_address_name(reference) if _WEB.match(reference) else reference.replace("\\", "/")
+    cells.setdefault("group", record.record_id)
+    cells = {key: value for key, value in {**cells, **media.exact}.items() if value}
+    item_id = cells.pop("item_id", None) or media.item_id or f"{record.record_id}/{name}"
+    item_id = next(free for free in number_ids(item_id) if free not in taken)
+    faults: list[str] = []
+    item = parse_row(cells, item_id, files.root, faults)
+    if item is None:
+        return Failure(record.location, "bad_row", "; ".join(faults))
+    return item if item.path is None else replace(item, path=Path(normpath(item.path)))
+
+
+def _find_file(record: Record, media: MediaReference, files: MediaFolder) -> tuple[str, Medium] | Failure:
+    """Return the path of a medium's file under the folder, there or planned, and its medium; or why there is none."""
+    reference = media.reference.strip()
+    is_web = bool(_WEB.match(reference))
     if not reference:
         return Failure(record.location, "no_address", f"A medium of the record '{record.record_id}' has no address.")
-    is_web = bool(_WEB.match(reference))
     if not is_web and _OTHER_SCHEME.match(reference) and not re.match(r"[a-z]:\\", reference, re.IGNORECASE):
         return Failure(record.location, "unknown_address", f"'{reference}' is no address of the web and no path.")
     name = get_address_name(reference) if is_web else reference.replace("\\", "/")
     names = (*media.local_names, name if is_web else name.removeprefix(f"{files.root.as_posix()}/"))
-    path = next((found for each in names if (found := files.find(each)) is not None), None)
-    medium = tell_medium(media.told, name=name)
-    if path is None and not is_web:
+    path = next((found for each in names if each and (found := files.find(each)) is not None), None)
+    if path is not None:
+        return _detect(record, files.root / path, path)
+    if not is_web:
         kind = "outside_root" if is_outside_root(name) else "missing_file"
         return Failure(record.location, kind, f"There is no single file '{reference}' under '{files.root}'.")
-    if path is not None:
-        try:
-            medium = detect_medium(files.root / path)
-        except MediaError as error:
-            return Failure(record.location, error.kind, str(error))
+    medium = tell_medium(media.told, name=name)
     if medium is None:
         return Failure(record.location, "unknown_medium", f"'{reference}' is of no known medium, by type and name.")
-    if path is None:
-        path = files.plan(reference, suffix=_choose_suffix(media.told))
-    cells = {**record.cells, **_overlay(record.cells, media.cells), "medium": medium.value, "path": path}
-    if is_web:
-        cells[ADDRESS] = reference
-    cells.setdefault("group", record.record_id)
-    item_id = media.item_id or f"{record.record_id}/{name}"
-    item_id = next(free for free in number_ids(item_id) if free not in taken)
-    faults: list[str] = []
-    item = parse_row(cells, item_id, files.root, faults)
-    if item is None or item.path is None:
-        return Failure(record.location, "bad_row", "; ".join(faults))
-    return replace(item, path=Path(normpath(item.path)))
+    return files.plan(reference, suffix=_choose_suffix(media.told)), medium
+
+
+def _detect(record: Record, file: Path, path: str) -> tuple[str, Medium] | Failure:
+    try:
+        return path, detect_medium(file)
+    except MediaError as error:
+        return Failure(record.location, error.kind, str(error))
 
 
 def _choose_suffix(told: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 from fieldmark.data.manifest import COLUMNS, derive_item_id, parse_row
 from fieldmark.data.table import Table, read_table
-from fieldmark.datasets.importers.dwca import split_media, unpack_properties
+from fieldmark.datasets.importers.dwca import drop_written, make_exact, split_media, unpack_properties
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, SPLIT_WORDS, FolderListing, is_outside_root
 from fieldmark.datasets.importers.record import (
     MediaReference,
@@ -162,16 +162,18 @@ class _TableRows:
             told = tuple(given[name] for name in self._found.get("medium", ()) if given[name].strip())
             references = dict.fromkeys(each for name in media_columns for each in split_media(given[name]))
             own = {name: value for name, value in given.items() if name not in media_columns}
-            properties = unpack_properties(own)
+            properties, written = unpack_properties(own)
             mapped = _mapped(own, self._mapping, self._values)
             cells = settle_facts(own, facts, is_day_first=is_day_first) | {
                 name: value for name, value in mapped.items() if name in COLUMNS and value and name != "medium"
             }
-            cells |= properties
+            cells = drop_written({**cells, **properties}) if written else {**cells, **properties}
             told = (mapped.get("medium", ""), *told)
             item_id = cells.pop("item_id", None)
             record_id = cells.get("occurrence_id") or cells.get("catalog_number") or given.get("id") or location
             media = [MediaReference(each, told, {}, item_id if len(references) == 1 else None) for each in references]
+            if written:
+                media = [make_exact(each.pop("reference", ""), (each.get("medium", ""),), {}, each) for each in written]
             yield Record(location, record_id, cells, media)
 
 
@@ -227,8 +229,7 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
         return
     root = f"{files.root.as_posix()}/"
     path = PurePath(path).as_posix().removeprefix(root)
-    if "\\" in path and files.has(slashed := path.replace("\\", "/")) and not is_outside_root(slashed):
-        path = slashed  # as Windows writes it
+    path = _turn_slashes(path, files)
     if is_outside_root(path):
         yield (
             "outside_root",
@@ -246,6 +247,12 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
             cells["medium"] = detect_medium(files.root / found[0])
         except MediaError as error:
             yield error.kind, str(error)
+
+
+def _turn_slashes(path: str, files: FolderListing) -> str:
+    """Return a path as Windows writes it with slashes, where there is such a file."""
+    slashed = path.replace("\\", "/")
+    return slashed if slashed != path and not is_outside_root(slashed) and files.has(slashed) else path
 
 
 def _found(path: str, files: FolderListing) -> Sequence[str]:

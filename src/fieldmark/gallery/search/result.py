@@ -11,6 +11,14 @@ from typing import Any, ClassVar, assert_never
 
 from fieldmark.errors import RequestError, list_first
 from fieldmark.gallery.search.records import get_record_id
+from fieldmark.records.darwin_core import (
+    DarwinRecord,
+    Identification,
+    collect_records,
+    disarm_formula,
+    write_darwin_csv,
+    write_inaturalist_csv,
+)
 from fieldmark.records.licenses import normalize_license
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
@@ -262,6 +270,11 @@ class ExportFormat(StrEnum):
     RAVEN = "raven"
     AUDACITY = "audacity"
     DARWIN_CORE = "dwc"
+    INATURALIST = "inaturalist"
+
+
+ARCHIVE_FORMAT = "dwca"
+"""The format of hits as a Darwin Core Archive, which is no text; see `collect_found`."""
 
 
 def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  # noqa: A002 - the faces' word
@@ -277,7 +290,9 @@ def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  
         case ExportFormat.AUDACITY:
             return _audacity(found)
         case ExportFormat.DARWIN_CORE:
-            return _darwin_core(found)
+            return write_darwin_csv(collect_found(found))
+        case ExportFormat.INATURALIST:
+            return write_inaturalist_csv(map(_item_of, found))
         case _:
             assert_never(format)
 
@@ -327,28 +342,16 @@ def _audacity(found: Iterable[Hit | Item]) -> str:
     return "".join(lines)
 
 
-def _darwin_core(found: Iterable[Hit | Item]) -> str:
-    """Occurrences in Darwin Core terms; where and when each was, the gallery does not know.
-
-    A text is an observation that a person wrote down; all other media are machine observations. An item is one
-    occurrence, however many of its moments were found: an id stands in one row, that of the first hit. Every row is
-    one line, since many readers go line by line.
-    """
-    names = (
-        *("occurrenceID", "basisOfRecord", "occurrenceStatus", "vernacularName", "associatedMedia", "datasetName"),
-        *("license", "references", "identificationRemarks", "occurrenceRemarks"),
-    )
-    rows: dict[str, list[str]] = {}
+def collect_found(found: Sequence[Hit | Item]) -> list[DarwinRecord]:
+    """Return the records of some hits or items; what fieldmark says of a hit is an identification, and no fact."""
+    named = []
     for each in found:
-        basis = "HumanObservation" if each.medium is Medium.TEXT else "MachineObservation"
-        name = (each.class_name or "").replace("_", " ")
-        data_set = each.set_name if isinstance(each, Hit) else None
-        likely = each.probability if isinstance(each, Hit) else None
-        remarks = "" if likely is None else f"fieldmark: {likely:.3f} likely of the query's class"
-        item = _item_of(each)
-        row = (item.item_id, basis, "present", name, item.path, data_set, item.license, item.source, remarks, item.text)
-        rows.setdefault(item.item_id, ["" if value is None else _one_line(str(value)) for value in row])
-    return _table(names, rows.values(), separator=",")
+        if isinstance(each, Hit) and each.class_name is None and each.called is not None:
+            named.append(Identification(each.item_id, each.called, each.called_probability))
+        elif isinstance(each, Hit) and each.probability is not None:
+            named.append(Identification(each.item_id, "", each.probability))
+    data_sets = {each.item_id: each.set_name for each in found if isinstance(each, Hit) and each.set_name}
+    return collect_records(map(_item_of, found), identifications=named, data_sets=data_sets)
 
 
 def _item_of(each: Hit | Item) -> Item:
@@ -365,7 +368,7 @@ def _table(names: Sequence[str], rows: Iterable[Sequence[object]], *, separator:
     if separator == ",":
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(names)
-        writer.writerows(["" if value is None else value for value in row] for row in rows)
+        writer.writerows(["" if value is None else disarm_formula(str(value)) for value in row] for row in rows)
     else:
         for row in (names, *rows):
             text.write(separator.join(_tab_cell(str(value)) for value in row) + "\n")

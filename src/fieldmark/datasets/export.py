@@ -1,0 +1,58 @@
+"""Write the records of items for other programs: as Darwin Core, or as iNaturalist exports them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fieldmark.data.manifest import read_manifest
+from fieldmark.io import write_bytes
+from fieldmark.records.darwin_core import collect_records, write_archive, write_darwin_csv, write_inaturalist_csv
+from fieldmark.types import Item
+
+RecordFormat = Literal["dwca", "dwc", "inaturalist"]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordExport:
+    """The records that were written."""
+
+    file: Path
+    record_count: int
+    item_count: int
+
+    def to_text(self) -> str:
+        """The counts in a line."""
+        return f"{self.file}: {self.record_count:,} records with {self.item_count:,} media"
+
+
+def export_manifest(manifest: Path, *, out: Path, file_format: RecordFormat = "dwca") -> RecordExport:
+    """Write the records of a manifest.
+
+    Raises:
+        ManifestError: The manifest is not valid.
+        OSError: The file cannot be written.
+    """
+    return export_items(read_manifest(manifest), out=out, file_format=file_format, title=manifest.stem)
+
+
+def export_items(items: Iterable[Item], *, out: Path, file_format: RecordFormat, title: str) -> RecordExport:
+    """Write the records of some items; media of one record stand together.
+
+    Args:
+        title: Of the data set.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    given = tuple(items)
+    records = collect_records(given)
+    match file_format:
+        case "dwca":
+            content = write_archive(records, title=title)
+        case "dwc":
+            content = write_darwin_csv(records).encode()
+        case "inaturalist":
+            content = write_inaturalist_csv(given).encode()
+    write_bytes(out, content)
+    return RecordExport(out, len(records), len(given))
