@@ -388,10 +388,7 @@ class LanceIndex(SegmentIndex):
         missing = [field.with_nullable(nullable=True) for field in wanted if field.name not in self._table.schema.names]
         if missing:
             self._table.add_columns(pa.schema(missing))
-            self._note_columns()
-
-    def _note_columns(self) -> None:
-        self._columns = [name for name in self._table.schema.names if name != "vector"]
+            self._columns = [name for name in self._table.schema.names if name != "vector"]
 
     def _page(self, where: Filter | None, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
         if where is not None and where.item_ids is not None:  # no more than these: read at once
@@ -458,7 +455,7 @@ class LanceIndex(SegmentIndex):
             self._table.checkout_latest()
             version = int(self._table.version)
             if version != self._columns_version:  # another process may have added some
-                self._note_columns()
+                self._columns = [name for name in self._table.schema.names if name != "vector"]
                 self._columns_version = version
             return version
 
