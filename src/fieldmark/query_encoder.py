@@ -14,7 +14,16 @@ from torch import Tensor
 
 from fieldmark.build import Model
 from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, encode_texts, find_device
-from fieldmark.errors import EncoderChangedError, EncoderFilesError, FieldmarkError, MediaError, MissingExtraError
+from fieldmark.encoders.encoder import knows_letters
+from fieldmark.errors import (
+    EncoderChangedError,
+    EncoderFilesError,
+    FieldmarkError,
+    MediaError,
+    MissingExtraError,
+    UnknownLettersError,
+)
+from fieldmark.media.loaders import read_text
 from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
@@ -117,6 +126,9 @@ class ModelQueryEncoder:
         """
         try:
             if item.medium is Medium.TEXT:
+                text = read_text(item)
+                if not knows_letters(self._model.encoder(Medium.TEXT), text):
+                    raise UnknownLettersError(text=text)
                 return self._embed_text(item)
             inputs = encode_item(item, model=self._model, turns=self._turns, reporter=reporter)
         except (MissingExtraError, EncoderFilesError, EncoderChangedError) as error:

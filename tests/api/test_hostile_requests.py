@@ -46,7 +46,7 @@ CASES = {
     ),
     "a part with a path for a name": (
         post(
-            b'--x\r\ncontent-disposition: form-data; name="file"; filename="../../../etc/cron.d/x.sh"\r\n\r\n'
+            b'--x\r\ncontent-disposition: form-data; name="file"; filename="../../../etc/cron.d/x.txt"\r\n\r\n'
             b"a red cap\r\n--x--\r\n",
             **{"content-type": FORM},
         ),

@@ -143,7 +143,7 @@ def test_version(run):
         (["search", "--gallery", "g"], "--item"),
         (
             ["search", "x", "--gallery", "g", "--export", "xml=a.xml"],
-            "'xml=a.xml' is not an export. Give FORMAT=FILE with one of the formats csv, raven, audacity, dwc",
+            "'xml=a.xml' is not an export. Give FORMAT=FILE with one of the formats csv, raven, audacity, inaturalist,",
         ),
         (["evaluate", "e", "--protocol", "loose"], "'loose'"),
         (["embed", "m", "--checkpoint", "c", "--out", "o", "--split", "dev"], "'dev'"),

@@ -174,7 +174,7 @@ def test_names_that_differ_in_composition_alone_are_two_files_of_one_class(tmp_p
     content = list_folder(tmp_path / "d")
     assert len({item.item_id for item in content.items}) == 2
     assert {item.path.read_text() for item in content.items} == {"A tit, NFC.", "A tit, NFD."}
-    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv")
+    result = import_folders(tmp_path / "d", out=tmp_path / "m.csv", classes_from_folders=True)
     assert {item.class_name for item in result.items} == {unicodedata.normalize("NFC", "Mésange")}
 
 

@@ -205,6 +205,7 @@ CASES = {
             {"n_fft": 1024},
             {"hop_length": 256},
             {"segment_seconds": 2.0},
+            {"released": True},
         ),
     ),
     "characters": Case(

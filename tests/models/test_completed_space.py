@@ -48,7 +48,7 @@ def make_space(*, is_named):
             input_dims={Medium.IMAGE: 16}, class_count=2, named_counts={Medium.IMAGE: named}, size=SIZE
         )
         index = {Medium.IMAGE: 0, Medium.AUDIO: 1}
-        ready = ReadySpace(input_dims=dims, named_counts=counts, encoder_index=index, size=READY)
+        ready = ReadySpace(input_dims=dims, named_counts=counts, encoder_index=index, joint={}, size=READY)
     ready.fit(Medium.AUDIO, NAMES)
     if is_named:
         ready.fit(Medium.IMAGE, NAMES)

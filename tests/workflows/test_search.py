@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from fieldmark import Gallery, Medium, index, train, write_manifest
-from fieldmark.embedding import encode_item
+from fieldmark.embedding import encode_item, encode_texts
 from fieldmark.errors import (
     CheckpointError,
     DamagedGalleryError,
@@ -19,6 +19,7 @@ from fieldmark.errors import (
     OutOfRangeError,
     RequestError,
     UnknownItemError,
+    UnknownLettersError,
 )
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems
@@ -57,11 +58,16 @@ def test_search_encodes_the_same_content_once(toy_gallery, toy_runtime, toy_item
 
     encoded = []
 
-    def encode(item, *, model):
+    def encode(item, **named):
         encoded.append(item)
-        return encode_item(item, model=model)
+        return encode_item(item, **named)
+
+    def encode_together(items, *, model):
+        encoded.extend(items)
+        return encode_texts(items, model=model)
 
     monkeypatch.setattr(query_encoder, "encode_item", encode)
+    monkeypatch.setattr(query_encoder, "encode_texts", encode_together)
     gallery = Gallery.open(toy_gallery, runtime=toy_runtime)
     for item in [next(item for item in toy_items if item.medium is medium) for medium in Medium]:
         copy = tmp_path / f"copy{item.path.suffix}"
@@ -97,9 +103,14 @@ def test_search_with_a_text(gallery, toy_items):
     assert result.hits[0].item_id == text.item_id
 
 
-@pytest.mark.parametrize("text", ["zzxqv", "\u9e1f", "1234 !?", "and/or a red cap", "a" * 5_000, "red.cap then"])
+@pytest.mark.parametrize("text", ["zzxqv", "1234 !?", "and/or a red cap", "a" * 5_000, "red.cap then"])
 def test_search_with_a_text_that_names_nothing_gives_hits(text, gallery):
     assert len(gallery.search(text, k=3).hits) == 3
+
+
+def test_search_with_a_text_in_letters_that_no_encoder_knows_says_so(gallery):
+    with pytest.raises(UnknownLettersError, match="in letters that the text encoder does not know"):
+        gallery.search("\u9e1f")
 
 
 @pytest.mark.parametrize("text", ["", "  \n"])

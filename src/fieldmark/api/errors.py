@@ -46,6 +46,7 @@ STATUS_OF = {
     "medium_mismatch": 422,
     "medium_not_supported": 422,
     "missing_file": 422,
+    "not_prose": 422,
     "unreadable": 422,
     "disk_full": 507,
     "gallery_busy": 503,

@@ -142,6 +142,20 @@ class JointEncoder(Protocol):
         ...
 
 
+@runtime_checkable
+class LetterReader(Protocol):
+    """An encoder of texts for which all texts in letters that it does not know are the same."""
+
+    def knows_letters(self, text: str) -> bool:
+        """Tell whether any part of a text means something to it."""
+        ...
+
+
+def knows_letters(encoder: Encoder, text: str) -> bool:
+    """Tell whether any part of a text means something to an encoder; True for one that cannot tell."""
+    return not isinstance(encoder, LetterReader) or encoder.knows_letters(text)
+
+
 def find_joint(encoder: Encoder) -> JointFeatures | None:
     """Return the columns that an encoder shares with encoders of other media; None where it shares none."""
     return encoder.joint if isinstance(encoder, JointEncoder) else None
@@ -405,6 +419,11 @@ class ConcatenatedEncoder:
             indices = {name: start + index for name, index in encoder.named_scores.items()} | indices
             start += encoder.shape[0]
         return indices
+
+    def knows_letters(self, text: str) -> bool:
+        """Tell whether any of the encoders that can tell knows any part of a text."""
+        readers = [encoder for encoder in self._encoders if isinstance(encoder, LetterReader)]
+        return not readers or any(encoder.knows_letters(text) for encoder in readers)
 
     @property
     def joint(self) -> JointFeatures | None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fieldmark.encoders.encoder import build_mismatch_error, get_contents
 from fieldmark.encoders.released_sound import draw_released_spectrogram
-from fieldmark.errors import ConfigError, UnknownLettersError
+from fieldmark.errors import ConfigError
 from fieldmark.media.audio import compute_power_spectrogram, convert_to_decibels
 from fieldmark.types import (
     AudioContent,
@@ -236,16 +236,17 @@ class CharacterEncoder:
 
         Raises:
             MediumMismatchError: A segment holds another medium than text.
-            UnknownLettersError: A text has no letter of the alphabet.
         """
         ids = torch.zeros(len(segments), self._text_length, dtype=torch.uint8)
         for row, content in enumerate(get_contents(segments, TextContent)):
             read = _read_as_released(content.text) if self._released else _read(content.text)
-            if not read and content.text.strip() and not self._released:
-                raise UnknownLettersError(text=content.text)
             kept = read[: self._text_length]
             ids[row, : len(kept)] = torch.tensor(kept, dtype=torch.uint8)
         return ids
+
+    def knows_letters(self, text: str) -> bool:
+        """Tell whether a text has a letter of the alphabet."""
+        return self._released or bool(_read(text)) or not text.strip()
 
 
 _ID_OF = {symbol: index for index, symbol in enumerate(SYMBOLS, start=1)}

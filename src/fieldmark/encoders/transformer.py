@@ -24,7 +24,7 @@ from fieldmark.encoders.transformer_files import (
     read_first_line,
 )
 from fieldmark.encoders.transformer_model import FeatureModel, TextTower
-from fieldmark.errors import EncoderFilesError, UnknownLettersError
+from fieldmark.errors import EncoderFilesError
 from fieldmark.types import Decoding, Segment, TextContent
 
 _BATCH_SIZE = 16
@@ -178,21 +178,18 @@ class TransformersTextEncoder:
 
         Raises:
             MediumMismatchError: A segment holds another medium.
-            UnknownLettersError: A text has no word and no letter that the model knows.
         """
         texts = [content.text for content in get_contents(segments, TextContent)]
-        for text in texts:
-            self._check_letters(text)
         features = [self._infer(batch) for batch in iterate_batches(texts, batch_size=_BATCH_SIZE)]
         return torch.cat([torch.empty(0, self._dim), *features])
 
-    def _check_letters(self, text: str) -> None:
+    def knows_letters(self, text: str) -> bool:
+        """Tell whether the model knows any part of a text; to it, all texts of which it knows none are the same."""
         unknown = self._tokenizer.unk_token_id
         if unknown is None or text.isascii():
-            return
+            return True
         tokens = self._tokenizer(text[:_LETTERS_CHECKED], add_special_tokens=False)["input_ids"]
-        if all(token == unknown for token in tokens):
-            raise UnknownLettersError(text=text)
+        return any(token != unknown for token in tokens)
 
     @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:

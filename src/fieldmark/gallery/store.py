@@ -358,6 +358,8 @@ def is_selective(where: Filter | None) -> bool:
     """Tell whether a filter may leave few items, which lie anywhere: any but one of media, or of items left out."""
     if where is None:
         return False
+    if where.licenses is not None or where.facts != FactFilter():
+        return True
     return any(allowed is not None for name, allowed in list_allowed_values(where).items() if name != "medium")
 
 

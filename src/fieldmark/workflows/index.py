@@ -3,7 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -248,7 +248,7 @@ def _add_blocks(
     added = replaced = 0
     for embeddings, hashes in work.blocks:
         items = tuple(dict.fromkeys(embeddings.items))
-        states = hash_states(items, hashes, root=known.root)
+        states = hash_states([work.as_listed(item) for item in items], hashes, root=known.root)
         with keeper.label(items, hashes) as class_by_id:
             known.add(store, relabel(embeddings, class_by_id), states)
         stamps.note(items, hashes)
@@ -333,6 +333,7 @@ class _Work:
     Args:
         blocks: The new and the corrected items, embedded as they are asked for, with their content hashes by id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
+        listed_items: Of a manifest or folder, by id, without the facts that come from inside their files.
         corrected_count: Items whose facts alone have changed, which keep their embeddings.
         split: The only split that the source lists; None for all.
     """
@@ -345,6 +346,11 @@ class _Work:
     corrected_count: int = 0
     split: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
+    listed_items: Mapping[str, Item] = field(default_factory=dict)
+
+    def as_listed(self, item: Item) -> Item:
+        """Return an item as its source has it: its state does not depend on facts from inside the file."""
+        return self.listed_items.get(item.item_id, item)
 
 
 def _plan_items(  # noqa: PLR0913 - the parts of one run
@@ -369,15 +375,16 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
     if not items:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
-    items = complete_items(items, reporter=runtime.reporter)
     found = known.compare(items, stamps=stamps, hash_many=lambda some: hash_contents(some, runtime=runtime))
     found = found.separate_reformed(store)
     fresh = _leave_out_missing_encoders(found.fresh, model=model, reporter=runtime.reporter)
+    completed = complete_items(fresh, reporter=runtime.reporter)
+    found = replace(found, corrected=complete_items(found.corrected))
     log = FailureLog(total=len(items), allowed_share=None, reporter=runtime.reporter)
     log.list_only(not_media)
     for each in content.passed_over:
         runtime.reporter.say(each.to_text())
-    fresh_blocks = embed_items(fresh, model=model, runtime=runtime, failures=log)
+    fresh_blocks = embed_items(completed, model=model, runtime=runtime, failures=log)
     return _Work(
         itertools.chain(_read_corrected(found, store), fresh_blocks),
         log,
@@ -386,6 +393,7 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
         corrected_count=len(found.corrected),
         unchanged_count=len(found.unchanged),
         passed_over=content.passed_over,
+        listed_items={item.item_id: item for item in items},
     )
 
 

@@ -62,9 +62,10 @@ def import_folders(
         raise ManifestError(
             f"'{source}' cannot be imported: {met}. Give a folder of media files.", kind="import_source"
         )
-    left, notes = list(content.failures), [f"{each.to_text()}." for each in content.passed_over]
+    left, notes = list(content.failures), list[str]()
     items = list(content.items)
-    _note_misplaced(items, notes)
+    told = [f"{each.to_text()}." for each in content.passed_over]
+    _note_misplaced(items, told)
     paths = {item.item_id: _class_path(item) for item in items}
     class_parts = _class_parts(list(paths.values()), notes)
     path_of_folder = {_folders(item): paths[item.item_id] for item in items}
@@ -75,9 +76,9 @@ def import_folders(
         items[index] = replace(item, class_name=class_name, split=_split(item))
     _note_depths(items, [class_parts[paths[item.item_id]] for item in items], notes)
     if not classes_from_folders:
-        notes[:] = _describe_classes(items)
+        notes = _describe_classes(items)
         items = [replace(item, class_name=None) for item in items]
-    return write_result(items, left, notes, taxonomy=known, merges_names=merges_names, out=out)
+    return write_result(items, left, [*told, *notes], taxonomy=known, merges_names=merges_names, out=out)
 
 
 def _folders(item: Item) -> _Parts:

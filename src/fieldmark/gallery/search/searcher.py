@@ -29,6 +29,7 @@ from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryE
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
+from fieldmark.records.licenses import list_license_forms
 from fieldmark.types import MEDIA, Hit, Item, Medium, Reporter
 
 _MARGIN_DEPTH = 30
@@ -128,13 +129,15 @@ class Searcher:
             RequestError: It does not hold one of them; the message names the nearest.
         """
         counts = self.index.counts()
-        for noun, wanted, held in (
+        forms = {form for each in counts if each.license for form in list_license_forms(each.license)}
+        licenses = {name for name in where.licenses or () if forms.isdisjoint(list_license_forms(name))}
+        for noun, missing, held in (
             ("class", where.class_names, {each.class_name for each in counts}),
             ("set", where.set_names, {each.set_name for each in counts}),
-            ("license", where.licenses, {each.license for each in counts}),
+            ("license", licenses, {each.license for each in counts}),
         ):
             known = sorted(name for name in held if name)
-            for name in sorted((wanted or frozenset()) - set(known)):
+            for name in sorted(frozenset(missing or ()) - set(known)):
                 raise RequestError(
                     f"The gallery has no {noun} '{name[:100]}'; it has {list_first(known) or 'none'}."
                     f"{suggest_nearest(name[:100], known)} Give one that it has.",
@@ -213,6 +216,7 @@ class Searcher:
 
     def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
+        self.index.count_by_medium()  # a store that another one has replaced is told before anything is looked up
         text = self._reader.get_text(request.queries)
         match = None if text is None else look_up(self.index, text, where=request.where, limit=request.k)
         if match is None:
