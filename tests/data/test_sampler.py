@@ -151,9 +151,9 @@ def test_sampler_is_fast_at_twenty_thousand_items():
     generator = np.random.default_rng(0)
     tables = {medium: generator.integers(0, 1000, 5000) for medium in MEDIA}
     sampler = CrossMediaSampler(tables, classes_per_batch=16, items_per_class=2, seed=1)
-    start = time.perf_counter()
+    start = time.process_time()  # not that of a clock, which other work on the machine makes longer
     sampler.plan(0)
-    assert time.perf_counter() - start < 3.0  # 40 ms on one core in November 2026; the bound leaves room
+    assert time.process_time() - start < 3.0  # 40 ms on one core in November 2026; the bound leaves room
 
 
 @given(st.dictionaries(st.sampled_from(MEDIA), st.integers(0, 40)), st.integers(1, 6))

@@ -37,6 +37,19 @@ def files(pictures, tmp_path_factory):
     return folder
 
 
+def without_sound(config):
+    """Return the configuration with an encoder of sounds that is not to be had, so that none of those here is taken."""
+    values = json.loads(config.to_json())
+    sound = {"kind": "onnx_audio", "path": "gone.onnx", "sample_rate_hz": 16_000, "window_seconds": 1.0}
+    return type(config).model_validate({**values, "model": {**values["model"], "audio": [sound]}})
+
+
+@pytest.fixture(scope="module")
+def color_config(color_config):
+    """The same without sound: BirdNET, where it is installed, would be loaded by most tests here and never asked."""
+    return without_sound(color_config)
+
+
 @pytest.fixture(scope="module")
 def listener():
     return Listener()
@@ -216,23 +229,16 @@ def test_names_that_stand_twice_in_a_list_are_reported(files, color_config, tmp_
     listener = Listener()
     choice = EncoderChoice(text=("lexical",), names_file=tmp_path / "names.txt")
     runtime = Runtime(device="cpu", reporter=listener)
-    index(files, gallery=tmp_path / "gallery", config=without_sound(color_config), encoders=choice, runtime=runtime)
+    index(files, gallery=tmp_path / "gallery", config=color_config, encoders=choice, runtime=runtime)
     [line] = [line for line in listener.lines if "more than once" in line]
     assert "1 name stands in" in line
     assert "'Red Bird' (entries 1, 3)" in line
 
 
-def without_sound(config):
-    """Return the configuration with an encoder of sounds that is not to be had, so that none of those here is taken."""
-    values = json.loads(config.to_json())
-    sound = {"kind": "onnx_audio", "path": "gone.onnx", "sample_rate_hz": 16_000, "window_seconds": 1.0}
-    return type(config).model_validate({**values, "model": {**values["model"], "audio": [sound]}})
-
-
 def test_an_encoder_that_goes_missing_leaves_the_rest_as_it_was(pictures, color_config, files, tmp_path):
     model = color_config.model.image[0].path.parent
     shutil.copytree(model, tmp_path / "model")
-    values = json.loads(without_sound(color_config).to_json())
+    values = json.loads(color_config.to_json())
     values["model"]["image"][0] |= {
         "path": str(tmp_path / "model" / "colors.onnx"),
         "labels": str(tmp_path / "model" / "labels.txt"),
