@@ -11,6 +11,7 @@ FieldmarkError
 │   ├── EmptyMediaError
 │   ├── MediumMismatchError
 │   ├── UnknownLettersError
+│   ├── NotProseError
 │   └── TooLargeError
 ├── TooManyFailuresError
 ├── ManifestError
@@ -155,6 +156,17 @@ class UnknownLettersError(MediaError):
             f"The text '{text[:40]}' is in letters that the text encoder does not know. "
             "Give it in letters that it knows, such as Latin ones, or give the name of a species."
         )
+
+
+class NotProseError(MediaError):
+    """A file of characters that is no note."""
+
+    kind = "not_prose"
+
+    def __init__(
+        self, *, path: object, met: str, advice: str = "Give its text as a .txt file in UTF-8, or leave it out"
+    ) -> None:
+        super().__init__(f"'{path}' is {met}, not a note in plain text. {advice}.")
 
 
 class TooManyFailuresError(FieldmarkError):

@@ -311,7 +311,8 @@ def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
     assert page.locator(".pane").count() == 8
 
 
-def test_nothing_found_offers_to_clear_the_filters(open_page: Open) -> None:
+def test_nothing_found_offers_to_clear_the_filters(open_page: Open, watch: "Watch") -> None:
+    watch.expects_errors = True  # there is no such set
     page = open_page("/?q=a+red+beak&set=nowhere")
     page.get_by_role("heading", name="Nothing found").wait_for()
     page.get_by_role("button", name="Clear the filters").click()

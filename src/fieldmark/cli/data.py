@@ -28,7 +28,9 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 _import_app = typer.Typer(
-    help="Create a manifest from folders, tables, archives and exports of other sites.", no_args_is_help=True, rich_markup_mode=None
+    help="Create a manifest from folders, tables, archives and exports of other sites.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 data_app.add_typer(_import_app, name="import")
 

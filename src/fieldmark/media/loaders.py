@@ -5,13 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, NotProseError, UnreadableMediaError
 from fieldmark.media import audio, image, text, video
 from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import lacks_index, list_extensions, list_media
 from fieldmark.media.text import NotTextError
-from fieldmark.media.writing.prose import NotProseError
 from fieldmark.types import (
     Decoding,
     Form,

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, NotProseError, TooLargeError, UnreadableMediaError
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.writing.document import find_document, read_passages
 from fieldmark.media.writing.encoding import DecodedText, decode_text
-from fieldmark.media.writing.prose import NotProseError, find_other_kind
+from fieldmark.media.writing.prose import find_other_kind
 from fieldmark.types import Decoding, MediaLimits, MediaWarning, Segment, TextContent
 
 ENCODING = "encoding"

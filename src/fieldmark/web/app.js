@@ -67,7 +67,9 @@ async function show({ isQuiet = false, isOtherView = false } = {}) {
     view = await currentView(signal);
   } catch (error) {
     if (error.name === "AbortError") return;
-    view = errorPanel(error, { retry: () => show() });
+    const isUnknownFilter = error.kind === "unknown_name" && hasFilters(state);
+    const clearFilters = () => go(withoutFilters(state));
+    view = isUnknownFilter ? nothingFound({ isFiltered: true, reason: error.message, clearFilters }) : errorPanel(error, { retry: () => show() });
   } finally {
     clearTimeout(timer);
   }

@@ -131,13 +131,13 @@ export function resultsView(answer, context) {
   );
 }
 
-/** The view where nothing passed the filters, or the gallery is empty. */
-export function nothingFound({ isFiltered, clearFilters }) {
+/** The view where nothing passed the filters, for a reason that the server gives, or the gallery is empty. */
+export function nothingFound({ isFiltered, reason = "No item in the collection passes these filters.", clearFilters }) {
   return element(
     "div",
     { class: "panel" },
     element("h2", { text: "Nothing found" }),
-    element("p", { text: isFiltered ? "No item in the collection passes these filters." : "The collection is still empty. Index a folder first." }),
+    element("p", { text: isFiltered ? reason : "The collection is still empty. Index a folder first." }),
     isFiltered ? button("wrong", { text: "Clear the filters", class: "plain framed", onclick: clearFilters }) : null,
   );
 }

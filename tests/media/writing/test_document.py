@@ -8,10 +8,9 @@ import docx
 import pytest
 from pypdf import PdfReader, PdfWriter
 
-from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, NotProseError, TooLargeError, UnreadableMediaError
 from fieldmark.media import text
 from fieldmark.media.loaders import detect_medium
-from fieldmark.media.writing.prose import NotProseError
 from fieldmark.types import Decoding, MediaLimits, Medium
 
 PAGES = ("The veery sings a flute-like song.", "", "The wren has a cocked tail.")

@@ -2,9 +2,10 @@
 
 import pytest
 
+from fieldmark.errors import NotProseError
 from fieldmark.media import text
 from fieldmark.media.loaders import detect_medium
-from fieldmark.media.writing.prose import NotProseError, find_other_kind
+from fieldmark.media.writing.prose import find_other_kind
 from fieldmark.types import Decoding, MediaLimits, Medium
 
 OTHERS = {
@@ -51,7 +52,7 @@ NOTES = [
 def test_what_is_no_note_is_refused_by_every_command(name, tmp_path):
     path = tmp_path / name
     path.write_bytes(OTHERS[name])
-    with pytest.raises(NotProseError, match=r"not a note in plain text\. Save its text as a \.txt file") as detected:
+    with pytest.raises(NotProseError, match=r"not a note in plain text\. Give its text as a \.txt file") as detected:
         detect_medium(path)
     with pytest.raises(NotProseError) as loaded:
         list(text.load(path, decoding=Decoding(), limits=MediaLimits()))

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fieldmark.errors import EmptyMediaError, MissingExtraError, TooLargeError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, MissingExtraError, NotProseError, TooLargeError, UnreadableMediaError
 from fieldmark.media.file import convert_decoder_errors
-from fieldmark.media.writing.prose import NotProseError
 from fieldmark.types import MediaLimits
 
 if TYPE_CHECKING:
@@ -55,10 +54,10 @@ def find_document(head: bytes, *, path: Path) -> str | None:
     if other in (None, DOCX):
         return other
     is_archive = other.startswith("an archive")
-    remedy = (
+    advice = (
         "Unpack it, or leave it out" if is_archive else "Save it as DOCX or PDF, or its text as a .txt file in UTF-8"
     )
-    raise NotProseError(path=path, met=other, remedy=remedy)
+    raise NotProseError(path=path, met=other, advice=advice)
 
 
 def _look_into_archive(path: Path) -> str:
@@ -98,8 +97,8 @@ def read_passages(path: Path, kind: str, *, limits: MediaLimits) -> Iterator[str
 def refuse_without_reader(path: Path, kind: str) -> NotProseError:
     """Return the error of a document whose reader is not installed."""
     missing = MissingExtraError(package=_PACKAGES[kind], extra=_EXTRA, need=f"Reading a document in {kind}")
-    remedy = f"{str(missing).rstrip('.')}; or {_TO_TEXT}"
-    return NotProseError(path=path, met=f"a document in {kind}", remedy=remedy)
+    advice = f"{str(missing).rstrip('.')}; or {_TO_TEXT}"
+    return NotProseError(path=path, met=f"a document in {kind}", advice=advice)
 
 
 # ---------------------------------------------------------------- PDF

@@ -4,8 +4,6 @@ import json
 import re
 from collections.abc import Callable, Sequence
 
-from fieldmark.errors import MediaError
-
 _HEAD_CHARACTERS = 2**14
 """Characters of a file that are looked at."""
 
@@ -23,16 +21,6 @@ _OTHER_SUFFIXES = {
     **dict.fromkeys((".rtf", ".eml", ".vcf", ".ics", ".bib", ".tex", ".ps", ".eps"), "a document of another program"),
     **dict.fromkeys((".md5", ".sha1", ".sha256", ".sfv"), "checksums"),
 }  # fmt: skip
-_TO_TEXT = "Save its text as a .txt file in UTF-8, or leave it out"
-
-
-class NotProseError(MediaError):
-    """A file of characters that is no note."""
-
-    kind = "not_prose"
-
-    def __init__(self, *, path: object, met: str, remedy: str = _TO_TEXT) -> None:
-        super().__init__(f"'{path}' is {met}, not a note in plain text. {remedy}.")
 
 
 def find_other_kind(text: str, *, suffix: str) -> str | None:
