@@ -163,10 +163,8 @@ class NotProseError(MediaError):
 
     kind = "not_prose"
 
-    def __init__(
-        self, *, path: object, met: str, advice: str = "Give its text as a .txt file in UTF-8, or leave it out"
-    ) -> None:
-        super().__init__(f"'{path}' is {met}, not a note in plain text. {advice}.")
+    def __init__(self, *, path: object, met: str, instead: str = "its text as a .txt file in UTF-8") -> None:
+        super().__init__(f"'{path}' is {met}, not a note in plain text. Give {instead}, or leave it out.")
 
 
 class TooManyFailuresError(FieldmarkError):

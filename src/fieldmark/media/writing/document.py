@@ -54,10 +54,8 @@ def find_document(head: bytes, *, path: Path) -> str | None:
     if other in (None, DOCX):
         return other
     is_archive = other.startswith("an archive")
-    advice = (
-        "Unpack it, or leave it out" if is_archive else "Save it as DOCX or PDF, or its text as a .txt file in UTF-8"
-    )
-    raise NotProseError(path=path, met=other, advice=advice)
+    instead = "its files, unpacked" if is_archive else "it as DOCX or PDF, or its text as a .txt file in UTF-8"
+    raise NotProseError(path=path, met=other, instead=instead)
 
 
 def _look_into_archive(path: Path) -> str:
@@ -97,8 +95,8 @@ def read_passages(path: Path, kind: str, *, limits: MediaLimits) -> Iterator[str
 def refuse_without_reader(path: Path, kind: str) -> NotProseError:
     """Return the error of a document whose reader is not installed."""
     missing = MissingExtraError(package=_PACKAGES[kind], extra=_EXTRA, need=f"Reading a document in {kind}")
-    advice = f"{str(missing).rstrip('.')}; or {_TO_TEXT}"
-    return NotProseError(path=path, met=f"a document in {kind}", advice=advice)
+    instead = f"its text as a .txt file in UTF-8, or install the reader ({str(missing).rstrip('.')})"
+    return NotProseError(path=path, met=f"a document in {kind}", instead=instead)
 
 
 # ---------------------------------------------------------------- PDF
