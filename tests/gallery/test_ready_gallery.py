@@ -12,6 +12,7 @@ from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.store import Filter
 from fieldmark.types import SilentReporter
+from fieldmark.workflows.export_checkpoint import export_onnx
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -260,3 +261,8 @@ def test_an_encoder_that_goes_missing_leaves_the_rest_as_it_was(pictures, color_
     report = index(folder, gallery=tmp_path / "gallery", runtime=runtime)
     assert (report.added_count, report.dropped_count, report.counts["image"]) == (1, 0, 15)
     assert any("skipped 1 new image items" in line and "colors.onnx" in line for line in listener.lines)
+
+
+def test_a_space_without_training_is_not_written_as_onnx_and_that_is_said(gallery, tmp_path):
+    with pytest.raises(ConfigError, match=r"has a space without training.*not written as ONNX.*--pretrained"):
+        export_onnx(GalleryLayout(gallery.folder).checkpoint, folder=tmp_path / "onnx")

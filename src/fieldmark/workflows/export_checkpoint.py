@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from fieldmark._version import __version__
 from fieldmark.build import Model, load_model
-from fieldmark.errors import MissingExtraError, TrainingError
+from fieldmark.errors import ConfigError, MissingExtraError, TrainingError
 from fieldmark.io import encode_report
+from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.network import Network
+from fieldmark.models.ready import ReadySpace
 from fieldmark.models.shared_space import SharedSpace
 from fieldmark.reports.model_card import make_portable_config
 from fieldmark.training.checkpoint import write_durably
@@ -87,10 +89,16 @@ def export_onnx(checkpoint: Path | str, *, folder: Path | str) -> OnnxReport:
 
     Raises:
         CheckpointError: There is no usable checkpoint.
+        ConfigError: The model has a space without training, which is not written as ONNX.
         MissingExtraError: The packages that write and run ONNX are not installed.
         TrainingError: A file does not give what the network gives.
     """
     model, folder = load_model(checkpoint, device=torch.device("cpu")), Path(folder)
+    if isinstance(model.network, ReadySpace | CompletedSpace):
+        raise ConfigError(
+            f"The checkpoint '{checkpoint}' has a space without training, of what its encoders say, which is not "
+            "written as ONNX. Train with labels for every item, or use --pretrained, which writes any model."
+        )
     files = tuple(_export_medium(model, medium, folder=folder) for medium in model.media)
     report = OnnxReport(folder, files)
     description = {
