@@ -21,9 +21,9 @@ export function recordMenu(facts, onChange) {
   const number = Object.keys(facts).length;
   return element(
     "details",
-    { class: "menu", "data-name": "Record" },
-    element("summary", { class: `plain framed ${number ? "chosen" : ""}`, "aria-label": number ? `Record: ${number} conditions` : "Record" }, element("span", { text: number ? `Record: ${number}` : "Record" }), icon("down")),
-    element("div", { class: "menu-list record", role: "group", "aria-label": "Record" },
+    { class: "menu", "data-name": "Date and place" },
+    element("summary", { class: `plain framed ${number ? "chosen" : ""}`, "aria-label": number ? `Date and place: ${number} conditions` : "Date and place" }, element("span", { text: number ? `Date and place: ${number}` : "Date and place" }), icon("down")),
+    element("div", { class: "menu-list record", role: "group", "aria-label": "Date and place" },
       text("from", "From", "2001 or 2001-05-04"),
       text("to", "To", "2001 or 2001-05-31"),
       select("month", "Month", "any", MONTHS.map((name, index) => [String(index + 1), name])),
