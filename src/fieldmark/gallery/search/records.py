@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
-from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.records.columns import fold_text, get_date_span, list_keys
 from fieldmark.types import Hit, Item
 
@@ -14,6 +15,15 @@ PLACE = "place"
 
 _SCORE = 1.0
 """Of a hit that was looked up: it is the record itself."""
+
+
+@runtime_checkable
+class ItemReader(Protocol):
+    """The part of a store that a look-up needs; a check of its class reads no property of the store."""
+
+    def items(self, *, where: Filter | None = None, limit: int) -> tuple[StoredItem, ...]:
+        """Return items that meet a filter."""
+        ...
 
 
 class HitOrder(StrEnum):
@@ -35,7 +45,7 @@ class RecordMatch:
     is_one: bool
 
 
-def look_up(index: SegmentIndex, text: str, *, where: Filter, limit: int) -> RecordMatch | None:
+def look_up(index: ItemReader, text: str, *, where: Filter, limit: int) -> RecordMatch | None:
     """Return the items whose id, catalog or occurrence number, file name or place is a text; None for no such item.
 
     Case, accents and spaces make no difference.

@@ -216,7 +216,6 @@ class Searcher:
 
     def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
-        self.index.count_by_medium()  # a store that another one has replaced is told before anything is looked up
         text = self._reader.get_text(request.queries)
         match = None if text is None else look_up(self.index, text, where=request.where, limit=request.k)
         if match is None:
