@@ -203,12 +203,12 @@ def main() -> None:
     )
     print(f"`data import folders` {import_seconds}, `data check` {check_seconds}; each with its start.")
     passed = {each["reason"]: each["file_count"] for each in report["passed_over"]}  # type: ignore[index, union-attr]
-    print(f"Passed over, as `index` counts them: {json.dumps(passed)}; the truth: {json.dumps(count_passed(truths))}.")
+    print(f"Skipped, as `index` counts them: {json.dumps(passed)}; the truth: {json.dumps(count_passed(truths))}.")
     sys.exit(1 if wrong or disagreements else 0)
 
 
 def count_passed(truths: Mapping[str, tuple[str, Truth]]) -> dict[str, int]:
-    """Count the files that must be passed over, by reason."""
+    """Count the files that must be skipped, by reason."""
     return dict(sorted(Counter(truth.passed_over for _, truth in truths.values() if truth.passed_over).items()))
 
 
@@ -254,7 +254,7 @@ def print_result(
         f"{len(wrong)} of {len(truths):,} files gave something else; the commands disagree on {len(disagreements)}."
     )
     print(f"**{verdict}**\n")
-    print("| kind | files | used | with a warning | refused | passed over | wrong |")
+    print("| kind | files | used | with a warning | refused | skipped | wrong |")
     print("|---|---|---|---|---|---|---|")
     for kind in MAKERS:
         ids = [item_id for item_id, (own, _) in truths.items() if own == kind]

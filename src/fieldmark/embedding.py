@@ -94,7 +94,7 @@ class FailureLog:
 
     @property
     def warnings(self) -> tuple[ItemWarning, ...]:
-        """What is in doubt of items that were used."""
+        """The doubts about items that were used."""
         return tuple(self._warnings)
 
     def list_only(self, failures: Sequence[Failure]) -> None:

@@ -168,7 +168,7 @@ class NotProseError(MediaError):
 
 
 class TooManyFailuresError(FieldmarkError):
-    """More items failed than a run may pass over."""
+    """More items failed than a run may skip."""
 
     kind = "too_many_failures"
 

@@ -197,7 +197,7 @@ _KIND_OF_FINDING = {
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a check found to belong together.
+    """Items that a check found to belong together.
 
     Args:
         splits: Of the items named in it, by id.

@@ -129,7 +129,7 @@ def _import_folders(
     """Import folders of media files.
 
     The content of a file gives its medium. The name of its folder gives its class only if you say so. Bins, folders of
-    thumbnails and other folders that machines make are passed over.
+    thumbnails and other folders that machines make are skipped.
     """
     from fieldmark.data.folder import FolderChoice
     from fieldmark.datasets.importers.folders import import_folders

@@ -1,4 +1,4 @@
-"""A folder of files without a manifest: what of it is an item, what cannot be used, and what is passed over."""
+"""Folders of files without a manifest: their items, the files that cannot be used, and those that are skipped."""
 
 import os
 import re
@@ -40,7 +40,7 @@ _MOST_EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True)
 class FolderChoice:
-    """What of a folder is wanted.
+    """A user's choice among the files of a folder.
 
     Args:
         exclude: Patterns as in `.gitignore`, relative to the folder; those of its `.fieldmarkignore` come first.
@@ -53,7 +53,7 @@ class FolderChoice:
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """Files of a folder that are no part of the collection.
+    """Files of a folder that are skipped for one reason, since they are no part of the collection.
 
     Args:
         reason: Hidden, of a machine, or excluded.
@@ -66,20 +66,18 @@ class PassedOver:
     examples: tuple[str, ...]
 
     def to_text(self) -> str:
-        """Return one line, such as `passed over 3 files in folders that machines make: @eaDir`."""
+        """Return one line, such as `skipped 3 files of machines, in bins or among thumbnails: @eaDir`."""
         means = {
             HIDDEN: "hidden files",
             MACHINE: "files of machines, in bins or among thumbnails",
             EXCLUDED: f"files by --exclude or {IGNORE_FILE}",
         }
-        return (
-            f"passed over {self.file_count:,} {means[self.reason]}: {list_first(self.examples, limit=_MOST_EXAMPLES)}"
-        )
+        return f"skipped {self.file_count:,} {means[self.reason]}: {list_first(self.examples, limit=_MOST_EXAMPLES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class FolderContent:
-    """What is in a folder.
+    """The content of a folder.
 
     Args:
         items: Sorted by id.
@@ -154,8 +152,8 @@ def _read_patterns(folder: Path, exclude: Sequence[str]) -> GitIgnoreSpec:
 
 
 @dataclass(slots=True)
-class _Passed:
-    """What is passed over for one reason, so far."""
+class _Skipped:
+    """The files that were skipped for one reason, so far."""
 
     file_count: int = 0
     examples: list[str] = field(default_factory=list)
@@ -173,10 +171,10 @@ class _Walk:
         self._follows_links = follows_links
         self._excluded = excluded
         self.failures: list[Failure] = []
-        self.passed_over: defaultdict[str, _Passed] = defaultdict(_Passed)
+        self.passed_over: defaultdict[str, _Skipped] = defaultdict(_Skipped)
 
     def list_files(self) -> Iterator[Path]:
-        """Yield the files that are wanted; what is passed over and what cannot be read is noted on the way."""
+        """Yield the files that are wanted, and note those that are skipped or cannot be read."""
         entered: set[tuple[int, int]] = set()
         for name, folder_names, file_names in os.walk(self._folder, onerror=self._note_unreadable, followlinks=True):
             here = Path(name)
@@ -196,7 +194,7 @@ class _Walk:
         reason = self._find_reason(path, machine=_MACHINE_FOLDERS, suffix="/")
         if reason is not None:
             count = sum(len(names) for _, _, names in os.walk(path))
-            self._pass_over(path, reason, count=count)
+            self._skip(path, reason, count=count)
             return False
         return not self._leads_outside(path)
 
@@ -204,12 +202,12 @@ class _Walk:
         reason = self._find_reason(path, machine=_MACHINE_FILES, suffix="")
         if reason is not None:
             if path != self._folder / IGNORE_FILE:
-                self._pass_over(path, reason, count=1)
+                self._skip(path, reason, count=1)
             return False
         return not self._leads_outside(path)
 
     def _find_reason(self, path: Path, *, machine: re.Pattern[str], suffix: str) -> str | None:
-        """Return why a file or folder is passed over; None if it is not."""
+        """Return the reason to skip a file or folder; None if there is none."""
         if machine.fullmatch(path.name):
             return MACHINE
         if path.name.startswith("."):
@@ -230,11 +228,11 @@ class _Walk:
         self._fail(path, LINK_OUTSIDE, message)
         return True
 
-    def _pass_over(self, path: Path, reason: str, *, count: int) -> None:
-        passed = self.passed_over[reason]
-        passed.file_count += count
-        if len(passed.examples) <= _MOST_EXAMPLES:
-            passed.examples.append(_find_id(path, self._folder))
+    def _skip(self, path: Path, reason: str, *, count: int) -> None:
+        skipped = self.passed_over[reason]
+        skipped.file_count += count
+        if len(skipped.examples) <= _MOST_EXAMPLES:
+            skipped.examples.append(_find_id(path, self._folder))
 
     def _note_unreadable(self, error: OSError) -> None:
         unreadable = UnreadableMediaError(path=error.filename, reason=str(error.strerror))

@@ -73,7 +73,7 @@ class FeatureModel:
 
     @property
     def named_facts(self) -> dict[str, object]:
-        """What its scores depend on beside the model's files; empty where it names nothing."""
+        """The facts that its scores depend on beside the model's files; empty where it names nothing."""
         if self._directions is not None:
             return {"scored names": self.class_names, "prompt": self._prompt}
         return {OWN_LABELS: self.class_names} if self.class_names else {}

@@ -25,7 +25,7 @@ FORMAT_KEY, FINGERPRINT_KEY = b"fieldmark.format", b"fieldmark.fingerprint"
 _SETTLED_NANOSECONDS = 100_000_000
 
 Stamp = tuple[int, ...]
-"""What tells a file or folder from another one that takes its place, whatever its times were set to."""
+"""The marks that tell a file or folder from another one that takes its place, whatever its times were set to."""
 
 
 # ---------------------------------------------------------------- an open table

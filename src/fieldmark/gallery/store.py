@@ -169,7 +169,7 @@ class SegmentIndex(Protocol):
 
     @property
     def version(self) -> object:
-        """What stays as long as the store holds the same."""
+        """A value that stays as long as the store holds the same."""
         ...
 
     def add(

@@ -29,13 +29,13 @@ else:
 # addresses, and draws any text as a video of a terminal. Bare video streams are left out: they know no time.
 _FORMATS = "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,gif,matroska,mov,mp3,mpeg,mpegts,ogg,rm,tta,w64,wav,wv"
 PREROLL_SECONDS = 1.0
-"""What decoders need before a position, to be exact there."""
+"""The time that decoders need before a position, to be exact there."""
 # These have no index of key frames: a seek lands between two, and what follows cannot be decoded.
 _WITHOUT_INDEX = {"mpegts", "mpeg"}
 _FRAMES = (AudioFrame, VideoFrame)
 _MOST_FAILED_READS = 16  # in a row; some demuxers fail for ever at the junk behind the end
 CHUNK_HEAD_BYTES = 8
-"""What stands before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
+"""The header before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 

@@ -1,4 +1,4 @@
-"""What is missing of a file with a timeline: collected while it is read, told as one warning, or too much to use."""
+"""The missing parts of a file with a timeline: collected while it is read, told as one warning, or too much to use."""
 
 import math
 from collections.abc import Sequence

@@ -20,7 +20,7 @@ from fieldmark.types import MediaLimits, Medium
 _PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF")
 _MOST_CHUNKS = 1_000
 _LARGEST_CHUNK_BYTES = 2**20
-"""Of a chunk of notes; sound itself is passed over."""
+"""Of a chunk of notes; sound itself is skipped."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ _TARGET_BY_HEADER = {fold_header(name): target for target, names in _NAMES.items
 _ORDER = {
     (target, fold_header(name)): place for target, names in _NAMES.items() for place, name in enumerate(names.split())
 }
-"""Where several columns of a table stand for one fact, the one named first here that is filled counts."""
+"""Of several columns of a table that stand for one fact, the first one here that is filled counts."""
 
 
 def recognize_columns(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -92,7 +92,7 @@ def recognize_columns(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 BASIS_OF_RECORD = ("PreservedSpecimen", "FossilSpecimen", "LivingSpecimen", "MaterialSample", "MaterialEntity",
     "MaterialCitation", "HumanObservation", "MachineObservation", "Occurrence", "Event", "Taxon")  # fmt: skip
-"""What Darwin Core says a record can be based on."""
+"""The kinds of evidence that Darwin Core knows for a record."""
 
 
 def write_basis(text: str) -> str:

@@ -22,7 +22,7 @@ class RunLayout:
 
     @property
     def items(self) -> Path:
-        """What each item of training and validation was, in short hashes: by it a resumed run tells what changed."""
+        """The state of each item of training and validation, in short hashes, by which a resumed run tells changes."""
         return self.folder / "items.json"
 
     @property

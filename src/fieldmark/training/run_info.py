@@ -22,7 +22,7 @@ _HASH_LENGTH = 16
 
 
 class ItemState(NamedTuple):
-    """What training and validation see of an item.
+    """The facts of an item that training and validation see.
 
     Args:
         origin: The first id of the items with a common origin.
@@ -43,7 +43,7 @@ _WORD_BY_FACT = {
     "medium": "another medium",
     "origin": "another origin (group, file or caption)",
 }
-"""How a difference in each fact of an item's state is told."""
+"""The words for a difference in each fact of an item's state."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class Searcher:
 
     @property
     def calibration(self) -> ScoreCalibration:
-        """How scores become probabilities, as the last `index` fitted it."""
+        """The calibration of scores as probabilities, as the last `index` fitted it."""
         return self._calibration_file.read()
 
     def check_names(self, where: Filter) -> None:

@@ -16,7 +16,7 @@ _HEADER_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class TiffTags:
-    """What the directories of a TIFF say.
+    """The tags in the directories of a TIFF.
 
     Args:
         is_raw: It holds the values of a camera's sensor.

@@ -33,7 +33,7 @@ _ULTRASOUND_SHARE = 0.5
 
 @final
 class SoundStatistics:
-    """What is measured of a stretch of sound: power, peak and mean of its channels, and its spectrum."""
+    """The measures of a stretch of sound: power, peak and mean of its channels, and its spectrum."""
 
     def __init__(self) -> None:
         self.sample_rate_hz = 0

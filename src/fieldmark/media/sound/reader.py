@@ -38,7 +38,7 @@ _DECLARED_AS_A_WHOLE = {"matroska,webm", "flv"}
 
 @final
 class _AnchorList:
-    """Where a file can be read from, as far as it was read from its beginning in this process."""
+    """The positions from which a file can be read, as far as it was read from its beginning in this process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -79,7 +79,7 @@ def decode_pieces(
 ) -> Iterator[Piece]:
     """Yield the sound of a track from where the container stands to its end.
 
-    Bad packets are passed over; the piece behind them says so. Where the last packets are bad, a piece without samples
+    Bad packets are skipped; the piece behind them says so. Where the last packets are bad, a piece without samples
     ends the sound. Frames that follow each other make pieces of a quarter of a second.
 
     Args:
@@ -307,7 +307,7 @@ class _ByteClock:
     Args:
         chunks: The chunks of an AVI by position, which divide its sound among its pictures; None for a file that holds
             sound alone.
-        can_pass_over: The demuxer passes over junk without counting it in the positions that it tells.
+        can_pass_over: The demuxer skips junk without counting it in the positions that it tells.
     """
 
     has_times = False
@@ -364,7 +364,7 @@ class _ByteClock:
         return position + self._passed_over
 
     def _find_passed_over(self, packet: AnyPacket, position: int) -> int:
-        """Return the bytes of junk that the reader of an AAC has passed over without counting them."""
+        """Return the bytes of junk that the reader of an AAC has skipped without counting them."""
         head = bytes(memoryview(packet)[:_COMPARED_BYTES])
         self._file.seek(position)
         if self._file.read(len(head)) == head:
