@@ -4,21 +4,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, final
 
-import numpy as np
 import torch
 from jaxtyping import Float32
 from torch import Tensor
 from torch.nn.functional import normalize, pad
 
-from fieldmark.encoders.activation import Activation, activate
+from fieldmark.encoders.activation import Activation
 from fieldmark.encoders.encoder import FeatureFacts, get_contents, iterate_batches
-from fieldmark.encoders.labels import index_names, read_labels
-from fieldmark.encoders.onnx_file import find_external_files
-from fieldmark.encoders.onnx_graph import HALF, open_session, read_first_line, require_output
-from fieldmark.errors import EncoderFilesError
+from fieldmark.encoders.onnx_graph import FeatureGraph
 from fieldmark.types import AudioContent, Decoding, Segment
 
-_KEY = "path"
 _BATCH_SIZE = 8
 
 
@@ -59,22 +54,11 @@ class OnnxAudioEncoder:
         window_seconds: float,
         hop_seconds: float,
     ) -> None:
-        if not path.is_file():
-            raise EncoderFilesError(name=str(path), reason="there is no such file", key=_KEY)
-        self._session = open_session(path)
-        self._outputs = [require_output(path, self._session, name=output, key="output")]
-        if labels is not None:
-            self._outputs.append(require_output(path, self._session, name=logits, key="logits"))
-        self._activation: Activation = activation
+        self._graph = FeatureGraph(path, output=output, labels=labels, logits=logits, activation=activation)
+        self._batch_size = self._graph.find_batch_size(_BATCH_SIZE, axes="(batch, samples)")
         self._window_length = round(sample_rate_hz * window_seconds)
-        self._batch_size = self._find_batch_size(path)
-        feature_dim, *score_counts = self._try_out(path)
-        self._dim = feature_dim + sum(score_counts)
-        self._named_scores = (
-            index_names(read_labels(labels, count=score_counts[0]), start=feature_dim) if labels else {}
-        )
+        self._graph.try_out(torch.zeros(1, self._window_length), named=f"windows of {self._window_length:,} samples")
         self.decoding = Decoding(sample_rate_hz=sample_rate_hz, segment_seconds=window_seconds, hop_seconds=hop_seconds)
-        outside = {f"the weights in '{file.name}'": file for file in find_external_files(path)}
         self.facts = FeatureFacts.collect(
             {
                 "kind": "onnx_audio",
@@ -82,7 +66,7 @@ class OnnxAudioEncoder:
                 "decoding": self.decoding,
                 **({"logits": logits, "activation": activation} if labels else {}),
             },
-            files={"the graph": path, **outside, **({"the label list": labels} if labels else {})},
+            files=self._graph.files,
             packages=("onnxruntime", "torch"),
         )
         self.fingerprint = self.facts.fingerprint
@@ -90,12 +74,12 @@ class OnnxAudioEncoder:
     @property
     def shape(self) -> tuple[int]:
         """Dimension of the features."""
-        return (self._dim,)
+        return (self._graph.dim,)
 
     @property
     def named_scores(self) -> Mapping[str, int]:
         """Index of each of the classifier's scores, by the names in `labels`."""
-        return self._named_scores
+        return self._graph.named_scores
 
     def encode(self, segments: Sequence[Segment]) -> Float32[Tensor, "segment dim"]:
         """Return the features of some windows of sound.
@@ -106,34 +90,8 @@ class OnnxAudioEncoder:
         waveforms = [content.waveform[: self._window_length] for content in get_contents(segments, AudioContent)]
         windows = [pad(waveform, (0, self._window_length - len(waveform))) for waveform in waveforms]
         parts = [self._infer(torch.stack(list(part))) for part in iterate_batches(windows, batch_size=self._batch_size)]
-        return torch.cat([torch.empty(0, self._dim), *parts])
+        return torch.cat([torch.empty(0, self._graph.dim), *parts])
 
     def _infer(self, windows: Float32[Tensor, "batch time"]) -> Float32[Tensor, "batch dim"]:
-        features, *logits = self._run(windows)
-        scores = [activate(each, self._activation).sqrt() for each in logits]
-        return torch.cat([normalize(features, dim=1), *scores], dim=1)
-
-    def _run(self, windows: Float32[Tensor, "batch time"]) -> list[Float32[Tensor, "batch _output"]]:
-        taken = self._session.get_inputs()[0]
-        values = windows.numpy().astype(np.float16 if taken.type == HALF else np.float32)
-        outputs = self._session.run(self._outputs, {taken.name: values})
-        return [torch.from_numpy(np.asarray(each, dtype=np.float32)).flatten(1) for each in outputs]
-
-    def _try_out(self, path: Path) -> list[int]:
-        """Return the output dimensions, found with silence: a graph need not declare them."""
-        try:
-            return [each.shape[1] for each in self._run(torch.zeros(1, self._window_length))]
-        except Exception as error:  # the runtime's errors have no public class in common
-            reason = f"it does not take windows of {self._window_length:,} samples: {read_first_line(error)}"
-            raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
-
-    def _find_batch_size(self, path: Path) -> int:
-        """Return the batch size: 1 if the graph is fixed to it, `_BATCH_SIZE` if the graph leaves it open."""
-        match self._session.get_inputs()[0].shape:
-            case [1, _]:
-                return 1
-            case [str() | None, _]:
-                return _BATCH_SIZE
-            case shape:
-                reason = f"its input has the shape {shape}; allowed is (batch, samples) with any batch or 1"
-                raise EncoderFilesError(name=str(path), reason=reason, key=_KEY)
+        features, scores = self._graph.infer(windows)
+        return torch.cat([normalize(features, dim=1), scores], dim=1)

@@ -1,13 +1,18 @@
-"""The inputs and outputs of an ONNX graph, found by running it once."""
+"""An ONNX graph: its inputs and outputs, found by running it once, and its features and scores."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import numpy as np
-from jaxtyping import Shaped
+import torch
+from jaxtyping import Float32, Shaped
+from torch import Tensor
 
+from fieldmark.encoders.activation import Activation, activate
+from fieldmark.encoders.labels import index_names, read_labels
+from fieldmark.encoders.onnx_file import find_external_files
 from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
 
 if TYPE_CHECKING:
@@ -82,6 +87,101 @@ def _describe(name: str, value: Shaped[np.ndarray, "..."]) -> GraphOutput:
     return GraphOutput(name, value.size // len(value) if value.ndim else 1, value.ndim == 2, is_bounded)
 
 
+@final
+class FeatureGraph:
+    """A graph of one input: one output is read as features, and with labels another as the scores of its classes.
+
+    Args:
+        path: The file; weights in files beside it belong to it.
+        output: Name of the output with the features; axes after the first are flattened.
+        labels: A file that names the classes of the graph's own classifier, as `read_labels` reads it; None for none.
+        logits: Name of the classifier's output.
+        activation: Function that turns that output into probabilities.
+        threads: Processor threads; None leaves the choice to the runtime.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        EncoderFilesError: The file is missing, or has no such outputs.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        output: str,
+        labels: Path | None,
+        logits: str,
+        activation: Activation,
+        threads: int | None = None,
+    ) -> None:
+        if not path.is_file():
+            raise EncoderFilesError(name=str(path), reason="there is no such file", key=_KEY)
+        self._path = path
+        self._labels = labels
+        self._session = open_session(path, threads=threads)
+        self._outputs = [_require_output(path, self._session, name=output, key="output")]
+        if labels is not None:
+            self._outputs.append(_require_output(path, self._session, name=logits, key="logits"))
+        self._activation: Activation = activation
+        self.dim = 0
+        """Of features and scores together, once the graph was tried out."""
+        self.named_scores: Mapping[str, int] = {}
+        self.outside_files = {f"the weights in '{file.name}'": file for file in find_external_files(path)}
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that the features depend on, by what each is."""
+        own = {"the graph": self._path, **self.outside_files}
+        return own if self._labels is None else {**own, "the label list": self._labels}
+
+    def find_batch_size(self, most: int, *, axes: str) -> int:
+        """Return the batch size: 1 if the graph is fixed to it, `most` if the graph leaves it open.
+
+        Args:
+            axes: Of the input that is wanted, such as "(batch, samples)".
+
+        Raises:
+            EncoderFilesError: The graph has another input.
+        """
+        shape = self._session.get_inputs()[0].shape
+        if len(shape) == len(axes.split(",")) and (shape[0] == 1 or not isinstance(shape[0], int)):
+            return 1 if shape[0] == 1 else most
+        reason = f"its input has the shape {shape}; allowed is {axes} with any batch or 1"
+        raise EncoderFilesError(name=str(self._path), reason=reason, key=_KEY)
+
+    def try_out(self, values: Float32[Tensor, "1 ..."], *, named: str) -> None:
+        """Find the dimension of the output and the index of each score: a graph need not declare them.
+
+        Args:
+            named: The input, in words for a message.
+
+        Raises:
+            EncoderFilesError: The graph does not take this input, or the labels are of another number.
+        """
+        try:
+            feature_dim, *score_counts = (each.shape[1] for each in self._run(values))
+        except Exception as error:  # the runtime's errors have no public class in common
+            reason = f"it does not take {named}: {read_first_line(error)}"
+            raise EncoderFilesError(name=str(self._path), reason=reason, key=_KEY) from error
+        self.dim = feature_dim + sum(score_counts)
+        if self._labels is not None:
+            self.named_scores = index_names(read_labels(self._labels, count=score_counts[0]), start=feature_dim)
+
+    def infer(
+        self, values: Float32[Tensor, "batch ..."]
+    ) -> tuple[Float32[Tensor, "batch feature"], Float32[Tensor, "batch class"]]:
+        """Return the features, and the square roots of the probabilities of classes, of which there may be none."""
+        features, *logits = self._run(values)
+        scores = [activate(each, self._activation).sqrt() for each in logits]
+        return features, torch.cat([features.new_empty(len(features), 0), *scores], dim=1)
+
+    def _run(self, values: Float32[Tensor, "batch ..."]) -> list[Float32[Tensor, "batch _output"]]:
+        taken = self._session.get_inputs()[0]
+        fed = values.numpy().astype(np.float16 if taken.type == HALF else np.float32, copy=False)
+        outputs = self._session.run(self._outputs, {taken.name: fed})
+        return [torch.from_numpy(np.asarray(each, dtype=np.float32)).flatten(1) for each in outputs]
+
+
 def open_session(path: Path, *, threads: int | None = None) -> "InferenceSession":
     """Return a graph that is ready to run on the processor.
 
@@ -105,7 +205,7 @@ def open_session(path: Path, *, threads: int | None = None) -> "InferenceSession
         raise EncoderFilesError(name=str(path), reason=reason, key=_KEY) from error
 
 
-def require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
+def _require_output(path: Path, session: "InferenceSession", *, name: str, key: str) -> str:
     """Return the name of an output that a graph has.
 
     Args:
