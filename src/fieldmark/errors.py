@@ -57,6 +57,11 @@ def suggest_nearest(name: str, allowed: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
+def read_first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its class where it has none."""
+    return (str(error).strip() or type(error).__name__).partition("\n")[0]
+
+
 def list_faults(faults: Sequence[str], *, limit: int = 20) -> str:
     """Write one line for each of the first faults, with the count of those left out."""
     rest = [f"and {len(faults) - limit} more"] if len(faults) > limit else []

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 from fieldmark.encoders.transformer_files import FILES
-from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError
+from fieldmark.errors import ConfigError, EncoderFilesError, MissingExtraError, read_first_line
 
 _WEIGHTS = ".safetensors"
 _TIMEOUT_SECONDS = 20.0
@@ -121,7 +121,7 @@ def download(model: HubModel, *, hub: ModelHub) -> Path:
 
 
 def _unreachable(name: str, error: Exception) -> ConfigError:
-    reason = (str(error).strip() or type(error).__name__).partition("\n")[0]
+    reason = read_first_line(error)
     return ConfigError(
         f"The model hub did not give '{name}': {reason}. Check the network and the name, and run the command again; "
         "what was fetched so far is kept. Or fetch the files by other means, and run: fieldmark models add FOLDER"

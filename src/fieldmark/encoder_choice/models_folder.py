@@ -19,7 +19,7 @@ from fieldmark.config_encoders import (
 )
 from fieldmark.encoders.onnx_file import find_external_files
 from fieldmark.encoders.transformer_files import FILES
-from fieldmark.errors import ConfigError, EncoderFilesError
+from fieldmark.errors import ConfigError, EncoderFilesError, read_first_line
 from fieldmark.io import write_text
 from fieldmark.types import Medium
 
@@ -147,6 +147,6 @@ def _read(folder: Path) -> AddedModel:
         )
     except (OSError, ValueError, LookupError, TypeError, ValidationError) as error:
         raise ConfigError(
-            f"The record '{path}' of an added model cannot be read: {str(error).partition(chr(10))[0]}. "
+            f"The record '{path}' of an added model cannot be read: {read_first_line(error)}. "
             f"Delete the folder '{folder}', and add the model again."
         ) from error

@@ -13,7 +13,7 @@ from torch import Tensor
 from fieldmark.encoders.activation import Activation, activate
 from fieldmark.encoders.labels import index_names, read_labels
 from fieldmark.encoders.onnx_file import find_external_files
-from fieldmark.errors import EncoderFilesError, MissingExtraError, suggest_nearest
+from fieldmark.errors import EncoderFilesError, MissingExtraError, read_first_line, suggest_nearest
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -219,8 +219,3 @@ def _require_output(path: Path, session: "InferenceSession", *, name: str, key: 
         reason = f"it has no output '{name}', only {', '.join(outputs)}.{suggest_nearest(name, outputs)}".rstrip(".")
         raise EncoderFilesError(name=str(path), reason=reason, key=key)
     return name
-
-
-def read_first_line(error: Exception) -> str:
-    """Return the first line of a message; the runtime's others tell of its own code."""
-    return str(error).partition("\n")[0]

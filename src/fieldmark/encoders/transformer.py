@@ -21,10 +21,9 @@ from fieldmark.encoders.transformer_files import (
     load_model,
     load_tokenizer,
     locate_weights,
-    read_first_line,
 )
 from fieldmark.encoders.transformer_model import FeatureModel, TextTower
-from fieldmark.errors import EncoderFilesError
+from fieldmark.errors import EncoderFilesError, read_first_line
 from fieldmark.types import Decoding, Segment, TextContent
 
 _BATCH_SIZE = 16

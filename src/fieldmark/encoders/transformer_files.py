@@ -17,7 +17,7 @@ from fieldmark.encoders.encoder import (
     locate_in_package,
 )
 from fieldmark.encoders.labels import ClassNames, order_labels
-from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first
+from fieldmark.errors import EncoderFilesError, MissingExtraError, list_first, read_first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase, SequenceFeatureExtractor
@@ -227,8 +227,3 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(level)
         if had_bar:
             logging.enable_progress_bar()
-
-
-def read_first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its class where it has none."""
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]

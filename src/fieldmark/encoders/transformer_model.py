@@ -20,7 +20,7 @@ from fieldmark.encoders.transformer_files import (
     load_tokenizer,
     read_own_labels,
 )
-from fieldmark.errors import EncoderFilesError
+from fieldmark.errors import EncoderFilesError, read_first_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -93,7 +93,7 @@ class FeatureModel:
             dim = self.infer(inputs).shape[1]
         except (TypeError, ValueError, RuntimeError, AttributeError, LookupError) as error:
             shapes = ", ".join(f"{key} of {tuple(value.shape)}" for key, value in inputs.items())
-            reason = f"it does not take {shapes}: {(str(error).strip() or type(error).__name__).partition(chr(10))[0]}"
+            reason = f"it does not take {shapes}: {read_first_line(error)}"
             raise EncoderFilesError(name=name, reason=reason, key=KEY) from error
         self.feature_dim = dim - len(self.class_names)
         return dim

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Protocol, cast, runtime_checkable
 
 from fieldmark._version import __version__
-from fieldmark.errors import CheckpointError, MissingExtraError
+from fieldmark.errors import CheckpointError, MissingExtraError, read_first_line
 from fieldmark.training.layout import PretrainedLayout
 
 
@@ -39,7 +39,9 @@ def download_model(name: str, *, allow_download: bool, hub: Hub | None) -> Path:
     try:
         folder = client.snapshot_download(name, allow_patterns=_list_files(), local_files_only=not allow_download)
     except Exception as error:  # of the library, or of the transport under it, which changes with its version
-        reason = "it is not a folder here, and 'allow_download' is false" if not allow_download else _first_line(error)
+        reason = (
+            "it is not a folder here, and 'allow_download' is false" if not allow_download else read_first_line(error)
+        )
         raise _refused(name, action="give", reason=reason) from error
     return Path(folder)
 
@@ -61,7 +63,7 @@ def upload_model(folder: Path, name: str, *, private: bool, hub: Hub | None) -> 
             commit_message=f"fieldmark {__version__}",
         )
     except Exception as error:
-        raise _refused(name, action="take", reason=_first_line(error)) from error
+        raise _refused(name, action="take", reason=read_first_line(error)) from error
 
 
 def _refused(name: str, *, action: str, reason: str) -> CheckpointError:
@@ -82,7 +84,3 @@ def _open_hub() -> Hub:
     except ImportError as error:
         raise MissingExtraError(package="huggingface_hub", extra="hub", need="The model hub") from error
     return cast(Hub, HfApi())
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).partition("\n")[0]
