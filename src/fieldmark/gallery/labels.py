@@ -1,7 +1,6 @@
 """Classes that people give to items of a gallery: saved, listed, undone, and kept with the content of the items."""
 
 import json
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, replace
@@ -323,27 +322,27 @@ def _drop_moved(saved: SavedClass, there: Collection[_Key]) -> SavedClass:
 
 
 def _relabel(index: SegmentIndex, name_by_key: Mapping[_Key, str | None]) -> int:
-    """Change labels and nothing else, in one write for each set: an unchanged file is unchanged to the next `index`."""
+    """Change labels and nothing else, in one write: an unchanged file is unchanged to the next `index`."""
     item_ids = frozenset(item_id for item_id, _ in name_by_key)
-    by_set: dict[str | None, dict[str, tuple[str, str | None]]] = defaultdict(dict)
+    changed: dict[Item, str] = {}
     for stored in index.items(where=Filter(item_ids=item_ids), limit=len(item_ids)) if item_ids else ():
         key = (stored.item.item_id, read_content_hash(stored.content_hash))
         if key in name_by_key and stored.item.class_name != name_by_key[key]:
-            by_set[stored.set_name][key[0]] = (stored.content_hash, name_by_key[key])
-    for set_name, changed in by_set.items():
-        embeddings = index.embeddings(Filter(item_ids=frozenset(changed)))
-        index.add(
-            relabel(embeddings, {item_id: name for item_id, (_, name) in changed.items()}),
-            content_hash_by_item_id={item_id: state for item_id, (state, _) in changed.items()},
-            set_name=set_name,
-        )
-    return sum(map(len, by_set.values()))
+            changed[replace(stored.item, class_name=name_by_key[key])] = stored.content_hash
+    states = {item.item_id: state for item, state in changed.items()}
+    index.update_facts(tuple(changed), content_hash_by_item_id=states)
+    return len(changed)
+
+
+def relabel_items(items: Sequence[Item], class_by_id: Mapping[str, str | None]) -> tuple[Item, ...]:
+    """Return items with the given classes; those without one are left as they are."""
+    return tuple(
+        replace(item, class_name=class_by_id[item.item_id]) if item.item_id in class_by_id else item for item in items
+    )
 
 
 def relabel(embeddings: Embeddings, class_by_id: Mapping[str, str | None]) -> Embeddings:
     """Return embeddings whose items have the given classes; items without one are left as they are."""
-    made = {
-        item: replace(item, class_name=class_by_id[item.item_id]) if item.item_id in class_by_id else item
-        for item in dict.fromkeys(embeddings.items)
-    }
+    own = tuple(dict.fromkeys(embeddings.items))
+    made = dict(zip(own, relabel_items(own, class_by_id), strict=True))
     return replace(embeddings, items=tuple(made[item] for item in embeddings.items)) if class_by_id else embeddings

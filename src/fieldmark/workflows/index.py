@@ -1,6 +1,5 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -32,14 +31,14 @@ from fieldmark.errors import (
     check_failure_share,
 )
 from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
-from fieldmark.gallery.labels import LabelKeeper, relabel, restore_classes
+from fieldmark.gallery.labels import LabelKeeper, relabel, relabel_items, restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import copy_taxonomy, record_species
 from fieldmark.gallery.search.fitting import recalibrate
-from fieldmark.gallery.sets import ItemChanges, SetContent, find_gone_ids, list_set, rename_items
+from fieldmark.gallery.sets import SetContent, find_gone_ids, list_set, rename_items
 from fieldmark.gallery.sources import SetSource, choose_set, read_sources, record_set
-from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.gallery.store import SegmentIndex
 from fieldmark.io import write_text
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
@@ -245,6 +244,14 @@ def _add_blocks(
         return item_id in work.listed and read_content_hash(known.own[item_id]) == content_hash
 
     keeper = LabelKeeper(folder, store, is_there=is_there)
+    for start in range(0, len(work.corrected), BLOCK_ITEMS):
+        corrected = work.corrected[start : start + BLOCK_ITEMS]
+        contents = {item.item_id: read_content_hash(known.own[item.item_id]) for item in corrected}
+        states = hash_states([work.as_listed(item) for item in corrected], contents, root=known.root)
+        with keeper.label(corrected, contents) as class_by_id:
+            store.update_facts(relabel_items(corrected, class_by_id), content_hash_by_item_id=states)
+        stamps.note(corrected, contents)
+        runtime.reporter.step("add", done=start + len(corrected), total=work.fresh_count)
     added = replaced = 0
     for embeddings, hashes in work.blocks:
         items = tuple(dict.fromkeys(embeddings.items))
@@ -254,7 +261,7 @@ def _add_blocks(
         stamps.note(items, hashes)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
-        runtime.reporter.step("add", done=added, total=work.fresh_count)
+        runtime.reporter.step("add", done=len(work.corrected) + added, total=work.fresh_count)
     return added, replaced
 
 
@@ -271,7 +278,7 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     """Bring what a gallery derives from its items up to date, and return what was done."""
     finished = GalleryLayout(folder).finished
     is_new = not finished.is_file() or finished.read_text(encoding="ascii") != str(store.version)
-    if changed.stored_count or changed.dropped_count:
+    if changed.stored_count or work.corrected or changed.dropped_count:
         store.optimize()
     copy_taxonomy(source, folder=folder)
     counts = store.count_by_medium()
@@ -285,9 +292,9 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     return IndexReport(
         gallery=folder,
         set_name=changed.set_name,
-        added_count=changed.stored_count - work.corrected_count,
-        replaced_count=changed.replaced_count - work.corrected_count,
-        corrected_count=work.corrected_count,
+        added_count=changed.stored_count,
+        replaced_count=changed.replaced_count,
+        corrected_count=len(work.corrected),
         unchanged_count=work.unchanged_count,
         dropped_count=changed.dropped_count,
         segment_count=store.segment_count(),
@@ -334,7 +341,7 @@ class _Work:
         blocks: The new and the corrected items, embedded as they are asked for, with their content hashes by id.
         listed: Ids, as they are stored, of all that the source lists, usable or not.
         listed_items: Of a manifest or folder, by id, without the facts that come from inside their files.
-        corrected_count: Items whose facts alone have changed, which keep their embeddings.
+        corrected: Items whose facts alone have changed, which keep their embeddings.
         split: The only split that the source lists; None for all.
     """
 
@@ -343,7 +350,7 @@ class _Work:
     listed: frozenset[str]
     fresh_count: int
     unchanged_count: int
-    corrected_count: int = 0
+    corrected: tuple[Item, ...] = ()
     split: str | None = None
     passed_over: tuple[PassedOver, ...] = ()
     listed_items: Mapping[str, Item] = field(default_factory=dict)
@@ -384,13 +391,12 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
     log.list_only(not_media)
     for each in content.passed_over:
         runtime.reporter.say(each.to_text())
-    fresh_blocks = embed_items(completed, model=model, runtime=runtime, failures=log)
     return _Work(
-        itertools.chain(_read_corrected(found, store), fresh_blocks),
+        embed_items(completed, model=model, runtime=runtime, failures=log),
         log,
         frozenset(item.item_id for item in listed),
         fresh_count=len(fresh) + len(found.corrected),
-        corrected_count=len(found.corrected),
+        corrected=found.corrected,
         unchanged_count=len(found.unchanged),
         passed_over=content.passed_over,
         listed_items={item.item_id: item for item in items},
@@ -399,15 +405,6 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
 
 def _recall_medium(known: SetContent, stamps: FileStamps, item_id: str, path: Path) -> Medium | None:
     return stamps.recall_medium(known.list_ids(item_id), path)
-
-
-def _read_corrected(found: ItemChanges, store: SegmentIndex) -> Blocks:
-    """Yield items whose facts alone have changed with the embeddings that are stored."""
-    for start in range(0, len(found.corrected), BLOCK_ITEMS):
-        by_id = {item.item_id: item for item in found.corrected[start : start + BLOCK_ITEMS]}
-        stored = store.embeddings(Filter(item_ids=frozenset(by_id)))
-        items = tuple(by_id[item.item_id] for item in stored.items)
-        yield replace(stored, items=items), {item_id: found.content_hashes[item_id] for item_id in by_id}
 
 
 def _leave_out_missing_encoders(fresh: Sequence[Item], *, model: Model, reporter: Reporter) -> list[Item]:
