@@ -31,7 +31,8 @@ import fieldmark
 from fieldmark import Item, Medium, Split
 from fieldmark.build import create_model
 from fieldmark.embedding import encode_items
-from fieldmark.evaluation.measurement import evaluate
+from fieldmark.evaluation.measurement import EvaluationContext
+from fieldmark.evaluation.measurement import measure as measure_embeddings
 from fieldmark.evaluation.protocol import STRICT
 from fieldmark.leakage import find_leaks_of_items, link_contents
 from fieldmark.models.fitted import Standardization
@@ -142,28 +143,29 @@ def fit_and_evaluate(table: Table, baseline: Baseline, *, seed: int) -> rounds.R
     tested = tuple(item for item in table.items if item.split is Split.TEST and item.medium in training)
     vectors = [space.project(ways[item.medium](table.features[item.item_id][None]), item.medium) for item in tested]
     no_time = np.full(len(tested), np.nan)
-    evaluation = evaluate(
+    measurement = measure_embeddings(
         Embeddings(tested, no_time, no_time, torch.cat(vectors).numpy().astype(np.float32)),
         protocol=STRICT,
-        leaks=find_leaks_of_items(table.items, link_contents(table.items)),
+        context=EvaluationContext(leaks=tuple(find_leaks_of_items(table.items, link_contents(table.items)))),
     )
-    return rounds.summarize(evaluation, steps=0, seconds=0.0)
+    return rounds.summarize(measurement, steps=0, seconds=0.0)
 
 
 def format_table(
     found: Mapping[str, Sequence[rounds.Round]], chosen: Mapping[str, Baseline], *, command: str
 ) -> Iterator[str]:
     """Format all methods as Markdown, ours last."""
-    ours = [each.mean(REAL_MEDIA) for each in list(found.values())[-1]]
+    ours = list(found.values())[-1]
+    names = rounds.directions(REAL_MEDIA)
     yield "# Published methods on the same features"
     yield ""
     yield f"Measured with `python benchmarks/baselines.py MANIFEST {command}` on fgbirds:"
-    yield f"{rounds.show_counts(list(found.values())[-1][0])}. Strict protocol, {len(ours)} seeds."
+    yield f"{rounds.show_counts(ours[0])}. Strict protocol, {len(ours)} seeds."
     yield ""
     yield "Each method learns a common space for the same features. MAP is the mean over the six directions between"
-    yield "image, text and audio, with its 95 % interval over the seeds. CCA and semantic matching have no random part,"
-    yield "so their interval is a point. The difference is to our method, paired by seed. Settings were chosen on items"
-    yield "held out of the train split by group."
+    yield "image, text and audio, with its 95 % interval over items and seeds. The difference is to our method, paired"
+    yield "by item and seed; differences are not adjusted for the number of methods. Settings were chosen on items held"
+    yield "out of the train split by group."
     yield ""
     yield "The figures published for these methods were measured on other data and other features, so they cannot be"
     yield "compared with these."
@@ -171,14 +173,12 @@ def format_table(
     yield "| method | MAP | 95 % interval | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |"
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for name, results in found.items():
-        means = [each.mean(REAL_MEDIA) for each in results]
-        gaps = [mean - other for mean, other in zip(means, ours, strict=True)]
-        shown = rounds.show_mean(gaps, signed=True) if name in chosen else " | "
-        cells = [
-            statistics.mean(each.average_precision[direction] for each in results)
-            for direction in rounds.directions(REAL_MEDIA)
-        ]
-        yield f"| {name} | {rounds.show_mean(means)} | {shown} | {' | '.join(f'{cell:.3f}' for cell in cells)} |"
+        shown = rounds.show_mean_of_items(results, names, less=ours) if name in chosen else " | "
+        cells = [statistics.mean(each.average_precision[direction] for each in results) for direction in names]
+        yield (
+            f"| {name} | {rounds.show_mean_of_items(results, names)} | {shown} | "
+            f"{' | '.join(f'{cell:.3f}' for cell in cells)} |"
+        )
     yield ""
     yield "Chosen settings:"
     yield ""

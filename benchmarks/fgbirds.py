@@ -7,16 +7,15 @@ averaged separately: most clips of this set are pans over photos, and say little
 """
 
 import argparse
-import statistics
 import time
-from itertools import permutations
 from pathlib import Path
 
-import fieldmark
-from fieldmark.io import encode_report
+import rounds
+from rounds import REAL_MEDIA
 
-REAL_MEDIA = (fieldmark.Medium.IMAGE, fieldmark.Medium.TEXT, fieldmark.Medium.AUDIO)
-SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
+import fieldmark
+from fieldmark.evaluation.protocol import Settings
+from fieldmark.workflows.evaluate import measure_folder
 
 
 def main() -> None:
@@ -35,27 +34,27 @@ def main() -> None:
         config = fieldmark.load_config(arguments.config, overrides=[*arguments.overrides, f"seed={seed}"])
         trained = fieldmark.train(arguments.manifest, out=run, config=config)
         fieldmark.embed(arguments.manifest, checkpoint=run, out=run / "test")
-        evaluation = fieldmark.evaluate(run / "test")
-        found.append({each.name: each.mean_average_precision for each in evaluation.directions})
-        seconds = time.monotonic() - started
+        measurement = measure_folder(run / "test", settings=Settings()).measurement
+        evaluation = measurement.evaluation
+        found.append(rounds.summarize(measurement, steps=trained.result.steps, seconds=trained.result.seconds))
         print(
-            f"seed {seed}: six directions {statistics.mean(found[-1][name] for name in SIX):.3f}, "
+            f"seed {seed}: six directions {found[-1].mean(REAL_MEDIA):.3f}, "
             f"12 directions {evaluation.bi_modality:.3f}, to all {evaluation.multi_modality:.3f}, "
-            f"{seconds:.0f} s, of which training {trained.result.seconds:.0f} s",
+            f"{time.monotonic() - started:.0f} s, of which training {trained.result.seconds:.0f} s",
             flush=True,
         )
-    print(f"\ncounts: {encode_report(evaluation)['counts']}, {evaluation.class_count} classes\n")
-    print("| direction | MAP, mean | smallest | largest | chance |\n|---|---|---|---|---|")
+    print(f"\n{rounds.show_counts(found[0])}; {len(evaluation.leaks)} left out that leak from train\n")
+    print("| direction | MAP | 95 % interval over items and seeds | smallest to largest | chance |")
+    print("|---|---|---|---|---|")
     for direction in evaluation.directions:
-        values = [each[direction.name] for each in found]
+        values = [each.average_precision[direction.name] for each in found]
         print(
-            f"| {direction.name} | {statistics.mean(values):.3f} | {min(values):.3f} | {max(values):.3f} "
-            f"| {direction.chance:.3f} |"
+            f"| {direction.name} | {rounds.show_mean_of_items(found, [direction.name])} "
+            f"| {min(values):.3f} to {max(values):.3f} | {direction.chance:.3f} |"
         )
-    means = [statistics.mean(each[name] for name in SIX) for each in found]
-    print(
-        f"| **mean of image, text, audio** | **{statistics.mean(means):.3f}** | {min(means):.3f} | {max(means):.3f} | |"
-    )
+    means = [each.mean(REAL_MEDIA) for each in found]
+    shown = rounds.show_mean_of_items(found, rounds.directions(REAL_MEDIA))
+    print(f"| **mean of image, text, audio** | {shown} | {min(means):.3f} to {max(means):.3f} | |")
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ class Case:
 
     Args:
         texts: Of each class, in groups of `group_size`.
+        lone_share: Of the classes, which have one group of texts alone.
         spread: Of the items around their class, where the classes are 1 apart in each dimension.
     """
 
@@ -48,6 +49,7 @@ class Case:
     photos: int
     texts: int
     group_size: int = 1
+    lone_share: float = 0.0
     spread: float = 1.6
 
 
@@ -60,6 +62,9 @@ CASES = (
     Case("5 classes, 8 photos, 4 texts", 5, 8, 4),
     Case("5 classes, 40 photos, 40 texts", 5, 40, 40),
     Case("100 classes, 10 photos, 10 texts", 100, 10, 10),
+    Case("20 classes, 30 photos, 4 texts or, for a tenth, 1", 20, 30, 4, lone_share=0.1),
+    Case("20 classes, 30 photos, 4 texts or, for a quarter, 1", 20, 30, 4, lone_share=0.25),
+    Case("20 classes, 30 photos, 4 texts or, for three quarters, 1", 20, 30, 4, lone_share=0.75),
 )
 
 
@@ -67,7 +72,8 @@ def draw_items(case: Case) -> tuple[list[Item], list[int]]:
     """Return the items of a case, always the same, and their classes."""
     items, labels = [], []
     for label in range(case.classes):
-        for medium, count, size in ((Medium.IMAGE, case.photos, 1), (Medium.TEXT, case.texts, case.group_size)):
+        texts = 1 if label < case.lone_share * case.classes else case.texts
+        for medium, count, size in ((Medium.IMAGE, case.photos, 1), (Medium.TEXT, texts, case.group_size)):
             for n in range(count):
                 name = f"{medium} {label} {n}"
                 items.append(

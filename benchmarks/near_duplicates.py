@@ -1,26 +1,35 @@
-"""Near-duplicate photos: edits of photos found among all others, pairs found that nobody made, and the time for many.
+"""Near duplicates: edits of photos and recordings found among all others, pairs that nobody made, the time for many.
 
     python benchmarks/near_duplicates.py ../shared/data/fgbirds/manifest.csv --out docs/results/near_duplicates.md
 
-250 photos of the manifest are edited, and each edit is looked for among all photos of the manifest. The time for
-100,000 photos is that of comparing rows of random pictures, blurred noise, all with all.
+250 photos of the manifest are edited, and each edit is looked for among all photos of the manifest; 100 recordings
+likewise. The time for 100,000 photos is that of comparing rows, each mixed from two real photos, all with all.
 """
 
 import argparse
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 from rounds import write_lines
+from scipy.signal import resample_poly
 
 from fieldmark import Item, Medium, read_manifest
+from fieldmark.datasets.checks.inspection import inspect_item
 from fieldmark.datasets.checks.pictures import compute_picture_row, find_similar_rows, stack_picture_rows
+from fieldmark.datasets.checks.similarity import find_similar
+from fieldmark.media.loaders import load_segments
+from fieldmark.types import Decoding, MediaLimits
 
 EDITED_COUNT = 250
+EDITED_SOUND_COUNT = 100
+RATE_HZ = 32_000
 
 
 def encode(image: Image.Image, quality: int = 85) -> Image.Image:
@@ -95,6 +104,74 @@ def format_pairs(rows: Mapping[str, np.ndarray]) -> Iterator[str]:
         yield f"| {names[pair.first]} | {names[pair.second]} | {'yes' if pair.is_mirrored else ''} | {pair.score:.2f} |"
 
 
+def write_mp3(path: Path, waveform: np.ndarray, rate_hz: int, *, bit_rate: int = 128_000) -> None:
+    """Write a sound as MP3."""
+    with av.open(str(path), "w", format="mp3") as container:
+        stream = container.add_stream("mp3", rate=rate_hz, layout="mono")
+        stream.bit_rate = bit_rate
+        samples = np.clip(waveform, -1.0, 1.0).astype(np.float32)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+        frame.sample_rate = rate_hz
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+
+
+def add_noise(waveform: np.ndarray) -> np.ndarray:
+    """Add white noise of a tenth of the sound's amplitude, 20 dB below it."""
+    noise = np.random.default_rng(0).normal(size=len(waveform))
+    return waveform + 0.1 * waveform.std() * noise
+
+
+SOUND_EDITS: Mapping[str, Callable[[np.ndarray, int, Path], None]] = {
+    "MP3 at 64 kbit/s": lambda wave, rate, path: write_mp3(path, wave, rate, bit_rate=64_000),
+    "a quarter as loud": lambda wave, rate, path: write_mp3(path, wave / 4, rate),
+    "0.3 s later": lambda wave, rate, path: write_mp3(path, np.pad(wave, (round(0.3 * rate), 0)), rate),
+    "its second half": lambda wave, rate, path: write_mp3(path, wave[len(wave) // 2 :], rate),
+    "at half the sample rate": lambda wave, rate, path: write_mp3(path, resample_poly(wave, 1, 2), rate // 2),
+    "white noise 20 dB below": lambda wave, rate, path: write_mp3(path, add_noise(wave), rate),
+}
+
+
+def read_waveform(item: Item) -> np.ndarray:
+    """Return a recording as one channel."""
+    decoding = Decoding(sample_rate_hz=RATE_HZ)
+    segment = next(load_segments(item, decoding=decoding, limits=MediaLimits()))
+    return segment.content.waveform.numpy()
+
+
+def format_sound_edits(recordings: Sequence[Item]) -> Iterator[str]:
+    """Yield a row of the table for each edit of recordings, then the pairs among the recordings themselves."""
+    started = time.monotonic()
+    own = [inspect_item(item, limits=MediaLimits()).fingerprint for item in recordings]
+    classes = [item.class_name for item in recordings]
+    pairs = find_similar(own, classes)
+    chosen = np.random.default_rng(0).choice(len(recordings), min(EDITED_SOUND_COUNT, len(recordings)), replace=False)
+    yield f"{len(recordings):,} recordings; {len(chosen)} of them edited, then written as MP3:"
+    yield ""
+    yield "| edit | found | other recordings found with an edit |"
+    yield "|---|---|---|"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "edited.mp3"
+        for name, edit in SOUND_EDITS.items():
+            edited = []
+            for number in chosen.tolist():
+                edit(read_waveform(recordings[number]), RATE_HZ, path)
+                edited.append(inspect_item(Item("edited", Medium.AUDIO, path=path), limits=MediaLimits()).fingerprint)
+            found = {
+                (each.first, each.second - len(own))
+                for each in find_similar([*own, *edited], [*classes, *(classes[number] for number in chosen)])
+                if each.first < len(own) <= each.second
+            }
+            right = sum((number, place) in found for place, number in enumerate(chosen.tolist()))
+            yield f"| {name} | {right / len(chosen):.3f} | {len(found) - right} |"
+    yield ""
+    yield f"{len(pairs)} pairs among the recordings themselves ({time.monotonic() - started:.0f} s in all):"
+    yield ""
+    for pair in pairs:
+        one, other = recordings[pair.first], recordings[pair.second]
+        yield f"- {one.item_id} ({one.split}), {other.item_id} ({other.split}): {pair.evidence}"
+
+
 def time_many(rows: Mapping[str, np.ndarray], count: int) -> float:
     """Return the seconds to compare as many photos: real ones, each moved and mixed with another one."""
     generator = np.random.default_rng(1)
@@ -109,22 +186,33 @@ def time_many(rows: Mapping[str, np.ndarray], count: int) -> float:
     return time.monotonic() - started
 
 
+def format_photos(items: Sequence[Item], *, count: int) -> Iterator[str]:
+    """Yield all that is measured of photos."""
+    photos = [item for item in items if item.medium is Medium.IMAGE]
+    started = time.monotonic()
+    found = {item.item_id: read_row(Image.open(item.path).convert("RGB")) for item in photos}
+    rows = {name: row for name, row in found.items() if row is not None}
+    yield f"{len(photos):,} photos read in {time.monotonic() - started:.1f} s."
+    yield ""
+    yield from format_edits(photos, rows)
+    yield ""
+    yield from format_pairs(rows)
+    if count:
+        yield ""
+        yield f"{count:,} rows compared all with all, mirrored too, in {time_many(rows, count):.0f} s."
+
+
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--count", type=int, default=100_000, help="photos of the timed comparison")
+    parser.add_argument("--sounds-only", action="store_true")
     parser.add_argument("--out", type=Path, default=None)
     asked = parser.parse_args()
-    photos = [item for item in read_manifest(asked.manifest) if item.medium is Medium.IMAGE]
-    started = time.monotonic()
-    found = {item.item_id: read_row(Image.open(item.path).convert("RGB")) for item in photos}
-    rows = {name: row for name, row in found.items() if row is not None}
-    lines = [f"{len(photos):,} photos read in {time.monotonic() - started:.1f} s.", "", *format_edits(photos, rows), ""]
-    lines += [*format_pairs(rows), ""]
-    if asked.count:
-        seconds = time_many(rows, asked.count)
-        lines.append(f"{asked.count:,} rows compared all with all, mirrored too, in {seconds:.0f} s.")
+    items = read_manifest(asked.manifest)
+    lines = [] if asked.sounds_only else [*format_photos(items, count=asked.count), ""]
+    lines += format_sound_edits([item for item in items if item.medium is Medium.AUDIO])
     write_lines(lines, asked.out)
 
 

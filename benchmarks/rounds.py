@@ -11,8 +11,13 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 
+import numpy as np
+
 import fieldmark
-from fieldmark.evaluation.result import Evaluation
+from fieldmark.evaluation.inference import Uncertainty, add_uncertainties, estimate_sum, sum_by_unit
+from fieldmark.evaluation.measurement import Measurement
+from fieldmark.evaluation.protocol import Settings
+from fieldmark.workflows.evaluate import measure_folder
 
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 """Two-sided 95 % quantiles by the number of rounds."""
@@ -34,6 +39,9 @@ class Round:
         steps: Of training; 0 for a method that is fitted on its own.
         seconds: Of training, likewise.
         chance: Mean MAP of random rankings in the directions between two media.
+        units: Groups of test items, which are drawn as a whole.
+        strata: Of each unit.
+        influences: What each unit adds to each MAP; see `UnitInfluences`.
     """
 
     average_precision: Mapping[str, float]
@@ -42,6 +50,9 @@ class Round:
     steps: int
     seconds: float
     chance: float
+    units: Sequence[str]
+    strata: Sequence[int]
+    influences: Mapping[str, Sequence[float]]
 
     def mean(self, media: Sequence[fieldmark.Medium]) -> float:
         """Return the mean MAP of the directions between two of these media."""
@@ -83,11 +94,16 @@ def _train_once(manifest: Path, config: fieldmark.Config) -> Round:
         report = fieldmark.train(manifest, out=run, config=config)
         seconds = time.monotonic() - started
         fieldmark.embed(manifest, checkpoint=run, out=run / "test")
-        return summarize(fieldmark.evaluate(run / "test"), steps=report.result.steps, seconds=seconds)
+        measured = measure_folder(run / "test", settings=Settings())
+        return summarize(measured.measurement, steps=report.result.steps, seconds=seconds)
 
 
-def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
-    """Return the figures of an evaluation that the tables need."""
+def summarize(measurement: Measurement, *, steps: int, seconds: float) -> Round:
+    """Return the figures of a measurement that the tables need."""
+    evaluation = measurement.evaluation
+    across = [task for task in measurement.tasks if task.average is not None]
+    columns = [measurement.tasks.index(task) for task in across]
+    added = sum_by_unit(measurement.evaluated, across, measurement.influences[:, columns])
     return Round(
         average_precision={
             each.name: each.mean_average_precision for each in (*evaluation.directions, *evaluation.same_medium)
@@ -97,6 +113,9 @@ def summarize(evaluation: Evaluation, *, steps: int, seconds: float) -> Round:
         steps=steps,
         seconds=seconds,
         chance=statistics.mean(each.chance for each in evaluation.directions if each.gallery_medium is not None),
+        units=added.unit,
+        strata=added.stratum.tolist(),
+        influences={name: values.tolist() for name, values in added.values.items()},
     )
 
 
@@ -125,6 +144,37 @@ def show_mean(values: Sequence[float], *, signed: bool = False) -> str:
         return f"{mean:{sign}.3f} | "
     half = STUDENT_T[len(values)] * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:{sign}.3f} | {mean - half:{sign}.3f} to {mean + half:{sign}.3f}"
+
+
+def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: Sequence[Round] = ()) -> str:
+    """Format two cells: the mean MAP of some directions, and its 95 % interval over items and seeds.
+
+    Args:
+        less: Other rounds of the same seeds, whose mean is taken away.
+    """
+    values = [_average(each, names) for each in rounds]
+    added = np.mean([_add_influences(each, names) for each in rounds], axis=0)
+    if less:
+        if any(list(each.units) != list(rounds[0].units) for each in (*rounds, *less)):
+            raise ValueError("These rounds have not been measured on the same test items, so nothing tells them apart.")
+        values = [value - _average(each, names) for value, each in zip(values, less, strict=True)]
+        added = added - np.mean([_add_influences(each, names) for each in less], axis=0)
+    of_items = estimate_sum(added, np.array(rounds[0].strata))
+    parts = [of_items]
+    if len(values) > 1:
+        parts.append(Uncertainty(statistics.stdev(values) / len(values) ** 0.5, len(values) - 1.0))
+    mean = statistics.mean(values)
+    interval = add_uncertainties(parts).compute_interval(mean, lowest=-1.0, highest=1.0)
+    sign = "+" if less else ""
+    return f"{mean:{sign}.3f} | " + ("" if interval is None else f"{interval[0]:{sign}.3f} to {interval[1]:{sign}.3f}")
+
+
+def _average(found: Round, names: Sequence[str]) -> float:
+    return statistics.mean(found.average_precision[name] for name in names)
+
+
+def _add_influences(found: Round, names: Sequence[str]) -> np.ndarray:
+    return np.mean([found.influences[name] for name in names], axis=0)
 
 
 def write_lines(lines: Iterable[str], path: Path | None) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int
+from jaxtyping import Bool, Float64, Int, Real
 from scipy.special import stdtr, stdtrit
 
 from fieldmark.evaluation.evaluated_items import EvaluatedItems
 from fieldmark.evaluation.metrics import Interval
 from fieldmark.evaluation.task import Task
-from fieldmark.types import MEDIA
+from fieldmark.types import MEDIA, Medium
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,27 @@ def estimate_uncertainty(
 
     The items are a sample of all that could have been drawn: groups are drawn, within their class and medium, and each
     serves as query and as part of the gallery. The variance of a MAP is, to first order, that of a sum over groups of
-    their influences as both (Hoeffding's projection of a two-way sample), estimated within the strata.
+    their influences as both (Hoeffding's projection of a two-way sample), estimated within the strata. Where most
+    classes are of one group, nothing tells how another group of theirs would fare; there whole classes are drawn, which
+    overstates the variance.
 
     Args:
         influences: The values that each item adds: see `influence_items`.
         averages: By name, the numbers of the tasks that they are over.
     """
-    strata = _stratify(evaluated)
+    samples = {False: _sample_groups(evaluated), True: _sample_classes(evaluated)}
+    lone = count_lone_classes(evaluated)
+    is_by_class = [_is_by_class(task, lone) for task in tasks]
     single = tuple(
-        _estimate(influences[:, number], evaluated, strata) if _is_estimable(evaluated, task) else _NOTHING
-        for number, task in enumerate(tasks)
+        _estimate(influences[:, number], samples[by_class]) if _is_estimable(evaluated, task) else _NOTHING
+        for number, (task, by_class) in enumerate(zip(tasks, is_by_class, strict=True))
     )
     means = {}
     for name, numbers in averages.items():
         is_estimable = all(single[number].freedom for number in numbers)
         mean = influences[:, list(numbers)].mean(axis=1)
-        means[name] = _estimate(mean, evaluated, strata) if is_estimable else _NOTHING
+        sample = samples[any(is_by_class[number] for number in numbers)]
+        means[name] = _estimate(mean, sample) if is_estimable else _NOTHING
     return single, means
 
 
@@ -77,25 +82,72 @@ def influence_items(
     Args:
         gallery: The influences as part of the gallery; see `measure_gallery_influences`.
     """
-    strata = _stratify(evaluated)
-    size = int(strata.max()) + 1
+    samples = {False: _sample_groups(evaluated), True: _sample_classes(evaluated)}
+    lone = count_lone_classes(evaluated)
     added = np.zeros_like(gallery)
     for column, task in enumerate(tasks):
+        strata = samples[_is_by_class(task, lone)].stratum
+        size = int(strata.max()) + 1
         row = task.row[task.is_counted]
         value = task.average_precision[task.is_counted]
         mean = np.bincount(strata[row], value, size) / np.maximum(np.bincount(strata[row], minlength=size), 1)
         added[row, column] += (value - mean[strata[row]]) / len(row)
-        part = np.arange(len(strata))
-        if task.gallery_medium is not None:
-            part = np.flatnonzero(evaluated.medium == MEDIA.index(task.gallery_medium))
+        part = np.flatnonzero(_is_in_gallery(evaluated, task))
         own = gallery[part, column]
         mean = np.bincount(strata[part], own, size) / np.maximum(np.bincount(strata[part], minlength=size), 1)
         added[part, column] += own - mean[strata[part]]
     return added
 
 
-def _stratify(evaluated: EvaluatedItems) -> Int[np.ndarray, " row"]:
-    """Return the stratum of each item, its class and medium as its group first has them.
+def count_lone_classes(evaluated: EvaluatedItems) -> dict[Medium, int]:
+    """Return the number of classes with one group, by medium, where they are more than a tenth of the medium's classes.
+
+    Nothing tells how another group of such a class would fare. Intervals by groups cover .95 with a tenth of such
+    classes and .85 with a quarter (docs/results/inference.md).
+    """
+    counts = {}
+    for code, medium in enumerate(MEDIA):
+        is_own = evaluated.medium == code
+        pairs = np.unique(np.stack([evaluated.rows.label[is_own], evaluated.group[is_own]]), axis=1)
+        _, group_count = np.unique(pairs[0], return_counts=True)
+        lone_count = int((group_count == 1).sum())
+        if lone_count > _MAX_LONE_SHARE * len(group_count):
+            counts[medium] = lone_count
+    return counts
+
+
+_MAX_LONE_SHARE = 0.1
+
+
+def _is_by_class(task: Task, lone: Mapping[Medium, int]) -> bool:
+    """Return whether whole classes are drawn for a task."""
+    gallery = MEDIA if task.gallery_medium is None else (task.gallery_medium,)
+    return not lone.keys().isdisjoint((task.query_medium, *gallery))
+
+
+def _is_in_gallery(evaluated: EvaluatedItems, task: Task) -> Bool[np.ndarray, " row"]:
+    if task.gallery_medium is None:
+        return np.ones(len(evaluated.items), dtype=bool)
+    is_in: Bool[np.ndarray, " row"] = evaluated.medium == MEDIA.index(task.gallery_medium)
+    return is_in
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """The units that are drawn as a whole and the strata that they are drawn within, for each item."""
+
+    unit: Int[np.ndarray, " row"]
+    stratum: Int[np.ndarray, " row"]
+
+
+def _sample_classes(evaluated: EvaluatedItems) -> _Sample:
+    """Return classes as units of one stratum."""
+    label = evaluated.rows.label.astype(np.int64)
+    return _Sample(label, np.zeros_like(label))
+
+
+def _sample_groups(evaluated: EvaluatedItems) -> _Sample:
+    """Return groups as units, within strata of class and medium as the group first has them.
 
     Strata of one group, within which nothing varies, are one stratum for each medium; if it is one group even so, it
     joins another stratum of the medium.
@@ -110,35 +162,78 @@ def _stratify(evaluated: EvaluatedItems) -> Int[np.ndarray, " row"]:
     merged = [stratum if again[stratum] > 1 else largest[stratum[0]] for stratum in merged]
     code = {stratum: number for number, stratum in enumerate(sorted(set(merged)))}
     by_group = np.array([code[stratum] for stratum in merged])
-    strata: Int[np.ndarray, " row"] = by_group[evaluated.group]
-    return strata
+    return _Sample(evaluated.group, by_group[evaluated.group])
 
 
 def _is_estimable(evaluated: EvaluatedItems, task: Task) -> bool:
     """Return whether both queries and gallery are of several groups."""
     queries = np.unique(evaluated.group[task.row[task.is_counted]])
-    is_in = np.ones(len(evaluated.items), dtype=bool)
-    if task.gallery_medium is not None:
-        is_in = evaluated.medium == MEDIA.index(task.gallery_medium)
-    return min(len(queries), len(np.unique(evaluated.group[is_in]))) > 1
+    return min(len(queries), len(np.unique(evaluated.group[_is_in_gallery(evaluated, task)]))) > 1
 
 
-def _estimate(
-    values: Float64[np.ndarray, " row"], evaluated: EvaluatedItems, strata: Int[np.ndarray, " row"]
-) -> Uncertainty:
-    """Return the standard error of a sum over groups, with the degrees of freedom after Satterthwaite (1946)."""
-    sums = np.bincount(evaluated.group, values, evaluated.group_count)
-    stratum = np.zeros(evaluated.group_count, dtype=np.int64)
-    stratum[evaluated.group] = strata
+def _estimate(values: Float64[np.ndarray, " row"], sample: _Sample) -> Uncertainty:
+    """Return the uncertainty of a sum over items that are drawn unit by unit."""
+    units, unit = np.unique(sample.unit, return_inverse=True)
+    stratum = np.zeros(len(units), dtype=np.int64)
+    stratum[unit] = sample.stratum
+    return estimate_sum(np.bincount(unit, values), stratum)
+
+
+def estimate_sum(values: Float64[np.ndarray, " unit"], stratum: Int[np.ndarray, " unit"]) -> Uncertainty:
+    """Return the standard error of a sum over units, with the degrees of freedom after Satterthwaite (1946)."""
     count = np.bincount(stratum)
-    mean = np.bincount(stratum, sums) / np.maximum(count, 1)
-    squares = np.bincount(stratum, (sums - mean[stratum]) ** 2)
+    mean = np.bincount(stratum, values) / np.maximum(count, 1)
+    squares = np.bincount(stratum, (values - mean[stratum]) ** 2)
     is_several = count > 1
     variance = squares[is_several] * count[is_several] / (count[is_several] - 1)
-    total = float(variance.sum())
     if not is_several.any():
         return _NOTHING
-    if total == 0:
+    if not variance.any():
         return Uncertainty(0.0, float((count[is_several] - 1).sum()))
-    freedom = total**2 / float((variance**2 / (count[is_several] - 1)).sum())
-    return Uncertainty(total**0.5, freedom)
+    return _add_variances(variance, count[is_several] - 1)
+
+
+def add_uncertainties(parts: Sequence[Uncertainty]) -> Uncertainty:
+    """Return the uncertainty of a sum of independent parts; nothing is known if it is not known of each."""
+    if not all(part.freedom for part in parts):
+        return _NOTHING
+    variance = np.array([part.standard_error**2 for part in parts])
+    freedom = np.array([part.freedom for part in parts])
+    return _add_variances(variance, freedom) if variance.any() else Uncertainty(0.0, float(freedom.sum()))
+
+
+def _add_variances(variance: Float64[np.ndarray, " part"], freedom: Real[np.ndarray, " part"]) -> Uncertainty:
+    total = float(variance.sum())
+    return Uncertainty(total**0.5, total**2 / float((variance**2 / freedom).sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class UnitInfluences:
+    """What the units that are drawn as a whole add to each task: enough for the uncertainty of any mean of tasks.
+
+    Args:
+        unit: Names of groups, or of classes where whole classes are drawn for one of the tasks.
+        stratum: Of each unit.
+        values: Of each unit, by the name of the task.
+    """
+
+    unit: tuple[str, ...]
+    stratum: Int[np.ndarray, " unit"]
+    values: Mapping[str, Float64[np.ndarray, " unit"]]
+
+
+def sum_by_unit(
+    evaluated: EvaluatedItems, tasks: Sequence[Task], influences: Float64[np.ndarray, "row task"]
+) -> UnitInfluences:
+    """Add up what the items of each unit add to each task."""
+    lone = count_lone_classes(evaluated)
+    is_by_class = any(_is_by_class(task, lone) for task in tasks)
+    sample = _sample_classes(evaluated) if is_by_class else _sample_groups(evaluated)
+    units, first, unit = np.unique(sample.unit, return_index=True, return_inverse=True)
+    items = [evaluated.items[row] for row in first.tolist()]
+    names = [item.class_name if is_by_class else item.group or item.item_id for item in items]
+    return UnitInfluences(
+        unit=tuple(name or "" for name in names),
+        stratum=sample.stratum[first],
+        values={task.name: np.bincount(unit, influences[:, n], len(units)) for n, task in enumerate(tasks)},
+    )

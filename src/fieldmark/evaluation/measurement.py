@@ -17,7 +17,7 @@ from fieldmark.evaluation.embedding_space import (
     measure_reliability,
 )
 from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
-from fieldmark.evaluation.inference import estimate_uncertainty, influence_items
+from fieldmark.evaluation.inference import count_lone_classes, estimate_uncertainty, influence_items
 from fieldmark.evaluation.influence import measure_gallery_influences
 from fieldmark.evaluation.metrics import Interval, bootstrap_means
 from fieldmark.evaluation.protocol import STRICT, Protocol
@@ -181,6 +181,7 @@ def measure(
         ),
         interval_95_average={name: each.drawn for name, each in average_intervals.items()},
         interval_95_average_this_gallery={name: each.this_gallery for name, each in average_intervals.items()},
+        lone_class_count=count_lone_classes(evaluated) if context.with_intervals else {},
         space=_measure_space(evaluated, tasks, neighbors) if with_space else None,
     )
     return Measurement(evaluated, tuple(tasks), influences, neighbors, evaluation)

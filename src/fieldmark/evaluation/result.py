@@ -120,6 +120,8 @@ class Evaluation:
         same_medium: The same within one medium; not one of the 16 tasks.
         absent: Names of the tasks without a query that counts: a medium, or a shared class, is missing.
         interval_95_average: Of the averages `bi_modality` and `multi_modality`, where there are any.
+        lone_class_count: Classes with one group in a medium, where they are so many that the intervals of its tasks
+            are over classes; see `count_lone_classes`.
         seed: Of the bootstrap.
         space: Figures of the embedding space; None unless asked for.
     """
@@ -141,6 +143,7 @@ class Evaluation:
     without_rank: tuple[str, ...] = ()
     interval_95_average: Mapping[str, Interval] = field(default_factory=dict)
     interval_95_average_this_gallery: Mapping[str, Interval] = field(default_factory=dict)
+    lone_class_count: Mapping[Medium, int] = field(default_factory=dict)
     space: EmbeddingSpace | None = None
 
     @property
@@ -172,7 +175,7 @@ class Evaluation:
     @property
     def cautions(self) -> tuple[str, ...]:
         """Remarks that belong wherever the numbers are shown."""
-        return (*_warn_of_items(self), *_warn_of_ranks(self), *_warn_of_protocol(self))
+        return (*_warn_of_items(self), *_warn_of_lone_groups(self), *_warn_of_ranks(self), *_warn_of_protocol(self))
 
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
@@ -207,6 +210,7 @@ class Evaluation:
             },
             "rank_counts": self.rank_counts,
             "classes_without_rank": self.without_rank,
+            "classes_of_one_group": self.lone_class_count,
             "absent_classes": self.absent_classes,
             "unseen_classes": self.unseen_classes,
             "absent": self.absent,
@@ -305,6 +309,16 @@ def _warn_of_items(evaluation: Evaluation) -> Iterator[str]:
         yield (
             "Every gallery item is relevant to every query that counts, so that MAP is 1 whatever the model, in "
             f"{', '.join(certain)}."
+        )
+
+
+def _warn_of_lone_groups(evaluation: Evaluation) -> Iterator[str]:
+    """Yield cautions about intervals that are over classes."""
+    for medium, count in evaluation.lone_class_count.items():
+        yield (
+            f"In {medium}, {count:,} of the classes have one group only, and nothing tells how another {medium} of "
+            f"theirs would fare. Intervals of tasks with {medium} are of other classes drawn, which makes them too "
+            "wide rather than too narrow."
         )
 
 
