@@ -22,7 +22,8 @@ from fieldmark.data.cache import FeatureStore, StoredFeatures
 from fieldmark.encoders.encoder import Encoder, encode_each
 from fieldmark.encoders.feature_key import FeatureKey, describe_key, explain_new_key
 from fieldmark.errors import EmptyMediaError, MediaError, check_failure_share
-from fieldmark.media.loaders import hash_content, load_segments
+from fieldmark.media.apart import load_segments_apart
+from fieldmark.media.loaders import hash_content
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
@@ -153,7 +154,11 @@ def encode_item(
         MediumNotSupportedError: The model takes no item of this medium.
     """
     encoder = model.encoder(item.medium)
-    steps = _Steps(CHUNK_SEGMENTS) if turns is None else _Steps(QUERY_SEGMENTS, turns, reporter or SilentReporter())
+    steps = (
+        _Steps(CHUNK_SEGMENTS)
+        if turns is None
+        else _Steps(QUERY_SEGMENTS, turns, reporter or SilentReporter(), starts_decoder=False)
+    )
     [encoded] = _encode_fresh([item], encoder, model.limits, steps=steps)
     if encoded.error is not None:
         raise encoded.error
@@ -382,11 +387,13 @@ class _Steps:
         segment_count: Encoded in one call.
         turn: Held for each call.
         reporter: Told how many seconds are encoded after it.
+        starts_decoder: Whether a process that decodes may be started; a query uses one that is there.
     """
 
     segment_count: int
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
     reporter: Reporter = field(default_factory=SilentReporter)
+    starts_decoder: bool = True
 
 
 def _encode_fresh(
@@ -409,7 +416,7 @@ def _encode_fresh(
         waiting.clear()
         steps.reporter.step("encode", done=seconds, total=0, note="seconds")
 
-    for index, result in _SegmentStream(items, encoder, limits):
+    for index, result in _SegmentStream(items, encoder, limits, starts_decoder=steps.starts_decoder):
         if isinstance(result, MediaError):
             encoded[index].error = result
             continue
@@ -428,8 +435,11 @@ def _name(item: Item) -> str:
 class _SegmentStream:
     """Segments of items in order, decoded in a thread while the caller encodes; few wait at a time."""
 
-    def __init__(self, items: Sequence[Item], encoder: Encoder, limits: MediaLimits) -> None:
+    def __init__(
+        self, items: Sequence[Item], encoder: Encoder, limits: MediaLimits, *, starts_decoder: bool = True
+    ) -> None:
         self._items = items
+        self._starts_decoder = starts_decoder
         self._decoding = encoder.decoding
         self._limits = limits
         self._decoded: queue.Queue[tuple[int, Segment | MediaError] | BaseException | None]
@@ -458,7 +468,9 @@ class _SegmentStream:
 
     def _decode(self, index: int, item: Item) -> None:
         try:
-            for segment in load_segments(item, decoding=self._decoding, limits=self._limits):
+            for segment in load_segments_apart(
+                item, decoding=self._decoding, limits=self._limits, starts=self._starts_decoder
+            ):
                 self._put((index, segment))
                 if self._abandoned.is_set():
                     return

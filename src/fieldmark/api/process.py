@@ -17,6 +17,7 @@ from fieldmark.api.app import create_app
 from fieldmark.api.security import Access
 from fieldmark.api.service import ServeOptions, Service
 from fieldmark.errors import ConfigError
+from fieldmark.media.apart import start_decoder
 from fieldmark.runtime import Runtime
 from fieldmark.workflows.search import Gallery
 
@@ -46,6 +47,7 @@ def serve(
     """
     listener = listen(host_name, port)
     with listener:
+        start_decoder()  # uploads are decoded there: no file ends the server
         service = Service(Gallery.open(gallery, runtime=runtime), options=options, runtime=runtime)
         announce(options.access.public_url or format_address(listener))
         make_server(service).run(sockets=[listener])

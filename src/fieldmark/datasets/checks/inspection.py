@@ -3,7 +3,8 @@
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -24,6 +25,7 @@ from fieldmark.datasets.checks.similarity import (
     split_words,
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
+from fieldmark.media.apart import load_segments_apart
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
@@ -79,11 +81,18 @@ class Inspection:
     fingerprint: Fingerprint | None = field(default=None, compare=False)
 
 
-def inspect_item(item: Item, *, limits: MediaLimits, content_hash: str | None = None) -> Inspection:
+_Load = Callable[..., Iterator[Segment]]
+"""The way from an item to its segments: `load_segments`, or the same in a process apart."""
+
+
+def inspect_item(
+    item: Item, *, limits: MediaLimits, content_hash: str | None = None, load: _Load = load_segments
+) -> Inspection:
     """Decode an item from beginning to end; faults of the file are returned, not raised.
 
     Args:
         content_hash: The hash, if already known; None computes it.
+        load: In this process, or in one apart.
     """
     found = Inspection(item_id=item.item_id)
     try:
@@ -91,7 +100,7 @@ def inspect_item(item: Item, *, limits: MediaLimits, content_hash: str | None = 
         observer = _Observer()
         with convert_decoder_errors(item.path or item.item_id):
             format_name = _identify_format(item)  # first: "truncated" says more than the message of a decoder
-            for segment in load_segments(item, decoding=_DECODING, limits=limits):
+            for segment in load(item, decoding=_DECODING, limits=limits):
                 observer.add(segment)
     except MediaError as error:
         return replace(found, failure=Failure(item_id=item.item_id, kind=error.kind, message=str(error)))
@@ -225,18 +234,21 @@ def _hashes(items: Sequence[Item]) -> dict[str, str]:
 def _inspect(
     items: Sequence[Item], hashes: Mapping[str, str], *, limits: MediaLimits, workers: int
 ) -> Iterator[Inspection]:
-    inspect = partial(_inspect_hashed, limits=limits)
     pairs = [(item, hashes.get(item.item_id)) for item in items]
-    if workers == 1 or len(items) <= _CHUNK_ITEMS:
-        yield from map(inspect, pairs)
-        return
-    with start_processes(workers) as pool:
-        yield from pool.map(inspect, pairs, chunksize=_CHUNK_ITEMS)
+    done = 0
+    if workers > 1 and len(items) > _CHUNK_ITEMS:
+        # A codec that ends its process ends the pool: what is left goes through decoders apart, one file each.
+        with suppress(BrokenProcessPool), start_processes(workers) as pool:
+            inspect = partial(_inspect_hashed, limits=limits, load=load_segments)
+            for found in pool.map(inspect, pairs, chunksize=_CHUNK_ITEMS):
+                done += 1
+                yield found
+    yield from map(partial(_inspect_hashed, limits=limits, load=load_segments_apart), pairs[done:])
 
 
-def _inspect_hashed(pair: tuple[Item, str | None], *, limits: MediaLimits) -> Inspection:
+def _inspect_hashed(pair: tuple[Item, str | None], *, limits: MediaLimits, load: _Load) -> Inspection:
     item, content_hash = pair
-    return inspect_item(item, limits=limits, content_hash=content_hash)
+    return inspect_item(item, limits=limits, content_hash=content_hash, load=load)
 
 
 # ---------------------------------------------------------------- the cache
