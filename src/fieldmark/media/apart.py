@@ -100,6 +100,8 @@ class _Pool:
             found = self._idle.pop() if self._idle else None
         if found is not None and found.is_alive:
             return found
+        if found is not None:
+            found.end()
         return _Decoder()
 
     def give_back(self, decoder: "_Decoder") -> None:
@@ -137,7 +139,7 @@ class _Decoder:
     def __init__(self) -> None:
         # Not by `multiprocessing`, which runs the script of the user again in each of its processes.
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter and this module
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-c", f"from {__name__} import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
@@ -265,7 +267,3 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers
     _serve(sys.stdin.buffer, answers)
-
-
-if __name__ == "__main__":
-    main()

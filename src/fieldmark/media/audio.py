@@ -19,6 +19,7 @@ from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaErro
 from fieldmark.media.container import pick_equally_spaced
 from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.file import check_file
+from fieldmark.media.joined import warn_of_joined_file
 from fieldmark.media.sound.mixing import Mixing, learn_mixing, take_head
 from fieldmark.media.sound.placement import PlacedSound
 from fieldmark.media.sound.reader import FileStamp, SoundTrack, open_sound, stamp_file
@@ -186,7 +187,8 @@ class _Reading:
             declared = find_declared_seconds(self._path, self._track.find_declared_seconds(), read=self._end_seconds)
             if declared is not None:
                 self._log.add_cut(from_seconds=self._end_seconds, declared_seconds=declared)
-        return (*self._log.describe(noun="sound"), *self._warnings)
+        joined = warn_of_joined_file(self._path) if self._end_seconds is not None else ()
+        return (*self._log.describe(noun="sound"), *joined, *self._warnings)
 
     def _survey(self, blocks: Iterator[PlacedSound]) -> tuple[Iterator[PlacedSound], Mixing]:
         """Return the sound and the mixing of the file, which its beginning decides."""

@@ -34,6 +34,7 @@ from fieldmark.media.container import (
 from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.image import check_pixels, compute_scaled_size
+from fieldmark.media.joined import warn_of_joined_file
 from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment, VideoContent
 
 # ---------------------------------------------------------------- a video
@@ -115,7 +116,8 @@ def load(
         if end_seconds is None:
             _note_cut(log, extent, stream, path=path)
     log.check(read_seconds=extent.span.end_seconds - extent.span.start_seconds, path=path, limits=limits)
-    yield replace(held, warnings=log.describe(noun="picture"))
+    joined = warn_of_joined_file(path) if end_seconds is None else ()
+    yield replace(held, warnings=(*log.describe(noun="picture"), *joined))
 
 
 def _note_cut(log: DamageLog, extent: _Extent, stream: VideoStream, *, path: Path) -> None:
