@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and reports as values that JSON knows."""
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -47,6 +48,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with open_replacement(path) as file:
         file.write(content)
+
+
+def write_new_bytes(path: Path, content: bytes) -> None:
+    """Write a content, whole or not at all, where no file is yet; of several writers at once, one succeeds.
+
+    Raises:
+        FileExistsError: There is a file already.
+        OSError: The disk is full, or the folder may not be written.
+    """
+    whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        write_bytes(whole, content)
+        os.link(whole, path)  # fails where the name is taken, on network file systems too
+    finally:
+        whole.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 def read_stamp(path: Path) -> tuple[int, ...] | None:
