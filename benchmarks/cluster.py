@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 import fieldmark
-from fieldmark.build import Model, load_model
+from fieldmark.build import load_model
 from fieldmark.data.shards import read_embeddings
 from fieldmark.embedding import embed_segments
 from fieldmark.media.loaders import load_segments
@@ -56,7 +56,7 @@ class Lines:
     done_at: list[float] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
 
-    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:
+    def step(self, task: str, *, done: int, total: int, note: str = "") -> None:  # noqa: ARG002
         """Note the time."""
         self.done_at.append(time.monotonic())
 
@@ -138,7 +138,7 @@ class Cluster:
                 nodes = GcsClient(address=self.address).get_all_node_info().values()
                 if sum(node.state == 0 for node in nodes) >= count:
                     return
-            except Exception:
+            except Exception:  # noqa: BLE001 - not yet there
                 time.sleep(1)
             time.sleep(0.5)
         raise SystemExit("Ray did not start within 180 seconds; see /tmp/ray for its logs")
@@ -286,7 +286,9 @@ class DataEncoder:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return the embedding of each segment."""
-        embedding = [self._embed(segment, medium) for segment, medium in zip(batch["segment"], batch["medium"])]
+        embedding = [
+            self._embed(segment, medium) for segment, medium in zip(batch["segment"], batch["medium"], strict=True)
+        ]
         return {"item_id": batch["item_id"], "embedding": np.stack(embedding)}
 
     def _embed(self, segment: Segment, medium: str) -> np.ndarray:

@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, final
 
 from fieldmark.errors import EmbeddingsError, MissingFileError, UnreadableMediaError, read_first_line
-from fieldmark.io import write_bytes, write_new_bytes
+from fieldmark.io import write_new_bytes, write_shared_bytes
 from fieldmark.types import Form, Item
 
 _Result = TypeVar("_Result")
@@ -111,7 +111,7 @@ class FileStore:
     def _write(self, name: str, content: bytes) -> None:
         if self.local is not None:
             (self.local / name).parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(self.local / name, content)
+            write_shared_bytes(self.local / name, content)
         else:
             self._driver.pipe_file(f"{self._root}/{name}", content)
 

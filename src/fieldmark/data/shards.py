@@ -5,19 +5,19 @@ import io
 import json
 import platform
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from fieldmark.errors import EmbeddingsError, list_first
-from fieldmark.io import open_replacement
+from fieldmark.io import write_shared_bytes
 from fieldmark.leakage import Leak
 from fieldmark.segment_table import (
     FACT_COLUMNS,
@@ -92,25 +92,14 @@ def _write_shard(folder: Path, table: pa.Table, *, number: int, writer: str) -> 
     pq.write_table(table, content, compression="zstd", write_page_checksum=True)
     digest = hashlib.sha256(content.getbuffer()).hexdigest()[:_DIGEST_LENGTH]
     path = folder / f"shard-{number:06d}-{writer}-{digest}.parquet"
-    _write_whole(path, lambda file: file.write(content.getbuffer()))
+    _write_whole(path, content.getvalue())
     return path
 
 
-def _split_name(path: Path) -> tuple[int, str]:
-    """Return the number of a shard and the name of its writer."""
-    found = _SHARD_NAME.fullmatch(path.name)
-    return (int(found[1]), found[2]) if found else (0, "0")
-
-
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file of the folder, whole or not at all.
-
-    Raises:
-        EmbeddingsError: The disk is full, or the folder may not be written.
-    """
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file of the folder, whole or not at all; the error is that of `_write_shard`."""
     try:
-        with open_replacement(path) as file:
-            write(file)
+        write_shared_bytes(path, content)
     except OSError as error:
         raise EmbeddingsError(
             path=path.parent,
@@ -231,7 +220,7 @@ class EmbeddingsWriter:
             raise EmbeddingsError(
                 path=folder, reason=f"the folder cannot be made ({error.strerror}); choose another --out"
             ) from error
-        for partial in folder.glob(f".shard-*-{name}-*.partial"):
+        for partial in (*folder.glob(f".shard-*-{name}-*.partial"), *folder.glob(f".{INFO_NAME}.*.partial")):
             partial.unlink(missing_ok=True)
         self._folder = folder
         self._fingerprint = fingerprint
@@ -284,7 +273,7 @@ class EmbeddingsWriter:
         """
         if not self._waiting:
             return
-        number = 1 + max((_split_name(path)[0] for path in _list_shards(self._folder)), default=-1)
+        number = 1 + max((int(path.name.split("-")[1]) for path in _list_shards(self._folder)), default=-1)
         rows = _concatenate_shards(self._waiting, folder=self._folder).combine_chunks()
         _write_shard(self._folder, rows, number=number, writer=self._name)
         self._waiting.clear()
@@ -355,7 +344,7 @@ class EmbeddingsWriter:
             versions=_versions(),
             facts=facts or {},
         )
-        _write_whole(self._folder / INFO_NAME, lambda file: file.write(encode_info(info)))
+        _write_whole(self._folder / INFO_NAME, encode_info(info))
         for path in obsolete:
             path.unlink(missing_ok=True)
         return info
@@ -485,8 +474,8 @@ def _drop_replaced(
             continue
         if len(kept) < len(table):
             rows = _read_shard(path, fingerprint=fingerprint, columns=None).filter(is_home)
-            number, writer = _split_name(path)
-            stays = _write_shard(folder, rows, number=number, writer=writer)
+            _, number, writer = path.stem.rpartition("-")[0].split("-", 2)
+            stays = _write_shard(folder, rows, number=int(number), writer=writer)
         remaining[stays.name] = kept
     return remaining, obsolete
 
