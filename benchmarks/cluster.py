@@ -3,8 +3,8 @@
     python benchmarks/cluster.py ../shared/data/fgbirds/manifest_core.csv --checkpoint RUN --out runs/cluster --every 10
 
 Each run is compared with that of a single process: the same items, each once, and how far apart their embeddings are.
-Times say little on a machine that others use too, so the seconds of CPU are counted as well. `--ray-data` measures the
-same work as a pipeline of Ray Data. Needs the extra `cluster`.
+Times say little on a machine that others use too, so the seconds of CPU are counted as well. The last run is the same
+work as a pipeline of Ray Data. Needs the extra `cluster`.
 """
 
 import argparse
@@ -332,7 +332,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--every", type=int, default=1, help="Take every so many-th test item.")
     parser.add_argument("--shards", type=int, default=16)
-    parser.add_argument("--ray-data", action="store_true", help="Measure Ray Data too.")
+    parser.add_argument(
+        "--runs", default="two nodes,worker killed,node killed,Ray Data", help="Those to do, separated by commas."
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shutil.rmtree(arguments.out, ignore_errors=True)
@@ -341,11 +343,12 @@ def main() -> None:
     rest = (manifest, arguments.checkpoint.resolve())
     found = [run_alone(*rest, arguments.out / "alone", arguments.shards)]
     kills = {"two nodes": None, "worker killed": Cluster.kill_worker, "node killed": Cluster.kill_node}
-    for name, kill in kills.items():
+    chosen = [name.strip() for name in arguments.runs.split(",")]
+    for name in (each for each in kills if each in chosen):
         folder = arguments.out / name.replace(" ", "-")
-        found.append(run_on_cluster(name, *rest, folder, arguments.shards, kill))
+        found.append(run_on_cluster(name, *rest, folder, arguments.shards, kills[name]))
         print(f"  {compare(arguments.out / 'alone', folder)}", flush=True)
-    if arguments.ray_data:
+    if "Ray Data" in chosen:
         found.append(run_with_ray_data(*rest))
     print(f"\n{count} items, {arguments.shards} shards, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores\n")
     print("| run | seconds | from the first shard | CPU seconds | items / CPU second | shards done again |")

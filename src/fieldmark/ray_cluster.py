@@ -68,18 +68,6 @@ class RayJob:
     folder: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """An error as it travels between machines: its own class may need more than a message."""
-
-    kind: str
-    message: str
-
-    @classmethod
-    def from_error(cls, error: FieldmarkError) -> "_Refusal":
-        return cls(error.kind, str(error))
-
-
 def embed_on_ray(
     shards: Mapping[Shard, Sequence[Item]], *, job: RayJob, options: RayOptions, reporter: Reporter
 ) -> Iterator[ShardResult]:
@@ -190,8 +178,8 @@ class _Driver:
             reasons = "; ".join(f"{shard}: {why}" for shard, why in self._given_up.items())
             raise EmbeddingsError(
                 path=self._folder,
-                reason=f"{len(self._given_up)} shards could not be embedded ({reasons}); all others are done. "
-                "Run the same command again",
+                reason=f"{len(self._given_up)} shards could not be embedded ({reasons}), all others are done; "
+                "run the same command again",
             )
 
     def _start_workers(self, waiting_count: int) -> None:
@@ -222,30 +210,30 @@ class _Driver:
         try:
             refusal = self._ray.get(ref)
         except self._ray.exceptions.RayError as error:
-            refusal = _Refusal("cluster", f"A worker ended as it began: {_explain(error)}. Look at Ray's logs.")
+            refusal = ConfigError(f"A worker ended as it began: {_explain(error)}. Look at Ray's logs.", kind="cluster")
         if refusal is None:
             self._idle.append(worker)
             return
         self._failed_starts += 1
-        self._reporter.say(refusal.message)
+        self._reporter.say(str(refusal))
         if self._failed_starts >= _ATTEMPTS and not (self._idle or self._working):
-            raise ConfigError(refusal.message, kind=refusal.kind)
+            raise refusal
 
     def _collect(self, ref: Any) -> tuple[ShardResult | None, Shard]:
         """Return what became of a shard; None where it is to be done again, or is given up."""
         worker, shard = self._working.pop(ref)
-        result: ShardResult | _Refusal
+        result: ShardResult | FieldmarkError
         try:
             result = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
-            result = _Refusal("error", _explain(error))
+            result = EmbeddingsError(path=self._folder, reason=f"{_explain(error)}; look at Ray's logs")
         except self._ray.exceptions.RayError as error:
             self._ray.kill(worker)  # one that is only out of reach may go on: what it writes does no harm
             self._fail(shard, f"its worker was lost: {_explain(error)}")
             return None, shard
         self._idle.append(worker)
-        if isinstance(result, _Refusal):
-            self._fail(shard, result.message)
+        if isinstance(result, FieldmarkError):
+            self._fail(shard, str(result).rstrip("."))
             return None, shard
         for failure in result.info.failures:
             self._reporter.say(f"skipped {failure.item_id}: {failure.message}")
@@ -272,7 +260,7 @@ class _Worker:
         self._model: Model | None = None
         self._reader: _ClusterReader | None = None
 
-    def start(self) -> _Refusal | None:
+    def start(self) -> FieldmarkError | None:
         """Load the model; return why it cannot be used here."""
         try:
             with TemporaryDirectory(prefix="fieldmark-") as folder:
@@ -282,27 +270,27 @@ class _Worker:
             for medium in self._model.media:
                 self._model.encoder(medium)
         except FieldmarkError as error:
-            return _Refusal.from_error(error)
+            return error
         if self._model.fingerprint != self._job.fingerprint:
-            return _Refusal(
-                "cluster",
+            return ConfigError(
                 f"A machine of the cluster makes another model of the checkpoint ({self._model.fingerprint[:12]}, not "
                 f"{self._job.fingerprint[:12]}). Install one version of fieldmark and the same encoders everywhere.",
+                kind="cluster",
             )
         self._reader = _ClusterReader(self._sizes.decoder_count)
         return None
 
-    def embed(self, shard: Shard, items: Sequence[Item]) -> ShardResult | _Refusal:
+    def embed(self, shard: Shard, items: Sequence[Item]) -> ShardResult | FieldmarkError:
         """Embed a shard."""
         if self._model is None or self._reader is None:
-            return _Refusal("cluster", "The worker has no model. Start it first.")
+            raise RuntimeError("the worker was not started")
         try:
             folder = ShardFolder(self._job.folder)
             return embed_shard(
                 shard, items, model=self._model, folder=folder, runtime=self._runtime, reader=self._reader
             )
         except FieldmarkError as error:
-            return _Refusal.from_error(error)
+            return error
 
 
 @final
@@ -390,8 +378,8 @@ class _ClusterReader:
                 for index, part in self._ray.get(ref):
                     if part is None:
                         ended.add(index)
-                    elif isinstance(part, _Refusal):
-                        yield at + index, MediaError(part.message, kind=part.kind)
+                    elif isinstance(part, MediaError):
+                        yield at + index, part
                     else:
                         given[index] += 1
                         if given[index] > 0:
@@ -440,10 +428,10 @@ class _Decoder:
 
     def decode(
         self, items: Sequence[Item], decoding: Decoding, limits: MediaLimits
-    ) -> Iterator[list[tuple[int, Segment | _Refusal | None]]]:
+    ) -> Iterator[list[tuple[int, Segment | MediaError | None]]]:
         """Yield the segments of items in messages; None says that an item ends."""
         for index, item in enumerate(items):
-            message: list[tuple[int, Segment | _Refusal | None]] = []
+            message: list[tuple[int, Segment | MediaError | None]] = []
             try:
                 with open_locally(item) as local:
                     for segment in load_segments(local, decoding=decoding, limits=limits):
@@ -452,5 +440,5 @@ class _Decoder:
                             yield message
                             message = []
             except MediaError as error:
-                message.append((index, _Refusal.from_error(error)))
+                message.append((index, error))
             yield [*message, (index, None)]

@@ -43,7 +43,7 @@ def test_of_several_writers_that_create_a_file_one_wins(address):
 
 def test_a_place_that_cannot_be_written_is_told_with_a_remedy(tmp_path):
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(EmbeddingsError, match=r"could not be written.*free disk space.*same command again"):
+    with pytest.raises(EmbeddingsError, match=r"could not be written.*free space.*same command again"):
         FileStore(tmp_path / "taken").write("a", b"")
 
 

@@ -183,7 +183,7 @@ def test_another_number_of_shards_is_refused(texts, whole, toy_run, toy_runtime,
     embed(texts, checkpoint=toy_run, out=tmp_path / "out", shard="1/2", runtime=toy_runtime)
     with pytest.raises(EmbeddingsError, match=r"cut into 2 shards, not 3"):
         embed(texts, checkpoint=toy_run, out=tmp_path / "out", shard="1/3", runtime=toy_runtime)
-    with pytest.raises(EmbeddingsError, match=r"without shards; leave out --shard"):
+    with pytest.raises(EmbeddingsError, match=r"without shards; give another --out"):
         embed(texts, checkpoint=toy_run, out=whole, shard="1/2", runtime=toy_runtime)
     for named in ({"shard_count": 4}, {"cluster": RayOptions("auto")}):
         with pytest.raises(ConfigError, match="Give one of them"):

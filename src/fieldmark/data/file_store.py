@@ -148,9 +148,11 @@ class FileStore:
         except Exception as error:  # drivers of object stores raise errors of their own, of many classes
             if self.local is not None and not isinstance(error, OSError):
                 raise
-            remedy = "free disk space or correct the permissions" if self.local else "check credentials and network"
-            reason = f"{doing} ({read_first_line(error)}); {remedy}, and run the same command again"
-            raise EmbeddingsError(path=self.address, reason=reason) from error
+            raise EmbeddingsError(
+                path=self.address,
+                reason=f"{doing} ({read_first_line(error)}); free space, or correct permissions or credentials, "
+                "and run the same command again",
+            ) from error
 
 
 def _open_remote(address: str) -> tuple[Any, str]:
@@ -159,8 +161,9 @@ def _open_remote(address: str) -> tuple[Any, str]:
     try:
         driver, root = fsspec.core.url_to_fs(address)
     except (ImportError, ValueError) as error:
-        reason = f"{read_first_line(error)}; install the driver of this address, or give a folder"
-        raise EmbeddingsError(path=address, reason=reason) from error
+        raise EmbeddingsError(
+            path=address, reason=f"{read_first_line(error)}; install the driver of this address, or give a folder"
+        ) from error
     return driver, str(root).rstrip("/")
 
 

@@ -192,8 +192,10 @@ class ShardFolder:
                 written.
         """
         if self._store.read(PLAN_NAME) is None and self._store.read(INFO_NAME) is not None:
-            reason = "it holds embeddings without shards; leave out --shard and --ray to complete it, or give another"
-            raise EmbeddingsError(path=self.address, reason=f"{reason} --out")
+            raise EmbeddingsError(
+                path=self.address,
+                reason="it holds embeddings without shards; give another --out, or leave out --shard and --ray",
+            )
         plan = json.dumps({"format_version": _PLAN_VERSION, "count": count}).encode() + b"\n"
         found = self._parse_plan(self._store.create(PLAN_NAME, plan))
         if found != count:
@@ -269,7 +271,7 @@ class ShardFolder:
         missing = [str(shard) for shard, info in infos.items() if info is None]
         found = {shard: info for shard, info in infos.items() if info is not None}
         if missing or not any(info.item_count for info in found.values()):
-            met = f"the shards {list_first(missing)} are not complete" if missing else "no item was embedded"
+            met = f"the shards {list_first(missing)} are not complete" if missing else "no item could be embedded"
             raise EmbeddingsError(path=self.address, reason=f"{met}; run `fieldmark embed` again, without --shard")
         counts: dict[str, Counter[str]] = {}
         for info in found.values():
@@ -300,8 +302,10 @@ class ShardFolder:
             plan = None
         count = plan.get("count") if isinstance(plan, dict) and plan.get("format_version") == _PLAN_VERSION else None
         if not isinstance(count, int) or count < 1:
-            reason = f"'{PLAN_NAME}' is damaged or of another version; choose another --out, or delete the folder"
-            raise EmbeddingsError(path=self.address, reason=reason)
+            raise EmbeddingsError(
+                path=self.address,
+                reason=f"'{PLAN_NAME}' is damaged or of another version; choose another --out, or delete the folder",
+            )
         return count
 
 
