@@ -1,4 +1,4 @@
-"""The files in `deploy/`: valid by their schemas, consistent with each other, and the Slurm array run as Slurm would."""
+"""The files in `deploy/`: valid by their schemas, consistent, and the Slurm array run as Slurm would."""
 
 import json
 import os

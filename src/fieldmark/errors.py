@@ -91,7 +91,8 @@ class FieldmarkError(Exception):
 
 
 def _rebuild(error: type[FieldmarkError], message: str, values: dict[str, object]) -> FieldmarkError:
-    built = error.__new__(error)
+    # The first base's `__new__` does not make the object of an OSError.
+    built = (OSError if issubclass(error, OSError) else error).__new__(error)
     built.args = (message,)
     built.__dict__.update(values)
     return built

@@ -318,7 +318,7 @@ class EmbeddingsWriter:
             raise EmbeddingsError(
                 path=self._folder,
                 reason=f"another process removes what this one writes: {list_first(lost)}; "
-                "end all but one, and run `fieldmark embed` again",
+                "let one process finish, and run `fieldmark embed` again",
             )
         dim, class_count = empty_dim or 0, len(class_names)
         if shards:
