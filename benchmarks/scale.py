@@ -117,7 +117,7 @@ def measure_rows(folder: Path, *, count: int, dim: int, query_count: int) -> dic
         began = time.perf_counter()
         exact.append(spend(lambda query=query: index.search(query, k=10))[0])
         clock.append(time.perf_counter() - began)
-    result["query"] = exact[20:]
+    result["query"], result["query_clock"] = exact[20:], clock[20:]
     result["query_p50"], result["query_p99"] = np.percentile(exact[20:], [50, 99]).tolist()
     result["query_clock_p50"], result["query_clock_p99"] = np.percentile(clock[20:], [50, 99]).tolist()
     return result
