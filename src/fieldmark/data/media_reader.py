@@ -66,9 +66,7 @@ class LocalReader:
 class _SegmentStream:
     """Segments of items in order, decoded in a thread while the caller encodes; few wait at a time."""
 
-    def __init__(
-        self, items: Sequence[Item], decoding: Decoding, limits: MediaLimits, *, starts_decoder: bool
-    ) -> None:
+    def __init__(self, items: Sequence[Item], decoding: Decoding, limits: MediaLimits, *, starts_decoder: bool) -> None:
         self._items = items
         self._starts_decoder = starts_decoder
         self._decoding = decoding
