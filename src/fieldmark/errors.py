@@ -85,6 +85,18 @@ class FieldmarkError(Exception):
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError and OSError would quote it
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # So that it reaches another process as it is: most classes build their message from other values.
+        return _rebuild, (type(self), str(self), dict(self.__dict__))
+
+
+def _rebuild(error: type[FieldmarkError], message: str, values: dict[str, object]) -> FieldmarkError:
+    # The first base's `__new__` does not make the object of an OSError.
+    built = (OSError if issubclass(error, OSError) else error).__new__(error)
+    built.args = (message,)
+    built.__dict__.update(values)
+    return built
+
 
 # ---------------------------------------------------------------- one bad file: counted, listed, skipped
 
