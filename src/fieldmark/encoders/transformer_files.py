@@ -161,7 +161,7 @@ def read_picture_settings(name: str, folder: Path, *, key: str) -> str:
     settings = _read_settings(folder)
     if not settings:
         raise EncoderFilesError(name=name, reason="the folder holds no 'config.json' of the library", key=key)
-    kept = {each: value for each, value in settings.items() if each not in _NOT_SHAPING}
+    kept = {each: value for each, value in _leave_out_fetching(settings).items() if each not in _NOT_SHAPING}
     try:
         build_picture_network(json.dumps(kept), on_meta=True)
     except ValueError as error:
@@ -186,15 +186,21 @@ def build_picture_network(settings_json: str, *, on_meta: bool = False) -> "PreT
         from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as KNOWN
     except ImportError as error:
         raise MissingExtraError(package="transformers", extra="encoders", need="The trunk of this model") from error
-    settings = json.loads(settings_json)
+    settings = _leave_out_fetching(json.loads(settings_json))
     kind = settings.pop("model_type", None)
     if kind not in KNOWN or str(kind).startswith("timm"):  # timm's would be fetched by name
         raise ValueError(f"'{kind}' is no picture network that the library knows")
     try:
         with _quiet(), torch.device("meta" if on_meta else "cpu"):
-            return AutoModel.from_config(AutoConfig.for_model(kind, **settings), dtype=torch.float32)
-    except (TypeError, KeyError, AttributeError, RuntimeError, ImportError) as error:
+            return AutoModel.from_config(
+                AutoConfig.for_model(kind, **settings), dtype=torch.float32, trust_remote_code=False
+            )
+    except Exception as error:  # what the library raises for settings of a stranger is not known
         raise ValueError(f"its settings build no network ({read_first_line(error)})") from error
+
+
+def _leave_out_fetching(settings: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if not key.startswith("_") and key not in _FETCHING}
 
 
 def load_tokenizer(name: str, folder: Path) -> "PreTrainedTokenizerBase":
