@@ -205,7 +205,7 @@ def test_settings_in_a_checkpoint_fetch_nothing(folder, toy_overrides):
     }
     network = build_picture_network(json.dumps({**json.loads(facts.settings_json), **asking}))
     assert not hasattr(network.config, "auto_map")
-    assert "owner" not in str(network.config._attn_implementation)  # noqa: SLF001 - its only name
+    assert "owner" not in str(network.config._attn_implementation)
 
 
 @pytest.mark.slow

@@ -36,16 +36,10 @@ _USUAL_FILE = re.compile(
     r"|config_sentence_transformers\.json|(vocab|merges)\.txt|(sentencepiece\.bpe|spiece|tokenizer|spm)\.model"
 )
 """Names of the files of a released model."""
-_NOT_SHAPING = (
-    "id2label",
-    "label2id",
-    "architectures",
-    "_name_or_path",
-    "transformers_version",
-    "dtype",
-    "torch_dtype",
-)
+_NOT_SHAPING = ("id2label", "label2id", "architectures", "transformers_version", "dtype", "torch_dtype")
 """Settings of a picture network that change nothing of its pooled features."""
+_FETCHING = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "backbone")
+"""Settings that may name code or weights on the model hub; a file of weights does not get to ask for them."""
 _NUMBERED_LABEL = re.compile(r"LABEL_\d+")
 """Stands for a name in configurations that tell none."""
 
