@@ -128,12 +128,16 @@ class _InnerNorm(nn.Module):
     """The batch norm of a backbone, with the statistics of the medium whose rows pass.
 
     In training, running statistics move at the rate of `MediumNorm`: the library's MobileNetV2 has a rate of .997, by
-    which they would be those of the last batch.
+    which they would be those of the last batch. A norm whose statistics are 0 and 1 throughout was folded into its
+    weights when the network was converted: it has none to follow, and stays a scale and an offset that are trained.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, *, per_medium: bool, is_frozen: bool) -> None:
         super().__init__()
-        self.norm = MediumNorm(norm.num_features, per_medium=per_medium, epsilon=norm.eps, is_frozen=is_frozen)
+        is_folded = bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())
+        self.norm = MediumNorm(
+            norm.num_features, per_medium=per_medium, epsilon=norm.eps, is_frozen=is_frozen or is_folded
+        )
         with torch.no_grad():
             for name, tensor in self.norm.state_dict().items():
                 tensor.copy_(norm.state_dict()[name])  # statistics become those of every medium
