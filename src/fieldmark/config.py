@@ -218,6 +218,9 @@ class DataConfig(Section):
         description="classes: some classes in every medium they have, drawn again in each epoch; lists: each medium in "
         "the order of the manifest, up to the end of the shortest (released)",
     )
+    frame_rows: bool = Field(
+        default=False, description="each picture of a video given as pictures is a training row of its own (released)"
+    )
     items_per_medium: Count = Field(4, description="of a batch in the order of lists (released code)")
     classes_per_batch: Count = 16
     items_per_class: Count = Field(2, description="of every medium")

@@ -153,9 +153,9 @@ class Ranking:
 
     Scores are products in float64, sorted as multiples of `SCORE_STEP`, or as float32 where these are too coarse: both
     sort twice as fast as doubles. A query for which an item comes so near to a relevant one that they do not tell which
-    is first, is ranked again from the products themselves, by `NearTies` where these do not tell either; so the result does not depend on chunk size, threads, library or device. A part is sorted once;
-    the position of a relevant item in it, and by addition in the whole gallery, is found by binary search, for any
-    number of relevances.
+    is first, is ranked again from the products themselves, by `NearTies` where these do not tell either; so the result
+    does not depend on chunk size, threads, library or device. A part is sorted once; the position of a relevant item in
+    it, and by addition in the whole gallery, is found by binary search, for any number of relevances.
 
     Args:
         part: The part of each gallery row, counted from 0.
@@ -267,7 +267,7 @@ class Ranking:
             torch.set_num_threads(thread_count)  # the matrix library has one setting for all threads
 
     def _compute_keys(self, units: Tensor, own_row: Int[np.ndarray, " query"], grid: _Grid) -> list[Tensor]:
-        """Return the sort keys of each part: negative scores in steps, with the best smallest; the query itself last."""
+        """Return the sort keys of each part: negative scores in steps, the best smallest and the query itself last."""
         keys = []
         for code, part in enumerate(self._units):
             product = torch.mm(units * (-1.0 / SCORE_STEP), part.T)
@@ -281,10 +281,8 @@ class Ranking:
         if grid is _Grid.STEPS:
             return 0.0, 1.0
         _, offset = self._near_ties.tolerances(is_positive=bool((vectors >= 0).all()))
-        return (
-            2.0** -22,
-            2 * offset / SCORE_STEP,
-        )  # two units in the last place of a float32, which are more than rounding
+        # Two units in the last place of a float32, which are more than its rounding.
+        return 2.0**-22, 2 * offset / SCORE_STEP
 
     def _rank_finely(
         self,

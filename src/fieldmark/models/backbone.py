@@ -134,7 +134,8 @@ class _InnerNorm(nn.Module):
 
     def __init__(self, norm: nn.BatchNorm2d, *, per_medium: bool, is_frozen: bool) -> None:
         super().__init__()
-        is_folded = bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())
+        mean, var = norm.running_mean, norm.running_var
+        is_folded = mean is not None and var is not None and not mean.any() and torch.equal(var, torch.ones_like(var))
         self.norm = MediumNorm(
             norm.num_features, per_medium=per_medium, epsilon=norm.eps, is_frozen=is_frozen or is_folded
         )

@@ -253,7 +253,8 @@ class FGCrossNet(Network):
             self._add_residual_trunk(trunk, per_medium=statistics_per_medium)
         self.fc = nn.Linear(trunk.dim, class_count)
         initialize_convolutions(self)
-        mean, std = _PIXEL_MEAN, _PIXEL_STD
+        mean: tuple[float, ...] = _PIXEL_MEAN
+        std: tuple[float, ...] = _PIXEL_STD
         if isinstance(trunk, Backbone):
             self.backbone = trunk  # trained already
             mean, std = trunk.facts.mean, trunk.facts.std
