@@ -205,7 +205,7 @@ class Bench:
         return config.model_copy(update={"stages": stages})
 
     def choose_rate(self, recipe: Recipe) -> float | None:
-        """Return the rate with the best MAP on held-out items with all three constraints; None where it was not tried."""
+        """Return the rate that is best on held-out items with all three constraints; None where it was not tried."""
         held_out = hold_out(self.small[recipe.preset])
         for rate in RATES:
             config = self.configure_round(recipe, KINDS, rate=rate, seed=0)
@@ -423,12 +423,13 @@ def format_page(rows: Rows, preset: Sequence[Found], *, bench: Bench) -> Iterato
     yield ""
     yield f"FGCrossNet with the trained trunk `{arguments.trunk.name}` in place of its ResNet-50 goes through the"
     yield "stages 0 (images, classification), c and r. The stage c has the constraints of the row without ranking, the"
-    yield f"stage r all of the row. Test items, strict protocol: {counts['strict']}; paper protocol: {counts['paper']}."
+    yield f"stage r all of the row. Test items, strict protocol: {counts['strict']}; paper protocol:"
+    yield f"{counts['paper']}."
     yield ""
     yield "Smaller than in the paper:"
     yield ""
-    yield f"- {PIXELS} pixels (kept as {KEPT_PIXELS}, cut from {RESIZE}) instead of 448 (cut from 512), texts of {PIXELS} characters instead of"
-    yield f"  448, {FRAMES} frames of a video instead of 25."
+    yield f"- {PIXELS} pixels (kept as {KEPT_PIXELS}, cut from {RESIZE}) instead of 448 (cut from 512), texts of {PIXELS}"
+    yield f"  characters instead of 448, {FRAMES} frames of a video instead of 25; a video is one training row."
     yield f"- Epochs of the stages 0, c and r, 50 in the paper: {'; '.join(map(_show_epochs, RECIPES))}. An epoch of the"
     yield "  released lists is as long as the shortest medium, and goes through the first items of the others only, which"
     yield "  are those of a few classes. With the released schedule the rate halves after each epoch (released: every"
@@ -446,8 +447,9 @@ def _show_epochs(recipe: Recipe) -> str:
 
 
 def _format_rates(bench: Bench) -> Iterator[str]:
-    yield f"The learning rate was chosen on {VALIDATION_SHARE:.0%} of train, held out by group, with all three constraints"
-    yield "and the first seed: the mean MAP of the 12 tasks between two media. The rounds below train on all of train and keep the last epoch."
+    yield f"The learning rate was chosen on {VALIDATION_SHARE:.0%} of train, held out by group, with all three"
+    yield "constraints and the first seed: the mean MAP of the 12 tasks between two media. With two rates, each choice is"
+    yield "at the edge of what was tried. The rounds below train on all of train and keep the last epoch."
     yield ""
     yield f"| recipe | {' | '.join(f'{rate:g}' for rate in RATES)} |"
     yield "|---|" + "---|" * len(RATES)
@@ -515,8 +517,8 @@ def _format_time(main_rows: Mapping[str, Sequence[Found]], preset: Sequence[Foun
     yield ""
     yield "Seconds of processor time of one thread, the mean of the rounds with all three constraints; the wall clock ran"
     yield "on a machine that others used too. Media are read beforehand for the uniform network, not for the preset."
-    yield "Encoding is the work of pretrained encoders on all items, once; the trunk of the uniform network does that work in"
-    yield "training and embedding."
+    yield f"Encoding is the work of pretrained encoders on all items, once, measured on every {ENCODED_EVERY}th item of each"
+    yield "medium; the trunk of the uniform network does that work in training and embedding."
     yield ""
     yield "| | steps | encode | train | embed test | all | wall clock, train and embed |"
     yield "|---|---|---|---|---|---|---|"
