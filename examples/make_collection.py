@@ -8,6 +8,7 @@ The birds are invented, so are numbers, days and places. The guide for museums b
 import argparse
 import csv
 import datetime
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,15 @@ import fieldmark
 PLACES = (("North Marsh", 53.61, 8.12), ("Hill Wood", 53.52, 8.31), ("Salt Quay", 53.70, 8.05))
 """Names, latitudes and longitudes."""
 COLUMNS = (
-    "number", "kind", "file", "note", "species", "collected", "place", "lat", "lon", "origin", "from_second", "to_second"
+    "catalog_number", "medium", "path", "text", "species", "collected", "place", "lat", "lon",
+    "group", "start_seconds", "end_seconds",
 )  # fmt: skip
+"""Names of a museum's own for some columns, those of fieldmark for the others."""
+
+
+def write_name(item: fieldmark.Item) -> str:
+    """Return the species as a museum writes it: "Snowy-breasted Hasplilt"."""
+    return re.sub("_(?=[a-z])", "-", item.class_name or "").replace("_", " ")
 
 
 def make_collection(folder: Path, *, class_count: int, items_per_medium: int, seed: int) -> Path:
@@ -42,7 +50,7 @@ def make_collection(folder: Path, *, class_count: int, items_per_medium: int, se
             path = "" if item.path is None else item.path.relative_to(folder.resolve()).as_posix()
             span = [item.start_seconds, item.end_seconds]
             writer.writerow(
-                [f"B {number:04d}", item.medium, path, item.text, item.class_name, *visits[origin], origin, *span]
+                [f"B {number:04d}", item.medium, path, item.text, write_name(item), *visits[origin], origin, *span]
             )
     return table
 

@@ -34,11 +34,11 @@ def test_collection_has_a_table_of_all_files(run_script, tmp_path):
     assert "2 species" in said
     with (tmp_path / "cabinet" / "records.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == len({row["number"] for row in rows}) == 2 * 4 * 4
-    files = [tmp_path / "cabinet" / row["file"] for row in rows if row["file"]]
+    assert len(rows) == len({row["catalog_number"] for row in rows}) == 2 * 4 * 4
+    files = [tmp_path / "cabinet" / row["path"] for row in rows if row["path"]]
     assert files
     assert all(file.is_file() for file in files)
-    assert all(row["file"] or row["note"] for row in rows)
+    assert all(row["path"] or row["text"] for row in rows)
 
 
 @pytest.mark.slow
