@@ -59,8 +59,8 @@ def main() -> None:
     """Write a collection to the folder that is given."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--classes", type=int, default=10)
-    parser.add_argument("--items", type=int, default=20, help="of each species and medium")
+    parser.add_argument("--classes", type=int, default=6)
+    parser.add_argument("--items", type=int, default=12, help="of each species and medium")
     parser.add_argument("--seed", type=int, default=3)
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
