@@ -2,12 +2,12 @@
 
     python benchmarks/mteb_tasks.py MANIFEST --checkpoint RUN
 
-MTEB comes with `pip install 'fieldmark[mteb]'`. A task reads the test items of a manifest, as the strict protocol does: items that
-belong together with items of train are left out, and the query itself is not ranked. The main score is MAP over the whole ranking.
-It differs from `fieldmark evaluate` only in ties, and in the five digits that MTEB keeps.
+MTEB comes with `pip install "fieldmark[mteb]"`. A task reads the test items of a manifest, as the strict protocol
+does: items that belong together with items of train are left out, and the query itself is not ranked. The main score
+is MAP over the whole ranking. It differs from `fieldmark evaluate` only in ties, and in the five digits of MTEB.
 
-Rows name files instead of holding decoded media, so that torchcodec is not needed. `make_tasks(..., decode=True)` gives models of
-others the decoded media that they expect.
+Rows name files instead of holding decoded media, so that torchcodec is not needed. `make_tasks(..., decode=True)`
+gives models of others the decoded media that they expect.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from typing import Any
 import mteb
 import numpy as np
 import torch
-from datasets import Audio, Dataset, Image, Video
 from mteb.abstasks.retrieval import AbsTaskRetrieval
 from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import ModelMeta
 
+from datasets import Audio, Dataset, Image, Video
 from fieldmark.build import Model
 from fieldmark.data.manifest import read_manifest
 from fieldmark.embedding import embed_segments, encode_item
@@ -57,9 +57,7 @@ class _Direction:
         return name_direction(self.query, self.gallery)
 
 
-DIRECTIONS = tuple(
-    _Direction(query, gallery) for gallery in (*MEDIA, None) for query in MEDIA if query is not gallery
-)
+DIRECTIONS = tuple(_Direction(query, gallery) for gallery in (*MEDIA, None) for query in MEDIA if query is not gallery)
 """The 12 directions between two media, then the 4 to all media."""
 
 
@@ -67,9 +65,7 @@ def select_tested(items: Sequence[Item]) -> tuple[Item, ...]:
     """Return the test items with a class that belong together with no item of train."""
     leaks = find_leaks({item.item_id: item.split for item in items}, link_origins(items))
     leaking = {leak.item_id for leak in leaks}
-    return tuple(
-        item for item in items if item.split is Split.TEST and item.class_name and item.item_id not in leaking
-    )
+    return tuple(item for item in items if item.split is Split.TEST and item.class_name and item.item_id not in leaking)
 
 
 def make_tasks(manifest: Path | str, *, name: str, decode: bool = False) -> list[AbsTaskRetrieval]:
@@ -95,14 +91,10 @@ def make_tasks(manifest: Path | str, *, name: str, decode: bool = False) -> list
 
 
 def _find_relevant(query: Item, corpus: Iterable[Item]) -> dict[str, int]:
-    return {
-        item.item_id: 1
-        for item in corpus
-        if item.class_name == query.class_name and item.item_id != query.item_id
-    }
+    return {item.item_id: 1 for item in corpus if item.class_name == query.class_name and item.item_id != query.item_id}
 
 
-def _make_task(  # noqa: PLR0913 - what a task consists of
+def _make_task(
     direction: _Direction,
     name: str,
     corpus: Sequence[Item],

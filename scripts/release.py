@@ -1,7 +1,7 @@
 """Steps of a release that are more than one command; .github/workflows/release.yml calls them.
 
-    python scripts/release.py check-tag v1.2.0    # is it the version of the code?
-    python scripts/release.py finish dist         # are wheel and archive complete? then write dist/SHA256SUMS
+python scripts/release.py check-tag v1.2.0    # is it the version of the code?
+python scripts/release.py finish dist         # are wheel and archive complete? then write dist/SHA256SUMS
 """
 
 import argparse
@@ -32,14 +32,17 @@ def check_tag(tag: str) -> None:
     """Stop unless the tag is that of the version."""
     wanted = f"v{read_version()}"
     if tag != wanted:
-        raise SystemExit(f"The tag is '{tag}', but the code is of version {wanted[1:]}. Tag '{wanted}', or set the version first.")
+        raise SystemExit(
+            f"The tag is '{tag}', but the code is of version {wanted[1:]}. Tag '{wanted}', or set the version first."
+        )
 
 
 def finish(folder: Path) -> None:
     """Stop unless there are one complete wheel and one complete archive; write the sums of both."""
     wheels, archives = sorted(folder.glob("*.whl")), sorted(folder.glob("*.tar.gz"))
     if (len(wheels), len(archives)) != (1, 1):
-        raise SystemExit(f"'{folder}' holds {len(wheels)} wheels and {len(archives)} archives, not one of each. Build into an empty folder.")
+        met = f"{len(wheels)} wheels and {len(archives)} archives"
+        raise SystemExit(f"'{folder}' holds {met}, not one of each. Build into an empty folder.")
     with zipfile.ZipFile(wheels[0]) as wheel:
         _check_names(wheels[0], wheel.namelist(), _IN_WHEEL)
     with tarfile.open(archives[0]) as archive:
@@ -53,7 +56,9 @@ def _check_names(file: Path, names: list[str], needed: tuple[str, ...]) -> None:
     missing = [name for name in needed if name not in names]
     foreign = [name for name in names if _NEVER.search(name)]
     if missing or foreign:
-        raise SystemExit(f"'{file}' lacks {missing} and holds {foreign}, which do not belong there. Correct pyproject.toml.")
+        raise SystemExit(
+            f"'{file}' lacks {missing} and holds {foreign}, which do not belong there. Correct pyproject.toml."
+        )
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
 """Hooks of mkdocs.yml: pages that are made from the repository, so that nothing is listed twice."""
 
 from pathlib import Path
-from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.pages import Page
 
 from fieldmark import _HOME_OF
 
@@ -10,7 +12,7 @@ HELP_FOLDER = "tests/cli/help"
 _LISTED = {"Results": "results", "Decisions": "decisions"}
 
 
-def on_config(config: Any) -> Any:
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Add what the navigation does not name: further guides, the results and the decisions."""
     docs = Path(config["docs_dir"])
     how_to = next(section["How to"] for section in config["nav"] if "How to" in section)
@@ -26,7 +28,7 @@ def on_config(config: Any) -> Any:
     return config
 
 
-def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Page, **_: object) -> str:
     """Fill the two pages of reference."""
     match page.file.src_uri:
         case "reference/commands.md":
@@ -48,10 +50,12 @@ def _list_commands() -> list[str]:
 
 
 def _list_names() -> list[str]:
-    return [f"\n::: fieldmark.{home}.{name}\n" for name, home in sorted(_HOME_OF.items(), key=lambda each: each[0].lower())]
+    return [
+        f"\n::: fieldmark.{home}.{name}\n" for name, home in sorted(_HOME_OF.items(), key=lambda each: each[0].lower())
+    ]
 
 
-def _list_paths(pages: Any) -> list[str]:
+def _list_paths(pages: str | list[dict[str, str]]) -> list[str]:
     return [pages] if isinstance(pages, str) else [path for page in pages for path in page.values()]
 
 

@@ -54,7 +54,12 @@ def test_it_serves_the_gallery_as_a_user_without_rights():
     words = [word for word, _ in STAGES[-1]]
     assert words.index("USER") > words.index("RUN")
     assert words.index("USER") < words.index("ENTRYPOINT")
-    assert json.loads(FINAL["ENTRYPOINT"]) + json.loads(FINAL["CMD"])[:3] == ["fieldmark", "serve", "--gallery", "/gallery"]
+    assert json.loads(FINAL["ENTRYPOINT"]) + json.loads(FINAL["CMD"])[:3] == [
+        "fieldmark",
+        "serve",
+        "--gallery",
+        "/gallery",
+    ]
 
 
 def test_only_what_is_copied_is_sent_to_the_build():
@@ -132,8 +137,10 @@ def check_service(root):
                 if asked.returncode == 0 or server.poll() is not None:
                     break
                 time.sleep(0.2)
-            assert asked.returncode == 0, server.communicate(timeout=5)[1] if server.poll() is not None else asked.stderr
-            with urlopen(f"http://127.0.0.1:{port}/") as page:  # noqa: S310
+            assert asked.returncode == 0, (
+                server.communicate(timeout=5)[1] if server.poll() is not None else asked.stderr
+            )
+            with urlopen(f"http://127.0.0.1:{port}/") as page:
                 assert b"<html" in page.read()
             if identity:
                 status = Path(f"/proc/{server.pid}/status").read_text()

@@ -49,14 +49,14 @@ def test_sums_are_those_of_both_files(dist, capsys):
 def test_what_does_not_belong_into_a_wheel_stops_the_release(name, dist):
     with zipfile.ZipFile(dist / "fieldmark-1.whl", "a") as wheel:
         wheel.writestr(name, "content")
-    with pytest.raises(SystemExit, match="Correct pyproject.toml"):
+    with pytest.raises(SystemExit, match=r"Correct pyproject\.toml"):
         RELEASE["finish"](dist)
     assert not (dist / "SHA256SUMS").exists()
 
 
 def test_incomplete_files_stop_the_release(dist):
     write_archive(dist / "fieldmark-1.tar.gz", ["README.md"])
-    with pytest.raises(SystemExit, match="lacks .*pyproject.toml"):
+    with pytest.raises(SystemExit, match=r"lacks .*pyproject\.toml"):
         RELEASE["finish"](dist)
     (dist / "fieldmark-1.whl").unlink()
     with pytest.raises(SystemExit, match="0 wheels and 1 archives"):
@@ -71,7 +71,9 @@ def test_tag_must_be_the_version():
 
 def test_files_that_must_be_in_a_wheel_are_in_the_source():
     for name in RELEASE["_IN_WHEEL"]:
-        assert (ROOT / ("src" if "configs" not in name else "") / name.replace("fieldmark/configs", "configs")).is_file()
+        assert (
+            ROOT / ("src" if "configs" not in name else "") / name.replace("fieldmark/configs", "configs")
+        ).is_file()
     assert all((ROOT / name).is_file() for name in RELEASE["_IN_ARCHIVE"])
 
 

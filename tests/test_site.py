@@ -116,7 +116,10 @@ def test_site_has_every_command_name_and_guide(site):
     assert [guide for guide in guides if f"guides/{guide}" not in home] == []
 
 
-ROADS = ["README.md", *sorted(f"docs/{path.relative_to(DOCS)}" for path in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")])]
+ROADS = [
+    "README.md",
+    *sorted(f"docs/{path.relative_to(DOCS)}" for path in [*DOCS.glob("*.md"), *DOCS.glob("guides/*.md")]),
+]
 
 
 @pytest.mark.parametrize("page", ROADS)
@@ -126,5 +129,7 @@ def test_commands_are_the_same_in_every_shell(page):
     lines = [line.strip().partition("  #")[0] for block in blocks for line in block.splitlines()]
     commands = [line for line in lines if line.startswith(("fieldmark", "pip", "python "))]
     # Single quotes, home folders and lines that go on are read in other ways by the shells of Windows.
-    assert [line for line in commands if re.search(r"'|~/|\\$|\$[A-Z(]", line.replace("[{kind='classification'}]", ""))] == []
+    assert [
+        line for line in commands if re.search(r"'|~/|\\$|\$[A-Z(]", line.replace("[{kind='classification'}]", ""))
+    ] == []
     assert not re.search(r"^ *\.venv/bin/", "\n".join(lines), re.MULTILINE)

@@ -111,5 +111,5 @@ def test_folder_has_weights_once_and_no_code(folder):
 
 
 def test_video_in_memory_is_refused_with_what_to_do(router):
-    with pytest.raises(UnreadableMediaError, match="no path of a file.*Replace"):
+    with pytest.raises(UnreadableMediaError, match=r"no path of a file.*Replace"):
         router.encode(np.zeros((4, 3, 32, 32), dtype=np.uint8), modality="video")

@@ -71,7 +71,9 @@ def _export_checkpoint(
 ) -> None:
     """Export a model as ONNX files, as a folder to share, or for sentence-transformers."""
     if onnx is None and pretrained is None and sentence_transformers is None:
-        raise typer.BadParameter("No output was chosen. Give --onnx DIR, --pretrained DIR or --sentence-transformers DIR.")
+        raise typer.BadParameter(
+            "No output was chosen. Give --onnx DIR, --pretrained DIR or --sentence-transformers DIR."
+        )
     if pretrained is None and (push or evaluation or license_name):
         raise typer.BadParameter("--push, --evaluation and --license need --pretrained DIR. Add it.")
     from fieldmark.workflows.export_checkpoint import export_onnx
