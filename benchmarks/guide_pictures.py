@@ -51,14 +51,13 @@ def save(page: Page, name: str) -> None:
 
 
 def draw(folder: Path) -> None:
-    """Draw each picture."""
+    """Draw the report of the researcher, then the page of the museum."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
         page.set_default_timeout(1000 * START_SECONDS)
-        for source, name in (("cabinet/findings.html", "findings.png"), ("three.html", "report.png")):
-            page.goto((folder / source).resolve().as_uri())
-            save(page, name)
+        page.goto((folder / "three.html").resolve().as_uri())
+        save(page, "report.png")
         with serve(folder / "cabinet.gallery") as address:
             page.goto(address)
             page.get_by_role("searchbox").first.fill("a red cap and a long tail")
