@@ -52,7 +52,7 @@ app = typer.Typer(
     help="Search photos, texts, videos and sounds by species. Any of the four can be the query.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
