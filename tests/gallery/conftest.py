@@ -1,13 +1,15 @@
 """Made-up segments, and a store of each kind to put them in."""
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from milvus_engine import MilvusStores, start_milvus_lite
 from fieldmark import load_config
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.store import SegmentIndex
@@ -73,16 +75,31 @@ def embeddings_of() -> EmbeddingsOf:
     return make
 
 
-@pytest.fixture(scope="session", params=["exact", "approximate"])
+@pytest.fixture(scope="session", params=["exact", "approximate", "milvus"])
 def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentIndex]:
     """Makes an empty store of 8 dimensions, of each implementation in turn."""
     match request.param:
+        case "milvus":
+            return MilvusStores(request.getfixturevalue("milvus_server")).make_empty
         case "exact":
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8)
         case "approximate":
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8, exact_rows=0)
         case other:
             raise AssertionError(other)
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory) -> Iterator[str]:
+    """The address of an engine on this machine, or the one that FIELDMARK_TEST_MILVUS names; without a gallery's name."""
+    pytest.importorskip("pymilvus")
+    given = os.environ.get("FIELDMARK_TEST_MILVUS")
+    if given:
+        yield given
+        return
+    pytest.importorskip("milvus_lite")
+    with start_milvus_lite(tmp_path_factory.mktemp("milvus")) as address:
+        yield address
 
 
 @pytest.fixture
