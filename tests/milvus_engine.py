@@ -22,7 +22,7 @@ def start_milvus_lite(folder: Path, *, port: int | None = None) -> Iterator[str]
     port = port or find_free_port()
     command = [str(Path(sys.executable).with_name("milvus-lite")), "server", "--data-dir", str(folder)]
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own command
             [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=subprocess.STDOUT
         )
     try:

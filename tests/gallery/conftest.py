@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from milvus_engine import MilvusStores, start_milvus_lite
 from fieldmark import load_config
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.types import Embeddings, Item, Medium
+from milvus_engine import MilvusStores, start_milvus_lite
 
 UnitRows = Callable[..., np.ndarray]
 EmbeddingsOf = Callable[..., Embeddings]
@@ -91,7 +91,7 @@ def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentInde
 
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory) -> Iterator[str]:
-    """The address of an engine on this machine, or the one that FIELDMARK_TEST_MILVUS names; without a gallery's name."""
+    """The address of an engine on this machine, or of the one that FIELDMARK_TEST_MILVUS names."""
     pytest.importorskip("pymilvus")
     given = os.environ.get("FIELDMARK_TEST_MILVUS")
     if given:

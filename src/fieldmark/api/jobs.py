@@ -70,13 +70,13 @@ class JobQueue:
     """
 
     def __init__(
-        self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
+        self, gallery: Path | str, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
     ) -> None:
         self.source_names = tuple(sources)
         self._gallery = gallery
         self._sources = dict(sources)
         self._runtime = runtime
-        self._hider = hider or PathHider([gallery, *sources.values()])
+        self._hider = hider or PathHider([Path(gallery), *sources.values()])
         self._guard = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()

@@ -98,6 +98,11 @@ GalleryPlace = Path | GalleryFiles
 """Where a gallery is: its folder, or its files where it is none."""
 
 
+def name_place(place: GalleryPlace) -> Path | str:
+    """Return how a person names a gallery: its folder, or its address."""
+    return place if isinstance(place, Path) else str(place)
+
+
 def open_files(place: GalleryPlace) -> GalleryFiles:
     """Return the files of a gallery."""
     return FolderFiles(place) if isinstance(place, Path) else place

@@ -263,8 +263,8 @@ class Connection:
         """Return the engine's time of the last write of this process; 0 where there is none, or the engine has none."""
         from pymilvus.client.ts_utils import get_collection_ts
 
-        handler = self._client._get_connection()  # noqa: SLF001 - no answer of a write tells its time
-        return int(get_collection_ts(name, handler.server_address, self._client._config.db_name) or 0)  # noqa: SLF001
+        handler = self._client._get_connection()
+        return int(get_collection_ts(name, handler.server_address, self._client._config.db_name) or 0)
 
     # ------------------------------------------------------------ failures
 

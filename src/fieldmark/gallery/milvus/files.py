@@ -64,9 +64,7 @@ class MilvusFiles(GalleryFiles):
         GalleryError: The engine cannot be reached, or refuses the token.
     """
 
-    def __init__(
-        self, address: MilvusAddress, *, access: EngineAccess, fresh_seconds: float = FRESH_SECONDS
-    ) -> None:
+    def __init__(self, address: MilvusAddress, *, access: EngineAccess, fresh_seconds: float = FRESH_SECONDS) -> None:
         self.address = address
         self.connection = Connection(address, access=access)
         self.fresh_seconds = fresh_seconds
@@ -178,7 +176,9 @@ class MilvusFiles(GalleryFiles):
         earlier = self._find_pointer(name, is_strong=True)
         if earlier is not None and earlier.digest == digest:
             return
-        parts = [base64.b64encode(content[at : at + _PART_BYTES]).decode() for at in range(0, len(content), _PART_BYTES)]
+        parts = [
+            base64.b64encode(content[at : at + _PART_BYTES]).decode() for at in range(0, len(content), _PART_BYTES)
+        ]
         pointer = _Pointer(digest, len(parts), "") if len(parts) > 1 else _Pointer(digest, 0, "".join(parts))
         rows = [_make_row(_name_part(digest, at), "part", text) for at, text in enumerate(parts)]
         for start in range(0, len(rows) if pointer.part_count else 0, _PARTS_AT_ONCE):

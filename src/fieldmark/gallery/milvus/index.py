@@ -141,7 +141,8 @@ class MilvusIndex(SegmentIndex):
         with files.lock("store"):
             if files.read_content(_STATE, is_strong=True) is not None:
                 raise GalleryError(
-                    f"There is a gallery at '{files}' already. Add to it, or choose another name.", kind="gallery_exists"
+                    f"There is a gallery at '{files}' already. Add to it, or choose another name.",
+                    kind="gallery_exists",
                 )
             name, columns = files.address.name, describe_columns(dim=dim)
             if files.connection.has_collection(name):
@@ -289,7 +290,10 @@ class MilvusIndex(SegmentIndex):
             for table in self._read_whole_items(write_expression(where)):
                 path = table["path"]
                 moved = pa.array(
-                    [to + each[len(old) :] if each is not None and each.startswith(old) else each for each in path.to_pylist()],
+                    [
+                        to + each[len(old) :] if each is not None and each.startswith(old) else each
+                        for each in path.to_pylist()
+                    ],
                     pa.string(),
                 )
                 if not path.combine_chunks().equals(moved):
@@ -695,9 +699,7 @@ def _group_items(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _find_near_items(
-    reader: Reader, near: Float[np.ndarray, " dim"], *, limit: int, where: Filter
-) -> set[str]:
+def _find_near_items(reader: Reader, near: Float[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
     """Return the items nearest to a vector; where they are all of one class, those of other classes too."""
     found = reader.find_nearest_rows(near, write_expression(where), limit=limit, columns=FACT_COLUMNS)
     rows = decode_rows(found)
