@@ -242,7 +242,9 @@ def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
 
 # ---------------------------------------------------------------- the gallery itself
 
-gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery, and show its records.")
+gallery_app = typer.Typer(
+    no_args_is_help=True, help="Describe, check, compact or move a gallery, and show its records."
+)
 
 _GalleryFolder = Annotated[
     Path, typer.Argument(metavar="GALLERY", help="Gallery folder, or milvus://HOST:PORT/NAME.", show_default=False)
@@ -334,6 +336,32 @@ def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("move")
+def _move(
+    source: _GalleryFolder,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="Folder or milvus://HOST:PORT/NAME to move the gallery to.", show_default=False
+        ),
+    ],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a gallery from a folder to Milvus, or back.
+
+    Nothing is embedded again, and the gallery it comes from stays as it is. A move that was cut short goes on where it
+    stopped.
+    """
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.move import move_gallery
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        result = move_gallery(source, target, runtime=Runtime.from_environment(reporter))
     print_result(result, result.to_text(), as_json=as_json)
 
 

@@ -1,15 +1,13 @@
-"""The recall of a store's searches: the share of the nearest segments that they find, against a look at every segment."""
+"""The recall of a store's searches: the share of the nearest segments that they find, against a look at each."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
-import pyarrow as pa
 from jaxtyping import Float32
 
 from fieldmark.gallery.store import Filter
-from fieldmark.segment_table import read_matrix
 from fieldmark.types import Embeddings, Hit, Medium
 
 RECALL_K = 10
@@ -26,8 +24,8 @@ class Queries:
     """Stored segments that a store is asked for.
 
     Args:
-        medium: Of each; where several media are held, only segments of the others count, since among these a query finds
-            no rows that lie as near as its own neighbors.
+        medium: Of each; where several media are held, only segments of the others count, since among these a query
+            finds no rows that lie as near as its own neighbors.
     """
 
     vector: Float32[np.ndarray, "query dim"]
@@ -76,14 +74,17 @@ class ExactNeighbors:
         self._best = np.full((len(queries.item_id), RECALL_K), -1.0, dtype=np.float32)
         self._own = np.array(queries.medium if queries.has_media else queries.item_id, dtype=object)
 
-    def look_at(self, rows: pa.Table) -> None:
-        """Look at some rows of a store, each once."""
-        dim = self.queries.vector.shape[1]
-        for start in range(0, len(rows), _ROWS_AT_ONCE):
-            part = rows.slice(start, _ROWS_AT_ONCE)
-            score = self.queries.vector @ read_matrix(part["vector"], dim=dim).T
-            names = np.array(part["medium" if self.queries.has_media else "item_id"].to_pylist(), dtype=object)
-            score[self._own[:, None] == names[None]] = -1.0
+    def look_at(self, embedding: Float32[np.ndarray, "row dim"], item_ids: Sequence[str], media: Sequence[str]) -> None:
+        """Look at some segments of a store, each once.
+
+        Args:
+            item_ids: Of each row.
+            media: Of each row.
+        """
+        names = np.array(media if self.queries.has_media else item_ids, dtype=object)
+        for start in range(0, len(embedding), _ROWS_AT_ONCE):
+            score = self.queries.vector @ embedding[start : start + _ROWS_AT_ONCE].T
+            score[self._own[:, None] == names[None, start : start + _ROWS_AT_ONCE]] = -1.0
             both = np.concatenate([self._best, score], axis=1)
             self._best = np.partition(both, both.shape[1] - RECALL_K, axis=1)[:, -RECALL_K:]
 

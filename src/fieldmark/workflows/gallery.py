@@ -367,7 +367,8 @@ def remove_set(gallery: Path | str, set_name: str, *, runtime: Runtime | None = 
     names = {*read_sources(folder), *(each.set_name for each in store.counts() if each.set_name)}
     if set_name not in names:
         raise GalleryError(
-            f"The gallery '{name_place(folder)}' has no set '{set_name}'; its sets are: {list_first(sorted(names)) or 'none'}."
+            f"The gallery '{name_place(folder)}' has no set '{set_name}'; "
+            f"its sets are: {list_first(sorted(names)) or 'none'}."
             f"{suggest_nearest(set_name, names)} Give the name of one of them.",
             kind="unknown_set",
         )

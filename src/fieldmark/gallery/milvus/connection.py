@@ -226,7 +226,7 @@ class Connection:
         [found] = self.read(name, condition, ["count(*)"], level=level)
         return int(found["count(*)"])
 
-    def search(
+    def search(  # noqa: PLR0913 - the parts of one search
         self,
         name: str,
         vector: Sequence[float],

@@ -116,9 +116,9 @@ class MilvusIndex(SegmentIndex):
 
     One write of items is one request to a collection of one part, which readers see whole or not at all; it holds a
     lock against other writers. A call that takes more than one request (24 MiB) may, where its process dies, leave the
-    first of them: each item is whole, and the next writer corrects the counts. Reads that decide on a write see all that
-    was acknowledged. Searches see the writes of their own process at once, and those of others once they know of them:
-    after `MilvusFiles.fresh_seconds` and what Milvus itself lags, at most 5 seconds by its default.
+    first of them: each item is whole, and the next writer corrects the counts. Reads that decide on a write see all
+    that was acknowledged. Searches see the writes of their own process at once, and those of others once they know of
+    them: after `MilvusFiles.fresh_seconds` and what Milvus itself lags, at most 5 seconds by its default.
 
     Args:
         state: As it was read when the store was opened.
@@ -346,7 +346,7 @@ class MilvusIndex(SegmentIndex):
         return replace(state, counts=counts, segment_count=segment_count)
 
     def _write_items(self, items: Iterable[Sequence[Row]]) -> None:
-        """Write whole items, in requests of about equal size; the first and, mostly, only one holds as many as it may."""
+        """Write whole items, as few requests as can be; mostly one."""
         request: list[Row] = []
         size = 0
         for rows in items:
@@ -430,7 +430,7 @@ class MilvusIndex(SegmentIndex):
         return read_embeddings_from_table(pa.concat_tables(tables), dim=self.dim)
 
     def read_tables(self, where: Filter | None = None) -> Iterator[pa.Table]:
-        """Yield all rows of the items that meet a filter, in the order of items and segments, some thousand at a time."""
+        """Yield all rows of the items that meet a filter, in the order of items and segments, page by page."""
         for table in self._read_tables(write_expression(where), [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE):
             yield table if where is None or is_whole(where) else table.filter(pa.array(match_facts(table, where)))
 
@@ -494,7 +494,8 @@ class MilvusIndex(SegmentIndex):
             embeddings = self.embeddings(Filter(item_ids=frozenset(chosen)))
             neighbors = ExactNeighbors(Queries.from_items(embeddings, media=media))
             for table in self.read_tables():
-                neighbors.look_at(table)
+                columns = table["item_id"].to_pylist(), table["medium"].to_pylist()
+                neighbors.look_at(read_matrix(table["vector"], dim=self.dim), *columns)
             self.record_recall(neighbors)
 
     def record_recall(self, neighbors: ExactNeighbors) -> None:

@@ -27,7 +27,7 @@ UNKNOWN_DAY, UNKNOWN_DEGREES = 0, 999.0
 """For what an item lacks: no condition is ever met by them."""
 
 TOMBSTONE = -1
-"""The number of a segment that an item has no more; it comes with the write that replaced the item, and goes after it."""
+"""The number of a segment that an item has no more: it comes with the write that replaces the item, and goes then."""
 
 FACT_COLUMNS = ("pk", "segment", "segment_count", "facts")
 """The columns that items are read from."""
@@ -61,8 +61,8 @@ def describe_columns(*, dim: int) -> dict[str, str | int]:
 def write_key(item_id: str) -> str:
     """Return an item id in letters that no expression can take for anything else, in the same order as ids.
 
-    A byte that does not stand for itself is written as two digits behind a letter that sorts as the byte does: `!` up to
-    the quotation mark, `&` for itself and the apostrophe, `[` for itself and the backslash, `~` for all above.
+    A byte that does not stand for itself is written as two digits behind a letter that sorts as the byte does: `!` up
+    to the quotation mark, `&` for itself and the apostrophe, `[` for itself and the backslash, `~` for all above.
 
     Raises:
         GalleryError: The id is too long.
@@ -81,7 +81,7 @@ def write_key(item_id: str) -> str:
     key = "".join(written)
     if len(key) > _LONGEST_KEY:
         raise GalleryError(
-            f"The id '{item_id[:60]}...' has {len(key):,} characters as Milvus stores it; allowed are {_LONGEST_KEY:,}. "
+            f"The id '{item_id[:60]}...' has {len(key):,} bytes as Milvus stores it; allowed are {_LONGEST_KEY:,}. "
             "Give the item a shorter id.",
             kind="item_id_length",
         )
