@@ -1,8 +1,7 @@
 """Made-up segments, and a store of each kind to put them in."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from fieldmark import load_config
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.types import Embeddings, Item, Medium
-from milvus_engine import MilvusStores, start_milvus_lite
 
 UnitRows = Callable[..., np.ndarray]
 EmbeddingsOf = Callable[..., Embeddings]
@@ -80,6 +78,8 @@ def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentInde
     """Makes an empty store of 8 dimensions, of each implementation in turn."""
     match request.param:
         case "milvus":
+            from milvus_engine import MilvusStores
+
             return MilvusStores(request.getfixturevalue("milvus_server")).make_empty
         case "exact":
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8)
@@ -87,19 +87,6 @@ def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentInde
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8, exact_rows=0)
         case other:
             raise AssertionError(other)
-
-
-@pytest.fixture(scope="session")
-def milvus_server(tmp_path_factory) -> Iterator[str]:
-    """The address of an engine on this machine, or of the one that FIELDMARK_TEST_MILVUS names."""
-    pytest.importorskip("pymilvus")
-    given = os.environ.get("FIELDMARK_TEST_MILVUS")
-    if given:
-        yield given
-        return
-    pytest.importorskip("milvus_lite")
-    with start_milvus_lite(tmp_path_factory.mktemp("milvus")) as address:
-        yield address
 
 
 @pytest.fixture

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 
 from fieldmark.data.table import read_table, write_csv
 from fieldmark.errors import ManifestError, list_faults
-from fieldmark.io import write_bytes
+from fieldmark.io import open_replacement
 from fieldmark.names import link_key
 
 _RANKS = ("genus", "family", "order")
@@ -107,14 +106,8 @@ def read_taxonomy(path: Path) -> Taxonomy:
 
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     """Write a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
-    write_bytes(path, format_taxonomy(taxonomy))
-
-
-def format_taxonomy(taxonomy: Taxonomy) -> bytes:
-    """Return the content of a CSV that `read_taxonomy` reads back."""
-    file = BytesIO()
-    write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
-    return file.getvalue()
+    with open_replacement(path) as file:
+        write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
 
 
 def _cells(taxon: Taxon) -> list[str]:

@@ -4,8 +4,9 @@ import json
 import logging
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from fieldmark.data.taxonomy import find_taxonomy_beside, format_taxonomy, read_taxonomy
+from fieldmark.data.taxonomy import find_taxonomy_beside, read_taxonomy, write_taxonomy
 from fieldmark.errors import DamagedGalleryError, EncoderChangedError, EncoderFilesError, MissingExtraError
 from fieldmark.gallery.files import GalleryFiles, GalleryPlace, open_files
 from fieldmark.gallery.layout import GalleryFile
@@ -18,7 +19,10 @@ def copy_taxonomy(source: Path, *, folder: GalleryPlace) -> None:
     """Copy the taxonomy of a folder, or beside a manifest, into a gallery, so that texts find classes by any name."""
     path = find_taxonomy_beside(source if source.is_dir() else source.parent)
     if path.is_file():
-        open_files(folder).write(GalleryFile.TAXONOMY, format_taxonomy(read_taxonomy(path)))
+        with TemporaryDirectory() as temporary:
+            written = Path(temporary) / GalleryFile.TAXONOMY
+            write_taxonomy(read_taxonomy(path), written)
+            open_files(folder).write(GalleryFile.TAXONOMY, written.read_bytes())
 
 
 def record_species(
