@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,7 @@ class MilvusFiles(GalleryFiles):
         self._guard = threading.Lock()
         self._pointers: dict[str, _Pointer] = {}
         self._read_at = self._written_at = -float("inf")
+        self._held_count = 0
 
     def __str__(self) -> str:
         """Return the address of the gallery."""
@@ -124,7 +125,7 @@ class MilvusFiles(GalleryFiles):
         self._create()
         own, deadline = f"lock/{name}/{uuid.uuid4().hex}", time.monotonic() + wait_seconds
         seen: dict[str, tuple[str, float]] = {}
-        while not self._try_lock(name, own, seen):
+        while not self._try_lock(own, seen):
             if time.monotonic() > deadline:
                 raise GalleryError(
                     f"Another process is writing the gallery '{self}'; this one waited {wait_seconds:g} seconds. "
@@ -135,9 +136,11 @@ class MilvusFiles(GalleryFiles):
         ended = threading.Event()
         beating = threading.Thread(target=self._beat, args=(own, ended), daemon=True)
         beating.start()
+        self._count_held(1)
         try:
             yield
         finally:
+            self._count_held(-1)
             ended.set()
             beating.join()
             with suppress(FieldmarkError):  # found dead by its beat
@@ -145,17 +148,18 @@ class MilvusFiles(GalleryFiles):
 
     # ------------------------------------------------------------ contents, of these files and of the store's own
 
-    def read_content(self, name: str, *, is_strong: bool = False) -> bytes | None:
+    def read_content(self, name: str, *, is_strong: bool = False, is_held: bool = False) -> bytes | None:
         """Return the content of a file; None where there is none.
 
         Args:
             is_strong: Whether what another process has just written is wanted.
+            is_held: Whether the caller holds the lock of the file, so that nobody has written it since.
 
         Raises:
             DamagedGalleryError: A part of it is missing.
         """
         for _ in range(3):  # the parts go where another content takes the place of this one
-            pointer = self._find_pointer(name, is_strong=is_strong)
+            pointer = self._find_pointer(name, is_strong=is_strong, is_held=is_held)
             if pointer is None:
                 return None
             content = base64.b64decode(pointer.inline or "".join(self._read_parts(pointer)))
@@ -164,16 +168,20 @@ class MilvusFiles(GalleryFiles):
             is_strong = True
         raise DamagedGalleryError(path=str(self), reason=f"'{name}' is not what was written")
 
-    def read_content_stamp(self, name: str, *, is_strong: bool = False) -> str | None:
-        """Return the hash of a file; None where there is none."""
-        pointer = self._find_pointer(name, is_strong=is_strong)
+    def read_content_stamp(self, name: str, *, is_strong: bool = False, is_held: bool = False) -> str | None:
+        """Return the hash of a file, as `read_content` finds it; None where there is none."""
+        pointer = self._find_pointer(name, is_strong=is_strong, is_held=is_held)
         return None if pointer is None else pointer.digest
 
-    def write_content(self, name: str, content: bytes) -> None:
-        """Write a file whole, or not at all."""
+    def write_content(self, name: str, content: bytes, *, is_held: bool = False) -> None:
+        """Write a file whole, or not at all.
+
+        Args:
+            is_held: As for `read_content`.
+        """
         self._create()
         digest = hashlib.sha256(content).hexdigest()
-        earlier = self._find_pointer(name, is_strong=True)
+        earlier = self._find_pointer(name, is_strong=True, is_held=is_held)
         if earlier is not None and earlier.digest == digest:
             return
         parts = [
@@ -190,8 +198,8 @@ class MilvusFiles(GalleryFiles):
             self._delete_parts(earlier)
 
     def remove_content(self, name: str) -> None:
-        """Delete a file; one that is not there is skipped."""
-        pointer = self._find_pointer(name, is_strong=True)
+        """Delete a file whose lock the caller holds; one that is not there is skipped."""
+        pointer = self._find_pointer(name, is_held=True)
         if pointer is not None:
             self.connection.delete(self._collection, [f"file/{name}"])
             self._note(name, None)
@@ -209,9 +217,11 @@ class MilvusFiles(GalleryFiles):
             self.connection.create_collection(self._collection, _COLUMNS)
         self._read_at = max(self._read_at, 0.0)
 
-    def _find_pointer(self, name: str, *, is_strong: bool = False) -> _Pointer | None:
+    def _find_pointer(self, name: str, *, is_strong: bool = False, is_held: bool = False) -> _Pointer | None:
         with self._guard:
-            if is_strong or time.monotonic() - self._read_at >= self.fresh_seconds:
+            if is_held:
+                pass
+            elif is_strong or time.monotonic() - self._read_at >= self.fresh_seconds:
                 self._refresh(is_strong=is_strong)
             return self._pointers.get(name)
 
@@ -220,10 +230,13 @@ class MilvusFiles(GalleryFiles):
             if not self.connection.has_collection(self._collection):
                 return
             is_strong = True
+        is_strong = is_strong or self._held_count > 0  # what is read under a lock is written back
         level: str | int = STRONG if is_strong else BOUNDED
         if not is_strong and time.monotonic() - self._written_at < _OWN_SECONDS:
             level = self.connection.get_written_time(self._collection) or BOUNDED
-        rows = self.connection.read(self._collection, 'kind == "file"', ["pk", "value"], level=level)
+        self._take_pointers(self.connection.read(self._collection, 'kind == "file"', ["pk", "value"], level=level))
+
+    def _take_pointers(self, rows: Iterable[Row]) -> None:
         self._pointers = {row["pk"].removeprefix("file/"): _Pointer(*json.loads(row["value"])) for row in rows}
         self._read_at = time.monotonic()
 
@@ -251,21 +264,25 @@ class MilvusFiles(GalleryFiles):
 
     # ------------------------------------------------------------ locks
 
-    def _try_lock(self, name: str, own: str, seen: dict[str, tuple[str, float]]) -> bool:
+    def _try_lock(self, own: str, seen: dict[str, tuple[str, float]]) -> bool:
         """Tell whether a lock is held now; drops the rows of holders that have died."""
-        others = self._list_locks(name)
-        self._drop_dead(others, seen)
-        if others:
+        if seen and self._list_others(own, seen):  # who was met before is waited for without a row of one's own
             return False
         self.connection.write(self._collection, [_make_row(own, "lock", "0")])
-        if self._list_locks(name).keys() == {own}:
+        if not self._list_others(own, seen):
             return True
         self.connection.delete(self._collection, [own])
         return False
 
-    def _list_locks(self, name: str) -> dict[str, str]:
-        rows = self.connection.read(self._collection, 'kind == "lock"', ["pk", "value"])
-        return {row["pk"]: row["value"] for row in rows if row["pk"].startswith(f"lock/{name}/")}
+    def _list_others(self, own: str, seen: dict[str, tuple[str, float]]) -> dict[str, str]:
+        """Return the rows of others who hold a lock or want it; whoever holds it then knows the newest files."""
+        rows = self.connection.read(self._collection, 'kind in ["file", "lock"]', ["pk", "kind", "value"])
+        prefix = own.rpartition("/")[0] + "/"
+        others = {row["pk"]: row["value"] for row in rows if row["pk"].startswith(prefix) and row["pk"] != own}
+        with self._guard:
+            self._take_pointers(row for row in rows if row["kind"] == "file")
+        self._drop_dead(others, seen)
+        return others
 
     def _drop_dead(self, others: Mapping[str, str], seen: dict[str, tuple[str, float]]) -> None:
         now = time.monotonic()
@@ -275,6 +292,10 @@ class MilvusFiles(GalleryFiles):
                 seen[key] = beat, now
             elif now - since > _DEAD_SECONDS:
                 self.connection.delete(self._collection, [key])
+
+    def _count_held(self, change: int) -> None:
+        with self._guard:
+            self._held_count += change
 
     def _beat(self, own: str, ended: threading.Event) -> None:
         number = 0

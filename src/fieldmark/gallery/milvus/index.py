@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -129,6 +130,7 @@ class MilvusIndex(SegmentIndex):
         self._connection: Connection = files.connection
         self._collection = files.address.name
         self._state: tuple[object, _State] = (None, state)
+        self._guard = threading.RLock()
         self._is_held = False
 
     @classmethod
@@ -139,7 +141,7 @@ class MilvusIndex(SegmentIndex):
             GalleryError: There is a store, or another collection of the name.
         """
         with files.lock("store"):
-            if files.read_content(_STATE, is_strong=True) is not None:
+            if files.read_content(_STATE, is_held=True) is not None:
                 raise GalleryError(
                     f"There is a gallery at '{files}' already. Add to it, or choose another name.",
                     kind="gallery_exists",
@@ -154,7 +156,7 @@ class MilvusIndex(SegmentIndex):
                 files.connection.drop_collection(name)  # of a store that was not created to the end
             files.connection.create_collection(name, columns, index=vectors)
             state = _State(fingerprint, dim, vectors.kind, uuid.uuid4().hex, 0, 0, {})
-            files.write_content(_STATE, state.to_json())
+            files.write_content(_STATE, state.to_json(), is_held=True)
         return cls(files, state)
 
     @classmethod
@@ -304,22 +306,23 @@ class MilvusIndex(SegmentIndex):
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the lock of the writers over several writes of this handle, which are faster then."""
-        if self._is_held:
-            yield
-            return
-        with self._files.lock("store"):
-            self._is_held = True
-            try:
+        with self._guard:  # other threads of this process wait here
+            if self._is_held:
                 yield
-            finally:
-                self._is_held = False
+                return
+            with self._files.lock("store"):
+                self._is_held = True
+                try:
+                    yield
+                finally:
+                    self._is_held = False
 
     @contextmanager
     def _writing(self) -> Iterator["_Write"]:
         """Hold the store for one write; correct the counts where an earlier writer died within one."""
         with self.hold():
-            state = self._read_state(is_strong=True)
-            if self._files.read_content(_PENDING) is not None:
+            state = self._read_state(is_held=True)
+            if self._files.read_content_stamp(_PENDING, is_held=True) is not None:
                 state = self._recount(state)
                 self._write_state(state)
             begun = _Write(self._files)
@@ -330,9 +333,9 @@ class MilvusIndex(SegmentIndex):
 
     def _write_state(self, state: _State) -> None:
         state = replace(state, version=uuid.uuid4().hex)
-        self._files.write_content(_STATE, state.to_json())
+        self._files.write_content(_STATE, state.to_json(), is_held=True)
         self._files.remove_content(_PENDING)
-        self._state = self._files.read_content_stamp(_STATE), state
+        self._state = self._files.read_content_stamp(_STATE, is_held=True), state
 
     def _recount(self, state: _State) -> _State:
         """Return what the rows say that are there, without those of segments that were replaced."""
@@ -538,20 +541,20 @@ class MilvusIndex(SegmentIndex):
                 kind="dimension_mismatch",
             )
 
-    def _read_state(self, *, is_strong: bool = False) -> _State:
+    def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> _State:
         """Return the newest state that is known.
 
         Raises:
             MissingGalleryError: The store is gone.
             GalleryError: Another one took its place, made with another model.
         """
-        stamp = self._files.read_content_stamp(_STATE, is_strong=is_strong)
+        stamp = self._files.read_content_stamp(_STATE, is_strong=is_strong, is_held=is_held)
         known_stamp, known = self._state
         if stamp is None:
             raise MissingGalleryError(path=str(self._files))
         if stamp == known_stamp:
             return known
-        content = self._files.read_content(_STATE)
+        content = self._files.read_content(_STATE, is_strong=is_strong, is_held=is_held)
         if content is None:
             raise MissingGalleryError(path=str(self._files))
         state = _parse_state(content, self._files)
@@ -635,7 +638,7 @@ class _Write:
     def mark(self) -> None:
         """Write down that rows are about to change."""
         if not self.is_marked:
-            self._files.write_content(_PENDING, b"1")
+            self._files.write_content(_PENDING, b"1", is_held=True)
             self.is_marked = True
 
     def note(self, *, gone: Sequence[Row], came: Sequence[Row]) -> None:
