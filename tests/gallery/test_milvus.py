@@ -139,7 +139,7 @@ def test_a_lock_that_is_held_for_too_long_is_told_and_one_whose_holder_died_is_t
     monkeypatch.setattr("fieldmark.gallery.milvus.files._DEAD_SECONDS", 0.3)
     row = {"pk": "lock/test/dead", "kind": "lock", "value": "0", "vector": [1.0, 0.0]}
     shared_files.connection.write(f"{shared_files.name}__files", [row])
-    with other.lock("test", wait_seconds=20):
+    with other.lock("test", wait_seconds=20.0):
         pass
 
 

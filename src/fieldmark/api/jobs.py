@@ -76,7 +76,7 @@ class JobQueue:
         self._gallery = gallery
         self._sources = dict(sources)
         self._runtime = runtime
-        self._hider = hider or PathHider([Path(gallery), *sources.values()])
+        self._hider = hider or PathHider([gallery, *sources.values()])
         self._guard = threading.Lock()
         self._jobs: dict[str, Job] = {}
         self._cancelled: set[str] = set()

@@ -69,7 +69,13 @@ class Service:
         self._cache_lock = threading.Lock()
         self.files = open_files(gallery.folder)
         self.hider = PathHider(
-            [self.files.local_folder, *options.sources.values(), Path(tempfile.gettempdir()), Path.home()]
+            [
+                name_place(gallery.folder),
+                self.files.local_folder,
+                *options.sources.values(),
+                Path(tempfile.gettempdir()),
+                Path.home(),
+            ]
         )
         self.jobs = JobQueue(name_place(gallery.folder), sources=options.sources, runtime=runtime, hider=self.hider)
         self.uploads = Limiter("upload", capacity=limits.max_uploads, retry_seconds=limits.retry_seconds)
