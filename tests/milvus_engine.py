@@ -13,7 +13,7 @@ from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
 from fieldmark.gallery.milvus.files import MilvusFiles
 from fieldmark.gallery.milvus.index import MilvusIndex
 
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 
 
 @contextmanager

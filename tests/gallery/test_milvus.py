@@ -224,13 +224,14 @@ def test_another_model_and_other_collections_are_refused(store, shared_files, mi
 def test_an_engine_that_is_started_again_loses_nothing_and_a_search_waits_for_it(tmp_path, unit_rows, embeddings_of):
     port = find_free_port()
     with start_milvus_lite(tmp_path, port=port) as server:
-        store = MilvusIndex.create(open_files(server, "birds"), fingerprint="sparrow", dim=8, vectors=FLAT)
+        files = open_files(server, "birds", call_seconds=300.0)
+        store = MilvusIndex.create(files, fingerprint="sparrow", dim=8, vectors=FLAT)
         added = add(store, embeddings_of, unit_rows, "kept", rows=3)
     found = []
     asking = threading.Thread(target=lambda: found.append(store.search(added.embedding[0], k=1)))
     asking.start()
     with start_milvus_lite(tmp_path, port=port):
-        asking.join(timeout=60)
+        asking.join(timeout=300)
         assert [hit.item_id for hits in found for hit in hits] == ["kept"]
         np.testing.assert_array_equal(store.get("kept").embedding, added.embedding)
         add(store, embeddings_of, unit_rows, "more", seed=9)

@@ -23,7 +23,7 @@ MOST_ROWS = 16_384
 """Most rows that Milvus gives at once."""
 
 _CONNECT_SECONDS = 10.0
-_CALL_SECONDS = 20.0
+CALL_SECONDS = 20.0
 """Seconds after which one try of a call is given up, and for which a call is tried again on a connection that broke."""
 _RECOVERY_SECONDS = 60.0
 """Seconds for which a call waits for an engine that has started again and is still loading the collection."""
@@ -86,7 +86,7 @@ class Connection:
         address: MilvusAddress,
         *,
         access: EngineAccess,
-        call_seconds: float = _CALL_SECONDS,
+        call_seconds: float = CALL_SECONDS,
         recovery_seconds: float = _RECOVERY_SECONDS,
     ) -> None:
         try:

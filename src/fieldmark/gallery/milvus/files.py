@@ -22,7 +22,7 @@ from fieldmark.errors import DamagedGalleryError, FieldmarkError, GalleryError
 from fieldmark.gallery.address import EngineAccess, MilvusAddress
 from fieldmark.gallery.files import GalleryFiles
 from fieldmark.gallery.layout import GalleryFile
-from fieldmark.gallery.milvus.connection import BOUNDED, STRONG, Connection, Row
+from fieldmark.gallery.milvus.connection import BOUNDED, CALL_SECONDS, STRONG, Connection, Row
 from fieldmark.io import write_bytes
 
 FRESH_SECONDS = 1.0
@@ -58,15 +58,23 @@ class MilvusFiles(GalleryFiles):
 
     Args:
         fresh_seconds: For so long the names and hashes of the files are not read again.
+        call_seconds: As for `Connection`.
 
     Raises:
         MissingExtraError: The client is not installed.
         GalleryError: The engine cannot be reached, or refuses the token.
     """
 
-    def __init__(self, address: MilvusAddress, *, access: EngineAccess, fresh_seconds: float = FRESH_SECONDS) -> None:
+    def __init__(
+        self,
+        address: MilvusAddress,
+        *,
+        access: EngineAccess,
+        fresh_seconds: float = FRESH_SECONDS,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
         self.address = address
-        self.connection = Connection(address, access=access)
+        self.connection = Connection(address, access=access, call_seconds=call_seconds)
         self.fresh_seconds = fresh_seconds
         self._collection = f"{address.name}__files"
         digest = hashlib.sha256(str(address).encode()).hexdigest()[:16]

@@ -511,7 +511,9 @@ class MilvusIndex(SegmentIndex):
         if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
             return
         while True:
-            reader = Reader(self._connection, self._collection, level=self._level(), ef=ef)
+            reader = Reader(
+                self._connection, self._collection, level=self._level(), ef=ef, row_count=state.segment_count
+            )
             recall = neighbors.measure(
                 lambda vector, where, reader=reader: MilvusComparison(  # type: ignore[misc]  # one reader for each turn
                     reader, query=vector.astype(np.float64)
@@ -575,7 +577,8 @@ class MilvusIndex(SegmentIndex):
         known = self.approximation()
         is_flat = self._state[1].index_kind == FLAT.kind
         ef = 0 if is_flat else _EF if known is None else known.probe_count
-        return Reader(self._connection, self._collection, level=self._level(), ef=ef)
+        count = self._state[1].segment_count
+        return Reader(self._connection, self._collection, level=self._level(), ef=ef, row_count=count)
 
     def _read_first(self, item_ids: Iterable[str]) -> list[Row]:
         """Return the first row of each of some items that is there, as it was last acknowledged."""
@@ -705,7 +708,12 @@ def _group_items(rows: Sequence[Row]) -> list[list[Row]]:
 
 def _find_near_items(reader: Reader, near: Float[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
     """Return the items nearest to a vector; where they are all of one class, those of other classes too."""
-    found = reader.find_nearest_rows(near, write_expression(where), limit=limit, columns=FACT_COLUMNS)
+    condition = write_expression(where)
+    reader, is_few = reader.narrow(where, condition)
+    if is_few:
+        found = reader.read_few(condition, FACT_COLUMNS)
+    else:
+        found = reader.find_nearest_rows(near, condition, limit=limit, columns=FACT_COLUMNS)
     rows = decode_rows(found)
     if not is_whole(where) and len(rows):
         rows = rows.filter(pa.array(match_facts(rows, where)))

@@ -1,7 +1,8 @@
 """A query compared with the rows that Milvus finds; they are scored again here, in double precision."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -21,7 +22,7 @@ from fieldmark.gallery.facts import list_conditions, read_column
 from fieldmark.gallery.milvus.connection import MOST_ROWS, Connection, Row
 from fieldmark.gallery.milvus.filters import ANY, FIRST, is_other_class, is_whole, write_expression
 from fieldmark.gallery.milvus.rows import FACT_COLUMNS, decode_rows, find_missing_columns
-from fieldmark.gallery.store import Comparison, Filter
+from fieldmark.gallery.store import Comparison, Filter, is_selective
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit
 
@@ -30,6 +31,8 @@ _GROWTH = 8
 """By how much more rows are fetched where the first ones do not settle the k best."""
 _SCANNED = 4_000
 """Rows read at once where all that match are looked at."""
+_FEW = 1_000
+"""Up to so many rows that match a narrow filter are all looked at: the index finds few of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +42,31 @@ class Reader:
     Args:
         level: See `Connection.read`.
         ef: Candidates that a search of the index keeps; 0 for an index that has none.
+        row_count: Of the collection.
     """
 
     connection: Connection
     collection: str
     level: str | int
     ef: int
+    row_count: int
+
+    def narrow(self, where: Filter, condition: str) -> tuple["Reader", bool]:
+        """Return the reader for a filter, and whether few rows match it.
+
+        What matches may lie far from the query, beyond the candidates that a search keeps: it keeps so many more as
+        rows are left out. With 2 of 100 rows matching, 64 candidates gave half of the ten nearest (Milvus 2.3.5).
+        """
+        if not is_selective(where):
+            return self, False
+        matching = self.connection.count(self.collection, condition, level=self.level)
+        if matching <= _FEW:
+            return self, True
+        return replace(self, ef=math.ceil(self.ef * max(1.0, self.row_count / matching))), False
+
+    def read_few(self, condition: str, columns: Sequence[str]) -> list[Row]:
+        """Return all rows that meet a condition which few meet."""
+        return self.connection.read(self.collection, f"{ANY} and {condition}", columns, level=self.level)
 
     def find_nearest_rows(
         self, query: Float64[np.ndarray, " dim"], condition: str, *, limit: int, columns: Sequence[str]
@@ -110,21 +132,31 @@ class MilvusComparison(Comparison):
         wanted, dim = max(_FIRST_FETCHED, 4 * k), len(self._query)
         slack = 8 * dim * SINGLE_EPSILON  # what single precision can change in the order of two rows
         columns = [*FACT_COLUMNS, "vector"]
+        reader, is_few = self._reader.narrow(where, condition)
+        if is_few:
+            rows, score, _ = self._rank(reader.read_few(condition, columns), where, by_segment=by_segment)
+            return rows, score
         while wanted <= MOST_ROWS:
-            found = self._reader.find_nearest_rows(self._query, condition, limit=wanted, columns=columns)
-            if not found:
-                break
-            rows, score = self._score(found, where)
-            order = np.argsort(-score, kind="stable").tolist()
-            if not by_segment:
-                order = keep_best_of_each_item(order, item=rows["item_id"].to_pylist())
-            is_settled = len(order) >= k and score[order[k - 1]] > score.min() + slack
+            found = reader.find_nearest_rows(self._query, condition, limit=wanted, columns=columns)
+            rows, score, least = self._rank(found, where, by_segment=by_segment)
+            is_settled = len(score) >= k and score[k - 1] > least + slack
             if is_settled or (len(found) < wanted and self._is_all(condition, len(found))):
-                return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist()
+                return rows, score
             if len(found) < wanted:  # the index missed some
                 break
             wanted *= _GROWTH
         return self._scan(condition, where=where, k=k, by_segment=by_segment)
+
+    def _rank(self, found: Sequence[Row], where: Filter, *, by_segment: bool) -> tuple[pa.Table, list[float], float]:
+        """Return rows without their vectors, best first, their scores, and the least score of any row found."""
+        rows, score = self._score(found, where)
+        if not len(rows):
+            return rows, [], -1.0
+        order = np.argsort(-score, kind="stable").tolist()
+        if not by_segment:
+            order = keep_best_of_each_item(order, item=rows["item_id"].to_pylist())
+        least = float(score.min())
+        return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist(), least
 
     def _is_all(self, condition: str, count: int) -> bool:
         """Tell whether so many rows are all that match; of a row that is gone, nobody has to know."""
