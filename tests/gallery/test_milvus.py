@@ -3,6 +3,7 @@
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from fieldmark.gallery.store import Filter
 from fieldmark.types import Item, Medium
 
 pytest.importorskip("pymilvus")
+
+import grpc
 
 from fieldmark.gallery.milvus.connection import FLAT, Connection
 from fieldmark.gallery.milvus.files import MilvusFiles
@@ -195,6 +198,27 @@ def test_an_engine_that_does_not_answer_is_told():
     with pytest.raises(GalleryError, match=r"does not answer.*Check the address") as caught:
         MilvusFiles(address, access=EngineAccess())
     assert caught.value.kind == "engine_unreachable"
+
+
+def test_an_engine_that_refuses_the_token_is_told_without_it():
+    class Refusing(grpc.GenericRpcHandler):
+        def service(self, handler_call_details):
+            def refuse(request, context):
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    engine = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
+    port = engine.add_insecure_port("127.0.0.1:0")
+    engine.start()
+    try:
+        address = parse_address(f"milvus://127.0.0.1:{port}/birds")
+        with pytest.raises(GalleryError, match=r"refuses the token.* Set FIELDMARK_MILVUS_TOKEN") as caught:
+            MilvusFiles(address, access=EngineAccess(token="root:secret"))
+    finally:
+        engine.stop(None)
+    assert caught.value.kind == "engine_access"
+    assert "secret" not in str(caught.value)
 
 
 def test_another_model_and_other_collections_are_refused(store, shared_files, milvus_server):

@@ -284,7 +284,7 @@ class Connection:
                 time.sleep(_RETRY_SECONDS)
 
     def _translate(self, error: Exception) -> GalleryError:
-        text, told = str(error).lower(), read_first_line(error)[:300]
+        text, told = _read_causes(error), read_first_line(error)[:300]
         if any(each in text for each in _REFUSED):
             return GalleryError(
                 f"The engine of the gallery '{self.address}' refuses the token: {told}. "
@@ -335,6 +335,15 @@ def split(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
 
 LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
 """Bytes of a text, and texts in a column of several, that Milvus takes."""
+
+
+def _read_causes(error: BaseException | None) -> str:
+    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect."""
+    found = []
+    while error is not None:
+        found.append(str(error).lower())
+        error = error.__cause__
+    return " ".join(found)
 
 
 def _read_dim(params: Mapping[str, object]) -> int | None:
