@@ -49,6 +49,7 @@ STATUS_OF = {
     "not_prose": 422,
     "unreadable": 422,
     "disk_full": 507,
+    "engine_full": 507,
     "engine_failed": 503,
     "engine_unreachable": 503,
     "gallery_busy": 503,

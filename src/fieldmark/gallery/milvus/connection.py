@@ -295,7 +295,7 @@ class Connection:
             return GalleryError(
                 f"The engine of the gallery '{self.address}' is full: {told}. What was acknowledged is kept. "
                 "Free space there, and run the same command again.",
-                kind="disk_full",
+                kind="engine_full",
             )
         if any(each in text for each in _UNREACHABLE):
             return GalleryError(
