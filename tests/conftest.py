@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -297,3 +297,18 @@ def shared_space_config(shared_space_files: Path) -> "Config":
     from fieldmark import load_config
 
     return load_config(shared_space_files / "config.toml")
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an engine on this machine, or of the one that FIELDMARK_TEST_MILVUS names."""
+    pytest.importorskip("pymilvus")
+    given = os.environ.get("FIELDMARK_TEST_MILVUS")
+    if given:
+        yield given
+        return
+    pytest.importorskip("milvus_lite")
+    from milvus_engine import start_milvus_lite
+
+    with start_milvus_lite(tmp_path_factory.mktemp("milvus")) as address:
+        yield address

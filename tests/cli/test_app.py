@@ -58,6 +58,7 @@ COMMANDS = [
     "gallery describe",
     "gallery check",
     "gallery compact",
+    "gallery move",
 ]
 
 

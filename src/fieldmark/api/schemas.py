@@ -321,7 +321,7 @@ class GalleryAnswer(AnswerBody):
     license_forms: dict[str, str] = Field({}, description="normal forms of these licenses, where they have one")
     media: list[Medium] = Field(description="media that can be used as query")
     fingerprint: str
-    bytes: int = Field(description="on disk")
+    bytes: int = Field(description="on disk; 0 where an engine keeps the gallery")
     calibrated_pairs: list[str] = Field(description="pairs of media whose hits have probabilities")
     sources: list[str] = Field(description="names that POST /v1/jobs accepts")
 

@@ -44,7 +44,9 @@ _EPILOG = (
     "Environment variables: FIELDMARK_CACHE, the folder for computed features and added models (default: "
     "~/.cache/fieldmark); "
     "FIELDMARK_DEVICE, the PyTorch device (default: the GPU if there is one, else the CPU); "
-    "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none)."
+    "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none); "
+    "FIELDMARK_MILVUS_TOKEN, USER:PASSWORD for a gallery in Milvus (default: none); "
+    "FIELDMARK_MILVUS_CA, the certificates that milvus+tls:// trusts (default: the system's)."
 )
 
 app = typer.Typer(

@@ -120,6 +120,7 @@ def search(
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
     from fieldmark.gallery.fact_query import FactQuery, parse_numbers
+    from fieldmark.gallery.files import open_files
     from fieldmark.gallery.search.query import ItemId
     from fieldmark.gallery.search.records import HitOrder
     from fieldmark.gallery.search.result import (
@@ -169,7 +170,7 @@ def search(
     )
     for name, path in files:
         if name == ARCHIVE_FORMAT:
-            write_bytes(path, write_archive(collect_found(result.hits), title=gallery.resolve().name))
+            write_bytes(path, write_archive(collect_found(result.hits), title=open_files(opened.folder).name))
         else:
             write_text(path, export_marks(result.hits, format=ExportFormat(name)))
     print_result(result, result.to_text(), as_json=as_json)
@@ -191,8 +192,8 @@ def _save(
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
-    saved = save_class(gallery, index, class_name=class_name, item_ids=item_ids)
+    opened = Gallery.open(gallery, runtime=Runtime.from_environment())
+    saved = save_class(opened.folder, opened.index, class_name=class_name, item_ids=item_ids)
     print_result(saved, saved.to_text(), as_json=as_json)
 
 
@@ -218,8 +219,8 @@ def _undo(
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
-    undone = undo_class(gallery, index, number=number)
+    opened = Gallery.open(gallery, runtime=Runtime.from_environment())
+    undone = undo_class(opened.folder, opened.index, number=number)
     print_result(undone, undone.to_text(), as_json=as_json)
 
 
@@ -241,9 +242,13 @@ def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
 
 # ---------------------------------------------------------------- the gallery itself
 
-gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery, and show its records.")
+gallery_app = typer.Typer(
+    no_args_is_help=True, help="Describe, check, compact or move a gallery, and show its records."
+)
 
-_GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
+_GalleryFolder = Annotated[
+    Path, typer.Argument(metavar="GALLERY", help="Gallery folder, or milvus://HOST:PORT/NAME.", show_default=False)
+]
 
 
 @gallery_app.command("describe")
@@ -331,6 +336,32 @@ def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("move")
+def _move(
+    source: _GalleryFolder,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="Folder or milvus://HOST:PORT/NAME to move the gallery to.", show_default=False
+        ),
+    ],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a gallery from a folder to Milvus, or back.
+
+    Nothing is embedded again, and the gallery it comes from stays as it is. A move that was cut short goes on where it
+    stopped.
+    """
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.move import move_gallery
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        result = move_gallery(source, target, runtime=Runtime.from_environment(reporter))
     print_result(result, result.to_text(), as_json=as_json)
 
 

@@ -39,7 +39,9 @@ Exclude = Annotated[
     ),
 ]
 FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Also follow links that lead out of the folder.")]
-GalleryPath = Annotated[Path, typer.Option("--gallery", help="Gallery folder.", show_default=False)]
+GalleryPath = Annotated[
+    Path, typer.Option("--gallery", help="Gallery folder, or milvus://HOST:PORT/NAME.", show_default=False)
+]
 
 
 def print_line(text: str) -> None:
