@@ -37,6 +37,40 @@ class _SplitName(StrEnum):
     TEST = "test"
 
 
+class _SharedName(StrEnum):
+    """The facts by which items are kept in one split, by name."""
+
+    RECORD = "record"
+    PLACE = "place"
+    OBSERVER = "observer"
+
+
+@data_app.command("join")
+def _join(
+    manifests: Annotated[list[Path], typer.Argument(help="CSV or Parquet files that list items.", show_default=False)],
+    *,
+    out: ManifestOut,
+    classes: Annotated[
+        Path | None,
+        typer.Option("--classes", help="Table with a column class_name: only items of these. [default: all]"),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=1, help="Most items of one class and medium, of as many records as there are."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of --most.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Join manifests into one, and choose classes and numbers of items.
+
+    Ids and groups that two manifests share for different things get the name of their manifest.
+    """
+    from fieldmark.datasets.join import join_manifests
+
+    report = join_manifests(manifests, out=out, classes=classes, most=most, seed=seed)
+    print_result(report, report.to_text(), as_json=as_json)
+
+
 @data_app.command("export")
 def _export(
     manifest: Manifest,
@@ -218,6 +252,21 @@ def _split(
             help="Output of `fieldmark data check --json`. Near duplicates that it lists stay together.",
         ),
     ] = None,
+    together: Annotated[
+        list[_SharedName] | None,
+        typer.Option(
+            "--together",
+            help="Fact of records that no two splits share: record, place (to a tenth of a degree) or observer. "
+            "Repeatable.",
+        ),
+    ] = None,
+    cuts: Annotated[
+        bool,
+        typer.Option(
+            "--cut",
+            help="With --together: leave out items that tie two splits, as chains of observers or places do.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Assign each item to train, validation or test.
@@ -225,7 +274,7 @@ def _split(
     Every class and medium is split in about these shares. Items of one group, and copies, always stay together. The
     split of a group follows from the seed and its name, so that rows added later leave it where it is.
     """
-    from fieldmark.datasets.split import split_manifest
+    from fieldmark.datasets.split import Shared, split_manifest
     from fieldmark.types import Split
 
     report = split_manifest(
@@ -237,6 +286,8 @@ def _split(
         seed=seed,
         keep=[Split(name) for name in keep or ()],
         findings=findings,
+        together=[Shared(name) for name in together or ()],
+        cuts=cuts,
     )
     print_result(report, report.to_text(), as_json=as_json)
 
