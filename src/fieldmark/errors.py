@@ -14,6 +14,7 @@ FieldmarkError
 │   ├── NotProseError
 │   └── TooLargeError
 ├── TooManyFailuresError
+├── DownloadError
 ├── ManifestError
 │   └── NoItemsError
 ├── OutOfRangeError
@@ -211,6 +212,25 @@ def check_failure_share(reasons: Sequence[str], *, total: int, allowed_share: fl
     """
     if allowed_share is not None and len(reasons) > max(1, int(allowed_share * total)):
         raise TooManyFailuresError(failed=len(reasons), total=total, allowed_share=allowed_share, examples=reasons)
+
+
+# ---------------------------------------------------------------- downloads
+
+
+class DownloadError(FieldmarkError, ValueError):
+    """One file that cannot be downloaded; the run counts it and goes on. The kind says why."""
+
+    kind = "download"
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        reason: str,
+        kind: str | None = None,
+        remedy: str = "Correct the address, or run the command again later.",
+    ) -> None:
+        super().__init__(f"'{address}' cannot be downloaded: {reason}. {remedy}", kind=kind)
 
 
 # ---------------------------------------------------------------- manifests

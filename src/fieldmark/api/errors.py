@@ -23,6 +23,7 @@ STATUS_OF = {
     "cutoff": 400,
     "no_marks": 400,
     "no_query": 400,
+    "no_ranges": 400,
     "out_of_range": 400,
     "unknown_country": 400,
     "unknown_fact": 400,

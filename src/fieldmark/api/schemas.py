@@ -89,6 +89,14 @@ class FactConditions(RequestBody):
     has_no: Names = Field([], description="facts that the item lacks, such as license, date, coordinates, place")
 
 
+class SightingRequest(RequestBody):
+    """When and where the query was made, for a server with a table of ranges; what is left out its file may tell."""
+
+    place: list[float] = Field([], max_length=2, description="latitude and longitude, in degrees")
+    country: str | None = Field(None, max_length=100, description="code of ISO 3166-1, or English name")
+    date: str | None = Field(None, max_length=40, description="day, month or year of ISO 8601")
+
+
 class SearchRequest(RequestBody):
     """A search: queries, number of hits, filters."""
 
@@ -105,6 +113,7 @@ class SearchRequest(RequestBody):
     facts: FactConditions = FactConditions()
     order: HitOrder | None = Field(None, description="sort the hits by date or place; null for their ranks")
     by_record: bool = Field(default=False, description="k records, all hits of each together")
+    seen: SightingRequest = SightingRequest()
 
 
 class QueryAnswer(AnswerBody):
@@ -158,6 +167,7 @@ class HitAnswer(RecordAnswer):
     called_probability: float | None = Field(None, description="of that species, by the encoder's own scores")
     matched: str | None = Field(None, description="the fact of the item that the query is, such as catalog_number")
     record_id: str | None = Field(None, description="what all media of one record share")
+    unlikely: str | None = Field(None, description="why its species is unlikely where and when the query was made")
     split: Split | None = None
     item_start_seconds: float | None = Field(None, description="where the item begins in its file")
     item_end_seconds: float | None = None
@@ -192,6 +202,10 @@ class SearchAnswer(AnswerBody):
         None, description="the first hits that are as likely as not of the query's class; null without probabilities"
     )
     left_out: list[Medium] = Field([], description="media that no encoder compares with the query")
+    seen: str | None = Field(
+        None, description="when and where the query was made, by which hits were judged; null without ranges"
+    )
+    unlikely: str | None = Field(None, description="why the species that the text names is unlikely there and then")
     hits: list[HitAnswer]
     seconds: SearchSeconds
 

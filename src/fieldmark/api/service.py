@@ -28,6 +28,7 @@ from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sources import LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.media.preview import has_sound
+from fieldmark.records.ranges import Ranges
 from fieldmark.runtime import Runtime
 from fieldmark.types import Form, Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
@@ -47,11 +48,13 @@ class ServeOptions:
 
     Args:
         sources: What jobs may index, by name.
+        ranges: Species by region and month, to judge hits by; None for none.
     """
 
     limits: ServeLimits = field(default_factory=ServeLimits)
     access: Access = field(default_factory=Access)
     sources: Mapping[str, Path] = field(default_factory=dict)
+    ranges: Ranges | None = None
 
 
 @final
@@ -63,6 +66,7 @@ class Service:
         self.gallery = gallery
         self.limits = limits
         self.access = options.access
+        self.ranges = options.ranges
         self.metrics = Metrics()
         self.metrics.registry.register(self)
         self.cache: LRUCache[Hashable, bytes] = LRUCache(limits.cache_bytes, getsizeof=len)

@@ -88,6 +88,31 @@ def search(
     by_record: Annotated[
         bool, typer.Option("--by-record", help="Return -k records, each with all of its media that are found.")
     ] = False,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranges",
+            help="Table of species by region and months. Hits of species that cannot have been where and when the "
+            "query was made are called unlikely. [default: none]",
+        ),
+    ] = None,
+    seen_at: Annotated[
+        str | None,
+        typer.Option(
+            "--seen-at",
+            metavar="LAT,LON",
+            help="Place of the query, for --ranges. [default: that of its file or record]",
+        ),
+    ] = None,
+    seen_in: Annotated[
+        str | None, typer.Option("--seen-in", metavar="COUNTRY", help="Country of the query, for --ranges.")
+    ] = None,
+    seen_on: Annotated[
+        str | None,
+        typer.Option(
+            "--seen-on", metavar="DATE", help="Date of the query, for --ranges. [default: that of its file or record]"
+        ),
+    ] = None,
     relevant: Annotated[
         _Names,
         typer.Option(
@@ -119,8 +144,10 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
-    from fieldmark.gallery.fact_query import FactQuery, parse_numbers
+    from fieldmark.data.ranges import read_ranges
+    from fieldmark.gallery.fact_query import FactQuery, SightingQuery, parse_numbers
     from fieldmark.gallery.files import open_files
+    from fieldmark.gallery.search.evidence import add_evidence
     from fieldmark.gallery.search.query import ItemId
     from fieldmark.gallery.search.records import HitOrder
     from fieldmark.gallery.search.result import (
@@ -155,10 +182,14 @@ def search(
             has_no=has_no or (),
         ).make_filter(),
     )
+    seen = SightingQuery(parse_numbers(seen_at) if seen_at else (), seen_in, seen_on)
+    seen.make_sighting()
+    known_ranges = None if ranges is None else read_ranges(ranges)
     opened = Gallery.open(gallery, runtime=Runtime.from_environment())
     opened.check_names(where)
+    asked = [*(queries or ()), *map(ItemId, item_ids or ())]
     result = opened.search(
-        [*(queries or ()), *map(ItemId, item_ids or ())],
+        asked,
         k=k,
         media=tuple(Medium(name) for name in media_names),
         where=where,
@@ -168,6 +199,7 @@ def search(
         order=None if sort is None else HitOrder(sort),
         by_record=by_record,
     )
+    result = add_evidence(result, asked, index=opened.index, ranges=known_ranges, given=seen)
     for name, path in files:
         if name == ARCHIVE_FORMAT:
             write_bytes(path, write_archive(collect_found(result.hits), title=open_files(opened.folder).name))

@@ -157,6 +157,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
       hit.matched || hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
+      hit.unlikely ? element("p", { class: "reason", text: `unlikely: ${hit.unlikely}` }) : null,
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },
