@@ -32,6 +32,7 @@ COMMANDS = [
     "data import folders",
     "data import csv",
     "data fetch",
+    "data join",
     "data check",
     "data split",
     "data describe",
