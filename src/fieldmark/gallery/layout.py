@@ -71,6 +71,11 @@ class GalleryLayout:
         """The species that encoders tell apart, by medium, each with all its names."""
         return self.folder / "species.json"
 
+    @property
+    def names(self) -> Path:
+        """What items are called, the subject, further names of species, and words of texts."""
+        return self.folder / "names.json"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLayout:

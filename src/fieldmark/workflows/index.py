@@ -34,8 +34,9 @@ from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_h
 from fieldmark.gallery.labels import LabelKeeper, relabel, relabel_items, restore_classes
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.names import copy_taxonomy, record_species
+from fieldmark.gallery.naming.stored_names import copy_taxonomy, record_species
 from fieldmark.gallery.search.fitting import recalibrate
+from fieldmark.gallery.search.survey import survey_names
 from fieldmark.gallery.sets import SetContent, find_gone_ids, list_set, rename_items
 from fieldmark.gallery.sources import SetSource, choose_set, read_sources, record_set
 from fieldmark.gallery.store import SegmentIndex
@@ -287,7 +288,9 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     )
     restore_classes(folder, store)
     if is_new:
-        recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+        encoder = ModelQueryEncoder(model, runtime=runtime)
+        recalibrate(folder, index=store, encoder=encoder)
+        survey_names(folder, index=store, encoder=encoder)
         write_text(finished, str(store.version))
     return IndexReport(
         gallery=folder,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
-from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium
 
@@ -68,6 +68,9 @@ class NamingEncoder:
 
     def named_species(self, medium):
         return ()
+
+    def knows_words(self, words):
+        return None
 
 
 @pytest.fixture

@@ -72,6 +72,9 @@ class FakeEncoder:
     def named_species(self, medium):
         return ()
 
+    def knows_words(self, words):
+        return None
+
 
 @pytest.fixture(scope="module")
 def rows_by_id():

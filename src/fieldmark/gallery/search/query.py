@@ -13,18 +13,28 @@ from cachetools import LRUCache
 from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
-from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
-from fieldmark.gallery.search.name_reader import NameReader
+from fieldmark.gallery.naming.name_index import NamedSpecies, split_text
+from fieldmark.gallery.naming.name_reader import NameReader
+from fieldmark.gallery.naming.typed_names import NameReading, TypedNames
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
+from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
+from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
 
-_LONGEST_NAME = 100
-"""Characters of a text that may be the name of a class."""
 _REMEMBERED_QUERIES = 2_048
 """Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
 again, and many people ask the same words."""
+_CHECKED_LETTERS = 2_000
+"""First characters of a text whose words are looked up."""
+_KNOWN_SHARE = 0.5
+"""Share of a text's words that must be known for it to be understood."""
+_A_MEDIUM = {
+    Medium.IMAGE: "a photo",
+    Medium.TEXT: "a text",
+    Medium.VIDEO: "a video",
+    Medium.AUDIO: "a sound",
+}
 REMEMBERED_BYTES = 128 * 1024**2
 """A larger file is not remembered: to recognize it, all of it would have to be read."""
 
@@ -156,6 +166,10 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def knows_words(self, words: Sequence[str]) -> Sequence[bool] | None:
+        """Tell which of some words the encoder of texts has as its own; None where it cannot tell."""
+        ...
+
     def embed_texts(self, items: Sequence[Item]) -> dict[int, Float[np.ndarray, " dim"]]:
         """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
         ...
@@ -236,12 +250,38 @@ class QueryReader:
             for item_id, rows in rows_of.items()
         }
 
-    def find_named(self, queries: Sequence[Query]) -> NamedSpecies | None:
-        """Return the class, or the species that encoders know, that a single short text names; None otherwise."""
+    def read_names_in(self, queries: Sequence[Query]) -> NameReading | None:
+        """Return the classes and species that a single short text names; None where it names none."""
         text = _text_of(queries[0])
-        if len(queries) > 1 or text is None or len(text) > _LONGEST_NAME:
+        if len(queries) > 1 or text is None:
             return None
-        return self.read_names().find(text)
+        return self.read_names().read(text, knows_words=self._encoder.knows_words)
+
+    def is_understood(self, queries: Sequence[Query]) -> bool:
+        """Tell whether a single text has enough words that anything here knows; True for all other queries."""
+        text = self.get_text(queries)
+        if text is None:
+            return True
+        words = [word for word in split_text(text[:_CHECKED_LETTERS]) if any(map(str.isalpha, word))]
+        known = self.read_names().knows(words, knows_words=self._encoder.knows_words) if words else None
+        return known is None or sum(known) >= _KNOWN_SHARE * len(known)
+
+    def list_notes(self, queries: Sequence[Query]) -> tuple[str, ...]:
+        """Return what a person should know of files whose names promise another medium than they hold."""
+        notes = []
+        for query in queries:
+            path = query.path if isinstance(query, Item) else query
+            item = None if not isinstance(path, Path | str) or not _is_file(Path(path)) else _item_of(Path(path))
+            if item is None or item.path is None:
+                continue
+            suffix = item.path.suffix.lower()
+            promised = [medium for medium in MEDIA if suffix in list_extensions(medium)]
+            if promised and item.medium not in promised:
+                notes.append(
+                    f"'{item.path.name}' holds {_A_MEDIUM[item.medium]} and not {_A_MEDIUM[promised[0]]}, as its name "
+                    "says; it was searched as what it holds"
+                )
+        return tuple(notes)
 
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
@@ -250,10 +290,9 @@ class QueryReader:
         query = queries[0]
         return str(query) if isinstance(query, Path) and not _is_file(query) else _text_of(query)
 
-    def read_names(self) -> NameIndex:
+    def read_names(self) -> TypedNames:
         """Return the names by which texts find classes and species, as the gallery is now."""
-        held = {count.class_name for count in self._store.counts()} - {None}
-        return self._names.read(held=frozenset(map(str, held)), trained=frozenset(self._encoder.class_names))
+        return self._names.read(held=count_classes(self._store), trained=frozenset(self._encoder.class_names))
 
     def _encode_item(self, item: Item, reporter: Reporter | None) -> QueryEmbedding:
         rows = self._encoder.embed(item) if reporter is None else self._encoder.embed(item, reporter=reporter)
@@ -274,6 +313,15 @@ class QueryReader:
             return len(read_words(item, limits=self._encoder.limits))
         except MediaError:
             return None
+
+
+def count_classes(store: SegmentIndex) -> dict[str, int]:
+    """Return the number of items of each class of a store."""
+    counts: dict[str, int] = {}
+    for each in store.counts():
+        if each.class_name is not None:
+            counts[each.class_name] = counts.get(each.class_name, 0) + each.item_count
+    return counts
 
 
 _LEAST_SURENESS = 0.01
