@@ -22,7 +22,8 @@ from names import read_table
 import fieldmark
 from fieldmark import Gallery, Medium, Split
 from fieldmark.data.taxonomy import Taxon, Taxonomy, write_taxonomy
-from fieldmark.data.world_list import read_world_list
+from fieldmark.data.world_list import find_listed_names
+from fieldmark.gallery.naming.typed_names import TypedNames
 from fieldmark.gallery.search.result import SearchResult
 
 KINDS = (
@@ -134,7 +135,9 @@ def make_forms(classes: Sequence[str], random_state: random.Random) -> Iterator[
             )
         own = frozenset({class_name})
         yield "plural", name.lower() + ("es" if name.endswith(("ch", "s", "x")) else "s"), own
-        yield "one error", misspell(name.lower(), 1, random_state), own
+        for _ in range(2):
+            yield "one error", misspell(name.lower(), 1, random_state), own
+            yield "two errors", misspell(name.lower(), 2, random_state), own
         yield "two errors", misspell(name.lower(), 2, random_state), own
         yield "beginning", " ".join(word[: max(3, len(word) // 2)] for word in words).lower(), own
         if scientific := get_scientific(class_name):
@@ -181,10 +184,7 @@ def get_scientific(class_name: str) -> str | None:
     name = class_name.replace("_", " ")
     if name in _TABLE or name in SCIENTIFIC:
         return SCIENTIFIC.get(name) or _TABLE[name].scientific
-    return _WORLD.class_named(name)
-
-
-_WORLD = read_world_list()
+    return next((names[0] for names in find_listed_names([[name]])), None)
 
 
 def print_forms(
@@ -194,22 +194,7 @@ def print_forms(
     forms = list(dict.fromkeys(make_forms(classes, random_state)))
     random_state.shuffle(forms)
     names = gallery.read_names()
-    same = {
-        each: {each}
-        | {
-            held.name
-            for held in names.offers.held
-            if names.index.name_held(each)
-            and any(
-                n.replace("'s", "").replace("-", " ").casefold() == each.replace("_", " ").casefold()
-                for n in held.names
-            )
-        }
-        for each in classes
-    }
-    for each in classes:  # a gallery without labels calls the class by a name of its encoders
-        if one := names.index.meanings.known.resolve(each).names:
-            same[each] |= {held.name for held in names.offers.held if set(one) & set(held.names)}
+    same = {each: find_same(each, names) for each in classes}
     offered: defaultdict[str, list[bool]] = defaultdict(list)
     named: defaultdict[str, list[bool]] = defaultdict(list)
     for kind, text, meant in forms[:count]:
@@ -217,7 +202,8 @@ def print_forms(
         found = [each.name for each in gallery.offer_names(text, limit=3)]
         offered[kind].append(bool(wanted & set(found)))
         result = gallery.search(text, k=3)
-        named[kind].append(bool(wanted & {name for each in result.names for name in (each.class_name, each.name)}))
+        read = {name for each in result.names for name in (each.class_name or each.name, each.name)}
+        named[kind].append(bool(wanted & {*read, *names.index.meanings.known.find_all_names(read)}))
         if shows_errors and not (offered[kind][-1] and named[kind][-1]):
             print(f"  {kind}: {text!r}: offered {found}, named {[each.name for each in result.names]}")
     print("| form | offered among the first three | named by the search | forms |\n|---|---|---|---|")
@@ -226,6 +212,13 @@ def print_forms(
             print(f"| {kind} | {mean(offered[kind]):.3f} | {mean(named[kind]):.3f} | {len(offered[kind])} |")
     every, all_named = [list(itertools.chain.from_iterable(each.values())) for each in (offered, named)]
     print(f"| all | {mean(every):.3f} | {mean(all_named):.3f} | {len(every)} |")
+
+
+def find_same(class_name: str, names: TypedNames) -> set[str]:
+    """What the gallery calls a class: by its own name, or, without labels, by the name that encoders have for it."""
+    scientific = get_scientific(class_name)
+    same = {held.name for held in names.offers.held if class_name == held.name or scientific in held.names}
+    return same or {class_name}
 
 
 def mean(values: Sequence[bool]) -> float:
@@ -258,6 +251,8 @@ def describe_answer(result: SearchResult) -> str:
     """The answer to a text in a word."""
     if not result.is_understood:
         return "not understood"
+    if not result.is_on_topic:
+        return "off topic"
     answer = result.collection
     if answer is None:
         return "no answer"
@@ -271,11 +266,11 @@ def print_refused(gallery: Gallery, title: str, texts: Sequence[str], *, shows_e
         result = gallery.search(text, k=3)
         answer = describe_answer(result)
         counts[answer] += 1
-        if shows_errors and answer not in ("not understood", "not here"):
+        if shows_errors and answer not in ("not understood", "off topic", "not here"):
             print(
                 f"  {answer}: {text!r}: {[each.name for each in result.names]} {[hit.class_name for hit in result.hits]}"
             )
-    refused = counts["not understood"] + counts["not here"]
+    refused = counts["not understood"] + counts["off topic"] + counts["not here"]
     print(f"{title}: {refused} of {len(texts)} refused: {dict(counts)}")
 
 

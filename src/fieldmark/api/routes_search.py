@@ -156,6 +156,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             names=[ReadNameAnswer(name=each.name, class_name=each.class_name) for each in found.names],
             name_use=found.name_use,
             is_understood=found.is_understood,
+            is_on_topic=found.is_on_topic,
             notes=list(found.notes),
         ),
         collection=_answer_collection(found.collection),

@@ -150,10 +150,13 @@ class QueryAnswer(AnswerBody):
     names: list[ReadNameAnswer] = Field([], description="all names that the text holds; hits are of any of them")
     name_use: NameUse | None = Field(
         None,
-        description="the text is a name, lists several, is a part of some, has names within a sentence, or was corrected",
+        description="the text is a name, several, a part of some, a sentence with names, or was corrected",
     )
     is_understood: bool = Field(
         default=True, description="false where the words mean nothing to what reads texts here; there are no hits then"
+    )
+    is_on_topic: bool = Field(
+        default=True, description="false where the words speak of nothing that texts and names here do"
     )
     notes: list[str] = Field([], description="what to know of the queries, such as a text in a file named .jpg")
 

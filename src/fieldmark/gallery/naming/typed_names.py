@@ -2,18 +2,16 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import final
 
 from fieldmark.gallery.naming.name_index import COLORS, FRAME_WORDS, NamedSpecies, NameIndex, split_text, strip_frame
 from fieldmark.gallery.naming.name_offers import HeldName, NameOffer, NameOffers
+from fieldmark.gallery.naming.vocabulary import Vocabulary, WordReader
 from fieldmark.names import is_binomial, split_name
 from fieldmark.subject import Subject
-
-WordReader = Callable[[Sequence[str]], Sequence[bool] | None]
-"""Tells which words the text encoder knows; None where it cannot tell."""
 
 _LONGEST = 100
 """Characters of a text that may name something; longer ones are descriptions."""
@@ -87,11 +85,8 @@ class TypedNames:
         self.index = index
         self.offers = offers
         self.subject = subject
-        self.words = words
-        self._name_words = (
-            frozenset(word for each in offers.held for name in each.names for word in split_name(name))
-            | index.meanings.known.list_words()
-        )
+        held = frozenset(word for each in offers.held for name in each.names for word in split_name(name))
+        self.vocabulary = Vocabulary(words, held=held, known=index.meanings.known.list_words())
         self._held_by_end: defaultdict[tuple[str, ...], dict[str, None]] = defaultdict(dict)
         for each in offers.held:
             for end in _list_ends(each):
@@ -114,17 +109,6 @@ class TypedNames:
         """Return names of the gallery that a short text may mean, the most fitting first; none for a description."""
         words = split_text(strip_frame(text[:_LONGEST]))
         return self.offers.offer(" ".join(words), limit=limit) if len(words) <= _CORRECTED_WORDS else ()
-
-    def knows(self, words: Sequence[str], *, knows_words: WordReader) -> list[bool] | None:
-        """Tell which words names, the gallery's texts or the encoder know; None where nothing can tell."""
-        by_encoder = knows_words(words)
-        if by_encoder is None and not self.words:
-            return None
-        known = self.words | self._name_words
-        return [
-            bool(by_encoder and by_encoder[index]) or all(part in known for part in split_name(word))
-            for index, word in enumerate(words)
-        ]
 
     def _read_list(self, text: str) -> NameReading | None:
         """Read names with commas or "or" between them, each of which must name something."""
@@ -181,7 +165,7 @@ class TypedNames:
         words = split_text(strip_frame(text))
         if not words or len(words) > _CORRECTED_WORDS:
             return None
-        known = self.knows(words, knows_words=knows_words)
+        known = self.vocabulary.know(words, knows_words=knows_words)
         if known is not None and all(known):
             return None
         offered = self.offers.offer(" ".join(words))

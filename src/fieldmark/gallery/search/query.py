@@ -13,7 +13,7 @@ from cachetools import LRUCache
 from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
-from fieldmark.gallery.naming.name_index import NamedSpecies, split_text
+from fieldmark.gallery.naming.name_index import NamedSpecies
 from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.naming.typed_names import NameReading, TypedNames
 from fieldmark.gallery.store import Filter, SegmentIndex
@@ -25,10 +25,7 @@ from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medi
 _REMEMBERED_QUERIES = 2_048
 """Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
 again, and many people ask the same words."""
-_CHECKED_LETTERS = 2_000
-"""First characters of a text whose words are looked up."""
-_KNOWN_SHARE = 0.5
-"""Share of a text's words that must be known for it to be understood."""
+_SEEN = (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO)
 _A_MEDIUM = {
     Medium.IMAGE: "a photo",
     Medium.TEXT: "a text",
@@ -262,9 +259,17 @@ class QueryReader:
         text = self.get_text(queries)
         if text is None:
             return True
-        words = [word for word in split_text(text[:_CHECKED_LETTERS]) if any(map(str.isalpha, word))]
-        known = self.read_names().knows(words, knows_words=self._encoder.knows_words) if words else None
-        return known is None or sum(known) >= _KNOWN_SHARE * len(known)
+        return self.read_names().vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
+
+    def is_on_topic(self, queries: Sequence[Query]) -> bool:
+        """Tell whether a single text speaks of what the gallery's texts do; True for all other queries.
+
+        An encoder that sees photos by words needs no texts to know what they speak of.
+        """
+        text = self.get_text(queries)
+        if text is None or any(self._encoder.can_compare_looks(Medium.TEXT, each) for each in _SEEN):
+            return True
+        return self.read_names().vocabulary.is_on_topic(text)
 
     def list_notes(self, queries: Sequence[Query]) -> tuple[str, ...]:
         """Return what a person should know of files whose names promise another medium than they hold."""

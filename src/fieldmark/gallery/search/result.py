@@ -165,6 +165,8 @@ class SearchResult:
         parts: What each query shows alone, where they contradict each other; empty where they do not.
         absent_media: Media that were wanted and have nothing of the named class, though others have.
         is_understood: False where the words of a text mean nothing to the encoder; there are no hits then.
+        is_on_topic: False where the words of a text speak of nothing that the gallery's texts and names speak of; its
+            hits are near, but no answer.
         notes: What a person should know of the queries, such as a file whose name is not what it holds.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
@@ -185,6 +187,7 @@ class SearchResult:
     parts: tuple[QueryPart, ...] = ()
     absent_media: tuple[Medium, ...] = ()
     is_understood: bool = True
+    is_on_topic: bool = True
     notes: tuple[str, ...] = ()
     subject: Subject = Subject.THINGS
     encode_seconds: float = field(default=0.0, compare=False)
@@ -214,6 +217,7 @@ class SearchResult:
                 "names": self.names,
                 "name_use": self.name_use,
                 "is_understood": self.is_understood,
+                "is_on_topic": self.is_on_topic,
                 "notes": self.notes,
             },
             "offered": self.offered,
@@ -255,6 +259,8 @@ class SearchResult:
         """Yield what the text names, or might."""
         if not self.is_understood:
             yield "these words are not understood: nothing that reads texts here knows most of them"
+        if not self.is_on_topic:
+            yield "probably not here: your words speak of nothing that the texts and names here do; nearest hits:"
         matched = [hit.matched for hit in self.hits if hit.matched is not None]
         if matched:
             fact = matched[0].replace("path", "file name").replace("_", " ")

@@ -12,7 +12,7 @@ from fieldmark.gallery.search.likeliest import contradict
 from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, QueryPart, ReadName, SearchResult
-from fieldmark.gallery.search.several import combine, order_by_text
+from fieldmark.gallery.search.several import combine, leave_open, order_by_text
 from fieldmark.gallery.search.single_search import Request, SingleSearch
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.records.licenses import list_license_forms
@@ -175,6 +175,8 @@ class Searcher:
             result = self._search_names(request, reading)
         elif self._reader.is_understood(request.queries):
             result = self._search_alike(request)
+            if not self._reader.is_on_topic(request.queries):
+                result = leave_open(result)
         else:
             result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
         offered = self._offer_instead(request.queries, reading)

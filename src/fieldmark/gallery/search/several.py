@@ -69,6 +69,12 @@ def combine(results: Sequence[SearchResult], *, k: int, per_medium: bool) -> Sea
     )
 
 
+def leave_open(result: SearchResult) -> SearchResult:
+    """Return the hits of a text that speaks of nothing that is here: near to it, and no answer."""
+    hits = tuple(hit._replace(probability=None) for hit in result.hits)
+    return replace(result, hits=hits, collection=None, likeliest=(), is_on_topic=False, is_by_encoders=False)
+
+
 def order_by_text(
     hits: Sequence[Hit], text: Float[np.ndarray, " dim"], *, index: SegmentIndex, k: int, per_medium: bool
 ) -> tuple[Hit, ...]:
