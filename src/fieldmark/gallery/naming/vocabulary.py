@@ -44,12 +44,11 @@ class Vocabulary:
         self._has_texts = len(words) >= _FEWEST_WORDS
         self._topic = words | held | _FIELD_MARKS | _FRAME
         self._known = words | held | known | _FIELD_MARKS | _FRAME
-        self._can_tell = bool(words)
 
     def know(self, words: Sequence[str], *, knows_words: WordReader) -> list[bool] | None:
         """Tell which words anything here knows; None where nothing can tell."""
         by_encoder = knows_words(words)
-        if by_encoder is None and not self._can_tell:
+        if by_encoder is None and not self._has_texts:
             return None
         return [
             bool(by_encoder and by_encoder[index]) or self._holds(word, self._known) for index, word in enumerate(words)
