@@ -22,7 +22,29 @@ SPECIES = [
 ]
 HELD = ["American_Goldfinch", "European_Goldfinch", "Blue_Jay", "Cardinal", "Red_Bird"]
 ENGLISH = frozenset(
-    ["a", "an", "the", "how", "to", "bake", "bread", "blue", "jay", "with", "black", "cap", "at", "dawn", "red", "bird", "calling", "on", "like", "and", "not"]
+    [
+        "a",
+        "an",
+        "the",
+        "how",
+        "to",
+        "bake",
+        "bread",
+        "blue",
+        "jay",
+        "with",
+        "black",
+        "cap",
+        "at",
+        "dawn",
+        "red",
+        "bird",
+        "calling",
+        "on",
+        "like",
+        "and",
+        "not",
+    ]
 )
 TEXT_WORDS = frozenset(f"word{letter}{other}" for letter in "abcdefghijk" for other in "abcdefghij")
 

@@ -16,15 +16,16 @@ _ITEMS = 3
 _LISTED = 5
 _LEAST = 0.005
 """Probability below which a class is not listed, but for the first."""
-_AGREED = 0.2
+_AGREED = 0.3
 """Overlap of what two queries show, below which they show different classes."""
 
 
 def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tuple[LikelyClass, ...]:
     """Return the classes that a query most likely shows, or what encoders call them, the likeliest first.
 
-    Each class has the mean log-odds of its best hits in each medium, and the mean of these over media; one that is not
-    among the nearest of a medium has the least log-odds there. The probabilities are their softmax, times that the
+    Each class has the mean log-odds of its best hits in each medium. These add up, but as media repeat each other in
+    part, n of them count as the root of n; a class that is not among the nearest of a medium has the least log-odds
+    there. The probabilities are their softmax, times that the
     collection holds the class at all. Hits without probabilities rank nothing.
 
     Args:
@@ -43,16 +44,12 @@ def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tu
     names = sorted({name for own in by_medium.values() for name in own})
     if not names:
         return ()
-    evidence = [
-        np.mean(
-            [
-                float(np.mean(sorted(own[name], reverse=True)[:_ITEMS])) if name in own else lowest[medium]
-                for medium, own in by_medium.items()
-            ]
-        )
-        for name in names
+    means = [
+        [np.mean(sorted(own[name], reverse=True)[:_ITEMS]) if name in own else lowest[medium] for name in names]
+        for medium, own in by_medium.items()
     ]
-    share = np.exp(np.array(evidence) - max(evidence))
+    evidence = np.sum(means, axis=0) / len(means) ** 0.5
+    share = np.exp(evidence - evidence.max())
     share *= (1.0 if collection is None else collection.probability) / share.sum()
     order = np.argsort(-share, kind="stable")[:_LISTED]
     listed = [LikelyClass(names[index], float(share[index])) for index in order]
