@@ -2,7 +2,7 @@
 
 import pytest
 
-from fieldmark.subject import Subject, decide_subject, get_words
+from fieldmark.subject import Subject, decide_by_names, decide_subject, get_words
 
 BIRD, FROG = ("Cyanocitta cristata", "Blue Jay"), ("Rana temporaria", "Common Frog")
 
@@ -33,3 +33,9 @@ def test_every_subject_has_its_words():
         Subject.THINGS: "class",
     }
     assert get_words(Subject.SPECIES).sound == "sound"
+
+
+def test_names_of_classes_alone_tell_birds_and_a_taxonomy_tells_species():
+    assert decide_by_names(["Blue_Jay", "Barn_Swallow", "Whip_poor_Will"], is_ranked=False) is Subject.BIRDS
+    assert decide_by_names(["tin_robot", "steam_train"], is_ranked=False) is Subject.THINGS
+    assert decide_by_names(["Common_Frog", "Toad"], is_ranked=True) is Subject.SPECIES

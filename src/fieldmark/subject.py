@@ -99,6 +99,21 @@ def decide_subject(known: Iterable[Sequence[str]], *, orders: Iterable[str] = ()
     return Subject.BIRDS if 2 * birds >= count else Subject.SPECIES
 
 
+def decide_by_names(class_names: Iterable[str], *, is_ranked: bool) -> Subject:
+    """Decide what classes are of by their own names, where no encoder was asked.
+
+    Args:
+        is_ranked: Whether a taxonomy has their genera or families, as of species.
+
+    Example:
+        >>> decide_by_names(["Blue_Jay", "Barn_Swallow"], is_ranked=False).value
+        'birds'
+    """
+    names = [(name,) for name in class_names]
+    birds = [own for own in names if _is_bird(own)]
+    return decide_subject(names if is_ranked else birds, class_count=len(names))
+
+
 def _is_bird(names: Sequence[str]) -> bool:
     """Tell whether one of a species' names ends as names of birds do."""
     words = [re.findall(r"[a-z]+", name.casefold().replace("_", " ")) for name in names]

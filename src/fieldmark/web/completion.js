@@ -18,7 +18,8 @@ export class Completion {
     this.asked = 0;
     this.list = element("ul", { id: "names", class: "names", role: "listbox", "aria-label": "Names in this collection", hidden: true });
     input.closest(".ask-box").append(this.list);
-    for (const [name, value] of Object.entries({ role: "combobox", "aria-controls": "names", "aria-expanded": "false", "aria-autocomplete": "list" })) input.setAttribute(name, value);
+    input.setAttribute("aria-controls", "names");
+    input.setAttribute("aria-autocomplete", "list");
     input.addEventListener("input", () => this.wait());
     input.addEventListener("keydown", (event) => this.press(event));
     input.addEventListener("blur", () => this.close());
@@ -46,7 +47,6 @@ export class Completion {
   show() {
     this.list.replaceChildren(...this.names.map((each, index) => this.option(each, index)));
     this.list.hidden = this.names.length === 0;
-    this.input.setAttribute("aria-expanded", String(!this.list.hidden));
     if (this.active >= 0) this.input.setAttribute("aria-activedescendant", `name-${this.active}`);
     else this.input.removeAttribute("aria-activedescendant");
   }

@@ -15,7 +15,7 @@ from fieldmark.gallery.naming.stored_names import read_species
 from fieldmark.gallery.naming.typed_names import TypedNames
 from fieldmark.io import read_stamp
 from fieldmark.names import Resolution, name_key
-from fieldmark.subject import Subject, decide_subject
+from fieldmark.subject import Subject, decide_by_names, decide_subject
 
 _Stamp = tuple[tuple[int, ...] | None, ...]
 
@@ -77,7 +77,8 @@ def decide_for_classes(index: NameIndex) -> Subject:
     taxa = [index.meanings.taxonomy.find(each) for each in sorted(index.held)]
     names = [index.meanings.list_names(each) for each in sorted(index.held)]
     orders = [taxon.order for taxon in taxa if taxon is not None and taxon.order]
-    return decide_subject([own for own in names if len(own) > 1], orders=orders, class_count=len(names))
+    by_species = decide_subject([own for own in names if len(own) > 1], orders=orders, class_count=len(names))
+    return by_species if by_species is not Subject.THINGS else decide_by_names(index.held, is_ranked=False)
 
 
 def _list_offered(index: NameIndex, *, held: Mapping[str, int], called: Mapping[str, int]) -> list[HeldName]:
