@@ -351,7 +351,9 @@ def test_a_server_that_is_gone_is_told_and_tried_again(open_page: Open, watch: "
 def test_names_are_completed_while_somebody_types(open_page: Open) -> None:
     page = open_page()
     field = page.locator("#ask-text")
-    wanted = page.evaluate("async () => (await (await fetch('/v1/classes')).json()).classes[1].class_name").replace("_", " ")
+    wanted = page.evaluate("async () => (await (await fetch('/v1/classes')).json()).classes[1].class_name").replace(
+        "_", " "
+    )
     field.press_sequentially(wanted[:5].lower())
     page.wait_for_selector("#names [role=option]")
     shown = page.locator("#names [role=option] > span:first-child").all_inner_texts()

@@ -271,23 +271,6 @@ class QueryReader:
             return True
         return self.read_names().vocabulary.is_on_topic(text)
 
-    def list_notes(self, queries: Sequence[Query]) -> tuple[str, ...]:
-        """Return what a person should know of files whose names promise another medium than they hold."""
-        notes = []
-        for query in queries:
-            path = query.path if isinstance(query, Item) else query
-            item = None if not isinstance(path, Path | str) or not _is_file(Path(path)) else _item_of(Path(path))
-            if item is None or item.path is None:
-                continue
-            suffix = item.path.suffix.lower()
-            promised = [medium for medium in MEDIA if suffix in list_extensions(medium)]
-            if promised and item.medium not in promised:
-                notes.append(
-                    f"'{item.path.name}' holds {_A_MEDIUM[item.medium]} and not {_A_MEDIUM[promised[0]]}, as its name "
-                    "says; it was searched as what it holds"
-                )
-        return tuple(notes)
-
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
         if len(queries) > 1:
@@ -374,6 +357,23 @@ def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:
     segments = load_segments(item, decoding=Decoding(), limits=limits)
     texts = [segment.content.text for segment in segments if isinstance(segment.content, TextContent)]
     return tuple(word for text in texts for word in text.split())
+
+
+def describe_files(queries: Sequence[Query]) -> tuple[str, ...]:
+    """Return what a person should know of files whose names promise another medium than they hold."""
+    notes = []
+    for query in queries:
+        path = query.path if isinstance(query, Item) else query
+        if not isinstance(path, Path | str) or not _is_file(Path(path)):
+            continue
+        held, suffix = detect_medium(Path(path)), Path(path).suffix.lower()
+        promised = [medium for medium in MEDIA if suffix in list_extensions(medium)]
+        if promised and held not in promised:
+            notes.append(
+                f"'{Path(path).name}' holds {_A_MEDIUM[held]} and not {_A_MEDIUM[promised[0]]}, as its name says; it "
+                "was searched as what it holds"
+            )
+    return tuple(notes)
 
 
 def _item_of(query: Path | str | Item) -> Item:

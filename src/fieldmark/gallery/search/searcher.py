@@ -9,7 +9,7 @@ from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.typed_names import NameReading, NameUse, TypedNames
 from fieldmark.gallery.search.calibration import CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.likeliest import contradict
-from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader
+from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader, describe_files
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, QueryPart, ReadName, SearchResult
 from fieldmark.gallery.search.several import combine, leave_open, order_by_text
@@ -180,7 +180,7 @@ class Searcher:
         else:
             result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
         offered = self._offer_instead(request.queries, reading)
-        notes = self._reader.list_notes(request.queries)
+        notes = describe_files(request.queries)
         return replace(result, offered=offered, subject=names.subject, notes=notes)
 
     def _search_names(self, request: Request, reading: NameReading) -> SearchResult:
