@@ -62,6 +62,12 @@ def _compute_logit(probability: float) -> float:
     return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
 
 
+def _compute_logit(probability: float) -> float:
+    """Return log-odds within `LIMIT`."""
+    inside = min(max(probability, 1e-9), 1 - 1e-9)
+    return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
+
+
 def contradict(lists: Sequence[Sequence[LikelyClass]]) -> bool:
     """Tell whether two of some queries surely show different classes.
 
@@ -81,17 +87,3 @@ def _compute_logit(probability: float) -> float:
     """Return log-odds within `LIMIT`."""
     inside = min(max(probability, 1e-9), 1 - 1e-9)
     return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
-
-
-def contradict(lists: Sequence[Sequence[LikelyClass]]) -> bool:
-    """Tell whether two of some queries surely show different classes.
-
-    Each must be likelier than not to show what its list begins with, and the two lists must hardly overlap, by the
-    Bhattacharyya coefficient of their probabilities.
-    """
-    sure = [{each.name: each.probability for each in own} for own in lists if own and own[0].probability >= LIKELY]
-    return any(
-        sum((one[name] * other[name]) ** 0.5 for name in one.keys() & other.keys()) < _AGREED
-        for index, one in enumerate(sure)
-        for other in sure[:index]
-    )
