@@ -56,18 +56,6 @@ def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tu
     return tuple(each for rank, each in enumerate(listed) if rank == 0 or each.probability >= _LEAST)
 
 
-def _compute_logit(probability: float) -> float:
-    """Return log-odds within `LIMIT`."""
-    inside = min(max(probability, 1e-9), 1 - 1e-9)
-    return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
-
-
-def _compute_logit(probability: float) -> float:
-    """Return log-odds within `LIMIT`."""
-    inside = min(max(probability, 1e-9), 1 - 1e-9)
-    return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
-
-
 def contradict(lists: Sequence[Sequence[LikelyClass]]) -> bool:
     """Tell whether two of some queries surely show different classes.
 
