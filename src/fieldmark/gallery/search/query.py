@@ -256,17 +256,16 @@ class QueryReader:
 
     def is_understood(self, queries: Sequence[Query]) -> bool:
         """Tell whether a single text has enough words that anything here knows; True for all other queries."""
-        text = self.get_text(queries)
-        if text is None:
-            return True
-        return self.read_names().vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
+        text = _get_description(queries)
+        vocabulary = self.read_names().vocabulary
+        return text is None or vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
 
     def is_on_topic(self, queries: Sequence[Query]) -> bool:
         """Tell whether a single text speaks of what the gallery's texts do; True for all other queries.
 
         An encoder that sees photos by words needs no texts to know what they speak of.
         """
-        text = self.get_text(queries)
+        text = _get_description(queries)
         if text is None or any(self._encoder.can_compare_looks(Medium.TEXT, each) for each in _SEEN):
             return True
         return self.read_names().vocabulary.is_on_topic(text)
@@ -403,6 +402,12 @@ def _text_of(query: Query) -> str | None:
     if isinstance(query, Item):
         return query.text if query.medium is Medium.TEXT else None
     return query if isinstance(query, str) and not _is_file(Path(query)) else None
+
+
+def _get_description(queries: Sequence[Query]) -> str | None:
+    """Return a single query that is a text; None for others, and for what looks like the path of a file."""
+    text = None if len(queries) > 1 else _text_of(queries[0])
+    return None if text is None or _looks_like_path(text) else text
 
 
 def _is_file(path: Path) -> bool:

@@ -28,6 +28,8 @@ _ORDERED_HITS = 60
 """Hits of a name that further words put in order."""
 _OFFERED = 3
 """Names that are offered with an answer."""
+_OFFERED_FIT = 0.8
+"""Of a name that is offered beside the answer to a description."""
 
 
 class Searcher:
@@ -216,7 +218,9 @@ class Searcher:
         text = self._reader.get_text(queries)
         if text is None or (reading is not None and reading.use is not NameUse.CORRECTED):
             return ()
-        return self._reader.read_names().offer(text, limit=_OFFERED)
+        offered = self._reader.read_names().offer(text, limit=_OFFERED)
+        is_open = reading is None and self._reader.is_understood(queries)
+        return tuple(each for each in offered if each.fit >= _OFFERED_FIT) if is_open else offered
 
     def read_names(self) -> TypedNames:
         """Return the names by which texts find classes and species, as the gallery is now."""
