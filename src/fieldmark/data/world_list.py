@@ -55,7 +55,7 @@ def read_world_list() -> Taxonomy:
 def find_listed_names(species: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
     """Return all names that the lists have for some species, each known by any of its names; none without the package.
 
-    Quicker than the whole list, as only these species are linked. A name that a list has for two species finds none.
+    The English name of the first list comes last. Quicker than the whole list, as only these species are linked. A name that a list has for two species finds none.
     """
     folder = _find_folder()
     if folder is None:
@@ -68,7 +68,8 @@ def find_listed_names(species: Iterable[Iterable[str]]) -> list[tuple[str, ...]]
         hits |= {row for key in scientific for row in rows_by_key.get(key, ())}
         own = dict.fromkeys(name for row in sorted(hits) for name in rows[row])
         if own:
-            found[tuple(own)] = None
+            english = rows[min(hits)][-1]  # that of the first list, which a species is called by, comes last
+            found[(*(name for name in own if name != english), english)] = None
     return list(found)
 
 

@@ -38,6 +38,8 @@ export function specialVerdict(answer) {
   const made = (kind, title, text) => element("div", { class: `verdict ${kind}` }, element("h2", { text: title }), element("p", { text }));
   if (!query.is_understood) return made("unlikely", "These words are not understood", "Nothing that reads texts here knows most of them. Check the spelling, give a name, or describe what is seen or heard.");
   if (!query.is_on_topic) return made("unlikely", "Probably not here", "Your words speak of nothing that the texts and names of this collection do. Below are the closest items.");
+  const isBorne = answer.hits.some((hit) => hit.matched || (hit.probability ?? 0) >= 0.5);
+  if (query.class_name && !answer.collection && answer.hits.length > 0 && !isBorne) return made("", `Nothing here is surely ${formatName(query.class_name)}`, "Below are the closest items.");
   if (answer.parts.length > 0) return made("", inWords("Your queries show different species"), "Below are the hits of each alone.");
   if (query.names.length > 1) {
     const names = listed(query.names.map((each) => each.class_name ?? each.name), ", ");

@@ -153,7 +153,7 @@ class ClassMeanings:
         resolutions: Iterable[Resolution] = (),
         listed: Sequence[Sequence[str]] = (),
     ) -> None:
-        self.known = KnownNames(names for each in (listed, *species.values()) for names in each)
+        self.known = KnownNames(names for each in (*species.values(), listed) for names in each)
         self.species = tuple(dict.fromkeys(tuple(names) for each in species.values() for names in each))
         self.named_media = frozenset(species)
         self.called = {

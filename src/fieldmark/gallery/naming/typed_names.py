@@ -172,9 +172,17 @@ class TypedNames:
         best = offered[0].fit if offered else 0.0
         if best < (_UNSURE_FIT if known is None else _CORRECTED_FIT):
             return None
-        names = [self.index.name_held(each.name) for each in offered if each.fit >= best - _SAME_FIT]
+        close = [each for each in offered if each.fit >= best - _SAME_FIT]
+        alike = [each for each in close if _ends_alike(each.matched, words[-1])] or close
+        names = [self.index.name_held(each.name) for each in alike]
         found = _unite(each for each in names if each is not None)
         return NameReading(found, NameUse.CORRECTED) if found else None
+
+
+def _ends_alike(name: str, word: str) -> bool:
+    """Tell whether the last word of a name begins with the same letter as a word: what is typed wrong is rarely that."""
+    words = split_name(name)
+    return bool(words) and words[-1][:1] == "".join(split_name(word))[:1]
 
 
 def _list_ends(held: HeldName) -> Iterator[tuple[str, ...]]:

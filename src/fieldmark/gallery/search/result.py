@@ -206,6 +206,12 @@ class SearchResult:
             return None
         return next((rank for rank, chance in enumerate(chances) if (chance or 0) < LIKELY), len(chances))
 
+    @property
+    def is_without_name(self) -> bool:
+        """True where a name was read that no class and no hit surely bears, and nothing tells that it is missing."""
+        is_open = self.class_name is not None and self.collection is None and bool(self.hits)
+        return is_open and not any((hit.probability or 0) >= LIKELY for hit in self.hits)
+
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
         return {
@@ -277,6 +283,8 @@ class SearchResult:
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
         answer, words = self.collection, get_words(self.subject)
+        if self.is_without_name:
+            yield f"nothing here is surely {self.class_name}; nearest hits:"
         if answer is None or answer.is_likely:
             return
         if self.is_called:
@@ -310,7 +318,9 @@ class SearchResult:
         elif offered:
             yield f"names like it: {', '.join(offered)}"
         if self.absent_media:
-            yield f"no {' or '.join(self.absent_media)} of {' or '.join(called) or self.class_name} here"
+            named = " or ".join(called) or self.class_name
+            surely = "surely " if self.is_by_encoders else ""
+            yield f"no {' or '.join(self.absent_media)} {surely}of {named} here"
 
     def _call(self, name: ReadName) -> str:
         return name.class_name or name.name

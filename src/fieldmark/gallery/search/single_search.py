@@ -145,7 +145,8 @@ class SingleSearch:
             collection = self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment)
         absent: tuple[Medium, ...] = ()
         if named is not None and collection is not None and collection.is_likely:
-            hits, absent = keep_named(hits, wanted=self._list_present(where))
+            first = rank_candidates(candidates, k=1, per_medium=True)
+            hits, absent = keep_named(hits, first=first, wanted=self._list_present(where))
         nearest = () if named is not None else rank_candidates(candidates, k=LIKELIEST_DEPTH, per_medium=True)
         return SearchResult(
             media=tuple(each.medium for each in asked),
