@@ -55,7 +55,8 @@ def read_world_list() -> Taxonomy:
 def find_listed_names(species: Iterable[Iterable[str]]) -> list[tuple[str, ...]]:
     """Return all names that the lists have for some species, each known by any of its names; none without the package.
 
-    The English name of the first list comes last. Quicker than the whole list, as only these species are linked. A name that a list has for two species finds none.
+    The English name of the first list comes last. Quicker than the whole list, as only these species are linked. A name
+    that a list has for two species finds none.
     """
     folder = _find_folder()
     if folder is None:

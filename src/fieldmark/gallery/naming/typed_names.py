@@ -180,7 +180,7 @@ class TypedNames:
 
 
 def _ends_alike(name: str, word: str) -> bool:
-    """Tell whether the last word of a name begins with the same letter as a word: what is typed wrong is rarely that."""
+    """Tell whether the last word of a name begins with the letter of a word: that is rarely typed wrong."""
     words = split_name(name)
     return bool(words) and words[-1][:1] == "".join(split_name(word))[:1]
 

@@ -45,7 +45,7 @@ def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tu
     if not names:
         return ()
     means = [
-        [np.mean(sorted(own[name], reverse=True)[:_ITEMS]) if name in own else lowest[medium] for name in names]
+        [float(np.mean(sorted(own[name], reverse=True)[:_ITEMS])) if name in own else lowest[medium] for name in names]
         for medium, own in by_medium.items()
     ]
     evidence = np.sum(means, axis=0) / len(means) ** 0.5
