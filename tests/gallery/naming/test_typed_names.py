@@ -23,6 +23,7 @@ SPECIES = [
 HELD = ["American_Goldfinch", "European_Goldfinch", "Blue_Jay", "Cardinal", "Red_Bird"]
 ENGLISH = frozenset(
     [
+        "bay",
         "a",
         "an",
         "the",
