@@ -38,21 +38,15 @@ def merge_hits(results: Sequence[SearchResult], *, k: int, per_medium: bool) -> 
     return tuple(hit._replace(rank=rank) for rank, hit in enumerate(ordered[: None if per_medium else k], start=1))
 
 
-def keep_named(
-    hits: Sequence[Hit], *, first: Sequence[Hit], wanted: Collection[Medium]
-) -> tuple[tuple[Hit, ...], tuple[Medium, ...]]:
-    """Return the hits of a name that is there, without those of media that have none of it, and these media.
+def find_absent(first: Sequence[Hit], *, wanted: Collection[Medium]) -> tuple[Medium, ...]:
+    """Return the media that have nothing of a class that was named and is there.
 
     Args:
         first: The best hit of each medium.
         wanted: Media that the search wants and the gallery has.
     """
-    best = {
-        medium: max((hit.probability or 0.0 for hit in first if hit.medium is medium), default=0.0) for medium in wanted
-    }
-    absent = tuple(medium for medium in MEDIA if medium in best and best[medium] < _ABSENT)
-    kept = [hit for hit in hits if hit.medium not in absent]
-    return tuple(hit._replace(rank=rank) for rank, hit in enumerate(kept, start=1)), absent
+    best = {hit.medium: hit.probability or 0.0 for hit in first}
+    return tuple(medium for medium in MEDIA if medium in wanted and best.get(medium, 0.0) < _ABSENT)
 
 
 def combine(results: Sequence[SearchResult], *, k: int, per_medium: bool) -> SearchResult:

@@ -25,7 +25,7 @@ from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
-from fieldmark.gallery.search.several import keep_named
+from fieldmark.gallery.search.several import find_absent
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Medium
 
@@ -146,7 +146,9 @@ class SingleSearch:
         absent: tuple[Medium, ...] = ()
         if named is not None and collection is not None and collection.is_likely:
             first = rank_candidates(candidates, k=1, per_medium=True)
-            hits, absent = keep_named(hits, first=first, wanted=self._list_present(where))
+            absent = find_absent(first, wanted=self._list_present(where))
+            kept = [each for each in candidates if each.medium not in absent]
+            hits = self._call(rank_candidates(kept, k=request.k, per_medium=request.per_medium))
         nearest = () if named is not None else rank_candidates(candidates, k=LIKELIEST_DEPTH, per_medium=True)
         return SearchResult(
             media=tuple(each.medium for each in asked),
