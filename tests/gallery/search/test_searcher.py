@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fieldmark.errors import RequestError
@@ -416,7 +416,9 @@ def test_margins_are_those_of_the_mean_scores_of_the_whole_gallery(crowd, crowde
     vectors = [row[0] for row in rows.values()] + [
         unit(unit(crowd[item_id]).mean(axis=0)) for item_id in marks.relevant
     ]
-    for hit in searcher.search(list(rows), k=10, marks=marks, **options).hits:
+    result = searcher.search(list(rows), k=10, marks=marks, **options)
+    assume(not result.parts)  # queries that contradict each other are answered each alone
+    for hit in result.hits:
         best = {}
         for item_id, segments in crowd.items():
             if item_id.startswith(hit.medium):
