@@ -148,7 +148,7 @@ def format_sound_edits(recordings: Sequence[Item]) -> Iterator[str]:
     chosen = np.random.default_rng(0).choice(len(recordings), min(EDITED_SOUND_COUNT, len(recordings)), replace=False)
     yield f"{len(recordings):,} recordings; {len(chosen)} of them edited, then written as MP3:"
     yield ""
-    yield "| edit | found | other recordings found with an edit |"
+    yield "| edit | found | parts of other recordings found with an edit |"
     yield "|---|---|---|"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "edited.mp3"
@@ -163,13 +163,15 @@ def format_sound_edits(recordings: Sequence[Item]) -> Iterator[str]:
                 if each.first < len(own) <= each.second
             }
             right = sum((number, place) in found for place, number in enumerate(chosen.tolist()))
-            yield f"| {name} | {right / len(chosen):.3f} | {len(found) - right} |"
+            wrong = sum(recordings[one].group != recordings[chosen[place]].group for one, place in found)
+            yield f"| {name} | {right / len(chosen):.3f} | {wrong} |"
     yield ""
-    yield f"{len(pairs)} pairs among the recordings themselves ({time.monotonic() - started:.0f} s in all):"
+    items = [(recordings[pair.first], recordings[pair.second], pair.evidence) for pair in pairs]
+    other = [each for each in items if each[0].group != each[1].group]
+    yield f"{len(pairs)} pairs among them, {len(other)} of two groups, in {time.monotonic() - started:.0f} s in all:"
     yield ""
-    for pair in pairs:
-        one, other = recordings[pair.first], recordings[pair.second]
-        yield f"- {one.item_id} ({one.split}), {other.item_id} ({other.split}): {pair.evidence}"
+    for one, two, evidence in other:
+        yield f"- {one.item_id} ({one.split}), {two.item_id} ({two.split}): {evidence}"
 
 
 def time_many(rows: Mapping[str, np.ndarray], count: int) -> float:

@@ -10,11 +10,21 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fieldmark
-from fieldmark.evaluation.inference import Uncertainty, add_uncertainties, estimate_sum, sum_by_unit
+from fieldmark.evaluation.inference import (
+    CLASSES,
+    GROUPS,
+    Uncertainty,
+    add_uncertainties,
+    choose_design,
+    count_lone_classes,
+    estimate_sum,
+    sum_by_unit,
+)
 from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.protocol import Settings
 from fieldmark.workflows.evaluate import measure_folder
@@ -39,9 +49,8 @@ class Round:
         steps: Of training; 0 for a method that is fitted on its own.
         seconds: Of training, likewise.
         chance: Mean MAP of random rankings in the directions between two media.
-        units: Groups of test items, which are drawn as a whole.
-        strata: Of each unit.
-        influences: What each unit adds to each MAP; see `UnitInfluences`.
+        design: Of each direction between media: the number of its entry in `drawn`; see `choose_design`.
+        drawn: For each design, what the units that are drawn as a whole add to each MAP; see `UnitInfluences`.
     """
 
     average_precision: Mapping[str, float]
@@ -50,9 +59,8 @@ class Round:
     steps: int
     seconds: float
     chance: float
-    units: Sequence[str]
-    strata: Sequence[int]
-    influences: Mapping[str, Sequence[float]]
+    design: Mapping[str, int]
+    drawn: Sequence[Mapping[str, Any]]
 
     def mean(self, media: Sequence[fieldmark.Medium]) -> float:
         """Return the mean MAP of the directions between two of these media."""
@@ -70,8 +78,7 @@ def directions(media: Sequence[fieldmark.Medium]) -> list[str]:
 
 def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Round:
     """Return the round of these facts: read if this code has measured it before, otherwise measured and written."""
-    key = hashlib.sha256("\n".join([hash_code(), *facts]).encode()).hexdigest()[:24]
-    path = folder / f"{key}.json"
+    path = folder / f"{hash_texts([hash_code(), *facts])}.json"
     if path.exists():
         return Round(**json.loads(path.read_text(encoding="utf-8")))
     found = measure()
@@ -103,7 +110,11 @@ def summarize(measurement: Measurement, *, steps: int, seconds: float) -> Round:
     evaluation = measurement.evaluation
     across = [task for task in measurement.tasks if task.average is not None]
     columns = [measurement.tasks.index(task) for task in across]
-    added = sum_by_unit(measurement.evaluated, across, measurement.influences[:, columns])
+    lone = count_lone_classes(measurement.evaluated)
+    drawn = [
+        sum_by_unit(measurement.evaluated, across, measurement.influences[:, columns], design=design)
+        for design in (GROUPS, CLASSES)
+    ]
     return Round(
         average_precision={
             each.name: each.mean_average_precision for each in (*evaluation.directions, *evaluation.same_medium)
@@ -113,9 +124,15 @@ def summarize(measurement: Measurement, *, steps: int, seconds: float) -> Round:
         steps=steps,
         seconds=seconds,
         chance=statistics.mean(each.chance for each in evaluation.directions if each.gallery_medium is not None),
-        units=added.unit,
-        strata=added.stratum.tolist(),
-        influences={name: values.tolist() for name, values in added.values.items()},
+        design={task.name: choose_design(task, lone) for task in across},
+        drawn=[
+            {
+                "units": list(each.unit),
+                "strata": each.stratum.tolist(),
+                "influences": {name: values.tolist() for name, values in each.values.items()},
+            }
+            for each in drawn
+        ],
     )
 
 
@@ -129,6 +146,11 @@ def hash_code() -> str:
     for path in sorted([*own, *ours]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """Return a name for what some texts say."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:24]
 
 
 def hash_file(path: Path) -> str:
@@ -153,14 +175,14 @@ def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: S
         less: Other rounds of the same seeds, whose mean is taken away.
     """
     values = [_average(each, names) for each in rounds]
-    added = np.mean([_add_influences(each, names) for each in rounds], axis=0)
+    design = max(rounds[0].design[name] for name in names)
+    added = _add_influences(rounds, names, design=design)
     if less:
-        if any(list(each.units) != list(rounds[0].units) for each in (*rounds, *less)):
+        if any(each.drawn[design]["units"] != rounds[0].drawn[design]["units"] for each in (*rounds, *less)):
             raise ValueError("These rounds have not been measured on the same test items, so nothing tells them apart.")
         values = [value - _average(each, names) for value, each in zip(values, less, strict=True)]
-        added = added - np.mean([_add_influences(each, names) for each in less], axis=0)
-    of_items = estimate_sum(added, np.array(rounds[0].strata))
-    parts = [of_items]
+        added = added - _add_influences(less, names, design=design)
+    parts = [estimate_sum(added, np.array(rounds[0].drawn[design]["strata"]))]
     if len(values) > 1:
         parts.append(Uncertainty(statistics.stdev(values) / len(values) ** 0.5, len(values) - 1.0))
     mean = statistics.mean(values)
@@ -173,8 +195,9 @@ def _average(found: Round, names: Sequence[str]) -> float:
     return statistics.mean(found.average_precision[name] for name in names)
 
 
-def _add_influences(found: Round, names: Sequence[str]) -> np.ndarray:
-    return np.mean([found.influences[name] for name in names], axis=0)
+def _add_influences(rounds: Sequence[Round], names: Sequence[str], *, design: int) -> np.ndarray:
+    """Return what each unit adds to the mean over some directions and all rounds."""
+    return np.mean([each.drawn[design]["influences"][name] for each in rounds for name in names], axis=0)
 
 
 def write_lines(lines: Iterable[str], path: Path | None) -> None:

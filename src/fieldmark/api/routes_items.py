@@ -1,7 +1,6 @@
 """Routes of what the gallery holds: items, classes, statistics, the map."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Query
@@ -21,7 +20,8 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, get_service
 from fieldmark.data.taxonomy import read_taxonomy
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.opening import measure_bytes
 from fieldmark.gallery.store import Filter
 from fieldmark.records.licenses import normalize_license
 from fieldmark.subject import get_words
@@ -117,8 +117,8 @@ def _count_classes(service: Service) -> ClassesAnswer:
 
 def _read_synonyms(service: Service) -> dict[str, list[str]]:
     """Return other names of the classes, from the taxonomy of the gallery, if it has one."""
-    path = GalleryLayout(service.gallery.folder).taxonomy
-    if not path.is_file():
+    path = service.files.find(GalleryFile.TAXONOMY)
+    if path is None:
         return {}
     return {
         taxon.class_name: [*([taxon.scientific_name] if taxon.scientific_name else []), *taxon.synonyms]
@@ -140,7 +140,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
     subject = gallery.read_names().subject
     words = get_words(subject)
     return GalleryAnswer(
-        name=gallery.folder.resolve().name,
+        name=service.files.name,
         item_count=media.total(),
         segment_count=gallery.index.segment_count(),
         class_count=len(class_names - {None}),
@@ -150,7 +150,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         license_forms={name: form for name in licenses if (form := normalize_license(name)) is not None},
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
-        bytes=_measure_folder(gallery.folder),
+        bytes=measure_bytes(gallery.folder) or 0,
         calibrated_pairs=_list_calibrated_pairs(service),
         sources=list(service.jobs.source_names),
         subject=subject,
@@ -161,14 +161,3 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
 def _list_calibrated_pairs(service: Service) -> list[str]:
     scales = service.gallery.calibration.scales
     return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
-
-
-def _measure_folder(folder: Path) -> int:
-    """Return the bytes of all files; one that disappears meanwhile does not count."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
-    return total

@@ -29,8 +29,9 @@ from fieldmark.api.service import Service, get_file_name, get_service
 from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, TooLargeError, UnknownItemError
-from fieldmark.gallery.fact_query import FactQuery
+from fieldmark.gallery.fact_query import FactQuery, SightingQuery
 from fieldmark.gallery.naming.name_offers import NameOffer
+from fieldmark.gallery.search.evidence import add_evidence
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import LikelyClass, MarkedItems, OpenSetAnswer, describe_hit
 from fieldmark.gallery.store import Filter
@@ -131,9 +132,11 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
     """Search, in a thread; the files exist as long as this runs."""
     where = _make_filter(wanted)
     service.gallery.check_names(where)
+    queries = [*files, *map(_make_query, wanted.queries)]
+    given = SightingQuery(wanted.seen.place, wanted.seen.country, wanted.seen.date)
     try:
         found = service.gallery.search(
-            [*files, *map(_make_query, wanted.queries)],
+            queries,
             k=wanted.k,
             where=where,
             by_segment=wanted.by_segment,
@@ -142,6 +145,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             order=wanted.order,
             by_record=wanted.by_record,
         )
+        found = add_evidence(found, queries, index=service.gallery.index, ranges=service.ranges, given=given)
     except UnknownItemError as error:
         raise service.make_unknown_item_error(error.item_id) from error
     except TooLargeError as error:
@@ -175,6 +179,8 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         ],
         absent_media=list(found.absent_media),
         offered=list_names(found.offered),
+        seen=None if found.seen is None else found.seen.to_text(),
+        unlikely=found.unlikely,
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )

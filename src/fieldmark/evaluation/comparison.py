@@ -99,10 +99,10 @@ def _identify(item: Item) -> tuple[Medium, str | None, str | None]:
 
 def _subtract(
     pairs: Sequence[tuple[Task, Task]], row: Int[np.ndarray, " row"], *, measured: tuple[Measurement, Measurement]
-) -> Float64[np.ndarray, "row task"]:
+) -> Float64[np.ndarray, "row task design"]:
     """Return by how much each item adds more to each MAP of the second measurement, in the order of the first."""
     one, other = measured
-    differences = np.zeros((len(row), len(pairs)))
+    differences = np.zeros((len(row), len(pairs), 2))
     for column, (mine, yours) in enumerate(pairs):
         differences[row, column] = other.influences[:, other.tasks.index(yours)]
         differences[:, column] -= one.influences[:, one.tasks.index(mine)]
@@ -111,7 +111,7 @@ def _subtract(
 
 def _compare(
     pairs: Sequence[tuple[Task, Task]],
-    influences: Float64[np.ndarray, "row task"],
+    influences: Float64[np.ndarray, "row task design"],
     *,
     measured: tuple[Measurement, Measurement],
 ) -> list[TaskComparison]:

@@ -40,7 +40,7 @@ class Uncertainty:
 def estimate_uncertainty(
     evaluated: EvaluatedItems,
     tasks: Sequence[Task],
-    influences: Float64[np.ndarray, "row task"],
+    influences: Float64[np.ndarray, "row task design"],
     averages: Mapping[str, Sequence[int]],
 ) -> tuple[tuple[Uncertainty, ...], dict[str, Uncertainty]]:
     """Return the uncertainty of each task's value, and of averages over some of them.
@@ -55,47 +55,52 @@ def estimate_uncertainty(
         influences: The values that each item adds: see `influence_items`.
         averages: By name, the numbers of the tasks that they are over.
     """
-    samples = {False: _sample_groups(evaluated), True: _sample_classes(evaluated)}
+    samples = _list_samples(evaluated)
     lone = count_lone_classes(evaluated)
-    is_by_class = [_is_by_class(task, lone) for task in tasks]
+    designs = [choose_design(task, lone) for task in tasks]
     single = tuple(
-        _estimate(influences[:, number], samples[by_class]) if _is_estimable(evaluated, task) else _NOTHING
-        for number, (task, by_class) in enumerate(zip(tasks, is_by_class, strict=True))
+        _estimate(influences[:, number, design], samples[design]) if _is_estimable(evaluated, task) else _NOTHING
+        for number, (task, design) in enumerate(zip(tasks, designs, strict=True))
     )
     means = {}
     for name, numbers in averages.items():
         is_estimable = all(single[number].freedom for number in numbers)
-        mean = influences[:, list(numbers)].mean(axis=1)
-        sample = samples[any(is_by_class[number] for number in numbers)]
-        means[name] = _estimate(mean, sample) if is_estimable else _NOTHING
+        design = max(designs[number] for number in numbers)
+        mean = influences[:, list(numbers), design].mean(axis=1)
+        means[name] = _estimate(mean, samples[design]) if is_estimable else _NOTHING
     return single, means
 
 
 _NOTHING = Uncertainty(0.0, 0.0)
 
 
+GROUPS, CLASSES = 0, 1
+"""The designs of a sample: groups are drawn within their class and medium, or classes as a whole."""
+
+
 def influence_items(
     evaluated: EvaluatedItems, tasks: Sequence[Task], gallery: Float64[np.ndarray, "row task"]
-) -> Float64[np.ndarray, "row task"]:
+) -> Float64[np.ndarray, "row task design"]:
     """Return what each item adds to each task's MAP, as a query and in the gallery, beside the mean of its stratum.
+
+    The strata are those of each design.
 
     Args:
         gallery: The influences as part of the gallery; see `measure_gallery_influences`.
     """
-    samples = {False: _sample_groups(evaluated), True: _sample_classes(evaluated)}
-    lone = count_lone_classes(evaluated)
-    added = np.zeros_like(gallery)
-    for column, task in enumerate(tasks):
-        strata = samples[_is_by_class(task, lone)].stratum
+    added = np.zeros((*gallery.shape, 2))
+    for design, sample in enumerate(_list_samples(evaluated)):
+        strata = sample.stratum
         size = int(strata.max()) + 1
-        row = task.row[task.is_counted]
-        value = task.average_precision[task.is_counted]
-        mean = np.bincount(strata[row], value, size) / np.maximum(np.bincount(strata[row], minlength=size), 1)
-        added[row, column] += (value - mean[strata[row]]) / len(row)
-        part = np.flatnonzero(_is_in_gallery(evaluated, task))
-        own = gallery[part, column]
-        mean = np.bincount(strata[part], own, size) / np.maximum(np.bincount(strata[part], minlength=size), 1)
-        added[part, column] += own - mean[strata[part]]
+        for column, task in enumerate(tasks):
+            row = task.row[task.is_counted]
+            value = task.average_precision[task.is_counted]
+            mean = np.bincount(strata[row], value, size) / np.maximum(np.bincount(strata[row], minlength=size), 1)
+            added[row, column, design] += (value - mean[strata[row]]) / len(row)
+            part = np.flatnonzero(_is_in_gallery(evaluated, task))
+            own = gallery[part, column]
+            mean = np.bincount(strata[part], own, size) / np.maximum(np.bincount(strata[part], minlength=size), 1)
+            added[part, column, design] += own - mean[strata[part]]
     return added
 
 
@@ -119,10 +124,10 @@ def count_lone_classes(evaluated: EvaluatedItems) -> dict[Medium, int]:
 _MAX_LONE_SHARE = 0.1
 
 
-def _is_by_class(task: Task, lone: Mapping[Medium, int]) -> bool:
-    """Return whether whole classes are drawn for a task."""
+def choose_design(task: Task, lone: Mapping[Medium, int]) -> int:
+    """Return the design of a task: classes where one of its media has many of one group."""
     gallery = MEDIA if task.gallery_medium is None else (task.gallery_medium,)
-    return not lone.keys().isdisjoint((task.query_medium, *gallery))
+    return GROUPS if lone.keys().isdisjoint((task.query_medium, *gallery)) else CLASSES
 
 
 def _is_in_gallery(evaluated: EvaluatedItems, task: Task) -> Bool[np.ndarray, " row"]:
@@ -138,6 +143,11 @@ class _Sample:
 
     unit: Int[np.ndarray, " row"]
     stratum: Int[np.ndarray, " row"]
+
+
+def _list_samples(evaluated: EvaluatedItems) -> tuple[_Sample, _Sample]:
+    """Return the sample of each design."""
+    return _sample_groups(evaluated), _sample_classes(evaluated)
 
 
 def _sample_classes(evaluated: EvaluatedItems) -> _Sample:
@@ -212,7 +222,7 @@ class UnitInfluences:
     """What the units that are drawn as a whole add to each task: enough for the uncertainty of any mean of tasks.
 
     Args:
-        unit: Names of groups, or of classes where whole classes are drawn for one of the tasks.
+        unit: Names of groups or of classes.
         stratum: Of each unit.
         values: Of each unit, by the name of the task.
     """
@@ -223,17 +233,19 @@ class UnitInfluences:
 
 
 def sum_by_unit(
-    evaluated: EvaluatedItems, tasks: Sequence[Task], influences: Float64[np.ndarray, "row task"]
+    evaluated: EvaluatedItems,
+    tasks: Sequence[Task],
+    influences: Float64[np.ndarray, "row task design"],
+    *,
+    design: int,
 ) -> UnitInfluences:
-    """Add up what the items of each unit add to each task."""
-    lone = count_lone_classes(evaluated)
-    is_by_class = any(_is_by_class(task, lone) for task in tasks)
-    sample = _sample_classes(evaluated) if is_by_class else _sample_groups(evaluated)
+    """Add up what the items of each unit of a design add to each task."""
+    sample = _list_samples(evaluated)[design]
     units, first, unit = np.unique(sample.unit, return_index=True, return_inverse=True)
     items = [evaluated.items[row] for row in first.tolist()]
-    names = [item.class_name if is_by_class else item.group or item.item_id for item in items]
+    names = [item.class_name if design == CLASSES else item.group or item.item_id for item in items]
     return UnitInfluences(
         unit=tuple(name or "" for name in names),
         stratum=sample.stratum[first],
-        values={task.name: np.bincount(unit, influences[:, n], len(units)) for n, task in enumerate(tasks)},
+        values={task.name: np.bincount(unit, influences[:, n, design], len(units)) for n, task in enumerate(tasks)},
     )

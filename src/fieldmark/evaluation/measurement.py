@@ -69,7 +69,7 @@ class Measurement:
 
     evaluated: EvaluatedItems
     tasks: tuple[Task, ...]
-    influences: Float64[np.ndarray, "row task"]
+    influences: Float64[np.ndarray, "row task design"]
     neighbors: tuple[Neighbors, ...]
     evaluation: Evaluation
 
@@ -151,7 +151,7 @@ def measure(
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
         neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
-    influences = np.zeros((0, len(tasks)))
+    influences = np.zeros((0, len(tasks), 2))
     if context.with_intervals:
         own = measure_gallery_influences(
             evaluated, tasks, exclude_self=protocol.exclude_self, compute=compute or Compute()
@@ -208,7 +208,7 @@ class _Intervals:
 
 
 def _estimate_intervals(
-    tasks: Sequence[Task], evaluated: EvaluatedItems, influences: Float64[np.ndarray, "row task"], *, seed: int
+    tasks: Sequence[Task], evaluated: EvaluatedItems, influences: Float64[np.ndarray, "row task design"], *, seed: int
 ) -> tuple[list[_Intervals], dict[str, _Intervals]]:
     """Return the 95 % intervals of each task's mean, and of their averages."""
     numbers = {name: [n for n, task in enumerate(tasks) if task.average == name] for name in AVERAGES}

@@ -316,9 +316,9 @@ def _warn_of_lone_groups(evaluation: Evaluation) -> Iterator[str]:
     """Yield cautions about intervals that are over classes."""
     for medium, count in evaluation.lone_class_count.items():
         yield (
-            f"In {medium}, {count:,} of the classes have one group only, and nothing tells how another {medium} of "
-            f"theirs would fare. Intervals of tasks with {medium} are of other classes drawn, which makes them too "
-            "wide rather than too narrow."
+            f"In {medium}, {count:,} of the classes have one group only, and nothing tells how others of theirs would "
+            f"fare. Intervals of tasks with {medium} are of other classes drawn, which makes them too wide rather than "
+            "too narrow."
         )
 
 

@@ -151,6 +151,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
       reason(hit, actions, named),
+      hit.unlikely ? element("p", { class: "reason", text: `unlikely: ${hit.unlikely}` }) : null,
       element("footer", {},
         facts(hit, actions),
         element("div", { class: "actions" },

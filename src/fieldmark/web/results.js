@@ -130,6 +130,7 @@ export function resultsView(answer, context) {
     verdict(answer),
     answerDetails(answer, context.actions),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
+    answer.seen ? element("p", { class: "faint", text: `Hits are judged by ranges for ${answer.seen}.${answer.unlikely ? ` The species that you name is unlikely: ${answer.unlikely}.` : ""}` }) : null,
     answer.left_out?.length ? element("p", { class: "faint", text: `Left out, as no encoder compares them with your query: ${answer.left_out.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")}.` }) : null,
     groups.map(([medium, hits]) => groupOf(medium, hits, { ...context, isDoubtful: isDoubtful && !answer.is_called, named: answer.query.class_name })),
     longest >= context.state.k && context.state.k < 200 ? button("plus", { text: "Show more of each", class: "plain framed more", onclick: context.actions.showMore }) : null,

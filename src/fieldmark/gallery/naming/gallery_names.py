@@ -3,11 +3,10 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.io import write_text
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.subject import Subject
 
 _FORMAT_VERSION = 1
@@ -30,7 +29,7 @@ class GalleryNames:
     words: frozenset[str] = frozenset()
 
 
-def write_gallery_names(names: GalleryNames, folder: Path) -> None:
+def write_gallery_names(names: GalleryNames, folder: GalleryPlace) -> None:
     """Write the file, whole or not at all."""
     value = {
         "format_version": _FORMAT_VERSION,
@@ -39,24 +38,25 @@ def write_gallery_names(names: GalleryNames, folder: Path) -> None:
         "species": names.species,
         "words": sorted(names.words),
     }
-    write_text(GalleryLayout(folder).names, json.dumps(value, ensure_ascii=False))
+    open_files(folder).write(GalleryFile.NAMES, json.dumps(value, ensure_ascii=False).encode())
 
 
-def read_gallery_names(folder: Path) -> GalleryNames:
+def read_gallery_names(folder: GalleryPlace) -> GalleryNames:
     """Read the file; one that is missing says nothing.
 
     Raises:
         DamagedGalleryError: The file cannot be read.
     """
+    path = open_files(folder).find(GalleryFile.NAMES)
+    if path is None:
+        return GalleryNames()
     try:
-        value = json.loads(GalleryLayout(folder).names.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
         return GalleryNames(
             Subject(value["subject"]),
             {str(name): int(count) for name, count in value["called"].items()},
             tuple(tuple(map(str, names)) for names in value["species"]),
             frozenset(map(str, value["words"])),
         )
-    except FileNotFoundError:
-        return GalleryNames()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedGalleryError(path=folder, reason=f"its list of names cannot be read ({error!r})") from error
+        raise DamagedGalleryError(path=path, reason=f"its list of names cannot be read ({error!r})") from error

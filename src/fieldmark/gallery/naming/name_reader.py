@@ -3,21 +3,20 @@
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import final
 
 from fieldmark.data.taxonomy import Taxonomy, read_taxonomy
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.naming.gallery_names import GalleryNames, read_gallery_names
 from fieldmark.gallery.naming.name_index import ClassMeanings, NameIndex
 from fieldmark.gallery.naming.name_offers import HeldName, NameOffers
 from fieldmark.gallery.naming.stored_names import read_species
 from fieldmark.gallery.naming.typed_names import TypedNames
-from fieldmark.io import read_stamp
 from fieldmark.names import Resolution, name_key
 from fieldmark.subject import Subject, decide_by_names, decide_subject
 
-_Stamp = tuple[tuple[int, ...] | None, ...]
+_Stamp = tuple[object, ...]
 
 
 @final
@@ -32,9 +31,9 @@ class NameReader:
         resolutions: The species of its model's classes, as training found them.
     """
 
-    def __init__(self, folder: Path, *, resolutions: Sequence[Resolution]) -> None:
+    def __init__(self, folder: GalleryPlace, *, resolutions: Sequence[Resolution]) -> None:
         self._resolutions = tuple(resolutions)
-        self._layout = GalleryLayout(folder)
+        self._place = open_files(folder)
         self._guard = threading.Lock()
         self._files: tuple[_Stamp, ClassMeanings, GalleryNames] | None = None
         self._known: tuple[object, Mapping[str, int], frozenset[str], TypedNames] | None = None
@@ -61,12 +60,12 @@ class NameReader:
             return self._known[3]
 
     def _read_files(self) -> tuple[_Stamp, ClassMeanings, GalleryNames]:
-        layout = self._layout
-        stamp = (read_stamp(layout.species), read_stamp(layout.taxonomy), read_stamp(layout.names))
+        place = self._place
+        stamp = tuple(map(place.read_stamp, (GalleryFile.SPECIES, GalleryFile.TAXONOMY, GalleryFile.NAMES)))
         if self._files is None or self._files[0] != stamp:
-            taxonomy = read_taxonomy(layout.taxonomy) if stamp[1] is not None else Taxonomy(())
-            names = read_gallery_names(layout.folder)
-            species = read_species(layout.folder)
+            path = place.find(GalleryFile.TAXONOMY)
+            taxonomy = Taxonomy(()) if path is None else read_taxonomy(path)
+            names, species = read_gallery_names(place), read_species(place)
             meanings = ClassMeanings(species, taxonomy, resolutions=self._resolutions, listed=names.species)
             self._files = (stamp, meanings, names)
         return self._files

@@ -22,6 +22,7 @@ from fieldmark.records.darwin_core import (
     write_inaturalist_csv,
 )
 from fieldmark.records.licenses import normalize_license
+from fieldmark.records.ranges import Sighting
 from fieldmark.segment_table import FACTS
 from fieldmark.subject import Subject, get_words
 from fieldmark.types import Hit, Item, Medium
@@ -31,7 +32,7 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-    *("called", "called_probability", "matched", "record_id"),
+    *("called", "called_probability", "matched", "record_id", "unlikely"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
@@ -168,6 +169,8 @@ class SearchResult:
         is_on_topic: False where the words of a text speak of nothing that the gallery's texts and names speak of; its
             hits are near, but no answer.
         notes: What a person should know of the queries, such as a file whose name is not what it holds.
+        seen: When and where the query was made, where that was asked for; see `judge_result`.
+        unlikely: Why the species that a text names is unlikely there and then.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -190,6 +193,8 @@ class SearchResult:
     is_on_topic: bool = True
     notes: tuple[str, ...] = ()
     subject: Subject = Subject.THINGS
+    seen: Sighting | None = None
+    unlikely: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -236,6 +241,8 @@ class SearchResult:
             "is_called": self.is_called,
             "likely_count": self.likely_count,
             "left_out": self.left_out,
+            "seen": None if self.seen is None else self.seen.to_text(),
+            "unlikely": self.unlikely,
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
@@ -246,7 +253,13 @@ class SearchResult:
             explains: Whether each hit also has its score and its margin over a look-alike.
         """
         words = get_words(self.subject)
-        lines = [*self.notes, *self._describe_name(), *self._describe_collection(), *self._describe_likeliest()]
+        lines = [
+            *self.notes,
+            *self._describe_name(),
+            *self._describe_seen(),
+            *self._describe_collection(),
+            *self._describe_likeliest(),
+        ]
         if self.left_out:
             lines.append(f"left out, as no encoder compares it with the query: {', '.join(self.left_out)}")
         if not self.hits:
@@ -279,6 +292,18 @@ class SearchResult:
         elif self.class_name is not None:
             yield f"the text names {self.class_name}"
         yield from self._describe_other_names()
+
+    def _describe_seen(self) -> Iterator[str]:
+        """Yield the place and date by which hits were judged."""
+        if self.seen is None:
+            return
+        if not self.seen.is_known:
+            yield "neither place nor date of the query is known, so no species is called unlikely"
+            return
+        count = sum(hit.unlikely is not None for hit in self.hits)
+        yield f"{count} of {len(self.hits)} hits are of species that are unlikely at {self.seen.to_text()}"
+        if self.unlikely is not None:
+            yield f"the species that the text names is unlikely: {self.unlikely}"
 
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
@@ -339,7 +364,8 @@ def _line(hit: Hit, width: int, *, explains: bool) -> str:
         why = f"  (score {hit.score:.3f}{margin})"
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
-    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}"
+    doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
+    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
 
 
 def _describe_record(item: Item) -> str:

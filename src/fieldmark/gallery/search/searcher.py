@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.typed_names import NameReading, NameUse, TypedNames
 from fieldmark.gallery.search.calibration import CalibrationFile, ScoreCalibration
@@ -39,11 +40,16 @@ class Searcher:
         folder: Of the gallery.
         index: Its store.
         encoder: The model that its embeddings come from.
-        calibration: None takes the one in the folder, and another one as soon as it is written there.
+        calibration: None takes the one among its files, and another one as soon as it is written there.
     """
 
     def __init__(
-        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration | None = None
+        self,
+        folder: GalleryPlace,
+        *,
+        index: SegmentIndex,
+        encoder: QueryEncoder,
+        calibration: ScoreCalibration | None = None,
     ) -> None:
         self.folder = folder
         self.index = index

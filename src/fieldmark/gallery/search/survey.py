@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from fieldmark.data.taxonomy import Taxonomy, read_taxonomy
 from fieldmark.data.world_list import find_listed_names
 from fieldmark.errors import MediaError
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.naming.gallery_names import GalleryNames, write_gallery_names
 from fieldmark.gallery.naming.name_index import ClassMeanings, NameIndex
 from fieldmark.gallery.naming.name_reader import decide_for_classes
@@ -31,7 +31,7 @@ _MOST_WORDS = 40_000
 _BLOCK_ITEMS = 2_000
 
 
-def survey_names(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> GalleryNames:
+def survey_names(folder: GalleryPlace, *, index: SegmentIndex, encoder: QueryEncoder) -> GalleryNames:
     """Find out what a gallery is of and by what names and words it can be asked, and write this into its folder.
 
     Raises:
@@ -39,8 +39,8 @@ def survey_names(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) ->
         ManifestError: The taxonomy is broken.
         OSError: The file cannot be written.
     """
-    layout = GalleryLayout(folder)
-    taxonomy = read_taxonomy(layout.taxonomy) if layout.taxonomy.is_file() else Taxonomy(())
+    path = open_files(folder).find(GalleryFile.TAXONOMY)
+    taxonomy = Taxonomy(()) if path is None else read_taxonomy(path)
     meanings = ClassMeanings(read_species(folder), taxonomy, resolutions=encoder.resolutions)
     items = [each.item for page in iterate_pages(index) for each in page]
     called, share = _count_called(items, index=index, encoder=encoder, called=meanings.called)
