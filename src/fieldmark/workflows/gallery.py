@@ -218,7 +218,7 @@ def offer_names(gallery: Path | str, text: str, *, limit: int) -> tuple[NameOffe
         MissingGalleryError: The folder holds no gallery.
         DamagedGalleryError: A part of it cannot be read.
     """
-    place = open_place(gallery)
+    place = _open(gallery)
     held = count_classes(open_store(place))
     names = NameReader(place, resolutions=()).read(held=held, trained=frozenset())
     return names.offers.offer(text, limit=limit)
