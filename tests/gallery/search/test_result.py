@@ -63,7 +63,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
     keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
-    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts"]
+    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts", "unlikely"]
     added += ["matched", "record_id", "license_form", "event_date", "latitude", "longitude", "place", "country_code"]
     added += ["coordinate_uncertainty_meters", "recorded_by", "catalog_number", "occurrence_id", "basis_of_record"]
     added += ["rights_holder", "scientific_name", "authorship", "taxon_rank"]
