@@ -186,6 +186,7 @@ class Searcher:
             if not self._reader.is_on_topic(request.queries):
                 result = leave_open(result)
         else:
+            self._reader.encode(request.queries[0])  # what cannot be read at all is an error
             result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
         offered = self._offer_instead(request.queries, reading)
         notes = describe_files(request.queries)
