@@ -206,7 +206,7 @@ class KnownNames:
                 self._by_key["".join(words)].append(index)
                 for word in words:
                     self._by_word[word].add(index)
-                if _is_binomial(name):
+                if is_binomial(name):
                     self._genera.add(words[0])
                 else:
                     self._heads.add(words[-1])
@@ -221,6 +221,10 @@ class KnownNames:
     def list_all(self) -> tuple[tuple[str, ...], ...]:
         """Return all names of each species, of all sources."""
         return tuple(self._names_of(species) for species in sorted(set(self._species)))
+
+    def list_words(self) -> frozenset[str]:
+        """Return all words of all names, as `split_name` gives them."""
+        return frozenset(self._by_word)
 
     def find(self, name: str) -> tuple[tuple[str, ...], ...]:
         """Return all names of each species with this name, in any spelling; none if nobody knows it."""
@@ -304,7 +308,7 @@ class KnownNames:
         found = [self._find_spelled(part) for part in parts] if len(parts) > 1 else []
         if (binomial := _cut_to_binomial(name)) != name:
             by_two = self._find_spelled(binomial)
-            found.append([index for index in by_two if any(_is_binomial(each) for each in self._entries[index])])
+            found.append([index for index in by_two if any(is_binomial(each) for each in self._entries[index])])
         return sorted({index for each in found for index in each})
 
     def _settle(self, class_name: str, found: Sequence[int], reason: Reason, *, is_sum: bool = False) -> Resolution:
@@ -345,17 +349,17 @@ class KnownNames:
     def _is_old_binomial(self, name: str) -> bool:
         """Tell whether a name looks scientific, so that it may be one under which no source has the species now."""
         words = split_name(name)
-        return len(words) == 2 and _is_binomial(name) and words[1] not in self._heads
+        return len(words) == 2 and is_binomial(name) and words[1] not in self._heads
 
     def _has_moved(self, index: int, words: Sequence[str]) -> bool:
         """Tell whether a species may have stood in this genus: it has the epithet, inflected or not."""
-        epithets = {split_name(name)[1] for name in self._entries[index] if _is_binomial(name)}
+        epithets = {split_name(name)[1] for name in self._entries[index] if is_binomial(name)}
         if words[0] in self._genera:  # a species that nobody knows may well have the epithet of another
             return words[1] in epithets
         return _stem_epithet(words[1]) in map(_stem_epithet, epithets)
 
     def _genus(self, index: int) -> str | None:
-        return next((split_name(name)[0] for name in self._entries[index] if _is_binomial(name)), None)
+        return next((split_name(name)[0] for name in self._entries[index] if is_binomial(name)), None)
 
 
 def _resolution(
@@ -370,7 +374,7 @@ def _contains(name: str, words: Sequence[str]) -> bool:
     "Northern Cardinal" contains "cardinal", and "Geococcyx velox" contains its genus; "Cardinal Lory" is a lory.
     """
     own = split_name(name)
-    if len(words) == 1 and _is_binomial(name):
+    if len(words) == 1 and is_binomial(name):
         return own[0] == words[0]
     rest = iter(own)
     return own[-1:] == tuple(words[-1:]) and all(word in rest for word in words)
@@ -389,7 +393,7 @@ def group_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(own, key=lambda name: (len(name), name))) for own in groups.values())
 
 
-def _is_binomial(name: str) -> bool:
+def is_binomial(name: str) -> bool:
     """Tell whether a name looks scientific: two words, the second in lower case."""
     return bool(re.fullmatch(r"[A-Z]?[a-z]+[ _][a-z]+(-[a-z]+)?", name.strip()))
 
@@ -399,7 +403,7 @@ def _cut_to_binomial(name: str) -> str:
     words = re.split(r"[\s_]+", name.strip())
     binomial = " ".join(words[:2])
     is_one = _NOT_ONE.isdisjoint(split_name(name))
-    return binomial if is_one and len(words) > 2 and _is_binomial(binomial) else name
+    return binomial if is_one and len(words) > 2 and is_binomial(binomial) else name
 
 
 def _stem_epithet(epithet: str) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fieldmark.build import Model
 from fieldmark.embedding import EncodedItem, embed_segments, encode_item, encode_items, encode_texts, find_device
-from fieldmark.encoders.encoder import knows_letters
+from fieldmark.encoders.encoder import knows_letters, knows_words
 from fieldmark.errors import (
     EncoderChangedError,
     EncoderFilesError,
@@ -288,6 +288,15 @@ class ModelQueryEncoder:
             for index, each in enumerate(encoded)
             if isinstance(each, EncodedItem)
         }
+
+    def knows_words(self, words: Sequence[str]) -> list[bool] | None:
+        """Tell which of some words the encoder of texts has as its own; None where it cannot tell, or is missing."""
+        if Medium.TEXT not in self._model.media:
+            return None
+        try:
+            return knows_words(self._model.encoder(Medium.TEXT), words)
+        except (MissingExtraError, EncoderFilesError, EncoderChangedError):
+            return None
 
     def named_species(self, medium: Medium) -> tuple[tuple[str, ...], ...]:
         """Return the species that a medium's encoder tells apart, each with all its names."""

@@ -8,8 +8,8 @@ import pytest
 from fieldmark import Gallery, Item, Medium, Runtime, Split, index, train, write_manifest
 from fieldmark.errors import DamagedGalleryError
 from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.names import read_species
-from fieldmark.gallery.search.name_index import NamedSpecies
+from fieldmark.gallery.naming.name_index import NamedSpecies
+from fieldmark.gallery.naming.stored_names import read_species
 from fieldmark.gallery.search.query import QueryReader
 from fieldmark.query_encoder import ModelQueryEncoder
 

@@ -210,7 +210,7 @@ def test_a_class_that_is_not_there_is_said(open_page: Open) -> None:
             hit["probability"] = 0.96
 
     change_answers(page, doubt)
-    ask(page, "a penguin")
+    ask(page, "a red crest")
     assert page.get_by_role("heading", name="Probably not in this collection").is_visible()
     assert "4 %" in page.locator(".verdict").inner_text()
     assert all(
@@ -304,7 +304,9 @@ def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
     change_answers(page, add_reason)
     ask(page, "a red beak")
     card = page.locator("li.card").first
-    assert "87 %" in card.inner_text()
+    assert card.locator(".score").inner_text() == "87 % likely"
+    assert "0.123 closer than" not in card.inner_text()
+    card.locator(".why summary").click()
     assert "0.123 closer than" in card.inner_text()
     card.get_by_role("button", name=re.compile(" with ")).first.click()
     page.get_by_role("heading", name="Side by side").wait_for()
@@ -344,3 +346,78 @@ def test_a_server_that_is_gone_is_told_and_tried_again(open_page: Open, watch: "
     page.unroute("**/v1/search")
     page.get_by_role("button", name="Try again").click()
     page.wait_for_selector(RESULTS)
+
+
+def test_names_are_completed_while_somebody_types(open_page: Open) -> None:
+    page = open_page()
+    field = page.locator("#ask-text")
+    wanted = page.evaluate("async () => (await (await fetch('/v1/classes')).json()).classes[1].class_name").replace(
+        "_", " "
+    )
+    field.press_sequentially(wanted[:5].lower())
+    page.wait_for_selector("#names [role=option]")
+    shown = page.locator("#names [role=option] > span:first-child").all_inner_texts()
+    assert wanted in shown
+    for _ in range(shown.index(wanted) + 1):
+        field.press("ArrowDown")
+    chosen = page.locator("#names [aria-selected=true]")
+    assert wanted in chosen.inner_text()
+    assert field.get_attribute("aria-activedescendant") == chosen.get_attribute("id")
+    field.press("Enter")
+    page.wait_for_selector(RESULTS)
+    assert field.input_value() == wanted
+    assert page.locator("#names").is_hidden()
+    assert page.locator(".verdict h2").inner_text() == wanted
+
+
+def test_escape_closes_the_offered_names_and_keeps_what_was_typed(open_page: Open) -> None:
+    page = open_page()
+    name = page.evaluate("async () => (await (await fetch('/v1/classes')).json()).classes[0].class_name")
+    page.locator("#ask-text").press_sequentially(name[:5])
+    page.wait_for_selector("#names [role=option]")
+    page.locator("#ask-text").press("Escape")
+    assert page.locator("#names").is_hidden()
+    assert page.locator("#ask-text").input_value() == name[:5]
+
+
+def test_the_answer_ranks_classes_once_and_tells_contradictions_and_absences(open_page: Open) -> None:
+    page = open_page()
+
+    def rank(body: dict[str, Any]) -> None:
+        body |= {"likeliest": [{"name": "Blue_Jay", "probability": 0.91}, {"name": "Green_Jay", "probability": 0.06}]}
+        body["collection"] = {"probability": 0.97, "is_likely": True, "is_unlikely": False, "threshold": 0.5}
+
+    change_answers(page, rank)
+    ask(page, "a red crest")
+    assert page.locator(".likeliest li").all_inner_texts() == ["Blue Jay\n91 %", "Green Jay\n6 %"]
+    page.unroute("**/v1/search")
+
+    def contradict(body: dict[str, Any]) -> None:
+        lists = [[{"name": name, "probability": 0.9}] for name in ("Waxwing", "Wren")]
+        media = ("image", "audio")
+        body["parts"] = [
+            {"medium": medium, "likeliest": own, "collection": None} for medium, own in zip(media, lists, strict=True)
+        ]
+        body["absent_media"] = ["video"]
+        body["query"]["names"] = [{"name": "Blue Jay", "class_name": "Blue_Jay"}]
+        body["query"]["notes"] = ["'a.jpg' holds a text and not a photo, as its name says"]
+
+    change_answers(page, contradict)
+    ask(page, "a red beak")
+    assert "show different" in page.locator(".verdict h2").inner_text()
+    assert [each.inner_text() for each in page.locator(".parts h3").all()] == ["Your photo alone", "Your sound alone"]
+    told = page.locator(".answer").inner_text()
+    assert "No videos of Blue Jay here." in told
+    assert "'a.jpg' holds a text" in told
+
+
+def test_words_that_are_none_are_said_not_to_be_understood(open_page: Open) -> None:
+    page = open_page()
+
+    def refuse(body: dict[str, Any]) -> None:
+        body |= {"hits": [], "collection": None}
+        body["query"]["is_understood"] = False
+
+    change_answers(page, refuse)
+    ask(page, "asdf qwer")
+    assert page.locator(".verdict h2").inner_text() == "These words are not understood"

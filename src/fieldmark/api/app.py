@@ -83,6 +83,7 @@ _EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv",
 
 ROUTES: Sequence[Route] = (
     Route("POST", "/v1/search", routes_search.search, _SEARCH_BODY),
+    Route("GET", "/v1/names", routes_search.offer_names),
     Route("GET", "/v1/items", routes_items.list_items),
     Route("GET", "/v1/items/{item_id:path}", routes_items.show_item),
     Route("GET", "/v1/media/{item_id:path}", routes_media.send_media, _describe_content("application/octet-stream")),

@@ -15,6 +15,7 @@ from fieldmark.api.schemas import (
     MapAnswer,
     MapPointAnswer,
     SegmentAnswer,
+    WordsAnswer,
 )
 from fieldmark.api.service import Service, get_service
 from fieldmark.data.taxonomy import read_taxonomy
@@ -23,6 +24,7 @@ from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.opening import measure_bytes
 from fieldmark.gallery.store import Filter
 from fieldmark.records.licenses import normalize_license
+from fieldmark.subject import get_words
 from fieldmark.types import Medium
 
 Names = Annotated[list[str], Query(max_length=200)]
@@ -135,6 +137,8 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         sets[count.set_name or ""] += count.item_count
         licenses[count.license or ""] += count.item_count
         class_names.add(count.class_name)
+    subject = gallery.read_names().subject
+    words = get_words(subject)
     return GalleryAnswer(
         name=service.files.name,
         item_count=media.total(),
@@ -149,6 +153,8 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         bytes=measure_bytes(gallery.folder) or 0,
         calibrated_pairs=_list_calibrated_pairs(service),
         sources=list(service.jobs.source_names),
+        subject=subject,
+        words=WordsAnswer(one=words.one, many=words.many, item=words.item, sound=words.sound),
     )
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Annotated
 
+from fastapi import Query as FromQuery
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
@@ -12,8 +14,13 @@ from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, p
 from fieldmark.api.schemas import (
     CollectionAnswer,
     HitAnswer,
+    LikelyClassAnswer,
+    NameAnswer,
+    NamesAnswer,
     Query,
     QueryAnswer,
+    QueryPartAnswer,
+    ReadNameAnswer,
     SearchAnswer,
     SearchRequest,
     SearchSeconds,
@@ -23,9 +30,10 @@ from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, TooLargeError, UnknownItemError
 from fieldmark.gallery.fact_query import FactQuery, SightingQuery
+from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.search.evidence import add_evidence
 from fieldmark.gallery.search.query import ItemId
-from fieldmark.gallery.search.result import MarkedItems, describe_hit
+from fieldmark.gallery.search.result import LikelyClass, MarkedItems, OpenSetAnswer, describe_hit
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
 
@@ -60,6 +68,19 @@ async def search(request: Request) -> SearchAnswer | Response:
         if EVENTS_TYPE not in request.headers.get("accept", ""):
             return await work.run()
         return StreamingResponse(work.stream(stack.pop_all()), media_type=EVENTS_TYPE)
+
+
+async def offer_names(
+    request: Request,
+    text: Annotated[str, FromQuery(min_length=1, max_length=200, description="what was typed so far")],
+    limit: Annotated[int, FromQuery(ge=1, description="number of names")] = 8,
+) -> NamesAnswer:
+    """Return the names of the gallery that fit what somebody is typing: parts, typing errors, other names."""
+    service = get_service(request)
+    if limit > service.limits.max_listed:
+        raise OutOfRangeError(name="limit", got=limit, smallest=1, largest=service.limits.max_listed)
+    offered = await service.lookup_pool.run(lambda: service.gallery.offer_names(text, limit=limit))
+    return NamesAnswer(names=list_names(offered))
 
 
 def _check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits) -> None:
@@ -130,32 +151,62 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
     except TooLargeError as error:
         error.name_limit(_QUERY_LIMITS.get(error.limit_name, error.limit_name))
         raise
-    collection = None
-    if found.collection is not None:
-        collection = CollectionAnswer(
-            probability=found.collection.probability,
-            is_likely=found.collection.is_likely,
-            is_unlikely=found.collection.is_unlikely,
-            threshold=found.collection.threshold,
-            can_tell=found.collection.can_tell,
-        )
     return SearchAnswer(
         query=QueryAnswer(
             medium=found.medium,
             media=list(found.media),
             class_name=found.class_name,
             species_name=found.species_name,
+            names=[ReadNameAnswer(name=each.name, class_name=each.class_name) for each in found.names],
+            name_use=found.name_use,
+            is_understood=found.is_understood,
+            is_on_topic=found.is_on_topic,
+            notes=list(found.notes),
         ),
-        collection=collection,
+        collection=_answer_collection(found.collection),
         is_by_encoders=found.is_by_encoders,
         is_called=found.is_called,
         likely_count=found.likely_count,
         left_out=list(found.left_out),
+        likeliest=_list_likeliest(found.likeliest),
+        parts=[
+            QueryPartAnswer(
+                medium=each.medium,
+                likeliest=_list_likeliest(each.likeliest),
+                collection=_answer_collection(each.collection),
+            )
+            for each in found.parts
+        ],
+        absent_media=list(found.absent_media),
+        offered=list_names(found.offered),
         seen=None if found.seen is None else found.seen.to_text(),
         unlikely=found.unlikely,
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )
+
+
+def _answer_collection(answer: OpenSetAnswer | None) -> CollectionAnswer | None:
+    if answer is None:
+        return None
+    return CollectionAnswer(
+        probability=answer.probability,
+        is_likely=answer.is_likely,
+        is_unlikely=answer.is_unlikely,
+        threshold=answer.threshold,
+        can_tell=answer.can_tell,
+    )
+
+
+def _list_likeliest(likeliest: Sequence[LikelyClass]) -> list[LikelyClassAnswer]:
+    return [LikelyClassAnswer(name=each.name, probability=each.probability) for each in likeliest]
+
+
+def list_names(offered: Sequence[NameOffer]) -> list[NameAnswer]:
+    """Return names that are offered, as the API gives them."""
+    return [
+        NameAnswer(name=each.name, matched=each.matched, fit=each.fit, item_count=each.item_count) for each in offered
+    ]
 
 
 def _make_query(query: Query) -> Item | ItemId:

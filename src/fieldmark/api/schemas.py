@@ -4,8 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from fieldmark.gallery.naming.typed_names import NameUse
 from fieldmark.gallery.search.records import HitOrder
 from fieldmark.gallery.search.result import ExportFormat
+from fieldmark.subject import Subject
 from fieldmark.types import Medium, Split
 
 ItemId = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
@@ -116,6 +118,35 @@ class SearchRequest(RequestBody):
     seen: SightingRequest = SightingRequest()
 
 
+class ReadNameAnswer(AnswerBody):
+    """A name that was read in a text."""
+
+    name: str
+    class_name: str | None = Field(None, description="its class here; null where none is surely this")
+
+
+class NameAnswer(AnswerBody):
+    """A class, or a species that encoders call items, that a text may mean."""
+
+    name: str = Field(description="as the gallery calls it")
+    matched: str = Field(description="that of its names which is most like the text")
+    fit: float = Field(description="from 0 to 1")
+    item_count: int
+
+
+class NamesAnswer(AnswerBody):
+    """Names that fit what was typed, the most fitting first."""
+
+    names: list[NameAnswer]
+
+
+class LikelyClassAnswer(AnswerBody):
+    """A class that a query may show."""
+
+    name: str
+    probability: float
+
+
 class QueryAnswer(AnswerBody):
     """The query as the server understood it."""
 
@@ -125,6 +156,18 @@ class QueryAnswer(AnswerBody):
     species_name: str | None = Field(
         None, description="the species that the text names, if only the items of the class tell that it is this species"
     )
+    names: list[ReadNameAnswer] = Field([], description="all names that the text holds; hits are of any of them")
+    name_use: NameUse | None = Field(
+        None,
+        description="the text is a name, several, a part of some, a sentence with names, or was corrected",
+    )
+    is_understood: bool = Field(
+        default=True, description="false where the words mean nothing to what reads texts here; there are no hits then"
+    )
+    is_on_topic: bool = Field(
+        default=True, description="false where the words speak of nothing that texts and names here do"
+    )
+    notes: list[str] = Field([], description="what to know of the queries, such as a text in a file named .jpg")
 
 
 class CollectionAnswer(AnswerBody):
@@ -138,6 +181,14 @@ class CollectionAnswer(AnswerBody):
         description="false where the class is not likely there and nothing says that it is missing: a hit is nearly "
         "certain, the query is unlike what the probabilities were fitted on, or the score lies between both cases"
     )
+
+
+class QueryPartAnswer(AnswerBody):
+    """One of several queries that show different classes, as if it had been asked alone."""
+
+    medium: Medium
+    likeliest: list[LikelyClassAnswer]
+    collection: CollectionAnswer | None
 
 
 class HitAnswer(RecordAnswer):
@@ -202,6 +253,16 @@ class SearchAnswer(AnswerBody):
         None, description="the first hits that are as likely as not of the query's class; null without probabilities"
     )
     left_out: list[Medium] = Field([], description="media that no encoder compares with the query")
+    likeliest: list[LikelyClassAnswer] = Field(
+        [], description="the classes that the queries most likely show, best first; empty where a text names one"
+    )
+    parts: list[QueryPartAnswer] = Field(
+        [], description="what each query shows alone, where they contradict each other; hits are then of each alone"
+    )
+    absent_media: list[Medium] = Field(
+        [], description="media that have nothing of the class that is named, though others have"
+    )
+    offered: list[NameAnswer] = Field([], description="names that the text may mean, where it is none as it stands")
     seen: str | None = Field(
         None, description="when and where the query was made, by which hits were judged; null without ranges"
     )
@@ -322,6 +383,15 @@ class ClassesAnswer(AnswerBody):
     classes: list[ClassAnswer]
 
 
+class WordsAnswer(AnswerBody):
+    """The words for a collection's classes and items: "species" and "song", or "class" and "sound"."""
+
+    one: str
+    many: str
+    item: str
+    sound: str
+
+
 class GalleryAnswer(AnswerBody):
     """Statistics of the gallery."""
 
@@ -338,6 +408,8 @@ class GalleryAnswer(AnswerBody):
     bytes: int = Field(description="on disk; 0 where an engine keeps the gallery")
     calibrated_pairs: list[str] = Field(description="pairs of media whose hits have probabilities")
     sources: list[str] = Field(description="names that POST /v1/jobs accepts")
+    subject: Subject = Field(Subject.THINGS, description="what the collection is of")
+    words: WordsAnswer = Field(description="the words for its classes and items")
 
 
 class WaveformAnswer(AnswerBody):

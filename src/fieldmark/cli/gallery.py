@@ -134,11 +134,15 @@ def search(
             "Repeatable.",
         ),
     ] = None,
+    explains: Annotated[
+        bool, typer.Option("--why", help="Also show the score of each hit and its margin over the look-alike.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Search a gallery with a photo, a text, a video or a sound.
 
-    Hits are ranked by how likely they show the species of the query.
+    Hits are ranked by how likely they show the species, or the class, of the query. A text may be a name, a part
+    of one, several names, or a description.
     """
     media_names = parse_media(medium)  # checked before heavy imports, so a wrong name fails at once
     files = _parse_exports(exports or [])
@@ -205,7 +209,7 @@ def search(
             write_bytes(path, write_archive(collect_found(result.hits), title=open_files(opened.folder).name))
         else:
             write_text(path, export_marks(result.hits, format=ExportFormat(name)))
-    print_result(result, result.to_text(), as_json=as_json)
+    print_result(result, result.to_text(explains=explains), as_json=as_json)
 
 
 @marks_app.command("save")
@@ -293,6 +297,24 @@ def _describe(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
 
     result = describe_gallery(gallery)
     print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("names")
+def _names(
+    gallery: _GalleryFolder,
+    text: Annotated[str, typer.Argument(help="Beginning, part or misspelling of a name.", show_default=False)],
+    *,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Number of names.")] = 8,
+    as_json: Json = False,
+) -> None:
+    """List the names in a gallery that fit what was typed, the most fitting first.
+
+    Finds parts, plurals, typing errors, scientific names, and other names in the taxonomy.
+    """
+    from fieldmark.workflows.gallery import offer_names
+
+    result = offer_names(gallery, text, limit=limit)
+    print_result({"names": result}, "\n".join(each.to_text() for each in result) or "no name fits", as_json=as_json)
 
 
 @gallery_app.command("show")

@@ -46,15 +46,22 @@ class Taxonomy:
 
     taxa: tuple[Taxon, ...]
     _class_by_key: Mapping[str, str] = field(init=False, repr=False, compare=False)
+    _taxon_by_class: Mapping[str, Taxon] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         names = {link_key(name): taxon.class_name for taxon in self.taxa for name in taxon.other_names}
         names.update({link_key(taxon.class_name): taxon.class_name for taxon in self.taxa})
         object.__setattr__(self, "_class_by_key", names)
+        object.__setattr__(self, "_taxon_by_class", {taxon.class_name: taxon for taxon in self.taxa})
 
     def class_named(self, name: str) -> str | None:
         """Return the class of a name: a class name, a scientific name or a synonym; None for no class."""
         return self._class_by_key.get(link_key(name))
+
+    def find(self, name: str) -> Taxon | None:
+        """Return the taxon of a class, by any of its names; None for no class."""
+        class_name = self.class_named(name)
+        return None if class_name is None else self._taxon_by_class[class_name]
 
     def names_at(self, rank: str) -> dict[str, str]:
         """Return the genus, family or order of each class that has one."""

@@ -156,6 +156,20 @@ def knows_letters(encoder: Encoder, text: str) -> bool:
     return not isinstance(encoder, LetterReader) or encoder.knows_letters(text)
 
 
+@runtime_checkable
+class Lexicon(Protocol):
+    """An encoder of texts that has words of its own, and reads all others in pieces."""
+
+    def knows_words(self, words: Sequence[str]) -> list[bool] | None:
+        """Tell which of some words are its own; None where it cannot tell."""
+        ...
+
+
+def knows_words(encoder: Encoder, words: Sequence[str]) -> list[bool] | None:
+    """Tell which of some words are an encoder's own; None for one that cannot tell."""
+    return encoder.knows_words(words) if isinstance(encoder, Lexicon) else None
+
+
 def find_joint(encoder: Encoder) -> JointFeatures | None:
     """Return the columns that an encoder shares with encoders of other media; None where it shares none."""
     return encoder.joint if isinstance(encoder, JointEncoder) else None
@@ -424,6 +438,11 @@ class ConcatenatedEncoder:
         """Tell whether any of the encoders that can tell knows any part of a text."""
         readers = [encoder for encoder in self._encoders if isinstance(encoder, LetterReader)]
         return not readers or any(encoder.knows_letters(text) for encoder in readers)
+
+    def knows_words(self, words: Sequence[str]) -> list[bool] | None:
+        """Tell which of some words are those of any of the encoders that can tell; None where none can."""
+        found = [own for encoder in self._encoders if (own := knows_words(encoder, words)) is not None]
+        return [any(each) for each in zip(*found, strict=True)] if found else None
 
     @property
     def joint(self) -> JointFeatures | None:

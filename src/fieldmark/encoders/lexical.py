@@ -21,7 +21,7 @@ _TERMS_VERSION = 2
 """Raised whenever a text has other features: by other rules, or other words among those below."""
 _WORD = re.compile(r"[^\W_]+")
 _CLAUSE_END = re.compile(r"[.,;:!?()\n]|\band\b")
-_FUNCTION_WORDS = frozenset(
+FUNCTION_WORDS = frozenset(
     _WORD.findall(
         "a an the this that these those is are was were be been being it its he his she her they them their i "
         "we our you there here has have had do does did can could may might will would shall should with of "
@@ -88,7 +88,7 @@ class LexicalTextEncoder:
 
     def _terms(self, text: str) -> Iterator[str]:
         for clause in _CLAUSE_END.split(unicodedata.normalize("NFKC", text).casefold()):
-            words = [word for word in _WORD.findall(clause) if word not in _FUNCTION_WORDS]
+            words = [word for word in _WORD.findall(clause) if word not in FUNCTION_WORDS]
             yield from words
             yield from (" ".join(sorted(pair)) for pair in pairwise(words))
             if self._character_count:

@@ -190,6 +190,13 @@ class TransformersTextEncoder:
         tokens = self._tokenizer(text[:_LETTERS_CHECKED], add_special_tokens=False)["input_ids"]
         return any(token != unknown for token in tokens)
 
+    def knows_words(self, words: Sequence[str]) -> list[bool]:
+        """Tell which of some words the tokenizer has as one token; it spells all others."""
+        forms = [each for word in words for each in (word, word.lower())]
+        tokens = self._tokenizer(forms, add_special_tokens=False)["input_ids"] if forms else []
+        is_one = [len(each) == 1 and each[0] != self._tokenizer.unk_token_id for each in tokens]
+        return [first or second for first, second in zip(is_one[::2], is_one[1::2], strict=True)]
+
     @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
         if self._tower is not None:

@@ -17,6 +17,7 @@ class GalleryFile(StrEnum):
     LABELS = "saved_classes.json"
     TAXONOMY = "taxonomy.csv"
     SPECIES = "species.json"
+    NAMES = "names.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,11 @@ class GalleryLayout:
     def species(self) -> Path:
         """The species that encoders tell apart, by medium, each with all its names."""
         return self.folder / GalleryFile.SPECIES
+
+    @property
+    def names(self) -> Path:
+        """What items are called, the subject, further names of species, and words of texts."""
+        return self.folder / GalleryFile.NAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from fieldmark.gallery.map import TSNE, choose_rows, project
 from fieldmark.media.preview import make_card
 from fieldmark.reports.charts import MEDIUM_COLORS, draw_calibration, draw_curves, draw_directions
 from fieldmark.reports.render import render_template
+from fieldmark.subject import Words, decide_by_names, get_words
 from fieldmark.types import MEDIA, Medium, Reporter
 
 # ---------------------------------------------------------------- the items that the page shows
@@ -188,6 +189,7 @@ def render_evaluation_page(
         **_fill_tasks(evaluation, published),
         **_fill_charts(evaluation),
         **_fill_species(evaluation),
+        words=_choose_words(table.class_names, evaluation),
         media=MEDIA,
         colors=MEDIUM_COLORS,
         cutoffs=CUTOFFS,
@@ -315,6 +317,12 @@ def _fill_species(evaluation: Evaluation) -> dict[str, object]:
         "slices": list(_list_slices(evaluation)),
         "slice_heads": [*(f"→ {medium}" for medium in MEDIA), "→ all"],
     }
+
+
+def _choose_words(class_names: Sequence[str], evaluation: Evaluation) -> Words:
+    """Return the words for the classes: species where their names or a taxonomy say so."""
+    is_ranked = bool(evaluation.directions[0].by_rank)
+    return get_words(decide_by_names(class_names, is_ranked=is_ranked))
 
 
 def _list_slices(evaluation: Evaluation) -> Iterator[dict[str, object]]:

@@ -81,6 +81,7 @@ export async function search(request, files, signal) {
 }
 
 export const listItems = async (parameters, signal) => (await get(makeUrl("/v1/items", parameters), { signal })).items;
+export const offerNames = async (text, limit) => (await get(makeUrl("/v1/names", { text, limit }))).names;
 export const getItem = (itemId) => get(`/v1/items/${encodeURIComponent(itemId)}`);
 export const getWaveform = (url, parameters) => get(makeUrl(url, parameters));
 export const getText = async (url) => (await call(url)).text();

@@ -11,6 +11,7 @@ import { silence } from "./player.js";
 import { Composer } from "./query.js";
 import { nothingFound, resultsView, verdict, waitingView } from "./results.js";
 import { FIRST_K, hasFilters, readState, toRequest, withoutFilters, writeState } from "./state.js";
+import { learnSubject } from "./subject.js";
 import { welcomeView } from "./welcome.js";
 
 const WAIT_MILLISECONDS = 150;
@@ -109,7 +110,7 @@ async function currentView(signal) {
   if (state.view === "collection") return collectionView(actions);
   if (!hasQuery()) return welcomeView(actions);
   const answer = await search(toRequest(state, marks.toRequest()), composer.files.map((each) => each.file), signal);
-  if (answer.hits.length === 0) {
+  if (answer.hits.length === 0 && answer.query.is_understood && answer.absent_media.length === 0) {
     announce("Nothing found.");
     return nothingFound({ isFiltered: hasFilters(state), clearFilters: () => go(withoutFilters(state)) });
   }
@@ -163,4 +164,4 @@ window.addEventListener("popstate", () => {
 });
 
 closeMenusElsewhere();
-show();
+learnSubject().then(() => show());

@@ -3,6 +3,7 @@
 import { makeUrl, getText } from "./api.js";
 import { button, element, icon, MEDIUM_NAMES, percent, formatName } from "./dom.js";
 import { createPlayer, whenNear } from "./player.js";
+import { inWords } from "./subject.js";
 
 const TEXT_LINES = 420;
 
@@ -39,38 +40,31 @@ export function content(part, pixels) {
   return createPlayer(part) ?? picture(part);
 }
 
+/** The one number of a card, in plain words; its similarity where it has no probability. */
 function score(hit, isDoubtful) {
-  const number = hit.score.toFixed(3);
-  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is closer" }, number);
-  const condition = isDoubtful ? " if it is in the collection" : "";
-  return element(
-    "p",
-    { class: "score", title: `probability that this is the same species${condition} ${percent(hit.probability)}; similarity ${number}` },
-    element("strong", { text: percent(hit.probability) }),
-    element("span", { class: isDoubtful ? "faint" : "unseen", text: condition || " likely," }),
-    element("span", { class: "faint", text: ` ${number}` }),
-  );
+  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is closer" }, hit.score.toFixed(3));
+  return element("p", { class: "score" }, element("strong", { text: percent(hit.probability) }), element("span", { class: "faint", text: isDoubtful ? " if it is in the collection" : " likely" }));
 }
 
-/** How clearly the hit is this class and not its look-alike; `named` is the class that the query names. */
+/** Why a hit is one, folded: its similarity, and how clearly it is this class and not its look-alike. */
 function reason(hit, actions, named) {
   if (hit.matched) return element("p", { class: "reason", text: `has this ${hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")}` });
-  if (named !== null && hit.class_name === named) return element("p", { class: "reason", text: "matches the name" });
-  if (!hit.look_alike || hit.margin === null) return null;
-  const amount = Math.abs(hit.margin).toFixed(3);
-  const side = hit.margin >= 0 ? "closer than" : "farther than";
+  const side = (hit.margin ?? 0) >= 0 ? "closer than" : "farther than";
+  const rival = hit.look_alike && hit.margin !== null ? element("p", {}, `${Math.abs(hit.margin).toFixed(3)} ${side} `, element("button", {
+    type: "button",
+    class: "linkish",
+    text: formatName(hit.look_alike),
+    "aria-label": `Compare ${formatName(hit.class_name)} with ${formatName(hit.look_alike)}`,
+    onclick: () => actions.compare(hit.class_name, hit.look_alike),
+  })) : null;
+  const called = hit.class_name === null && hit.called ? element("p", { text: `Called so by its encoder: ${percent(hit.called_probability)}` }) : null;
+  const meaning = inWords("The percentage is the probability that this is the same species.");
   return element(
-    "p",
-    { class: "reason" },
-    `${amount} ${side} `,
-    element("button", {
-      type: "button",
-      class: "linkish",
-      text: formatName(hit.look_alike),
-      "aria-label": `Compare ${formatName(hit.class_name)} with ${formatName(hit.look_alike)}`,
-      onclick: () => actions.compare(hit.class_name, hit.look_alike),
-    }),
-  );
+    "details",
+    { class: "why" },
+    element("summary", { text: named !== null && hit.class_name === named ? "Why: matches the name" : "Why" }),
+    element("p", { text: `Similarity ${hit.score.toFixed(3)}; larger is closer.` }), rival, called,
+    hit.probability === null || hit.probability === undefined ? null : element("p", { text: meaning }));
 }
 
 /** A source, as a link only if it is a web address: another scheme could run something. */
@@ -156,7 +150,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
         element("h3", { text: title(hit) }),
         score(hit, isDoubtful)),
       element("div", { class: "content" }, content(hit)),
-      hit.matched || hit.class_name || !hit.called ? reason(hit, actions, named) : element("p", { class: "reason", text: `called so by its encoder: ${percent(hit.called_probability)}` }),
+      reason(hit, actions, named),
       hit.unlikely ? element("p", { class: "reason", text: `unlikely: ${hit.unlikely}` }) : null,
       element("footer", {},
         facts(hit, actions),
@@ -164,7 +158,7 @@ export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }
           markButton("right", "Right", hit, marks),
           markButton("wrong", "Wrong", hit, marks),
           button("more", { label: `More like ${hit.item_id}`, class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
-          hit.class_name ? button("compare", { label: `Compare ${title(hit)} with another species`, class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) }) : null))),
+          hit.class_name ? button("compare", { label: inWords(`Compare ${title(hit)} with another species`), class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) }) : null))),
   );
 }
 

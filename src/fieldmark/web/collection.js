@@ -2,6 +2,7 @@
 
 import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, getSavedClasses, startJob, undoClass } from "./api.js";
 import { button, count, element, icon, MEDIA, MEDIUM_NAMES, formatName, toast } from "./dom.js";
+import { inWords } from "./subject.js";
 
 const FIRST_SHARES = 6;
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
@@ -36,7 +37,7 @@ function numbers(gallery) {
     return element("li", { class: medium }, icon(medium), element("strong", { text: held.toLocaleString("en") }), element("span", { text: MEDIUM_NAMES[medium][held === 1 ? 0 : 1].toLowerCase() }), bar);
   });
   return element("div", {},
-    element("p", { class: "lead", text: `${count(gallery.item_count, "item", "items")} of ${count(gallery.class_count, "species", "species")} in ${count(gallery.segment_count, "segment", "segments")}` }),
+    element("p", { class: "lead", text: `${count(gallery.item_count, "item", "items")} of ${count(gallery.class_count, gallery.words.one, gallery.words.many)} in ${count(gallery.segment_count, "segment", "segments")}` }),
     element("ul", { class: "numbers" }, tiles));
 }
 
@@ -51,9 +52,9 @@ function classTable(classes, actions) {
     rows.forEach((row) => (row.hidden = !row.firstChild.textContent.toLowerCase().includes(wanted)));
   };
   return element("section", { "aria-labelledby": "classes-title" },
-    element("div", { class: "table-head" }, element("h2", { id: "classes-title", text: "Species" }), element("input", { type: "search", placeholder: "Find a species", "aria-label": "Find a species", oninput: narrow })),
-    element("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": "Table of species" },
-      element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col", text: "Species" }), MEDIA.map((medium) => element("th", { scope: "col", text: MEDIUM_NAMES[medium][1] })))), element("tbody", {}, rows))));
+    element("div", { class: "table-head" }, element("h2", { id: "classes-title", text: inWords("Species") }), element("input", { type: "search", placeholder: "Find a species", "aria-label": "Find a species", oninput: narrow })),
+    element("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": inWords("Table of species") },
+      element("table", {}, element("thead", {}, element("tr", {}, element("th", { scope: "col", text: inWords("Species") }), MEDIA.map((medium) => element("th", { scope: "col", text: MEDIUM_NAMES[medium][1] })))), element("tbody", {}, rows))));
 }
 
 /** Labels that users saved, each with an undo button. */
@@ -165,5 +166,5 @@ async function follow(job, show, row, actions) {
 /** Returns one line for the head of the page. */
 export async function describeHolding() {
   const gallery = await getGallery();
-  return `${count(gallery.item_count, "item", "items")} · ${count(gallery.class_count, "species", "species")}`;
+  return `${count(gallery.item_count, "item", "items")} · ${count(gallery.class_count, gallery.words.one, gallery.words.many)}`;
 }

@@ -4,6 +4,7 @@ import { getClasses, listItems } from "./api.js";
 import { content } from "./card.js";
 import { button, element, errorPanel, icon, MEDIUM_NAMES, formatName } from "./dom.js";
 import { silence } from "./player.js";
+import { inWords } from "./subject.js";
 
 const SHOWN_MEDIA = ["image", "audio", "video", "text"];
 const LISTED = 24;
@@ -11,7 +12,7 @@ const LISTED = 24;
 /** The view of a comparison. `actions.compare` changes the pair. */
 export async function compareView([first, second], actions) {
   const classes = await getClasses();
-  if (classes.length === 0) return errorPanel({ title: "No species yet", message: "The items of this gallery have no class names, so there is nothing to compare. Mark hits as right and save them as a class first." });
+  if (classes.length === 0) return errorPanel({ title: inWords("No species yet"), message: "The items of this gallery have no class names, so there is nothing to compare. Mark hits as right and save them as a class first." });
   const names = classes.map((each) => each.class_name);
   const pair = [first, second].map((name) => (names.includes(name) ? name : null));
   const view = element(
@@ -19,12 +20,12 @@ export async function compareView([first, second], actions) {
     { class: "compare" },
     element("h1", { text: "Side by side" }),
     element("div", { class: "pair-choice" },
-      chooser("First species", names, pair[0], (name) => actions.compare(name, pair[1])),
-      button("compare", { label: "Swap the species", class: "plain round", onclick: () => actions.compare(pair[1], pair[0]) }),
-      chooser("Second species", names, pair[1], (name) => actions.compare(pair[0], name))),
+      chooser(inWords("First species"), names, pair[0], (name) => actions.compare(name, pair[1])),
+      button("compare", { label: inWords("Swap the species"), class: "plain round", onclick: () => actions.compare(pair[1], pair[0]) }),
+      chooser(inWords("Second species"), names, pair[1], (name) => actions.compare(pair[0], name))),
   );
   if (pair.every(Boolean)) view.append(...SHOWN_MEDIA.map((medium) => shelf(medium, pair, classes, actions)).filter(Boolean));
-  else view.append(element("p", { class: "panel", text: "Choose two species, or click the look-alike that is named on a hit." }));
+  else view.append(element("p", { class: "panel", text: inWords("Choose two species, or click the look-alike that is named on a hit.") }));
   return view;
 }
 

@@ -4,6 +4,7 @@ import { getClasses, getGallery } from "./api.js";
 import { button, byId, element, icon, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
 import { recordMenu } from "./records.js";
 import { hasFilters, withoutFilters } from "./state.js";
+import { inWords } from "./subject.js";
 
 const SEARCHED_FROM = 9;
 
@@ -15,7 +16,7 @@ export async function showFilters(state, onChange) {
   const focused = bar.contains(document.activeElement) ? document.activeElement.dataset.choice : null;
   const [gallery, classes] = await Promise.all([getGallery(), getClasses()]);
   const menus = [
-    menu("Species", classes.map((each) => [each.class_name, formatName(each.class_name), each.item_count]), state.classNames, (classNames) => onChange({ classNames })),
+    menu(inWords("Species"), classes.map((each) => [each.class_name, formatName(each.class_name), each.item_count]), state.classNames, (classNames) => onChange({ classNames })),
     menu("Set", counted(gallery.set_counts), state.setNames, (setNames) => onChange({ setNames })),
     menu("License", counted(joinForms(gallery.license_counts, gallery.license_forms)), state.licenses, (licenses) => onChange({ licenses })),
   ];

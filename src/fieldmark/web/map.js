@@ -4,6 +4,7 @@ import { getItem, getMap } from "./api.js";
 import { itemCard } from "./card.js";
 import { announce, button, count, element, errorPanel, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
 import { silence } from "./player.js";
+import { inWords } from "./subject.js";
 
 const REACH_PIXELS = 14;
 const ZOOM_STEP = 1.5;
@@ -232,12 +233,12 @@ function shapeOf(medium) {
 }
 
 function classChoice(chart, names) {
-  return element("select", { "aria-label": "Species on the map", onchange: (event) => {
+  return element("select", { "aria-label": inWords("Species on the map"), onchange: (event) => {
     chart.className = event.target.value || null;
     chart.focused = null;
     chart.showName(null);
     chart.draw();
-  } }, element("option", { value: "", text: "All species" }), names.map((name) => element("option", { value: name, text: formatName(name) })));
+  } }, element("option", { value: "", text: inWords("All species") }), names.map((name) => element("option", { value: name, text: formatName(name) })));
 }
 
 /** The view of the map. */

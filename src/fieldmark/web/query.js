@@ -1,6 +1,7 @@
 // The query: files that are chosen, dropped or pasted, a recording, a text, items of the gallery.
 
 import { announce, button, byId, element, icon, formatTime, toast } from "./dom.js";
+import { Completion } from "./completion.js";
 import { Recorder } from "./recorder.js";
 
 export const MAX_FILES = 4;
@@ -17,6 +18,7 @@ export class Composer {
     this.itemIds = [];
     this.onAsk = onAsk;
     this.text = byId("ask-text");
+    this.completion = new Completion(this.text, () => this.ask());
     this.recorder = new Recorder();
     byId("ask").addEventListener("submit", (event) => (event.preventDefault(), this.ask()));
     byId("add-files").addEventListener("click", () => byId("files").click());

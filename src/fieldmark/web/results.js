@@ -1,7 +1,9 @@
 // The answer to a search: the verdict, then the hits of each medium.
 
+import { answerDetails, specialVerdict } from "./answer.js";
 import { hitCard } from "./card.js";
 import { button, count, element, icon, MEDIA, MEDIUM_NAMES, percent, formatName } from "./dom.js";
+import { inWords } from "./subject.js";
 
 export const FORMATS = { csv: "Table (CSV)", raven: "Raven selection table", audacity: "Audacity labels", dwc: "Darwin Core occurrences", dwca: "Darwin Core Archive", inaturalist: "iNaturalist table" };
 
@@ -29,6 +31,8 @@ function meter(probability, threshold) {
 
 /** Tells whether the collection holds the species of the query, and what it most likely is. */
 export function verdict(answer) {
+  const special = specialVerdict(answer);
+  if (special) return special;
   const leader = leadingClass(answer);
   const collection = answer.hits.some((hit) => hit.matched) ? null : answer.collection;
   if (collection && answer.is_called && !collection.is_likely) {
@@ -36,7 +40,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict unlikely" },
       element("h2", { text: `Nothing here is called ${formatName(answer.query.class_name)}` }),
-      element("p", { text: "Nothing is labeled so, and the encoders call nothing so. Below are the closest items, probably of other species." }),
+      element("p", { text: inWords("Nothing is labeled so, and the encoders call nothing so. Below are the closest items, probably of other species.") }),
     );
   }
   if (collection && collection.can_tell === false) {
@@ -44,8 +48,8 @@ export function verdict(answer) {
       "div",
       { class: "verdict" },
       element("h2", { text: leader ? `Perhaps ${formatName(leader)}` : "Cannot tell" }),
-      element("p", { text: "Fieldmark cannot tell whether this collection holds the species. Below are the closest items." }),
-      answer.query.medium === "text" ? element("p", { class: "faint", text: "Your words fit several species. Add details to narrow it down." }) : null,
+      element("p", { text: inWords("Fieldmark cannot tell whether this collection holds the species. Below are the closest items.") }),
+      answer.query.medium === "text" ? element("p", { class: "faint", text: inWords("Your words fit several species. Add details to narrow it down.") }) : null,
     );
   }
   if (collection && collection.is_unlikely) {
@@ -53,7 +57,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict unlikely" },
       element("h2", { text: "Probably not in this collection" }),
-      element("p", {}, `There is a ${percent(collection.probability)} chance that it holds this species. Below are the closest items`, leader ? `: ${formatName(leader)} and others.` : "."),
+      element("p", {}, inWords(`There is a ${percent(collection.probability)} chance that it holds this species. Below are the closest items`), leader ? `: ${formatName(leader)} and others.` : "."),
       meter(collection.probability, collection.threshold),
     );
   }
@@ -62,8 +66,8 @@ export function verdict(answer) {
       "div",
       { class: "verdict" },
       element("h2", { text: leader ? `Perhaps ${formatName(leader)}` : "Perhaps not in this collection" }),
-      element("p", { text: `There is a ${percent(collection.probability)} chance that this collection holds the species.` }),
-      answer.query.medium === "text" ? element("p", { class: "faint", text: "Your words fit several species. Add details to narrow it down." }) : null,
+      element("p", { text: inWords(`There is a ${percent(collection.probability)} chance that this collection holds the species.`) }),
+      answer.query.medium === "text" ? element("p", { class: "faint", text: inWords("Your words fit several species. Add details to narrow it down.") }) : null,
       meter(collection.probability, collection.threshold),
     );
   }
@@ -83,14 +87,14 @@ export function verdict(answer) {
     { class: "verdict" },
     element("h2", { text: title }),
     answer.query.class_name ? element("p", { text: describeName(answer.query) }) : null,
-    collection ? element("p", { text: `There is a ${percent(collection.probability)} chance that the collection holds this species.` }) : null,
+    collection ? element("p", { text: inWords(`There is a ${percent(collection.probability)} chance that the collection holds this species.`) }) : null,
     collection ? meter(collection.probability, collection.threshold) : null,
     answer.is_by_encoders ? element("p", { class: "faint", text: "Percentages are what the encoders themselves say; too little is labeled here to check them." }) : null,
   );
 }
 
 function describeName(query) {
-  return query.species_name ? `You named ${formatName(query.species_name)}, which goes by this name here.` : "You named this species.";
+  return query.species_name ? `You named ${formatName(query.species_name)}, which goes by this name here.` : inWords("You named this species.");
 }
 
 function exportMenu(hits, onExport) {
@@ -108,7 +112,7 @@ function groupOf(medium, hits, context) {
   const heading = element("h2", { id: `group-${medium}`, tabindex: -1 }, icon(medium), many, element("span", { class: "faint number", text: hits.length }));
   const cards = hits.map((hit, index) => hitCard(hit, index + 1, context));
   const end = hits.findIndex((hit) => hit.probability !== null && hit.probability !== undefined && hit.probability < LIKELY);
-  if (end > 0) cards.splice(end, 0, element("li", { class: "line", text: "From here on, probably other species" }));
+  if (end > 0) cards.splice(end, 0, element("li", { class: "line", text: inWords("From here on, probably other species") }));
   return element("section", { class: `group ${medium}`, "aria-labelledby": `group-${medium}` }, heading, element("ol", { class: "cards" }, cards));
 }
 
@@ -119,11 +123,12 @@ export function resultsView(answer, context) {
   const seconds = answer.seconds ? ` in ${(answer.seconds.encode + answer.seconds.search).toFixed(2)} s` : "";
   const jumps = element("nav", { class: "jumps", "aria-label": "Media of the hits" }, groups.map(([medium, hits]) =>
     element("a", { href: `#group-${medium}`, class: medium }, icon(medium), `${MEDIUM_NAMES[medium][1]} ${hits.length}`)));
-  const longest = Math.max(...groups.map(([, hits]) => hits.length));
+  const longest = Math.max(0, ...groups.map(([, hits]) => hits.length));
   return element(
     "div",
     { class: `results ${isDoubtful ? "doubtful" : ""}` },
     verdict(answer),
+    answerDetails(answer, context.actions),
     element("div", { class: "results-bar" }, jumps, element("p", { class: "faint", text: `${count(answer.hits.length, "hit", "hits")}${seconds}` }), exportMenu(answer.hits, context.actions.exportHits)),
     answer.seen ? element("p", { class: "faint", text: `Hits are judged by ranges for ${answer.seen}.${answer.unlikely ? ` The species that you name is unlikely: ${answer.unlikely}.` : ""}` }) : null,
     answer.left_out?.length ? element("p", { class: "faint", text: `Left out, as no encoder compares them with your query: ${answer.left_out.map((medium) => MEDIUM_NAMES[medium][1].toLowerCase()).join(", ")}.` }) : null,

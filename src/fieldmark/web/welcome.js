@@ -3,6 +3,7 @@
 import { getClasses, getGallery, listItems } from "./api.js";
 import { picture } from "./card.js";
 import { element, icon, formatName } from "./dom.js";
+import { inWords } from "./subject.js";
 
 const TILES = 8;
 
@@ -43,8 +44,8 @@ export async function welcomeView(actions) {
     "div",
     { class: "welcome" },
     element("h1", { text: "Search with whatever you have." }),
-    element("p", { class: "lead", text: "A photo finds the song, and a song finds the photo. You can also combine them: a photo and a song of the same bird make one query." }),
-    element("ul", { class: "ways" }, ways.map(([medium, title, text]) => element("li", { class: medium }, icon(medium), element("strong", { text: title }), element("span", { text })))),
+    element("p", { class: "lead", text: inWords("A photo finds the song, and a song finds the photo. You can also combine them: a photo and a song of the same bird make one query.") }),
+    element("ul", { class: "ways" }, ways.map(([medium, title, text]) => element("li", { class: medium }, icon(medium), element("strong", { text: inWords(title) }), element("span", { text: inWords(text) })))),
     classes.length > 0 ? element("h2", { text: "From this collection" }) : null,
     element("ul", { class: "tiles" }, someClasses(classes).map((each) => tile(each, actions))),
   );

@@ -24,8 +24,11 @@ from fieldmark.gallery.item_state import FileStamps
 from fieldmark.gallery.labels import SavedClass, list_classes
 from fieldmark.gallery.lance import EXACT_ROWS
 from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.naming.name_offers import NameOffer
+from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.opening import measure_bytes, open_place, open_store
 from fieldmark.gallery.search.fitting import recalibrate
+from fieldmark.gallery.search.query import count_classes
 from fieldmark.gallery.search.records import look_up
 from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sets import list_set
@@ -206,6 +209,19 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         version_count=store.version_count(),
         approximation=store.approximation(),
     )
+
+
+def offer_names(gallery: Path | str, text: str, *, limit: int) -> tuple[NameOffer, ...]:
+    """Return the names in a gallery that fit what was typed, the most fitting first, without loading its model.
+
+    Raises:
+        MissingGalleryError: The folder holds no gallery.
+        DamagedGalleryError: A part of it cannot be read.
+    """
+    place = _open(gallery)
+    held = count_classes(open_store(place))
+    names = NameReader(place, resolutions=()).read(held=held, trained=frozenset())
+    return names.offers.offer(text, limit=limit)
 
 
 @dataclass(frozen=True, slots=True)

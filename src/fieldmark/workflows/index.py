@@ -35,9 +35,10 @@ from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
 from fieldmark.gallery.labels import LabelKeeper, relabel, relabel_items, restore_classes
 from fieldmark.gallery.layout import GalleryFile
-from fieldmark.gallery.names import copy_taxonomy, record_species
+from fieldmark.gallery.naming.stored_names import copy_taxonomy, record_species
 from fieldmark.gallery.opening import create_store, find_store, open_place
 from fieldmark.gallery.search.fitting import recalibrate
+from fieldmark.gallery.search.survey import survey_names
 from fieldmark.gallery.sets import SetContent, find_gone_ids, list_set, rename_items
 from fieldmark.gallery.sources import SetSource, choose_set, read_sources, record_set
 from fieldmark.gallery.store import SegmentIndex
@@ -290,7 +291,9 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     )
     restore_classes(folder, store)
     if is_new:
-        recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+        encoder = ModelQueryEncoder(model, runtime=runtime)
+        recalibrate(folder, index=store, encoder=encoder)
+        survey_names(folder, index=store, encoder=encoder)
         open_files(folder).write(GalleryFile.FINISHED, str(store.version).encode())
     return IndexReport(
         gallery=name_place(folder),

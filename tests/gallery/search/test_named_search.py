@@ -2,14 +2,16 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
-from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.search.searcher import Searcher
+from fieldmark.gallery.store import Filter
 from fieldmark.types import MEDIA, Item, MediaLimits, Medium
 
 SPECIES = [
@@ -68,6 +70,9 @@ class NamingEncoder:
 
     def named_species(self, medium):
         return ()
+
+    def knows_words(self, words):
+        return None
 
 
 @pytest.fixture
@@ -149,17 +154,75 @@ def test_a_class_of_two_species_is_neither(create_searcher):
 
 
 def test_names_are_read_again_where_a_file_has_changed(tmp_path):
-    reader, wanted = NameReader(tmp_path, resolutions=()), {"held": frozenset({"Blauhäher"}), "trained": frozenset()}
+    reader, wanted = NameReader(tmp_path, resolutions=()), {"held": {"Blauhäher": 1}, "trained": frozenset()}
     first = reader.read(**wanted)
     assert reader.read(**wanted) is first
-    assert first.find("Blue Jay") is None
+    assert first.index.find("Blue Jay") is None
     layout = GalleryLayout(tmp_path)
     layout.species.write_text(json.dumps({"audio": SPECIES}), encoding="utf-8")
-    assert reader.read(**wanted).find("Blue Jay").class_name is None
+    assert reader.read(**wanted).index.find("Blue Jay").class_name is None
     layout.taxonomy.write_text("class_name,scientific_name\nBlauhäher,Cyanocitta cristata\n", encoding="utf-8")
-    assert reader.read(**wanted).find("Blue Jay").class_name == "Blauhäher"
+    assert reader.read(**wanted).index.find("Blue Jay").class_name == "Blauhäher"
     layout.taxonomy.unlink()
-    assert reader.read(**wanted).find("Blue Jay").class_name is None
+    assert reader.read(**wanted).index.find("Blue Jay").class_name is None
     layout.species.write_text("{}", encoding="utf-8")
     os.utime(layout.species, ns=(1, 1))
-    assert reader.read(**wanted).find("Blue Jay") is None
+    assert reader.read(**wanted).index.find("Blue Jay") is None
+
+
+@pytest.fixture
+def birds(create_searcher):
+    return create_searcher(
+        {"American Redstart": "American_Redstart", "Common Redstart": "Common_Redstart", "Blue Jay": "Blue_Jay"}
+    )
+
+
+def test_a_part_of_several_names_finds_all_that_have_it(birds):
+    result = birds.search("redstarts", k=8)
+    assert (result.name_use, {each.class_name for each in result.names}) == (
+        "part",
+        {"American_Redstart", "Common_Redstart"},
+    )
+    assert [hit.class_name for hit in result.hits].count("American_Redstart") == 4
+    assert {hit.class_name for hit in result.hits} == {"American_Redstart", "Common_Redstart"}
+
+
+def test_several_names_take_turns(birds):
+    result = birds.search("blue jay or American Redstart", k=4)
+    assert result.name_use == "several"
+    assert [hit.class_name for hit in result.hits] == ["Blue_Jay", "American_Redstart"] * 2
+    assert [hit.rank for hit in result.hits] == [1, 2, 3, 4]
+    assert result.collection.is_likely
+
+
+def test_in_a_sentence_the_name_decides_and_the_rest_orders(birds):
+    result = birds.search("blue jay calling at dawn", k=4)
+    assert (result.name_use, result.class_name) == ("within", "Blue_Jay")
+    assert {hit.class_name for hit in result.hits} == {"Blue_Jay"}
+    stored = birds.index.embeddings(Filter(class_names=frozenset({"Blue_Jay"})))
+    like_text = stored.embedding @ DIRECTIONS[7]
+    wanted = [stored.items[row].item_id for row in np.argsort(-like_text)]
+    assert [hit.item_id for hit in result.hits] == wanted
+    assert [hit.item_id for hit in birds.search("Blue Jay", k=4).hits] != wanted
+
+
+def test_a_name_with_nothing_in_the_wanted_medium_says_so_and_shows_no_others(create_searcher):
+    searcher = create_searcher({"American Redstart": "American_Redstart", "Blue Jay": "Blue_Jay"})
+    jay = Item("photo", Medium.IMAGE, class_name="Common_Raven")
+    raven = Item("another", Medium.IMAGE, class_name="Common_Raven")
+    for item in (jay, raven):
+        table = replace(searcher.index.embeddings(Filter(item_ids=frozenset({"Blue Jay-0"}))), items=(item,))
+        searcher.index.add(table, content_hash_by_item_id={item.item_id: "h"})
+    result = searcher.search("Blue Jay", media=[Medium.IMAGE])
+    assert (result.hits, result.absent_media, result.collection.is_likely) == ((), (Medium.IMAGE,), True)
+    assert result.to_text().splitlines()[-1] == "no image of Blue_Jay here"
+    both = searcher.search("Blue Jay", k=20)
+    assert both.absent_media == (Medium.IMAGE,)
+    assert {hit.medium for hit in both.hits} == {Medium.AUDIO}
+
+
+def test_a_misspelled_name_is_corrected_and_said(birds):
+    result = birds.search("american restart")
+    assert (result.name_use, result.class_name) == ("corrected", "American_Redstart")
+    assert result.to_text().splitlines()[0] == "read as American_Redstart"
+    assert birds.search("xkcd").names == ()

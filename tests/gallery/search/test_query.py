@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.gallery.search.query import pool_segments
-from fieldmark.types import MediaLimits, Medium
+from fieldmark.gallery.search.query import describe_files, pool_segments
+from fieldmark.types import Item, MediaLimits, Medium
 
 BIRD, NOISE = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.6, 0.8])
 
@@ -23,7 +23,7 @@ class FakeEncoder:
         raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
 
     embed_class_name = embed_texts = named_species = score_species = can_compare = can_compare_looks = embed
-    get_overlap_weight = embed
+    get_overlap_weight = knows_words = embed
     name_weight = None
     learned_media = frozenset(Medium)
 
@@ -59,3 +59,14 @@ def test_a_pooled_query_has_length_1(values):
         return
     pooled = pool_segments((rows / length).astype(np.float32), medium=Medium.AUDIO, encoder=FakeEncoder())
     assert np.linalg.norm(pooled) == pytest.approx(1, abs=1e-6)
+
+
+def test_a_text_under_the_name_of_a_photo_is_named(tmp_path):
+    photo, note = tmp_path / "jay.jpg", tmp_path / "jay.txt"
+    for path in (photo, note):
+        path.write_text("a blue bird with a crest", encoding="utf-8")
+    assert describe_files([note, "a blue bird", "jay.jpg"]) == ()
+    [told] = describe_files([photo])
+    assert told == "'jay.jpg' holds a text and not a photo, as its name says; it was searched as what it holds"
+    item = Item("query", Medium.TEXT, path=photo)
+    assert describe_files([item, str(photo)]) == (told, told)

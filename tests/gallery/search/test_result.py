@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from fieldmark.gallery.search.result import ExportFormat, OpenSetAnswer, SearchResult, export_marks
+from fieldmark.gallery.naming.name_offers import NameOffer
+from fieldmark.gallery.naming.typed_names import NameUse
+from fieldmark.gallery.search.result import (
+    ExportFormat,
+    LikelyClass,
+    OpenSetAnswer,
+    QueryPart,
+    ReadName,
+    SearchResult,
+    export_marks,
+)
 from fieldmark.io import encode_report
+from fieldmark.subject import Subject
 from fieldmark.types import Hit, Item, Medium
 
 SONG = Hit(
@@ -34,14 +45,25 @@ SONG = Hit(
 def test_search_result_to_json_has_the_keys_of_the_contract():
     result = SearchResult((Medium.IMAGE, Medium.TEXT), (SONG,), OpenSetAnswer(0.4, 0.5))
     value = encode_report(result)
-    assert value["query"] == {"medium": "image", "media": ["image", "text"], "class_name": None, "species_name": None}
+    assert value["query"] == {
+        "medium": "image",
+        "media": ["image", "text"],
+        "class_name": None,
+        "species_name": None,
+        "names": [],
+        "name_use": None,
+        "is_understood": True,
+        "is_on_topic": True,
+        "notes": [],
+    }
+    assert [value[key] for key in ("offered", "likeliest", "parts", "absent_media", "subject")] == [*[[]] * 4, "things"]
     wanted = {"probability": 0.4, "is_likely": False, "is_unlikely": False, "threshold": 0.5, "can_tell": True}
     assert value["collection"] == wanted
     wanted = (
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
     keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
-    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts"]
+    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts", "unlikely"]
     added += ["matched", "record_id", "license_form", "event_date", "latitude", "longitude", "place", "country_code"]
     added += ["coordinate_uncertainty_meters", "recorded_by", "catalog_number", "occurrence_id", "basis_of_record"]
     added += ["rights_holder", "scientific_name", "authorship", "taxon_rank"]
@@ -52,10 +74,61 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
 
 
 def test_search_result_to_text_says_what_is_not_there_and_why_a_hit_is():
-    lines = SearchResult((Medium.IMAGE,), (SONG,), OpenSetAnswer(0.2, 0.5)).to_text().splitlines()
+    result = SearchResult((Medium.IMAGE,), (SONG,), OpenSetAnswer(0.2, 0.5), subject=Subject.BIRDS)
+    lines = result.to_text().splitlines()
     assert lines[0] == "probably not in this collection (20% likely that it is)"
     assert lines[1] == "nearest hits; their percentages assume that the species is there:"
-    assert lines[2] == "  1   92%  0.810  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s  (+0.120 to Florida_Jay)"
+    assert lines[2] == "  1    92%  audio  Blue_Jay  birds/song.ogg  at 3.0-6.0 s"
+    why = result.to_text(explains=True).splitlines()
+    assert why[2] == f"{lines[2]}  (score 0.810, +0.120 to Florida_Jay)"
+
+
+def test_text_lists_the_likeliest_classes_once_above_the_hits():
+    likeliest = (LikelyClass("Blue_Jay", 0.91), LikelyClass("Florida_Jay", 0.06))
+    lines = SearchResult((Medium.IMAGE,), (SONG,), likeliest=likeliest).to_text().splitlines()
+    assert lines[0] == "most likely: Blue_Jay 91%; Florida_Jay 6%"
+    assert "Florida_Jay" not in lines[1]
+
+
+def test_text_tells_queries_apart_that_contradict_each_other():
+    parts = (
+        QueryPart(Medium.IMAGE, (LikelyClass("Cedar_Waxwing", 0.98),), None),
+        QueryPart(Medium.AUDIO, (LikelyClass("Carolina_Wren", 0.9),), None),
+    )
+    result = SearchResult((Medium.IMAGE, Medium.AUDIO), (SONG,), parts=parts, subject=Subject.BIRDS)
+    assert result.to_text().splitlines()[:3] == [
+        "the queries show different species:",
+        "  1. image  Cedar_Waxwing 98%",
+        "  2. audio  Carolina_Wren 90%",
+    ]
+
+
+def test_text_says_how_words_were_read_and_what_is_not_there():
+    read = (ReadName("Blue Jay", "Blue_Jay"),)
+    offered = (NameOffer("Blue_Jay", "Blue_Jay", 0.9, 3), NameOffer("Green_Jay", "Green_Jay", 0.8, 2))
+    result = SearchResult(
+        (Medium.TEXT,),
+        (),
+        names=read,
+        name_use=NameUse.CORRECTED,
+        class_name="Blue_Jay",
+        offered=offered,
+        absent_media=(Medium.AUDIO, Medium.VIDEO),
+    )
+    assert result.to_text().splitlines() == [
+        "read as Blue_Jay",
+        "did you mean Green_Jay?",
+        "no audio or video of Blue_Jay here",
+    ]
+    unread = SearchResult((Medium.TEXT,), (), is_understood=False).to_text().splitlines()
+    assert unread == ["these words are not understood: nothing that reads texts here knows most of them"]
+
+
+@pytest.mark.parametrize(("subject", "word"), [(Subject.BIRDS, "species"), (Subject.THINGS, "classes")])
+def test_text_speaks_of_species_only_where_the_collection_is_of_them(subject, word):
+    hits = (SONG, SONG._replace(rank=2, probability=0.1))
+    text = SearchResult((Medium.IMAGE,), hits, subject=subject).to_text()
+    assert f"probably other {word}" in text
 
 
 def test_search_result_to_text_says_where_nothing_can_be_told():
@@ -63,7 +136,7 @@ def test_search_result_to_text_says_where_nothing_can_be_told():
     assert (answer.is_likely, answer.is_unlikely) == (False, False)
     lines = SearchResult((Medium.IMAGE,), (SONG,), answer).to_text().splitlines()
     assert lines[:2] == [
-        "cannot tell whether the species is in this collection",
+        "cannot tell whether the class is in this collection",
         "nearest hits; their percentages assume that it is there:",
     ]
 
@@ -98,7 +171,7 @@ def test_text_says_under_which_name_the_collection_has_a_species():
 )
 def test_only_certainty_is_called_0_or_100_percent(probability, shown):
     [line] = SearchResult((Medium.IMAGE,), (SONG._replace(probability=probability),), None).to_text().splitlines()
-    assert line.startswith(f"  1  {shown}  0.810")
+    assert line.startswith(f"  1   {shown}  audio")
 
 
 # ---------------------------------------------------------------- files of other programs

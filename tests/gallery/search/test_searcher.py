@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fieldmark.errors import RequestError
@@ -71,6 +71,9 @@ class FakeEncoder:
 
     def named_species(self, medium):
         return ()
+
+    def knows_words(self, words):
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -413,7 +416,9 @@ def test_margins_are_those_of_the_mean_scores_of_the_whole_gallery(crowd, crowde
     vectors = [row[0] for row in rows.values()] + [
         unit(unit(crowd[item_id]).mean(axis=0)) for item_id in marks.relevant
     ]
-    for hit in searcher.search(list(rows), k=10, marks=marks, **options).hits:
+    result = searcher.search(list(rows), k=10, marks=marks, **options)
+    assume(not result.parts)  # queries that contradict each other are answered each alone
+    for hit in result.hits:
         best = {}
         for item_id, segments in crowd.items():
             if item_id.startswith(hit.medium):
@@ -488,3 +493,45 @@ def test_an_item_marked_right_and_wrong_is_an_error_before_anything_is_searched(
     with pytest.raises(RequestError, match=r"both right and wrong: image-Auk-1\. .* Choose one"):
         searcher.search("a text that no encoder knows", marks=marks)
     assert counting.comparisons == 0
+
+
+@pytest.fixture
+def sharp():
+    """A calibration by which near items are surely of one class."""
+    curve = Curve(20.0, -10.0, 0.3, relevant_count=50, query_count=20)
+    scales = {(query, hit): PairScale(0.0, 1.0, curve) for query in MEDIA for hit in MEDIA}
+    return ScoreCalibration(scales, open_set_curves=dict.fromkeys(MEDIA, curve))
+
+
+@pytest.fixture
+def two_classes(create_index, embeddings_of, tmp_path):
+    """Three items of an auk and of a crow in each medium."""
+    rows = np.eye(DIM, dtype=np.float32)
+    parts = [
+        (Item(f"{name}-{medium}-{number}", medium, class_name=name), rows[place : place + 1])
+        for place, name in enumerate(("Auk", "Crow"))
+        for medium in MEDIA
+        for number in range(3)
+    ]
+    store = create_index(tmp_path / "two")
+    ids = [item.item_id for item, _ in parts]
+    store.add(embeddings_of(*parts), content_hash_by_item_id=dict.fromkeys(ids, "h"))
+    return store
+
+
+def test_queries_of_different_classes_are_told_apart_and_answered_each_alone(two_classes, tmp_path, sharp):
+    auk, crow = ItemId("Auk-image-0"), ItemId("Crow-audio-0")
+    searcher = make_searcher(two_classes, tmp_path, calibration=sharp)
+    result = searcher.search([auk, crow], k=4)
+    assert [(part.medium, part.likeliest[0].name) for part in result.parts] == [("image", "Auk"), ("audio", "Crow")]
+    assert (result.collection, result.likeliest) == (None, ())
+    assert [hit.class_name for hit in result.hits] == ["Auk", "Crow"] * 2
+    assert {hit.item_id for hit in result.hits}.isdisjoint({"Auk-image-0", "Crow-audio-0"})
+
+
+def test_queries_of_one_class_are_one_and_have_its_likeliest_classes(two_classes, tmp_path, sharp):
+    searcher = make_searcher(two_classes, tmp_path, calibration=sharp)
+    result = searcher.search([ItemId("Auk-image-0"), ItemId("Auk-audio-0")], k=4)
+    assert result.parts == ()
+    assert result.likeliest[0].name == "Auk"
+    assert result.likeliest[0].probability > 0.9

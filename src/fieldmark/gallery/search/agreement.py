@@ -9,7 +9,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Float32
 
-from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
+from fieldmark.gallery.naming.name_index import NamedSpecies, NameIndex
 from fieldmark.gallery.search.query import QueryEncoder
 from fieldmark.gallery.store import Comparison, Filter, SegmentIndex, StoredItem
 from fieldmark.names import name_key

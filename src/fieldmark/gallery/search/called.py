@@ -105,6 +105,9 @@ def _measure_look(embeddings: Embeddings, first: _SureRows, second: _SureRows, *
 
 # ---------------------------------------------------------------- what an item is called
 
+_LEAST_CALLED = 0.01
+"""Probability below which an item is called nothing."""
+
 
 def call_hits(
     hits: Sequence[Hit], *, index: SegmentIndex, encoder: QueryEncoder, called: Mapping[Medium, Sequence[str]]
@@ -129,7 +132,8 @@ def call_hits(
         if score is not None and score.shape[1] == len(species):
             best = score.argmax(axis=1)
             chances = score[np.arange(len(best)), best].tolist()
-            names |= {each: (species[at], chance) for each, at, chance in zip(own, best, chances, strict=True)}
+            named = zip(own, best, chances, strict=True)
+            names |= {each: (species[at], chance) for each, at, chance in named if chance >= _LEAST_CALLED}
     return tuple(
         hit._replace(called=names[hit.item_id][0], called_probability=names[hit.item_id][1])
         if hit.item_id in names

@@ -14,18 +14,25 @@ from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
 from fieldmark.gallery.files import GalleryPlace
-from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
-from fieldmark.gallery.search.name_reader import NameReader
+from fieldmark.gallery.naming.name_index import NamedSpecies
+from fieldmark.gallery.naming.name_reader import NameReader
+from fieldmark.gallery.naming.typed_names import NameReading, TypedNames
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
+from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
+from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
 
-_LONGEST_NAME = 100
-"""Characters of a text that may be the name of a class."""
 _REMEMBERED_QUERIES = 2_048
 """Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
 again, and many people ask the same words."""
+_SEEN = (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO)
+_A_MEDIUM = {
+    Medium.IMAGE: "a photo",
+    Medium.TEXT: "a text",
+    Medium.VIDEO: "a video",
+    Medium.AUDIO: "a sound",
+}
 REMEMBERED_BYTES = 128 * 1024**2
 """A larger file is not remembered: to recognize it, all of it would have to be read."""
 
@@ -157,6 +164,10 @@ class QueryEncoder(Protocol):
         """
         ...
 
+    def knows_words(self, words: Sequence[str]) -> Sequence[bool] | None:
+        """Tell which of some words the encoder of texts has as its own; None where it cannot tell."""
+        ...
+
     def embed_texts(self, items: Sequence[Item]) -> dict[int, Float[np.ndarray, " dim"]]:
         """Return the embeddings of texts by their index; texts that cannot be encoded are missing."""
         ...
@@ -237,12 +248,28 @@ class QueryReader:
             for item_id, rows in rows_of.items()
         }
 
-    def find_named(self, queries: Sequence[Query]) -> NamedSpecies | None:
-        """Return the class, or the species that encoders know, that a single short text names; None otherwise."""
+    def read_names_in(self, queries: Sequence[Query]) -> NameReading | None:
+        """Return the classes and species that a single short text names; None where it names none."""
         text = _text_of(queries[0])
-        if len(queries) > 1 or text is None or len(text) > _LONGEST_NAME:
+        if len(queries) > 1 or text is None:
             return None
-        return self.read_names().find(text)
+        return self.read_names().read(text, knows_words=self._encoder.knows_words)
+
+    def is_understood(self, queries: Sequence[Query]) -> bool:
+        """Tell whether a single text has enough words that anything here knows; True for all other queries."""
+        text = _get_description(queries)
+        vocabulary = self.read_names().vocabulary
+        return text is None or vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
+
+    def is_on_topic(self, queries: Sequence[Query]) -> bool:
+        """Tell whether a single text speaks of what the gallery's texts do; True for all other queries.
+
+        An encoder that sees photos by words needs no texts to know what they speak of.
+        """
+        text = _get_description(queries)
+        if text is None or any(self._encoder.can_compare_looks(Medium.TEXT, each) for each in _SEEN):
+            return True
+        return self.read_names().vocabulary.is_on_topic(text)
 
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
@@ -251,10 +278,9 @@ class QueryReader:
         query = queries[0]
         return str(query) if isinstance(query, Path) and not _is_file(query) else _text_of(query)
 
-    def read_names(self) -> NameIndex:
+    def read_names(self) -> TypedNames:
         """Return the names by which texts find classes and species, as the gallery is now."""
-        held = {count.class_name for count in self._store.counts()} - {None}
-        return self._names.read(held=frozenset(map(str, held)), trained=frozenset(self._encoder.class_names))
+        return self._names.read(held=count_classes(self._store), trained=frozenset(self._encoder.class_names))
 
     def _encode_item(self, item: Item, reporter: Reporter | None) -> QueryEmbedding:
         rows = self._encoder.embed(item) if reporter is None else self._encoder.embed(item, reporter=reporter)
@@ -275,6 +301,15 @@ class QueryReader:
             return len(read_words(item, limits=self._encoder.limits))
         except MediaError:
             return None
+
+
+def count_classes(store: SegmentIndex) -> dict[str, int]:
+    """Return the number of items of each class of a store."""
+    counts: dict[str, int] = {}
+    for each in store.counts():
+        if each.class_name is not None:
+            counts[each.class_name] = counts.get(each.class_name, 0) + each.item_count
+    return counts
 
 
 _LEAST_SURENESS = 0.01
@@ -324,6 +359,23 @@ def read_words(item: Item, *, limits: MediaLimits) -> tuple[str, ...]:
     return tuple(word for text in texts for word in text.split())
 
 
+def describe_files(queries: Sequence[Query]) -> tuple[str, ...]:
+    """Return what a person should know of files whose names promise another medium than they hold."""
+    notes = []
+    for query in queries:
+        path = query.path if isinstance(query, Item) else query
+        if not isinstance(path, Path | str) or not _is_file(Path(path)):
+            continue
+        held, suffix = detect_medium(Path(path)), Path(path).suffix.lower()
+        promised = [medium for medium in MEDIA if suffix in list_extensions(medium)]
+        if promised and held not in promised:
+            notes.append(
+                f"'{Path(path).name}' holds {_A_MEDIUM[held]} and not {_A_MEDIUM[promised[0]]}, as its name says; it "
+                "was searched as what it holds"
+            )
+    return tuple(notes)
+
+
 def _item_of(query: Path | str | Item) -> Item:
     """Return the query as an item: a file where there is one, a text otherwise."""
     if isinstance(query, Item):
@@ -351,6 +403,12 @@ def _text_of(query: Query) -> str | None:
     if isinstance(query, Item):
         return query.text if query.medium is Medium.TEXT else None
     return query if isinstance(query, str) and not _is_file(Path(query)) else None
+
+
+def _get_description(queries: Sequence[Query]) -> str | None:
+    """Return a single query that is a text; None for others, and for what looks like the path of a file."""
+    text = None if len(queries) > 1 else _text_of(queries[0])
+    return None if text is None or _looks_like_path(text) else text
 
 
 def _is_file(path: Path) -> bool:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
 from fieldmark.errors import RequestError, list_first
+from fieldmark.gallery.naming.name_offers import NameOffer
+from fieldmark.gallery.naming.typed_names import NameUse
 from fieldmark.gallery.search.records import get_record_id
 from fieldmark.records.darwin_core import (
     DarwinRecord,
@@ -22,6 +24,7 @@ from fieldmark.records.darwin_core import (
 from fieldmark.records.licenses import normalize_license
 from fieldmark.records.ranges import Sighting
 from fieldmark.segment_table import FACTS
+from fieldmark.subject import Subject, get_words
 from fieldmark.types import Hit, Item, Medium
 
 # ---------------------------------------------------------------- the result
@@ -93,6 +96,37 @@ class OpenSetAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class LikelyClass:
+    """A class, or a species by what encoders call items, that a query may show, and how probable that is."""
+
+    name: str
+    probability: float
+
+    json_keys: ClassVar = ("name", "probability")
+
+
+@dataclass(frozen=True, slots=True)
+class QueryPart:
+    """The answer to one of several queries that show different classes, as if it had been asked alone."""
+
+    medium: Medium
+    likeliest: tuple[LikelyClass, ...]
+    collection: OpenSetAnswer | None
+
+    json_keys: ClassVar = ("medium", "likeliest", "collection")
+
+
+@dataclass(frozen=True, slots=True)
+class ReadName:
+    """A name that was read in a text, and its class here; None where the gallery has none that is surely this."""
+
+    name: str
+    class_name: str | None
+
+    json_keys: ClassVar = ("name", "class_name")
+
+
+@dataclass(frozen=True, slots=True)
 class MarkedItems:
     """The hits that a person marked right, and those marked wrong; `check` tells whether some are both."""
 
@@ -126,6 +160,15 @@ class SearchResult:
         is_by_encoders: Whether probabilities are what the encoders' own scores say, rather than fitted on labels.
         is_called: Whether the answer for the collection is about what encoders call its items, for want of labels.
         left_out: Media that the query cannot be compared with.
+        names: All names that were read in the text; `name_use` tells how.
+        offered: Names of the gallery that the text may mean, where it is none as it stands.
+        likeliest: The classes that the queries most likely show; empty where a text names one.
+        parts: What each query shows alone, where they contradict each other; empty where they do not.
+        absent_media: Media that were wanted and have nothing of the named class, though others have.
+        is_understood: False where the words of a text mean nothing to the encoder; there are no hits then.
+        is_on_topic: False where the words of a text speak of nothing that the gallery's texts and names speak of; its
+            hits are near, but no answer.
+        notes: What a person should know of the queries, such as a file whose name is not what it holds.
         seen: When and where the query was made, where that was asked for; see `judge_result`.
         unlikely: Why the species that a text names is unlikely there and then.
         encode_seconds: What reading the queries took.
@@ -140,6 +183,16 @@ class SearchResult:
     is_by_encoders: bool = False
     is_called: bool = False
     left_out: tuple[Medium, ...] = ()
+    names: tuple[ReadName, ...] = ()
+    name_use: NameUse | None = None
+    offered: tuple[NameOffer, ...] = ()
+    likeliest: tuple[LikelyClass, ...] = ()
+    parts: tuple[QueryPart, ...] = ()
+    absent_media: tuple[Medium, ...] = ()
+    is_understood: bool = True
+    is_on_topic: bool = True
+    notes: tuple[str, ...] = ()
+    subject: Subject = Subject.THINGS
     seen: Sighting | None = None
     unlikely: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
@@ -158,6 +211,12 @@ class SearchResult:
             return None
         return next((rank for rank, chance in enumerate(chances) if (chance or 0) < LIKELY), len(chances))
 
+    @property
+    def is_without_name(self) -> bool:
+        """True where a name was read that no class and no hit surely bears, and nothing tells that it is missing."""
+        is_open = self.class_name is not None and self.collection is None and bool(self.hits)
+        return is_open and not any((hit.probability or 0) >= LIKELY for hit in self.hits)
+
     def json_values(self) -> dict[str, object]:
         """Return the values of the JSON object, by key."""
         return {
@@ -166,7 +225,17 @@ class SearchResult:
                 "media": self.media,
                 "class_name": self.class_name,
                 "species_name": self.species_name,
+                "names": self.names,
+                "name_use": self.name_use,
+                "is_understood": self.is_understood,
+                "is_on_topic": self.is_on_topic,
+                "notes": self.notes,
             },
+            "offered": self.offered,
+            "likeliest": self.likeliest,
+            "parts": self.parts,
+            "absent_media": self.absent_media,
+            "subject": self.subject,
             "collection": self.collection,
             "is_by_encoders": self.is_by_encoders,
             "is_called": self.is_called,
@@ -177,32 +246,52 @@ class SearchResult:
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
-    def to_text(self) -> str:
-        """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
-        lines = [*self._describe_name(), *self._describe_seen(), *self._describe_collection()]
+    def to_text(self, *, explains: bool = False) -> str:
+        """Return as text what was read, whether the class is there, what it is likeliest, and each hit with its moment.
+
+        Args:
+            explains: Whether each hit also has its score and its margin over a look-alike.
+        """
+        words = get_words(self.subject)
+        lines = [
+            *self.notes,
+            *self._describe_name(),
+            *self._describe_seen(),
+            *self._describe_collection(),
+            *self._describe_likeliest(),
+        ]
         if self.left_out:
             lines.append(f"left out, as no encoder compares it with the query: {', '.join(self.left_out)}")
         if not self.hits:
-            return "\n".join([*lines, "nothing found"])
+            nothing = [] if self.absent_media or not self.is_understood else ["nothing found"]
+            return "\n".join([*lines, *nothing])
         if self.is_by_encoders and self.collection is not None and self.collection.is_likely:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
-        shown = [_line(hit, width) for hit in self.hits]
+        shown = [_line(hit, width, explains=explains) for hit in self.hits]
         is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
         if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
-            shown.insert(self.likely_count, "---- hits below this line are probably other species ----")
+            shown.insert(self.likely_count, f"---- hits below this line are probably other {words.many} ----")
         return "\n".join([*lines, *shown])
 
     def _describe_name(self) -> Iterator[str]:
-        """Yield what the text names."""
+        """Yield what the text names, or might."""
+        if not self.is_understood:
+            yield "these words are not understood: nothing that reads texts here knows most of them"
+        if not self.is_on_topic:
+            yield "probably not here: your words speak of nothing that the texts and names here do; nearest hits:"
         matched = [hit.matched for hit in self.hits if hit.matched is not None]
         if matched:
             fact = matched[0].replace("path", "file name").replace("_", " ")
             yield f"{len(matched)} items have this {fact}; what follows them is like them, or like the text"
-        if self.species_name is not None:
+        if len(self.names) > 1 or self.name_use is NameUse.CORRECTED:
+            names = " or ".join(self._call(each) for each in self.names)
+            yield f"read as {names}" if self.name_use is NameUse.CORRECTED else f"the text names {names}"
+        elif self.species_name is not None:
             yield f'the text names {self.species_name}, here "{self.class_name}"'
         elif self.class_name is not None:
             yield f"the text names {self.class_name}"
+        yield from self._describe_other_names()
 
     def _describe_seen(self) -> Iterator[str]:
         """Yield the place and date by which hits were judged."""
@@ -218,30 +307,65 @@ class SearchResult:
 
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
-        answer = self.collection
+        answer, words = self.collection, get_words(self.subject)
+        if self.is_without_name:
+            yield f"nothing here is surely {self.class_name}; nearest hits:"
         if answer is None or answer.is_likely:
             return
         if self.is_called:
             yield f"nothing here is called {self.class_name}, by the encoders' own scores"
-            nearest = "nearest hits, probably of other species:"
+            nearest = f"nearest hits, probably of other {words.many}:"
         elif not answer.can_tell:
-            yield "cannot tell whether the species is in this collection"
+            yield f"cannot tell whether the {words.one} is in this collection"
             nearest = "nearest hits; their percentages assume that it is there:"
         else:
             doubt = "probably" if answer.is_unlikely else "perhaps"
             yield f"{doubt} not in this collection ({_percent(answer.probability).strip()} likely that it is)"
-            nearest = "nearest hits; their percentages assume that the species is there:"
+            nearest = f"nearest hits; their percentages assume that the {words.one} is there:"
         if self.hits:
             yield nearest
 
+    def _describe_likeliest(self) -> Iterator[str]:
+        """Yield the classes that the queries most likely show, together or each alone."""
+        if self.parts:
+            yield f"the queries show different {get_words(self.subject).many}:"
+        for number, part in enumerate(self.parts, start=1):
+            yield f"  {number}. {part.medium:<5}  {_list_classes(part.likeliest)}"
+        if self.likeliest:
+            yield f"most likely: {_list_classes(self.likeliest)}"
 
-def _line(hit: Hit, width: int) -> str:
-    probability = "   -" if hit.probability is None else _percent(hit.probability)
-    why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
+    def _describe_other_names(self) -> Iterator[str]:
+        """Yield the names that the text may mean instead, and the media that have nothing of the named class."""
+        called = [self._call(each) for each in self.names]
+        offered = [each.name for each in self.offered if each.name not in called]
+        if offered and (called or not self.is_understood):
+            yield f"did you mean {' or '.join(offered)}?"
+        elif offered:
+            yield f"names like it: {', '.join(offered)}"
+        if self.absent_media:
+            named = " or ".join(called) or self.class_name
+            surely = "surely " if self.is_by_encoders else ""
+            yield f"no {' or '.join(self.absent_media)} {surely}of {named} here"
+
+    def _call(self, name: ReadName) -> str:
+        return name.class_name or name.name
+
+
+def _list_classes(likeliest: Sequence[LikelyClass]) -> str:
+    return "; ".join(f"{each.name} {_percent(each.probability).strip()}" for each in likeliest) or "nothing known"
+
+
+def _line(hit: Hit, width: int, *, explains: bool) -> str:
+    """One hit with its probability, or, where there is none, its score; both and the margin where it explains."""
+    number = f"{hit.score:.3f}" if hit.probability is None else f"{_percent(hit.probability):>5}"
+    why = ""
+    if explains:
+        margin = "" if hit.margin is None else f", {hit.margin:+.3f} to {hit.look_alike}"
+        why = f"  (score {hit.score:.3f}{margin})"
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
     doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
-    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
+    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
 
 
 def _describe_record(item: Item) -> str:

@@ -1,100 +1,36 @@
-"""One search over a store: queries in, a ranked list and an open-set answer out."""
+"""Searches a gallery: reads what the queries name, runs one search or several, and answers as one."""
 
-import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
-
-import numpy as np
-from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
 from fieldmark.gallery.files import GalleryPlace
-from fieldmark.gallery.search.agreement import NameAgreement
-from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
-from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
-from fieldmark.gallery.search.fusion import (
-    Candidates,
-    combine_logits,
-    combine_scores,
-    find_best_by_class,
-    find_near_vector,
-    list_hits,
-    rank_candidates,
-)
-from fieldmark.gallery.search.name_index import NamedSpecies
-from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
-from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
-from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
+from fieldmark.gallery.naming.name_offers import NameOffer
+from fieldmark.gallery.naming.typed_names import NameReading, NameUse, TypedNames
+from fieldmark.gallery.search.calibration import CalibrationFile, ScoreCalibration
+from fieldmark.gallery.search.likeliest import contradict
+from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader, describe_files
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
-from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
-from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
+from fieldmark.gallery.search.result import MarkedItems, QueryPart, ReadName, SearchResult
+from fieldmark.gallery.search.several import combine, leave_open, order_by_text
+from fieldmark.gallery.search.single_search import Request, SingleSearch
+from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.records.licenses import list_license_forms
-from fieldmark.types import MEDIA, Hit, Item, Medium, Reporter
-
-_MARGIN_DEPTH = 30
-"""Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
-
-Value = TypeVar("Value")
-_HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
-
+from fieldmark.types import Item, Medium, Reporter
 
 _LOOKED_UP_QUERIES = 8
 """Media of a record with which items like it are asked for."""
 _RECORD_MEDIA = 4
 """Hits that are ranked for each record that is wanted: one has several media."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """A search as it was asked for."""
-
-    queries: tuple[Query, ...]
-    k: int
-    where: Filter
-    marks: MarkedItems
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """The hits that a search wants.
-
-    Args:
-        named: The class or species that the query names; None for none.
-        wrong: Items that were marked wrong.
-    """
-
-    k: int
-    where: Filter
-    by_segment: bool
-    named: NamedSpecies | None
-    wrong: frozenset[str]
-
-    @property
-    def media(self) -> list[Medium]:
-        """The media that hits may be of."""
-        return [medium for medium in MEDIA if self.where.media is None or medium in self.where.media]
-
-    def list_filters(self, medium: Medium) -> list[Filter]:
-        """Return the conditions on hits of a medium; the same for those of the named class; the same for any class."""
-        where = replace(self.where, media=frozenset({medium}))
-        class_name = None if self.named is None else self.named.class_name
-        named = [] if class_name is None else [_intersect(where.class_names, {class_name})]
-        return [where, *(replace(where, class_names=names) for names in [*named, None])]
-
-
-@dataclass(frozen=True, slots=True)
-class _ComparedQuery:
-    """A query that was asked, and the store compared with it.
-
-    Args:
-        found: Its nearest hits of each medium that the search wants; empty where the search did not need them.
-    """
-
-    query: QueryEmbedding
-    comparison: Comparison
-    found: _HitsByMedium
+_MOST_NAMES = 8
+"""Names in one text that are searched for."""
+_ORDERED_HITS = 60
+"""Hits of a name that further words put in order."""
+_OFFERED = 3
+"""Names that are offered with an answer."""
+_OFFERED_FIT = 0.8
+"""Of a name that is offered beside the answer to a description."""
 
 
 class Searcher:
@@ -117,11 +53,12 @@ class Searcher:
     ) -> None:
         self.folder = folder
         self.index = index
-        self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
         self._reader = QueryReader(folder, store=index, encoder=encoder)
-        self._agreement = NameAgreement(index, encoder=encoder)
-        self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
+        self._calibration_file = CalibrationFile(folder, calibration)
+        self._single = SingleSearch(
+            index, encoder=encoder, reader=self._reader, calibration_file=self._calibration_file
+        )
 
     @property
     def calibration(self) -> ScoreCalibration:
@@ -214,258 +151,88 @@ class Searcher:
         marks.check()
         where = where or Filter()
         if media:
-            where = replace(where, media=_intersect(where.media, media))
-        request = _Request(queries, k=k * _RECORD_MEDIA if by_record else k, where=where, marks=marks)
-        result = self._look_up_or_search(request, by_segment=by_segment, per_medium=per_medium)
+            where = replace(where, media=frozenset(media) if where.media is None else where.media & frozenset(media))
+        count = k * _RECORD_MEDIA if by_record else k
+        request = Request(queries, count, where, marks, by_segment=by_segment, per_medium=per_medium)
+        result = self._look_up_or_search(request)
         hits = gather_records(result.hits, k=k) if by_record else result.hits
         return replace(result, hits=hits if order is None else sort_hits(hits, order))
 
-    def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
+    def _look_up_or_search(self, request: Request) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
         text = self._reader.get_text(request.queries)
         match = None if text is None else look_up(self.index, text, where=request.where, limit=request.k)
         if match is None:
-            return self._search(request, by_segment=by_segment, per_medium=per_medium)
+            return self._search(request)
         found = frozenset(hit.item_id for hit in match.hits)
         queries: tuple[Query, ...] = request.queries
         if match.is_one:
             queries = tuple(ItemId(hit.item_id) for hit in match.hits[:_LOOKED_UP_QUERIES])
         excluded = (request.where.exclude_item_ids or frozenset()) | found
         rest = replace(request, queries=queries, where=replace(request.where, exclude_item_ids=excluded))
-        result = self._search(rest, by_segment=by_segment, per_medium=per_medium)
-        more = result.hits if per_medium else result.hits[: request.k - len(match.hits)]
+        result = self._search(rest)
+        more = result.hits if request.per_medium else result.hits[: request.k - len(match.hits)]
         ranked = [hit._replace(rank=rank) for rank, hit in enumerate((*match.hits, *more), start=1)]
         return replace(result, hits=tuple(ranked), collection=None if match.is_one else result.collection)
 
-    def _search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
-        """Return the hits that are most likely of the class of the queries."""
-        queries, k, where, marks = request.queries, request.k, request.where, request.marks
-        started = time.perf_counter()
-        named = self._reader.find_named(queries)
-        name = None if named is None else self._reader.encode_name(named)
-        asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
-        encoded_at = time.perf_counter()
-        where = _exclude(where, {each.item_id for each in queries if isinstance(each, ItemId)})
-        where, left_out = self._leave_out_incomparable(where, asked)
-        marked = self._read_marks(marks)
-        compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
-        if named is not None and name is not None:
-            named = self._agreement.settle(named, names=self._reader.read_names(), comparison=compared[0].comparison)
-        wanted = _Wanted(k, where, by_segment, named, wrong=marks.irrelevant)
-        if len(asked) == 1 and not marked:
-            compared[0], candidates = self._find_candidates(compared[0], wanted)
+    def _search(self, request: Request) -> SearchResult:
+        """Return the hits of what the queries name, or else of what they are like."""
+        reading = self._reader.read_names_in(request.queries)
+        names = self._reader.read_names()
+        if reading is not None:
+            result = self._search_names(request, reading)
+        elif self._reader.is_understood(request.queries):
+            result = self._search_alike(request)
+            if not self._reader.is_on_topic(request.queries):
+                result = leave_open(result)
         else:
-            candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
-        hits = rank_candidates(candidates, k=k, per_medium=per_medium)
-        if self._encoder.name_weight is not None:
-            called = self._reader.read_names().meanings.called
-            hits = call_hits(hits, index=self.index, encoder=self._encoder, called=called)
-        by_labels = self._answer_named(named)
-        by_calls = None if by_labels is not None else self._answer_called(compared, where=where, by_segment=by_segment)
-        return SearchResult(
-            media=tuple(each.medium for each in asked),
-            hits=hits,
-            collection=by_labels
-            or by_calls
-            or self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment),
-            is_called=by_calls is not None and compared[0].query.is_name,
-            class_name=None if named is None else named.class_name or named.name,
-            species_name=named.name if named is not None and named.is_agreed else None,
-            is_by_encoders=self._is_by_encoders(asked, hits),
-            left_out=left_out,
-            encode_seconds=encoded_at - started,
-            rank_seconds=time.perf_counter() - encoded_at,
+            self._reader.encode(request.queries[0])  # what cannot be read at all is an error
+            result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
+        offered = self._offer_instead(request.queries, reading)
+        notes = describe_files(request.queries)
+        return replace(result, offered=offered, subject=names.subject, notes=notes)
+
+    def _search_names(self, request: Request, reading: NameReading) -> SearchResult:
+        """Return the hits of one name or several; further words in the text put hits of the same name in order."""
+        asked = replace(request, k=max(request.k, _ORDERED_HITS)) if reading.has_more else request
+        results = [self._single.search(asked, named=named) for named in reading.names[:_MOST_NAMES]]
+        if reading.has_more:
+            text, per_medium = self._reader.encode(request.queries[0]).embedding, request.per_medium
+            results = [
+                replace(each, hits=order_by_text(each.hits, text, index=self.index, k=request.k, per_medium=per_medium))
+                for each in results
+            ]
+        one = results[0] if len(results) == 1 else combine(results, k=request.k, per_medium=request.per_medium)
+        read = tuple(
+            ReadName(named.name, result.class_name) for named, result in zip(reading.names, results, strict=False)
         )
+        return replace(one, names=read, name_use=reading.use)
 
-    def _leave_out_incomparable(
-        self, where: Filter, asked: Sequence[QueryEmbedding]
-    ) -> tuple[Filter, tuple[Medium, ...]]:
-        """Return a filter without media that no query can be compared with, and these media."""
-        if self._encoder.name_weight is None:
-            return where, ()
-        present = {count.medium for count in self.index.counts()}
-        left_out = tuple(
-            hit
-            for hit in MEDIA
-            if hit in present
-            and (where.media is None or hit in where.media)
-            and not any(self._can_compare(each, hit) for each in asked)
-        )
-        if not left_out:
-            return where, ()
-        return replace(where, media=frozenset(MEDIA if where.media is None else where.media) - set(left_out)), left_out
+    def _search_alike(self, request: Request) -> SearchResult:
+        """Return the hits that are like the queries; of each alone where they show different classes."""
+        result = self._single.search(request, named=None)
+        if len(request.queries) < 2 or request.marks.relevant or request.marks.irrelevant:
+            return result
+        alone = [self._single.search(replace(request, queries=(each,)), named=None) for each in request.queries]
+        if not contradict([each.likeliest for each in alone]):
+            return result
+        parts = tuple(QueryPart(each.medium, each.likeliest, each.collection) for each in alone)
+        apart = combine(alone, k=request.k, per_medium=request.per_medium)
+        return replace(apart, media=result.media, parts=parts, likeliest=(), collection=None)
 
-    def _can_compare(self, asked: QueryEmbedding, hit: Medium) -> bool:
-        """Tell whether a query has anything in common with items of a medium: classes, names, or the encoder."""
-        learned = self._encoder.learned_media
-        if hit in learned and (asked.medium in learned or asked.is_name) and self._encoder.is_covered(asked.embedding):
-            return True
-        has_names = asked.is_name or self._encoder.has_names(asked.embedding)
-        by_name = has_names and self._encoder.can_compare(None, hit)
-        return by_name or (not asked.is_name and self._encoder.can_compare_looks(asked.medium, hit))
+    def _offer_instead(self, queries: Sequence[Query], reading: NameReading | None) -> tuple[NameOffer, ...]:
+        """Return names that a text may mean, where it is none as it stands."""
+        text = self._reader.get_text(queries)
+        if text is None or (reading is not None and reading.use is not NameUse.CORRECTED):
+            return ()
+        offered = self._reader.read_names().offer(text, limit=_OFFERED)
+        is_open = reading is None and self._reader.is_understood(queries)
+        return tuple(each for each in offered if each.fit >= _OFFERED_FIT) if is_open else offered
 
-    def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
-        """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
-        if self._encoder.name_weight is None:
-            return False
-        media = {hit.medium for hit in hits if hit.probability}
-        curves = [self.calibration.get_curve(query.medium, medium) for query in asked for medium in media]
-        return any(curve is not None and curve.is_overlap for curve in curves)
+    def read_names(self) -> TypedNames:
+        """Return the names by which texts find classes and species, as the gallery is now."""
+        return self._reader.read_names()
 
-    def _read_marks(self, marks: MarkedItems) -> list[QueryEmbedding]:
-        """Return marked items as further queries, the relevant ones first."""
-        relevant, irrelevant = sorted(marks.relevant), sorted(marks.irrelevant)
-        if not relevant and not irrelevant:
-            return []
-        stored = self._reader.read_stored([*relevant, *irrelevant])
-        negative = [replace(stored[item_id], is_negative=True) for item_id in irrelevant]
-        return [stored[item_id] for item_id in relevant] + negative
-
-    def _find_candidates(self, asked: _ComparedQuery, wanted: _Wanted) -> tuple[_ComparedQuery, list[Candidates]]:
-        """Return the nearest items of each medium to a single query, and the query with what it found."""
-        depth, comparison, by_segment = max(wanted.k, _MARGIN_DEPTH), asked.comparison, wanted.by_segment
-        found = _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
-        candidates = []
-        for medium, nearest in found.items():
-            _, *named, of_any_class = wanted.list_filters(medium)
-            hits = nearest
-            for where in named:
-                first = comparison.find_nearest(k=wanted.k, where=where, by_segment=by_segment)
-                hits = tuple({(hit.item_id, hit.start_seconds): hit for hit in (*first, *nearest)}.values())
-            each = self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
-            best = each.best_by_class
-            is_rival_known = wanted.where.class_names is None and len({hit.class_name for hit in nearest} - {None}) > 1
-            if best and not is_rival_known:
-                other = comparison.find_other_class(max(best, key=best.__getitem__), where=of_any_class)
-                if other is not None:
-                    each = replace(each, best_by_class={**best, str(other.class_name): other.score})
-            candidates.append(each)
-        return replace(asked, found=found), candidates
-
-    def _score_candidates(self, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium) -> Candidates:
-        """Return the items of one medium, scored by several queries and marks."""
-        scored = self.index.score_items(
-            np.stack([query.embedding for query in queries]),
-            near=find_near_vector(queries, medium=medium, calibration=self.calibration),
-            k=wanted.k,
-            where=tuple(dict.fromkeys(wanted.list_filters(medium))),
-            by_segment=wanted.by_segment,
-        )
-        return self._make_candidates(scored, queries, wanted, medium=medium)
-
-    def _make_candidates(
-        self, scored: ScoredItems, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium
-    ) -> Candidates:
-        """Return scored items of one medium as candidates; items of other classes only count for margins."""
-        names, code, allowed = scored.class_names, scored.class_code, wanted.where.class_names
-        positive = np.array([not query.is_negative for query in queries])
-        best_by_class = find_best_by_class(names, code, score=scored.score[positive].mean(axis=0))
-        index = np.arange(len(code))
-        if allowed is not None:
-            index = np.flatnonzero(np.array([*(name in allowed for name in names), False])[code])
-        score = scored.score[:, index].astype(np.float64)
-        measures = combine_scores(score, queries=queries, medium=medium, calibration=self.calibration)
-        verdict = np.zeros(len(index), dtype=np.int64)
-        if wanted.named is not None:
-            verdict = np.array([*map(wanted.named.judge, names), 0])[code[index]]
-        if wanted.wrong:
-            verdict[scored.find(wanted.wrong)[index]] = -1
-
-        def make_hits(order: Int[np.ndarray, " hit"]) -> Sequence[Hit]:
-            return scored.make_hits(index[order], measures.score[order])
-
-        return Candidates(medium, measures, verdict, best_by_class, make_hits)
-
-    def _answer_named(self, named: NamedSpecies | None) -> OpenSetAnswer | None:
-        """Tell whether the gallery holds a named class; None where none is named, or where labels leave it open."""
-        if named is None:
-            return None
-        verdicts = {named.judge(count.class_name) for count in self.index.counts()}
-        is_known = 1 in verdicts or 0 not in verdicts
-        return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
-
-    def _answer_called(
-        self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
-    ) -> OpenSetAnswer | None:
-        """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
-        asked = compared[0]
-        has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
-        is_open = self._encoder.name_weight is None or not asked.query.is_calibrated
-        if is_open or has_curve or len(compared) > 1:
-            return None
-        found = [
-            compute_chances(hits, query=asked.query, medium=medium, calibration=self.calibration)
-            for medium, hits in _find_everywhere(asked, where=where, by_segment=by_segment).items()
-        ]
-        return answer_called(found, is_name=asked.query.is_name)
-
-    def _answer_open_set(
-        self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
-    ) -> OpenSetAnswer | None:
-        """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries.
-
-        Args:
-            hits: Of the search; the answer contradicts none that is nearly certain.
-        """
-        found = []
-        for each in compared:
-            if not each.query.is_calibrated:
-                continue
-            nearest = _find_everywhere(each, where=where, by_segment=by_segment)
-            evidence = self._weigh_evidence(each.query, nearest)
-            if evidence is not None:
-                found.append(evidence)
-        return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
-
-    def _weigh_evidence(self, query: QueryEmbedding, found: _HitsByMedium) -> OpenSetEvidence | None:
-        """Return what a query's nearest hits of each medium say of its class; None where none has log-odds."""
-        best = {}
-        for medium in MEDIA:
-            nearest = found[medium][:OPEN_SET_DEPTH]
-            score = np.array([[hit.score for hit in nearest]])
-            logit = combine_logits(score, queries=[query], medium=medium, calibration=self.calibration)
-            if logit is not None and logit.size:
-                best[medium] = BestItems(logit, [hit.class_name for hit in nearest])
-        return weigh_evidence(best, query=query, calibration=self.calibration, media_of=self._find_media_of_classes())
-
-    def _find_media_of_classes(self) -> Mapping[str, Collection[Medium]]:
-        """Return the media in which the gallery holds items of each class."""
-        counts = self.index.counts()
-        if self._media_of[0] is not counts:
-            media_of: dict[str, set[Medium]] = {}
-            for count in counts:
-                if count.class_name is not None:
-                    media_of.setdefault(count.class_name, set()).add(count.medium)
-            self._media_of = counts, media_of
-        return self._media_of[1]
-
-
-def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
-    """Return the nearest hits of each medium that a filter lets pass."""
-    return {
-        medium: comparison.find_nearest(k=depth, where=replace(where, media=frozenset({medium})), by_segment=by_segment)
-        for medium in MEDIA
-        if where.media is None or medium in where.media
-    }
-
-
-def _find_everywhere(asked: _ComparedQuery, *, where: Filter, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
-    """Return the nearest items of each medium in the whole gallery, whatever the search was narrowed to.
-
-    What the search found already is not looked for again.
-    """
-    everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
-    is_whole = not by_segment and replace(where, media=None) == everywhere
-    nearest = dict(asked.found) if is_whole else {}
-    missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
-    return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
-
-
-def _exclude(where: Filter, asked: Collection[str]) -> Filter:
-    """Return a filter that also excludes the items that are asked with."""
-    excluded = (where.exclude_item_ids or frozenset()) | frozenset(asked)
-    return replace(where, exclude_item_ids=excluded) if asked else where
-
-
-def _intersect(first: frozenset[Value] | None, second: Collection[Value]) -> frozenset[Value]:
-    return frozenset(second) if first is None else first & frozenset(second)
+    def offer_names(self, text: str, *, limit: int = 8) -> tuple[NameOffer, ...]:
+        """Return the names of the gallery that fit what somebody has typed so far, the most fitting first."""
+        return self._reader.read_names().offers.offer(text, limit=limit)

@@ -22,7 +22,7 @@ from fieldmark.types import Medium
 
 # ---------------------------------------------------------------- what may be a name in a text
 
-_FRAME_WORDS = frozenset(
+FRAME_WORDS = frozenset(
     "a an the of for by and with in any all some this that my find show search me like "  # noqa: SIM905 - reads as text
     "photo photos picture pictures image images video videos clip clips sound sounds recording recordings text texts "
     "song songs call calls singing calling voice bird birds species male males female females adult adults "
@@ -33,7 +33,7 @@ _FRAME_WORDS = frozenset(
 _REGION_WORDS = frozenset(["northern", "southern", "eastern", "western", "american", "european", "eurasian", "common"])
 """Words that a full English name begins with and a collection may omit: "northern" in "northern cardinal"."""
 
-_COLORS = frozenset(
+COLORS = frozenset(
     "black white gray brown red orange yellow green blue purple violet pink buff rufous chestnut golden".split()  # noqa: SIM905
 )
 """Words that a name may end with, as "Clouded Yellow" does, and that are no name by themselves."""
@@ -46,7 +46,7 @@ _BETWEEN_AUTHORS = frozenset(["&", "and", "et", "al.", "ex", "in", "de", "von", 
 
 def _list_names(text: str) -> Iterator[str]:
     """Yield what may be the name in a text, the longest first: the text without some of the words around the name."""
-    words = _split_words(text)
+    words = split_text(text)
     if text != " ".join(words):
         yield text
     starts, ends = _list_cuts(words), _list_cuts(words[::-1])
@@ -61,18 +61,19 @@ def _list_cuts(words: Sequence[str]) -> list[int]:
     return sorted({0, *range(max(0, count - 2), count + 1)})
 
 
-def _split_words(text: str) -> list[str]:
+def split_text(text: str) -> list[str]:
+    """Return the words of a text as they are written, without punctuation around them."""
     return re.findall(r"[^\s,;:.!?\"()\[\]]+", text)
 
 
 def _count_frame_words(words: Sequence[str]) -> int:
     """Return how many words stand before the first that may belong to nothing but a name."""
-    return next((at for at, word in enumerate(words) if word.casefold() not in _FRAME_WORDS), len(words))
+    return next((at for at, word in enumerate(words) if word.casefold() not in FRAME_WORDS), len(words))
 
 
-def _strip_frame(text: str) -> str:
+def strip_frame(text: str) -> str:
     """Return a text without all the words around a name; nothing where it has no others."""
-    words = _split_words(text)
+    words = split_text(text)
     start = _count_frame_words(words)
     return " ".join(words[start : len(words) - _count_frame_words(words[::-1])])
 
@@ -141,6 +142,7 @@ class ClassMeanings:
         species: All names of each species that the encoder of a medium tells apart.
         taxonomy: Further names of the classes.
         resolutions: What training found out about the classes of its model, also by how encoders name their items.
+        listed: Further names of species, from world lists.
     """
 
     def __init__(
@@ -149,8 +151,9 @@ class ClassMeanings:
         taxonomy: Taxonomy,
         *,
         resolutions: Iterable[Resolution] = (),
+        listed: Sequence[Sequence[str]] = (),
     ) -> None:
-        self.known = KnownNames(names for each in species.values() for names in each)
+        self.known = KnownNames(names for each in (*species.values(), listed) for names in each)
         self.species = tuple(dict.fromkeys(tuple(names) for each in species.values() for names in each))
         self.named_media = frozenset(species)
         self.called = {
@@ -200,6 +203,13 @@ class ClassMeanings:
             yield from (words[start:] for start in range(1, len(words)))
         if taxon is not None and taxon.genus:
             yield split_name(taxon.genus)
+
+    def list_names(self, class_name: str) -> tuple[str, ...]:
+        """Return a class, its names in the taxonomy, and those of the species that it surely is."""
+        meaning, taxon = self.get(class_name), self.taxonomy.find(class_name)
+        known = self.known.find_all_names(meaning.resolution.names) if meaning.is_one else ()
+        own = () if taxon is None else (taxon.class_name, *taxon.other_names)
+        return tuple(dict.fromkeys((class_name, *own, *known)))
 
     def list_keys(self, names: Iterable[str]) -> frozenset[str]:
         """Return what all names of the species with some names share in all spellings."""
@@ -261,6 +271,17 @@ class NameIndex:
             self._find_spelled(text) or self._find_in_parts(text) or self._find_in_region(text) or self._find_end(text)
         )
 
+    def find_exactly(self, name: str) -> NamedSpecies | None:
+        """Return the class or species with a name, in any spelling, with no other words around it."""
+        classes = self._list_classes(name)
+        if len(classes) == 1:
+            return self._name_class(classes[0])
+        return None if classes else self._find_species(name)
+
+    def name_held(self, name: str) -> NamedSpecies | None:
+        """Return a class of the gallery, or a species by the name that encoders call items; None for neither."""
+        return self._name_class(name) if name in self.held else self._find_species(name)
+
     def list_open_classes(self, named: NamedSpecies) -> frozenset[str]:
         """Return the classes of the gallery that may be a named species, which none of them surely is."""
         return frozenset() if named.class_name in self.held else self.held - named.other_classes
@@ -280,7 +301,7 @@ class NameIndex:
 
     def _find_in_parts(self, text: str) -> NamedSpecies | None:
         """Find a name with its author or a second name beside it, which must agree."""
-        parts = [part.strip() for part in re.split(r"[()\[\]]|\s[-\u2013\u2014]\s", text) if _strip_frame(part)]
+        parts = [part.strip() for part in re.split(r"[()\[\]]|\s[-\u2013\u2014]\s", text) if strip_frame(part)]
         if len(parts) < 2:
             return self._find_with_tail(text)
         found = []
@@ -305,7 +326,7 @@ class NameIndex:
 
     def _find_in_region(self, text: str) -> NamedSpecies | None:
         """Find a class by its name with a region before it, where no encoder knows better."""
-        words = _strip_frame(text).split()
+        words = strip_frame(text).split()
         while len(words) > 1 and words[0].casefold() in _REGION_WORDS:
             del words[0]
             classes = self._list_classes(" ".join(words))
@@ -318,12 +339,12 @@ class NameIndex:
 
         That an item of the class is a cardinal is true, and that one of another class is none.
         """
-        if not _strip_frame(text):
+        if not strip_frame(text):
             return None
         for words in map(split_name, _list_names(text)):
             for by_end in self._classes_by_end:
                 classes = by_end.get(words, ())
-                if len(classes) == 1 and not _COLORS.issuperset(words):
+                if len(classes) == 1 and not COLORS.issuperset(words):
                     return self._name_class(next(iter(classes)))
                 if classes:
                     return None

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.data.taxonomy import Taxon, Taxonomy
-from fieldmark.gallery.search.name_index import ClassMeanings, NameIndex
+from fieldmark.gallery.naming.name_index import ClassMeanings, NameIndex
 from fieldmark.names import Reason, Resolution
 from fieldmark.types import Medium
 

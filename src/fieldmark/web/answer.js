@@ -1,0 +1,71 @@
+// What an answer says above its hits: the likeliest classes, what each query shows alone, other names, what is not here.
+
+import { element, formatName, MEDIUM_NAMES, percent } from "./dom.js";
+import { inWords } from "./subject.js";
+
+const lower = (medium) => MEDIUM_NAMES[medium][1].toLowerCase();
+
+/** A button that does something with a class; its name is shown. */
+const nameButton = (name, onclick) => element("button", { type: "button", class: "linkish", text: formatName(name), onclick });
+
+/** The likeliest classes with their probabilities; the first one's look-alike can be compared with it. */
+function ranking(likeliest, actions) {
+  const [first, second] = likeliest;
+  const rows = likeliest.map((each) => {
+    const bar = element("span", { class: "bar", "aria-hidden": "true" }, element("i"));
+    bar.firstChild.style.width = `${100 * each.probability}%`;
+    return element("li", {}, nameButton(each.name, () => actions.searchClass(each.name)), bar, element("span", { class: "number", text: percent(each.probability) }));
+  });
+  const compare = second ? element("p", { class: "faint" }, "Look-alikes: ", element("button", { type: "button", class: "linkish", text: `compare ${formatName(first.name)} with ${formatName(second.name)}`, onclick: () => actions.compare(first.name, second.name) })) : null;
+  return element("div", { class: "likeliest" }, element("ol", { "aria-label": inWords("Most likely species") }, rows), compare);
+}
+
+function contradiction(parts, actions) {
+  return element(
+    "div",
+    { class: "parts" },
+    parts.map((part, index) => element("section", { "aria-label": `Query ${index + 1}` }, element("h3", { text: `Your ${MEDIUM_NAMES[part.medium][0]} alone` }), ranking(part.likeliest, actions))),
+  );
+}
+
+function listed(names, join = " or ") {
+  return names.map(formatName).join(join);
+}
+
+/** The verdict where it is another than whether the collection holds one class; null where it is not. */
+export function specialVerdict(answer) {
+  const { query } = answer;
+  const made = (kind, title, text) => element("div", { class: `verdict ${kind}` }, element("h2", { text: title }), element("p", { text }));
+  if (!query.is_understood) return made("unlikely", "These words are not understood", "Nothing that reads texts here knows most of them. Check the spelling, give a name, or describe what is seen or heard.");
+  if (!query.is_on_topic) return made("unlikely", "Probably not here", "Your words speak of nothing that the texts and names of this collection do. Below are the closest items.");
+  const isBorne = answer.hits.some((hit) => hit.matched || (hit.probability ?? 0) >= 0.5);
+  if (query.class_name && !answer.collection && answer.hits.length > 0 && !isBorne) return made("", `Nothing here is surely ${formatName(query.class_name)}`, "Below are the closest items.");
+  if (answer.parts.length > 0) return made("", inWords("Your queries show different species"), "Below are the hits of each alone.");
+  if (query.names.length > 1) {
+    const names = listed(query.names.map((each) => each.class_name ?? each.name), ", ");
+    return made("", names, query.name_use === "part" ? "These names have what you typed in common." : "Hits are of any of these.");
+  }
+  return null;
+}
+
+/** What stands under the verdict: notes, corrections, other names, media without the class, the likeliest classes. */
+export function answerDetails(answer, actions) {
+  const { query } = answer;
+  const read = query.names.map((each) => each.class_name ?? each.name);
+  const others = answer.offered.filter((each) => !read.includes(each.name));
+  const lines = [
+    ...query.notes.map((text) => `${text}.`),
+    query.name_use === "corrected" ? `Your words were read as ${listed(read)}.` : null,
+    answer.absent_media.length > 0 ? `No ${answer.absent_media.map(lower).join(" and no ")} of ${listed(read)} here.` : null,
+  ].filter(Boolean);
+  const offered = others.length > 0 ? element("p", {}, "Did you mean ", others.flatMap((each, index) => [index ? " or " : null, nameButton(each.name, () => actions.searchClass(each.name))]), "?") : null;
+  if (lines.length === 0 && !offered && answer.parts.length === 0 && answer.likeliest.length === 0) return null;
+  return element(
+    "div",
+    { class: "answer" },
+    lines.map((text) => element("p", { text })),
+    offered,
+    answer.parts.length > 0 ? contradiction(answer.parts, actions) : null,
+    answer.likeliest.length > 0 ? ranking(answer.likeliest, actions) : null,
+  );
+}
