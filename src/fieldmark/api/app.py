@@ -16,10 +16,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fieldmark._version import __version__
-from fieldmark.api import routes_admin, routes_items, routes_labels, routes_media, routes_search
+from fieldmark.api import routes_admin, routes_clips, routes_items, routes_labels, routes_media, routes_search
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.limits import explain
-from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
+from fieldmark.api.schemas import (
+    AlikeRequest,
+    ClassRequest,
+    ClipsRequest,
+    ErrorAnswer,
+    ExportRequest,
+    JobRequest,
+    SearchRequest,
+    WaveformAnswer,
+)
 from fieldmark.api.security import Guard
 from fieldmark.api.service import Service, get_service
 from fieldmark.config import ServeLimits
@@ -90,6 +99,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _describe_content("image/jpeg")),
     Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _describe_content("image/png")),
     Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, _WAVEFORM),
+    Route("GET", "/v1/clips/{item_id:path}", routes_clips.send_clip, _describe_content("audio/wav", "video/mp4")),
     Route("GET", "/v1/classes", routes_items.list_classes),
     Route("GET", "/v1/gallery", routes_items.show_gallery),
     Route("GET", "/v1/map", routes_items.show_map),
@@ -102,6 +112,13 @@ ROUTES: Sequence[Route] = (
         routes_labels.export,
         {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")},
     ),
+    Route(
+        "POST",
+        "/v1/marks/clips",
+        routes_clips.export_clips,
+        {**_describe_json_body(ClipsRequest), **_describe_content("application/zip")},
+    ),
+    Route("POST", "/v1/marks/alike", routes_labels.find_alike, _describe_json_body(AlikeRequest)),
     Route("POST", "/v1/jobs", routes_admin.start_job, _describe_json_body(JobRequest), status=202),
     Route("GET", "/v1/jobs", routes_admin.list_jobs),
     Route("GET", "/v1/jobs/{job_id}", routes_admin.show_job),
@@ -116,7 +133,9 @@ ROUTES: Sequence[Route] = (
 
 _WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
 
-_READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
+_READ_BY_HANDLERS = (
+    *(SearchRequest, ClassRequest, ExportRequest, ClipsRequest, AlikeRequest, JobRequest, WaveformAnswer),
+)
 """Schemas that are in no handler's signature."""
 
 
@@ -214,6 +233,8 @@ _MAXIMA = {
     "Query": {"text": "max_query_characters"},
     "ClassRequest": {"item_ids": "max_listed"},
     "ExportRequest": {"item_ids": "max_listed", "hits": "max_listed"},
+    "ClipsRequest": {"hits": "max_clips"},
+    "AlikeRequest": {"item_ids": "max_listed"},
 }
 """The limit on each property of a body."""
 

@@ -204,6 +204,8 @@ class ClassRequest(RequestBody):
 
     class_name: Name
     item_ids: list[ItemId] = Field(min_length=1)
+    saved_by: Name | None = Field(None, description="who gives it, in their own words")
+    basis: Name | None = Field(None, description="from what it was told, such as the search in which they were marked")
 
 
 class SavedClassAnswer(AnswerBody):
@@ -213,6 +215,9 @@ class SavedClassAnswer(AnswerBody):
     class_name: str
     former_names: dict[str, str | None] = Field(description="the class that each item had before, by item id")
     lost_item_ids: list[str] = Field([], description="items whose content the gallery no longer holds")
+    saved_at: str | None = Field(None, description="day and time of ISO 8601, in UTC; null where it was not noted")
+    saved_by: str | None = None
+    basis: str | None = None
     is_undone: bool
 
 
@@ -243,6 +248,26 @@ class ExportRequest(RequestBody):
     )
     item_ids: list[ItemId] = Field([], description="items; Raven and Audacity skip those without times")
     hits: list[HitMark] = Field([], description="hits, with their times")
+
+
+class ClipsRequest(RequestBody):
+    """Hits whose moments become a zip."""
+
+    hits: list[HitMark] = Field(min_length=1)
+    margin_seconds: float = Field(0.0, ge=0, le=30, allow_inf_nan=False, description="before and after each moment")
+
+
+class AlikeRequest(RequestBody):
+    """Items among which to find nearly identical ones."""
+
+    item_ids: list[ItemId] = Field(min_length=1)
+
+
+class AlikeAnswer(AnswerBody):
+    """Nearly identical items."""
+
+    groups: list[list[str]] = Field(description="in the order in which they were given; items alone are left out")
+    pending_count: int = Field(description="items that were not looked at for lack of time; ask again")
 
 
 # ---------------------------------------------------------------- items, classes, the gallery
