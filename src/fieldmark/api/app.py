@@ -26,6 +26,7 @@ from fieldmark.api.schemas import (
     ErrorAnswer,
     ExportRequest,
     JobRequest,
+    MapColumnsAnswer,
     SearchRequest,
     WaveformAnswer,
 )
@@ -88,6 +89,11 @@ _WAVEFORM = {
         "200": {"description": "the outline", "content": {"application/json": {"schema": _refer_to(WaveformAnswer)}}}
     }
 }
+_MAP_COLUMNS = {
+    "responses": {
+        "200": {"description": "the map", "content": {"application/json": {"schema": _refer_to(MapColumnsAnswer)}}}
+    }
+}
 _EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")}
 
 ROUTES: Sequence[Route] = (
@@ -103,6 +109,7 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/classes", routes_items.list_classes),
     Route("GET", "/v1/gallery", routes_items.show_gallery),
     Route("GET", "/v1/map", routes_items.show_map),
+    Route("GET", "/v1/map/columns", routes_items.show_map_columns, _MAP_COLUMNS),
     Route("POST", "/v1/marks/classes", routes_labels.give_class, _describe_json_body(ClassRequest), status=201),
     Route("GET", "/v1/marks/classes", routes_labels.list_given_classes),
     Route("DELETE", "/v1/marks/classes/{number}", routes_labels.undo_given_class),
@@ -135,6 +142,7 @@ _WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
 
 _READ_BY_HANDLERS = (
     *(SearchRequest, ClassRequest, ExportRequest, ClipsRequest, AlikeRequest, JobRequest, WaveformAnswer),
+    MapColumnsAnswer,
 )
 """Schemas that are in no handler's signature."""
 

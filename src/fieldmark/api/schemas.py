@@ -105,6 +105,9 @@ class SearchRequest(RequestBody):
     facts: FactConditions = FactConditions()
     order: HitOrder | None = Field(None, description="sort the hits by date or place; null for their ranks")
     by_record: bool = Field(default=False, description="k records, all hits of each together")
+    area: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        [], max_length=100, description="corners x, y of a polygon on the map, each from 0 to 1: only items within it"
+    )
 
 
 class QueryAnswer(AnswerBody):
@@ -375,6 +378,20 @@ class MapAnswer(AnswerBody):
     method: str
     item_count: int = Field(description="items of the gallery; the map shows a sample of a large one")
     points: list[MapPointAnswer]
+
+
+class MapColumnsAnswer(AnswerBody):
+    """The map in columns, which a browser takes in at once: entry by entry, one item each."""
+
+    method: str
+    item_count: int = Field(description="items of the gallery; the map shows a sample of a very large one")
+    media: list[Medium] = Field(description="what the numbers in `medium` stand for")
+    class_names: list[str] = Field(description="what the numbers in `label` stand for")
+    item_ids: list[str]
+    x: list[int] = Field(description="from 0 to 65535")
+    y: list[int]
+    medium: list[int]
+    label: list[int] = Field(description="-1 for an item without a class")
 
 
 # ---------------------------------------------------------------- jobs, sessions
