@@ -113,12 +113,7 @@ ROUTES: Sequence[Route] = (
     Route("POST", "/v1/marks/classes", routes_labels.give_class, _describe_json_body(ClassRequest), status=201),
     Route("GET", "/v1/marks/classes", routes_labels.list_given_classes),
     Route("DELETE", "/v1/marks/classes/{number}", routes_labels.undo_given_class),
-    Route(
-        "POST",
-        "/v1/marks/export",
-        routes_labels.export,
-        {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")},
-    ),
+    Route("POST", "/v1/marks/export", routes_labels.export, _EXPORT),
     Route(
         "POST",
         "/v1/marks/clips",

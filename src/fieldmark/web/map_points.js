@@ -3,14 +3,15 @@
 import { MEDIA } from "./dom.js";
 
 const POINTS_PER_CELL = 8;
+const COARSE = 12; // cells along a side, in which a species is named
 
 /** Items on a plane, in columns; x and y go from 0 to 1. */
 export class Points {
-  constructor({ item_ids: itemIds, class_names: classNames, x, y, medium, label }) {
+  constructor({ item_ids: itemIds, class_names: classNames, media, x, y, medium, label }) {
     Object.assign(this, { itemIds, classNames, count: itemIds.length });
     this.x = Float32Array.from(x, (value) => value / 65535);
     this.y = Float32Array.from(y, (value) => value / 65535);
-    this.medium = Uint8Array.from(medium);
+    this.medium = Uint8Array.from(medium, (code) => MEDIA.indexOf(media[code]));
     this.label = Int32Array.from(label);
     this.side = Math.max(1, Math.ceil(Math.sqrt(this.count / POINTS_PER_CELL)));
     this.sortIntoCells();
@@ -61,10 +62,20 @@ export class Points {
       if (!byLabel.has(this.label[index])) byLabel.set(this.label[index], []);
       byLabel.get(this.label[index]).push(index);
     }
-    const median = (values) => values.sort()[values.length >> 1];
-    return [...byLabel]
-      .map(([label, indices]) => ({ label, count: indices.length, x: median(Float32Array.from(indices, (each) => this.x[each])), y: median(Float32Array.from(indices, (each) => this.y[each])) }))
-      .sort((one, other) => other.count - one.count);
+    return [...byLabel].map(([label, indices]) => ({ label, ...this.densest(indices) })).sort((one, other) => other.count - one.count);
+  }
+
+  /** The middle of the points in the fullest of some coarse cells. */
+  densest(indices) {
+    const cells = new Map();
+    for (const index of indices) {
+      const cell = Math.floor(this.x[index] * COARSE) * (COARSE + 1) + Math.floor(this.y[index] * COARSE);
+      if (!cells.has(cell)) cells.set(cell, []);
+      cells.get(cell).push(index);
+    }
+    const fullest = [...cells.values()].reduce((best, each) => (each.length > best.length ? each : best));
+    const mean = (values) => fullest.reduce((sum, index) => sum + values[index], 0) / fullest.length;
+    return { count: indices.length, x: mean(this.x), y: mean(this.y) };
   }
 }
 

@@ -8,7 +8,7 @@ import { askForExport } from "./exports.js";
 import { keepPlaying } from "./player.js";
 import { LARGEST_K } from "./state.js";
 import { Table } from "./table.js";
-import { t } from "./texts.js";
+import { locale, t } from "./texts.js";
 
 /** A hit is an answer from this probability on; those below are neighbors. */
 const LIKELY = 0.5;
@@ -150,7 +150,7 @@ export class Results {
   showBar() {
     const { answer, context } = this;
     const { state, actions, selection } = context;
-    const seconds = answer.seconds ? t(" in {seconds} s", { seconds: formatNumber(Number((answer.seconds.encode + answer.seconds.search).toFixed(2))) }) : "";
+    const seconds = answer.seconds ? t(" in {seconds} s", { seconds: (answer.seconds.encode + answer.seconds.search).toLocaleString(locale(), { minimumFractionDigits: 2, maximumFractionDigits: 2 }) }) : "";
     this.jumps.replaceChildren(...this.media.map((medium) =>
       element("a", { href: `#group-${medium}`, class: medium, onclick: (event) => this.jump(event, medium) }, icon(medium), element("span", {}, namesOf(medium), " ", element("span", { class: "number", text: formatNumber(this.hitsOf(medium).length) })))));
     this.jumps.hidden = state.asTable;
