@@ -1,7 +1,7 @@
 // Cards: one hit or one item, with its content, facts and buttons.
 
 import { makeUrl, getText } from "./api.js";
-import { button, displayName, element, icon, formatName, formatNumber, nameNodes, nameOf, percent, whenNear } from "./dom.js";
+import { button, displayName, element, icon, formatNumber, nameNodes, nameOf, percent, whenNear } from "./dom.js";
 import { createPlayer } from "./player.js";
 import { t } from "./texts.js";
 

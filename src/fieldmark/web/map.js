@@ -71,7 +71,7 @@ class Chart {
   listen() {
     const { canvas } = this;
     canvas.addEventListener("keydown", (event) => this.press(event));
-    canvas.addEventListener("focus", () => canvas.matches(":focus-visible") && this.focused < 0 && this.focus(this.nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, Infinity)));
+    canvas.addEventListener("focus", () => this.pointers.size === 0 && this.focused < 0 && this.focus(this.nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, Infinity)));
     canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);

@@ -4,6 +4,7 @@ import { t } from "./texts.js";
 
 const MAX_SECONDS = 60;
 const QUIET_DB = -60;
+const FALL = 0.85; // of the level from one look to the next, so that a short note is seen
 
 /** Records one sound at a time. */
 export class Recorder {
@@ -57,10 +58,12 @@ function listen(stream) {
   const analyser = context.createAnalyser();
   context.createMediaStreamSource(stream).connect(analyser);
   const samples = new Float32Array(analyser.fftSize);
+  let held = 0;
   const level = () => {
     analyser.getFloatTimeDomainData(samples);
     const peak = samples.reduce((largest, each) => Math.max(largest, Math.abs(each)), 0);
-    return Math.max(0, 1 - (20 * Math.log10(Math.max(peak, 1e-9))) / QUIET_DB);
+    held = Math.max(held * FALL, 1 - (20 * Math.log10(Math.max(peak, 1e-9))) / QUIET_DB, 0);
+    return held;
   };
   return { level, end: () => context.close() };
 }

@@ -115,7 +115,8 @@ export class Results {
     this.leftOut = element("p", { class: "faint" });
     this.place = element("div", { class: "groups" });
     this.bar = element("div", { class: "results-bar" }, this.jumps, this.count, this.tools);
-    this.node = element("div", { class: "results" }, this.verdict, this.bar, this.leftOut, this.note, this.place);
+    this.tablePlace = element("div", { hidden: true });
+    this.node = element("div", { class: "results" }, this.verdict, this.bar, this.leftOut, this.note, this.place, this.tablePlace);
     this.update(answer, context);
   }
 
@@ -130,6 +131,8 @@ export class Results {
     this.verdict.replaceWith(said);
     this.verdict = said;
     this.showBar();
+    this.place.classList.toggle("away", context.state.asTable); // to take 800 cards away costs more than to skip them
+    this.tablePlace.hidden = !context.state.asTable;
     this.keepPlace(() => (context.state.asTable ? this.showTable() : this.showCards()));
     this.hideAlike();
   }
@@ -184,14 +187,10 @@ export class Results {
   showTable() {
     this.table ??= new Table(this.context);
     this.table.update(this.answer.hits, this.cardContext);
-    if (this.place.firstChild !== this.table.node || this.place.children.length > 1) {
-      keepPlaying(this.place);
-      this.place.replaceChildren(this.table.node);
-    }
+    if (!this.table.node.isConnected) this.tablePlace.append(this.table.node);
   }
 
   showCards() {
-    if (this.table?.node.isConnected) this.table.node.remove();
     const late = [];
     let before = null;
     for (const medium of MEDIA) {
@@ -261,7 +260,7 @@ export class Results {
 
   applyAlike() {
     const hidden = this.alike?.hidden ?? new Map();
-    for (const each of this.place.querySelectorAll("[data-item]")) each.hidden = hidden.has(each.dataset.item);
+    for (const each of this.node.querySelectorAll("[data-item]")) each.hidden = hidden.has(each.dataset.item);
     this.note.hidden = !this.alike;
     if (this.alike) this.note.textContent = hidden.size > 0 ? t("{hits} hidden: nearly identical to others.", { hits: count(hidden.size, "hit is", "hits are") }) : t("No hits are nearly identical.");
   }

@@ -37,8 +37,8 @@ function choose(medium) {
 
 const WAYS = [
   ["image", "A photo", "Drop it, paste it, or choose a file.", () => choose("image")],
-  ["audio", "A song", "Record it, or drop a recording.", (actions) => actions.composer.record()],
-  ["video", "A clip", "Every part of it is searched.", () => choose("video")],
+  ["audio", "A song", "Take it with the microphone, or drop a file.", (actions) => actions.composer.record()],
+  ["video", "A clip", "Every part of it counts.", () => choose("video")],
   ["text", "A few words", "“rusty cap, gray breast, trill”, or the name of a species.", () => byId("ask-text").focus()],
 ];
 
