@@ -1,7 +1,7 @@
 // The collection: its statistics, species and saved labels, and indexing jobs.
 
 import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, getSavedClasses, startJob } from "./api.js";
-import { button, count, displayName, element, formatNumber, icon, MEDIA, nameNodes, nameOf, namesOf, toast } from "./dom.js";
+import { button, count, displayName, element, formatNumber, icon, MEDIA, nameNodes, nameOf, namesOf, namesWithin, toast } from "./dom.js";
 import { undoLabels } from "./labels.js";
 import { t } from "./texts.js";
 
@@ -35,7 +35,7 @@ function numbers(gallery) {
     const held = gallery.counts[medium] ?? 0;
     const bar = element("div", { class: "bar", "aria-hidden": "true" }, element("i"));
     bar.firstChild.style.width = `${(100 * held) / most}%`;
-    return element("li", { class: medium }, icon(medium), element("strong", { text: formatNumber(held) }), element("span", { text: (held === 1 ? nameOf(medium) : namesOf(medium)).toLowerCase() }), bar);
+    return element("li", { class: medium }, icon(medium), element("strong", { text: formatNumber(held) }), element("span", { text: held === 1 ? nameOf(medium) : namesWithin(medium) }), bar);
   });
   return element("div", {},
     element("p", { class: "lead", text: t("{items} of {species} in {segments}", { items: count(gallery.item_count, "item", "items"), species: count(gallery.class_count, "species", "species"), segments: count(gallery.segment_count, "segment", "segments") }) }),
@@ -85,7 +85,7 @@ function shares(title, counts, nameless) {
 function facts(gallery) {
   const rows = [
     ["On disk", formatBytes(gallery.bytes)],
-    ["Query media", gallery.media.map((medium) => namesOf(medium).toLowerCase()).join(", ")],
+    ["Query media", gallery.media.map((medium) => namesWithin(medium)).join(", ")],
     ["Probabilities shown for", gallery.calibrated_pairs.length > 0 ? gallery.calibrated_pairs.map((pair) => pair.split("_to_").map(namesOf).join(" → ")).join(", ") : t("none; similarities are shown instead")],
     ["Fingerprint", gallery.fingerprint],
   ];

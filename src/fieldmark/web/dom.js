@@ -49,6 +49,9 @@ export const MEDIA = Object.keys(MEDIUM_NAMES);
 export const nameOf = (medium) => t(MEDIUM_NAMES[medium][0]);
 export const namesOf = (medium) => t(MEDIUM_NAMES[medium][1]);
 
+/** The same within a sentence: English writes nouns small. */
+export const namesWithin = (medium) => (locale() === "en" ? namesOf(medium).toLowerCase() : namesOf(medium));
+
 /** A class name as people write it, with spaces instead of underscores. */
 export const formatName = (className) => (className ?? t("unnamed")).replaceAll("_", " ");
 

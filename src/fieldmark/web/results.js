@@ -3,7 +3,7 @@
 import { alikeIn } from "./alike.js";
 import { hitCard, keyOf } from "./card.js";
 import { move } from "./dock.js";
-import { button, count, displayName, element, formatNumber, icon, MEDIA, namesOf, percent, toast } from "./dom.js";
+import { button, count, displayName, element, formatNumber, icon, MEDIA, namesOf, namesWithin, percent, toast } from "./dom.js";
 import { askForExport } from "./exports.js";
 import { keepPlaying } from "./player.js";
 import { LARGEST_K } from "./state.js";
@@ -173,7 +173,7 @@ export class Results {
     this.tools.replaceChildren(views, menu);
     if (focused) this.tools.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
     this.leftOut.hidden = !answer.left_out?.length;
-    if (answer.left_out?.length) this.leftOut.textContent = t("Left out, as no encoder compares them with your query: {media}.", { media: answer.left_out.map((medium) => namesOf(medium).toLowerCase()).join(", ") });
+    if (answer.left_out?.length) this.leftOut.textContent = t("Left out, as no encoder compares them with your query: {media}.", { media: answer.left_out.map((medium) => namesWithin(medium)).join(", ") });
   }
 
   /** Goes to the hits of a medium, without a new search and without a new entry of the history. */

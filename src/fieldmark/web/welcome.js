@@ -2,7 +2,7 @@
 
 import { getClasses, getGallery, listItems } from "./api.js";
 import { picture } from "./card.js";
-import { byId, count, element, icon, MEDIA, nameNodes, namesOf } from "./dom.js";
+import { byId, count, element, icon, MEDIA, nameNodes, namesWithin } from "./dom.js";
 import { t } from "./texts.js";
 
 const TILES = 8;
@@ -65,7 +65,7 @@ export async function welcomeView(actions) {
 
 /** What this collection can be asked with, what it answers with, and what it cannot do. */
 function describe(gallery, held) {
-  const listed = (media) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(media.map((medium) => namesOf(medium).toLowerCase()));
+  const listed = (media) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(media.map((medium) => namesWithin(medium)));
   const lacking = MEDIA.filter((medium) => !gallery.media.includes(medium));
   return [
     gallery.class_count > 0 ? t("This collection knows {species}.", { species: count(gallery.class_count, "species", "species") }) : t("Nothing in this collection is named yet."),
