@@ -38,7 +38,9 @@ def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(o
     card.get_by_role("button", name="Repeat the moment").click()
     card.get_by_role("button", name="Play the moment").click()
     page.wait_for_function("audio => audio.currentTime > 0", arg=card.locator("audio").element_handle())
-    page.evaluate("document.querySelector('li.card.audio audio').addEventListener('pause', () => (window.paused = true))")
+    page.evaluate(
+        "document.querySelector('li.card.audio audio').addEventListener('pause', () => (window.paused = true))"
+    )
     top = card.bounding_box()["y"]
     with page.expect_response("**/v1/search"):
         card.get_by_role("button", name="Right").press("Enter")
@@ -59,7 +61,9 @@ def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(o
     page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
     assert page.locator("#tray").is_hidden()
     page.go_back()
-    page.wait_for_function("() => document.querySelector('main .player audio') && document.querySelector('#dock').hidden")
+    page.wait_for_function(
+        "() => document.querySelector('main .player audio') && document.querySelector('#dock').hidden"
+    )
     assert page.evaluate("[...document.querySelectorAll('li.card')].filter(each => each.number).length") == 16
     assert page.evaluate("scrollY") == pytest.approx(scroll, abs=2)
     assert page.evaluate("window.paused") is None

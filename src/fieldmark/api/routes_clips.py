@@ -104,7 +104,7 @@ class _Archive:
 
     def write(self) -> BinaryIO:
         """Return the zip, open at its beginning."""
-        held: BinaryIO = tempfile.SpooledTemporaryFile(max_size=_HELD_BYTES)  # type: ignore[assignment]  # is one
+        held: BinaryIO = tempfile.SpooledTemporaryFile(_HELD_BYTES)  # type: ignore[assignment]  # noqa: SIM115 - sent, then closed
         with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
             stored = [self._service.get_item(mark.item_id) for mark in self._wanted.hits]
             pairs = list(zip(self._wanted.hits, stored, strict=True))

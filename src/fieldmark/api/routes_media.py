@@ -117,7 +117,7 @@ async def send_thumbnail(
     return Response(content, media_type="image/jpeg", headers=_CACHED)
 
 
-async def send_spectrogram(
+async def send_spectrogram(  # noqa: PLR0913, PLR0917 - each is a parameter of the URL
     request: Request,
     item_id: str,
     start_seconds: Seconds = None,
@@ -133,7 +133,9 @@ async def send_spectrogram(
     time_range = TimeRange(start_seconds, end_seconds)
 
     def draw(item: Item) -> bytes:
-        return draw_spectrogram(item, time_range, size=(width, height), limits=service.preview_limits, floor_db=floor_db)
+        return draw_spectrogram(
+            item, time_range, size=(width, height), limits=service.preview_limits, floor_db=floor_db
+        )
 
     key = ("spectrogram", time_range, width, height, floor_db)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))

@@ -28,6 +28,7 @@ def _get_color(medium: Medium | None) -> str:
 _WIDTH = 360
 _ROW = 22.0
 _FONT = 'font-size="12"'
+_LINE, _RULE, _SMALL = 'stroke="var(--line, #e3e1da)"', 'stroke="var(--faint, #8b929c)"', 'fill="var(--faint, #5d666f)"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def draw_directions(directions: Sequence[Direction]) -> Markup:
         parts.append(
             f"<g><title>{escape(title)}</title>"
             f'<text x="{frame.left - 8}" y="{y + 4}" text-anchor="end" {_FONT}>{format_symbol(direction.name)}</text>'
-            f'<line x1="{chance}" x2="{chance}" y1="{y - 7}" y2="{y + 7}" stroke="var(--faint, #8b929c)" stroke-width="2"/>'
+            f'<line x1="{chance}" x2="{chance}" y1="{y - 7}" y2="{y + 7}" {_RULE} stroke-width="2"/>'
             f'<line x1="{low}" x2="{high}" y1="{y}" y2="{y}" stroke="{color}" stroke-width="5" opacity=".35"/>'
             f'<circle cx="{value}" cy="{y}" r="4.5" fill="{color}"/>'
             f'<text x="{_WIDTH - 2}" y="{y + 4}" text-anchor="end" {_FONT} font-weight="600">'
@@ -104,7 +105,7 @@ def draw_calibration(calibrations: Sequence[tuple[str, Medium, Reliability]]) ->
     parts = [
         _draw_vertical_grid(frame, labels_below=True),
         _draw_horizontal_grid(frame),
-        f'<line x1="{frame.x(0.0)}" y1="{frame.y(0.0)}" x2="{frame.x(1.0)}" y2="{frame.y(1.0)}" stroke="var(--faint, #8b929c)"/>',
+        f'<line x1="{frame.x(0.0)}" y1="{frame.y(0.0)}" x2="{frame.x(1.0)}" y2="{frame.y(1.0)}" {_RULE}/>',
     ]
     for name, medium, calibration in calibrations:
         points = " ".join(f"{frame.x(b.stated)},{frame.y(b.true_share)}" for b in calibration.bins)
@@ -139,8 +140,8 @@ def _draw_vertical_grid(frame: _Frame, *, labels_below: bool = False) -> str:
     for step in range(6):
         x, y = frame.x(step / 5), frame.top + frame.height + 15 if labels_below else frame.top - 8
         lines.append(
-            f'<line x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.top + frame.height}" stroke="var(--line, #e3e1da)"/>'
-            f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} fill="var(--faint, #5d666f)">{step / 5:g}</text>'
+            f'<line x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.top + frame.height}" {_LINE}/>'
+            f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} {_SMALL}>{step / 5:g}</text>'
         )
     return "".join(lines)
 
@@ -150,15 +151,15 @@ def _draw_horizontal_grid(frame: _Frame) -> str:
     for step in range(6):
         y = frame.y(step / 5)
         lines.append(
-            f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y}" y2="{y}" stroke="var(--line, #e3e1da)"/>'
-            f'<text x="{frame.left - 6}" y="{y + 4}" text-anchor="end" {_FONT} fill="var(--faint, #5d666f)">{step / 5:g}</text>'
+            f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y}" y2="{y}" {_LINE}/>'
+            f'<text x="{frame.left - 6}" y="{y + 4}" text-anchor="end" {_FONT} {_SMALL}>{step / 5:g}</text>'
         )
     return "".join(lines)
 
 
 def _label_axis(frame: _Frame, text: str) -> str:
     x, y = frame.left + frame.width / 2, frame.top + frame.height + 32
-    return f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} fill="var(--faint, #5d666f)">{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} {_SMALL}>{escape(text)}</text>'
 
 
 def _picture(title: str, height: float, parts: Sequence[str]) -> Markup:
