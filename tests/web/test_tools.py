@@ -1,4 +1,4 @@
-"""The tools of the page: player, table, selection, comparison, map, languages; by keyboard, on narrow and wide screens."""
+"""The tools of the page: player, table, selection, comparison, map, languages; by keyboard, narrow and wide."""
 
 import re
 import shutil
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.slow  # the page is waited for in a real browser
 
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
+NAMES = "tr[data-item] .linkish"
 WEB = Path(__file__).resolve().parents[2] / "src" / "fieldmark" / "web"
 AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
@@ -49,7 +50,8 @@ def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page:
     )
     times = audio.evaluate(
         """async (audio, button) => {
-            const next = kind => new Promise(done => audio.addEventListener(kind, () => done(audio.currentTime), {once: true}));
+            const next = kind =>
+                new Promise(done => audio.addEventListener(kind, () => done(audio.currentTime), {once: true}));
             const find = each => audio.closest(".player").querySelector(each);
             const first = next("playing"); find(".play").click(); const begun = await first;
             const held = next("pause"); find(".play").click(); const paused = await held;
@@ -120,11 +122,11 @@ def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
     dialog.get_by_label("Your name").fill("Ana")
     dialog.get_by_role("button", name="Save").click()
     page.wait_for_function(
-        "() => [...document.querySelectorAll('tr[data-item] .linkish')].filter(each => each.textContent === 'Evening singer').length === 4"
+        f"() => [...document.querySelectorAll('{NAMES}')].filter(one => one.textContent === 'Evening singer').length === 4"
     )
     page.locator("#toast").get_by_role("button", name="Undo").click()
     page.wait_for_function(
-        "() => ![...document.querySelectorAll('tr[data-item] .linkish')].some(each => each.textContent === 'Evening singer')"
+        f"() => ![...document.querySelectorAll('{NAMES}')].some(each => each.textContent === 'Evening singer')"
     )
     assert former in page.locator("tbody").inner_text()
     # The cards know the same selection; what is nearly identical is hidden, the rest exported with its media.
@@ -170,12 +172,16 @@ def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: 
     assert len(set(placed)) == 1
     assert "scale(1.5)" in placed[0]
     assert "translate(0%" not in placed[0]
-    page.evaluate(
-        "window.heard = []; document.querySelectorAll('.group.audio audio').forEach((each, index) => each.addEventListener('playing', () => window.heard.push(index)))"
-    )
     page.wait_for_function("() => document.querySelectorAll('.group.audio audio').length === 3")
     page.evaluate(
-        "document.querySelectorAll('.group.audio audio').forEach((each, index) => each.addEventListener('playing', () => (window.heard.push(index), (each.currentTime = Math.max(each.currentTime, each.duration - 0.2)))))"
+        """() => {
+            window.heard = [];
+            document.querySelectorAll(".group.audio audio").forEach((audio, index) =>
+                audio.addEventListener("playing", () => {
+                    window.heard.push(index);
+                    audio.currentTime = Math.max(audio.currentTime, audio.duration - 0.2);
+                }));
+        }"""
     )
     page.get_by_role("button", name="One after the other").press("Enter")
     page.wait_for_function("() => new Set(window.heard).size === 3")
@@ -258,7 +264,8 @@ def test_the_page_is_german_where_the_reader_is(open_page: Open) -> None:
                     const found = [];
                     while (walker.nextNode()) found.push(walker.currentNode.textContent.trim());
                     for (const each of document.querySelectorAll("*"))
-                        for (const name of ["aria-label", "title", "placeholder"]) found.push((each.getAttribute(name) ?? "").trim());
+                        for (const name of ["aria-label", "title", "placeholder"])
+                            found.push((each.getAttribute(name) ?? "").trim());
                     return found.filter(Boolean);
                 }"""
             )

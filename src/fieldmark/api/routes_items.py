@@ -20,7 +20,7 @@ from fieldmark.api.schemas import (
     SegmentAnswer,
 )
 from fieldmark.api.service import Service, get_service
-from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.data.taxonomy import Taxon, read_taxonomy
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.store import Filter
@@ -128,7 +128,7 @@ def _get_time(seconds: float) -> float | None:
 
 
 def _count_classes(service: Service) -> ClassesAnswer:
-    synonyms = _read_synonyms(service)
+    taxa = _read_taxa(service)
     by_class: dict[str, Counter[Medium]] = {}
     for count in service.gallery.index.counts():
         if count.class_name is not None:
@@ -136,22 +136,21 @@ def _count_classes(service: Service) -> ClassesAnswer:
     return ClassesAnswer(
         classes=[
             ClassAnswer(
-                class_name=name, counts=dict(counts), item_count=counts.total(), synonyms=synonyms.get(name, [])
+                class_name=name,
+                counts=dict(counts),
+                item_count=counts.total(),
+                synonyms=list(taxa[name].other_names) if name in taxa else [],
+                scientific_name=taxa[name].scientific_name if name in taxa else None,
             )
             for name, counts in sorted(by_class.items())
         ]
     )
 
 
-def _read_synonyms(service: Service) -> dict[str, list[str]]:
-    """Return other names of the classes, from the taxonomy of the gallery, if it has one."""
+def _read_taxa(service: Service) -> dict[str, Taxon]:
+    """Return the classes of the gallery's taxonomy, by name; none if it has no taxonomy."""
     path = GalleryLayout(service.gallery.folder).taxonomy
-    if not path.is_file():
-        return {}
-    return {
-        taxon.class_name: [*([taxon.scientific_name] if taxon.scientific_name else []), *taxon.synonyms]
-        for taxon in read_taxonomy(path).taxa
-    }
+    return {taxon.class_name: taxon for taxon in read_taxonomy(path).taxa} if path.is_file() else {}
 
 
 def _measure_gallery(service: Service) -> GalleryAnswer:

@@ -328,6 +328,7 @@ class ClassAnswer(AnswerBody):
     counts: dict[Medium, int]
     item_count: int
     synonyms: list[str]
+    scientific_name: str | None = Field(None, description="from the taxonomy of the gallery")
 
 
 class ClassesAnswer(AnswerBody):

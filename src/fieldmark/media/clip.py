@@ -107,7 +107,7 @@ def _cut_video(part: Item, limits: MediaLimits, *, is_heard: bool) -> Clip:
     frames = _read_frames(part, rate=rate, side_pixels=side, limits=limits)
     first = next(frames)
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4", options={"movflags": "faststart"}) as out:
+    with av.open(file, "w", format="mp4") as out:
         pictures = _add_pictures(out, rate=rate, size=(first.width // 2 * 2, first.height // 2 * 2))
         sound = out.add_stream("aac", rate=_SOUND_HZ, layout="mono") if is_heard else None
         for frame in chain([first], frames):
