@@ -223,9 +223,10 @@ def test_every_width_holds_every_view_and_axe_finds_nothing(open_page: Open, wid
     page = open_page("/", width=width, reduced_motion="reduce", color_scheme="light" if width == 390 else "dark")
     for path, sign in (
         ("/", ".tiles img"),
-        ("/?q=a+red+beak&k=3", ".card.audio .waveform"),
+        ("/?q=a+red+beak&k=3", ".card.audio .stage"),
         ("/?q=a+red+beak&as=table", "tr[data-item]"),
         ("/?view=map", ".chart canvas"),
+        ("/?view=compare", ".compare"),
         ("/?view=collection", ".numbers"),
     ):
         page.goto(page.url.split("/?")[0].rstrip("/") + path)
@@ -248,7 +249,7 @@ def test_the_page_is_german_where_the_reader_is(open_page: Open) -> None:
     said: set[str] = set()
     for path, sign in (
         ("/", ".tiles img"),
-        ("/?q=a+red+beak", ".card.audio .waveform"),
+        ("/?q=a+red+beak", ".card.audio .stage"),
         ("/?q=a+red+beak&as=table", "tr[data-item]"),
         ("/?view=map", ".chart canvas"),
         ("/?view=compare", ".compare"),

@@ -163,6 +163,7 @@ export const GERMAN = {
   "a species": "Art",
 
   // the answer
+  "Results": "Ergebnisse",
   "{probability}; the threshold is {threshold}": "{probability}; die Schwelle liegt bei {threshold}",
   "Nothing here is called {name}": "Nichts hier heißt {name}",
   "Nothing is labeled so, and the encoders call nothing so. Below are the closest items, probably of other species.": "Nichts ist so benannt, und auch die Encoder nennen nichts so. Unten stehen die nächsten Objekte, wohl von anderen Arten.",

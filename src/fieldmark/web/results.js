@@ -116,7 +116,7 @@ export class Results {
     this.place = element("div", { class: "groups" });
     this.bar = element("div", { class: "results-bar" }, this.jumps, this.count, this.tools);
     this.tablePlace = element("div", { hidden: true });
-    this.node = element("div", { class: "results" }, this.verdict, this.bar, this.leftOut, this.note, this.place, this.tablePlace);
+    this.node = element("div", { class: "results" }, element("h1", { class: "unseen", text: t("Results") }), this.verdict, this.bar, this.leftOut, this.note, this.place, this.tablePlace);
     this.update(answer, context);
   }
 
