@@ -122,7 +122,7 @@ def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
     dialog.get_by_label("Your name").fill("Ana")
     dialog.get_by_role("button", name="Save").click()
     page.wait_for_function(
-        f"() => [...document.querySelectorAll('{NAMES}')].filter(one => one.textContent === 'Evening singer').length === 4"
+        f"() => [...document.querySelectorAll('{NAMES}')].filter(e => e.textContent === 'Evening singer').length === 4"
     )
     page.locator("#toast").get_by_role("button", name="Undo").click()
     page.wait_for_function(

@@ -32,7 +32,7 @@ const afterLabels = () => {
 };
 const marks = new Marks({ onChange: () => (session.current.view?.showMarks?.(), show({ isQuiet: true })), onLabels: afterLabels, getBasis: describeQuery });
 const selection = new Selection({ onLabels: afterLabels, getBasis: describeQuery });
-const composer = new Composer(session.files, ({ text, itemIds, fileKeys }) => go({ view: "search", text, itemIds, fileKeys, k: FIRST_K, area: "" }));
+const composer = new Composer(session.files, ({ text, itemIds, fileKeys }) => go({ view: "search", text, itemIds, fileKeys, k: FIRST_K }));
 let labelByItem = new Map();
 
 const heldFiles = () => state.fileKeys.map((key) => session.files.get(key)).filter(Boolean);
@@ -44,7 +44,7 @@ const actions = {
   searchClass: (className) => go({ view: "search", text: className.replaceAll("_", " "), itemIds: [], fileKeys: [], k: FIRST_K }),
   searchText: (text) => go({ view: "search", text, itemIds: [], fileKeys: [], k: FIRST_K }),
   onlyGroup: (group) => go({ view: "search", groups: [group] }),
-  onlyArea: (area) => go({ view: "search", area, ...(hasQuery() ? {} : { itemIds: [] }) }),
+  onlyArea: (area) => go({ view: "search", area }),
   showMore: () => go({ k: Math.min(LARGEST_K, state.k * 2) }, { isQuiet: true, isReplaced: true }),
   change: (change) => go(change, { isQuiet: true, isReplaced: true, isSameAnswer: true }),
   placeMap: (place) => {
@@ -132,7 +132,7 @@ function showChrome() {
     else link.removeAttribute("aria-current");
   }
   const isAsked = hasQuery();
-  byId("filters").hidden = !isAsked;
+  byId("filters").hidden = !isAsked && state.area === "";
   document.body.classList.toggle("asked", isAsked);
   describeHolding().then((text) => (byId("holding").textContent = text), () => {});
 }
@@ -145,10 +145,10 @@ async function makeView(entry, signal, { isSameAnswer }) {
   if (state.view === "map") return { node: await mapView(actions, state) };
   if (state.view === "compare") return { node: await compareView(state.compared, actions) };
   if (state.view === "collection") return { node: await collectionView(actions) };
+  const filtersShown = showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {});
   if (!hasQuery()) return { node: await welcomeView(actions) };
   if (missingFiles().length > 0) return { node: neededView(missingFiles(), () => byId("files").click()) };
   const held = entry.view instanceof Results && main.contains(entry.view.node) ? entry.view : null;
-  const filtersShown = showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {});
   const answer = isSameAnswer && held ? held.answer : await search(toRequest(state, marks.toRequest()), heldFiles().map((each) => each.file), signal);
   await filtersShown; // so that nothing moves when they come
   entry.answer = answer;
