@@ -131,6 +131,9 @@ export class Session {
   restore() {
     const { scroll, focus } = this.current;
     if (focus?.isConnected) focus.focus({ preventScroll: true });
-    if (scroll !== null) scrollTo({ top: scroll, behavior: "instant" });
+    if (scroll === null) return;
+    const go = () => scrollTo({ top: scroll, behavior: "instant" });
+    go();
+    requestAnimationFrame(() => requestAnimationFrame(go)); // again, once what stands below the hits has its height
   }
 }
