@@ -78,8 +78,7 @@ def directions(media: Sequence[fieldmark.Medium]) -> list[str]:
 
 def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Round:
     """Return the round of these facts: read if this code has measured it before, otherwise measured and written."""
-    key = hashlib.sha256("\n".join([hash_code(), *facts]).encode()).hexdigest()[:24]
-    path = folder / f"{key}.json"
+    path = folder / f"{hash_texts([hash_code(), *facts])}.json"
     if path.exists():
         return Round(**json.loads(path.read_text(encoding="utf-8")))
     found = measure()
@@ -147,6 +146,11 @@ def hash_code() -> str:
     for path in sorted([*own, *ours]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
+
+
+def hash_texts(texts: Iterable[str]) -> str:
+    """Return a name for what some texts say."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:24]
 
 
 def hash_file(path: Path) -> str:

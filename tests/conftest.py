@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ pytest_plugins = ["encoder_files"]
 
 # A time limit for each example would make the outcome depend on how busy the machine is.
 settings.register_profile("without_deadline", deadline=None, max_examples=50)
+settings.register_profile("few_examples", deadline=None, max_examples=8)
 settings.load_profile("without_deadline")
 
 # Small tensors: on a loaded machine a second thread makes the tests many times slower.
@@ -296,3 +297,18 @@ def shared_space_config(shared_space_files: Path) -> "Config":
     from fieldmark import load_config
 
     return load_config(shared_space_files / "config.toml")
+
+
+@pytest.fixture(scope="session")
+def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an engine on this machine, or of the one that FIELDMARK_TEST_MILVUS names."""
+    pytest.importorskip("pymilvus")
+    given = os.environ.get("FIELDMARK_TEST_MILVUS")
+    if given:
+        yield given
+        return
+    pytest.importorskip("milvus_lite")
+    from milvus_engine import start_milvus_lite
+
+    with start_milvus_lite(tmp_path_factory.mktemp("milvus")) as address:
+        yield address

@@ -249,3 +249,26 @@ def make_joint_folder(make_text_folder) -> Callable[..., Path]:
         return folder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_trunk_folder() -> Callable[..., Path]:
+    """Writes a tiny convolutional picture network with random weights and statistics."""
+    transformers = pytest.importorskip("transformers")
+
+    def make(folder: Path) -> Path:
+        torch.manual_seed(0)
+        config = transformers.ResNetConfig(
+            embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic", num_labels=5
+        )
+        network = transformers.ResNetForImageClassification(config)
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.uniform_(-0.2, 0.2)
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+        network.save_pretrained(folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR), encoding="utf-8")
+        return folder
+
+    return make

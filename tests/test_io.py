@@ -1,14 +1,16 @@
-"""Reports as values that JSON knows."""
+"""Reports as values that JSON knows, and files that several processes write."""
 
 import json
 import math
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from fieldmark.io import encode_report, open_replacement, write_text
+from fieldmark.io import encode_report, open_replacement, write_shared_bytes, write_text
 from fieldmark.types import Failure, Medium
 
 
@@ -77,3 +79,32 @@ def test_open_replacement_that_fails_leaves_the_file_as_it_was_and_nothing_besid
         fail_halfway()
     assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "before"
+
+
+# ---------------------------------------------------------------- several writers
+
+
+def test_shared_bytes_of_several_writers_are_one_of_theirs(tmp_path):
+    contents = [bytes([number]) * 200_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda content: write_shared_bytes(tmp_path / "file", content), contents * 4))
+    assert (tmp_path / "file").read_bytes() in contents
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_shared_bytes_survive_one_who_clears_away_what_is_begun(tmp_path):
+    begun = threading.Event()
+
+    def clear():
+        for _ in range(2):
+            while not (found := list(tmp_path.glob(".*.partial"))) and not begun.is_set():
+                pass
+            for path in found:
+                path.unlink(missing_ok=True)
+
+    clearing = threading.Thread(target=clear)
+    clearing.start()
+    write_shared_bytes(tmp_path / "file", b"whole")
+    begun.set()
+    clearing.join()
+    assert (tmp_path / "file").read_bytes() == b"whole"

@@ -24,6 +24,7 @@ OPTIONS: dict[str, tuple[Read, object, object]] = {
     "7 centers keep their random start": (kind_of(1), "center", "released_center"),
     "7 centers start anew in stage r": (lambda config: config.stages[2].keep_centers, True, False),
     "8 a rate that halves every 3 epochs": (lambda config: config.train.schedule, "cosine", "step"),
+    "3 each listed frame is a row": (lambda config: config.data.frame_rows, False, True),
     "9 common batch norm": (lambda config: config.model.statistics_per_medium, True, False),
     "10 text without spaces": (lambda config: config.model.released_text, False, True),
     "10 zeros before training texts": (lambda config: config.model.released_zeros, False, True),

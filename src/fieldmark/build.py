@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never, final
@@ -14,7 +15,7 @@ from torch import nn
 
 from fieldmark._version import __version__
 from fieldmark.build_encoders import build_part
-from fieldmark.build_networks import build_network, describe_disagreement, describe_inputs, read_inputs
+from fieldmark.build_networks import build_network, describe_disagreement, describe_inputs, load_trunk, read_inputs
 from fieldmark.config import (
     CenterConfig,
     ClassificationConfig,
@@ -36,7 +37,7 @@ from fieldmark.data.sampler import CrossMediaSampler, ListSampler, Sampler
 from fieldmark.encoders.encoder import ConcatenatedEncoder, Encoder, find_form, list_names_by_index, require_form
 from fieldmark.encoders.pixels import CharacterEncoder, PixelEncoder, SpectrogramEncoder
 from fieldmark.encoders.transformer_files import locate_weights
-from fieldmark.errors import ConfigError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
+from fieldmark.errors import CheckpointError, ConfigError, EncoderFilesError, MediumNotSupportedError, MissingExtraError
 from fieldmark.losses.center import CenterLoss, ReleasedCenterLoss
 from fieldmark.losses.classification import ClassificationLoss
 from fieldmark.losses.ranking import RankingLoss, ReleasedRankingLoss
@@ -171,6 +172,8 @@ def create_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         inputs = describe_inputs(encoders, labelled_media=frozenset(encoders).intersection(media))
+        if isinstance(config.model, FGCrossNetConfig):
+            inputs = replace(inputs, trunk=load_trunk(config.model))
         network = build_network(config.model, class_count=len(class_names), inputs=inputs)
     if isinstance(network, CompletedSpace):
         _fit_names(network.ready, encoders)
@@ -256,11 +259,11 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
     checkpoint = load_checkpoint(path)
     provenance = checkpoint.provenance
     config = parse_config(provenance.config_json, path=path)
-    network = build_network(
-        config.model,
-        class_count=len(provenance.class_names),
-        inputs=read_inputs(config.model, checkpoint.network),
-    )
+    try:
+        inputs = read_inputs(config.model, checkpoint.network)
+    except ValueError as error:
+        raise CheckpointError(path=path, reason=str(error)) from error
+    network = build_network(config.model, class_count=len(provenance.class_names), inputs=inputs)
     restore_state(network, SharedSpace.upgrade_state(checkpoint.network), path=path)
     return Model(
         config,
@@ -275,7 +278,9 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
 def _embedding_json(config: ModelConfig) -> str:
     """Return the settings that shape embeddings beside weights and encoders; paths do not count."""
     has_encoders = isinstance(config, EncodersConfig)
-    left_out = {"image", "text", "video", "audio"} if has_encoders else {"start", "allow_download"}
+    left_out = (
+        {"image", "text", "video", "audio"} if has_encoders else {"start", "trunk", "trunk_frozen", "allow_download"}
+    )
     if isinstance(config, SharedSpaceConfig) and config.ready is None:
         left_out |= {"ready"}  # as before there was such a key
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)

@@ -5,10 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from fieldmark.config import FGCrossNetConfig, ModelConfig, ReadyConfig, SharedSpaceConfig
 from fieldmark.encoders.encoder import Encoder, find_joint
+from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, ImagePreprocessing, read_preprocessing
+from fieldmark.encoders.transformer_files import (
+    build_picture_network,
+    load_model,
+    locate_weights,
+    read_picture_settings,
+)
+from fieldmark.errors import EncoderFilesError, read_first_line
+from fieldmark.models.backbone import Backbone, BackboneFacts, pool
 from fieldmark.models.completed_space import CompletedSpace
 from fieldmark.models.fgcrossnet import EmbeddingSource, FGCrossNet, TextStem, TrunkSize
 from fieldmark.models.network import Network
@@ -22,6 +32,14 @@ _FEW = 0.1
 
 
 @dataclass(frozen=True, slots=True)
+class TrainedTrunk:
+    """A picture network of another library in the place of a trunk, and its facts."""
+
+    network: nn.Module
+    facts: BackboneFacts
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkInputs:
     """Facts of the encoders whose features a network reads.
 
@@ -31,6 +49,7 @@ class NetworkInputs:
         encoder_index: The same number for media that one encoder reads.
         joint: Columns of the features that can be compared with those of another encoder's medium.
         labelled_media: Media whose features are trained on; None for all of them.
+        trunk: In place of the network's own; None for its own.
     """
 
     dims: Mapping[Medium, int]
@@ -38,6 +57,7 @@ class NetworkInputs:
     encoder_index: Mapping[Medium, int]
     joint: Mapping[Medium, range] = field(default_factory=dict)
     labelled_media: frozenset[Medium] | None = None
+    trunk: TrainedTrunk | None = None
 
     def keep_labelled(self) -> "NetworkInputs":
         """Return the facts of the media that are trained on alone."""
@@ -106,8 +126,46 @@ def describe_disagreement(species: Mapping[Medium, Sequence[Sequence[str]]]) -> 
     return tuple(lines)
 
 
+def load_trunk(config: FGCrossNetConfig) -> TrainedTrunk | None:
+    """Return the trained trunk that a configuration names; None where it names none.
+
+    Raises:
+        MissingExtraError: Its library is not installed.
+        EncoderFilesError: There is no such network, or it takes no pictures of the configured sizes.
+    """
+    if config.trunk is None:
+        return None
+    key = "model.trunk"
+    folder = locate_weights(config.trunk, allow_download=config.allow_download, key=key)
+    settings_json = read_picture_settings(config.trunk, folder, key=key)
+    prepared = ImagePreprocessing()
+    if (folder / PREPROCESSOR_FILE).is_file():
+        prepared = read_preprocessing(folder / PREPROCESSOR_FILE, key=key)
+    network, _ = load_model(config.trunk, folder, key=key)
+    network.requires_grad_(requires_grad=True)
+    try:
+        with torch.no_grad():
+            dims = [
+                pool(network, torch.zeros(1, 3, *size)).shape[-1]
+                for size in ((config.crop_pixels,) * 2, (config.text_width, config.text_length))
+            ]
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        reason = f"it takes no pictures of the sizes of this model ({read_first_line(error)})"
+        raise EncoderFilesError(name=config.trunk, reason=reason, key=key) from error
+    unit = 255 * prepared.scale
+    mean, std = (tuple(each / unit for each in values) for values in (prepared.mean, prepared.std))
+    return TrainedTrunk(network, BackboneFacts(settings_json, dim=dims[0], mean=mean, std=std))
+
+
 def read_inputs(config: ModelConfig, state: Mapping[str, Tensor]) -> NetworkInputs:
-    """Return the facts of the encoders that the network of a state dict was made for."""
+    """Return the facts of the encoders that the network of a state dict was made for.
+
+    Raises:
+        ValueError: The state lacks facts that the configuration asks for.
+    """
+    if isinstance(config, FGCrossNetConfig) and config.trunk is not None:
+        facts = BackboneFacts.from_tensor(state.get(BackboneFacts.STATE_NAME, torch.zeros(0)))
+        return NetworkInputs({}, {}, {}, trunk=TrainedTrunk(build_picture_network(facts.settings_json), facts))
     if isinstance(config, ReadyConfig):
         return _read_ready_inputs(state)
     if isinstance(config, SharedSpaceConfig) and config.ready is not None:
@@ -131,7 +189,7 @@ def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInput
         case FGCrossNetConfig():
             return FGCrossNet(
                 class_count=class_count,
-                trunk=TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride),
+                trunk=_build_trunk(config, inputs.trunk),
                 text=TextStem(conv_width=config.text_width, shifts_in_training=config.released_zeros),
                 embedding=EmbeddingSource(config.embedding),
                 statistics_per_medium=config.statistics_per_medium,
@@ -142,6 +200,17 @@ def build_network(config: ModelConfig, *, class_count: int, inputs: NetworkInput
         case ReadyConfig():
             return _build_ready(config, inputs)
     assert_never(config)
+
+
+def _build_trunk(config: FGCrossNetConfig, trained: TrainedTrunk | None) -> TrunkSize | Backbone:
+    if trained is None:
+        return TrunkSize.of_depth(config.depth, base_width=config.base_width, stem_stride=config.stem_stride)
+    return Backbone(
+        trained.network,
+        facts=trained.facts,
+        per_medium=config.statistics_per_medium,
+        frozen=config.trunk_frozen,
+    )
 
 
 def _build_shared_space(config: SharedSpaceConfig, *, class_count: int, inputs: NetworkInputs) -> SharedSpace:

@@ -104,7 +104,17 @@ class FGCrossNetConfig(Section):
         description="trained weights that the trunk starts from: a file of torch or safetensors with the names of "
         "torchvision or transformers, a folder, package:NAME/FOLDER, or a model hub name; None: at random",
     )
-    allow_download: bool = Field(default=False, description="whether 'start' may be downloaded from the model hub")
+    trunk: WeightsName | None = Field(
+        None,
+        description="trained network in place of the residual trunk, whose sizes then do not count: a folder in "
+        "the layout of transformers, package:NAME/FOLDER, or a model hub name",
+    )
+    trunk_frozen: tuple[str, ...] = Field(
+        (), description="modules of that network that keep their weights and statistics, such as 'conv_stem', 'layer.0'"
+    )
+    allow_download: bool = Field(
+        default=False, description="whether 'start' or 'trunk' may be downloaded from the model hub"
+    )
     statistics_per_medium: bool = Field(default=True, description="batch norm keeps statistics for each medium")
     resize_once: bool = Field(
         default=False, description="pictures are read at full size and resized in one step, as released; slower"
@@ -122,6 +132,10 @@ class FGCrossNetConfig(Section):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "FGCrossNetConfig":
+        if self.trunk is not None and self.start is not None:
+            raise ValueError("'start' and 'trunk' both name trained weights; give one of them")
+        if self.trunk is None and self.trunk_frozen:
+            raise ValueError("'trunk_frozen' names modules of 'trunk', which is missing; give both or none")
         if self.crop_pixels > self.resize_pixels:
             raise ValueError(f"crop_pixels ({self.crop_pixels}) must not exceed resize_pixels ({self.resize_pixels})")
         if not self.statistics_per_medium and not (self.crop_pixels == self.text_width == self.text_length):
@@ -203,6 +217,9 @@ class DataConfig(Section):
         "classes",
         description="classes: some classes in every medium they have, drawn again in each epoch; lists: each medium in "
         "the order of the manifest, up to the end of the shortest (released)",
+    )
+    frame_rows: bool = Field(
+        default=False, description="each picture of a video given as pictures is a training row of its own (released)"
     )
     items_per_medium: Count = Field(4, description="of a batch in the order of lists (released code)")
     classes_per_batch: Count = 16

@@ -3,10 +3,8 @@
 import itertools
 import logging
 import math
-import queue
-import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,11 +17,10 @@ from torch import Tensor, nn
 
 from fieldmark.build import Model
 from fieldmark.data.cache import FeatureStore, StoredFeatures
+from fieldmark.data.media_reader import DecodedPart, LocalReader, MediaReader, hash_item
 from fieldmark.encoders.encoder import Encoder, encode_each
 from fieldmark.encoders.feature_key import FeatureKey, describe_key, explain_new_key
 from fieldmark.errors import EmptyMediaError, MediaError, check_failure_share
-from fieldmark.media.apart import load_segments_apart
-from fieldmark.media.loaders import hash_content
 from fieldmark.runtime import Runtime
 from fieldmark.types import (
     Embeddings,
@@ -44,7 +41,7 @@ logger = logging.getLogger(__name__)
 BLOCK_ITEMS = 64
 """Items between two writes of the feature cache: the most work that a crash can cost."""
 CHUNK_SEGMENTS = 32
-"""Segments encoded in one call; at most twice as many wait, so that a recording of any length fits into memory."""
+"""Segments encoded in one call."""
 QUERY_SEGMENTS = 4
 """The same of a query, between which another one may have its turn: less than a second."""
 
@@ -154,12 +151,10 @@ def encode_item(
         MediumNotSupportedError: The model takes no item of this medium.
     """
     encoder = model.encoder(item.medium)
-    steps = (
-        _Steps(CHUNK_SEGMENTS)
-        if turns is None
-        else _Steps(QUERY_SEGMENTS, turns, reporter or SilentReporter(), starts_decoder=False)
-    )
-    [encoded] = _encode_fresh([item], encoder, model.limits, steps=steps)
+    steps = _Steps(CHUNK_SEGMENTS) if turns is None else _Steps(QUERY_SEGMENTS, turns, reporter or SilentReporter())
+    reader = LocalReader(starts_decoder=turns is None)
+    segments = reader.read_segments([item], decoding=encoder.decoding, limits=model.limits)
+    [encoded] = _encode_fresh([item], encoder, segments, steps=steps)
     if encoded.error is not None:
         raise encoded.error
     return torch.stack(encoded.inputs)
@@ -171,7 +166,9 @@ def encode_texts(items: Sequence[Item], *, model: Model) -> list[Tensor | MediaE
     Raises:
         MediumNotSupportedError: The model takes no texts.
     """
-    encoded = _encode_fresh(items, model.encoder(Medium.TEXT), model.limits)
+    encoder = model.encoder(Medium.TEXT)
+    segments = LocalReader().read_segments(items, decoding=encoder.decoding, limits=model.limits)
+    encoded = _encode_fresh(items, encoder, segments)
     return [torch.stack(each.inputs) if each.error is None else each.error for each in encoded]
 
 
@@ -181,11 +178,16 @@ def encode_items(
     model: Model,
     runtime: Runtime,
     task: str,
+    reader: MediaReader | None = None,
 ) -> Iterator[EncodedItem | Failure]:
     """Yield every item encoded, in their order; a file that cannot be used gives its failure.
 
     Features of costly encoders are looked up in the runtime's cache, and written to it after every block of items.
+
+    Args:
+        reader: Reads the files; None for this process.
     """
+    reader = reader or LocalReader()
     store = FeatureStore(runtime.cache) if runtime.cache is not None else None
     caches: dict[tuple[Medium, Form | None], _Cache | None] = {}
     done = 0
@@ -198,7 +200,8 @@ def encode_items(
             if (medium, form) not in caches:
                 key = describe_key(encoder, medium, form=form)
                 caches[medium, form] = _Cache(store, key, runtime.reporter) if store and encoder.is_costly else None
-            encoded = _encode_medium([block[index] for index in indices], encoder, caches[medium, form], model.limits)
+            chosen = [block[index] for index in indices]
+            encoded = _encode_medium(chosen, encoder, caches[medium, form], limits=model.limits, reader=reader)
             for index, result in zip(indices, encoded, strict=True):
                 results[index] = result
                 done += 1
@@ -210,7 +213,7 @@ def hash_contents(items: Sequence[Item], *, runtime: Runtime) -> dict[str, str]:
     """Return the content hash of each item by id, every file read once; those that cannot be read are missing."""
     found: dict[str, str] = {}
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for done, (item, content_hash) in enumerate(zip(items, pool.map(_hash, items), strict=True), start=1):
+        for done, (item, content_hash) in enumerate(zip(items, pool.map(hash_item, items), strict=True), start=1):
             if isinstance(content_hash, str):
                 found[item.item_id] = content_hash
             runtime.reporter.step("contents", done=done, total=len(items), note=item.medium.value)
@@ -218,11 +221,20 @@ def hash_contents(items: Sequence[Item], *, runtime: Runtime) -> dict[str, str]:
 
 
 def embed_items(
-    items: Sequence[Item], *, model: Model, runtime: Runtime, failures: FailureLog
+    items: Sequence[Item],
+    *,
+    model: Model,
+    runtime: Runtime,
+    failures: FailureLog,
+    reader: MediaReader | None = None,
 ) -> Iterator[tuple[Embeddings, dict[str, str]]]:
-    """Yield the embeddings of items in blocks, in their order, each block with its content hashes by item id."""
+    """Yield the embeddings of items in blocks, in their order, each block with its content hashes by item id.
+
+    Args:
+        reader: Reads the files; None for this process.
+    """
     block: list[EncodedItem] = []
-    for encoded in encode_items(items, model=model, runtime=runtime, task="embed"):
+    for encoded in encode_items(items, model=model, runtime=runtime, task="embed", reader=reader):
         if isinstance(encoded, Failure):
             failures.add(encoded)
             continue
@@ -303,11 +315,10 @@ class _Cache:
 
 
 def _encode_medium(
-    items: Sequence[Item], encoder: Encoder, cache: _Cache | None, limits: MediaLimits
+    items: Sequence[Item], encoder: Encoder, cache: _Cache | None, *, limits: MediaLimits, reader: MediaReader
 ) -> list[EncodedItem | Failure]:
     """Encode the items of one block and medium; those in the cache are read from there."""
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        hashes = list(pool.map(_hash, items))
+    hashes = reader.hash_contents(items)
     results: dict[int, EncodedItem | Failure] = {
         index: each for index, each in enumerate(hashes) if isinstance(each, Failure)
     }
@@ -318,7 +329,9 @@ def _encode_medium(
         if content_hash in known and np.isfinite(known[content_hash].values).all():
             results[index] = _restore(items[index], content_hash, known[content_hash])
     fresh = [index for index in wanted if index not in results]
-    for index, result in zip(fresh, _encode_fresh([items[p] for p in fresh], encoder, limits), strict=True):
+    segments = reader.read_segments([items[index] for index in fresh], decoding=encoder.decoding, limits=limits)
+    encoded = _encode_fresh([items[index] for index in fresh], encoder, segments)
+    for index, result in zip(fresh, encoded, strict=True):
         results[index] = _finish(result, items[index], wanted[index])
     if cache and fresh:
         cache.put_many(
@@ -329,13 +342,6 @@ def _encode_medium(
             }
         )
     return [results[index] for index in range(len(items))]
-
-
-def _hash(item: Item) -> str | Failure:
-    try:
-        return hash_content(item)
-    except MediaError as error:
-        return Failure(item.item_id, error.kind, str(error))
 
 
 def _restore(item: Item, content_hash: str, stored: StoredFeatures) -> EncodedItem:
@@ -387,19 +393,17 @@ class _Steps:
         segment_count: Encoded in one call.
         turn: Held for each call.
         reporter: Told how many seconds are encoded after it.
-        starts_decoder: Whether a process that decodes may be started; a query uses one that is there.
     """
 
     segment_count: int
     turn: AbstractContextManager[object] = field(default_factory=nullcontext)
     reporter: Reporter = field(default_factory=SilentReporter)
-    starts_decoder: bool = True
 
 
 def _encode_fresh(
-    items: Sequence[Item], encoder: Encoder, limits: MediaLimits, *, steps: _Steps | None = None
+    items: Sequence[Item], encoder: Encoder, segments: Iterable[DecodedPart], *, steps: _Steps | None = None
 ) -> list[_EncodedSegments]:
-    """Encode segments of several items together, while a thread decodes ahead."""
+    """Encode segments of several items together, while others are decoded."""
     steps = steps or _Steps(CHUNK_SEGMENTS)
     encoded = [_EncodedSegments([], [], []) for _ in items]
     waiting: list[tuple[int, Segment]] = []
@@ -416,7 +420,7 @@ def _encode_fresh(
         waiting.clear()
         steps.reporter.step("encode", done=seconds, total=0, note="seconds")
 
-    for index, result in _SegmentStream(items, encoder, limits, starts_decoder=steps.starts_decoder):
+    for index, result in segments:
         if isinstance(result, MediaError):
             encoded[index].error = result
             continue
@@ -429,58 +433,3 @@ def _encode_fresh(
 
 def _name(item: Item) -> str:
     return item.item_id if item.path is None else str(item.path)
-
-
-@final
-class _SegmentStream:
-    """Segments of items in order, decoded in a thread while the caller encodes; few wait at a time."""
-
-    def __init__(
-        self, items: Sequence[Item], encoder: Encoder, limits: MediaLimits, *, starts_decoder: bool = True
-    ) -> None:
-        self._items = items
-        self._starts_decoder = starts_decoder
-        self._decoding = encoder.decoding
-        self._limits = limits
-        self._decoded: queue.Queue[tuple[int, Segment | MediaError] | BaseException | None]
-        self._decoded = queue.Queue(2 * CHUNK_SEGMENTS)
-        self._abandoned = threading.Event()
-
-    def __iter__(self) -> Iterator[tuple[int, Segment | MediaError]]:
-        worker = threading.Thread(target=self._work, name="decode", daemon=True)
-        worker.start()
-        try:
-            while (value := self._decoded.get()) is not None:
-                if isinstance(value, BaseException):
-                    raise value
-                yield value
-        finally:
-            self._abandoned.set()
-            worker.join()
-
-    def _work(self) -> None:
-        try:
-            for index, item in enumerate(self._items):
-                self._decode(index, item)
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            self._put(error)
-        self._put(None)
-
-    def _decode(self, index: int, item: Item) -> None:
-        try:
-            for segment in load_segments_apart(
-                item, decoding=self._decoding, limits=self._limits, starts=self._starts_decoder
-            ):
-                self._put((index, segment))
-                if self._abandoned.is_set():
-                    return
-        except MediaError as error:
-            self._put((index, error))
-
-    def _put(self, value: tuple[int, Segment | MediaError] | BaseException | None) -> None:
-        while not self._abandoned.is_set():
-            try:
-                self._decoded.put(value, timeout=0.2)
-            except queue.Full:
-                continue
-            return

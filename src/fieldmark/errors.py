@@ -14,6 +14,7 @@ FieldmarkError
 │   ├── NotProseError
 │   └── TooLargeError
 ├── TooManyFailuresError
+├── DownloadError
 ├── ManifestError
 │   └── NoItemsError
 ├── OutOfRangeError
@@ -84,6 +85,18 @@ class FieldmarkError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])  # KeyError and OSError would quote it
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # So that it reaches another process as it is: most classes build their message from other values.
+        return _rebuild, (type(self), str(self), dict(self.__dict__))
+
+
+def _rebuild(error: type[FieldmarkError], message: str, values: dict[str, object]) -> FieldmarkError:
+    # The first base's `__new__` does not make the object of an OSError.
+    built = (OSError if issubclass(error, OSError) else error).__new__(error)
+    built.args = (message,)
+    built.__dict__.update(values)
+    return built
 
 
 # ---------------------------------------------------------------- one bad file: counted, listed, skipped
@@ -199,6 +212,25 @@ def check_failure_share(reasons: Sequence[str], *, total: int, allowed_share: fl
     """
     if allowed_share is not None and len(reasons) > max(1, int(allowed_share * total)):
         raise TooManyFailuresError(failed=len(reasons), total=total, allowed_share=allowed_share, examples=reasons)
+
+
+# ---------------------------------------------------------------- downloads
+
+
+class DownloadError(FieldmarkError, ValueError):
+    """One file that cannot be downloaded; the run counts it and goes on. The kind says why."""
+
+    kind = "download"
+
+    def __init__(
+        self,
+        *,
+        address: str,
+        reason: str,
+        kind: str | None = None,
+        remedy: str = "Correct the address, or run the command again later.",
+    ) -> None:
+        super().__init__(f"'{address}' cannot be downloaded: {reason}. {remedy}", kind=kind)
 
 
 # ---------------------------------------------------------------- manifests

@@ -1,6 +1,7 @@
 """Files that are written whole or not at all, and reports as values that JSON knows."""
 
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
@@ -8,6 +9,9 @@ from enum import StrEnum
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
+
+_ATTEMPTS = 3
+"""Times that a file is written whose beginning others may have cleared away."""
 
 
 @contextmanager
@@ -47,6 +51,50 @@ def write_bytes(path: Path, content: bytes) -> None:
     """
     with open_replacement(path) as file:
         file.write(content)
+
+
+def write_shared_bytes(path: Path, content: bytes) -> None:
+    """Write a content, whole or not at all, to a file that other processes may write at the same time.
+
+    Raises:
+        OSError: The disk is full, or the folder may not be written.
+    """
+    for attempt in range(_ATTEMPTS):
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+        try:
+            _write_durably(partial, content)
+            partial.replace(path)
+        except FileNotFoundError:  # another process took it for the rest of a killed one
+            if attempt == _ATTEMPTS - 1 or not path.parent.is_dir():
+                raise
+            continue
+        finally:
+            partial.unlink(missing_ok=True)
+        break
+    _sync_folder(path.parent)
+
+
+def write_new_bytes(path: Path, content: bytes) -> None:
+    """Write a content, whole or not at all, where no file is yet; of several writers at once, one succeeds.
+
+    Raises:
+        FileExistsError: There is a file already.
+        OSError: The disk is full, or the folder may not be written.
+    """
+    whole = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        _write_durably(whole, content)
+        os.link(whole, path)  # fails where the name is taken, on network file systems too
+    finally:
+        whole.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_stamp(path: Path) -> tuple[int, ...] | None:

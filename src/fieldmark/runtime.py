@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from fieldmark.errors import ConfigError
+from fieldmark.gallery.address import EngineAccess
 from fieldmark.types import Reporter, SilentReporter
 
 
@@ -19,19 +20,29 @@ class Runtime:
     Args:
         device: A torch device; None takes the GPU if there is one, else the CPU.
         cache: Folder of computed features and of models that the user added; None for neither.
+        engine: How the engines of galleries are reached that are no folders.
     """
 
     reporter: Reporter = field(default_factory=SilentReporter)
     cache: Path | None = None
     device: str | None = None
+    engine: EngineAccess = field(default_factory=EngineAccess)
 
     @classmethod
     def from_environment(cls, reporter: Reporter | None = None) -> "Runtime":
-        """Return the runtime that FIELDMARK_CACHE and FIELDMARK_DEVICE describe."""
+        """Return the runtime that the environment describes: FIELDMARK_CACHE, FIELDMARK_DEVICE, FIELDMARK_MILVUS_..."""
         # An empty variable counts as unset.
         cache = Path(os.environ.get("FIELDMARK_CACHE") or "~/.cache/fieldmark").expanduser()
+        authority = os.environ.get("FIELDMARK_MILVUS_CA")
         return cls(
-            reporter=reporter or SilentReporter(), cache=cache, device=os.environ.get("FIELDMARK_DEVICE") or None
+            reporter=reporter or SilentReporter(),
+            cache=cache,
+            device=os.environ.get("FIELDMARK_DEVICE") or None,
+            engine=EngineAccess(
+                token=os.environ.get("FIELDMARK_MILVUS_TOKEN") or None,
+                authority=Path(authority).expanduser() if authority else None,
+                cache=cache,
+            ),
         )
 
     @property

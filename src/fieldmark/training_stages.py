@@ -1,7 +1,7 @@
 """The stages of a run: the rows that each trains on, and its validation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from fieldmark.data.naming import (
 from fieldmark.embedding import FailureLog, embed_segments, encode_item, encode_items
 from fieldmark.errors import MediaError, NoItemsError
 from fieldmark.evaluation.measurement import measure_validation_map
+from fieldmark.media.video import WILDCARD, list_frame_files
 from fieldmark.models.completed_space import CompletedSpace, LabelledRows
 from fieldmark.models.fitted import NamedWeights, match_names
 from fieldmark.models.shared_space import SharedSpace
@@ -30,7 +31,7 @@ from fieldmark.origin import number_origins
 from fieldmark.runtime import Runtime
 from fieldmark.training.group import Group
 from fieldmark.training.task import TrainingStage
-from fieldmark.types import Embeddings, Failure, Item, Medium, Split
+from fieldmark.types import Embeddings, Failure, Form, Item, Medium, Split
 
 Rows = Mapping[Medium, MediumRows]
 
@@ -126,6 +127,8 @@ def _split_rows(
         for medium in dict.fromkeys(item.medium for item in chosen):
             own = [item for item in chosen if item.medium is medium]
             share = len(own) / len(items)
+            if model.config.data.frame_rows and split is Split.TRAIN and not features:
+                own = [row for item in own for row in _list_frame_rows(item)]
             reader: Reader = (
                 FeatureReader([features[item.item_id] for item in own])
                 if features
@@ -135,6 +138,23 @@ def _split_rows(
             origin = np.array([origin_by_id[item.item_id] for item in own])
             rows[medium] = MediumRows(items=own, label=label, reader=reader, origin=origin)
     return splits
+
+
+def _list_frame_rows(item: Item) -> list[Item]:
+    """Return a row for each of a video's numbered pictures, with its id; any other item is one row.
+
+    A video whose pictures cannot be found stays one row, which fails when it is read.
+    """
+    if item.form is not Form.FRAMES or item.path is None:
+        return [item]
+    try:
+        files = list_frame_files(item.path, numbers=item.frame_numbers)
+    except MediaError:
+        return [item]
+    prefix, _, suffix = item.path.name.partition(WILDCARD)
+    numbers = [int(file.name.removeprefix(prefix).removesuffix(suffix)) for file in files]
+    kept = tuple(pair for pair in item.extra if pair[0] != "frame_numbers")
+    return [replace(item, extra=(*kept, ("frame_numbers", str(number)))) for number in numbers]
 
 
 def _resolve(

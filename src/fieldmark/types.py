@@ -323,6 +323,7 @@ class Hit(NamedTuple):
             indexed without training.
         called_probability: Of that species, by the encoder's own scores.
         matched: The fact of the item that a query is, such as its catalog number; None for a hit that was ranked.
+        unlikely: Why its species is unlikely to be where and when the query was made; None where nothing says so.
     """
 
     rank: int
@@ -337,6 +338,7 @@ class Hit(NamedTuple):
     called: str | None = None
     called_probability: float | None = None
     matched: str | None = None
+    unlikely: str | None = None
 
     @property
     def item_id(self) -> str:

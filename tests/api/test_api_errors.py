@@ -3,7 +3,7 @@
 import pytest
 
 from fieldmark import errors
-from fieldmark.api.errors import answer_error, find_status
+from fieldmark.api.errors import PathHider, answer_error, find_status
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,12 @@ def test_the_kind_gives_the_status(error, status):
     assert answer.status_code == status
     assert b"/secret" not in answer.body
     assert (status == 503) == ("retry-after" in answer.headers)
+
+
+def test_where_the_engine_of_a_gallery_is_stays_the_server_s_own_business():
+    address = "milvus://10.0.0.7:19530/museum/birds"
+    error = errors.GalleryError(f"The engine of the gallery '{address}' does not answer.", kind="engine_unreachable")
+    answer = answer_error(error, hider=PathHider([address]))
+    assert answer.status_code == 503
+    assert b"'birds' does not answer" in answer.body
+    assert b"10.0.0.7" not in answer.body

@@ -31,6 +31,7 @@ COMMANDS = [
     "data import pku",
     "data import folders",
     "data import csv",
+    "data fetch",
     "data check",
     "data split",
     "data describe",
@@ -58,6 +59,7 @@ COMMANDS = [
     "gallery describe",
     "gallery check",
     "gallery compact",
+    "gallery move",
 ]
 
 

@@ -73,10 +73,14 @@ def embeddings_of() -> EmbeddingsOf:
     return make
 
 
-@pytest.fixture(scope="session", params=["exact", "approximate"])
+@pytest.fixture(scope="session", params=["exact", "approximate", "milvus"])
 def create_index(request: pytest.FixtureRequest) -> Callable[[Path], SegmentIndex]:
     """Makes an empty store of 8 dimensions, of each implementation in turn."""
     match request.param:
+        case "milvus":
+            from milvus_engine import MilvusStores
+
+            return MilvusStores(request.getfixturevalue("milvus_server")).make_empty
         case "exact":
             return lambda folder: LanceIndex.create(folder, fingerprint="sparrow", dim=8)
         case "approximate":

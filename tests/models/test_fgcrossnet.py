@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from torch import nn
 
+from fieldmark.models.backbone import MediumNorm
 from fieldmark.models.fgcrossnet import (
     EmbeddingSource,
-    MediumNorm,
     TextStem,
     TrunkSize,
     TrunkStage,

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -399,6 +400,43 @@ def test_train_started_by_torchrun_is_one_run(toy_manifest, toy_overrides, tmp_p
     )
     assert done.returncode == 0, done.stderr
     [report] = [json.loads(line) for line in done.stdout.splitlines()]  # of the first process alone
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        [row] = csv.DictReader(file)
+    assert report["validation_map"] == float(row["validation_map"])
+    assert load_checkpoint(tmp_path / "run").validation_map == report["validation_map"]
+
+
+@pytest.mark.slow
+def test_train_on_two_machines_is_one_run(toy_manifest, toy_overrides, tmp_path):
+    """Two agents of torchrun that meet at an address, each with one process: as on two machines."""
+    more = ["train.epochs=1", "data.validation_share=0.5", "model.statistics_per_medium=true"]
+    (tmp_path / "config.toml").write_text(load_config("tiny", overrides=[*toy_overrides, *more]).to_toml())
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{found.getsockname()[1]}"
+    meeting = ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", f"--rdzv-endpoint={address}", "--rdzv-id=1"]
+    together = ["-m", "torch.distributed.run", *meeting, "--local-addr=127.0.0.1", "--no-python"]
+    fieldmark = [str(Path(sys.executable).with_name("fieldmark")), "train", str(toy_manifest), "--json"]
+    options = ["--config", str(tmp_path / "config.toml"), "--out", str(tmp_path / "run")]
+    machines = [
+        subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, *together, *fieldmark, *options],
+            env={
+                **os.environ,
+                "FIELDMARK_DEVICE": "cpu",
+                "OMP_NUM_THREADS": "1",
+                "FIELDMARK_CACHE": str(tmp_path / f"cache {number}"),
+                "GLOO_SOCKET_IFNAME": "lo",
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(2)
+    ]
+    told = [machine.communicate(timeout=300) for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], told
+    [report] = [json.loads(line) for out, _ in told for line in out.splitlines()]  # of the first process alone
     with (tmp_path / "run" / "metrics.csv").open() as file:
         [row] = csv.DictReader(file)
     assert report["validation_map"] == float(row["validation_map"])

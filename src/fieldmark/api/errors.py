@@ -23,6 +23,7 @@ STATUS_OF = {
     "cutoff": 400,
     "no_marks": 400,
     "no_query": 400,
+    "no_ranges": 400,
     "out_of_range": 400,
     "unknown_country": 400,
     "unknown_fact": 400,
@@ -49,6 +50,9 @@ STATUS_OF = {
     "not_prose": 422,
     "unreadable": 422,
     "disk_full": 507,
+    "engine_full": 507,
+    "engine_failed": 503,
+    "engine_unreachable": 503,
     "gallery_busy": 503,
     "gallery_replaced": 503,
     "missing_gallery": 503,
@@ -66,12 +70,16 @@ class PathHider:
     """Takes the folders of a server out of what it answers: they are its own business.
 
     Args:
-        roots: Folders that are named in messages; what lies below one is shown as seen from it, and one itself by its
-            name. Of any other quoted path, only the last part is left.
+        roots: Folders that are named in messages, and addresses; what lies below one is shown as seen from it, and one
+            itself by its name. Of any other quoted path, only the last part is left.
     """
 
-    def __init__(self, roots: Iterable[Path]) -> None:
-        named = {str(form) for root in roots for form in (root, root.absolute(), root.resolve())}
+    def __init__(self, roots: Iterable[Path | str]) -> None:
+        named = {
+            str(form)
+            for root in roots
+            for form in ((root, root.absolute(), root.resolve()) if isinstance(root, Path) else (root,))
+        }
         self._roots = sorted((name for name in named if len(name) > 1), key=len, reverse=True)
 
     def hide(self, text: str) -> str:

@@ -70,7 +70,7 @@ class JobQueue:
     """
 
     def __init__(
-        self, gallery: Path, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
+        self, gallery: Path | str, *, sources: Mapping[str, Path], runtime: Runtime, hider: PathHider | None = None
     ) -> None:
         self.source_names = tuple(sources)
         self._gallery = gallery

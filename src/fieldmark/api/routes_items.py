@@ -1,7 +1,6 @@
 """Routes of what the gallery holds: items, classes, statistics, the map."""
 
 from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import Query
@@ -22,7 +21,8 @@ from fieldmark.api.schemas import (
 from fieldmark.api.service import Service, get_service
 from fieldmark.data.taxonomy import Taxon, read_taxonomy
 from fieldmark.errors import OutOfRangeError
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.opening import measure_bytes
 from fieldmark.gallery.store import Filter
 from fieldmark.records.licenses import normalize_license
 from fieldmark.types import MEDIA, Medium
@@ -149,8 +149,8 @@ def _count_classes(service: Service) -> ClassesAnswer:
 
 def _read_taxa(service: Service) -> dict[str, Taxon]:
     """Return the classes of the gallery's taxonomy, by name; none if it has no taxonomy."""
-    path = GalleryLayout(service.gallery.folder).taxonomy
-    return {taxon.class_name: taxon for taxon in read_taxonomy(path).taxa} if path.is_file() else {}
+    path = service.files.find(GalleryFile.TAXONOMY)
+    return {taxon.class_name: taxon for taxon in read_taxonomy(path).taxa} if path is not None else {}
 
 
 def _measure_gallery(service: Service) -> GalleryAnswer:
@@ -165,7 +165,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         licenses[count.license or ""] += count.item_count
         class_names.add(count.class_name)
     return GalleryAnswer(
-        name=gallery.folder.resolve().name,
+        name=service.files.name,
         item_count=media.total(),
         segment_count=gallery.index.segment_count(),
         class_count=len(class_names - {None}),
@@ -175,7 +175,7 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
         license_forms={name: form for name in licenses if (form := normalize_license(name)) is not None},
         media=list(gallery.model.media),
         fingerprint=gallery.index.fingerprint,
-        bytes=_measure_folder(gallery.folder),
+        bytes=measure_bytes(gallery.folder) or 0,
         calibrated_pairs=_list_calibrated_pairs(service),
         sources=list(service.jobs.source_names),
     )
@@ -184,14 +184,3 @@ def _measure_gallery(service: Service) -> GalleryAnswer:
 def _list_calibrated_pairs(service: Service) -> list[str]:
     scales = service.gallery.calibration.scales
     return [f"{query}_to_{hit}" for (query, hit), scale in scales.items() if scale.curve is not None]
-
-
-def _measure_folder(folder: Path) -> int:
-    """Return the bytes of all files; one that disappears meanwhile does not count."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
-    return total

@@ -95,7 +95,7 @@ async def export(request: Request) -> Response:
         hits = [make_hit(mark, service.get_item(mark.item_id)) for mark in wanted.hits]
         if isinstance(wanted.format, ExportFormat):
             return export_marks([*hits, *items], format=wanted.format)
-        return write_archive(collect_found([*hits, *items]), title=service.gallery.folder.resolve().name)
+        return write_archive(collect_found([*hits, *items]), title=service.files.name)
 
     text = await service.lookup_pool.run(write)
     name, kind = FILES[wanted.format]

@@ -23,7 +23,8 @@ from fieldmark.api.service import Service, get_file_name, get_service
 from fieldmark.api.uploads import FORM_TYPE, receive_form
 from fieldmark.config import ServeLimits
 from fieldmark.errors import BadRequestError, OutOfRangeError, TooLargeError, UnknownItemError
-from fieldmark.gallery.fact_query import FactQuery
+from fieldmark.gallery.fact_query import FactQuery, SightingQuery
+from fieldmark.gallery.search.evidence import add_evidence
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems, describe_hit
 from fieldmark.gallery.store import Filter
@@ -114,9 +115,11 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         corners = [(corner[0], corner[1]) for corner in wanted.area]
         where = replace(where, item_ids=service.draw_map().find_inside(corners))
     service.gallery.check_names(where)
+    queries = [*files, *map(_make_query, wanted.queries)]
+    given = SightingQuery(wanted.seen.place, wanted.seen.country, wanted.seen.date)
     try:
         found = service.gallery.search(
-            [*files, *map(_make_query, wanted.queries)],
+            queries,
             k=wanted.k,
             where=where,
             by_segment=wanted.by_segment,
@@ -125,6 +128,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             order=wanted.order,
             by_record=wanted.by_record,
         )
+        found = add_evidence(found, queries, index=service.gallery.index, ranges=service.ranges, given=given)
     except UnknownItemError as error:
         raise service.make_unknown_item_error(error.item_id) from error
     except TooLargeError as error:
@@ -151,6 +155,8 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         is_called=found.is_called,
         likely_count=found.likely_count,
         left_out=list(found.left_out),
+        seen=None if found.seen is None else found.seen.to_text(),
+        unlikely=found.unlikely,
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )

@@ -89,6 +89,14 @@ class FactConditions(RequestBody):
     has_no: Names = Field([], description="facts that the item lacks, such as license, date, coordinates, place")
 
 
+class SightingRequest(RequestBody):
+    """When and where the query was made, for a server with a table of ranges; what is left out its file may tell."""
+
+    place: list[float] = Field([], max_length=2, description="latitude and longitude, in degrees")
+    country: str | None = Field(None, max_length=100, description="code of ISO 3166-1, or English name")
+    date: str | None = Field(None, max_length=40, description="day, month or year of ISO 8601")
+
+
 class SearchRequest(RequestBody):
     """A search: queries, number of hits, filters."""
 
@@ -108,6 +116,7 @@ class SearchRequest(RequestBody):
     area: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
         [], max_length=100, description="corners x, y of a polygon on the map, each from 0 to 1: only items within it"
     )
+    seen: SightingRequest = SightingRequest()
 
 
 class QueryAnswer(AnswerBody):
@@ -161,6 +170,7 @@ class HitAnswer(RecordAnswer):
     called_probability: float | None = Field(None, description="of that species, by the encoder's own scores")
     matched: str | None = Field(None, description="the fact of the item that the query is, such as catalog_number")
     record_id: str | None = Field(None, description="what all media of one record share")
+    unlikely: str | None = Field(None, description="why its species is unlikely where and when the query was made")
     split: Split | None = None
     item_start_seconds: float | None = Field(None, description="where the item begins in its file")
     item_end_seconds: float | None = None
@@ -195,6 +205,10 @@ class SearchAnswer(AnswerBody):
         None, description="the first hits that are as likely as not of the query's class; null without probabilities"
     )
     left_out: list[Medium] = Field([], description="media that no encoder compares with the query")
+    seen: str | None = Field(
+        None, description="when and where the query was made, by which hits were judged; null without ranges"
+    )
+    unlikely: str | None = Field(None, description="why the species that the text names is unlikely there and then")
     hits: list[HitAnswer]
     seconds: SearchSeconds
 
@@ -350,7 +364,7 @@ class GalleryAnswer(AnswerBody):
     license_forms: dict[str, str] = Field({}, description="normal forms of these licenses, where they have one")
     media: list[Medium] = Field(description="media that can be used as query")
     fingerprint: str
-    bytes: int = Field(description="on disk")
+    bytes: int = Field(description="on disk; 0 where an engine keeps the gallery")
     calibrated_pairs: list[str] = Field(description="pairs of media whose hits have probabilities")
     sources: list[str] = Field(description="names that POST /v1/jobs accepts")
 

@@ -25,13 +25,14 @@ from fieldmark.datasets.checks.alike import group_alike
 from fieldmark.datasets.checks.inspection import inspect_item
 from fieldmark.datasets.checks.similarity import Fingerprint
 from fieldmark.errors import RequestError, UnknownItemError
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.files import name_place, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.map import GalleryMap, draw_map
 from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sources import LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
-from fieldmark.io import read_stamp
 from fieldmark.media.preview import has_sound
+from fieldmark.records.ranges import Ranges
 from fieldmark.runtime import Runtime
 from fieldmark.types import Form, Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
@@ -57,11 +58,13 @@ class ServeOptions:
 
     Args:
         sources: What jobs may index, by name.
+        ranges: Species by region and month, to judge hits by; None for none.
     """
 
     limits: ServeLimits = field(default_factory=ServeLimits)
     access: Access = field(default_factory=Access)
     sources: Mapping[str, Path] = field(default_factory=dict)
+    ranges: Ranges | None = None
 
 
 @final
@@ -73,12 +76,22 @@ class Service:
         self.gallery = gallery
         self.limits = limits
         self.access = options.access
+        self.ranges = options.ranges
         self.metrics = Metrics()
         self.metrics.registry.register(self)
         self.cache: LRUCache[Hashable, bytes] = LRUCache(limits.cache_bytes, getsizeof=len)
         self._cache_lock = threading.Lock()
-        self.hider = PathHider([gallery.folder, *options.sources.values(), Path(tempfile.gettempdir()), Path.home()])
-        self.jobs = JobQueue(gallery.folder, sources=options.sources, runtime=runtime, hider=self.hider)
+        self.files = open_files(gallery.folder)
+        self.hider = PathHider(
+            [
+                name_place(gallery.folder),
+                self.files.local_folder,
+                *options.sources.values(),
+                Path(tempfile.gettempdir()),
+                Path.home(),
+            ]
+        )
+        self.jobs = JobQueue(name_place(gallery.folder), sources=options.sources, runtime=runtime, hider=self.hider)
         self.uploads = Limiter("upload", capacity=limits.max_uploads, retry_seconds=limits.retry_seconds)
         self.followers = Limiter("job events", capacity=limits.event_streams, retry_seconds=limits.retry_seconds)
         # Encoders are used by one thread at a time, which takes all cores; texts that wait go through one together.
@@ -136,7 +149,7 @@ class Service:
 
     def _read_sources(self) -> Mapping[str, SetSource]:
         """Return where sets come from; the file is read again where it has changed."""
-        stamp = read_stamp(GalleryLayout(self.gallery.folder).sets)
+        stamp = self.files.read_stamp(GalleryFile.SETS)
         if self._sources is None or self._sources[0] != stamp:
             folder = self.gallery.folder
             found = {name: source.find(folder) for name, source in read_sources(folder).items()}
@@ -156,7 +169,7 @@ class Service:
 
     def make_unknown_item_error(self, item_id: str) -> UnknownItemError:
         """Return the error for an unknown item, without the server's folder and without an endless id."""
-        return UnknownItemError(item_id=item_id[:200], gallery=self.gallery.folder.name)
+        return UnknownItemError(item_id=item_id[:200], gallery=self.files.name)
 
     def group_alike(self, item_ids: Sequence[str]) -> tuple[list[list[str]], int]:
         """Return the sets of nearly identical items among some, and how many there was no time to look at.

@@ -44,7 +44,9 @@ _EPILOG = (
     "Environment variables: FIELDMARK_CACHE, the folder for computed features and added models (default: "
     "~/.cache/fieldmark); "
     "FIELDMARK_DEVICE, the PyTorch device (default: the GPU if there is one, else the CPU); "
-    "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none)."
+    "FIELDMARK_TOKEN, the token that `serve` requires from its clients (default: none); "
+    "FIELDMARK_MILVUS_TOKEN, USER:PASSWORD for a gallery in Milvus (default: none); "
+    "FIELDMARK_MILVUS_CA, the certificates that milvus+tls:// trusts (default: the system's)."
 )
 
 app = typer.Typer(
@@ -52,7 +54,7 @@ app = typer.Typer(
     help="Search photos, texts, videos and sounds by species. Any of the four can be the query.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -235,11 +237,49 @@ def _embed(
             help="Output of `fieldmark data check --json`. Near duplicates of training items in it count as leaks.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="NUMBER/COUNT",
+            help="Embed one shard of the items only, such as 3/16. Any number of processes may work at once, each at a "
+            "shard. The last one completes the folder. [default: all items]",
+        ),
+    ] = None,
+    shard_count: Annotated[
+        int | None,
+        typer.Option(
+            "--shards",
+            min=1,
+            max=1_000_000,
+            help="Number of shards that a new folder is cut into. [default: none, or one for 256 items with --ray]",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Let a Ray cluster do the work: HOST:PORT of its head, or auto. Needs the extra cluster. "
+            "[default: this process]",
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-workers", min=1, help="Processes that hold the model. [default: one for each GPU, else for each CPU]"
+        ),
+    ] = None,
     failure_share: FailureShare = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compute the embedding of every segment of the items."""
+    """Compute the embedding of every segment of the items.
+
+    MANIFEST and --out may be addresses in an object store, such as s3://bucket/birds.csv, if the driver of fsspec for
+    it is installed (s3fs, gcsfs).
+    """
+    from fieldmark.ray_cluster import RayOptions
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.embed import embed
 
@@ -250,6 +290,9 @@ def _embed(
             out=out,
             split=split,
             findings=findings,
+            shard=shard,
+            shard_count=shard_count,
+            cluster=None if ray is None else RayOptions(ray, worker_count=ray_workers),
             runtime=Runtime.from_environment(reporter),
         )
     print_result(result, result.to_text(), as_json=as_json)

@@ -49,6 +49,12 @@ def _export_checkpoint(
     pretrained: Annotated[
         Path | None, typer.Option("--pretrained", help="Write weights, configuration and model card to this folder.")
     ] = None,
+    sentence_transformers: Annotated[
+        Path | None,
+        typer.Option(
+            "--sentence-transformers", help="Write a model that the library sentence-transformers loads to this folder."
+        ),
+    ] = None,
     evaluation: Annotated[
         Path | None,
         typer.Option("--evaluation", help="Model card: file with the output of `fieldmark evaluate --json`."),
@@ -63,9 +69,11 @@ def _export_checkpoint(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Export a model as ONNX files or as a folder to share."""
-    if onnx is None and pretrained is None:
-        raise typer.BadParameter("No output was chosen. Give --onnx DIR, --pretrained DIR or both.")
+    """Export a model as ONNX files, as a folder to share, or for sentence-transformers."""
+    if onnx is None and pretrained is None and sentence_transformers is None:
+        raise typer.BadParameter(
+            "No output was chosen. Give --onnx DIR, --pretrained DIR or --sentence-transformers DIR."
+        )
     if pretrained is None and (push or evaluation or license_name):
         raise typer.BadParameter("--push, --evaluation and --license need --pretrained DIR. Add it.")
     from fieldmark.workflows.export_checkpoint import export_onnx
@@ -81,6 +89,12 @@ def _export_checkpoint(
         saved = save_pretrained(run, pretrained, evaluation=evaluation, license=license_name)
         values["pretrained"] = saved
         lines.append(saved.to_text())
+    if sentence_transformers is not None:
+        from fieldmark.workflows.sentence_router import export_sentence_transformers
+
+        routed = export_sentence_transformers(run, sentence_transformers)
+        values["sentence_transformers"] = routed
+        lines.append(routed.to_text())
     if push and pretrained is not None:
         push_to_hub(pretrained, push, private=not public)
         values["pushed"] = push

@@ -2,37 +2,31 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from fieldmark.cli.data_import import import_app
 from fieldmark.cli.terminal import (
-    Exclude,
     FailureShare,
-    FollowLinks,
     Json,
     Manifest,
+    ManifestOut,
     Quiet,
     TerminalReporter,
-    parse_pairs,
     print_line,
     print_result,
 )
+from fieldmark.datasets.fetching.pace import Pace
 
-if TYPE_CHECKING:
-    from fieldmark.datasets.importers.result import ImportResult
+_PACE = Pace()
 
 data_app = typer.Typer(
     help="Create, check, split and describe manifests, the tables that list items.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-_import_app = typer.Typer(
-    help="Create a manifest from folders, tables, archives and exports of other sites.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-data_app.add_typer(_import_app, name="import")
+data_app.add_typer(import_app, name="import")
 
 
 class _SplitName(StrEnum):
@@ -43,239 +37,38 @@ class _SplitName(StrEnum):
     TEST = "test"
 
 
-_RecordSource = Annotated[
-    Path, typer.Argument(help="Archive, table or JSON file, as it was exported.", show_default=False)
-]
-_MediaFolder = Annotated[
-    Path | None,
-    typer.Option("--media", help="Folder of the media files, which are found by name. [default: that of SOURCE]"),
-]
-_Taxonomy = Annotated[
-    str | None,
-    typer.Option(
-        "--taxonomy",
-        help="CSV of classes and their synonyms, or avilist for all birds. Synonyms are read as the class.",
-    ),
-]
+class _SharedName(StrEnum):
+    """The facts by which items are kept in one split, by name."""
+
+    RECORD = "record"
+    PLACE = "place"
+    OBSERVER = "observer"
 
 
-def _finish_import(report: "ImportResult", *, as_json: bool) -> None:
-    """Print the result of an import; one that took nothing exits with 1."""
-    print_result(report, report.to_text(), as_json=as_json)
-    if report.took_nothing:
-        raise typer.Exit(1)
-
-
-_Out = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
-
-_MergeNames = Annotated[
-    bool,
-    typer.Option(
-        "--merge-names",
-        help="Merge classes whose names differ only in spelling, author or rank. They are listed anyway.",
-    ),
-]
-
-# A backspace tells the command line to keep the lines as they are.
-_EXPORTS = """\b
-Columns for common exports:
-  iNaturalist: --column path='photos/{id}.*' --column class_name=scientific_name
-  xeno-canto:  --column path='XC{id}.*' --column class_name='{gen} {sp}'
-  Macaulay:    --column path='{ML Catalog Number}.*' --column class_name='Common Name'"""
-
-
-@_import_app.command("pku")
-def _import_pku(
-    source: Annotated[Path, typer.Argument(help="Folder that holds list/ of PKU FG-XMedia.", show_default=False)],
+@data_app.command("join")
+def _join(
+    manifests: Annotated[list[Path], typer.Argument(help="CSV or Parquet files that list items.", show_default=False)],
     *,
-    out: _Out,
-    media: Annotated[
+    out: ManifestOut,
+    classes: Annotated[
         Path | None,
-        typer.Option("--media", help="Folder that the paths in the lists are relative to. [default: SOURCE]"),
+        typer.Option("--classes", help="Table with a column class_name: only items of these. [default: all]"),
     ] = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import the list files of PKU FG-XMedia.
-
-    The media files themselves may be missing.
-    """
-    from fieldmark.datasets.importers.pku import import_pku
-
-    report = import_pku(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("folders")
-def _import_folders(
-    source: Annotated[
-        Path, typer.Argument(help="Folder with files as medium/class/file, class/file or file.", show_default=False)
-    ],
-    *,
-    out: _Out,
-    classes_from_folders: Annotated[
-        bool,
-        typer.Option(
-            "--classes-from-folders", help="Take the names of folders as classes. Without it they are only listed."
-        ),
-    ] = False,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    exclude: Exclude = None,
-    follow_links: FollowLinks = False,
-    as_json: Json = False,
-) -> None:
-    """Import folders of media files.
-
-    The content of a file gives its medium. The name of its folder gives its class only if you say so. Bins, folders of
-    thumbnails and other folders that machines make are skipped.
-    """
-    from fieldmark.data.folder import FolderChoice
-    from fieldmark.datasets.importers.folders import import_folders
-
-    report = import_folders(
-        source,
-        out=out,
-        classes_from_folders=classes_from_folders,
-        taxonomy=taxonomy,
-        merges_names=merge_names,
-        choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
-    )
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("csv", epilog=_EXPORTS)
-def _import_csv(
-    source: Annotated[Path, typer.Argument(help="Table with a header: CSV, TSV or Parquet.", show_default=False)],
-    *,
-    out: _Out,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column",
-            metavar="COLUMN=NAME",
-            help="Fill the manifest's COLUMN from the table's column NAME, or from several columns in braces: "
-            "class_name='{genus} {species}', path='{id}.*'. Repeatable.",
-        ),
+    most: Annotated[
+        int | None,
+        typer.Option("--most", min=1, help="Most items of one class and medium, of as many records as there are."),
     ] = None,
-    values: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--value",
-            metavar="COLUMN=TEXT",
-            help="Fill empty cells of COLUMN with TEXT, such as medium=audio. Repeatable.",
-        ),
-    ] = None,
-    media: Annotated[
-        Path | None, typer.Option("--media", help="Folder that paths are relative to. [default: the table's folder]")
-    ] = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of --most.")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Import a table, such as an export of iNaturalist, xeno-canto or Macaulay."""
-    pairs = [parse_pairs(columns, option="--column"), parse_pairs(values, option="--value")]
-    from fieldmark.datasets.importers.table import import_table
+    """Join manifests into one, and choose classes and numbers of items.
 
-    report = import_table(
-        source, out=out, columns=pairs[0], values=pairs[1], media=media, taxonomy=taxonomy, merges_names=merge_names
-    )
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("dwca")
-def _import_dwca(
-    source: _RecordSource,
-    *,
-    out: _Out,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import a Darwin Core Archive, such as a download of GBIF.
-
-    Media are taken from the archive's multimedia tables and from associatedMedia.
+    Ids and groups that two manifests share for different things get the name of their manifest.
     """
-    from fieldmark.datasets.importers.dwca import import_dwca
+    from fieldmark.datasets.join import join_manifests
 
-    report = import_dwca(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("camtrap-dp")
-def _import_camtrap(
-    source: _RecordSource,
-    *,
-    out: _Out,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import a Camtrap DP package: a folder or zip with datapackage.json.
-
-    Media get the place of their deployment and the species of their observations.
-    """
-    from fieldmark.datasets.importers.camtrap import import_camtrap
-
-    report = import_camtrap(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("inaturalist")
-def _import_inaturalist(
-    source: _RecordSource,
-    *,
-    out: _Out,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import observations of iNaturalist: a CSV export, or JSON of its API."""
-    from fieldmark.datasets.importers.portals import import_inaturalist
-
-    report = import_inaturalist(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("ebird")
-def _import_ebird(
-    source: _RecordSource,
-    *,
-    out: _Out,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import a CSV export of the Macaulay Library, or "My eBird Data".
-
-    Files are found by their catalog numbers.
-    """
-    from fieldmark.datasets.importers.portals import import_ebird
-
-    report = import_ebird(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
-
-
-@_import_app.command("xeno-canto")
-def _import_xeno_canto(
-    source: _RecordSource,
-    *,
-    out: _Out,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
-    """Import recordings of xeno-canto: JSON of its API, or a CSV with the same columns."""
-    from fieldmark.datasets.importers.portals import import_xeno_canto
-
-    report = import_xeno_canto(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    report = join_manifests(manifests, out=out, classes=classes, most=most, seed=seed)
+    print_result(report, report.to_text(), as_json=as_json)
 
 
 @data_app.command("export")
@@ -294,6 +87,98 @@ def _export(
 
     report = export_manifest(manifest, out=out, file_format=file_format)
     print_result(report, report.to_text(), as_json=as_json)
+
+
+@data_app.command("fetch")
+def _fetch(
+    manifest: Manifest,
+    *,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Folder below which files may be written. [default: that of MANIFEST]"),
+    ] = None,
+    licenses: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="Only items with one of these licenses, in any spelling, such as cc0,cc-by; without a version, any "
+            "version. [default: all]",
+        ),
+    ] = None,
+    contact: Annotated[
+        str,
+        typer.Option("--contact", help="Your address of mail or of a page, which hosts are told. [default: none]"),
+    ] = "",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Also write a manifest of the items whose files are here, with their hashes."),
+    ] = None,
+    at_once: Annotated[
+        int, typer.Option("--at-once", min=1, max=8, help="Requests of one host at a time.")
+    ] = _PACE.at_once,
+    pause: Annotated[
+        float, typer.Option("--pause", min=0, help="Seconds from one request of a host to the next.")
+    ] = _PACE.pause_seconds,
+    stall: Annotated[
+        float, typer.Option("--stall", min=0.1, help="Seconds without a byte after which a request is given up.")
+    ] = _PACE.stall_seconds,
+    longest_wait: Annotated[
+        float,
+        typer.Option("--longest-wait", min=0, help="Seconds that a host may ask to wait before it is left alone."),
+    ] = _PACE.longest_wait_seconds,
+    largest_mb: Annotated[
+        float, typer.Option("--largest-mb", min=0, help="Largest file, in megabytes.")
+    ] = _PACE.largest_bytes / 1e6,
+    local_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--local-host",
+            metavar="NAME",
+            help="Host of the local network or of this machine that may be asked. Repeatable. [default: none]",
+        ),
+    ] = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Take files that differ from what was written down.")
+    ] = False,
+    failure_share: Annotated[
+        float,
+        typer.Option(
+            "--failure-share",
+            min=0,
+            max=1,
+            help="Share of the files that may be missing, from 0 to 1, before the command exits with 1 for them.",
+        ),
+    ] = 0.0,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Download the files that a manifest names in its column `address`.
+
+    Each host is asked for few files at once, with pauses, and is left alone when it asks for that. What breaks off is
+    continued. Size, medium and hash are checked. What came is written to NAME.fetched.csv beside the manifest: with
+    both files another machine gets the same bytes, or is told which differ. Exits with 1 if any differ.
+    """
+    from fieldmark.datasets.fetch import FetchOptions, fetch
+    from fieldmark.datasets.fetching.addresses import AddressPolicy
+
+    options = FetchOptions(
+        folder=folder,
+        licenses=tuple(each.strip() for each in (licenses or "").split(",") if each.strip()),
+        contact=contact,
+        accepts_changes=accept_changes,
+        pace=Pace(
+            at_once=at_once,
+            pause_seconds=pause,
+            stall_seconds=stall,
+            longest_wait_seconds=longest_wait,
+            largest_bytes=int(largest_mb * 1e6),
+        ),
+        policy=AddressPolicy(local_hosts=frozenset(local_hosts or ())),
+    )
+    with TerminalReporter(quiet=quiet) as reporter:
+        found = fetch(manifest, options=options, out=out, reporter=reporter)
+    print_result(found, found.to_text(), as_json=as_json)
+    found.check_failures(allowed_share=failure_share)
 
 
 @data_app.command("check")
@@ -345,7 +230,7 @@ def _check(
 def _split(
     manifest: Manifest,
     *,
-    out: _Out,
+    out: ManifestOut,
     validation: Annotated[
         float, typer.Option("--validation", min=0, max=1, help="Share of items for validation.")
     ] = 0.1,
@@ -367,6 +252,21 @@ def _split(
             help="Output of `fieldmark data check --json`. Near duplicates that it lists stay together.",
         ),
     ] = None,
+    together: Annotated[
+        list[_SharedName] | None,
+        typer.Option(
+            "--together",
+            help="Fact of records that no two splits share: record, place (to a tenth of a degree) or observer. "
+            "Repeatable.",
+        ),
+    ] = None,
+    cuts: Annotated[
+        bool,
+        typer.Option(
+            "--cut",
+            help="With --together: leave out items that tie two splits, as chains of observers or places do.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Assign each item to train, validation or test.
@@ -374,7 +274,7 @@ def _split(
     Every class and medium is split in about these shares. Items of one group, and copies, always stay together. The
     split of a group follows from the seed and its name, so that rows added later leave it where it is.
     """
-    from fieldmark.datasets.split import split_manifest
+    from fieldmark.datasets.split import Shared, split_manifest
     from fieldmark.types import Split
 
     report = split_manifest(
@@ -386,6 +286,8 @@ def _split(
         seed=seed,
         keep=[Split(name) for name in keep or ()],
         findings=findings,
+        together=[Shared(name) for name in together or ()],
+        cuts=cuts,
     )
     print_result(report, report.to_text(), as_json=as_json)
 

@@ -88,6 +88,31 @@ def search(
     by_record: Annotated[
         bool, typer.Option("--by-record", help="Return -k records, each with all of its media that are found.")
     ] = False,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranges",
+            help="Table of species by region and months. Hits of species that cannot have been where and when the "
+            "query was made are called unlikely. [default: none]",
+        ),
+    ] = None,
+    seen_at: Annotated[
+        str | None,
+        typer.Option(
+            "--seen-at",
+            metavar="LAT,LON",
+            help="Place of the query, for --ranges. [default: that of its file or record]",
+        ),
+    ] = None,
+    seen_in: Annotated[
+        str | None, typer.Option("--seen-in", metavar="COUNTRY", help="Country of the query, for --ranges.")
+    ] = None,
+    seen_on: Annotated[
+        str | None,
+        typer.Option(
+            "--seen-on", metavar="DATE", help="Date of the query, for --ranges. [default: that of its file or record]"
+        ),
+    ] = None,
     relevant: Annotated[
         _Names,
         typer.Option(
@@ -119,7 +144,10 @@ def search(
     files = _parse_exports(exports or [])
     if not (queries or item_ids):
         raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
-    from fieldmark.gallery.fact_query import FactQuery, parse_numbers
+    from fieldmark.data.ranges import read_ranges
+    from fieldmark.gallery.fact_query import FactQuery, SightingQuery, parse_numbers
+    from fieldmark.gallery.files import open_files
+    from fieldmark.gallery.search.evidence import add_evidence
     from fieldmark.gallery.search.query import ItemId
     from fieldmark.gallery.search.records import HitOrder
     from fieldmark.gallery.search.result import (
@@ -154,10 +182,14 @@ def search(
             has_no=has_no or (),
         ).make_filter(),
     )
+    seen = SightingQuery(parse_numbers(seen_at) if seen_at else (), seen_in, seen_on)
+    seen.make_sighting()
+    known_ranges = None if ranges is None else read_ranges(ranges)
     opened = Gallery.open(gallery, runtime=Runtime.from_environment())
     opened.check_names(where)
+    asked = [*(queries or ()), *map(ItemId, item_ids or ())]
     result = opened.search(
-        [*(queries or ()), *map(ItemId, item_ids or ())],
+        asked,
         k=k,
         media=tuple(Medium(name) for name in media_names),
         where=where,
@@ -167,9 +199,10 @@ def search(
         order=None if sort is None else HitOrder(sort),
         by_record=by_record,
     )
+    result = add_evidence(result, asked, index=opened.index, ranges=known_ranges, given=seen)
     for name, path in files:
         if name == ARCHIVE_FORMAT:
-            write_bytes(path, write_archive(collect_found(result.hits), title=gallery.resolve().name))
+            write_bytes(path, write_archive(collect_found(result.hits), title=open_files(opened.folder).name))
         else:
             write_text(path, export_marks(result.hits, format=ExportFormat(name)))
     print_result(result, result.to_text(), as_json=as_json)
@@ -191,8 +224,8 @@ def _save(
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
-    saved = save_class(gallery, index, class_name=class_name, item_ids=item_ids)
+    opened = Gallery.open(gallery, runtime=Runtime.from_environment())
+    saved = save_class(opened.folder, opened.index, class_name=class_name, item_ids=item_ids)
     print_result(saved, saved.to_text(), as_json=as_json)
 
 
@@ -218,8 +251,8 @@ def _undo(
     from fieldmark.runtime import Runtime
     from fieldmark.workflows.search import Gallery
 
-    index = Gallery.open(gallery, runtime=Runtime.from_environment()).index
-    undone = undo_class(gallery, index, number=number)
+    opened = Gallery.open(gallery, runtime=Runtime.from_environment())
+    undone = undo_class(opened.folder, opened.index, number=number)
     print_result(undone, undone.to_text(), as_json=as_json)
 
 
@@ -241,9 +274,13 @@ def _parse_exports(texts: list[str]) -> list[tuple[str, Path]]:
 
 # ---------------------------------------------------------------- the gallery itself
 
-gallery_app = typer.Typer(no_args_is_help=True, help="Describe, check or compact a gallery, and show its records.")
+gallery_app = typer.Typer(
+    no_args_is_help=True, help="Describe, check, compact or move a gallery, and show its records."
+)
 
-_GalleryFolder = Annotated[Path, typer.Argument(metavar="GALLERY", help="Gallery folder.", show_default=False)]
+_GalleryFolder = Annotated[
+    Path, typer.Argument(metavar="GALLERY", help="Gallery folder, or milvus://HOST:PORT/NAME.", show_default=False)
+]
 
 
 @gallery_app.command("describe")
@@ -331,6 +368,32 @@ def _compact(gallery: _GalleryFolder, *, as_json: Json = False) -> None:
     from fieldmark.workflows.gallery import compact_gallery
 
     result = compact_gallery(gallery)
+    print_result(result, result.to_text(), as_json=as_json)
+
+
+@gallery_app.command("move")
+def _move(
+    source: _GalleryFolder,
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="TARGET", help="Folder or milvus://HOST:PORT/NAME to move the gallery to.", show_default=False
+        ),
+    ],
+    *,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Bring a gallery from a folder to Milvus, or back.
+
+    Nothing is embedded again, and the gallery it comes from stays as it is. A move that was cut short goes on where it
+    stopped.
+    """
+    from fieldmark.runtime import Runtime
+    from fieldmark.workflows.move import move_gallery
+
+    with TerminalReporter(quiet=quiet) as reporter:
+        result = move_gallery(source, target, runtime=Runtime.from_environment(reporter))
     print_result(result, result.to_text(), as_json=as_json)
 
 

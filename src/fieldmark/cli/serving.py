@@ -48,6 +48,14 @@ def _serve(
             "--source", metavar="NAME=PATH", help="Manifest or folder that clients may index, under NAME. Repeatable."
         ),
     ] = None,
+    ranges: Annotated[
+        Path | None,
+        typer.Option(
+            "--ranges",
+            help="Table of species by region and months. Hits of species that cannot have been where and when the "
+            "query was made are called unlikely. [default: none]",
+        ),
+    ] = None,
     limits: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,6 +75,7 @@ def _serve(
         token=read_token(token_file),
         sources={name: Path(path) for name, path in parse_pairs(sources, option="--source").items()},
         limits=tuple(limits or ()),
+        ranges=ranges,
         quiet=quiet,
     )
 
@@ -80,16 +89,23 @@ def run_server(
     token: str | None = None,
     sources: dict[str, Path] | None = None,
     limits: tuple[str, ...] = (),
+    ranges: Path | None = None,
     quiet: bool = False,
 ) -> None:
     """Serve a gallery until the process is stopped."""
     from fieldmark.api.process import is_loopback, make_access, serve
     from fieldmark.api.service import ServeOptions
     from fieldmark.config_file import parse_limits
+    from fieldmark.data.ranges import read_ranges
     from fieldmark.runtime import Runtime
 
     access = make_access(host_name, token=token, public_url=public_url)
-    options = ServeOptions(limits=parse_limits(limits), access=access, sources=sources or {})
+    options = ServeOptions(
+        limits=parse_limits(limits),
+        access=access,
+        sources=sources or {},
+        ranges=None if ranges is None else read_ranges(ranges),
+    )
     if token is None and (public_url is not None or not is_loopback(host_name)):
         sys.stderr.write(
             "fieldmark: Anyone who can reach this address can search and index. Use --token-file to require a token.\n"

@@ -16,6 +16,7 @@ from fieldmark.io import encode_report
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Do not print progress.")]
 Manifest = Annotated[Path, typer.Argument(help="CSV or Parquet file that lists the items.", show_default=False)]
+ManifestOut = Annotated[Path, typer.Option("--out", help="Manifest to write (.csv or .parquet).", show_default=False)]
 CheckpointPath = Annotated[
     Path, typer.Option("--checkpoint", help="Run folder or checkpoint file.", show_default=False)
 ]
@@ -39,7 +40,9 @@ Exclude = Annotated[
     ),
 ]
 FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Also follow links that lead out of the folder.")]
-GalleryPath = Annotated[Path, typer.Option("--gallery", help="Gallery folder.", show_default=False)]
+GalleryPath = Annotated[
+    Path, typer.Option("--gallery", help="Gallery folder, or milvus://HOST:PORT/NAME.", show_default=False)
+]
 
 
 def print_line(text: str) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
+from fieldmark.data.file_store import open_locally
+from fieldmark.errors import MediaError
 from fieldmark.media.metadata import read_embedded_facts
 from fieldmark.types import Item, MediaLimits, Medium, Reporter
 
@@ -35,7 +37,11 @@ def _complete(item: Item) -> Item:
     is_file = item.path is not None and item.form is None and item.medium is not Medium.TEXT
     if not is_file or item.path is None or (is_placed and item.event_date is not None):
         return item
-    facts = read_embedded_facts(item.path, medium=item.medium, limits=MediaLimits())
+    try:
+        with open_locally(item) as local:
+            facts = read_embedded_facts(local.path or item.path, medium=item.medium, limits=MediaLimits())
+    except MediaError:
+        return item  # met again, and counted, when it is encoded
     told = {name: source for name, source in facts.source_by_fact if _is_open(item, name, is_placed=is_placed)}
     if not told:
         return item

@@ -1,22 +1,23 @@
-"""A folder of embeddings: Parquet shards, and the file `embeddings.json` that describes them and is written last."""
+"""A folder of embeddings: Parquet files named by their content, and, written last, `embeddings.json` about them."""
 
+import hashlib
+import io
 import json
 import platform
 import re
-import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import JsonValue, TypeAdapter, ValidationError
 
-from fieldmark.errors import EmbeddingsError
-from fieldmark.io import open_replacement
+from fieldmark.errors import EmbeddingsError, list_first
+from fieldmark.io import write_shared_bytes
 from fieldmark.leakage import Leak
 from fieldmark.segment_table import (
     FACT_COLUMNS,
@@ -35,8 +36,10 @@ _FORMAT_VERSION = 1
 _ITEM_COLUMNS = (*FACT_COLUMNS, "content_hash")
 """The columns that tell of the items, without times and vectors."""
 
-_SHARD_NAME = re.compile(r"shard-(\d{6})-[\w-]+\.parquet")
+_SHARD_NAME = re.compile(r"shard-(\d{6})-([\w-]+)-[0-9a-f]+\.parquet")
 _METADATA_KEY = b"fieldmark"
+_DIGEST_LENGTH = 16
+"""Hex digits of the SHA-256 of a file's bytes in its name."""
 
 
 def _list_shards(folder: Path) -> list[Path]:
@@ -48,7 +51,7 @@ def _make_shard(embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str,
     """Return one row for each segment: the facts of its item, its times, its vectors."""
     columns = collect_columns(embeddings, content_hash_by_item_id=content_hash_by_item_id)
     columns["embedding"] = build_vector_column(embeddings.embedding)
-    if embeddings.logits is not None:
+    if embeddings.logits is not None and embeddings.logits.shape[1]:
         columns["logits"] = build_vector_column(embeddings.logits)
     return pa.table(columns).replace_schema_metadata({_METADATA_KEY: json.dumps(_metadata(fingerprint))})
 
@@ -78,25 +81,25 @@ def _read_shard(path: Path, *, fingerprint: str, columns: Sequence[str] | None =
     return table
 
 
-def _write_shard(path: Path, table: pa.Table) -> None:
-    """Write a shard, whole or not at all.
+def _write_shard(folder: Path, table: pa.Table, *, number: int, writer: str) -> Path:
+    """Write a shard under a name made of its content, whole or not at all: the same rows give the same file.
 
     Raises:
         EmbeddingsError: The disk is full, or the folder may not be written.
     """
+    content = io.BytesIO()
     # Unit vectors do not compress; the facts, repeated from row to row, do.
-    _write_whole(path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True))
+    pq.write_table(table, content, compression="zstd", write_page_checksum=True)
+    digest = hashlib.sha256(content.getbuffer()).hexdigest()[:_DIGEST_LENGTH]
+    path = folder / f"shard-{number:06d}-{writer}-{digest}.parquet"
+    _write_whole(path, content.getvalue())
+    return path
 
 
-def _write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file of the folder, whole or not at all.
-
-    Raises:
-        EmbeddingsError: The disk is full, or the folder may not be written.
-    """
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file of the folder, whole or not at all; the error is that of `_write_shard`."""
     try:
-        with open_replacement(path) as file:
-            write(file)
+        write_shared_bytes(path, content)
     except OSError as error:
         raise EmbeddingsError(
             path=path.parent,
@@ -110,6 +113,8 @@ def _concatenate_shards(tables: Sequence[pa.Table], *, folder: Path) -> pa.Table
     Raises:
         EmbeddingsError: The rows differ in dimension or in classes.
     """
+    if not tables:
+        raise EmbeddingsError(path=folder, reason="it holds no item; see its failures, and run `fieldmark embed` again")
     if len({_measure_widths(table.schema) for table in tables}) > 1:
         raise EmbeddingsError(
             path=folder, reason="its rows differ in dimension or in classes; embed with one model into a new folder"
@@ -215,7 +220,7 @@ class EmbeddingsWriter:
             raise EmbeddingsError(
                 path=folder, reason=f"the folder cannot be made ({error.strerror}); choose another --out"
             ) from error
-        for partial in folder.glob(f".shard-*-{name}-*.partial"):
+        for partial in (*folder.glob(f".shard-*-{name}-*.partial"), *folder.glob(f".{INFO_NAME}.*.partial")):
             partial.unlink(missing_ok=True)
         self._folder = folder
         self._fingerprint = fingerprint
@@ -268,15 +273,14 @@ class EmbeddingsWriter:
         """
         if not self._waiting:
             return
-        numbers = [int(path.name.split("-")[1]) for path in _list_shards(self._folder)]
-        # The token keeps a second process that was given the same name from writing over this one's shards.
-        name = f"shard-{max(numbers, default=-1) + 1:06d}-{self._name}-{secrets.token_hex(3)}.parquet"
-        _write_shard(self._folder / name, _concatenate_shards(self._waiting, folder=self._folder).combine_chunks())
+        number = 1 + max((int(path.name.split("-")[1]) for path in _list_shards(self._folder)), default=-1)
+        rows = _concatenate_shards(self._waiting, folder=self._folder).combine_chunks()
+        _write_shard(self._folder, rows, number=number, writer=self._name)
         self._waiting.clear()
         self._waiting_ids.clear()
         self._waiting_row_count = 0
 
-    def finish(
+    def finish(  # noqa: PLR0913 - all that `embeddings.json` tells
         self,
         *,
         item_ids: Collection[str] | None = None,
@@ -285,8 +289,12 @@ class EmbeddingsWriter:
         straddling_groups: Iterable[str] = (),
         leaks: Iterable[Leak] = (),
         facts: Mapping[str, JsonValue] | None = None,
+        empty_dim: int | None = None,
     ) -> EmbeddingsInfo:
         """Flush, drop replaced rows, and write `embeddings.json`, which makes the folder complete.
+
+        A file that a reader may have open is never changed: rows that stay are written anew, and files that are no
+        longer listed are removed after `embeddings.json` is there.
 
         Args:
             item_ids: The items to keep, so that one dropped from the manifest goes; None keeps all.
@@ -294,18 +302,29 @@ class EmbeddingsWriter:
             failures: Items that could not be embedded.
             straddling_groups: Groups of the embedded items that also stand in train.
             leaks: Items to be tested that belong together with items of train.
-            facts: Plain values to keep beside: the checkpoint, the manifest, anything a receipt needs.
+            facts: Plain values to keep beside.
+            empty_dim: The dimension to tell of a folder without any embedding; None refuses such a folder.
 
         Raises:
             EmbeddingsError: There is no embedding at all, the class names do not fit the logits, or the disk fails.
+            EmbeddingsError: Another process writes other items into the folder.
         """
         self.flush()
         leaks = tuple(leaks)
-        shards = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
-        if not shards:
+        shards, obsolete = _drop_replaced(self._folder, fingerprint=self._fingerprint, item_ids=item_ids)
+        items = {item_id: found for table in shards.values() for item_id, found in _map_items(table).items()}
+        lost = [] if item_ids is None else [each for each in item_ids if each in self._done and each not in items]
+        if lost:
+            raise EmbeddingsError(
+                path=self._folder,
+                reason=f"another process removes what this one writes: {list_first(lost)}; "
+                "let one process finish, and run `fieldmark embed` again",
+            )
+        dim, class_count = empty_dim or 0, len(class_names)
+        if shards:
+            dim, class_count = _measure_widths(pq.read_schema(self._folder / next(iter(shards))))
+        elif empty_dim is None:
             raise EmbeddingsError(path=self._folder, reason="no item was embedded; see the failures")
-        facts_only = _concatenate_shards(list(shards.values()), folder=self._folder)
-        dim, class_count = _measure_widths(pq.read_schema(self._folder / next(iter(shards))))
         if class_count != len(class_names):
             raise EmbeddingsError(
                 path=self._folder,
@@ -316,7 +335,7 @@ class EmbeddingsWriter:
             fingerprint=self._fingerprint,
             dim=dim,
             class_names=tuple(class_names),
-            counts=_counts(item for item, _ in _map_items(facts_only).values()),
+            counts=_counts(item for item, _ in items.values()),
             row_counts={name: len(table) for name, table in shards.items()},
             failures=tuple(failures),
             straddling_groups=tuple(sorted(straddling_groups)),
@@ -325,9 +344,15 @@ class EmbeddingsWriter:
             versions=_versions(),
             facts=facts or {},
         )
-        content = _INFO.dump_json(info, indent=2) + b"\n"
-        _write_whole(self._folder / INFO_NAME, lambda file: file.write(content))
+        _write_whole(self._folder / INFO_NAME, encode_info(info))
+        for path in obsolete:
+            path.unlink(missing_ok=True)
         return info
+
+
+def encode_info(info: EmbeddingsInfo) -> bytes:
+    """Return the content of `embeddings.json`."""
+    return _INFO.dump_json(info, indent=2) + b"\n"
 
 
 def read_info(folder: Path) -> EmbeddingsInfo:
@@ -340,8 +365,20 @@ def read_info(folder: Path) -> EmbeddingsInfo:
     if not path.is_file():
         met = f"it holds no '{INFO_NAME}', so it was not finished" if folder.is_dir() else "there is no such folder"
         raise EmbeddingsError(path=folder, reason=f"{met}; run `fieldmark embed` with --out '{folder}'")
+    return decode_info(path.read_bytes(), folder=folder)
+
+
+def decode_info(encoded: bytes, *, folder: Path | str) -> EmbeddingsInfo:
+    """Return the description of a folder from the content of its `embeddings.json`.
+
+    Args:
+        folder: For messages.
+
+    Raises:
+        EmbeddingsError: It is damaged, or of another version.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(encoded)
         found = content.get("format_version") if isinstance(content, dict) else None
         if isinstance(found, int) and found != _FORMAT_VERSION:
             raise EmbeddingsError(
@@ -365,7 +402,7 @@ def read_embeddings(folder: Path) -> tuple[Embeddings, EmbeddingsInfo]:
         EmbeddingsError: The folder is not complete, a shard is missing or damaged, or a shard is of another model.
     """
     info = read_info(folder)
-    tables = [_read_listed(folder / name, info, columns=None) for name in info.row_counts]
+    tables = [_read_listed(folder, name, info) for name in info.row_counts]
     table = _concatenate_shards(tables, folder=folder)
     if _measure_widths(table.schema) != (info.dim, len(info.class_names)):
         raise EmbeddingsError(path=folder, reason=f"its shards and '{INFO_NAME}' differ; {_AGAIN}")
@@ -388,7 +425,7 @@ def read_content_hashes(folder: Path) -> dict[str, str]:
     info = read_info(folder)
     hashes: dict[str, str] = {}
     for name in info.row_counts:
-        table = _read_listed(folder / name, info, columns=["item_id", "content_hash"])
+        table = _read_listed(folder, name, info, columns=["item_id", "content_hash"])
         hashes.update(zip(table["item_id"].to_pylist(), table["content_hash"].to_pylist(), strict=True))
     return hashes
 
@@ -396,23 +433,27 @@ def read_content_hashes(folder: Path) -> dict[str, str]:
 _AGAIN = "run `fieldmark embed` again"
 
 
-def _read_listed(path: Path, info: EmbeddingsInfo, *, columns: Sequence[str] | None) -> pa.Table:
-    """Some columns of a shard that `embeddings.json` lists."""
+def _read_listed(folder: Path, name: str, info: EmbeddingsInfo, *, columns: Sequence[str] | None = None) -> pa.Table:
+    """Some columns of a shard that `embeddings.json` lists; None for all."""
+    path = folder / name
     if not path.is_file():
         raise EmbeddingsError(path=path.parent, reason=f"the shard '{path.name}' is missing; {_AGAIN}")
     table = _read_shard(path, fingerprint=info.fingerprint, columns=columns)
-    if len(table) != info.row_counts[path.name]:
+    if len(table) != info.row_counts[name]:
         raise EmbeddingsError(
             path=path.parent,
-            reason=f"the shard '{path.name}' has {len(table)} rows, not {info.row_counts[path.name]}; {_AGAIN}",
+            reason=f"the shard '{path.name}' has {len(table)} rows, not {info.row_counts[name]}; {_AGAIN}",
         )
     return table
 
 
-def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] | None) -> dict[str, pa.Table]:
-    """Remove items from all shards but the last that holds them, and unwanted items from all.
+def _drop_replaced(
+    folder: Path, *, fingerprint: str, item_ids: Collection[str] | None
+) -> tuple[dict[str, pa.Table], list[Path]]:
+    """Leave every item in the last shard that holds it, and unwanted items in none.
 
-    Gives the columns of facts that remain, by shard.
+    Returns:
+        The columns of facts that remain, by shard, and the files that are no longer needed.
     """
     wanted = None if item_ids is None else set(item_ids)
     shards = {path: _read_shard(path, fingerprint=fingerprint, columns=_ITEM_COLUMNS) for path in _list_shards(folder)}
@@ -423,16 +464,20 @@ def _drop_replaced(folder: Path, *, fingerprint: str, item_ids: Collection[str] 
         if wanted is None or item_id in wanted
     }
     remaining: dict[str, pa.Table] = {}
+    obsolete: list[Path] = []
     for path, table in shards.items():
         is_home = pa.array([home.get(item_id) == path for item_id in table["item_id"].to_pylist()], pa.bool_())
-        kept = table.filter(is_home)
+        kept, stays = table.filter(is_home), path
+        if len(kept) < len(table):
+            obsolete.append(path)
         if len(kept) == 0:
-            path.unlink()
             continue
         if len(kept) < len(table):
-            _write_shard(path, _read_shard(path, fingerprint=fingerprint, columns=None).filter(is_home))
-        remaining[path.name] = kept
-    return remaining
+            rows = _read_shard(path, fingerprint=fingerprint, columns=None).filter(is_home)
+            _, number, writer = path.stem.rpartition("-")[0].split("-", 2)
+            stays = _write_shard(folder, rows, number=int(number), writer=writer)
+        remaining[stays.name] = kept
+    return remaining, obsolete
 
 
 def _counts(items: Iterable[Item]) -> dict[str, dict[str, int]]:

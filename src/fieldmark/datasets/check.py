@@ -44,6 +44,10 @@ _MEANINGS: Mapping[ProblemKind, str] = {
     ProblemKind.SILENT: "silent recordings",
     ProblemKind.ENCODING: "texts in another encoding than UTF-8, or with stray bytes",
     ProblemKind.TOO_SHORT: "recordings and videos that are too short",
+    ProblemKind.IMPOSSIBLE_DATE: "records whose date cannot be",
+    ProblemKind.IMPOSSIBLE_COORDINATES: "records whose coordinates are no place",
+    ProblemKind.SWAPPED_COORDINATES: "records whose latitude and longitude seem to be swapped",
+    ProblemKind.REPEATED_NUMBER: "catalog numbers of several records",
     ProblemKind.CLASS_WITHOUT_MEDIUM: "classes that lack a medium",
 }
 

@@ -36,6 +36,10 @@ _USUAL_FILE = re.compile(
     r"|config_sentence_transformers\.json|(vocab|merges)\.txt|(sentencepiece\.bpe|spiece|tokenizer|spm)\.model"
 )
 """Names of the files of a released model."""
+_NOT_SHAPING = ("id2label", "label2id", "architectures", "transformers_version", "dtype", "torch_dtype")
+"""Settings of a picture network that change nothing of its pooled features."""
+_FETCHING = ("auto_map", "attn_implementation", "experts_implementation", "quantization_config", "backbone")
+"""Settings that may name code or weights on the model hub; a file of weights does not get to ask for them."""
 _NUMBERED_LABEL = re.compile(r"LABEL_\d+")
 """Stands for a name in configurations that tell none."""
 
@@ -107,12 +111,13 @@ def describe_joint(folder: Path, *, dim: int) -> JointFeatures:
 
 
 def load_model(
-    name: str, folder: Path, *, head: Literal["image", "audio"] | None = None
+    name: str, folder: Path, *, head: Literal["image", "audio"] | None = None, key: str = KEY
 ) -> "tuple[PreTrainedModel, bool]":
     """Return the model in evaluation mode, and whether the checkpoint had the weights of its pooling layer.
 
     Args:
         head: The medium of the classifier that is wanted with the model; None for the model alone.
+        key: Config key that holds the name, for messages.
 
     Raises:
         MissingExtraError: The library is not installed.
@@ -129,12 +134,67 @@ def load_model(
                 folder, use_safetensors=True, trust_remote_code=False, local_files_only=True, output_loading_info=True
             )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
-        raise EncoderFilesError(name=name, reason=read_first_line(error), key=KEY) from error
+        raise EncoderFilesError(name=name, reason=read_first_line(error), key=key) from error
     missing = sorted(loading["missing_keys"])
     lacking = [key for key in missing if "pooler" not in key.split(".")[: 1 if head is None else 2]]
     if lacking:  # the library would fill them with random numbers
-        raise EncoderFilesError(name=name, reason=f"its weights lack {list_first(lacking)}", key=KEY)
+        raise EncoderFilesError(name=name, reason=f"its weights lack {list_first(lacking)}", key=key)
     return model.eval().requires_grad_(requires_grad=False), not missing
+
+
+def read_picture_settings(name: str, folder: Path, *, key: str) -> str:
+    """Return the settings of a picture network as JSON, without the names of its classes.
+
+    Args:
+        key: Config key that holds the name, for messages.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        EncoderFilesError: The folder holds no settings of a picture network.
+    """
+    settings = _read_settings(folder)
+    if not settings:
+        raise EncoderFilesError(name=name, reason="the folder holds no 'config.json' of the library", key=key)
+    kept = {each: value for each, value in _leave_out_fetching(settings).items() if each not in _NOT_SHAPING}
+    try:
+        build_picture_network(json.dumps(kept), on_meta=True)
+    except ValueError as error:
+        raise EncoderFilesError(name=name, reason=read_first_line(error), key=key) from error
+    return json.dumps(kept, sort_keys=True)
+
+
+def build_picture_network(settings_json: str, *, on_meta: bool = False) -> "PreTrainedModel":
+    """Return a picture network with weights at random; nothing is downloaded and no code of others is run.
+
+    Args:
+        settings_json: As `read_picture_settings` returns them.
+        on_meta: Whether it gets no memory, only to see that it can be built.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        ValueError: The settings are of no picture network that the library knows.
+    """
+    try:
+        import torch
+        from transformers import AutoConfig, AutoModel
+        from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES as KNOWN
+    except ImportError as error:
+        raise MissingExtraError(package="transformers", extra="encoders", need="The trunk of this model") from error
+    settings = _leave_out_fetching(json.loads(settings_json))
+    kind = settings.pop("model_type", None)
+    if kind not in KNOWN or str(kind).startswith("timm"):  # timm's would be fetched by name
+        raise ValueError(f"'{kind}' is no picture network that the library knows")
+    try:
+        with _quiet(), torch.device("meta" if on_meta else "cpu"):
+            return AutoModel.from_config(
+                AutoConfig.for_model(kind, **settings), dtype=torch.float32, trust_remote_code=False
+            )
+    except Exception as error:  # what the library raises for settings of a stranger is not known
+        raise ValueError(f"its settings build no network ({read_first_line(error)})") from error
+
+
+def _leave_out_fetching(settings: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in settings.items() if not key.startswith("_") and key not in _FETCHING}
 
 
 def load_tokenizer(name: str, folder: Path) -> "PreTrainedTokenizerBase":

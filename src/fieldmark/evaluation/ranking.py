@@ -1,14 +1,16 @@
 """Positions of relevant items in every ranking, without ever holding the whole score matrix."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from enum import Enum
 from typing import TypeVar, final
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, Shaped
 from torch import Tensor
 
 from fieldmark.errors import NonFiniteEmbeddingError
@@ -32,7 +34,21 @@ CPU = torch.device("cpu")
 # Bytes held for each query: by gallery row, for keys as they are and sorted; by relevant row.
 _KEY_BYTES, _NEEDLE_BYTES = 12, 96
 
+_TRIED_QUERIES = 32
+_SINGLES_FROM_SHARE = 0.3
+"""If more than this share of a chunk's first queries has close scores on the steps, the others try `_Grid.SINGLES`."""
+
 _Result = TypeVar("_Result")
+
+
+class _Grid(Enum):
+    """The numbers that scores are sorted by: multiples of `SCORE_STEP`, or float32, which is finer near 0.
+
+    Confident posteriors have most of their scores there.
+    """
+
+    STEPS = "steps"
+    SINGLES = "singles"
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +151,11 @@ def rank_relevant(
 class Ranking:
     """A gallery in parts, to be ranked for any queries by cosine, each part alone and all together.
 
-    Scores are products in float64, sorted as multiples of `SCORE_STEP`: integers sort twice as fast as doubles. A query
-    for which an item that is not relevant comes within a step of one that is, is ranked again by `NearTies`, from the
-    products themselves; so the result does not depend on chunk size, threads, library or device. A part is sorted once;
-    the position of a relevant item in it, and by addition in the whole gallery, is found by binary search, for any
-    number of relevances.
+    Scores are products in float64, sorted as multiples of `SCORE_STEP`, or as float32 where these are too coarse: both
+    sort twice as fast as doubles. A query for which an item comes so near to a relevant one that they do not tell which
+    is first, is ranked again from the products themselves, by `NearTies` where these do not tell either; so the result
+    does not depend on chunk size, threads, library or device. A part is sorted once; the position of a relevant item in
+    it, and by addition in the whole gallery, is found by binary search, for any number of relevances.
 
     Args:
         part: The part of each gallery row, counted from 0.
@@ -174,21 +190,33 @@ class Ranking:
         members = [[Members(each, rows, self._compute.device) for rows in self._rows] for each in relevance]
         own_row = self._own_rows(query, exclude_self=exclude_self)
 
-        def rank_chunk(start: int, end: int) -> RankedChunk:
+        def rank_by(grid: _Grid, start: int, end: int) -> tuple[RankedChunk, float]:
+            """Rank some queries on a grid, those with close scores by the products; also return the share of these."""
             units = self._query_units(query, start, end)
-            chunk = SortedChunk(self._compute_keys(units, own_row[start:end]), members, queries=np.arange(start, end))
-            best_score = self._best_scores(chunk.keys)
-            close = chunk.find_close()
-            blocks = chunk.find_blocks(without=close)
+            keys = self._compute_keys(units, own_row[start:end], grid)
+            best_score = self._best_scores([each.amin(dim=1, keepdim=True) if each.shape[1] else each for each in keys])
+            if grid is _Grid.SINGLES:
+                keys = [each.to(torch.float32) for each in keys]
+            chunk = SortedChunk(keys, members, queries=np.arange(start, end))
+            blocks, close = chunk.find_apart(*self._find_reach(grid, query.embedding[start:end]))
             if len(close):
                 finer = [-torch.mm(units[close - start], part.T) for part in self._units]
-                for code, keys in enumerate(finer):
-                    self._exclude(keys, own_row[close], code)
+                for code, each in enumerate(finer):
+                    self._exclude(each, own_row[close], code)
                 blocks = merge_blocks(blocks, self._rank_finely(finer, query, close, members, relevance))
-            return RankedChunk(start, end - start, best_score, blocks)
+            return RankedChunk(start, end - start, best_score, blocks), len(close) / (end - start)
+
+        def rank_chunk(start: int, end: int) -> list[RankedChunk]:
+            tried = min(start + _TRIED_QUERIES, end)
+            first, close_share = rank_by(_Grid.STEPS, start, tried)
+            if tried == end:
+                return [first]
+            grid = _Grid.SINGLES if close_share > _SINGLES_FROM_SHARE else _Grid.STEPS
+            return [first, rank_by(grid, tried, end)[0]]
 
         widest = sum(part.widest for parts in members for part in parts)
-        yield from self._in_chunks(rank_chunk, query_count=len(query.label), row_bytes=_NEEDLE_BYTES * widest)
+        chunks = self._in_chunks(rank_chunk, query_count=len(query.label), row_bytes=_NEEDLE_BYTES * widest)
+        yield from itertools.chain.from_iterable(chunks)
 
     def find_nearest(self, query: LabeledRows, *, k: int, exclude_self: bool) -> tuple[Neighbors, ...]:
         """Return the first k items of each query, for each part; fewer if the part has fewer.
@@ -199,7 +227,7 @@ class Ranking:
         own_row = self._own_rows(query, exclude_self=exclude_self)
 
         def first_of_chunk(start: int, end: int) -> list[Neighbors]:
-            keys = self._compute_keys(self._query_units(query, start, end), own_row[start:end])
+            keys = self._compute_keys(self._query_units(query, start, end), own_row[start:end], _Grid.STEPS)
             return [self._take_first(each, code, k=k, start=start) for code, each in enumerate(keys)]
 
         chunks = list(self._in_chunks(first_of_chunk, query_count=len(query.label), row_bytes=0))
@@ -238,14 +266,23 @@ class Ranking:
         finally:
             torch.set_num_threads(thread_count)  # the matrix library has one setting for all threads
 
-    def _compute_keys(self, units: Tensor, own_row: Int[np.ndarray, " query"]) -> list[Tensor]:
-        """Return the sort keys of each part: scores in steps, with the best smallest; the query itself last."""
+    def _compute_keys(self, units: Tensor, own_row: Int[np.ndarray, " query"], grid: _Grid) -> list[Tensor]:
+        """Return the sort keys of each part: negative scores in steps, the best smallest and the query itself last."""
         keys = []
         for code, part in enumerate(self._units):
-            of_part = torch.mm(units * (-1.0 / SCORE_STEP), part.T).round_().to(torch.int32)
+            product = torch.mm(units * (-1.0 / SCORE_STEP), part.T)
+            of_part = product.round_().to(torch.int32) if grid is _Grid.STEPS else product
             self._exclude(of_part, own_row, code)
             keys.append(of_part)
         return keys
+
+    def _find_reach(self, grid: _Grid, vectors: Float[np.ndarray, "query dim"]) -> tuple[float, float]:
+        """Return factor and offset of the tolerance below which keys on a grid do not tell which score is larger."""
+        if grid is _Grid.STEPS:
+            return 0.0, 1.0
+        _, offset = self._near_ties.tolerances(is_positive=bool((vectors >= 0).all()))
+        # Two units in the last place of a float32, which are more than its rounding.
+        return 2.0**-22, 2 * offset / SCORE_STEP
 
     def _rank_finely(
         self,
@@ -277,10 +314,14 @@ class Ranking:
         column = np.searchsorted(self._rows[code], own_row[own])
         keys[torch.from_numpy(own), torch.from_numpy(column)] = last_key(keys)
 
-    def _best_scores(self, sorted_keys: Sequence[Tensor]) -> tuple[Float64[np.ndarray, " query"], ...]:
-        """Return the score of the best item, for each part and for the whole; NaN where there is none."""
-        query_count = len(sorted_keys[0])
-        best = [_decode_scores(keys[:, 0]) if keys.shape[1] else np.full(query_count, np.nan) for keys in sorted_keys]
+    def _best_scores(self, best_keys: Sequence[Tensor]) -> tuple[Float64[np.ndarray, " query"], ...]:
+        """Return the score of the best item, for each part and for the whole; NaN where there is none.
+
+        Args:
+            best_keys: Of each part, the smallest key of each query; without columns where the part is empty.
+        """
+        query_count = len(best_keys[0])
+        best = [_decode_scores(keys[:, 0]) if keys.shape[1] else np.full(query_count, np.nan) for keys in best_keys]
         return (*best, np.fmax.reduce(best))
 
     def _take_first(self, keys: Tensor, code: int, *, k: int, start: int) -> Neighbors:
@@ -306,9 +347,9 @@ class Ranking:
         )
 
 
-def _decode_scores(keys: Int[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
-    """Return the scores of keys; NaN for the last key."""
-    score = keys.to(torch.float64) * -SCORE_STEP
+def _decode_scores(keys: Shaped[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
+    """Return the scores of keys in steps, on the grid; NaN for the last key."""
+    score = keys.to(torch.float64).round_() * -SCORE_STEP
     score[keys == last_key(keys)] = torch.nan
     values: Float64[np.ndarray, " key"] = score.cpu().numpy()
     return values

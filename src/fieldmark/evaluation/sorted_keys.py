@@ -101,20 +101,52 @@ class SortedChunk:
         ]
         self.keys = [sort_rows(own) for own in keys]
 
-    def find_close(self) -> Int[np.ndarray, " query"]:
-        """Return the queries for which an item comes within a step of one that is relevant; keys are steps."""
+    def find_apart(
+        self, factor: float, offset: float
+    ) -> tuple[tuple[tuple[RelevantBlocks, ...], ...], Int[np.ndarray, " query"]]:
+        """Return the blocks as `find_blocks`, and the queries that are left out of them.
+
+        Left out are the queries for which an item comes within a tolerance of one that is relevant. In the others these
+        tie with none, so their places are all there is to find, and one search serves both.
+
+        Args:
+            factor: The tolerance is factor * |key| + offset, in the keys' own type.
+        """
+        first = [[[torch.searchsorted(keys, own) for keys in self.keys] for own in parts] for parts in self._needles]
         is_close = torch.zeros(len(self._queries), dtype=torch.bool, device=self.keys[0].device)
-        for parts in self._needles:
-            for code, needles in enumerate(parts):
+        for parts, of_relevance in zip(self._needles, first, strict=True):
+            for code, (needles, places) in enumerate(zip(parts, of_relevance, strict=True)):
                 is_there = needles != last_key(needles)
-                high = needles + is_there.to(needles.dtype)
-                for other, keys in enumerate(self.keys):
-                    if keys.shape[1] > (other == code):  # in its own part the first within reach is the needle itself
-                        first = torch.searchsorted(keys, needles - 1) + (other == code)
-                        reached = keys.gather(1, first.clamp_max(keys.shape[1] - 1)) <= high
-                        is_close |= (reached & is_there & (first < keys.shape[1])).any(dim=1)
+                margin = torch.where(is_there, needles.abs() * factor + offset, 0).to(needles.dtype)
+                for other, (keys, place) in enumerate(zip(self.keys, places, strict=True)):
+                    is_close |= _has_close(keys, needles, place, margin, is_own=other == code)
+        blocks = []
+        for parts, of_relevance in zip(self._needles, first, strict=True):
+            better = [places[code] for code, places in enumerate(of_relevance)]
+            if len(parts) > 1:  # places are in the order of keys, so the whole gallery's needles need not be sorted
+                whole = torch.cat([sum(places[1:], places[0]) for places in of_relevance], dim=1)
+                better.append(sort_rows(whole))
+            needle_counts = [(needles != last_key(needles)).sum(dim=1) for needles in parts]
+            needle_counts += [sum(needle_counts[1:], needle_counts[0])] if len(parts) > 1 else []
+            pairs = zip(better, needle_counts, strict=True)
+            blocks.append(tuple(self._list_apart(each, count.masked_fill(is_close, 0)) for each, count in pairs))
         close: Int[np.ndarray, " query"] = self._queries[is_close.cpu().numpy()]
-        return close
+        return tuple(blocks), close
+
+    def _list_apart(
+        self, better: Int64[Tensor, "query needle"], needle_count: Int64[Tensor, " query"]
+    ) -> RelevantBlocks:
+        """Return a block for each of the first so many places of each query."""
+        number = torch.arange(better.shape[1], device=better.device)
+        query, column = torch.nonzero(number < needle_count[:, None], as_tuple=True)
+        one = np.ones(len(query), dtype=np.int64)
+        return RelevantBlocks(
+            query=self._queries[query.cpu().numpy()],
+            better_count=better[query, column].cpu().numpy(),
+            item_count=one,
+            better_relevant_count=column.cpu().numpy(),
+            relevant_count=one,
+        )
 
     def find_near(self, factor: float, offset: float) -> Int[np.ndarray, " query"]:
         """Return the queries for which an item that is not relevant is nearer to one that is than a tolerance.
@@ -143,6 +175,24 @@ class SortedChunk:
         if len(parts) > 1:
             galleries.append((self.keys, sort_rows(torch.cat(list(parts), dim=1))))
         return tuple(_find_blocks(*each, queries=self._queries, is_kept=is_kept) for each in galleries)
+
+
+def _has_close(
+    sorted_keys: Tensor, needles: Tensor, first: Int64[Tensor, "query needle"], margin: Tensor, *, is_own: bool
+) -> Bool[Tensor, " query"]:
+    """Tell for which queries a key is within a margin of a needle, which itself may be among them.
+
+    Args:
+        first: Of the keys, the first one that is not below the needle.
+        is_own: Whether that one is the needle itself.
+    """
+    count = sorted_keys.shape[1]
+    if count <= is_own:
+        return torch.zeros(len(needles), dtype=torch.bool, device=needles.device)
+    after, before = first + int(is_own), first - 1
+    is_close = (sorted_keys.gather(1, after.clamp_max(count - 1)) <= needles + margin) & (after < count)
+    is_close |= (sorted_keys.gather(1, before.clamp_min(0)) >= needles - margin) & (before >= 0)
+    return (is_close & (needles != last_key(needles))).any(dim=1)
 
 
 def _count_within(sorted_keys: Tensor, low: Tensor, high: Tensor) -> Int64[Tensor, "query needle"]:

@@ -2,11 +2,11 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64
 from lancedb.index import Bitmap, IvfFlat, LabelList
 from lancedb.table import LanceTable
 
-from fieldmark.errors import OutOfRangeError
+from fieldmark.errors import FieldmarkError, OutOfRangeError
 from fieldmark.gallery.exact import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
@@ -41,7 +41,10 @@ from fieldmark.io import write_text
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit, Medium
 
+Result = TypeVar("Result")
+
 _INDEX_NAME = "vector_idx"
+_ROW_ID = "_rowid"
 
 _INDEXED_COLUMNS = {"medium": Bitmap(), "class_name": Bitmap(), "keys": LabelList()}
 """Every search is of one medium, most filters are of classes, and every short text may be the number of a record."""
@@ -149,21 +152,37 @@ class ApproximateComparison(Comparison):
         if k < 1:
             largest = self._store.table.count_rows(None if by_segment else FIRST_SEGMENT)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, score = self._fetch(self._write_condition(where), where=where, k=k, by_segment=by_segment)
-        self._fetched[where] = rows, score
-        return _make_hits(rows[:k], score[:k])
+        return self._again_if_compacted(lambda: self._find_nearest(k=k, where=where, by_segment=by_segment))
 
     def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
         """Return the nearest item of another class, often among the rows that were fetched already."""
         where = where or Filter()
+        return self._again_if_compacted(lambda: self._find_other_class(class_name, where=where))
+
+    def _find_nearest(self, *, k: int, where: Filter, by_segment: bool) -> tuple[Hit, ...]:
+        rows, score = self._fetch(self._write_condition(where), where=where, k=k, by_segment=by_segment)
+        self._fetched[where] = rows, score
+        return self._make_hits(rows[:k], score[:k])
+
+    def _find_other_class(self, class_name: str, *, where: Filter) -> Hit | None:
         if where in self._fetched:
             rows, score = self._fetched[where]
             for index, name in enumerate(rows["class_name"].to_pylist()):
                 if name not in (None, class_name):
-                    return _make_hits(rows[index : index + 1], score[index : index + 1])[0]
+                    return self._make_hits(rows[index : index + 1], score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
         rows, score = self._fetch(self._write_condition(where, is_other), where=where, k=1, by_segment=False)
-        return next(iter(_make_hits(rows[:1], score[:1])), None)
+        return next(iter(self._make_hits(rows[:1], score[:1])), None)
+
+    def _again_if_compacted(self, find: Callable[[], Result]) -> Result:
+        """Return what is found, in a newer version where the one at hand was compacted away meanwhile."""
+        try:
+            return find()
+        except FieldmarkError:
+            raise
+        except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
+            self._fetched.clear()
+            return self._store.read(find)
 
     def _write_condition(self, where: Filter, *others: str) -> str | None:
         return write_condition(where, *others, present=self._present)
@@ -171,7 +190,8 @@ class ApproximateComparison(Comparison):
     def _fetch(self, condition: str | None, *, where: Filter, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
         """Return rows, and their scores, best first, at least the k best; each item once unless by segment.
 
-        Rows are fetched until the k best of them are settled, ties included, or no matching row is left.
+        Rows are fetched until the k best of them are settled, ties included, or no matching row is left. Of each, no
+        more is read than that takes: the facts of all of them would cost as much as the search.
         """
         known, is_narrow = self._choose_probes(where), is_by_facts(where)
         wanted = max(_ROWS_FIRST_FETCHED_OF_FEW, 2 * k) if is_narrow else max(_ROWS_FIRST_FETCHED, 4 * k)
@@ -180,7 +200,9 @@ class ApproximateComparison(Comparison):
         slack = 8 * dim * SINGLE_EPSILON
         while True:
             limit = max(min(wanted, self._row_count), 1)
-            rows = self._read(limit, condition, known, is_narrow=is_narrow)
+            rows = _nearest_rows(
+                self._store.table, self._query, limit=limit, condition=condition, known=known, is_narrow=is_narrow
+            )
             rows = rows.sort_by([("item_id", "ascending"), ("segment", "ascending")])
             found = read_matrix(rows["vector"], dim=dim)
             score = compute_cosines(found, np.arange(len(rows)), length=measure_lengths(found), query=self._query)
@@ -196,20 +218,23 @@ class ApproximateComparison(Comparison):
             self._probes[where] = choose_probes(self._store.table, where, known=self._known)
         return self._probes[where]
 
-    def _read(self, limit: int, condition: str | None, known: Approximation | None, *, is_narrow: bool) -> pa.Table:
-        def read() -> pa.Table:
-            return _nearest_rows(
-                self._store.table, self._query, limit=limit, condition=condition, known=known, is_narrow=is_narrow
-            )
+    def _make_hits(self, rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:
+        """Return rows as hits, with all of their facts.
 
-        try:
-            return self._store.adapt(read())
-        except Exception:  # noqa: BLE001 - LanceDB's errors have no common class
-            return self._store.adapt(self._store.read(read))  # the version was compacted away
-
-
-def _make_hits(rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:
-    return make_hits(read_items_from_table(rows), collect_moments(rows), score=score)
+        Raises:
+            LookupError: The rows are those of another version by now.
+        """
+        if not len(rows):
+            return ()
+        columns = [name for name in (*HIT_COLUMNS, "segment") if name in self._present]
+        wanted = rows[_ROW_ID].to_pylist()
+        whole = self._store.table.take_row_ids(wanted).select(columns).with_row_id().to_arrow()
+        index_by_id = {row_id: index for index, row_id in enumerate(whole[_ROW_ID].to_pylist())}
+        whole = whole.take(pa.array([index_by_id[row_id] for row_id in wanted], pa.int64()))
+        if any(whole[name].to_pylist() != rows[name].to_pylist() for name in ("item_id", "segment")):
+            raise LookupError("rows have other ids now")
+        whole = self._store.adapt(whole)
+        return make_hits(read_items_from_table(whole), collect_moments(whole), score=score)
 
 
 def is_by_facts(where: Filter) -> bool:
@@ -225,7 +250,7 @@ def _nearest_rows(  # noqa: PLR0913 - the parts of one query
     condition: str | None,
     known: Approximation | None,
     is_narrow: bool = False,
-    columns: Sequence[str] = (*HIT_COLUMNS, "segment", "vector"),
+    columns: Sequence[str] = ("item_id", "class_name", "segment", "vector"),
 ) -> pa.Table:
     """Return the nearest rows that meet a condition; fewer than `limit` only where fewer do.
 
@@ -240,30 +265,36 @@ def _nearest_rows(  # noqa: PLR0913 - the parts of one query
     if condition is not None:
         search = search.where(condition, prefilter=True)
     present = table.schema.names
-    search = search.limit(limit).select([*(name for name in columns if name in present), "_distance"])
-    if known is None or limit * _SHARE_FETCHED > known.rows_looked_at:
+    search = (
+        search.limit(limit)
+        .select([*(name for name in columns if name in present), "_distance"])
+        .with_row_id(with_row_id=True)
+    )
+    if known is None:
         rows: pa.Table = search.bypass_vector_index().to_arrow()
         return rows
-    if is_narrow:
-        narrow: pa.Table = search.minimum_nprobes(known.probe_count).maximum_nprobes(0).to_arrow()  # no bound
+    probe_count = known.partition_count if limit * _SHARE_FETCHED > known.rows_looked_at else known.probe_count
+    if is_narrow or probe_count == known.partition_count:
+        narrow: pa.Table = search.minimum_nprobes(probe_count).maximum_nprobes(0).to_arrow()  # no bound
         return narrow
-    rows = search.minimum_nprobes(known.probe_count).maximum_nprobes(known.probe_count).to_arrow()
+    rows = search.minimum_nprobes(probe_count).maximum_nprobes(probe_count).to_arrow()
     if len(rows) < limit:
         rows = search.maximum_nprobes(0).to_arrow()  # no bound
     return rows
 
 
 def choose_probes(table: LanceTable, where: Filter, *, known: Approximation | None) -> Approximation | None:
-    """Return how many parts a filtered search looks at; None for a look at all rows that match.
+    """Return how many parts a filtered search looks at; None for a store without an index.
 
     What matches may lie in parts far from the query. Where no more rows match than a search looks at anyway, all of
-    them are compared; where more match, so many more parts are looked at as rows are left out.
+    them are compared; where more match, so many more parts are looked at as rows are left out. A look at all parts of
+    the index finds what a look at the table finds, in a tenth of the time.
     """
-    if known is None or not is_selective(where):
+    if known is None or not is_selective(where) or known.probe_count >= known.partition_count:
         return known
     matching = table.count_rows(write_condition(where, present=frozenset(table.schema.names)))
     if matching <= known.rows_looked_at:
-        return None
+        return replace(known, probe_count=known.partition_count)
     probe_count = math.ceil(known.probe_count * known.measured_count / matching)
     return replace(known, probe_count=min(probe_count, known.partition_count))
 

@@ -1,19 +1,15 @@
 """Conditions on facts as people write them: dates, months, areas, countries -> a filter."""
 
-import calendar
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from fieldmark.errors import RequestError
 from fieldmark.gallery.facts import FactFilter
-from fieldmark.records.coordinates import Box, Circle, parse_degrees
+from fieldmark.records.coordinates import Box, Circle, is_on_earth, parse_degrees
 from fieldmark.records.countries import find_country_code
-from fieldmark.records.dates import DateSpan, parse_event_date
-
-_MONTHS = {name.lower(): number for names in (calendar.month_name, calendar.month_abbr)
-           for number, name in enumerate(names) if name}  # fmt: skip
+from fieldmark.records.dates import DateSpan, parse_event_date, parse_months
+from fieldmark.records.ranges import Sighting
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +45,7 @@ class FactQuery:
             dates=self._make_dates(),
             months=frozenset(month for text in self.months for month in parse_months(text)) if self.months else None,
             area=self._make_area(),
-            countries=frozenset(map(_find_country, self.countries)) or None,
+            countries=frozenset(map(parse_country, self.countries)) or None,
             observers=frozenset(self.observers) or None,
             lacks=frozenset(self.has_no),
         )
@@ -59,8 +55,8 @@ class FactQuery:
     def _make_dates(self) -> DateSpan | None:
         if self.date_from is None and self.date_to is None:
             return None
-        first = date.min if self.date_from is None else _read_date(self.date_from).first
-        last = date.max if self.date_to is None else _read_date(self.date_to).last
+        first = date.min if self.date_from is None else parse_dates(self.date_from).first
+        last = date.max if self.date_to is None else parse_dates(self.date_to).last
         return DateSpan(first, last)
 
     def _make_area(self) -> Box | Circle | None:
@@ -74,16 +70,63 @@ class FactQuery:
         return Circle(*_check_count(self.near, 3, "latitude,longitude,kilometers")) if self.near else None
 
 
+@dataclass(frozen=True, slots=True)
+class SightingQuery:
+    """When and where a query was made, as a person writes it.
+
+    Args:
+        place: Latitude and longitude in degrees.
+        country: A code, or an English name.
+        date: A day, month or year.
+    """
+
+    place: Sequence[float] = ()
+    country: str | None = None
+    date: str | None = None
+
+    @property
+    def is_given(self) -> bool:
+        """True where anything was written."""
+        return bool(self.place or self.country or self.date)
+
+    def make_sighting(self) -> Sighting:
+        """Return it.
+
+        Raises:
+            RequestError: A part of it cannot be read.
+        """
+        place = None
+        if self.place:
+            latitude, longitude = _check_count(self.place, 2, "latitude,longitude")
+            if not is_on_earth(latitude, longitude):
+                raise RequestError(
+                    f"{latitude:g},{longitude:g} is no place. Give a latitude from -90 to 90 and a longitude from -180 "
+                    "to 180.",
+                    kind="bad_area",
+                )
+            place = latitude, longitude
+        return Sighting(
+            dates=parse_dates(self.date) if self.date else None,
+            place=place,
+            country=parse_country(self.country) if self.country else None,
+        )
+
+
 def _check_count(numbers: Sequence[float], count: int, names: str) -> list[float]:
     if len(numbers) != count:
         raise RequestError(
-            f"An area has {count} numbers, and {len(numbers)} are given: {', '.join(map(str, numbers))}. Give {names}.",
+            f"{names} are {count} numbers, and {len(numbers)} are given: {', '.join(map(str, numbers))}. Give {names}.",
             kind="bad_area",
         )
     return [float(number) for number in numbers]
 
 
-def _read_date(text: str) -> DateSpan:
+def parse_dates(text: str) -> DateSpan:
+    """Return the days that a text names.
+
+    Raises:
+        RequestError: It names none.
+    """
     span = parse_event_date(text)
     if span is None:
         raise RequestError(
@@ -93,33 +136,12 @@ def _read_date(text: str) -> DateSpan:
     return span
 
 
-def parse_months(text: str) -> frozenset[int]:
-    """Return the months that a text names.
+def parse_country(text: str) -> str:
+    """Return the code of a country.
 
     Raises:
-        RequestError: It names none.
-
-    Example:
-        >>> sorted(parse_months("Nov-feb")), parse_months("5")
-        ([1, 2, 11, 12], frozenset({5}))
+        RequestError: There is no such country.
     """
-    first, _, last = text.partition("-")
-    begin, end = (_read_month(part, text) for part in (first, last or first))
-    return frozenset((begin - 1 + step) % 12 + 1 for step in range((end - begin) % 12 + 1))
-
-
-def _read_month(part: str, text: str) -> int:
-    name = part.strip().lower()
-    number = _MONTHS.get(name) or (int(name) if re.fullmatch(r"\d{1,2}", name) else 0)
-    if not 1 <= number <= 12:
-        raise RequestError(
-            f"'{text}' names no months. Give numbers from 1 to 12 or English names, such as 5, may or 11-2.",
-            kind="bad_month",
-        )
-    return number
-
-
-def _find_country(text: str) -> str:
     code = find_country_code(text)
     if code is None:
         raise RequestError(

@@ -25,6 +25,9 @@ _COLUMN_BY_FACT = {
     "recorded_by": "observers",
     "country_code": "country",
 }
+FACT_CONDITION_COLUMNS = frozenset(_COLUMN_BY_FACT.values())
+"""The columns that tell whether an item lacks a fact."""
+
 _SHORT_NAMES = {"date": "event_date", "coordinates": "latitude", "country": "country_code", "observer": "recorded_by"}
 
 LACKABLE_FACTS = (*sorted(_COLUMN_BY_FACT), *_SHORT_NAMES)
@@ -102,21 +105,21 @@ def list_conditions(facts: FactFilter) -> tuple[Condition, ...]:
     """Return the conditions of a filter, the quickest to test first."""
     found: list[Condition] = []
     if facts.months is not None:
-        found.append(_IsOneOf("months", list_month_ranges(facts.months)))
+        found.append(IsOneOf("months", list_month_ranges(facts.months)))
     if facts.countries is not None:
-        found.append(_IsOneOf("country", frozenset(each.strip().upper() for each in facts.countries)))
+        found.append(IsOneOf("country", frozenset(each.strip().upper() for each in facts.countries)))
     if facts.dates is not None:
-        found += [_IsDay("first_day", ">=", facts.dates.first), _IsDay("last_day", "<=", facts.dates.last)]
+        found += [IsDay("first_day", ">=", facts.dates.first), IsDay("last_day", "<=", facts.dates.last)]
     if isinstance(facts.area, Box):
-        found.append(_IsInBox(facts.area))
+        found.append(IsInBox(facts.area))
     elif facts.area is not None:
-        found.append(_IsInCircle(facts.area))
+        found.append(IsInCircle(facts.area))
     if facts.observers is not None:
-        found.append(_HasOneOf("observers", frozenset(map(fold_text, facts.observers))))
+        found.append(HasOneOf("observers", frozenset(map(fold_text, facts.observers))))
     if facts.keys is not None:
-        found.append(_HasOneOf("keys", frozenset(map(fold_text, facts.keys))))
+        found.append(HasOneOf("keys", frozenset(map(fold_text, facts.keys))))
     names = sorted({_SHORT_NAMES.get(name, name) for name in facts.lacks})
-    return (*found, *(_IsNull(_COLUMN_BY_FACT[name]) for name in names))
+    return (*found, *(IsNull(_COLUMN_BY_FACT[name]) for name in names))
 
 
 def quote(values: Iterable[str]) -> str:
@@ -125,56 +128,71 @@ def quote(values: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _IsOneOf:
+class IsOneOf:
+    """A condition on a column: its value is among some."""
+
     column: str
     values: frozenset[str]
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (self.column,)
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         return f"`{self.column}` IN ({quote(sorted(self.values))})" if self.values else "false"
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         return _to_mask(pc.is_in(columns(self.column), value_set=pa.array(sorted(self.values), pa.string())))
 
 
 @dataclass(frozen=True, slots=True)
-class _IsNull:
+class IsNull:
+    """A condition on a column: it has no value."""
+
     column: str
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (self.column,)
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         return f"`{self.column}` IS NULL"
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         return _to_mask(pc.is_null(columns(self.column)))
 
 
 @dataclass(frozen=True, slots=True)
-class _IsDay:
+class IsDay:
+    """A condition on a day, by `>=` or `<=`."""
+
     column: str
     sign: str
     day: date
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (self.column,)
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         return f"`{self.column}` {self.sign} date '{self.day.isoformat()}'"
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         compare = pc.greater_equal if self.sign == ">=" else pc.less_equal
         return _to_mask(compare(columns(self.column), pa.scalar(self.day, pa.date32())))
 
 
 @dataclass(frozen=True, slots=True)
-class _HasOneOf:
+class HasOneOf:
     """A condition on a column of lists: some element is among the values."""
 
     column: str
@@ -182,12 +200,15 @@ class _HasOneOf:
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (self.column,)
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         return f"array_has_any(`{self.column}`, [{quote(sorted(self.values))}])" if self.values else "false"
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         lists = columns(self.column)
         mask = np.zeros(len(lists), dtype=bool)
         hits = _to_mask(pc.is_in(pc.list_flatten(lists), value_set=pa.array(sorted(self.values), pa.string())))
@@ -199,29 +220,35 @@ _NORTH, _EAST = "degrees_north", "degrees_east"
 
 
 @dataclass(frozen=True, slots=True)
-class _IsInBox:
+class IsInBox:
+    """A condition on coordinates: they lie in a box, edges included."""
+
     box: Box
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (_NORTH, _EAST)
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         return _write_bounds(self.box)
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         north, east = _read_degrees(columns)
         return _is_in_box(self.box, north, east)
 
 
 @dataclass(frozen=True, slots=True)
-class _IsInCircle:
+class IsInCircle:
     """The haversine formula, looked at only in the box around the circle."""
 
     circle: Circle
 
     @property
     def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
         return (_NORTH, _EAST)
 
     @property
@@ -240,6 +267,7 @@ class _IsInCircle:
         return math.sin(min(self.circle.radius_km / EARTH_RADIUS_KM, math.pi) / 2) ** 2
 
     def write_sql(self) -> str:
+        """Return it as an SQL expression."""
         latitude, longitude = self.circle.latitude, self.circle.longitude
         haversine = (
             f"power(sin(radians(`{_NORTH}` - ({latitude!r})) / 2), 2) + "
@@ -249,6 +277,7 @@ class _IsInCircle:
         return f"({haversine})" if self.box is None else f"({_write_bounds(self.box)} AND {haversine})"
 
     def match(self, columns: Columns) -> Bool[np.ndarray, " gallery"]:
+        """Tell which items meet it."""
         north, east = _read_degrees(columns)
         mask = np.isfinite(north) if self.box is None else _is_in_box(self.box, north, east)
         first, second = math.radians(self.circle.latitude), np.radians(north[mask])
@@ -310,6 +339,6 @@ def write_facts_sql(facts: FactFilter, *, present: Collection[str] | None) -> li
     for condition in list_conditions(facts):
         if present is None or set(condition.columns) <= set(present):
             written.append(condition.write_sql())
-        elif not isinstance(condition, _IsNull):
+        elif not isinstance(condition, IsNull):
             written.append("false")
     return written

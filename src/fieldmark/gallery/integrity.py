@@ -4,14 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.item_state import read_content_hash
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.sources import read_sets
 from fieldmark.gallery.store import SegmentIndex, StoredItem, iterate_pages
 from fieldmark.media.loaders import hash_content
@@ -39,7 +39,7 @@ class GalleryProblem:
     severity: str = "error"
 
 
-def check_sets(folder: Path, store: SegmentIndex) -> list[GalleryProblem]:
+def check_sets(folder: GalleryPlace, store: SegmentIndex) -> list[GalleryProblem]:
     """Return the sets of a store whose source is unknown."""
     held = {each.set_name for each in store.counts() if each.set_name}
     try:
@@ -47,7 +47,7 @@ def check_sets(folder: Path, store: SegmentIndex) -> list[GalleryProblem]:
     except DamagedGalleryError as error:
         return [GalleryProblem("sets", (), str(error))]
     detail = "'{}' does not name the source of the set '{}': index that source again with --set '{}'"
-    return [GalleryProblem("sets", (), detail.format(GalleryLayout(folder).sets.name, name, name)) for name in unknown]
+    return [GalleryProblem("sets", (), detail.format(GalleryFile.SETS, name, name)) for name in unknown]
 
 
 def check_media(store: SegmentIndex, *, item_count: int, reporter: Reporter) -> list[GalleryProblem]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fieldmark.errors import MediaError
+from fieldmark.gallery.files import GalleryPlace, open_files
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.io import open_replacement
 from fieldmark.media.video import list_frame_files
@@ -86,15 +87,17 @@ class FileStamps:
     """Size and modification time of files beside the hash of their content, so that unchanged files are not read.
 
     A cache: what is missing or damaged is read again. An entry counts only as long as the store holds the same content.
+    Files are seen from one machine, so this stays there even where the gallery is elsewhere.
 
     Args:
         states: Of the items of a set, as the store holds them.
         is_trusted: Whether a file that looks the same is taken to be the same.
     """
 
-    def __init__(self, folder: Path, states: Mapping[str, str], *, is_trusted: bool) -> None:
-        self._path = GalleryLayout(folder).files
-        self._lock = GalleryLayout(folder).sets_lock
+    def __init__(self, folder: GalleryPlace, states: Mapping[str, str], *, is_trusted: bool) -> None:
+        layout = GalleryLayout(open_files(folder).local_folder)
+        self._path = layout.files
+        self._lock = layout.sets_lock
         self._now = time.time_ns()
         self._seen: dict[str, str | None] = {}
         self._found: dict[str, _Known] = {}

@@ -2,19 +2,16 @@
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, ClassVar, final
 
-from filelock import FileLock
-
-from fieldmark.errors import DamagedGalleryError, MissingGalleryError, RequestError, UnknownItemError, list_first
+from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, list_first
+from fieldmark.gallery.files import GalleryPlace, open_files
 from fieldmark.gallery.item_state import read_content_hash
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.store import Filter, SegmentIndex
-from fieldmark.io import write_text
 from fieldmark.types import Embeddings, Item, Medium
 
 _Key = tuple[str, str | None]
@@ -116,15 +113,7 @@ class SavedClass:
 # ---------------------------------------------------------------- what a person does
 
 
-def save_class(
-    folder: Path,
-    index: SegmentIndex,
-    *,
-    class_name: str,
-    item_ids: Collection[str],
-    saved_by: str | None = None,
-    basis: str | None = None,
-) -> SavedClass:
+def save_class(folder: GalleryPlace, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
     """Give items of a gallery a class; both the label and the note of it outlive the process.
 
     The note comes first, so that after a crash between the two the next `index` gives the label.
@@ -155,7 +144,7 @@ def save_class(
         }
         for item_id in item_ids:
             if item_id not in items:
-                raise UnknownItemError(item_id=item_id, gallery=folder)
+                raise UnknownItemError(item_id=item_id, gallery=str(folder))
         saved = _complete(_read(folder), index)
         provenance = Provenance(datetime.now(UTC).isoformat(timespec="seconds"), saved_by or None, basis or None)
         made = SavedClass(len(saved) + 1, name, tuple(items.values()), provenance=provenance)
@@ -164,7 +153,7 @@ def save_class(
     return made
 
 
-def list_classes(folder: Path, *, index: SegmentIndex | None = None) -> tuple[SavedClass, ...]:
+def list_classes(folder: GalleryPlace, *, index: SegmentIndex | None = None) -> tuple[SavedClass, ...]:
     """Return all classes that were saved in a gallery, those undone too.
 
     Args:
@@ -177,7 +166,7 @@ def list_classes(folder: Path, *, index: SegmentIndex | None = None) -> tuple[Sa
     return saved if index is None else tuple(_find_lost(saved, index))
 
 
-def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
+def undo_class(folder: GalleryPlace, index: SegmentIndex, *, number: int) -> SavedClass:
     """Give the items of a saved class the class that they would have without it.
 
     That is the last other saved class in force, or else the class of their source: classes may be undone in any order.
@@ -207,7 +196,7 @@ def undo_class(folder: Path, index: SegmentIndex, *, number: int) -> SavedClass:
 # ---------------------------------------------------------------- what an index keeps
 
 
-def restore_classes(folder: Path, index: SegmentIndex) -> int:
+def restore_classes(folder: GalleryPlace, index: SegmentIndex) -> int:
     """Give items the labels that a crash left them without, and forget ids that their content no longer has.
 
     Returns:
@@ -233,7 +222,7 @@ class LabelKeeper:
             being the same, so a text takes over the class only of one that is gone.
     """
 
-    def __init__(self, folder: Path, index: SegmentIndex, *, is_there: Callable[[str, str], bool]) -> None:
+    def __init__(self, folder: GalleryPlace, index: SegmentIndex, *, is_there: Callable[[str, str], bool]) -> None:
         self._folder = folder
         self._is_there = is_there
         with _locked(folder):
@@ -285,12 +274,12 @@ class LabelKeeper:
 # ---------------------------------------------------------------- the file
 
 
-def _read(folder: Path) -> tuple[SavedClass, ...]:
-    path = GalleryLayout(folder).labels
+def _read(folder: GalleryPlace) -> tuple[SavedClass, ...]:
+    path = open_files(folder).find(GalleryFile.LABELS)
+    if path is None:
+        return ()
     try:
         return tuple(_parse(each) for each in json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return ()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedGalleryError(path=path, reason=f"it contains no list of labels ({error!r})") from error
 
@@ -309,7 +298,7 @@ def _parse(value: Mapping[str, Any]) -> SavedClass:
     )
 
 
-def _write(folder: Path, saved: Sequence[SavedClass]) -> None:
+def _write(folder: GalleryPlace, saved: Sequence[SavedClass]) -> None:
     values = [
         {
             "number": each.number,
@@ -320,13 +309,11 @@ def _write(folder: Path, saved: Sequence[SavedClass]) -> None:
         }
         for each in saved
     ]
-    write_text(GalleryLayout(folder).labels, json.dumps(values, ensure_ascii=False, indent=1))
+    open_files(folder).write(GalleryFile.LABELS, json.dumps(values, ensure_ascii=False, indent=1).encode())
 
 
-def _locked(folder: Path) -> FileLock:
-    if not folder.is_dir():  # the lock would make it
-        raise MissingGalleryError(path=folder)
-    return FileLock(GalleryLayout(folder).labels_lock)
+def _locked(folder: GalleryPlace) -> AbstractContextManager[None]:
+    return open_files(folder).lock(GalleryFile.LABELS)
 
 
 # ---------------------------------------------------------------- classes and the store

@@ -1,9 +1,22 @@
 """The files of a gallery's folder: the only module that names them."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from fieldmark.data.taxonomy import find_taxonomy_beside
+
+
+class GalleryFile(StrEnum):
+    """The names of the files that all processes of a gallery share, wherever its segments are."""
+
+    CHECKPOINT = "checkpoint.safetensors"
+    CALIBRATION = "calibration.json"
+    SETS = "sets.json"
+    FINISHED = "finished.txt"
+    LABELS = "saved_classes.json"
+    TAXONOMY = "taxonomy.csv"
+    SPECIES = "species.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +32,7 @@ class GalleryLayout:
     @property
     def checkpoint(self) -> Path:
         """The model that the embeddings come from."""
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / GalleryFile.CHECKPOINT
 
     @property
     def segments(self) -> Path:
@@ -29,12 +42,12 @@ class GalleryLayout:
     @property
     def calibration(self) -> Path:
         """The calibration of scores."""
-        return self.folder / "calibration.json"
+        return self.folder / GalleryFile.CALIBRATION
 
     @property
     def sets(self) -> Path:
         """The source of each set."""
-        return self.folder / "sets.json"
+        return self.folder / GalleryFile.SETS
 
     @property
     def sets_lock(self) -> Path:
@@ -49,12 +62,12 @@ class GalleryLayout:
     @property
     def finished(self) -> Path:
         """The version of the store for which the last `index` was done to its end."""
-        return self.folder / "finished.txt"
+        return self.folder / GalleryFile.FINISHED
 
     @property
     def labels(self) -> Path:
         """The classes that people gave to items."""
-        return self.folder / "saved_classes.json"
+        return self.folder / GalleryFile.LABELS
 
     @property
     def labels_lock(self) -> Path:
@@ -69,7 +82,7 @@ class GalleryLayout:
     @property
     def species(self) -> Path:
         """The species that encoders tell apart, by medium, each with all its names."""
-        return self.folder / "species.json"
+        return self.folder / GalleryFile.SPECIES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,35 +5,45 @@ import json
 from pathlib import Path
 
 from fieldmark.data.manifest import read_manifest
-from fieldmark.gallery.lance import LanceIndex
+from fieldmark.gallery.address import EngineAccess
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.opening import open_place, open_store
 from fieldmark.gallery.store import iterate_pages
 from fieldmark.types import Item
 
-
-def is_gallery(source: Path) -> bool:
-    """Tell whether a path is the folder of a gallery."""
-    return GalleryLayout(source).segments.is_dir()
+_NO_ACCESS = EngineAccess()
 
 
-def read_source(source: Path) -> tuple[Item, ...]:
+def find_gallery(source: Path, *, access: EngineAccess = _NO_ACCESS) -> GalleryPlace | None:
+    """Return the gallery that a path or an address names; None for a manifest.
+
+    Raises:
+        GalleryError: The engine that an address names cannot be reached.
+    """
+    place = open_place(source, access=access)
+    return place if not isinstance(place, Path) or GalleryLayout(place).segments.is_dir() else None
+
+
+def read_source(source: Path, *, access: EngineAccess = _NO_ACCESS) -> tuple[Item, ...]:
     """Return the items of a manifest, or of a gallery with the classes that they have there.
 
     Raises:
         ManifestError: The manifest cannot be read, and the path is no gallery.
         DamagedGalleryError: The store of the gallery is broken.
     """
-    if not is_gallery(source):
+    place = find_gallery(source, access=access)
+    if place is None:
         return read_manifest(source)
-    store = LanceIndex.open(GalleryLayout(source).segments)
-    return tuple(stored.item for page in iterate_pages(store) for stored in page)
+    return tuple(stored.item for page in iterate_pages(open_store(place, is_raw=True)) for stored in page)
 
 
-def hash_source(source: Path) -> str:
+def hash_source(source: Path, *, access: EngineAccess = _NO_ACCESS) -> str:
     """Return the SHA-256 of a manifest; of a gallery, that of the content and the class of every item."""
-    if not is_gallery(source):
+    place = find_gallery(source, access=access)
+    if place is None:
         return hashlib.sha256(source.read_bytes()).hexdigest()
-    store, digest = LanceIndex.open(GalleryLayout(source).segments), hashlib.sha256()
+    store, digest = open_store(place, is_raw=True), hashlib.sha256()
     for page in iterate_pages(store):
         for stored in page:
             state = [stored.item.item_id, stored.content_hash, stored.item.class_name]

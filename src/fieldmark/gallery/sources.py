@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
-import filelock
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fieldmark.data.shards import INFO_NAME, read_info
 from fieldmark.errors import DamagedGalleryError, GalleryError
-from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.io import write_text
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 
 OUTSIDE_SOURCE = "outside_source"
 """Kind of the failure, and of the error, of a file that a link leads to."""
@@ -32,7 +31,7 @@ class SetSource:
         origin: What identifies the set: the manifest or folder.
         root: The folder that its files lie below.
         below_gallery: The origin as seen from the gallery, so that both may be moved together; None where no path leads
-            there.
+            there, or where the gallery is no folder.
         follows_links: Whether files outside the root belong to it that a link inside leads to.
     """
 
@@ -42,22 +41,22 @@ class SetSource:
     follows_links: bool = False
 
     @classmethod
-    def from_path(cls, source: Path, *, gallery: Path, follows_links: bool = False) -> "SetSource":
+    def from_path(cls, source: Path, *, gallery: GalleryPlace, follows_links: bool = False) -> "SetSource":
         """Describe a manifest, which names each file and so may name any, a folder, or an embeddings folder."""
         given = _find_given(source)
         origin, root = given.resolve(), (given if given.is_dir() else given.parent).resolve()
         return cls(origin, root, _see_from(origin, gallery), follows_links=follows_links or not given.is_dir())
 
-    def find(self, gallery: Path) -> "SetSource":
+    def find(self, gallery: GalleryPlace) -> "SetSource":
         """Return the source where it is now: it may have been moved together with the gallery."""
-        if self.below_gallery is None or self.origin.exists():
+        if self.below_gallery is None or not isinstance(gallery, Path) or self.origin.exists():
             return self
         moved = Path(os.path.normpath(gallery.resolve() / self.below_gallery))
         if not moved.exists():
             return self
         return replace(self, origin=moved, root=moved if self.root == self.origin else moved.parent)
 
-    def is_at(self, other: "SetSource", *, gallery: Path) -> bool:
+    def is_at(self, other: "SetSource", *, gallery: GalleryPlace) -> bool:
         """Tell whether another source is this one, where it was or where it was moved together with the gallery."""
         return self.origin == other.origin or self.find(gallery).origin == other.origin
 
@@ -65,24 +64,24 @@ class SetSource:
 # ---------------------------------------------------------------- the file
 
 
-def read_sources(gallery: Path) -> dict[str, SetSource]:
+def read_sources(gallery: GalleryPlace) -> dict[str, SetSource]:
     """Return the source of each set as it was recorded, by name.
 
     Raises:
         DamagedGalleryError: The file is not what was written.
     """
-    path = GalleryLayout(gallery).sets
-    if not path.is_file():
+    path = open_files(gallery).find(GalleryFile.SETS)
+    if path is None:
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): _parse(value) for name, value in content.items()}
     except (ValueError, AttributeError, KeyError, TypeError) as error:
-        reason = f"'{path.name}' is not what was written"
-        raise DamagedGalleryError(path=gallery, reason=reason) from error
+        reason = f"'{GalleryFile.SETS}' is not what was written"
+        raise DamagedGalleryError(path=str(gallery), reason=reason) from error
 
 
-def read_sets(gallery: Path) -> dict[str, str]:
+def read_sets(gallery: GalleryPlace) -> dict[str, str]:
     """Return where the source of each set is, by name.
 
     Raises:
@@ -91,19 +90,20 @@ def read_sets(gallery: Path) -> dict[str, str]:
     return {name: str(source.find(gallery).origin) for name, source in read_sources(gallery).items()}
 
 
-def record_set(gallery: Path, name: str, *, source: SetSource | None) -> None:
+def record_set(gallery: GalleryPlace, name: str, *, source: SetSource | None) -> None:
     """Write down where a set came from; None forgets the set."""
-    with filelock.FileLock(GalleryLayout(gallery).sets_lock):
+    files = open_files(gallery)
+    with files.lock(GalleryFile.SETS):
         known = read_sources(gallery)
         sources = {each: known[each] for each in known if each != name or source is not None}
         if source is not None:
             sources[name] = source
         if sources != known:
             content = {each: _describe(value) for each, value in sources.items()}
-            write_text(GalleryLayout(gallery).sets, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+            files.write(GalleryFile.SETS, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def choose_set(gallery: Path, *, source: SetSource, chosen: str | None) -> str:
+def choose_set(gallery: GalleryPlace, *, source: SetSource, chosen: str | None) -> str:
     """Return the name of the set that a source is.
 
     Args:
@@ -175,7 +175,9 @@ def _find_given(source: Path) -> Path:
     return source
 
 
-def _see_from(origin: Path, gallery: Path) -> str | None:
+def _see_from(origin: Path, gallery: GalleryPlace) -> str | None:
+    if not isinstance(gallery, Path):
+        return None
     try:
         return Path(os.path.relpath(origin, gallery.resolve())).as_posix()
     except ValueError:  # another drive
@@ -192,7 +194,7 @@ class MovedFiles:
     Where sources are is looked up once; a search does not wait for a disk.
     """
 
-    def __init__(self, gallery: Path) -> None:
+    def __init__(self, gallery: GalleryPlace) -> None:
         sources = [(each, each.find(gallery)) for each in read_sources(gallery).values()]
         self._moves = [(str(was.root), str(now.root)) for was, now in sources if was.root != now.root]
 

@@ -86,6 +86,7 @@ class Approximation:
         recall: Mean share of the 10 nearest segments that are found, against a look at every segment.
         query_count: Stored segments that were asked for.
         filtered_recall: The same share in searches of one class alone; None where there are no classes.
+        kind: Of the index: `ivf_flat`, or `hnsw`, a graph in one part, of which a probe is a candidate that is kept.
     """
 
     trained_count: int
@@ -95,6 +96,7 @@ class Approximation:
     recall: float
     query_count: int
     filtered_recall: float | None = None
+    kind: str = "ivf_flat"
 
     @property
     def rows_looked_at(self) -> float:
@@ -321,6 +323,14 @@ class SegmentIndex(Protocol):
         Raises:
             DamagedGalleryError: Some of it cannot be read.
         """
+        ...
+
+    def find_lost_version(self) -> str | None:
+        """Return what holds the newest state where it was written to the end and is now missing; None otherwise."""
+        ...
+
+    def version_count(self) -> int:
+        """Return the number of states that take space; compaction leaves one."""
         ...
 
     def optimize(self) -> None:

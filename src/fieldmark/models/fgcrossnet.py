@@ -1,4 +1,4 @@
-"""FGCrossNet: a character stem for text, and one residual trunk that all four media share."""
+"""FGCrossNet: a character stem for text, and one trunk that all four media share."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ import torch.nn.functional as F  # noqa: N812 - the name torch itself uses
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from fieldmark.models.backbone import Backbone, MediumNorm
 from fieldmark.models.network import Network
-from fieldmark.types import MEDIA, Medium, MediumBatch
+from fieldmark.types import Medium, MediumBatch
 
 # ---------------------------------------------------------------- the residual trunk
 
@@ -61,51 +62,6 @@ class TrunkSize:
     def dim(self) -> int:
         """Dimension of the pooled features."""
         return self.stage_channels[-1]
-
-
-@final
-class MediumNorm(nn.Module):
-    """Batch norm over pictures, with one set of running statistics, or one for each medium.
-
-    Scale and offset are shared in both cases. With one set, the state has the names and shapes of `nn.BatchNorm2d`;
-    with one for each medium it has the same names, and the statistics have a row for each of `MEDIA`.
-
-    Args:
-        per_medium: Whether running statistics are kept for each medium.
-    """
-
-    MOMENTUM: ClassVar[float] = 0.1
-    EPSILON: ClassVar[float] = 1e-5
-
-    running_mean: Tensor
-    running_var: Tensor
-    num_batches_tracked: Tensor
-
-    def __init__(self, channels: int, *, per_medium: bool = False) -> None:
-        super().__init__()
-        shape = (len(MEDIA), channels) if per_medium else (channels,)
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(shape))
-        self.register_buffer("running_var", torch.ones(shape))
-        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.int64))
-        self._per_medium = per_medium
-
-    def forward(self, planes: _Planes, medium: Medium | None) -> _Planes:
-        """Normalize rows; in training by their own statistics, which update the running ones.
-
-        Args:
-            medium: Of all the rows; None for rows of several media, which only common statistics can describe.
-        """
-        mean, var = self.running_mean, self.running_var
-        if self._per_medium and medium is not None:
-            row = MEDIA.index(medium)
-            mean, var = mean[row], var[row]  # views: what batch_norm writes stays
-        if self.training:
-            self.num_batches_tracked += 1
-        return F.batch_norm(
-            planes, mean, var, self.weight, self.bias, self.training, momentum=self.MOMENTUM, eps=self.EPSILON
-        )
 
 
 @final
@@ -256,6 +212,7 @@ class FGCrossNet(Network):
     so inputs may have any size.
 
     Args:
+        trunk: Sizes of a residual trunk, or a trained picture network in its place.
         statistics_per_medium: Whether batch norm keeps running statistics for each medium. One common set, as released,
             needs every training batch to go through `forward_together`: rows normalized medium by medium in training
             and all alike in use fall apart (tiny network, 26 bird classes, 64 pixels, 2026-11-23: 86 % of training
@@ -282,7 +239,7 @@ class FGCrossNet(Network):
         self,
         *,
         class_count: int,
-        trunk: TrunkSize,
+        trunk: TrunkSize | Backbone,
         text: TextStem,
         embedding: EmbeddingSource,
         statistics_per_medium: bool,
@@ -292,19 +249,30 @@ class FGCrossNet(Network):
         self.conv01 = nn.Conv1d(text.symbol_dim, text.conv_width // 2, 3, padding=1)
         self.conv02 = nn.Conv1d(text.conv_width // 2, text.conv_width, 3, padding=1)
         self.conv0 = nn.Conv2d(1, 3, 3, padding=1)
-        self.conv1 = nn.Conv2d(3, trunk.base_width, 7, stride=trunk.stem_stride, padding=3, bias=False)
-        self.bn1 = MediumNorm(trunk.base_width, per_medium=statistics_per_medium)
-        self.layer1 = TrunkStage(trunk, index=0, per_medium=statistics_per_medium)
-        self.layer2 = TrunkStage(trunk, index=1, per_medium=statistics_per_medium)
-        self.layer3 = TrunkStage(trunk, index=2, per_medium=statistics_per_medium)
-        self.layer4 = TrunkStage(trunk, index=3, per_medium=statistics_per_medium)
+        if not isinstance(trunk, Backbone):
+            self._add_residual_trunk(trunk, per_medium=statistics_per_medium)
         self.fc = nn.Linear(trunk.dim, class_count)
-        self.register_buffer("_pixel_mean", torch.tensor(_PIXEL_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("_pixel_std", torch.tensor(_PIXEL_STD).view(3, 1, 1), persistent=False)
+        initialize_convolutions(self)
+        mean: tuple[float, ...] = _PIXEL_MEAN
+        std: tuple[float, ...] = _PIXEL_STD
+        if isinstance(trunk, Backbone):
+            self.backbone = trunk  # trained already
+            mean, std = trunk.facts.mean, trunk.facts.std
+        self.register_buffer("_pixel_mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("_pixel_std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self._has_backbone = isinstance(trunk, Backbone)
         self._embedding = embedding
         self._per_medium = statistics_per_medium
         self._shifts_texts = text.shifts_in_training
-        initialize_convolutions(self)
+
+    def _add_residual_trunk(self, size: TrunkSize, *, per_medium: bool) -> None:
+        """Add the layers under the names of the released weights."""
+        self.conv1 = nn.Conv2d(3, size.base_width, 7, stride=size.stem_stride, padding=3, bias=False)
+        self.bn1 = MediumNorm(size.base_width, per_medium=per_medium)
+        self.layer1 = TrunkStage(size, index=0, per_medium=per_medium)
+        self.layer2 = TrunkStage(size, index=1, per_medium=per_medium)
+        self.layer3 = TrunkStage(size, index=2, per_medium=per_medium)
+        self.layer4 = TrunkStage(size, index=3, per_medium=per_medium)
 
     @property
     def dim(self) -> int:
@@ -349,6 +317,9 @@ class FGCrossNet(Network):
         return (pixels.to(self._pixel_mean.dtype) / 255 - self._pixel_mean) / self._pixel_std
 
     def _pool(self, planes: _Planes, medium: Medium | None) -> Float[Tensor, "batch feature"]:
+        if self._has_backbone:
+            pooled: Tensor = self.backbone(planes, medium)
+            return pooled
         planes = F.relu(self.bn1(self.conv1(planes), medium))
         planes = F.max_pool2d(planes, 3, stride=2, padding=1)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

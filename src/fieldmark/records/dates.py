@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
+from fieldmark.errors import RequestError
+
 _PART = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?(?:[T ](.+))?")
 _ORDINAL = re.compile(r"(\d{4})-(\d{3})")
 _SLASHED = re.compile(r"(\d{4})/(\d{1,2})/(\d{1,2})")
 _SHORT_END = re.compile(r"\d{1,2}(-\d{1,2})?([T ].+)?|T?\d{2}:\d{2}.*")
+_MONTHS = {name.lower(): number for names in (calendar.month_name, calendar.month_abbr)
+           for number, name in enumerate(names) if name}  # fmt: skip
 _MONTH_WORDS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _DAY_FIRST = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
 _SIDES = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})")
@@ -150,6 +154,32 @@ def join_date(year: str, month: str, day: str) -> str | None:
     known = parts[: next((index for index, each in enumerate(parts) if each in ("", "0")), 3)]
     text = "-".join(each.zfill(4 if index == 0 else 2) for index, each in enumerate(known))
     return text if text and parse_event_date(text) else None
+
+
+def parse_months(text: str) -> frozenset[int]:
+    """Return the months that a text names.
+
+    Raises:
+        RequestError: It names none.
+
+    Example:
+        >>> sorted(parse_months("Nov-feb")), parse_months("5")
+        ([1, 2, 11, 12], frozenset({5}))
+    """
+    first, _, last = text.partition("-")
+    begin, end = (_read_month(part, text) for part in (first, last or first))
+    return frozenset((begin - 1 + step) % 12 + 1 for step in range((end - begin) % 12 + 1))
+
+
+def _read_month(part: str, text: str) -> int:
+    name = part.strip().lower()
+    number = _MONTHS.get(name) or (int(name) if re.fullmatch(r"\d{1,2}", name) else 0)
+    if not 1 <= number <= 12:
+        raise RequestError(
+            f"'{text}' names no months. Give numbers from 1 to 12 or English names, such as 5, may or 11-2.",
+            kind="bad_month",
+        )
+    return number
 
 
 def list_month_ranges(wanted: frozenset[int]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from typing import Any, assert_never
 
 from fieldmark._version import __version__
 from fieldmark.build import Model
-from fieldmark.config import FGCrossNetConfig
+from fieldmark.config import FGCrossNetConfig, ModelConfig
 from fieldmark.config_encoders import (
     BirdNetConfig,
     FieldMarkTextConfig,
@@ -72,11 +72,17 @@ def write_card(model: Model, checkpoint: Checkpoint, sources: CardSources) -> st
         validation_map=checkpoint.validation_map,
         evaluation=sources.evaluation,
         format_figure=lambda value: f"{value:.3f}" if isinstance(value, float | int) else "-",
-        start=hide_local_path(config.start) if isinstance(config, FGCrossNetConfig) and config.start else None,
+        start=_find_start(config),
         encoders=[] if isinstance(config, FGCrossNetConfig) else list(_list_encoders(model)),
         limits=list(_list_limits(model)),
         config=json.dumps(make_portable_config(model), indent=1),
     )
+
+
+def _find_start(config: ModelConfig) -> str | None:
+    """Return the name of the weights that the trunk of an FGCrossNet started from, without their folder."""
+    name = (config.start or config.trunk) if isinstance(config, FGCrossNetConfig) else None
+    return None if name is None else hide_local_path(name)
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

@@ -178,11 +178,12 @@ export function hitCard(hit, rank, context) {
   const { actions, marks, selection } = context;
   const heading = element("h3", {}, nameNodes(hit.class_name ?? hit.called ?? null, hit.scientific_name));
   const number = element("span", { class: "rank" });
-  const slots = { score: element("span"), reason: element("span") };
+  const slots = { score: element("span"), reason: element("span"), unlikely: element("span") };
   const article = element("article", {},
     element("header", {}, number, heading, slots.score, selection.checkbox(hit, title(hit))),
     element("div", { class: "content" }, content(hit)),
     slots.reason,
+    slots.unlikely,
     element("footer", {},
       factsOf(hit, actions),
       element("div", { class: "actions" },
@@ -210,6 +211,7 @@ export function hitCard(hit, rank, context) {
     number.title = t("rank {rank} among the hits of all media", { rank: now.rank });
     replace("score", score(now, isDoubtful));
     replace("reason", now.matched || now.class_name || !now.called ? reason(now, actions, named) : element("p", { class: "reason", text: t("called so by its encoder: {probability}", { probability: percent(now.called_probability) }) }));
+    replace("unlikely", now.unlikely ? element("p", { class: "reason", text: t("unlikely: {reason}", { reason: now.unlikely }) }) : null);
     card.showMark();
     return card;
   };

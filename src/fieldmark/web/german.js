@@ -207,6 +207,10 @@ export const GERMAN = {
   "Table": "Tabelle",
   "Table of hits": "Tabelle der Treffer",
 
+  "Hits are judged by ranges for {seen}.": "Die Treffer sind nach Verbreitung beurteilt für {seen}.",
+  "The species that you name is unlikely: {reason}.": "Die genannte Art ist unwahrscheinlich: {reason}.",
+  "unlikely: {reason}": "unwahrscheinlich: {reason}",
+
   // a hit
   "rank {rank} among the hits of all media": "Rang {rank} unter den Treffern aller Medien",
   "similarity": "Ähnlichkeit",

@@ -113,10 +113,11 @@ export class Results {
     this.tools = element("div", { class: "tools" });
     this.note = element("p", { class: "faint alike-note", role: "status", hidden: true });
     this.leftOut = element("p", { class: "faint" });
+    this.ranges = element("p", { class: "faint" });
     this.place = element("div", { class: "groups" });
     this.bar = element("div", { class: "results-bar" }, this.jumps, this.count, this.tools);
     this.tablePlace = element("div", { hidden: true });
-    this.node = element("div", { class: "results" }, element("h1", { class: "unseen", text: t("Results") }), this.verdict, this.bar, this.leftOut, this.note, this.place, this.tablePlace);
+    this.node = element("div", { class: "results" }, element("h1", { class: "unseen", text: t("Results") }), this.verdict, this.bar, this.leftOut, this.ranges, this.note, this.place, this.tablePlace);
     this.update(answer, context);
   }
 
@@ -172,6 +173,9 @@ export class Results {
     const focused = this.tools.contains(document.activeElement) ? document.activeElement.getAttribute("aria-label") : null;
     this.tools.replaceChildren(views, menu);
     if (focused) this.tools.querySelector(`[aria-label="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    this.ranges.hidden = !answer.seen;
+    const unlikely = answer.unlikely ? ` ${t("The species that you name is unlikely: {reason}.", { reason: answer.unlikely })}` : "";
+    if (answer.seen) this.ranges.textContent = t("Hits are judged by ranges for {seen}.", { seen: answer.seen }) + unlikely;
     this.leftOut.hidden = !answer.left_out?.length;
     if (answer.left_out?.length) this.leftOut.textContent = t("Left out, as no encoder compares them with your query: {media}.", { media: answer.left_out.map((medium) => namesWithin(medium)).join(", ") });
   }

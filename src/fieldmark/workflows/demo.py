@@ -24,7 +24,7 @@ from fieldmark.workflows.search import Gallery
 from fieldmark.workflows.train import TrainReport, train
 
 _CLASS_COUNT = 20
-_ITEMS_PER_MEDIUM = 40
+_ITEMS_PER_MEDIUM = 20
 _DIFFICULTY = 0.3
 CONFIG = "tiny"
 _SHOWN_HITS = 2

@@ -18,16 +18,18 @@ from fieldmark.errors import (
     list_first,
     suggest_nearest,
 )
+from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
 from fieldmark.gallery.item_state import FileStamps
 from fieldmark.gallery.labels import SavedClass, list_classes
-from fieldmark.gallery.lance import EXACT_ROWS, LanceIndex
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.lance import EXACT_ROWS
+from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.opening import measure_bytes, open_place, open_store
 from fieldmark.gallery.search.fitting import recalibrate
 from fieldmark.gallery.search.records import look_up
 from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sets import list_set
-from fieldmark.gallery.sources import MovedFiles, read_sets, read_sources, record_set
+from fieldmark.gallery.sources import read_sets, read_sources, record_set
 from fieldmark.gallery.store import Approximation, Filter, StoredItem, iterate_pages
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
@@ -45,11 +47,12 @@ class GalleryDescription:
         sources: Where each set came from, by name.
         class_counts: Items by class; those without one are not in it.
         set_counts: Items by set, and by license in `license_counts`; "" stands for none.
+        disk_bytes: None where an engine keeps the gallery.
         version_count: States that the store keeps until it is compacted.
         approximation: None where every search is exact.
     """
 
-    gallery: Path
+    gallery: Path | str
     fingerprint: str
     dim: int
     item_count: int
@@ -59,7 +62,7 @@ class GalleryDescription:
     license_counts: dict[str, int]
     class_counts: dict[str, int]
     sources: dict[str, str]
-    disk_bytes: int
+    disk_bytes: int | None
     version_count: int
     approximation: Approximation | None
 
@@ -88,8 +91,8 @@ class GalleryDescription:
 
     @property
     def search(self) -> str:
-        """The kind of search: `exact`, or `ivf_flat` through an index."""
-        return "exact" if self.approximation is None else "ivf_flat"
+        """The kind of search: `exact`, or the kind of the index."""
+        return "exact" if self.approximation is None else self.approximation.kind
 
     def to_text(self) -> str:
         """A few lines: how much of what, from where, how it is searched, and its size on disk."""
@@ -107,14 +110,17 @@ class GalleryDescription:
             lines.append("search: exact, every segment is compared")
         else:
             known = self.approximation
+            probes = f"{known.probe_count} of {known.partition_count} partitions are probed"
+            candidates = f"{known.probe_count} candidates are kept"
             lines.append(
-                f"search: IVF_FLAT, {known.probe_count} of {known.partition_count} partitions are probed; it finds "
+                f"search: {known.kind.upper()}, {candidates if known.kind == 'hnsw' else probes}; it finds "
                 f"{known.recall:.3f} of the 10 nearest segments (measured with {known.query_count} stored segments "
                 f"when there were {known.measured_count:,})"
             )
             if known.filtered_recall is not None:
                 lines.append(f"in searches of one class: {known.filtered_recall:.3f}")
-        lines.append(f"disk: {self.disk_bytes / 1e6:,.1f} MB in {self.version_count} versions")
+        if self.disk_bytes is not None:
+            lines.append(f"disk: {self.disk_bytes / 1e6:,.1f} MB in {self.version_count} versions")
         return "\n".join(lines)
 
 
@@ -122,7 +128,7 @@ class GalleryDescription:
 class GalleryCheck:
     """The findings of an integrity check of a gallery."""
 
-    gallery: Path
+    gallery: Path | str
     item_count: int
     problems: tuple[GalleryProblem, ...]
 
@@ -150,14 +156,16 @@ class GalleryCheck:
 
 @dataclass(frozen=True, slots=True)
 class Compaction:
-    """The disk space of a gallery before and after compaction."""
+    """The disk space of a gallery before and after compaction; None where an engine keeps it."""
 
-    gallery: Path
-    bytes_before: int
-    bytes_after: int
+    gallery: Path | str
+    bytes_before: int | None
+    bytes_after: int | None
 
     def to_text(self) -> str:
         """Bytes before and after."""
+        if self.bytes_before is None or self.bytes_after is None:
+            return f"{self.gallery}: the engine was told to write and index what it holds"
         return f"{self.gallery}: {self.bytes_before / 1e6:,.1f} MB before, {self.bytes_after / 1e6:,.1f} MB now"
 
 
@@ -171,8 +179,8 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         MissingGalleryError: The folder holds no gallery.
         DamagedGalleryError: A part of it cannot be read.
     """
-    folder = Path(gallery)
-    store = _open_store(folder, exact_rows=exact_rows)
+    folder = _open(gallery)
+    store = open_store(folder, exact_rows=exact_rows)
     by_set: Counter[str] = Counter()
     by_license: Counter[str] = Counter()
     by_class: Counter[str] = Counter()
@@ -184,7 +192,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         if each.class_name is not None:
             by_class[each.class_name] += each.item_count
     return GalleryDescription(
-        gallery=folder,
+        gallery=name_place(folder),
         fingerprint=store.fingerprint,
         dim=store.dim,
         item_count=store.item_count(),
@@ -194,7 +202,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
         license_counts=dict(by_license.most_common()),
         class_counts=dict(sorted(by_class.items())),
         sources=read_sets(folder),
-        disk_bytes=measure_disk_bytes(folder),
+        disk_bytes=measure_bytes(folder),
         version_count=store.version_count(),
         approximation=store.approximation(),
     )
@@ -204,7 +212,7 @@ def describe_gallery(gallery: Path | str, *, exact_rows: int = EXACT_ROWS) -> Ga
 class ShownRecord:
     """The items of a gallery that an id or a number stands for."""
 
-    gallery: Path
+    gallery: Path | str
     found: tuple[StoredItem, ...]
 
     def json_values(self) -> dict[str, object]:
@@ -242,16 +250,16 @@ def show_record(gallery: Path | str, record: str) -> ShownRecord:
         MissingGalleryError: The folder holds no gallery.
         UnknownItemError: Nothing in it has this id or number.
     """
-    folder = Path(gallery)
-    store = _open_store(folder)
+    folder = _open(gallery)
+    store = open_store(folder)
     found = store.items(where=Filter(item_ids=frozenset({record})), limit=1)
     if not found:
         match = look_up(store, record, where=Filter(), limit=_MOST_SHOWN)
         ids = frozenset(hit.item_id for hit in match.hits) if match else frozenset()
         found = store.items(where=Filter(item_ids=ids), limit=len(ids)) if ids else ()
     if not found:
-        raise UnknownItemError(item_id=record, gallery=folder)
-    return ShownRecord(folder, found)
+        raise UnknownItemError(item_id=record, gallery=name_place(folder))
+    return ShownRecord(name_place(folder), found)
 
 
 def export_gallery(gallery: Path | str, *, out: Path, file_format: RecordFormat = "dwca") -> RecordExport:
@@ -261,10 +269,10 @@ def export_gallery(gallery: Path | str, *, out: Path, file_format: RecordFormat 
         MissingGalleryError: The folder holds no gallery.
         OSError: The file cannot be written.
     """
-    folder = Path(gallery)
-    pages = iterate_pages(_open_store(folder))
+    folder = _open(gallery)
+    pages = iterate_pages(open_store(folder))
     items = (stored.item for page in pages for stored in page)
-    return export_items(items, out=out, file_format=file_format, title=folder.resolve().name)
+    return export_items(items, out=out, file_format=file_format, title=open_files(folder).name)
 
 
 def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Runtime | None = None) -> GalleryCheck:
@@ -276,11 +284,12 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
     Raises:
         MissingGalleryError: The folder holds no gallery.
     """
-    folder, runtime = Path(gallery), runtime or Runtime.from_environment()
+    runtime = runtime or Runtime.from_environment()
+    folder = open_place(gallery, access=runtime.engine)
     problems = list(_check_checkpoint(folder, runtime))
     item_count = 0
     try:
-        store = _open_store(folder)
+        store = open_store(folder)
         item_count = store.item_count()
         lost = store.find_lost_version()
         if lost is not None:
@@ -294,7 +303,7 @@ def check_gallery(gallery: Path | str, *, reads_media: bool = True, runtime: Run
             problems += check_media(store, item_count=item_count, reporter=runtime.reporter)
     except DamagedGalleryError as error:
         problems.append(GalleryProblem("store", (), str(error)))
-    return GalleryCheck(folder, item_count, tuple(problems))
+    return GalleryCheck(name_place(folder), item_count, tuple(problems))
 
 
 def compact_gallery(gallery: Path | str) -> Compaction:
@@ -305,11 +314,11 @@ def compact_gallery(gallery: Path | str) -> Compaction:
         GalleryError: Another process has been writing for too long.
         GalleryError: The store could not be written.
     """
-    folder = Path(gallery)
-    store = _open_store(folder)
-    before = measure_disk_bytes(folder)
+    folder = _open(gallery)
+    store = open_store(folder)
+    before = measure_bytes(folder)
     store.optimize()
-    return Compaction(folder, before, measure_disk_bytes(folder))
+    return Compaction(name_place(folder), before, measure_bytes(folder))
 
 
 def list_saved_classes(gallery: Path | str) -> tuple[SavedClass, ...]:
@@ -319,8 +328,8 @@ def list_saved_classes(gallery: Path | str) -> tuple[SavedClass, ...]:
         MissingGalleryError: The folder holds no gallery.
         DamagedGalleryError: A part of it cannot be read.
     """
-    folder = Path(gallery)
-    return list_classes(folder, index=_open_store(folder))
+    folder = _open(gallery)
+    return list_classes(folder, index=open_store(folder))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,7 +340,7 @@ class SetRemoval:
         item_count: Of the gallery, now.
     """
 
-    gallery: Path
+    gallery: Path | str
     set_name: str
     removed_count: int
     item_count: int
@@ -352,55 +361,46 @@ def remove_set(gallery: Path | str, set_name: str, *, runtime: Runtime | None = 
         GalleryError: The gallery has no such set.
         GalleryError: Another process has been writing for too long.
     """
-    folder, runtime = Path(gallery), runtime or Runtime.from_environment()
-    store = _open_store(folder)
+    runtime = runtime or Runtime.from_environment()
+    folder = open_place(gallery, access=runtime.engine)
+    store = open_store(folder)
     names = {*read_sources(folder), *(each.set_name for each in store.counts() if each.set_name)}
     if set_name not in names:
         raise GalleryError(
-            f"The gallery '{folder}' has no set '{set_name}'; its sets are: {list_first(sorted(names)) or 'none'}."
+            f"The gallery '{name_place(folder)}' has no set '{set_name}'; "
+            f"its sets are: {list_first(sorted(names)) or 'none'}."
             f"{suggest_nearest(set_name, names)} Give the name of one of them.",
             kind="unknown_set",
         )
-    model = load_model(GalleryLayout(folder).checkpoint, device=runtime.choose_device())
+    model = load_model(_find_checkpoint(folder), device=runtime.choose_device())
     gone = list_set(store, set_name, split=None)
     removed = store.remove(gone)
     store.optimize()
     record_set(folder, set_name, source=None)
     FileStamps(folder, {}, is_trusted=False).write(gone=gone)
     recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
-    return SetRemoval(folder, set_name, removed, store.item_count())
+    return SetRemoval(name_place(folder), set_name, removed, store.item_count())
 
 
-def measure_disk_bytes(folder: Path) -> int:
-    """Return the bytes of all files below a folder; one that another process deletes meanwhile counts as none."""
-    total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except FileNotFoundError:
-            continue
-    return total
+def _open(gallery: Path | str) -> GalleryPlace:
+    return open_place(gallery, access=Runtime.from_environment().engine)
 
 
-def _open_store(folder: Path, *, exact_rows: int = EXACT_ROWS) -> LanceIndex:
-    layout = GalleryLayout(folder)
-    try:
-        return LanceIndex.open(layout.segments, exact_rows=exact_rows, adapt=MovedFiles(folder).adapt)
-    except MissingGalleryError as error:
-        if not layout.checkpoint.is_file():
-            raise MissingGalleryError(path=folder) from error
-        raise DamagedGalleryError(path=folder, reason=f"'{layout.segments.name}' holds no store") from error
+def _find_checkpoint(folder: GalleryPlace) -> Path:
+    path = open_files(folder).find(GalleryFile.CHECKPOINT)
+    if path is None:
+        raise DamagedGalleryError(path=name_place(folder), reason=f"'{GalleryFile.CHECKPOINT}' is missing")
+    return path
 
 
-def _check_checkpoint(folder: Path, runtime: Runtime) -> Iterator[GalleryProblem]:
-    layout = GalleryLayout(folder)
-    path = layout.checkpoint
-    if not path.is_file():
-        yield GalleryProblem("checkpoint", (), f"'{path.name}' is missing: index again with --checkpoint")
+def _check_checkpoint(folder: GalleryPlace, runtime: Runtime) -> Iterator[GalleryProblem]:
+    path = open_files(folder).find(GalleryFile.CHECKPOINT)
+    if path is None:
+        yield GalleryProblem("checkpoint", (), f"'{GalleryFile.CHECKPOINT}' is missing: index again with --checkpoint")
         return
     try:
         fingerprint = load_model(path, device=runtime.choose_device()).fingerprint
-        LanceIndex.open(layout.segments, fingerprint=fingerprint)
+        open_store(folder, fingerprint=fingerprint)
     except (DamagedGalleryError, MissingGalleryError):
         return  # told where the store is looked at
     except FieldmarkError as error:

@@ -1,5 +1,6 @@
 """The verb `index`: a manifest, a folder of files, or an embeddings folder into a gallery."""
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,16 +31,16 @@ from fieldmark.errors import (
     NoItemsError,
     check_failure_share,
 )
+from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
 from fieldmark.gallery.labels import LabelKeeper, relabel, relabel_items, restore_classes
-from fieldmark.gallery.lance import LanceIndex
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.names import copy_taxonomy, record_species
+from fieldmark.gallery.opening import create_store, find_store, open_place
 from fieldmark.gallery.search.fitting import recalibrate
 from fieldmark.gallery.sets import SetContent, find_gone_ids, list_set, rename_items
 from fieldmark.gallery.sources import SetSource, choose_set, read_sources, record_set
 from fieldmark.gallery.store import SegmentIndex
-from fieldmark.io import write_text
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
@@ -68,7 +69,7 @@ class IndexReport:
         warnings: What is in doubt of items that were added.
     """
 
-    gallery: Path
+    gallery: Path | str
     set_name: str
     added_count: int
     replaced_count: int
@@ -153,6 +154,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
 
     Args:
         source: A manifest, a folder of files without labels, or an embeddings folder.
+        gallery: A folder, or an address such as `milvus://host:port/name`.
         checkpoint: A run or a checkpoint; None for that of a gallery which is there already, or, where there is none,
             for encoders alone, without training.
         config: Names the encoders of a gallery that is made without a checkpoint; None takes the preset `ready`.
@@ -170,15 +172,16 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         GalleryError: Another source has the set's name.
         GalleryError: Most of the set is gone from its source.
     """
-    source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
-    is_new = checkpoint is None and not GalleryLayout(folder).checkpoint.is_file()
+    source, runtime = Path(source), runtime or Runtime.from_environment()
+    folder = open_place(gallery, access=runtime.engine)
+    is_new = checkpoint is None and open_files(folder).find(GalleryFile.CHECKPOINT) is None
     if not is_new and encoders is not None and not encoders.is_empty:
         raise ConfigError(
             f"'{checkpoint or gallery}' has its own encoders. Give no others, or make a new gallery with them."
         )
     if is_new:
         if (source / INFO_NAME).is_file():
-            raise MissingGalleryError(path=folder)
+            raise MissingGalleryError(path=name_place(folder))
         _begin_without_training(folder, config or load_config("ready"), encoders or EncoderChoice(), runtime)
     model, store = _open(folder, checkpoint, runtime)
     follows_links = choice is not None and choice.follows_links
@@ -222,7 +225,7 @@ class _Changes:
     dropped_count: int
 
 
-def _follow_source(folder: Path, name: str, *, source: SetSource, store: SegmentIndex) -> None:
+def _follow_source(folder: GalleryPlace, name: str, *, source: SetSource, store: SegmentIndex) -> None:
     """Record where a set comes from; files of a source that was moved are stored where they are now."""
     earlier = read_sources(folder).get(name)
     if earlier is not None and earlier.root != source.root:
@@ -231,7 +234,7 @@ def _follow_source(folder: Path, name: str, *, source: SetSource, store: Segment
 
 
 def _add_blocks(
-    folder: Path, work: "_Work", *, known: SetContent, store: SegmentIndex, stamps: FileStamps, runtime: Runtime
+    folder: GalleryPlace, work: "_Work", *, known: SetContent, store: SegmentIndex, stamps: FileStamps, runtime: Runtime
 ) -> tuple[int, int]:
     """Add the new and the corrected items, with the classes that people gave them; return the numbers of both.
 
@@ -266,7 +269,7 @@ def _add_blocks(
 
 
 def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
-    folder: Path,
+    folder: GalleryPlace,
     source: Path,
     *,
     model: Model,
@@ -276,8 +279,8 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     changed: _Changes,
 ) -> IndexReport:
     """Bring what a gallery derives from its items up to date, and return what was done."""
-    finished = GalleryLayout(folder).finished
-    is_new = not finished.is_file() or finished.read_text(encoding="ascii") != str(store.version)
+    finished = open_files(folder).find(GalleryFile.FINISHED)
+    is_new = finished is None or finished.read_text(encoding="ascii") != str(store.version)
     if changed.stored_count or work.corrected or changed.dropped_count:
         store.optimize()
     copy_taxonomy(source, folder=folder)
@@ -288,9 +291,9 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     restore_classes(folder, store)
     if is_new:
         recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
-        write_text(finished, str(store.version))
+        open_files(folder).write(GalleryFile.FINISHED, str(store.version).encode())
     return IndexReport(
-        gallery=folder,
+        gallery=name_place(folder),
         set_name=changed.set_name,
         added_count=changed.stored_count,
         replaced_count=changed.replaced_count,
@@ -306,28 +309,37 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     )
 
 
-def _begin_without_training(folder: Path, config: Config, encoders: EncoderChoice, runtime: Runtime) -> None:
+def _begin_without_training(folder: GalleryPlace, config: Config, encoders: EncoderChoice, runtime: Runtime) -> None:
     """Write the checkpoint of a new gallery whose model is encoders alone."""
     ready = make_ready_config(config, encoders, models=runtime.models_folder, reporter=runtime.reporter)
-    save_checkpoint(GalleryLayout(folder).checkpoint, make_ready_checkpoint(ready, reporter=runtime.reporter))
+    made = make_ready_checkpoint(ready, reporter=runtime.reporter)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / GalleryFile.CHECKPOINT
+        save_checkpoint(path, made)
+        _write_checkpoint(folder, path.read_bytes())
 
 
-def _open(folder: Path, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
+def _open(folder: GalleryPlace, checkpoint: Path | str | None, runtime: Runtime) -> tuple[Model, SegmentIndex]:
     """Return the model and the store of a gallery; a store that is missing, or was only begun, is created."""
-    own = GalleryLayout(folder).checkpoint
-    source = own if checkpoint is None else Path(checkpoint)
+    own = open_files(folder).find(GalleryFile.CHECKPOINT)
+    source = own if checkpoint is None and own is not None else Path(checkpoint or GalleryFile.CHECKPOINT)
     model = load_model(source, device=runtime.choose_device())
     content = find_checkpoint(source).read_bytes()
-    segments = GalleryLayout(folder).segments
-    try:
-        store = LanceIndex.open(segments, fingerprint=model.fingerprint)
-    except MissingGalleryError:
+    store = find_store(folder, fingerprint=model.fingerprint, is_raw=True)
+    if store is None:
         # A gallery that was only begun may hold the checkpoint of another model.
-        write_durably(own, content)
-        return model, LanceIndex.create(segments, fingerprint=model.fingerprint, dim=model.network.dim)
-    if not own.is_file():
-        write_durably(own, content)
+        _write_checkpoint(folder, content)
+        return model, create_store(folder, fingerprint=model.fingerprint, dim=model.network.dim)
+    if own is None:
+        _write_checkpoint(folder, content)
     return model, store
+
+
+def _write_checkpoint(folder: GalleryPlace, content: bytes) -> None:
+    if isinstance(folder, Path):
+        write_durably(folder / GalleryFile.CHECKPOINT, content)
+    else:
+        folder.write(GalleryFile.CHECKPOINT, content)
 
 
 Blocks = Iterator[tuple[Embeddings, dict[str, str]]]

@@ -82,11 +82,13 @@ def save_pretrained(
 
 
 def _shorten_start(checkpoint: Checkpoint, model: Model) -> Checkpoint:
-    """Return the checkpoint with the file that its trunk started from named without its folder."""
+    """Return the checkpoint with the files that its trunk came from named without their folder."""
     network = model.config.model
-    if not isinstance(network, FGCrossNetConfig) or network.start is None:
+    if not isinstance(network, FGCrossNetConfig):
         return checkpoint
-    network = network.model_copy(update={"start": hide_local_path(network.start)})
+    named = {"start": network.start, "trunk": network.trunk}
+    shortened = {key: hide_local_path(name) for key, name in named.items() if name is not None}
+    network = network.model_copy(update=shortened)
     config = model.config.model_copy(update={"model": network})
     return replace(checkpoint, provenance=replace(checkpoint.provenance, config_json=config.to_json()))
 

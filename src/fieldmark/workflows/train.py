@@ -25,8 +25,10 @@ from fieldmark.data.split import select_training_items, select_unlabelled_items
 from fieldmark.embedding import FailureLog, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import take_encoders
 from fieldmark.encoders.encoder import find_form
-from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.gallery.source import hash_source, is_gallery, read_source
+from fieldmark.gallery.address import EngineAccess
+from fieldmark.gallery.files import open_files
+from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.source import find_gallery, hash_source, read_source
 from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import Provenance, load_checkpoint, write_durably
 from fieldmark.training.group import Group, choose_device, open_group
@@ -158,9 +160,9 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
 ) -> TrainReport:
     layout = RunLayout(out)
     has_run = find_run(out, resume=resume)
-    config = config or choose_config(None, out=out, resume=resume, source=manifest)
+    config = config or choose_config(None, out=out, resume=resume, source=manifest, access=runtime.engine)
     media = list_supported_media(config.model)
-    given = read_source(manifest)
+    given = read_source(manifest, access=runtime.engine)
     generator = np.random.default_rng(config.seed)
     items = select_training_items(
         given,
@@ -203,7 +205,7 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     contents = read.contents if read.contents or not group.is_first else hash_contents(items, runtime=runtime)
     data = describe_data(
         {split: [item for each in own.values() for item in each.items] for split, own in rows.items()},
-        manifest_sha256=hash_source(manifest),
+        manifest_sha256=hash_source(manifest, access=runtime.engine),
         contents=contents,
     )
     info = RunInfo(_describe_model(model, read, begun_with=begun_with), data)
@@ -284,18 +286,21 @@ def choose_config(
     resume: bool,
     overrides: Sequence[str] = (),
     source: Path | None = None,
+    access: EngineAccess | None = None,
 ) -> Config:
     """Load the configuration that was asked for; a resumed run without one keeps its own.
 
     Args:
         source: What is trained on. A gallery without a configuration is trained with its own encoders.
+        access: How the engine of a gallery is reached that is no folder.
     """
     own = RunLayout(out).config
     if config is None and resume and own.is_file():
         return load_config(own, overrides=overrides)
-    if config is not None or source is None or not is_gallery(source):
+    place = None if config is not None or source is None else find_gallery(source, access=access or EngineAccess())
+    checkpoint = None if place is None else open_files(place).find(GalleryFile.CHECKPOINT)
+    if checkpoint is None:
         return load_config(config, overrides=overrides)
-    checkpoint = GalleryLayout(source).checkpoint
     of_gallery = parse_config(load_checkpoint(checkpoint).provenance.config_json, path=checkpoint)
     return take_encoders(load_config(None, overrides=overrides), of_gallery)
 

@@ -220,6 +220,35 @@ def test_check_notes_classes_without_a_medium(make_item):
     assert problem.detail == "The class 'Tern' has no text and no audio."
 
 
+def test_check_lists_facts_of_records_that_are_in_doubt():
+    def record(name: str, **facts) -> Item:
+        return Item(name, Medium.TEXT, text=f"A note on {name}.", class_name="Veery", **facts)
+
+    austrian = [
+        record(f"o{n}", country_code="AT", latitude=47.0 + n / 10, longitude=14.0 + n / 10, event_date="2001-05-04")
+        for n in range(5)
+    ]
+    doubtful = [
+        record("date", event_date="2001-02-30"),
+        record("nowhere", latitude=95.0, longitude=181.0),
+        record("beyond", latitude=142.5, longitude=16.5),
+        record("swapped", country_code="AT", latitude=14.2, longitude=47.2),
+        record("one", catalog_number="EX-1", occurrence_id="o:1"),
+        record("other", catalog_number="EX-1", occurrence_id="o:2"),
+    ]
+    problems = find_problems([*austrian, *doubtful], [])
+    found: dict[ProblemKind, list[str]] = {}
+    for problem in problems:
+        found.setdefault(problem.kind, []).extend(problem.item_ids)
+    assert found == {
+        ProblemKind.IMPOSSIBLE_DATE: ["date"],
+        ProblemKind.IMPOSSIBLE_COORDINATES: ["nowhere"],
+        ProblemKind.SWAPPED_COORDINATES: ["beyond", "swapped"],
+        ProblemKind.REPEATED_NUMBER: ["one", "other"],
+    }
+    assert all(each.severity is Severity.WARNING for each in problems if each.kind in found)
+
+
 def test_find_problems_sorts_by_kind_then_by_place(make_item):
     items = [make_item(item_id=name) for name in "abc"]
     kinds = ["unreadable", "missing_file", "unreadable"]

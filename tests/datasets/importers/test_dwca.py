@@ -85,7 +85,7 @@ def test_archive_keeps_every_record_and_lists_what_it_cannot_take(put, tmp_path)
     assert (first.latitude, first.country_code, first.recorded_by) == (48.25, "AT", "A | B")
     assert (first.basis_of_record, first.occurrence_id, first.catalog_number) == ("PreservedSpecimen", "o:1", "EX-1")
     assert (first.license, dict(first.extra)["record_license"]) == (MEDIA[0][4], "CC_BY_4_0")
-    assert (first.path.name, second.path.name != first.path.name) == ("large.jpg", True)
+    assert (first.path.name, second.path.name != first.path.name) == ("1-large.jpg", True)
     assert dict(second.extra)["address"] == "https://x.org/2/large.jpg"
     assert (song.medium, song.event_date, song.latitude) == (Medium.AUDIO, "2001-02-30", None)
     assert dict(song.extra)["verbatimLatitude"] == "142.5"

@@ -130,3 +130,26 @@ def test_table_fills_empty_cells_only_and_finds_the_file_of_that_very_name(put, 
 def test_table_leaves_out_a_path_that_leads_elsewhere(path, put, tmp_path):
     result = import_table(put("t.csv", f"path\n{path}\n"), out=tmp_path / "m.csv")
     assert [each.kind for each in result.left] == ["outside_root"]
+
+
+def test_a_column_of_paths_with_addresses_names_what_can_be_fetched(put, tmp_path):
+    put("media/b.jpg")
+    table = put("birds.csv", "path,class_name\nhttps://example.org/x/a.jpg,Veery\nmedia/b.jpg,Veery\n")
+    result = import_table(table, out=tmp_path / "out.csv")
+    assert [dict(item.extra).get("address") for item in result.items] == ["https://example.org/x/a.jpg", None]
+    assert [item.path.name for item in result.items] == ["a.jpg", "b.jpg"]
+    assert not result.left
+
+
+def test_files_of_one_name_at_several_addresses_are_never_taken_for_each_other(put, tmp_path):
+    rows = [f"https://example.org/photos/{n}/original.jpg,Species {'abc'[n]}" for n in range(3)]
+    rows += [f"https://example.org/{n}/same.jpg,Species {'abc'[n]}" for n in range(3)]
+    table = put("birds.csv", "\n".join(["address,class_name", *rows]) + "\n")
+    first = import_table(table, out=tmp_path / "out.csv")
+    paths = [item.path.relative_to(tmp_path).as_posix() for item in first.items]
+    assert len(set(paths)) == 6
+    assert paths[:3] == [f"{n}-original.jpg" for n in range(3)]
+    for path in (*paths[:2], *paths[3:5], "original.jpg", "same.jpg"):  # as fetched, and two of the bare names
+        put(path)
+    again = import_table(table, out=tmp_path / "again.csv")
+    assert [item.path for item in again.items] == [item.path for item in first.items]

@@ -306,9 +306,9 @@ def test_calibration_is_kept_and_read_back(tmp_path):
     calibration = fit_calibration(
         birds(), trained_classes=CLASSES, generator=np.random.default_rng(0), read_texts=read_in_part(birds())
     )
-    write_calibration(calibration, tmp_path / "calibration.json")
-    assert read_calibration(tmp_path / "calibration.json") == calibration
-    assert not read_calibration(tmp_path / "nothing.json").scales
+    write_calibration(calibration, tmp_path)
+    assert read_calibration(tmp_path) == calibration
+    assert not read_calibration(tmp_path / "nothing").scales
 
 
 def write_earlier(path, version):
@@ -330,15 +330,15 @@ def write_earlier(path, version):
 
 @pytest.mark.parametrize("version", [3, 4])
 def test_a_calibration_of_a_version_before_doubt_is_read_as_it_is(version, tmp_path):
-    assert read_calibration(tmp_path / "c.json") == UNCALIBRATED
-    wanted = write_earlier(tmp_path / "c.json", version)
-    assert read_calibration(tmp_path / "c.json") == wanted
+    assert read_calibration(tmp_path) == UNCALIBRATED
+    wanted = write_earlier(tmp_path / "calibration.json", version)
+    assert read_calibration(tmp_path) == wanted
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_calibration_of_an_earlier_version_is_read_without_the_curves_of_another_evidence(version, tmp_path):
-    wanted = write_earlier(tmp_path / "c.json", version)
-    assert read_calibration(tmp_path / "c.json") == replace(wanted, open_set_curves={})
+    wanted = write_earlier(tmp_path / "calibration.json", version)
+    assert read_calibration(tmp_path) == replace(wanted, open_set_curves={})
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"format_version": 9}', '{"format_version": 1, "pairs": [{}]}'])
@@ -347,7 +347,7 @@ def test_calibration_that_is_damaged(content, tmp_path):
 
     (tmp_path / "calibration.json").write_text(content)
     with pytest.raises(DamagedGalleryError, match="fieldmark index"):
-        read_calibration(tmp_path / "calibration.json")
+        read_calibration(tmp_path)
 
 
 # ---------------------------------------------------------------- a gallery that has changed
@@ -417,7 +417,7 @@ def test_what_was_fitted_on_the_same_items_stays_and_what_changed_is_fitted_anew
 
     def fit():
         calibrated = recalibrate(gallery.folder, index=gallery.index, encoder=encoder_of(gallery, toy_runtime))
-        assert read_calibration(GalleryLayout(gallery.folder).calibration) == calibrated
+        assert read_calibration(gallery.folder) == calibrated
         return calibrated, len(fits)
 
     assert fit() == (first, 0)
@@ -440,7 +440,7 @@ def test_search_reads_the_curve_at_the_length_of_the_text(kind, gallery, toy_ite
     lengths = (compute_text_length(2), compute_text_length(60))
     calibration = ScoreCalibration(scales, lengths, {Medium.TEXT: curve})
     folder = shutil.copytree(gallery.folder, tmp_path / "calibrated")
-    write_calibration(calibration, GalleryLayout(folder).calibration)
+    write_calibration(calibration, folder)
     calibrated = Gallery(folder, index=gallery.index, model=gallery.model)
     text = next(item for item in toy_items if item.medium is Medium.TEXT)
     words = (text.text or text.path.read_text()).split()

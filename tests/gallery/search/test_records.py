@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from fieldmark.errors import RequestError
-from fieldmark.gallery.fact_query import FactQuery, parse_months
+from fieldmark.gallery.fact_query import FactQuery
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
 from fieldmark.gallery.store import Filter
+from fieldmark.records.dates import parse_months
 from fieldmark.types import Hit, Item, Medium
 
 

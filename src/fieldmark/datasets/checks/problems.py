@@ -11,6 +11,7 @@ from fieldmark.datasets.checks.similarity import SimilarPair, find_similar
 from fieldmark.errors import list_first
 from fieldmark.media.signatures import FORMATS
 from fieldmark.origin import Link, LinkKind, group_linked, name_origins
+from fieldmark.records.doubts import find_doubts
 from fieldmark.types import MEDIA, Item, Medium, Split
 
 _Value = TypeVar("_Value")
@@ -43,6 +44,10 @@ class ProblemKind(StrEnum):
     SILENT = "silent"
     ENCODING = "encoding"
     TOO_SHORT = "too_short"
+    IMPOSSIBLE_DATE = "impossible_date"
+    IMPOSSIBLE_COORDINATES = "impossible_coordinates"
+    SWAPPED_COORDINATES = "swapped_coordinates"
+    REPEATED_NUMBER = "repeated_number"
     CLASS_WITHOUT_MEDIUM = "class_without_medium"
 
 
@@ -76,6 +81,10 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.SILENT: Severity.WARNING,
     ProblemKind.ENCODING: Severity.WARNING,
     ProblemKind.TOO_SHORT: Severity.WARNING,
+    ProblemKind.IMPOSSIBLE_DATE: Severity.WARNING,
+    ProblemKind.IMPOSSIBLE_COORDINATES: Severity.WARNING,
+    ProblemKind.SWAPPED_COORDINATES: Severity.WARNING,
+    ProblemKind.REPEATED_NUMBER: Severity.WARNING,
     ProblemKind.CLASS_WITHOUT_MEDIUM: Severity.NOTE,
 }
 
@@ -126,6 +135,7 @@ def find_problems(
         *_find_leaking_origins(items, links),
         *_find_duplicates(items, inspection_by_item_id),
         *_find_near_duplicates(items, inspection_by_item_id, links),
+        *(Problem(ProblemKind(doubt.kind), (doubt.item_id,), doubt.detail) for doubt in find_doubts(items)),
         *_find_incomplete_classes(items),
     ]
     kinds = list(ProblemKind)

@@ -27,7 +27,8 @@ _MEDIA_FACTS = {
     "license": ("license", "UsageTerms", "WebStatement", "rights", "licenseLogoURL"),
     "rights_holder": ("rightsHolder", "Owner"),
 }
-_LIST_BREAK = re.compile(r"\s*[|\n]\s*|\s*[;,]\s*(?=https?://)")
+_LIST_BREAK = re.compile(r"\s*[|\n]\s*|\s*[;,]\s*(?=https?://)|;\s+")
+_PATH_BREAK = re.compile(r"\s*[|\n;]\s*")
 _LARGEST_SIMPLE_BYTES = 2**32
 
 
@@ -176,8 +177,14 @@ def _make_reference(row: Row) -> MediaReference:
 
 
 def split_media(text: str) -> list[str]:
-    """Return the addresses or paths of a list in one cell."""
-    return [part.strip() for part in _LIST_BREAK.split(text) if part.strip()]
+    """Return the addresses or paths of a list in one cell; a semicolon may be a part of an address.
+
+    Example:
+        >>> split_media("a.jpg;b.jpg"), split_media("https://example.org/a;b, https://example.org/c; d.jpg")
+        (['a.jpg', 'b.jpg'], ['https://example.org/a;b', 'https://example.org/c', 'd.jpg'])
+    """
+    pattern = _LIST_BREAK if "://" in text else _PATH_BREAK
+    return [part.strip() for part in pattern.split(text) if part.strip()]
 
 
 def unpack_properties(cells: dict[str, str]) -> tuple[dict[str, str], list[dict[str, str]]]:

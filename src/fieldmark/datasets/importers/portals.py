@@ -281,7 +281,7 @@ def _list_ebird(row: _Row) -> Iterator[MediaReference]:
 
 def _add_ebird(row: _Row) -> dict[str, str]:
     numbers = re.findall(r"\d+", row.get("mlcatalognumber") or row.get("mlcatalognumbers", ""))
-    state = row.get("stateprovince") or row.get("countrystatecounty", "")
+    state = row.get("stateprovince") or row.get("province") or row.get("countrystatecounty", "")
     checklist = row.get("ebirdchecklistid") or row.get("submissionid", "")
     added = {"basisOfRecord": "HumanObservation"}
     if len(numbers) == 1:

@@ -4,6 +4,7 @@ import hashlib
 import mimetypes
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os.path import normpath
@@ -33,6 +34,10 @@ ADDRESS = "address"
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _OTHER_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+:(//|[^\\/])", re.IGNORECASE)
 _LONGEST_NAME = 120
+_COMMON_NAMES = frozenset(
+    ("original", "large", "medium", "small", "square", "thumb", "file", "download", "image", "photo", "media", "view")
+)
+"""Names that portals give to the file of every address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +185,7 @@ class MediaFolder:
         self._by_stem: dict[str, list[str]] = {}
         self._paths: set[str] = set()
         self._planned: dict[str, str] = {}
+        self._shared: set[str] = set()
         for folder, folders, files in os.walk(self.root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
@@ -189,6 +195,18 @@ class MediaFolder:
                 stem = PurePosixPath(name).stem
                 for each in {stem, stem.partition(" - ")[0]}:  # such as "XC1 - Veery - Catharus fuscescens"
                     self._by_stem.setdefault(each, []).append(path)
+
+    def note_addresses(self, references: Iterable[str]) -> None:
+        """Note the names that several addresses have: no file of such a name is that of any of them."""
+        addresses = {each for each in references if _WEB.match(each)}
+        self._shared = {name for name, count in Counter(map(get_address_name, addresses)).items() if count > 1}
+
+    def find_address(self, address: str, *, name: str) -> str | None:
+        """Return the path of the one file of an address, by its name or as `plan` named it; None for none."""
+        if name not in self._shared:
+            return self.find(name)
+        found = self._by_stem.get(f"{_hash(address)}-{PurePosixPath(name).stem}", [])
+        return found[0] if len(found) == 1 else None
 
     def find(self, reference: str) -> str | None:
         """Return the path of the one file that a path or a name stands for; None for none, or several."""
@@ -200,19 +218,35 @@ class MediaFolder:
         found = ends or named
         return found[0] if len(found) == 1 else None
 
-    def plan(self, address: str, *, suffix: str) -> str:
-        """Return a path, of its own for each address, under which its file is to be put."""
-        name = re.sub(r"[^\w.-]+", "_", get_address_name(address))[-_LONGEST_NAME:].lstrip(".") or "file"
+    def plan(self, address: str, *, name: str, suffix: str) -> str:
+        """Return a path, of its own for each address, under which its file is to be put.
+
+        Args:
+            name: Wanted for it.
+            suffix: For a name without one.
+        """
+        name = re.sub(r"[^\w.-]+", "_", name)[-_LONGEST_NAME:].lstrip(".") or "file"
         name = name if PurePosixPath(name).suffix else name + suffix
-        if self._planned.setdefault(name, address) != address:
-            name = f"{hashlib.sha256(address.encode()).hexdigest()[:8]}-{name}"
+        if name in self._shared or self._planned.setdefault(name, address) != address:
+            name = f"{_hash(address)}-{name}"
             self._planned.setdefault(name, address)
         return name
 
 
+def _hash(address: str) -> str:
+    return hashlib.sha256(address.encode()).hexdigest()[:8]
+
+
 def get_address_name(address: str) -> str:
-    """Return the name of the file that an address stands for."""
-    return PurePosixPath(unquote(urlsplit(address).path)).name
+    """Return the name of the file that an address stands for, with the folder before it where all files have that name.
+
+    Example:
+        >>> get_address_name("https://example.org/photos/123/original.jpg?1"), get_address_name("https://example.org/a.jpg")
+        ('123-original.jpg', 'a.jpg')
+    """
+    path = PurePosixPath(unquote(urlsplit(address).path))
+    is_common = path.stem.lower() in _COMMON_NAMES and path.parent.name
+    return f"{path.parent.name}-{path.name}" if is_common else path.name
 
 
 def tell_medium(words: Iterable[str], *, name: str) -> Medium | None:
@@ -248,7 +282,9 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
         folder: Of the media files.
         left: What was left out so far.
     """
+    records = list(records)
     files = MediaFolder(folder)
+    files.note_addresses(media.reference.strip() for record in records for media in record.media)
     items: list[Item] = []
     taken: set[str] = set()
     absent = record_count = 0
@@ -308,8 +344,11 @@ def _find_file(record: Record, media: MediaReference, files: MediaFolder) -> tup
     if not is_web and _OTHER_SCHEME.match(reference) and not re.match(r"[a-z]:\\", reference, re.IGNORECASE):
         return Failure(record.location, "unknown_address", f"'{reference}' is no address of the web and no path.")
     name = get_address_name(reference) if is_web else reference.replace("\\", "/")
-    names = (*media.local_names, name if is_web else name.removeprefix(f"{files.root.as_posix()}/"))
-    path = next((found for each in names if each and (found := files.find(each)) is not None), None)
+    path = next((found for each in media.local_names if each and (found := files.find(each)) is not None), None)
+    if path is None and is_web:
+        path = files.find_address(reference, name=name)
+    elif path is None:
+        path = files.find(name.removeprefix(f"{files.root.as_posix()}/"))
     if path is not None:
         return _detect(record, files.root / path, path)
     if not is_web:
@@ -318,7 +357,8 @@ def _find_file(record: Record, media: MediaReference, files: MediaFolder) -> tup
     medium = tell_medium(media.told, name=name)
     if medium is None:
         return Failure(record.location, "unknown_medium", f"'{reference}' is of no known medium, by type and name.")
-    return files.plan(reference, suffix=_choose_suffix(media.told)), medium
+    wanted = next((each for each in media.local_names if each and not each.endswith(".*")), name)
+    return files.plan(reference, name=wanted, suffix=_choose_suffix(media.told)), medium
 
 
 def _detect(record: Record, file: Path, path: str) -> tuple[str, Medium] | Failure:

@@ -28,6 +28,7 @@ from fieldmark.records.terms import recognize_columns
 from fieldmark.types import Failure
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
@@ -63,7 +64,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
     table = read_table(source, known=COLUMNS, delimiter=None, is_strict=False)
     mapping = _checked({**{name: name for name in COLUMNS if name in table.names}, **(columns or {})}, table)
     _check_targets(values or {})
-    found = recognize_columns(name for name in table.names if name not in mapping.values())
+    found = _recognize(mapping, table)
     if not {"path", "text"} & {*mapping, *(values or {})} and _name_media(found):
         rows = _TableRows(table, mapping=mapping, found=found, values=values or {})
         return import_records(
@@ -113,6 +114,20 @@ def _choose_id(cells: Mapping[str, str], taken: Mapping[str, str]) -> str:
         return cells["item_id"]
     item_id = derive_item_id(cells, taken)
     return next(free for free in number_ids(item_id) if free not in taken)
+
+
+def _recognize(mapping: dict[str, str], table: Table) -> dict[str, tuple[str, ...]]:
+    """Return the columns that stand for facts; a column of paths that holds addresses of the web is one of addresses.
+
+    Such a column is taken out of the mapping.
+    """
+    origin = mapping.get("path", "")
+    index = table.names.index(origin) if origin in table.names else None
+    if index is None or not any(len(row) > index and _WEB.match(row[index].strip()) for _, row in table.rows):
+        return recognize_columns(name for name in table.names if name not in mapping.values())
+    del mapping["path"]
+    found = recognize_columns(name for name in table.names if name not in (*mapping.values(), origin))
+    return {**found, "address": (origin, *found.get("address", ()))}
 
 
 def _name_media(found: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

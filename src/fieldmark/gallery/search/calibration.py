@@ -15,15 +15,14 @@ scores are as high; so for a text both slope and offset depend on its length, th
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from fieldmark.errors import DamagedGalleryError
-from fieldmark.gallery.layout import GalleryLayout
-from fieldmark.io import read_stamp, write_text
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.types import Medium
 
 # ---------------------------------------------------------------- curves
@@ -280,8 +279,8 @@ CERTAIN = 0.99
 """From here on probabilities do not separate two hits: a curve rests on some hundred pairs of one class."""
 
 
-def write_calibration(calibration: ScoreCalibration, path: Path) -> None:
-    """Write the file, whole or not at all."""
+def write_calibration(calibration: ScoreCalibration, folder: GalleryPlace) -> None:
+    """Write the file of a gallery, whole or not at all."""
     pairs = [
         {"query": query.value, "hit": hit.value, **asdict(scale)} for (query, hit), scale in calibration.scales.items()
     ]
@@ -295,19 +294,20 @@ def write_calibration(calibration: ScoreCalibration, path: Path) -> None:
         "holds_elsewhere": {medium.value: asdict(curve) for medium, curve in calibration.elsewhere_curves.items()},
         "centers": {medium.value: asdict(center) for medium, center in calibration.centers.items()},
     }
-    write_text(path, json.dumps(value, indent=1))
+    open_files(folder).write(GalleryFile.CALIBRATION, json.dumps(value, indent=1).encode())
 
 
-def read_calibration(path: Path) -> ScoreCalibration:
-    """Read the file; one that is missing is `UNCALIBRATED`.
+def read_calibration(folder: GalleryPlace) -> ScoreCalibration:
+    """Read the file of a gallery; one that is missing is `UNCALIBRATED`.
 
     Raises:
         DamagedGalleryError: The file is no calibration, or one of another version.
     """
+    path = open_files(folder).find(GalleryFile.CALIBRATION)
+    if path is None:
+        return UNCALIBRATED
     try:
         text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return UNCALIBRATED
     except (OSError, UnicodeDecodeError) as error:
         raise DamagedGalleryError(path=path, reason=str(error)) from error
     try:
@@ -332,14 +332,15 @@ def read_calibration(path: Path) -> ScoreCalibration:
 
 @final
 class CalibrationFile:
-    """The calibration in a gallery's folder, read again where the last `index` wrote another one.
+    """The calibration among a gallery's files, read again where the last `index` wrote another one.
 
     Args:
         fixed: Taken instead of the file; None for the file.
     """
 
-    def __init__(self, folder: Path, fixed: ScoreCalibration | None) -> None:
-        self._path = GalleryLayout(folder).calibration
+    def __init__(self, folder: GalleryPlace, fixed: ScoreCalibration | None) -> None:
+        self._folder = folder
+        self._files = open_files(folder)
         self._fixed = fixed
         self._known: tuple[object, ScoreCalibration] | None = None
 
@@ -351,9 +352,9 @@ class CalibrationFile:
         """
         if self._fixed is not None:
             return self._fixed
-        stamp, known = read_stamp(self._path), self._known
+        stamp, known = self._files.read_stamp(GalleryFile.CALIBRATION), self._known
         if known is None or known[0] != stamp:
-            known = self._known = stamp, read_calibration(self._path)
+            known = self._known = stamp, read_calibration(self._folder)
         return known[1]
 
 

@@ -7,14 +7,13 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from fieldmark.errors import DamagedGalleryError, MediaError
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.item_state import read_content_hash
-from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.calibration import (
     FORMAT_VERSION,
     MIN_QUERIES,
@@ -301,18 +300,18 @@ PARTS = 2
 """Of each text: one of few words, one of more. One alone left the curves to chance, three told no more."""
 
 
-def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> ScoreCalibration:
-    """Fit the calibration of a gallery on a sample of its items, and write it into the gallery's folder.
+def recalibrate(folder: GalleryPlace, *, index: SegmentIndex, encoder: QueryEncoder) -> ScoreCalibration:
+    """Fit the calibration of a gallery on a sample of its items, and write it among the gallery's files.
 
     The sample is the same for the same items; a calibration that was fitted on the same items is returned as it is.
 
     Raises:
         OSError: The file cannot be written.
     """
-    path, stored = GalleryLayout(folder).calibration, [each for page in iterate_pages(index) for each in page]
+    stored = [each for page in iterate_pages(index) for each in page]
     fitted_on = _hash_items(stored, encoder=encoder)
     try:
-        known = read_calibration(path)
+        known = read_calibration(folder)
     except DamagedGalleryError:
         known = UNCALIBRATED
     if known.fitted_on == fitted_on:
@@ -335,7 +334,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
     else:
         calibration = UNCALIBRATED
     calibration = replace(calibration, fitted_on=fitted_on)
-    write_calibration(calibration, path)
+    write_calibration(calibration, folder)
     return calibration
 
 

@@ -2,17 +2,16 @@
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from typing import final
 
 from fieldmark.data.taxonomy import Taxonomy, read_taxonomy
-from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.files import GalleryPlace, open_files
+from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.names import read_species
 from fieldmark.gallery.search.name_index import ClassMeanings, NameIndex
-from fieldmark.io import read_stamp
 from fieldmark.names import Resolution
 
-_Stamp = tuple[tuple[int, ...] | None, ...]
+_Stamp = tuple[object, object]
 
 
 @final
@@ -27,9 +26,9 @@ class NameReader:
         resolutions: The species of its model's classes, as training found them.
     """
 
-    def __init__(self, folder: Path, *, resolutions: Sequence[Resolution]) -> None:
+    def __init__(self, folder: GalleryPlace, *, resolutions: Sequence[Resolution]) -> None:
         self._resolutions = tuple(resolutions)
-        self._layout = GalleryLayout(folder)
+        self._files = open_files(folder)
         self._guard = threading.Lock()
         self._meanings: tuple[_Stamp, ClassMeanings] | None = None
         self._index: tuple[ClassMeanings, frozenset[str], frozenset[str], NameIndex] | None = None
@@ -53,11 +52,9 @@ class NameReader:
             return self._index[3]
 
     def _read_meanings(self) -> ClassMeanings:
-        stamp = (read_stamp(self._layout.species), read_stamp(self._layout.taxonomy))
+        stamp = (self._files.read_stamp(GalleryFile.SPECIES), self._files.read_stamp(GalleryFile.TAXONOMY))
         if self._meanings is None or self._meanings[0] != stamp:
-            taxonomy = read_taxonomy(self._layout.taxonomy) if stamp[1] is not None else Taxonomy(())
-            self._meanings = (
-                stamp,
-                ClassMeanings(read_species(self._layout.folder), taxonomy, resolutions=self._resolutions),
-            )
+            path = self._files.find(GalleryFile.TAXONOMY)
+            taxonomy = Taxonomy(()) if path is None else read_taxonomy(path)
+            self._meanings = stamp, ClassMeanings(read_species(self._files), taxonomy, resolutions=self._resolutions)
         return self._meanings[1]

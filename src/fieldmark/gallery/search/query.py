@@ -13,6 +13,7 @@ from cachetools import LRUCache
 from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.search.name_index import NamedSpecies, NameIndex
 from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.store import Filter, SegmentIndex
@@ -175,7 +176,7 @@ class QueryReader:
         folder: Of the gallery.
     """
 
-    def __init__(self, folder: Path, *, store: SegmentIndex, encoder: QueryEncoder) -> None:
+    def __init__(self, folder: GalleryPlace, *, store: SegmentIndex, encoder: QueryEncoder) -> None:
         self._folder = folder
         self._store = store
         self._encoder = encoder
@@ -230,7 +231,7 @@ class QueryReader:
         rows_of = find_rows(stored)
         for item_id in item_ids:
             if item_id not in rows_of:
-                raise UnknownItemError(item_id=item_id, gallery=self._folder)
+                raise UnknownItemError(item_id=item_id, gallery=str(self._folder))
         return {
             item_id: self._query_embedding(stored.items[rows[0]], stored.embedding[rows])
             for item_id, rows in rows_of.items()

@@ -20,6 +20,7 @@ from fieldmark.records.darwin_core import (
     write_inaturalist_csv,
 )
 from fieldmark.records.licenses import normalize_license
+from fieldmark.records.ranges import Sighting
 from fieldmark.segment_table import FACTS
 from fieldmark.types import Hit, Item, Medium
 
@@ -28,7 +29,7 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-    *("called", "called_probability", "matched", "record_id"),
+    *("called", "called_probability", "matched", "record_id", "unlikely"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
@@ -125,6 +126,8 @@ class SearchResult:
         is_by_encoders: Whether probabilities are what the encoders' own scores say, rather than fitted on labels.
         is_called: Whether the answer for the collection is about what encoders call its items, for want of labels.
         left_out: Media that the query cannot be compared with.
+        seen: When and where the query was made, where that was asked for; see `judge_result`.
+        unlikely: Why the species that a text names is unlikely there and then.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -137,6 +140,8 @@ class SearchResult:
     is_by_encoders: bool = False
     is_called: bool = False
     left_out: tuple[Medium, ...] = ()
+    seen: Sighting | None = None
+    unlikely: str | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -167,12 +172,14 @@ class SearchResult:
             "is_called": self.is_called,
             "likely_count": self.likely_count,
             "left_out": self.left_out,
+            "seen": None if self.seen is None else self.seen.to_text(),
+            "unlikely": self.unlikely,
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
     def to_text(self) -> str:
         """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
-        lines = [*self._describe_name(), *self._describe_collection()]
+        lines = [*self._describe_name(), *self._describe_seen(), *self._describe_collection()]
         if self.left_out:
             lines.append(f"left out, as no encoder compares it with the query: {', '.join(self.left_out)}")
         if not self.hits:
@@ -196,6 +203,18 @@ class SearchResult:
             yield f'the text names {self.species_name}, here "{self.class_name}"'
         elif self.class_name is not None:
             yield f"the text names {self.class_name}"
+
+    def _describe_seen(self) -> Iterator[str]:
+        """Yield the place and date by which hits were judged."""
+        if self.seen is None:
+            return
+        if not self.seen.is_known:
+            yield "neither place nor date of the query is known, so no species is called unlikely"
+            return
+        count = sum(hit.unlikely is not None for hit in self.hits)
+        yield f"{count} of {len(self.hits)} hits are of species that are unlikely at {self.seen.to_text()}"
+        if self.unlikely is not None:
+            yield f"the species that the text names is unlikely: {self.unlikely}"
 
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
@@ -221,7 +240,8 @@ def _line(hit: Hit, width: int) -> str:
     why = "" if hit.margin is None else f"  ({hit.margin:+.3f} to {hit.look_alike})"
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
-    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}"
+    doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
+    return f"{hit.rank:>3}  {probability}  {hit.score:.3f}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
 
 
 def _describe_record(item: Item) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
+from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
@@ -103,11 +104,16 @@ class Searcher:
         folder: Of the gallery.
         index: Its store.
         encoder: The model that its embeddings come from.
-        calibration: None takes the one in the folder, and another one as soon as it is written there.
+        calibration: None takes the one among its files, and another one as soon as it is written there.
     """
 
     def __init__(
-        self, folder: Path, *, index: SegmentIndex, encoder: QueryEncoder, calibration: ScoreCalibration | None = None
+        self,
+        folder: GalleryPlace,
+        *,
+        index: SegmentIndex,
+        encoder: QueryEncoder,
+        calibration: ScoreCalibration | None = None,
     ) -> None:
         self.folder = folder
         self.index = index

@@ -1,0 +1,1 @@
+"""A store in Milvus: connection, rows, filters, files that processes share, index and search."""

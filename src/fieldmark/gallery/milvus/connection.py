@@ -1,0 +1,357 @@
+"""The connection to Milvus: the only module that knows its client; how failures are told and when they are retried."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar, final
+
+from fieldmark.errors import GalleryError, MissingExtraError, read_first_line
+from fieldmark.gallery.address import EngineAccess, MilvusAddress
+
+Result = TypeVar("Result")
+Value = TypeVar("Value")
+Row = dict[str, Any]
+"""One row as the client takes and gives it."""
+
+STRONG, BOUNDED = "Strong", "Bounded"
+
+MOST_ROWS = 16_384
+"""Most rows that Milvus gives at once."""
+
+_CONNECT_SECONDS = 10.0
+CALL_SECONDS = 20.0
+"""Seconds after which one try of a call is given up, and for which a call is tried again on a connection that broke."""
+_RECOVERY_SECONDS = 60.0
+"""Seconds for which a call waits for an engine that has started again and is still loading the collection."""
+_RETRY_SECONDS = 0.25
+
+_UNLOADED = ("not loaded", "not been loaded", "released")
+_RECOVERING = (
+    *_UNLOADED,
+    "not fully loaded",
+    "loading",
+    "no available",
+    "not available",
+    "not ready",
+    "not serving",
+    "not healthy",
+    "node not found",
+    "node not match",
+    "node offline",
+    "leader",
+    "channel",
+    "session expired",
+    "not init",
+    "starting",
+    "initializing",
+    "closing",
+    "find no",
+)
+"""Words of a message of an engine that is starting, and answers soon."""
+_REFUSED = ("unauthenticated", "auth check", "authenticat", "permission", "privilege", "credential", "token is invalid")
+_FULL = ("no space left", "disk quota", "quota exceeded", "memory quota", "deny to write", "exceeded the quota")
+_UNREACHABLE = ("unavailable", "connect", "deadline", "timeout", "timed out", "socket", "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """How the vectors of a collection are searched: Milvus's own name of an index, and what it is built with."""
+
+    kind: str
+    options: Mapping[str, int]
+
+
+FLAT = VectorIndex("FLAT", {})
+HNSW = VectorIndex("HNSW", {"M": 16, "efConstruction": 200})
+
+
+@final
+class Connection:
+    """The client of one database; safe to use from several threads.
+
+    A call on a connection that broke is tried again until `call_seconds` are over, and one that meets an engine which
+    is still loading until `recovery_seconds` are; every write is such that doing it twice does no more than once.
+
+    Raises:
+        MissingExtraError: The client is not installed.
+        GalleryError: The engine cannot be reached, or refuses the token.
+    """
+
+    def __init__(
+        self,
+        address: MilvusAddress,
+        *,
+        access: EngineAccess,
+        call_seconds: float = CALL_SECONDS,
+        recovery_seconds: float = _RECOVERY_SECONDS,
+    ) -> None:
+        try:
+            import grpc
+            import pymilvus
+        except ImportError as error:
+            raise MissingExtraError(package="pymilvus", extra="milvus", need=f"The gallery '{address}'") from error
+        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)  # it logs each error that it raises, with a traceback
+        self.address = address
+        self._call_seconds = call_seconds
+        self._recovery_seconds = recovery_seconds
+        self._failures = (pymilvus.MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
+        self._types = pymilvus.DataType
+        self._guard = threading.Lock()
+        self._written: dict[str, int] = {}
+        options: dict[str, Any] = {"secure": True} if address.is_encrypted else {}
+        if access.authority is not None:
+            options["ca_pem_path"] = options["server_pem_path"] = str(access.authority)
+        scheme = "https" if address.is_encrypted else "http"
+        self._client = self._run(
+            lambda: pymilvus.MilvusClient(
+                uri=f"{scheme}://{address.host}:{address.port}",
+                token=access.token or "",
+                db_name=address.database,
+                timeout=_CONNECT_SECONDS,
+                dedicated=True,
+                **options,
+            )
+        )
+
+    def close(self) -> None:
+        """End the connection."""
+        with suppress(*self._failures):
+            self._client.close()
+
+    # ------------------------------------------------------------ collections
+
+    def has_collection(self, name: str) -> bool:
+        """Tell whether there is a collection."""
+        return bool(self._run(lambda: self._client.has_collection(name, timeout=self._call_seconds)))
+
+    def list_columns(self, name: str) -> dict[str, int | None]:
+        """Return the columns of a collection, with the dimension of each that holds vectors."""
+        found = self._run(lambda: self._client.describe_collection(name, timeout=self._call_seconds))
+        return {each["name"]: _read_dim(each["params"]) for each in found["fields"]}
+
+    def create_collection(self, name: str, columns: Mapping[str, str | int], *, index: VectorIndex = FLAT) -> None:
+        """Create a collection in one part, so that one request of a write is seen at once, and load it.
+
+        Args:
+            columns: The first is the key. `text`, `texts`, `int`, `float`, or the dimension of a vector.
+        """
+        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        for column, kind in columns.items():
+            schema.add_field(column, is_primary=not schema.fields, **self._describe_column(kind))
+        wanted = self._client.prepare_index_params()
+        [vector] = [column for column, kind in columns.items() if isinstance(kind, int)]
+        wanted.add_index(vector, index_type=index.kind, metric_type="COSINE", params=dict(index.options))
+        self._run(
+            lambda: self._client.create_collection(
+                name, schema=schema, index_params=wanted, num_shards=1, consistency_level=STRONG
+            )
+        )
+
+    def drop_collection(self, name: str) -> None:
+        """Delete a collection with all its rows; one that is not there is skipped."""
+        self._run(lambda: self._client.drop_collection(name, timeout=self._call_seconds))
+
+    def flush(self, name: str) -> None:
+        """Let the engine put what was written into its own files, where it is indexed."""
+        self._run(lambda: self._client.flush(name, timeout=600), name)
+
+    # ------------------------------------------------------------ rows
+
+    def write(self, name: str, rows: Sequence[Row]) -> None:
+        """Write rows in one request; a row whose key is there is replaced."""
+        self._run(lambda: self._client.upsert(name, list(rows), timeout=3 * self._call_seconds), name)
+
+    def delete(self, name: str, keys: Sequence[str]) -> None:
+        """Delete rows by their keys, in one request."""
+        if keys:
+            listed = ", ".join(f'"{key}"' for key in keys)
+            self._run(lambda: self._client.delete(name, filter=f"pk in [{listed}]", timeout=self._call_seconds), name)
+
+    def read(self, name: str, condition: str, columns: Sequence[str], *, level: str | int = STRONG) -> list[Row]:
+        """Return the rows that meet a condition, of which there are at most `MOST_ROWS`, in no order.
+
+        Args:
+            level: `STRONG` sees all that was written before; `BOUNDED` all but the last seconds; a number what was
+                written up to that time of the engine.
+        """
+
+        def read() -> list[Row]:
+            found = self._client.query(
+                name,
+                filter=condition,
+                output_fields=list(columns),
+                timeout=self._call_seconds,
+                **_describe_level(level),
+            )
+            return list(found)
+
+        return self._run(read, name)
+
+    def read_pages(
+        self, name: str, condition: str, columns: Sequence[str], *, limit: int, after: str = ""
+    ) -> Iterator[list[Row]]:
+        """Yield the rows that meet a condition in the order of their keys, `limit` at a time, and all that are written.
+
+        Args:
+            after: The key before the first; "" for none.
+        """
+        while True:
+            page = self._read_page(name, f'pk > "{after}" and ({condition})', columns, limit=min(limit, MOST_ROWS))
+            if page:
+                yield page
+            if len(page) < min(limit, MOST_ROWS):
+                return
+            after = page[-1]["pk"]
+
+    def _read_page(self, name: str, condition: str, columns: Sequence[str], *, limit: int) -> list[Row]:
+        def read() -> list[Row]:
+            found = self._client.query(
+                name,
+                filter=condition,
+                output_fields=list(columns),
+                limit=limit,
+                iterator="True",  # in the order of the keys, and as strong as the collection's own level
+                timeout=3 * self._call_seconds,
+            )
+            return list(found)
+
+        return self._run(read, name)
+
+    def count(self, name: str, condition: str, *, level: str | int = STRONG) -> int:
+        """Return the number of rows that meet a condition."""
+        [found] = self.read(name, condition, ["count(*)"], level=level)
+        return int(found["count(*)"])
+
+    def search(  # noqa: PLR0913 - the parts of one search
+        self,
+        name: str,
+        vector: Sequence[float],
+        *,
+        condition: str,
+        columns: Sequence[str],
+        limit: int,
+        options: Mapping[str, int],
+        level: str | int = STRONG,
+    ) -> list[Row]:
+        """Return the rows whose vectors are nearest to one, nearest first.
+
+        Args:
+            options: Of the index, for a search.
+        """
+
+        def search() -> list[Row]:
+            [found] = self._client.search(
+                name,
+                data=[list(vector)],
+                anns_field="vector",
+                filter=condition,
+                limit=limit,
+                output_fields=list(columns),
+                search_params={"metric_type": "COSINE", "params": dict(options)},
+                timeout=self._call_seconds,
+                **_describe_level(level),
+            )
+            return [dict(hit["entity"]) for hit in found]
+
+        return self._run(search, name)
+
+    def get_written_time(self, name: str) -> int:
+        """Return the engine's time of the last write of this process; 0 where there is none, or the engine has none."""
+        from pymilvus.client.ts_utils import get_collection_ts
+
+        handler = self._client._get_connection()
+        return int(get_collection_ts(name, handler.server_address, self._client._config.db_name) or 0)
+
+    # ------------------------------------------------------------ failures
+
+    def _run(self, call: Callable[[], Result], name: str | None = None) -> Result:
+        """Return the result of a call; try again where the engine has just started."""
+        deadline = time.monotonic() + self._recovery_seconds
+        while True:
+            try:
+                return call()
+            except self._failures as error:
+                text = str(error).lower()
+                if name is None or time.monotonic() > deadline or not any(each in text for each in _RECOVERING):
+                    raise self._translate(error) from error
+                if any(each in text for each in _UNLOADED):
+                    with suppress(*self._failures):
+                        self._client.load_collection(name, timeout=self._call_seconds)
+                time.sleep(_RETRY_SECONDS)
+
+    def _translate(self, error: Exception) -> GalleryError:
+        text, told = _read_causes(error), read_first_line(error)[:300]
+        if any(each in text for each in _REFUSED):
+            return GalleryError(
+                f"The engine of the gallery '{self.address}' refuses the token: {told}. "
+                "Set FIELDMARK_MILVUS_TOKEN to USER:PASSWORD of a user who may use the database.",
+                kind="engine_access",
+            )
+        if any(each in text for each in _FULL):
+            return GalleryError(
+                f"The engine of the gallery '{self.address}' is full: {told}. What was acknowledged is kept. "
+                "Free space there, and run the same command again.",
+                kind="engine_full",
+            )
+        if any(each in text for each in _UNREACHABLE):
+            return GalleryError(
+                f"The engine of the gallery '{self.address}' does not answer: {told}. What was acknowledged is kept. "
+                "Check the address and that the engine runs, and run the same command again.",
+                kind="engine_unreachable",
+            )
+        return GalleryError(
+            f"The engine of the gallery '{self.address}' failed: {told}. What was acknowledged is kept. "
+            "See the log of the engine, and run the same command again.",
+            kind="engine_failed",
+        )
+
+    def _describe_column(self, kind: str | int) -> dict[str, Any]:
+        if isinstance(kind, int):
+            return {"datatype": self._types.FLOAT_VECTOR, "dim": kind}
+        text = {"max_length": LONGEST_TEXT}
+        return {
+            "text": {"datatype": self._types.VARCHAR, **text},
+            "texts": {
+                "datatype": self._types.ARRAY,
+                "element_type": self._types.VARCHAR,
+                "max_capacity": MOST_TEXTS,
+                **text,
+            },
+            "int": {"datatype": self._types.INT64},
+            "float": {"datatype": self._types.DOUBLE},
+        }[kind]
+
+
+def split(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
+    """Yield values in lists of a size; the last may be shorter."""
+    rest = iter(values)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
+"""Bytes of a text, and texts in a column of several, that Milvus takes."""
+
+
+def _read_causes(error: BaseException | None) -> str:
+    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect."""
+    found = []
+    while error is not None:
+        found.append(str(error).lower())
+        error = error.__cause__
+    return " ".join(found)
+
+
+def _read_dim(params: Mapping[str, object]) -> int | None:
+    dim = params.get("dim")
+    return int(dim) if isinstance(dim, (int, str)) else None
+
+
+def _describe_level(level: str | int) -> dict[str, object]:
+    if isinstance(level, str):
+        return {"consistency_level": level}
+    return {"consistency_level": "Customized", "guarantee_timestamp": max(level, 1)}

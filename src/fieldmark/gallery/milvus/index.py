@@ -1,0 +1,732 @@
+"""The store on a cluster: a collection of Milvus, which several processes read and write."""
+
+import json
+import math
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from typing import final
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import Float
+
+from fieldmark.errors import (
+    DamagedGalleryError,
+    GalleryError,
+    MissingGalleryError,
+    NonFiniteEmbeddingError,
+    TakenItemIdError,
+    UnknownItemError,
+)
+from fieldmark.gallery import integrity
+from fieldmark.gallery.exact import Snapshot
+from fieldmark.gallery.milvus.connection import FLAT, HNSW, STRONG, Connection, Row, VectorIndex, split
+from fieldmark.gallery.milvus.files import MilvusFiles
+from fieldmark.gallery.milvus.filters import ANY, FIRST, is_item, is_other_class, is_whole, write_expression
+from fieldmark.gallery.milvus.rows import (
+    FACT_COLUMNS,
+    TOMBSTONE,
+    decode_rows,
+    describe_columns,
+    encode_rows,
+    find_missing_columns,
+    make_tombstone,
+    measure_bytes,
+    read_key,
+    write_key,
+    write_segment_key,
+)
+from fieldmark.gallery.milvus.search import MilvusComparison, Reader, match_facts
+from fieldmark.gallery.recall import QUERY_COUNT, RECALL_K, ExactNeighbors, Queries, choose_spread
+from fieldmark.gallery.store import (
+    Approximation,
+    Comparison,
+    Filter,
+    ItemCount,
+    ScoredItems,
+    SegmentIndex,
+    StoredItem,
+)
+from fieldmark.segment_table import (
+    LENGTH_TOLERANCE,
+    LazyItems,
+    convert_facts_to_table,
+    convert_to_table,
+    measure_length_errors,
+    read_embeddings_from_table,
+    read_matrix,
+)
+from fieldmark.types import MEDIA, Embeddings, Item, Medium
+
+_STATE, _PENDING, _RECALL = "store.json", "writing", "recall.json"
+FORMAT = "1"
+
+_REQUEST_BYTES = 24 * 2**20
+"""Of one write; Milvus takes 64 MiB."""
+_IDS_AT_ONCE = 4_000
+_ROWS_AT_ONCE, _VECTORS_AT_ONCE = 10_000, 2_000
+_EF = 64
+"""Candidates of a search until the recall is measured."""
+_WANTED_RECALL, _LARGEST_EF = 0.99, 4_096
+"""Candidates are doubled until the measured recall reaches this, or so many."""
+_ROWS_SCORED = 800
+"""Rows near to the sum of several queries whose items are scored by each of them; see `approximate`."""
+_SMALLEST_MEASURED = 1_024
+"""Below so many rows Milvus builds no index."""
+_MEASURE_AGAIN_FACTOR = 2.0
+
+_Key = tuple[str, str | None, str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """The facts of a store that belong to no row.
+
+    Args:
+        written_at: The engine's time of the newest write of rows: whoever knows of it sees these rows.
+        counts: Items by medium, class, set and license.
+    """
+
+    fingerprint: str
+    dim: int
+    index_kind: str
+    version: str
+    written_at: int
+    segment_count: int
+    counts: Mapping[_Key, int]
+
+    def to_json(self) -> bytes:
+        """Return the content of the file."""
+        value = {
+            "format": FORMAT,
+            **{name: getattr(self, name) for name in ("fingerprint", "dim", "index_kind", "version", "written_at")},
+            "segment_count": self.segment_count,
+            "counts": [[*key, count] for key, count in self.counts.items() if count],
+        }
+        return json.dumps(value).encode()
+
+
+@final
+class MilvusIndex(SegmentIndex):
+    """A store of segments in Milvus; made by `create`, opened by `open`.
+
+    One write of items is one request to a collection of one part, which readers see whole or not at all; it holds a
+    lock against other writers. A call that takes more than one request (24 MiB) may, where its process dies, leave the
+    first of them: each item is whole, and the next writer corrects the counts. Reads that decide on a write see all
+    that was acknowledged. Searches see the writes of their own process at once, and those of others once they know of
+    them: after `MilvusFiles.fresh_seconds` and what Milvus itself lags, at most 5 seconds by its default.
+
+    Args:
+        state: As it was read when the store was opened.
+    """
+
+    def __init__(self, files: MilvusFiles, state: _State) -> None:
+        self._files = files
+        self._connection: Connection = files.connection
+        self._collection = files.address.name
+        self._state: tuple[object, _State] = (None, state)
+        self._guard = threading.RLock()
+        self._is_held = False
+
+    @classmethod
+    def create(cls, files: MilvusFiles, *, fingerprint: str, dim: int, vectors: VectorIndex = HNSW) -> "MilvusIndex":
+        """Create an empty store.
+
+        Raises:
+            GalleryError: There is a store, or another collection of the name.
+        """
+        with files.lock("store"):
+            if files.read_content(_STATE, is_held=True) is not None:
+                raise GalleryError(
+                    f"There is a gallery at '{files}' already. Add to it, or choose another name.",
+                    kind="gallery_exists",
+                )
+            name, columns = files.address.name, describe_columns(dim=dim)
+            if files.connection.has_collection(name):
+                if files.connection.list_columns(name).keys() != columns.keys():
+                    raise GalleryError(
+                        f"The collection '{name}' at '{files}' is no gallery of fieldmark. Choose another name.",
+                        kind="gallery_exists",
+                    )
+                files.connection.drop_collection(name)  # of a store that was not created to the end
+            files.connection.create_collection(name, columns, index=vectors)
+            state = _State(fingerprint, dim, vectors.kind, uuid.uuid4().hex, 0, 0, {})
+            files.write_content(_STATE, state.to_json(), is_held=True)
+        return cls(files, state)
+
+    @classmethod
+    def open(cls, files: MilvusFiles, *, fingerprint: str | None = None) -> "MilvusIndex":
+        """Open a store.
+
+        Raises:
+            MissingGalleryError: There is none.
+            DamagedGalleryError: Its collection is missing, or not as it was made.
+            GalleryError: It was made with another fingerprint, or by another version of fieldmark.
+        """
+        content = files.read_content(_STATE, is_strong=True)
+        if content is None:
+            raise MissingGalleryError(path=str(files))
+        state = _parse_state(content, files)
+        if not files.connection.has_collection(files.address.name):
+            raise DamagedGalleryError(path=str(files), reason="its collection of segments is missing")
+        found = files.connection.list_columns(files.address.name)
+        if found != describe_columns(dim=state.dim) | {name: None for name in found if name != "vector"}:
+            reason = f"its collection has other columns, or vectors of {found.get('vector')} instead of {state.dim}"
+            raise DamagedGalleryError(path=str(files), reason=reason)
+        if fingerprint is not None and fingerprint != state.fingerprint:
+            raise GalleryError(
+                f"The encoder's fingerprint is {fingerprint[:12]}, but gallery '{files}' was built with "
+                f"{state.fingerprint[:12]}. Use the checkpoint the gallery was built with, or build a new gallery.",
+                kind="encoder_mismatch",
+            )
+        return cls(files, state)
+
+    @property
+    def fingerprint(self) -> str:
+        """Fingerprint of what made the embeddings."""
+        return self._read_state().fingerprint
+
+    @property
+    def dim(self) -> int:
+        """Dimension of the embeddings."""
+        return self._state[1].dim
+
+    @property
+    def version(self) -> object:
+        """A name that the last write gave to what the store holds."""
+        return self._read_state().version
+
+    # ------------------------------------------------------------ writes
+
+    def add(
+        self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
+    ) -> None:
+        """Store items as `SegmentIndex.add` does."""
+        self._check_dim(embeddings.embedding.shape[1])
+        bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
+        if len(bad_rows):
+            bad_ids = dict.fromkeys(embeddings.items[row].item_id for row in bad_rows)
+            raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
+        if not embeddings.items:
+            return
+        table = convert_to_table(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
+        self.add_rows(encode_rows(table), set_name=set_name)
+
+    def add_rows(self, rows: Sequence[Row], *, set_name: str | None) -> None:
+        """Store the rows of whole items; those of the same items that are there go.
+
+        Raises:
+            TakenItemIdError: An item is there already, in another set.
+        """
+        by_item: dict[str, list[Row]] = {}
+        for row in rows:
+            by_item.setdefault(row["item"], []).append(row)
+        with self._writing() as begun:
+            present = self._read_first(map(read_key, by_item))
+            facts = decode_rows(present)
+            pairs = zip(facts["item_id"].to_pylist(), facts["set_name"].to_pylist(), strict=True)
+            taken = [item_id for item_id, other in pairs if other != set_name]
+            if taken:
+                raise TakenItemIdError(item_ids=sorted(taken), set_name=set_name, gallery=str(self._files))
+            gone: list[str] = []
+            for old in present:
+                new = by_item[old["item"]]
+                rest = [make_tombstone(new[0], segment=at) for at in range(len(new), old["segment_count"])]
+                gone += [row["pk"] for row in rest]
+                new += rest
+            begun.mark()
+            self._write_items(by_item.values())
+            for some in split(gone, _IDS_AT_ONCE):
+                self._connection.delete(self._collection, some)
+            begun.note(gone=present, came=[item_rows[0] for item_rows in by_item.values()])
+
+    def update_facts(self, items: Sequence[Item], *, content_hash_by_item_id: Mapping[str, str]) -> None:
+        """Replace facts as `SegmentIndex.update_facts` does; Milvus takes whole rows, so the vectors are read first."""
+        if not items:
+            return
+        new = convert_facts_to_table(tuple(items), content_hash_by_item_id=content_hash_by_item_id)
+        row_of_item = {item_id: row for row, item_id in enumerate(new["item_id"].to_pylist())}
+        with self._writing() as begun:
+            present = self._read_first(row_of_item)
+            unknown = row_of_item.keys() - {read_key(row["item"]) for row in present}
+            if unknown:
+                raise UnknownItemError(item_id=min(unknown), gallery=str(self._files))
+            begun.mark()
+            came: list[Row] = []
+            for some in split(row_of_item, _IDS_AT_ONCE):
+                for old in self._read_whole_items(is_item(some)):
+                    facts = new.take(pa.array([row_of_item[item_id] for item_id in old["item_id"].to_pylist()]))
+                    for name in ("segment", "start_seconds", "end_seconds", "set_name"):
+                        facts = facts.append_column(old.schema.field(name), old[name])
+                    rows = encode_rows(facts, vectors=read_matrix(old["vector"], dim=self.dim))
+                    self._write_items(_group_items(rows))
+                    came += [row for row in rows if row["segment"] == 0]
+            begun.note(gone=present, came=came)
+
+    def remove(self, item_ids: Collection[str]) -> int:
+        """Delete items as `SegmentIndex.remove` does."""
+        if not item_ids:
+            return 0
+        with self._writing() as begun:
+            present = self._read_first(dict.fromkeys(item_ids))
+            if not present:
+                return 0
+            begun.mark()
+            keys = (
+                write_segment_key(row["item"], segment) for row in present for segment in range(row["segment_count"])
+            )
+            for some in split(keys, _IDS_AT_ONCE):
+                self._connection.delete(self._collection, some)
+            begun.note(gone=present, came=())
+        return len(present)
+
+    def move_files(self, old: str, *, to: str, set_name: str) -> None:
+        """Store where the files of a set are now, as `SegmentIndex.move_files` does."""
+        where = Filter(set_names=frozenset({set_name}))
+        with self._writing() as begun:
+            for table in self._read_whole_items(write_expression(where)):
+                path = table["path"]
+                moved = pa.array(
+                    [
+                        to + each[len(old) :] if each is not None and each.startswith(old) else each
+                        for each in path.to_pylist()
+                    ],
+                    pa.string(),
+                )
+                if not path.combine_chunks().equals(moved):
+                    begun.mark()
+                    changed = table.set_column(table.schema.get_field_index("path"), table.schema.field("path"), moved)
+                    self._write_items(_group_items(encode_rows(changed)))
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the lock of the writers over several writes of this handle, which are faster then."""
+        with self._guard:  # other threads of this process wait here
+            if self._is_held:
+                yield
+                return
+            with self._files.lock("store"):
+                self._is_held = True
+                try:
+                    yield
+                finally:
+                    self._is_held = False
+
+    @contextmanager
+    def _writing(self) -> Iterator["_Write"]:
+        """Hold the store for one write; correct the counts where an earlier writer died within one."""
+        with self.hold():
+            state = self._read_state(is_held=True)
+            if self._files.read_content_stamp(_PENDING, is_held=True) is not None:
+                state = self._recount(state)
+                self._write_state(state)
+            begun = _Write(self._files)
+            yield begun
+            if begun.is_marked:
+                state = begun.apply(state)
+                self._write_state(replace(state, written_at=self._connection.get_written_time(self._collection)))
+
+    def _write_state(self, state: _State) -> None:
+        state = replace(state, version=uuid.uuid4().hex)
+        self._files.write_content(_STATE, state.to_json(), is_held=True)
+        self._files.remove_content(_PENDING)
+        self._state = self._files.read_content_stamp(_STATE, is_held=True), state
+
+    def _recount(self, state: _State) -> _State:
+        """Return what the rows say that are there, without those of segments that were replaced."""
+        gone = [row["pk"] for row in self._connection.read(self._collection, f"segment == {TOMBSTONE}", ["pk"])]
+        self._connection.delete(self._collection, gone)
+        counts: Counter[_Key] = Counter()
+        segment_count = 0
+        for page in self._connection.read_pages(self._collection, FIRST, FACT_COLUMNS, limit=_ROWS_AT_ONCE):
+            counts.update(_list_keys(page))
+            segment_count += sum(row["segment_count"] for row in page)
+        return replace(state, counts=counts, segment_count=segment_count)
+
+    def _write_items(self, items: Iterable[Sequence[Row]]) -> None:
+        """Write whole items, as few requests as can be; mostly one."""
+        request: list[Row] = []
+        size = 0
+        for rows in items:
+            added = sum(map(measure_bytes, rows))
+            if request and size + added > _REQUEST_BYTES:
+                self._connection.write(self._collection, request)
+                request, size = [], 0
+            request += rows
+            size += added
+        if request:
+            self._connection.write(self._collection, request)
+
+    # ------------------------------------------------------------ reads
+
+    def get(self, item_id: str) -> Embeddings:
+        """Return one item as `SegmentIndex.get` does."""
+        found = self.embeddings(Filter(item_ids=frozenset({item_id})))
+        if not found.items:
+            raise UnknownItemError(item_id=item_id, gallery=str(self._files))
+        return found
+
+    def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
+        """Compare a query as `SegmentIndex.compare` does."""
+        self._check_dim(len(query))
+        wide = query.astype(np.float64)
+        length = math.sqrt(wide @ wide)
+        if not 0 < length < np.inf:
+            raise NonFiniteEmbeddingError(item_ids=("the query",))
+        return MilvusComparison(self._reader(), query=wide / length)
+
+    def score_items(
+        self,
+        queries: Float[np.ndarray, "query dim"],
+        *,
+        near: Float[np.ndarray, " dim"],
+        k: int,
+        where: Sequence[Filter],
+        by_segment: bool = False,
+    ) -> ScoredItems:
+        """Score items by several queries, as `SegmentIndex.score_items` does."""
+        self._check_dim(queries.shape[1])
+        reader, found = self._reader(), set[str]()
+        for each in where:
+            found.update(_find_near_items(reader, near.astype(np.float64), limit=max(4 * k, _ROWS_SCORED), where=each))
+        tables = [
+            table
+            for some in split(sorted(found), _IDS_AT_ONCE)
+            for table in self._read_tables(is_item(some), [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE)
+        ]
+        empty = convert_to_table(_NOTHING(self.dim), content_hash_by_item_id={})
+        rows = find_missing_columns(pa.concat_tables(tables)) if tables else empty
+        return Snapshot.from_rows(rows, dim=self.dim).score_items(
+            queries, near=near, where=where, by_segment=by_segment
+        )
+
+    def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
+        """Return the content hash of every item that meets a filter, by item id."""
+        columns = ["pk", "content_hash"] if is_whole(where) else [*FACT_COLUMNS, "content_hash"]
+        pages = self._read_first_pages(where, columns)
+        return {read_key(row["pk"]): row["content_hash"] for page in pages for row in page}
+
+    def items(
+        self, *, where: Filter | None = None, start_after: str | None = None, limit: int
+    ) -> tuple[StoredItem, ...]:
+        """Return one page of items, as `SegmentIndex.items` does."""
+        columns = [*FACT_COLUMNS, "content_hash"]
+        if where is not None and where.item_ids is not None and is_whole(where):  # no more than these: read at once
+            rows = self._read_listed(where, where.item_ids, columns)
+            rows = [row for row in rows if start_after is None or read_key(row["pk"]) > start_after]
+        else:
+            after = "" if start_after is None else write_segment_key(write_key(start_after), 2**32 - 1)
+            pages = self._read_first_pages(where, columns, after=after, limit=min(limit, _ROWS_AT_ONCE))
+            rows = list(islice((row for page in pages for row in page), limit))
+        return _make_stored(rows[:limit])
+
+    def embeddings(self, where: Filter | None = None) -> Embeddings:
+        """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
+        tables = list(self.read_tables(where))
+        if not tables:
+            return _NOTHING(self.dim)
+        return read_embeddings_from_table(pa.concat_tables(tables), dim=self.dim)
+
+    def read_tables(self, where: Filter | None = None) -> Iterator[pa.Table]:
+        """Yield all rows of the items that meet a filter, in the order of items and segments, page by page."""
+        for table in self._read_tables(write_expression(where), [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE):
+            yield table if where is None or is_whole(where) else table.filter(pa.array(match_facts(table, where)))
+
+    def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
+        """Count the items that share their facts, as `SegmentIndex.counts` says."""
+        counted: Mapping[_Key, int] = self._read_state().counts
+        if where is not None:
+            pages = self._read_first_pages(where, FACT_COLUMNS)
+            counted = Counter(key for page in pages for key in _list_keys(page))
+        found = (ItemCount(Medium(key[0]), *key[1:], count) for key, count in counted.items() if count)
+        return tuple(sorted(found, key=_sort_key))
+
+    def item_count(self) -> int:
+        """Return the number of items."""
+        return sum(self._read_state().counts.values())
+
+    def segment_count(self) -> int:
+        """Return the number of segments of all items."""
+        return self._read_state().segment_count
+
+    def count_by_medium(self) -> dict[Medium, int]:
+        """Return the number of items of each medium, in the fixed order of the media."""
+        found = dict.fromkeys(MEDIA, 0)
+        for each in self.counts():
+            found[each.medium] += each.item_count
+        return found
+
+    def approximation(self) -> Approximation | None:
+        """Return the measured recall of the index; None for a search that looks at every segment."""
+        content = self._files.read_content(_RECALL)
+        state = self._read_state()
+        if content is None or state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
+            return None
+        return Approximation(**json.loads(content))
+
+    def find_unsound_items(self) -> dict[str, str]:
+        """Return what is wrong with items, as `SegmentIndex.find_unsound_items` does."""
+        tables = self._read_tables(ANY, [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE)
+        batches = (batch for table in tables for batch in table.select(list(integrity.COLUMNS)).to_batches())
+        return integrity.find_unsound_items(batches, dim=self.dim)
+
+    def find_lost_version(self) -> str | None:
+        """Return None: what Milvus acknowledged is its own to keep."""
+        return None
+
+    def version_count(self) -> int:
+        """Return 1: Milvus compacts by itself."""
+        return 1
+
+    def optimize(self) -> None:
+        """Let Milvus index what was written, and measure the recall of a store that has doubled since."""
+        state = self._read_state(is_strong=True)
+        self._connection.flush(self._collection)
+        if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
+            return
+        known = self.approximation()
+        if known is None or state.segment_count >= _MEASURE_AGAIN_FACTOR * known.measured_count:
+            pages = self._connection.read_pages(self._collection, FIRST, ["pk"], limit=_ROWS_AT_ONCE)
+            chosen = choose_spread([read_key(row["pk"]) for page in pages for row in page])
+            media = [medium for medium, count in self.count_by_medium().items() if count]
+            embeddings = self.embeddings(Filter(item_ids=frozenset(chosen)))
+            neighbors = ExactNeighbors(Queries.from_items(embeddings, media=media))
+            for table in self.read_tables():
+                columns = table["item_id"].to_pylist(), table["medium"].to_pylist()
+                neighbors.look_at(read_matrix(table["vector"], dim=self.dim), *columns)
+            self.record_recall(neighbors)
+
+    def record_recall(self, neighbors: ExactNeighbors) -> None:
+        """Find how many candidates searches have to keep, and write down what they find then.
+
+        Args:
+            neighbors: Of some segments, among all that the store holds.
+        """
+        state, ef = self._read_state(is_strong=True), _EF
+        if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
+            return
+        while True:
+            reader = Reader(
+                self._connection, self._collection, level=self._level(), ef=ef, row_count=state.segment_count
+            )
+            recall = neighbors.measure(
+                lambda vector, where, reader=reader: MilvusComparison(  # type: ignore[misc]  # one reader for each turn
+                    reader, query=vector.astype(np.float64)
+                ).find_nearest(k=RECALL_K, where=where, by_segment=True)
+            )
+            if recall >= _WANTED_RECALL or ef >= _LARGEST_EF:
+                break
+            ef *= 2
+        measured = Approximation(
+            kind=state.index_kind.lower(),
+            trained_count=state.segment_count,
+            measured_count=state.segment_count,
+            partition_count=1,
+            probe_count=ef,
+            recall=recall,
+            query_count=min(QUERY_COUNT, len(neighbors.queries.item_id)),
+        )
+        self._files.write_content(_RECALL, json.dumps(asdict(measured)).encode())
+
+    # ------------------------------------------------------------ parts
+
+    def _check_dim(self, dim: int) -> None:
+        if dim != self.dim:
+            raise GalleryError(
+                f"Embeddings have dimension {dim}, but gallery '{self._files}' holds dimension {self.dim}. "
+                "Embed with the checkpoint the gallery was built with, or build a new gallery.",
+                kind="dimension_mismatch",
+            )
+
+    def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> _State:
+        """Return the newest state that is known.
+
+        Raises:
+            MissingGalleryError: The store is gone.
+            GalleryError: Another one took its place, made with another model.
+        """
+        stamp = self._files.read_content_stamp(_STATE, is_strong=is_strong, is_held=is_held)
+        known_stamp, known = self._state
+        if stamp is None:
+            raise MissingGalleryError(path=str(self._files))
+        if stamp == known_stamp:
+            return known
+        content = self._files.read_content(_STATE, is_strong=is_strong, is_held=is_held)
+        if content is None:
+            raise MissingGalleryError(path=str(self._files))
+        state = _parse_state(content, self._files)
+        if (state.fingerprint, state.dim) != (known.fingerprint, known.dim):
+            raise GalleryError(
+                f"The gallery '{self._files}' was replaced by one made with another model, {state.fingerprint[:12]}; "
+                f"this process has loaded {known.fingerprint[:12]}. Start the server again, or open the gallery again.",
+                kind="gallery_replaced",
+            )
+        self._state = stamp, state
+        return state
+
+    def _level(self) -> int:
+        """Return the engine's time up to which this process knows of writes."""
+        return max(self._read_state().written_at, self._connection.get_written_time(self._collection))
+
+    def _reader(self) -> Reader:
+        known = self.approximation()
+        is_flat = self._state[1].index_kind == FLAT.kind
+        ef = 0 if is_flat else _EF if known is None else known.probe_count
+        count = self._state[1].segment_count
+        return Reader(self._connection, self._collection, level=self._level(), ef=ef, row_count=count)
+
+    def _read_first(self, item_ids: Iterable[str]) -> list[Row]:
+        """Return the first row of each of some items that is there, as it was last acknowledged."""
+        columns = [*FACT_COLUMNS, "item"]
+        return [
+            row
+            for some in split(item_ids, _IDS_AT_ONCE)
+            for row in self._connection.read(self._collection, f"{FIRST} and {is_item(some)}", columns, level=STRONG)
+        ]
+
+    def _read_listed(self, where: Filter, item_ids: Iterable[str], columns: Sequence[str]) -> list[Row]:
+        level, found = self._level(), list[Row]()
+        for some in split(item_ids, _IDS_AT_ONCE):
+            condition = write_expression(replace(where, item_ids=frozenset(some)), FIRST)
+            found += self._connection.read(self._collection, condition, columns, level=level)
+        return sorted(found, key=lambda row: row["pk"])
+
+    def _read_first_pages(
+        self, where: Filter | None, columns: Sequence[str], *, after: str = "", limit: int = _ROWS_AT_ONCE
+    ) -> Iterator[list[Row]]:
+        condition = write_expression(where, FIRST)
+        for page in self._connection.read_pages(self._collection, condition, columns, limit=limit, after=after):
+            if where is None or is_whole(where):
+                yield page
+            else:
+                mask = match_facts(decode_rows(page), where)
+                yield [row for row, is_met in zip(page, mask, strict=True) if is_met]
+
+    def _read_tables(self, condition: str, columns: Sequence[str], *, limit: int) -> Iterator[pa.Table]:
+        pages = self._connection.read_pages(self._collection, f"{ANY} and {condition}", columns, limit=limit)
+        return (decode_rows(page) for page in pages)
+
+    def _read_whole_items(self, condition: str) -> Iterator[pa.Table]:
+        """Yield rows with their vectors; no item is cut in two."""
+        rest: pa.Table | None = None
+        for table in self._read_tables(condition, [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE):
+            rows = table if rest is None else pa.concat_tables([rest, table])
+            ids = rows["item_id"].to_pylist()
+            last = ids.index(ids[-1])
+            if last:
+                yield rows.slice(0, last)
+            rest = rows.slice(last)
+        if rest is not None:
+            yield rest
+
+
+class _Write:
+    """What one write changes in the counts.
+
+    Args:
+        files: Where a mark says that a write has begun.
+    """
+
+    def __init__(self, files: MilvusFiles) -> None:
+        self._files = files
+        self.is_marked = False
+        self._change: Counter[_Key] = Counter()
+        self._segments = 0
+
+    def mark(self) -> None:
+        """Write down that rows are about to change."""
+        if not self.is_marked:
+            self._files.write_content(_PENDING, b"1", is_held=True)
+            self.is_marked = True
+
+    def note(self, *, gone: Sequence[Row], came: Sequence[Row]) -> None:
+        """Count items that went and came, by their first rows."""
+        for rows, sign in ((gone, -1), (came, 1)):
+            for key in _list_keys(rows):
+                self._change[key] += sign
+            self._segments += sign * sum(row["segment_count"] for row in rows)
+
+    def apply(self, state: _State) -> _State:
+        """Return the state after the write."""
+        counts = {key: state.counts.get(key, 0) + self._change[key] for key in {**state.counts, **self._change}}
+        return replace(state, counts=counts, segment_count=state.segment_count + self._segments)
+
+
+def _NOTHING(dim: int) -> Embeddings:  # noqa: N802
+    return Embeddings((), np.empty(0), np.empty(0), np.empty((0, dim), dtype=np.float32))
+
+
+def _parse_state(content: bytes, files: MilvusFiles) -> _State:
+    try:
+        value = json.loads(content)
+        found_format = str(value["format"])
+        state = _State(
+            fingerprint=str(value["fingerprint"]),
+            dim=int(value["dim"]),
+            index_kind=str(value["index_kind"]),
+            version=str(value["version"]),
+            written_at=int(value["written_at"]),
+            segment_count=int(value["segment_count"]),
+            counts={(each[0], each[1], each[2], each[3]): int(each[4]) for each in value["counts"]},
+        )
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise DamagedGalleryError(path=str(files), reason=f"'{_STATE}' is not what was written") from error
+    if found_format != FORMAT:
+        raise GalleryError(
+            f"The gallery '{files}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
+            "Choose another name to build it again, or install the fieldmark that made it.",
+            kind="gallery_format",
+        )
+    return state
+
+
+def _list_keys(first_rows: Sequence[Row]) -> list[_Key]:
+    facts = decode_rows(first_rows)
+    columns = (facts[name].to_pylist() for name in ("medium", "class_name", "set_name", "license"))
+    return list(zip(*columns, strict=True))
+
+
+def _make_stored(rows: Sequence[Row]) -> tuple[StoredItem, ...]:
+    facts = decode_rows(rows)
+    items, sets = LazyItems(facts), facts["set_name"].to_pylist()
+    return tuple(
+        StoredItem(items[at], sets[at], row["content_hash"], row["segment_count"]) for at, row in enumerate(rows)
+    )
+
+
+def _group_items(rows: Sequence[Row]) -> list[list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row["item"], []).append(row)
+    return list(found.values())
+
+
+def _find_near_items(reader: Reader, near: Float[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
+    """Return the items nearest to a vector; where they are all of one class, those of other classes too."""
+    condition = write_expression(where)
+    reader, is_few = reader.narrow(where, condition)
+    if is_few:
+        found = reader.read_few(condition, FACT_COLUMNS)
+    else:
+        found = reader.find_nearest_rows(near, condition, limit=limit, columns=FACT_COLUMNS)
+    rows = decode_rows(found)
+    if not is_whole(where) and len(rows):
+        rows = rows.filter(pa.array(match_facts(rows, where)))
+    names = set(rows["class_name"].to_pylist())
+    ids = set(rows["item_id"].to_pylist())
+    if len(found) == limit and len(names) == 1 and None not in names:
+        [name] = names
+        others = reader.find_nearest_rows(
+            near, write_expression(where, is_other_class(name)), limit=limit, columns=FACT_COLUMNS
+        )
+        ids |= set(decode_rows(others)["item_id"].to_pylist())
+    return ids
+
+
+def _sort_key(each: ItemCount) -> tuple[int, str, str, str]:
+    return MEDIA.index(each.medium), each.class_name or "", each.set_name or "", each.license or ""

@@ -1,0 +1,262 @@
+"""What a store in Milvus does beyond the contract: shared files, several processes, an engine that fails."""
+
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldmark.errors import ConfigError, DamagedGalleryError, GalleryError, MissingGalleryError
+from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
+from fieldmark.gallery.files import FolderFiles
+from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.store import Filter
+from fieldmark.types import Item, Medium
+
+pytest.importorskip("pymilvus")
+
+import grpc
+
+from fieldmark.gallery.milvus.connection import FLAT, Connection
+from fieldmark.gallery.milvus.files import MilvusFiles
+from fieldmark.gallery.milvus.index import MilvusIndex
+from fieldmark.gallery.milvus.rows import read_key, write_key
+from milvus_engine import find_free_port, open_files, start_milvus_lite
+
+
+@pytest.fixture(scope="module")
+def shared_files(milvus_server):
+    return open_files(milvus_server, f"files_{uuid.uuid4().hex[:8]}")
+
+
+@pytest.fixture(scope="module")
+def store(shared_files):
+    return MilvusIndex.create(shared_files, fingerprint="sparrow", dim=8, vectors=FLAT)
+
+
+@pytest.fixture(params=["folder", "milvus"])
+def files(request, tmp_path):
+    return FolderFiles(tmp_path) if request.param == "folder" else request.getfixturevalue("shared_files")
+
+
+def add(store, embeddings_of, unit_rows, *names, seed=0, rows=1, **facts):
+    embeddings = embeddings_of(
+        *((Item(name, Medium.AUDIO, **facts), unit_rows(rows, seed=seed + at)) for at, name in enumerate(names))
+    )
+    store.add(embeddings, content_hash_by_item_id=dict.fromkeys(names, "h"))
+    return embeddings
+
+
+# ---------------------------------------------------------------- addresses and keys
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("milvus://db.example/birds", MilvusAddress("db.example", 19530, "birds")),
+        ("milvus:/db.example:1/birds", MilvusAddress("db.example", 1, "birds")),  # as a path keeps it
+        ("milvus+tls://10.0.0.1:443/museum/birds", MilvusAddress("10.0.0.1", 443, "birds", "museum", True)),
+        ("milvus://[::1]:5/b", MilvusAddress("[::1]", 5, "b")),
+        ("birds.gallery", Path("birds.gallery")),
+    ],
+)
+def test_an_address_is_a_folder_or_a_collection(text, expected):
+    assert parse_address(text) == expected
+    assert parse_address(Path(text)) == expected
+    assert parse_address(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["milvus://host", "milvus://host:99999/b", "milvus://host/a b", "milvus://h/a/b/c", "milvus://root:pw@h/b"]
+)
+def test_an_address_that_is_none_is_refused_without_its_password(text):
+    with pytest.raises(ConfigError, match=r"Give milvus://HOST:PORT/NAME") as caught:
+        parse_address(text)
+    assert "pw" not in str(caught.value)
+    assert ("FIELDMARK_MILVUS_TOKEN" in str(caught.value)) == ("@" in text)
+
+
+def test_a_token_is_in_no_text_about_the_access():
+    assert "secret" not in repr(EngineAccess(token="root:secret"))
+
+
+def test_keys_keep_the_order_of_ids_and_hold_nothing_that_an_expression_could_read():
+    generator = np.random.default_rng(0)
+    letters = [*"aAzZ09 !\"#%&'()[\\]^~{}.,/-_\n\t\0", "é", "鳥", "𝄞", "\ud800"]
+    ids = ["", *{"".join(generator.choice(letters, size=size)) for size in (1, 1, 2, 3, 5) for _ in range(200)}]
+    in_order = sorted(ids, key=lambda each: each.encode("utf-8", "surrogatepass"))
+    assert sorted(ids, key=lambda each: f"{write_key(each)} 00000000") == in_order
+    assert [read_key(f"{write_key(each)} 0000000a") for each in ids] == ids
+    assert not set("\"\\' ") & set("".join(map(write_key, ids)))
+    with pytest.raises(GalleryError, match="shorter id"):
+        write_key("x" * 70_000)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_files_are_read_as_they_were_last_written(files):
+    large, larger = np.random.default_rng(0).bytes(200_000), np.random.default_rng(1).bytes(300_000)
+    assert files.find(GalleryFile.SPECIES) is None
+    assert files.read_stamp(GalleryFile.SPECIES) is None
+    for content in (b"", b"small", large, larger, b"{}"):
+        before = files.read_stamp(GalleryFile.SPECIES)
+        files.write(GalleryFile.SPECIES, content)
+        assert files.find(GalleryFile.SPECIES).read_bytes() == content
+        assert files.read_stamp(GalleryFile.SPECIES) not in (before, None)
+    assert files.find(GalleryFile.TAXONOMY) is None
+
+
+def test_files_are_held_by_one_writer_at_a_time(files, milvus_server):
+    other = files if isinstance(files, FolderFiles) else open_files(milvus_server, files.name)
+    order = []
+
+    def write(own, name):
+        with own.lock(GalleryFile.LABELS):
+            order.append(f"{name} begins")
+            time.sleep(0.1)
+            order.append(f"{name} ends")
+
+    threads = [threading.Thread(target=write, args=each) for each in ((files, "a"), (other, "b"), (files, "c"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [each.split()[0] for each in order[::2]] == [each.split()[0] for each in order[1::2]]
+    assert len(order) == 6
+
+
+def test_a_lock_that_is_held_for_too_long_is_told_and_one_whose_holder_died_is_taken(
+    shared_files, milvus_server, monkeypatch
+):
+    other = open_files(milvus_server, shared_files.name)
+    with (
+        shared_files.lock("test"),
+        pytest.raises(GalleryError, match=r"Another process is writing .* waited 0.2 seconds"),
+        other.lock("test", wait_seconds=0.2),
+    ):
+        raise AssertionError
+    monkeypatch.setattr("fieldmark.gallery.milvus.files._DEAD_SECONDS", 0.3)
+    row = {"pk": "lock/test/dead", "kind": "lock", "value": "0", "vector": [1.0, 0.0]}
+    shared_files.connection.write(f"{shared_files.name}__files", [row])
+    with other.lock("test", wait_seconds=20.0):
+        pass
+
+
+# ---------------------------------------------------------------- several processes
+
+
+def test_a_process_sees_what_another_one_writes(store, milvus_server, unit_rows, embeddings_of):
+    reader = MilvusIndex.open(open_files(milvus_server, store._files.name), fingerprint="sparrow")
+    before = reader.version
+    added = add(store, embeddings_of, unit_rows, "seen", seed=40, rows=3)
+    assert reader.search(added.embedding[1], k=1)[0].item_id == "seen"
+    assert reader.version != before
+    assert (reader.item_count(), reader.segment_count()) == (store.item_count(), store.segment_count())
+    reader.remove(["seen"])
+    assert "seen" not in store.content_hashes()
+
+
+def test_a_writer_that_died_leaves_whole_items_and_the_next_one_corrects_the_counts(
+    store, unit_rows, embeddings_of, monkeypatch
+):
+    add(store, embeddings_of, unit_rows, "long", seed=50, rows=5)
+    items, segments = store.item_count(), store.segment_count()
+
+    def die(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # the rows are written; those of the longer item before are not deleted yet
+        patch.setattr(Connection, "delete", die)
+        with pytest.raises(KeyboardInterrupt):
+            add(store, embeddings_of, unit_rows, "long", "new", seed=60, rows=2)
+    assert len(store.get("long").items) == 2
+    hits = store.search(unit_rows(1, seed=50)[0], k=99, by_segment=True, where=Filter(item_ids=frozenset({"long"})))
+    assert len(hits) == 2
+    add(store, embeddings_of, unit_rows, "other", seed=70)
+    assert (store.item_count(), store.segment_count()) == (items + 2, segments - 3 + 2 + 1)
+    assert not store.find_unsound_items()
+    store.remove(["long", "new", "other"])
+    assert store.item_count() == items - 1
+
+
+def test_facts_longer_than_a_text_of_milvus_are_kept(store, unit_rows, embeddings_of):
+    note = "A long note. 鳥 " * 20_000
+    added = add(store, embeddings_of, unit_rows, "note", seed=80, text=note, place="x" * 70_000)
+    assert store.get("note").items == added.items
+    store.remove(["note"])
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+def test_an_engine_that_does_not_answer_is_told():
+    address = parse_address(f"milvus://127.0.0.1:{find_free_port()}/birds")
+    with pytest.raises(GalleryError, match=r"does not answer.*Check the address") as caught:
+        MilvusFiles(address, access=EngineAccess())
+    assert caught.value.kind == "engine_unreachable"
+
+
+def test_an_engine_that_refuses_the_token_is_told_without_it():
+    class Refusing(grpc.GenericRpcHandler):
+        def service(self, handler_call_details):
+            def refuse(request, context):
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
+
+            return grpc.unary_unary_rpc_method_handler(refuse)
+
+    engine = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
+    port = engine.add_insecure_port("127.0.0.1:0")
+    engine.start()
+    try:
+        address = parse_address(f"milvus://127.0.0.1:{port}/birds")
+        with pytest.raises(GalleryError, match=r"refuses the token.* Set FIELDMARK_MILVUS_TOKEN") as caught:
+            MilvusFiles(address, access=EngineAccess(token="root:secret"))
+    finally:
+        engine.stop(None)
+    assert caught.value.kind == "engine_access"
+    assert "secret" not in str(caught.value)
+
+
+def test_another_model_and_other_collections_are_refused(store, shared_files, milvus_server):
+    with pytest.raises(GalleryError, match="built with sparrow"):
+        MilvusIndex.open(shared_files, fingerprint="wren")
+    with pytest.raises(GalleryError, match="already"):
+        MilvusIndex.create(shared_files, fingerprint="sparrow", dim=8)
+    files = open_files(milvus_server, f"strange_{uuid.uuid4().hex[:8]}")
+    with pytest.raises(MissingGalleryError, match="milvus://"):
+        MilvusIndex.open(files)
+    files.connection.create_collection(files.name, {"pk": "text", "vector": 4})
+    with pytest.raises(GalleryError, match="no gallery of fieldmark"):
+        MilvusIndex.create(files, fingerprint="sparrow", dim=8)
+    state = shared_files.read_content("store.json")
+    files.write_content("store.json", state)
+    with pytest.raises(DamagedGalleryError, match="other columns, or vectors of 4 instead of 8"):
+        MilvusIndex.open(files)
+    files.write_content("store.json", b"{}")
+    with pytest.raises(DamagedGalleryError, match="not what was written"):
+        MilvusIndex.open(files)
+    files.connection.drop_collection(files.name)
+    files.write_content("store.json", state)
+    with pytest.raises(DamagedGalleryError, match="collection of segments is missing"):
+        MilvusIndex.open(files)
+
+
+def test_an_engine_that_is_started_again_loses_nothing_and_a_search_waits_for_it(tmp_path, unit_rows, embeddings_of):
+    port = find_free_port()
+    with start_milvus_lite(tmp_path, port=port) as server:
+        files = open_files(server, "birds", call_seconds=300.0)
+        store = MilvusIndex.create(files, fingerprint="sparrow", dim=8, vectors=FLAT)
+        added = add(store, embeddings_of, unit_rows, "kept", rows=3)
+    found = []
+    asking = threading.Thread(target=lambda: found.append(store.search(added.embedding[0], k=1)))
+    asking.start()
+    with start_milvus_lite(tmp_path, port=port):
+        asking.join(timeout=300)
+        assert [hit.item_id for hits in found for hit in hits] == ["kept"]
+        np.testing.assert_array_equal(store.get("kept").embedding, added.embedding)
+        add(store, embeddings_of, unit_rows, "more", seed=9)
+        assert store.item_count() == 2

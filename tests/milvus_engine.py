@@ -1,0 +1,73 @@
+"""An engine of Milvus for tests: `milvus-lite server` on this machine, and stores in it."""
+
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
+from fieldmark.gallery.milvus.files import MilvusFiles
+from fieldmark.gallery.milvus.index import MilvusIndex
+
+_START_SECONDS = 300.0
+
+
+@contextmanager
+def start_milvus_lite(folder: Path, *, port: int | None = None) -> Iterator[str]:
+    """Run an engine; gives its address."""
+    port = port or find_free_port()
+    command = [str(Path(sys.executable).with_name("milvus-lite")), "server", "--data-dir", str(folder)]
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, "--host", "127.0.0.1", "--port", str(port)], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        _wait_for_port(port, process)
+        yield f"milvus://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def find_free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"milvus-lite ended with {process.returncode}")
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError("milvus-lite does not answer")
+
+
+def open_files(server: str, name: str, **options: object) -> MilvusFiles:
+    """The files of a gallery, read anew whenever they are asked for."""
+    address = parse_address(f"{server}/{name}")
+    assert isinstance(address, MilvusAddress)
+    return MilvusFiles(address, access=EngineAccess(), fresh_seconds=0.0, **options)
+
+
+class MilvusStores:
+    """Empty stores of 8 dimensions; one is emptied for the next, since making a collection takes longer than a test."""
+
+    def __init__(self, server: str) -> None:
+        self._files = open_files(server, f"suite_{uuid.uuid4().hex[:8]}")
+        self._index: MilvusIndex | None = None
+
+    def make_empty(self, folder: Path) -> MilvusIndex:
+        if self._index is None:
+            self._index = MilvusIndex.create(self._files, fingerprint="sparrow", dim=8)
+        self._index.remove(self._index.content_hashes().keys())
+        return self._index
