@@ -113,7 +113,15 @@ class SavedClass:
 # ---------------------------------------------------------------- what a person does
 
 
-def save_class(folder: GalleryPlace, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
+def save_class(
+    folder: GalleryPlace,
+    index: SegmentIndex,
+    *,
+    class_name: str,
+    item_ids: Collection[str],
+    saved_by: str | None = None,
+    basis: str | None = None,
+) -> SavedClass:
     """Give items of a gallery a class; both the label and the note of it outlive the process.
 
     The note comes first, so that after a crash between the two the next `index` gives the label.
