@@ -35,7 +35,7 @@ def test_draw_directions_has_the_color_of_the_query_and_the_interval(measurement
     direction = next(each for each in measurement.evaluation.directions if each.name == "image_to_audio")
     shown = replace(direction, mean_average_precision=0.5, interval_95=(0.25, 0.75), chance=0.125)
     svg = draw_directions([shown])
-    color = MEDIUM_COLORS[Medium.IMAGE]
+    color = f"var(--image, {MEDIUM_COLORS[Medium.IMAGE]})"
     assert f'<circle cx="187.0" cy="35.0" r="4.5" fill="{color}"/>' in svg
     assert f'<line x1="122.5" x2="251.5" y1="35.0" y2="35.0" stroke="{color}"' in svg
     assert '<line x1="90.2" x2="90.2"' in svg

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
     from fieldmark import Runtime
 
@@ -125,6 +125,11 @@ def watch() -> Watch:
     return Watch()
 
 
+def _is_trouble(said: "ConsoleMessage") -> bool:
+    """Tell whether a message is of the page; a driver's remark on how a canvas is read for a screenshot is not."""
+    return said.type in {"error", "warning"} and "GL Driver Message" not in said.text
+
+
 @pytest.fixture
 def open_page(chromium: "Browser", watch: Watch, address: str) -> "Iterator[Callable[..., Page]]":
     """Opens a path of a served gallery in a window of its own."""
@@ -138,7 +143,7 @@ def open_page(chromium: "Browser", watch: Watch, address: str) -> "Iterator[Call
         contexts.append(context)
         page = context.new_page()
         page.on("request", lambda request: watch.requests.append(request.url))
-        page.on("console", lambda said: said.type in {"error", "warning"} and watch.errors.append(said.text))
+        page.on("console", lambda said: _is_trouble(said) and watch.errors.append(said.text))
         page.on("pageerror", lambda error: watch.errors.append(str(error)))
         page.goto(base + path)
         return page

@@ -44,3 +44,18 @@ def test_index_names_files_that_are_there() -> None:
     named = re.findall(r'(?:src|href)="([\w-]+\.\w+)"', text)
     assert {"app.js", "style.css", "parts.css", "icon.svg"} <= set(named)
     assert all((FOLDER / name).is_file() for name in named)
+
+
+def test_every_text_of_the_page_has_a_german_one() -> None:
+    table = dict(
+        re.findall(r'^  "((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)",$', (FOLDER / "german.js").read_text("utf-8"), re.M)
+    )
+    said = set()
+    for path in SCRIPTS:
+        for inside in re.findall(r'\bt\(((?:[^()"]|"(?:[^"\\]|\\.)*")*?)[,)]', path.read_text(encoding="utf-8")):
+            said |= set(re.findall(r'"((?:[^"\\]|\\.)*)"', inside))
+    said |= set(re.findall(r"data-t>([^<]+)<", (FOLDER / "index.html").read_text(encoding="utf-8")))
+    assert len(said) > 150
+    assert said - set(table) == set()
+    slots = re.compile(r"\{\w+\}")
+    assert [text for text, other in table.items() if set(slots.findall(text)) < set(slots.findall(other))] == []

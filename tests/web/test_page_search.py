@@ -98,7 +98,7 @@ def test_a_dropped_and_a_pasted_file_are_searched(open_page: Open, toy_manifest:
     page.evaluate(give, [photo, "drop"])
     page.wait_for_selector(RESULTS)
     assert page.locator("#drop-veil").is_hidden()
-    page.evaluate(give, [photo, "paste"])
+    page.evaluate(give, [[*photo, 0], "paste"])
     page.locator("#chips li").nth(1).wait_for()
 
 
@@ -197,7 +197,7 @@ def test_more_like_a_hit_asks_with_the_item(open_page: Open) -> None:
 
 def test_show_more_brings_more_hits_of_each_medium(open_page: Open) -> None:
     page = open_page("/?q=a+red+beak&k=2")
-    page.get_by_role("button", name="Show more of each").click()
+    page.get_by_role("button", name="Show more of these: Photos").click()
     page.wait_for_function("() => document.querySelectorAll('li.card').length === 16")
 
 

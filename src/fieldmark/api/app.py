@@ -16,10 +16,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from fieldmark._version import __version__
-from fieldmark.api import routes_admin, routes_items, routes_labels, routes_media, routes_search
+from fieldmark.api import routes_admin, routes_clips, routes_items, routes_labels, routes_media, routes_search
 from fieldmark.api.errors import answer, answer_error
 from fieldmark.api.limits import explain
-from fieldmark.api.schemas import ClassRequest, ErrorAnswer, ExportRequest, JobRequest, SearchRequest, WaveformAnswer
+from fieldmark.api.schemas import (
+    AlikeRequest,
+    ClassRequest,
+    ClipsRequest,
+    ErrorAnswer,
+    ExportRequest,
+    JobRequest,
+    MapColumnsAnswer,
+    SearchRequest,
+    WaveformAnswer,
+)
 from fieldmark.api.security import Guard
 from fieldmark.api.service import Service, get_service
 from fieldmark.config import ServeLimits
@@ -79,6 +89,11 @@ _WAVEFORM = {
         "200": {"description": "the outline", "content": {"application/json": {"schema": _refer_to(WaveformAnswer)}}}
     }
 }
+_MAP_COLUMNS = {
+    "responses": {
+        "200": {"description": "the map", "content": {"application/json": {"schema": _refer_to(MapColumnsAnswer)}}}
+    }
+}
 _EXPORT = {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")}
 
 ROUTES: Sequence[Route] = (
@@ -91,18 +106,22 @@ ROUTES: Sequence[Route] = (
     Route("GET", "/v1/thumbnails/{item_id:path}", routes_media.send_thumbnail, _describe_content("image/jpeg")),
     Route("GET", "/v1/spectrograms/{item_id:path}", routes_media.send_spectrogram, _describe_content("image/png")),
     Route("GET", "/v1/waveforms/{item_id:path}", routes_media.send_waveform, _WAVEFORM),
+    Route("GET", "/v1/clips/{item_id:path}", routes_clips.send_clip, _describe_content("audio/wav", "video/mp4")),
     Route("GET", "/v1/classes", routes_items.list_classes),
     Route("GET", "/v1/gallery", routes_items.show_gallery),
     Route("GET", "/v1/map", routes_items.show_map),
+    Route("GET", "/v1/map/columns", routes_items.show_map_columns, _MAP_COLUMNS),
     Route("POST", "/v1/marks/classes", routes_labels.give_class, _describe_json_body(ClassRequest), status=201),
     Route("GET", "/v1/marks/classes", routes_labels.list_given_classes),
     Route("DELETE", "/v1/marks/classes/{number}", routes_labels.undo_given_class),
+    Route("POST", "/v1/marks/export", routes_labels.export, _EXPORT),
     Route(
         "POST",
-        "/v1/marks/export",
-        routes_labels.export,
-        {**_describe_json_body(ExportRequest), **_describe_content("text/csv", "text/plain")},
+        "/v1/marks/clips",
+        routes_clips.export_clips,
+        {**_describe_json_body(ClipsRequest), **_describe_content("application/zip")},
     ),
+    Route("POST", "/v1/marks/alike", routes_labels.find_alike, _describe_json_body(AlikeRequest)),
     Route("POST", "/v1/jobs", routes_admin.start_job, _describe_json_body(JobRequest), status=202),
     Route("GET", "/v1/jobs", routes_admin.list_jobs),
     Route("GET", "/v1/jobs/{job_id}", routes_admin.show_job),
@@ -117,7 +136,10 @@ ROUTES: Sequence[Route] = (
 
 _WEB_FOLDER = Path(__file__).resolve().parents[1] / "web"
 
-_READ_BY_HANDLERS = (SearchRequest, ClassRequest, ExportRequest, JobRequest, WaveformAnswer)
+_READ_BY_HANDLERS = (
+    *(SearchRequest, ClassRequest, ExportRequest, ClipsRequest, AlikeRequest, JobRequest, WaveformAnswer),
+    MapColumnsAnswer,
+)
 """Schemas that are in no handler's signature."""
 
 
@@ -215,6 +237,8 @@ _MAXIMA = {
     "Query": {"text": "max_query_characters"},
     "ClassRequest": {"item_ids": "max_listed"},
     "ExportRequest": {"item_ids": "max_listed", "hits": "max_listed"},
+    "ClipsRequest": {"hits": "max_clips"},
+    "AlikeRequest": {"item_ids": "max_listed"},
 }
 """The limit on each property of a body."""
 

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Query
 from starlette.requests import Request
+from starlette.responses import Response
 
 from fieldmark.api.schemas import (
     ClassAnswer,
@@ -13,19 +14,22 @@ from fieldmark.api.schemas import (
     ItemDetailAnswer,
     ItemPage,
     MapAnswer,
+    MapColumnsAnswer,
     MapPointAnswer,
     SegmentAnswer,
     WordsAnswer,
 )
 from fieldmark.api.service import Service, get_service
-from fieldmark.data.taxonomy import read_taxonomy
+from fieldmark.data.taxonomy import Taxon, read_taxonomy
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.opening import measure_bytes
 from fieldmark.gallery.store import Filter
 from fieldmark.records.licenses import normalize_license
 from fieldmark.subject import get_words
-from fieldmark.types import Medium
+from fieldmark.types import MEDIA, Medium
+
+_MAP_STEPS = 65_535
 
 Names = Annotated[list[str], Query(max_length=200)]
 
@@ -79,6 +83,32 @@ async def show_map(request: Request) -> MapAnswer:
     return MapAnswer(method=drawn.method, item_count=drawn.item_count, points=points)
 
 
+async def show_map_columns(request: Request) -> Response:
+    """Return the map in columns: the same points, in a form that a page draws a hundred thousand of."""
+    service = get_service(request)
+    content = await service.preview_pool.run(lambda: _write_columns(service))
+    return Response(content, media_type="application/json", headers={"cache-control": "private, no-cache"})
+
+
+def _write_columns(service: Service) -> bytes:
+    drawn = service.draw_map()
+    points = drawn.points
+    names = sorted({point.class_name for point in points if point.class_name is not None})
+    label = {name: code for code, name in enumerate(names)} | {None: -1}
+    answer = MapColumnsAnswer(
+        method=drawn.method,
+        item_count=drawn.item_count,
+        media=list(MEDIA),
+        class_names=names,
+        item_ids=[point.item_id for point in points],
+        x=[round(point.x * _MAP_STEPS) for point in points],
+        y=[round(point.y * _MAP_STEPS) for point in points],
+        medium=[MEDIA.index(point.medium) for point in points],
+        label=[label[point.class_name] for point in points],
+    )
+    return answer.model_dump_json().encode()
+
+
 def _list_page(service: Service, where: Filter, *, limit: int, after: str | None) -> ItemPage:
     found = service.gallery.index.items(where=where, start_after=after, limit=limit + 1)
     shown = [service.describe_item(stored) for stored in found[:limit]]
@@ -100,7 +130,7 @@ def _get_time(seconds: float) -> float | None:
 
 
 def _count_classes(service: Service) -> ClassesAnswer:
-    synonyms = _read_synonyms(service)
+    taxa = _read_taxa(service)
     by_class: dict[str, Counter[Medium]] = {}
     for count in service.gallery.index.counts():
         if count.class_name is not None:
@@ -108,22 +138,21 @@ def _count_classes(service: Service) -> ClassesAnswer:
     return ClassesAnswer(
         classes=[
             ClassAnswer(
-                class_name=name, counts=dict(counts), item_count=counts.total(), synonyms=synonyms.get(name, [])
+                class_name=name,
+                counts=dict(counts),
+                item_count=counts.total(),
+                synonyms=list(taxa[name].other_names) if name in taxa else [],
+                scientific_name=taxa[name].scientific_name if name in taxa else None,
             )
             for name, counts in sorted(by_class.items())
         ]
     )
 
 
-def _read_synonyms(service: Service) -> dict[str, list[str]]:
-    """Return other names of the classes, from the taxonomy of the gallery, if it has one."""
+def _read_taxa(service: Service) -> dict[str, Taxon]:
+    """Return the classes of the gallery's taxonomy, by name; none if it has no taxonomy."""
     path = service.files.find(GalleryFile.TAXONOMY)
-    if path is None:
-        return {}
-    return {
-        taxon.class_name: [*([taxon.scientific_name] if taxon.scientific_name else []), *taxon.synonyms]
-        for taxon in read_taxonomy(path).taxa
-    }
+    return {taxon.class_name: taxon for taxon in read_taxonomy(path).taxa} if path is not None else {}
 
 
 def _measure_gallery(service: Service) -> GalleryAnswer:

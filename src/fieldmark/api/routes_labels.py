@@ -7,7 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fieldmark.api.limits import read_json
-from fieldmark.api.schemas import ClassRequest, ExportRequest, HitMark, SavedClassAnswer, SavedClassesAnswer
+from fieldmark.api.schemas import (
+    AlikeAnswer,
+    AlikeRequest,
+    ClassRequest,
+    ExportRequest,
+    HitMark,
+    SavedClassAnswer,
+    SavedClassesAnswer,
+)
 from fieldmark.api.service import Service, get_service
 from fieldmark.errors import BadRequestError, OutOfRangeError
 from fieldmark.gallery.labels import SavedClass, list_classes, save_class, undo_class
@@ -37,7 +45,14 @@ async def give_class(request: Request) -> SavedClassAnswer:
         for item_id in wanted.item_ids:
             service.get_item(item_id)
         gallery = service.gallery
-        return save_class(gallery.folder, gallery.index, class_name=wanted.class_name, item_ids=set(wanted.item_ids))
+        return save_class(
+            gallery.folder,
+            gallery.index,
+            class_name=wanted.class_name,
+            item_ids=set(wanted.item_ids),
+            saved_by=wanted.saved_by,
+            basis=wanted.basis,
+        )
 
     return _describe(await service.lookup_pool.run(save))
 
@@ -57,6 +72,15 @@ async def undo_given_class(request: Request, number: int) -> SavedClassAnswer:
     return _describe(undone)
 
 
+async def find_alike(request: Request) -> AlikeAnswer:
+    """Find nearly identical items among some, by their content: other sizes, encodings, cuts, a few other words."""
+    service = get_service(request)
+    wanted = await read_json(request, AlikeRequest, limits=service.limits)
+    _check_count(len(wanted.item_ids), service)
+    groups, pending = await service.preview_pool.run(lambda: service.group_alike(wanted.item_ids))
+    return AlikeAnswer(groups=groups, pending_count=pending)
+
+
 async def export(request: Request) -> Response:
     """Export hits or items as a file for a spreadsheet, Raven, Audacity, or a Darwin Core archive."""
     service = get_service(request)
@@ -68,7 +92,7 @@ async def export(request: Request) -> Response:
 
     def write() -> str | bytes:
         items = [_remove_folder(service.get_item(item_id).item) for item_id in wanted.item_ids]
-        hits = [_make_hit(mark, service.get_item(mark.item_id)) for mark in wanted.hits]
+        hits = [make_hit(mark, service.get_item(mark.item_id)) for mark in wanted.hits]
         if isinstance(wanted.format, ExportFormat):
             return export_marks([*hits, *items], format=wanted.format)
         return write_archive(collect_found([*hits, *items]), title=service.files.name)
@@ -95,6 +119,9 @@ def _describe(saved: SavedClass) -> SavedClassAnswer:
         former_names=saved.former_names,
         lost_item_ids=list(saved.lost_item_ids),
         is_undone=saved.is_undone,
+        saved_at=saved.saved_at,
+        saved_by=saved.saved_by,
+        basis=saved.basis,
     )
 
 
@@ -103,6 +130,6 @@ def _remove_folder(item: Item) -> Item:
     return item if item.path is None else replace(item, path=Path(item.path.name))
 
 
-def _make_hit(mark: HitMark, stored: StoredItem) -> Hit:
+def make_hit(mark: HitMark, stored: StoredItem) -> Hit:
     """Return a hit as it was given, with the facts that the gallery holds now."""
     return Hit(item=_remove_folder(stored.item), set_name=stored.set_name, **mark.model_dump(exclude={"item_id"}))

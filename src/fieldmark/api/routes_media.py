@@ -99,27 +99,32 @@ async def _settle_range(request: Request, response: FileResponse) -> None:
 async def send_thumbnail(
     request: Request,
     item_id: str,
-    pixels: Annotated[int, Query(ge=16, description="side of the square")] = 256,
+    pixels: Annotated[int, Query(ge=16, description="side of the square; the longest side where whole is set")] = 256,
+    at_seconds: Annotated[Seconds, Query(description="of a video: the time of the frame")] = None,
+    whole: Annotated[bool, Query(description="nothing is cut off to make a square")] = False,  # noqa: FBT002 - in a URL
 ) -> Response:
-    """Send a square JPEG of a photo or a video."""
+    """Send a JPEG of a photo or of a frame of a video, by default a square."""
     service = get_service(request)
     _check_side("pixels", pixels, service)
 
     def draw(item: Item) -> bytes:
-        return draw_thumbnail(item, side_pixels=pixels, limits=service.preview_limits)
+        return draw_thumbnail(
+            item, side_pixels=pixels, limits=service.preview_limits, at_seconds=at_seconds, is_cropped=not whole
+        )
 
-    key = ("thumbnail", pixels)
+    key = ("thumbnail", pixels, at_seconds, whole)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
     return Response(content, media_type="image/jpeg", headers=_CACHED)
 
 
-async def send_spectrogram(
+async def send_spectrogram(  # noqa: PLR0913, PLR0917 - each is a parameter of the URL
     request: Request,
     item_id: str,
     start_seconds: Seconds = None,
     end_seconds: Seconds = None,
     width: Annotated[int, Query(ge=16, description="pixels")] = 640,
     height: Annotated[int, Query(ge=16, description="pixels")] = 256,
+    floor_db: Annotated[float, Query(ge=20, le=100, description="below the loudest by this much all is dark")] = 60.0,
 ) -> Response:
     """Send a spectrogram as PNG: time from left to right, 0 Hz at the bottom, 11,025 Hz at the top."""
     service = get_service(request)
@@ -128,9 +133,11 @@ async def send_spectrogram(
     time_range = TimeRange(start_seconds, end_seconds)
 
     def draw(item: Item) -> bytes:
-        return draw_spectrogram(item, time_range, size=(width, height), limits=service.preview_limits)
+        return draw_spectrogram(
+            item, time_range, size=(width, height), limits=service.preview_limits, floor_db=floor_db
+        )
 
-    key = ("spectrogram", time_range, width, height)
+    key = ("spectrogram", time_range, width, height, floor_db)
     content = await service.preview_pool.run(lambda: _draw_once(service, item_id, key, draw))
     return Response(content, media_type="image/png", headers=_CACHED)
 

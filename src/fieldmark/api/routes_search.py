@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -131,6 +132,9 @@ def _make_filter(wanted: SearchRequest) -> Filter:
 def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> SearchAnswer:
     """Search, in a thread; the files exist as long as this runs."""
     where = _make_filter(wanted)
+    if wanted.area:
+        corners = [(corner[0], corner[1]) for corner in wanted.area]
+        where = replace(where, item_ids=service.draw_map().find_inside(corners))
     service.gallery.check_names(where)
     queries = [*files, *map(_make_query, wanted.queries)]
     given = SightingQuery(wanted.seen.place, wanted.seen.country, wanted.seen.date)

@@ -115,6 +115,9 @@ class SearchRequest(RequestBody):
     facts: FactConditions = FactConditions()
     order: HitOrder | None = Field(None, description="sort the hits by date or place; null for their ranks")
     by_record: bool = Field(default=False, description="k records, all hits of each together")
+    area: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = Field(
+        [], max_length=100, description="corners x, y of a polygon on the map, each from 0 to 1: only items within it"
+    )
     seen: SightingRequest = SightingRequest()
 
 
@@ -279,6 +282,8 @@ class ClassRequest(RequestBody):
 
     class_name: Name
     item_ids: list[ItemId] = Field(min_length=1)
+    saved_by: Name | None = Field(None, description="who gives it, in their own words")
+    basis: Name | None = Field(None, description="from what it was told, such as the search in which they were marked")
 
 
 class SavedClassAnswer(AnswerBody):
@@ -288,6 +293,9 @@ class SavedClassAnswer(AnswerBody):
     class_name: str
     former_names: dict[str, str | None] = Field(description="the class that each item had before, by item id")
     lost_item_ids: list[str] = Field([], description="items whose content the gallery no longer holds")
+    saved_at: str | None = Field(None, description="day and time of ISO 8601, in UTC; null where it was not noted")
+    saved_by: str | None = None
+    basis: str | None = None
     is_undone: bool
 
 
@@ -318,6 +326,26 @@ class ExportRequest(RequestBody):
     )
     item_ids: list[ItemId] = Field([], description="items; Raven and Audacity skip those without times")
     hits: list[HitMark] = Field([], description="hits, with their times")
+
+
+class ClipsRequest(RequestBody):
+    """Hits whose moments become a zip."""
+
+    hits: list[HitMark] = Field(min_length=1)
+    margin_seconds: float = Field(0.0, ge=0, le=30, allow_inf_nan=False, description="before and after each moment")
+
+
+class AlikeRequest(RequestBody):
+    """Items among which to find nearly identical ones."""
+
+    item_ids: list[ItemId] = Field(min_length=1)
+
+
+class AlikeAnswer(AnswerBody):
+    """Nearly identical items."""
+
+    groups: list[list[str]] = Field(description="in the order in which they were given; items alone are left out")
+    pending_count: int = Field(description="items that were not looked at for lack of time; ask again")
 
 
 # ---------------------------------------------------------------- items, classes, the gallery
@@ -375,6 +403,7 @@ class ClassAnswer(AnswerBody):
     counts: dict[Medium, int]
     item_count: int
     synonyms: list[str]
+    scientific_name: str | None = Field(None, description="from the taxonomy of the gallery")
 
 
 class ClassesAnswer(AnswerBody):
@@ -436,6 +465,20 @@ class MapAnswer(AnswerBody):
     method: str
     item_count: int = Field(description="items of the gallery; the map shows a sample of a large one")
     points: list[MapPointAnswer]
+
+
+class MapColumnsAnswer(AnswerBody):
+    """The map in columns, which a browser takes in at once: entry by entry, one item each."""
+
+    method: str
+    item_count: int = Field(description="items of the gallery; the map shows a sample of a very large one")
+    media: list[Medium] = Field(description="what the numbers in `medium` stand for")
+    class_names: list[str] = Field(description="what the numbers in `label` stand for")
+    item_ids: list[str]
+    x: list[int] = Field(description="from 0 to 65535")
+    y: list[int]
+    medium: list[int]
+    label: list[int] = Field(description="-1 for an item without a class")
 
 
 # ---------------------------------------------------------------- jobs, sessions

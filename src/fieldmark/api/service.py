@@ -2,7 +2,8 @@
 
 import tempfile
 import threading
-from collections.abc import Callable, Hashable, Iterator, Mapping
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
@@ -20,6 +21,9 @@ from fieldmark.api.limits import Limiter, WorkerPool
 from fieldmark.api.schemas import ItemAnswer
 from fieldmark.api.security import Access
 from fieldmark.config import ServeLimits
+from fieldmark.datasets.checks.alike import group_alike
+from fieldmark.datasets.checks.inspection import inspect_item
+from fieldmark.datasets.checks.similarity import Fingerprint
 from fieldmark.errors import RequestError, UnknownItemError
 from fieldmark.gallery.files import name_place, open_files
 from fieldmark.gallery.layout import GalleryFile
@@ -38,6 +42,12 @@ _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _SEARCHES_AT_ONCE = 8
 """Threads of searches; most of them wait for an encoder, and their texts go through it together."""
+
+_ALIKE_SHARE = 0.3
+"""Of the time of one request, spent on looking for nearly identical items; what is left is asked for again."""
+
+_FINGERPRINTS = 4_096
+"""Items whose fingerprints are kept in memory, some 10 kB each."""
 
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
@@ -88,9 +98,12 @@ class Service:
         self.search_pool = self._make_pool("search", workers=_SEARCHES_AT_ONCE, capacity=limits.search_places)
         long_limiter = Limiter("long search", capacity=limits.long_search_places, retry_seconds=limits.retry_seconds)
         self.long_search_pool = WorkerPool(long_limiter, workers=1, seconds=limits.long_work_seconds)
+        export_limiter = Limiter("export", capacity=limits.export_places, retry_seconds=limits.retry_seconds)
+        self.export_pool = WorkerPool(export_limiter, workers=1, seconds=limits.long_work_seconds)
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=2, capacity=limits.lookup_places)
         self._sources: tuple[object, Mapping[str, SetSource]] | None = None
+        self._fingerprints: LRUCache[Hashable, Fingerprint | None] = LRUCache(_FINGERPRINTS)
         self._map_guard = threading.Lock()
         self._map: tuple[object, GalleryMap] | None = None
         gallery.model.limits = _limit_queries(gallery.model.limits, limits)
@@ -98,7 +111,7 @@ class Service:
     @property
     def pools(self) -> tuple[WorkerPool, ...]:
         """All worker pools."""
-        return (self.search_pool, self.long_search_pool, self.preview_pool, self.lookup_pool)
+        return (self.search_pool, self.long_search_pool, self.export_pool, self.preview_pool, self.lookup_pool)
 
     @property
     def preview_limits(self) -> MediaLimits:
@@ -157,6 +170,30 @@ class Service:
     def make_unknown_item_error(self, item_id: str) -> UnknownItemError:
         """Return the error for an unknown item, without the server's folder and without an endless id."""
         return UnknownItemError(item_id=item_id[:200], gallery=self.files.name)
+
+    def group_alike(self, item_ids: Sequence[str]) -> tuple[list[list[str]], int]:
+        """Return the sets of nearly identical items among some, and how many there was no time to look at.
+
+        What an item is compared by is kept for the next time.
+
+        Raises:
+            UnknownItemError: No item has one of these ids.
+        """
+        deadline = time.monotonic() + self.limits.work_seconds * _ALIKE_SHARE
+        items, content, fingerprints, pending = [], [], [], 0
+        for stored in map(self.get_item, dict.fromkeys(item_ids)):
+            key = (stored.content_hash, stored.item.start_seconds, stored.item.end_seconds)
+            if key not in self._fingerprints:
+                if time.monotonic() > deadline:
+                    pending += 1
+                    continue
+                served = None if self.lies_outside(stored.item, stored.set_name) else stored.item
+                found = served and inspect_item(served, limits=self.preview_limits, content_hash=stored.content_hash)
+                self._fingerprints[key] = found.fingerprint if found else None
+            items.append(stored.item)
+            content.append(key)
+            fingerprints.append(self._fingerprints.get(key))
+        return group_alike(items, content=content, fingerprints=fingerprints), pending
 
     def draw_map(self) -> GalleryMap:
         """Return the map of the gallery, drawn again once items or their labels have changed."""

@@ -3,7 +3,8 @@
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
+from datetime import UTC, datetime
 from typing import Any, ClassVar, final
 
 from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, list_first
@@ -38,6 +39,21 @@ class SavedItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Who gave a class, when and from what; None for what was not noted.
+
+    Args:
+        saved_at: Day and time of ISO 8601, in UTC.
+        saved_by: A person, in their own words.
+        basis: What the class was told from, such as the search in which the items were marked.
+    """
+
+    saved_at: str | None = None
+    saved_by: str | None = None
+    basis: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SavedClass:
     """A class that some items were given.
 
@@ -45,6 +61,7 @@ class SavedClass:
         number: Counted from 1, in the order of saving.
         is_undone: Whether the items have their former classes again.
         lost_item_ids: Items whose content the gallery no longer holds; empty where nobody has looked.
+        provenance: Who gave it, when and from what.
     """
 
     number: int
@@ -52,19 +69,40 @@ class SavedClass:
     items: tuple[SavedItem, ...]
     is_undone: bool = False
     lost_item_ids: tuple[str, ...] = ()
+    provenance: Provenance = Provenance()
 
-    json_keys: ClassVar = ("number", "class_name", "former_names", "is_undone", "lost_item_ids")
+    json_keys: ClassVar = (
+        *("number", "class_name", "former_names", "is_undone", "lost_item_ids"),
+        *("saved_at", "saved_by", "basis"),
+    )
 
     @property
     def former_names(self) -> dict[str, str | None]:
         """The class that each item had before, by item id; None for none."""
         return {item.item_id: item.former_name for item in self.items}
 
+    @property
+    def saved_at(self) -> str | None:
+        """Day and time of saving."""
+        return self.provenance.saved_at
+
+    @property
+    def saved_by(self) -> str | None:
+        """The person who gave the class, in their own words."""
+        return self.provenance.saved_by
+
+    @property
+    def basis(self) -> str | None:
+        """What the class was told from."""
+        return self.provenance.basis
+
     def to_text(self) -> str:
         """Return one line: number, class, how many items, and a word where it was undone or where items are lost."""
         undone = ", undone" if self.is_undone else ""
         lost = f"; no longer in the gallery: {list_first(self.lost_item_ids)}" if self.lost_item_ids else ""
-        return f"{self.number}  {self.class_name}  {len(self.items):,} items{undone}{lost}"
+        told = [self.saved_at, self.saved_by and f"by {self.saved_by}", self.basis and f"from {self.basis}"]
+        provenance = f"; {', '.join(filter(None, told))}" if any(told) else ""
+        return f"{self.number}  {self.class_name}  {len(self.items):,} items{undone}{provenance}{lost}"
 
     def replace_item(self, item: SavedItem) -> "SavedClass":
         """Return the same with another former class of an item, or with one item more."""
@@ -75,10 +113,22 @@ class SavedClass:
 # ---------------------------------------------------------------- what a person does
 
 
-def save_class(folder: GalleryPlace, index: SegmentIndex, *, class_name: str, item_ids: Collection[str]) -> SavedClass:
+def save_class(
+    folder: GalleryPlace,
+    index: SegmentIndex,
+    *,
+    class_name: str,
+    item_ids: Collection[str],
+    saved_by: str | None = None,
+    basis: str | None = None,
+) -> SavedClass:
     """Give items of a gallery a class; both the label and the note of it outlive the process.
 
     The note comes first, so that after a crash between the two the next `index` gives the label.
+
+    Args:
+        saved_by: Who gives it, in their own words; None leaves that open.
+        basis: What it was told from; None leaves that open.
 
     Raises:
         RequestError: No item, or no name, is given.
@@ -104,7 +154,8 @@ def save_class(folder: GalleryPlace, index: SegmentIndex, *, class_name: str, it
             if item_id not in items:
                 raise UnknownItemError(item_id=item_id, gallery=str(folder))
         saved = _complete(_read(folder), index)
-        made = SavedClass(len(saved) + 1, name, tuple(items.values()))
+        provenance = Provenance(datetime.now(UTC).isoformat(timespec="seconds"), saved_by or None, basis or None)
+        made = SavedClass(len(saved) + 1, name, tuple(items.values()), provenance=provenance)
         _write(folder, [*saved, made])
         _relabel(index, {item.key: name for item in made.items})
     return made
@@ -246,7 +297,13 @@ def _parse(value: Mapping[str, Any]) -> SavedClass:
         items = tuple(SavedItem(item_id, None, name) for item_id, name in value["former_names"].items())
     else:
         items = tuple(SavedItem(*each) for each in value["items"])
-    return SavedClass(int(value["number"]), str(value["class_name"]), items, is_undone=bool(value["is_undone"]))
+    return SavedClass(
+        int(value["number"]),
+        str(value["class_name"]),
+        items,
+        is_undone=bool(value["is_undone"]),
+        provenance=Provenance(*(value.get(each.name) and str(value[each.name]) for each in fields(Provenance))),
+    )
 
 
 def _write(folder: GalleryPlace, saved: Sequence[SavedClass]) -> None:
@@ -255,6 +312,7 @@ def _write(folder: GalleryPlace, saved: Sequence[SavedClass]) -> None:
             "number": each.number,
             "class_name": each.class_name,
             "items": [astuple(item) for item in each.items],
+            **asdict(each.provenance),
             "is_undone": each.is_undone,
         }
         for each in saved

@@ -1,15 +1,23 @@
 """The map of a gallery: its items on a plane, near ones near."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.types import MEDIA, Medium
 
-_MAP_LIMIT = 1_500
+_MAP_LIMIT = 200_000
 """Items on a map; of larger galleries a sample of each medium by its share."""
+
+_LAID_OUT = 2_000
+"""Items that t-SNE lays out; the others stand between those of them that they are most like."""
+
+_ANCHORS = 5  # items laid out between which another one stands
+_SHARPNESS = 30.0  # by how much the likest of them counts more: weights are exp(sharpness · cosine)
+_BLOCK_ROWS = 8_192
 
 _PERPLEXITY = 30.0
 """About how many neighbors the map keeps near; smaller sets take a third of their size."""
@@ -45,6 +53,16 @@ class GalleryMap:
     item_count: int
     points: tuple[MapPoint, ...]
 
+    def find_inside(self, corners: Sequence[tuple[float, float]]) -> frozenset[str]:
+        """Return the ids of the items within a polygon, by the rule of even and odd crossings."""
+        x = np.array([point.x for point in self.points])
+        y = np.array([point.y for point in self.points])
+        inside: Bool[np.ndarray, " item"] = np.zeros(len(x), dtype=bool)
+        for (ax, ay), (bx, by) in zip(corners, [*corners[-1:], *corners[:-1]], strict=True):
+            if ay != by:
+                inside ^= ((ay > y) != (by > y)) & (x < (bx - ax) * (y - ay) / (by - ay) + ax)
+        return frozenset(self.points[row].item_id for row in np.flatnonzero(inside))
+
 
 def draw_map(index: SegmentIndex, *, limit: int = _MAP_LIMIT, seed: int = 0) -> GalleryMap:
     """Place the items of a gallery on a plane; an item stands where the mean of its segments does."""
@@ -57,12 +75,38 @@ def draw_map(index: SegmentIndex, *, limit: int = _MAP_LIMIT, seed: int = 0) -> 
     means = np.add.reduceat(segments.embedding, starts, axis=0)
     codes = np.array([MEDIA.index(item.medium) for item in items])
     chosen = choose_rows(codes, limit=limit, generator=np.random.default_rng(seed))
-    positions, method = project(means[chosen], seed=seed)
+    positions, method = _lay_out(means[chosen], codes[chosen], seed=seed)
     points = [
         MapPoint(items[row].item_id, items[row].medium, items[row].class_name, round(x, 4), round(y, 4))
         for row, (x, y) in zip(chosen.tolist(), positions.tolist(), strict=True)
     ]
     return GalleryMap(method, len(items), tuple(points))
+
+
+def _lay_out(
+    embedding: Float[np.ndarray, "row dim"], medium: Int[np.ndarray, " row"], *, seed: int
+) -> tuple[Float64[np.ndarray, "row two"], str]:
+    """Return coordinates of all rows: those of a sample by `project`, each other one between the likest of these."""
+    sample = choose_rows(medium, limit=_LAID_OUT, generator=np.random.default_rng(seed))
+    found, method = project(embedding[sample], seed=seed)
+    if len(sample) == len(embedding):
+        return found, method
+    positions: Float64[np.ndarray, "row two"] = np.zeros((len(embedding), 2))
+    anchors = _normalize(embedding[sample])
+    for start in range(0, len(embedding), _BLOCK_ROWS):
+        cosine = _normalize(embedding[start : start + _BLOCK_ROWS]) @ anchors.T
+        likest = np.argpartition(-cosine, _ANCHORS - 1, axis=1)[:, :_ANCHORS]
+        near = np.take_along_axis(cosine, likest, axis=1)
+        weight = np.exp(_SHARPNESS * (near - near.max(axis=1, keepdims=True)))
+        weight /= weight.sum(axis=1, keepdims=True)
+        positions[start : start + _BLOCK_ROWS] = (found[likest] * weight[..., None]).sum(axis=1)
+    positions[sample] = found
+    return positions, method
+
+
+def _normalize(embedding: Float[np.ndarray, "row dim"]) -> Float[np.ndarray, "row dim"]:
+    units: Float[np.ndarray, "row dim"] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    return units
 
 
 def choose_rows(
@@ -81,7 +125,7 @@ def choose_rows(
 
 def project(embedding: Float[np.ndarray, "row dim"], *, seed: int) -> tuple[Float64[np.ndarray, "row two"], str]:
     """Return coordinates from 0 to 1, and the name of the method: t-SNE where the extra `report` is installed."""
-    units = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
+    units = _normalize(embedding)
     found = _principal(units)
     method = PRINCIPAL
     if len(units) >= _LEAST_ROWS:

@@ -44,6 +44,7 @@ SPECTROGRAM_HZ = 22_050
 _WAVEFORM_HZ = 8_000
 _BLOCK_SECONDS = 30.0  # sound of a waveform in memory at once
 _PDF_MARK = b"%PDF-"
+_FRAME_SECONDS = 0.25  # around the frame of a moment
 _CACHED_TRACKS = 2**16  # videos whose sound track was looked up; every list of hits asks again
 
 
@@ -64,27 +65,42 @@ class TimeRange:
     end_seconds: float | None = None
 
 
-def draw_thumbnail(item: Item, *, side_pixels: int, limits: MediaLimits) -> bytes:
-    """Return a square JPEG of a photo, or of a frame from the beginning of a video.
+def draw_thumbnail(
+    item: Item, *, side_pixels: int, limits: MediaLimits, at_seconds: float | None = None, is_cropped: bool = True
+) -> bytes:
+    """Return a JPEG of a photo, or of a frame of a video.
+
+    Args:
+        side_pixels: Of the square; the longest side where nothing is cut off.
+        at_seconds: Time of the frame, in the file's own time; None for the beginning.
+        is_cropped: Whether the middle is cut out as a square; else the whole picture is shown.
 
     Raises:
         MediaError: The file cannot be read.
         RequestError: A text or a sound has no thumbnail.
+        OutOfRangeError: The time is outside the item.
     """
     if item.medium not in {Medium.IMAGE, Medium.VIDEO}:
         raise refuse_to_show(item.item_id, wanted="picture")
-    decoding = Decoding(side_pixels=side_pixels, segment_seconds=4.0, frames_per_segment=1)
-    segment = _first_segment(item, decoding=decoding, limits=limits)
+    if at_seconds is not None and item.medium is Medium.VIDEO:
+        item = restrict(item, TimeRange(at_seconds), longest=_FRAME_SECONDS)
+    seconds = 4.0 if at_seconds is None else _FRAME_SECONDS
+    decoding = Decoding(side_pixels=side_pixels, segment_seconds=seconds, frames_per_segment=1)
+    content = _first_segment(item, decoding=decoding, limits=limits).content
+    picture = draw_content(content, side_pixels) if is_cropped else _draw_whole(content, side_pixels)
     file = io.BytesIO()
-    draw_content(segment.content, side_pixels).convert("RGB").save(file, "JPEG", quality=_JPEG_QUALITY)
+    picture.convert("RGB").save(file, "JPEG", quality=_JPEG_QUALITY)
     return file.getvalue()
 
 
-def draw_spectrogram(item: Item, time_range: TimeRange, *, size: tuple[int, int], limits: MediaLimits) -> bytes:
+def draw_spectrogram(
+    item: Item, time_range: TimeRange, *, size: tuple[int, int], limits: MediaLimits, floor_db: float = 60.0
+) -> bytes:
     """Return a PNG of a part of a sound, time from left to right, 0 Hz at the bottom.
 
     Args:
         size: Width and height, pixels.
+        floor_db: Below the loudest by this much everything is dark.
         limits: `max_segment_seconds` is the longest time range; without an end, the picture ends there.
 
     Raises:
@@ -92,14 +108,15 @@ def draw_spectrogram(item: Item, time_range: TimeRange, *, size: tuple[int, int]
         RequestError: The item has no sound.
         OutOfRangeError: The time range is empty, too long or outside the item.
     """
-    sound_item = _restrict(_take_sound(item, limits), time_range, longest=limits.max_segment_seconds)
+    sound_item = restrict(_take_sound(item, limits), time_range, longest=limits.max_segment_seconds)
     decoding = Decoding(sample_rate_hz=SPECTROGRAM_HZ, segment_seconds=limits.max_segment_seconds)
     content = _first_segment(sound_item, decoding=decoding, limits=limits).content
     if isinstance(content, SpectrogramContent):
         image = Image.fromarray(content.pixels.permute(1, 2, 0).numpy())
     else:
         assert isinstance(content, AudioContent)  # noqa: S101 - what the loader of sound gives
-        image = _paint_spectrogram(content, hop_length=max(16, len(content.waveform) // (2 * size[0])))
+        hop_length = max(16, len(content.waveform) // (2 * size[0]))
+        image = _paint_spectrogram(content, hop_length=hop_length, floor_db=floor_db)
     file = io.BytesIO()
     image.resize(size, Image.Resampling.BILINEAR).save(file, "PNG")
     return file.getvalue()
@@ -120,7 +137,7 @@ def measure_waveform(item: Item, time_range: TimeRange, *, point_count: int, lim
     if item.form is Form.SPECTROGRAM:
         raise refuse_to_show(item.item_id, wanted="sound")
     if time_range != TimeRange():
-        sound_item = _restrict(sound_item, time_range, longest=limits.max_segment_seconds)
+        sound_item = restrict(sound_item, time_range, longest=limits.max_segment_seconds)
     decoding = Decoding(sample_rate_hz=_WAVEFORM_HZ, segment_seconds=_BLOCK_SECONDS)
     limits = replace(limits, max_seconds=min(limits.max_seconds, limits.max_segment_seconds))
     samples = _join(sound_item, decoding=decoding, limits=limits)
@@ -196,7 +213,7 @@ def _take_sound(item: Item, limits: MediaLimits) -> Item:
     return replace(item, medium=Medium.AUDIO)
 
 
-def _restrict(item: Item, time_range: TimeRange, *, longest: float) -> Item:
+def restrict(item: Item, time_range: TimeRange, *, longest: float) -> Item:
     """Restrict an item to a time range inside its own."""
     first, last = item.start_seconds or 0.0, item.end_seconds or math.inf
     start = first if time_range.start_seconds is None else time_range.start_seconds
@@ -311,11 +328,20 @@ def _crop(pixels: np.ndarray, side_pixels: int) -> Image.Image:
     return image.crop((left, top, left + side, top + side)).resize((side_pixels, side_pixels))
 
 
-def _paint_spectrogram(sound: AudioContent, *, hop_length: int) -> Image.Image:
+def _draw_whole(content: Content, side_pixels: int) -> Image.Image:
+    """Return a photo or a frame with nothing cut off, its longest side of the given length."""
+    assert isinstance(content, ImageContent | VideoContent)  # noqa: S101 - what photos and videos are
+    pixels = content.pixels if isinstance(content, ImageContent) else content.frames[len(content.frames) // 2]
+    picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    picture.thumbnail((side_pixels, side_pixels))
+    return picture
+
+
+def _paint_spectrogram(sound: AudioContent, *, hop_length: int, floor_db: float = _FLOOR_DB) -> Image.Image:
     """Return the spectrogram of a sound in colors, one column per frame, 0 Hz at the bottom."""
     power = compute_power_spectrogram(sound.waveform, n_fft=1024, hop_length=hop_length)
-    level = convert_to_decibels(power, floor_db=_FLOOR_DB)
-    loudness = (1 + level.flip(0).numpy() / _FLOOR_DB).clip(0, 1)
+    level = convert_to_decibels(power, floor_db=floor_db)
+    loudness = (1 + level.flip(0).numpy() / floor_db).clip(0, 1)
     steps = np.linspace(0, 1, len(_LOUDNESS_COLORS))
     colors = np.stack([np.interp(loudness, steps, _LOUDNESS_COLORS[:, channel]) for channel in range(3)], axis=-1)
     return Image.fromarray(colors.round().astype(np.uint8))

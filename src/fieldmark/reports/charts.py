@@ -19,9 +19,16 @@ MEDIUM_COLORS = {
 }
 """Colors that color-blind readers can tell apart; None is the gallery of all media."""
 
+
+def _get_color(medium: Medium | None) -> str:
+    """Return the color of a medium as the style sheet of the page has it, so that it follows a dark theme."""
+    return f"var(--{medium or 'all'}, {MEDIUM_COLORS[medium]})"
+
+
 _WIDTH = 360
 _ROW = 22.0
 _FONT = 'font-size="12"'
+_LINE, _RULE, _SMALL = 'stroke="var(--line, #e3e1da)"', 'stroke="var(--faint, #8b929c)"', 'fill="var(--faint, #5d666f)"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def draw_directions(directions: Sequence[Direction]) -> Markup:
     parts = [_draw_vertical_grid(frame)]
     for index, direction in enumerate(directions):
         y = frame.top + _ROW * (index + 0.5)
-        color = MEDIUM_COLORS[direction.query_medium]
+        color = _get_color(direction.query_medium)
         span = direction.interval_95 or (direction.mean_average_precision, direction.mean_average_precision)
         low, high = (frame.x(value) for value in span)
         value, chance = frame.x(direction.mean_average_precision), frame.x(direction.chance)
@@ -56,7 +63,7 @@ def draw_directions(directions: Sequence[Direction]) -> Markup:
         parts.append(
             f"<g><title>{escape(title)}</title>"
             f'<text x="{frame.left - 8}" y="{y + 4}" text-anchor="end" {_FONT}>{format_symbol(direction.name)}</text>'
-            f'<line x1="{chance}" x2="{chance}" y1="{y - 7}" y2="{y + 7}" stroke="#8b929c" stroke-width="2"/>'
+            f'<line x1="{chance}" x2="{chance}" y1="{y - 7}" y2="{y + 7}" {_RULE} stroke-width="2"/>'
             f'<line x1="{low}" x2="{high}" y1="{y}" y2="{y}" stroke="{color}" stroke-width="5" opacity=".35"/>'
             f'<circle cx="{value}" cy="{y}" r="4.5" fill="{color}"/>'
             f'<text x="{_WIDTH - 2}" y="{y + 4}" text-anchor="end" {_FONT} font-weight="600">'
@@ -76,7 +83,7 @@ def draw_curves(directions: Sequence[Direction]) -> Markup:
             for recall, precision in zip(RECALL_LEVELS, direction.precision_at_recall, strict=True)
         ]
         color, dash = (
-            MEDIUM_COLORS[direction.gallery_medium],
+            _get_color(direction.gallery_medium),
             "" if direction.gallery_medium else ' stroke-dasharray="5 3"',
         )
         parts.append(
@@ -85,7 +92,7 @@ def draw_curves(directions: Sequence[Direction]) -> Markup:
         )
         ends.append((frame.y(direction.precision_at_recall[-1]), direction))
     for y, direction in _spread_labels(ends, least=14.0, lowest=frame.top + frame.height):
-        color = MEDIUM_COLORS[direction.gallery_medium]
+        color = _get_color(direction.gallery_medium)
         x = frame.left + frame.width + 6
         parts.append(f'<text x="{x}" y="{y + 4}" fill="{color}" {_FONT}>{format_symbol(direction.name)}</text>')
     parts.append(_label_axis(frame, "recall"))
@@ -98,16 +105,16 @@ def draw_calibration(calibrations: Sequence[tuple[str, Medium, Reliability]]) ->
     parts = [
         _draw_vertical_grid(frame, labels_below=True),
         _draw_horizontal_grid(frame),
-        f'<line x1="{frame.x(0.0)}" y1="{frame.y(0.0)}" x2="{frame.x(1.0)}" y2="{frame.y(1.0)}" stroke="#8b929c"/>',
+        f'<line x1="{frame.x(0.0)}" y1="{frame.y(0.0)}" x2="{frame.x(1.0)}" y2="{frame.y(1.0)}" {_RULE}/>',
     ]
     for name, medium, calibration in calibrations:
         points = " ".join(f"{frame.x(b.stated)},{frame.y(b.true_share)}" for b in calibration.bins)
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="{MEDIUM_COLORS[medium]}" stroke-width="2">'
+            f'<polyline points="{points}" fill="none" stroke="{_get_color(medium)}" stroke-width="2">'
             f"<title>{escape(name)}</title></polyline>"
         )
         parts += [
-            f'<circle cx="{frame.x(b.stated)}" cy="{frame.y(b.true_share)}" r="3" fill="{MEDIUM_COLORS[medium]}">'
+            f'<circle cx="{frame.x(b.stated)}" cy="{frame.y(b.true_share)}" r="3" fill="{_get_color(medium)}">'
             f"<title>{escape(name)}: score {b.stated:.2f}, {b.true_share:.0%} of {b.count} correct</title></circle>"
             for b in calibration.bins
         ]
@@ -133,8 +140,8 @@ def _draw_vertical_grid(frame: _Frame, *, labels_below: bool = False) -> str:
     for step in range(6):
         x, y = frame.x(step / 5), frame.top + frame.height + 15 if labels_below else frame.top - 8
         lines.append(
-            f'<line x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.top + frame.height}" stroke="#e3e1da"/>'
-            f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} fill="#5d666f">{step / 5:g}</text>'
+            f'<line x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.top + frame.height}" {_LINE}/>'
+            f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} {_SMALL}>{step / 5:g}</text>'
         )
     return "".join(lines)
 
@@ -144,15 +151,15 @@ def _draw_horizontal_grid(frame: _Frame) -> str:
     for step in range(6):
         y = frame.y(step / 5)
         lines.append(
-            f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y}" y2="{y}" stroke="#e3e1da"/>'
-            f'<text x="{frame.left - 6}" y="{y + 4}" text-anchor="end" {_FONT} fill="#5d666f">{step / 5:g}</text>'
+            f'<line x1="{frame.left}" x2="{frame.left + frame.width}" y1="{y}" y2="{y}" {_LINE}/>'
+            f'<text x="{frame.left - 6}" y="{y + 4}" text-anchor="end" {_FONT} {_SMALL}>{step / 5:g}</text>'
         )
     return "".join(lines)
 
 
 def _label_axis(frame: _Frame, text: str) -> str:
     x, y = frame.left + frame.width / 2, frame.top + frame.height + 32
-    return f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} fill="#5d666f">{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" text-anchor="middle" {_FONT} {_SMALL}>{escape(text)}</text>'
 
 
 def _picture(title: str, height: float, parts: Sequence[str]) -> Markup:

@@ -30,7 +30,7 @@ from fieldmark.evaluation.result import (
 from fieldmark.evaluation.task import Task
 from fieldmark.gallery.map import TSNE, choose_rows, project
 from fieldmark.media.preview import make_card
-from fieldmark.reports.charts import MEDIUM_COLORS, draw_calibration, draw_curves, draw_directions
+from fieldmark.reports.charts import draw_calibration, draw_curves, draw_directions
 from fieldmark.reports.render import render_template
 from fieldmark.subject import Words, decide_by_names, get_words
 from fieldmark.types import MEDIA, Medium, Reporter
@@ -163,7 +163,6 @@ def render_evaluation_page(
     shown = _shown_rows(look_alikes, [query for _, chosen in queries for query, _ in chosen])
     data = {
         "classes": list(table.class_names),
-        "colors": {medium.value: MEDIUM_COLORS[medium] for medium in MEDIA},
         "items": _describe_items(measured, shown=shown, mapped=rows.tolist(), reporter=reporter),
         "map": [
             {"row": row, "x": round(x, 4), "y": round(y, 4)}
@@ -191,7 +190,6 @@ def render_evaluation_page(
         **_fill_species(evaluation),
         words=_choose_words(table.class_names, evaluation),
         media=MEDIA,
-        colors=MEDIUM_COLORS,
         cutoffs=CUTOFFS,
         first=list_first,
         symbol=format_symbol,

@@ -1,5 +1,7 @@
 // The HTTP API under /v1: one function for each request; an error response becomes an ApiError.
 
+import { t } from "./texts.js";
+
 const TOKEN_KEY = "fieldmark-token";
 
 /** An error response of the server, or no response at all. */
@@ -37,7 +39,7 @@ async function send(path, options) {
     return await fetch(path, { ...options, headers });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new ApiError({ kind: "unreachable", status: 0, message: "The server did not respond. Check that fieldmark serve is running, then try again." });
+    throw new ApiError({ kind: "unreachable", status: 0, message: t("The server did not respond. Check that fieldmark serve is running, then try again.") });
   }
 }
 
@@ -85,17 +87,19 @@ export const offerNames = async (text, limit) => (await get(makeUrl("/v1/names",
 export const getItem = (itemId) => get(`/v1/items/${encodeURIComponent(itemId)}`);
 export const getWaveform = (url, parameters) => get(makeUrl(url, parameters));
 export const getText = async (url) => (await call(url)).text();
-export const getMap = () => get("/v1/map");
+export const getMap = () => get("/v1/map/columns");
 export const getJobs = async () => (await get("/v1/jobs")).jobs;
 export const startJob = async (source) => (await post("/v1/jobs", { source })).json();
 export const cancelJob = (jobId) => call(`/v1/jobs/${encodeURIComponent(jobId)}`, { method: "DELETE" });
-export const saveClass = async (className, itemIds) =>
-  (await post("/v1/marks/classes", { class_name: className, item_ids: itemIds })).json();
+export const saveClass = async (className, itemIds, { savedBy = null, basis = null } = {}) =>
+  (await post("/v1/marks/classes", { class_name: className, item_ids: itemIds, saved_by: savedBy, basis })).json();
+export const findAlike = async (itemIds, signal) => (await post("/v1/marks/alike", { item_ids: itemIds }, { signal })).json();
 export const getSavedClasses = async () => (await get("/v1/marks/classes")).classes;
 export const undoClass = (number) => call(`/v1/marks/classes/${number}`, { method: "DELETE" });
 
 let gallery = null;
 let classes = null;
+let labels = null;
 
 /** Statistics of the gallery, requested once until `forget` is called. */
 export const getGallery = () => (gallery ??= get("/v1/gallery").catch((error) => ((gallery = null), Promise.reject(error))));
@@ -104,18 +108,37 @@ export const getGallery = () => (gallery ??= get("/v1/gallery").catch((error) =>
 export const getClasses = () =>
   (classes ??= get("/v1/classes").then((answer) => answer.classes).catch((error) => ((classes = null), Promise.reject(error))));
 
+/** The label in force of each item that was given one, requested once until `forget` is called. */
+export const getLabels = () =>
+  (labels ??= getSavedClasses().then((saved) => {
+    const byItem = new Map();
+    for (const each of saved.filter((one) => !one.is_undone)) {
+      for (const [itemId, former] of Object.entries(each.former_names)) byItem.set(itemId, { ...each, former });
+    }
+    return byItem;
+  }).catch(() => new Map()));
+
 /** Forgets what is known of the gallery; call it when the gallery has changed. */
 export function forget() {
-  gallery = classes = null;
+  gallery = classes = labels = null;
 }
 
 const EXPORTED = ["item_id", "rank", "score", "probability", "start_seconds", "end_seconds", "margin", "look_alike"];
 
 /** Downloads hits, with their moments, as a file; returns its name. */
 export async function exportHits(format, hits) {
-  const sent = hits.map((hit) => Object.fromEntries(EXPORTED.map((key) => [key, hit[key]])));
-  const answer = await post("/v1/marks/export", { format, hits: sent });
-  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? `fieldmark.${format}`;
+  return saveAnswer(await post("/v1/marks/export", { format, hits: describeHits(hits) }), `fieldmark.${format}`);
+}
+
+/** Downloads the moments of hits, cut out of their files, as a zip with a table; returns its name. */
+export async function exportMoments(hits, margin) {
+  return saveAnswer(await post("/v1/marks/clips", { hits: describeHits(hits), margin_seconds: margin }), "moments.zip");
+}
+
+const describeHits = (hits) => hits.map((hit) => Object.fromEntries(EXPORTED.map((key) => [key, hit[key]])));
+
+async function saveAnswer(answer, otherwise) {
+  const name = /filename="([^"]+)"/.exec(answer.headers.get("content-disposition") ?? "")?.[1] ?? otherwise;
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await answer.blob());
   link.download = name;

@@ -1,70 +1,72 @@
 // Cards: one hit or one item, with its content, facts and buttons.
 
 import { makeUrl, getText } from "./api.js";
-import { button, element, icon, MEDIUM_NAMES, percent, formatName } from "./dom.js";
-import { createPlayer, whenNear } from "./player.js";
-import { inWords } from "./subject.js";
+import { button, displayName, element, icon, formatNumber, nameNodes, nameOf, percent, whenNear } from "./dom.js";
+import { createPlayer } from "./player.js";
+import { t } from "./texts.js";
 
-const TEXT_LINES = 420;
+const TEXT_CHARACTERS = 260;
 
-/** A picture of the item; null if it has none. */
-export function picture(part, pixels = 480) {
+/** A picture of the item, cut to a square or whole; null if it has none. */
+export function picture(part, { pixels = 480, isWhole = false } = {}) {
   if (part.thumbnail_url === null) return null;
-  const alt = `${formatName(part.class_name)}, ${MEDIUM_NAMES[part.medium][0]} ${part.name ?? part.item_id}`;
-  return element("img", { src: makeUrl(part.thumbnail_url, { pixels }), alt, loading: "lazy", width: pixels, height: pixels });
+  const alt = `${displayName(part.class_name)}, ${nameOf(part.medium)} ${part.name ?? part.item_id}`;
+  return element("img", { src: makeUrl(part.thumbnail_url, { pixels, whole: isWhole || null }), alt, loading: "lazy", width: pixels, height: pixels });
 }
 
 function quotation(part) {
-  if (part.text !== null) return quoted(part.text);
-  const holder = element("div", {}, element("blockquote", { class: "faint", text: "…" }));
+  if (part.text !== null) return element("div", { class: "quote" }, quoted(part.text));
+  const holder = element("div", { class: "quote" }, element("blockquote", { class: "faint", text: "…" }));
   whenNear(holder, async () => {
     try {
       holder.replaceChildren(quoted(await getText(part.media_url)));
     } catch (error) {
-      holder.replaceChildren(element("p", { class: "faint", text: `This text cannot be shown: ${error.message}` }));
+      holder.replaceChildren(element("p", { class: "faint", text: t("This text cannot be shown: {reason}", { reason: error.message }) }));
     }
   });
   return holder;
 }
 
 function quoted(text) {
-  if (text.length <= TEXT_LINES) return element("blockquote", { text });
-  const rest = element("details", {}, element("summary", { text: "Show all" }), element("p", { text }));
-  return element("div", {}, element("blockquote", { text: `${text.slice(0, TEXT_LINES)} …` }), rest);
+  if (text.length <= TEXT_CHARACTERS) return element("blockquote", { dir: "auto", text });
+  const rest = element("details", {}, element("summary", { text: t("Show all") }), element("p", { dir: "auto", text }));
+  return element("div", {}, element("blockquote", { dir: "auto", text: `${text.slice(0, TEXT_CHARACTERS)} …` }), rest);
 }
 
 /** The photo, player or text of an item. */
-export function content(part, pixels) {
+export function content(part, options) {
   if (part.medium === "text") return quotation(part);
-  if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part, pixels));
-  return createPlayer(part) ?? picture(part);
+  if (part.medium === "image") return element("a", { class: "photo", href: part.media_url, target: "_blank", rel: "noopener" }, picture(part, options));
+  return createPlayer(part) ?? picture(part, options);
 }
 
 /** The one number of a card, in plain words; its similarity where it has no probability. */
 function score(hit, isDoubtful) {
-  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: "similarity; larger is closer" }, hit.score.toFixed(3));
-  return element("p", { class: "score" }, element("strong", { text: percent(hit.probability) }), element("span", { class: "faint", text: isDoubtful ? " if it is in the collection" : " likely" }));
+  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: t("similarity; larger is closer") }, hit.score.toFixed(3));
+  const text = isDoubtful ? t("if it is in the collection") : t("likely");
+  return element("p", { class: "score" }, element("strong", { text: percent(hit.probability) }), element("span", { class: "faint", text: ` ${text}` }));
 }
 
 /** Why a hit is one, folded: its similarity, and how clearly it is this class and not its look-alike. */
 function reason(hit, actions, named) {
-  if (hit.matched) return element("p", { class: "reason", text: `has this ${hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")}` });
-  const side = (hit.margin ?? 0) >= 0 ? "closer than" : "farther than";
-  const rival = hit.look_alike && hit.margin !== null ? element("p", {}, `${Math.abs(hit.margin).toFixed(3)} ${side} `, element("button", {
+  if (hit.matched) return element("p", { class: "reason", text: t("has this {fact}", { fact: t(hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")) }) });
+  const rival = hit.look_alike && hit.margin !== null ? element("p", {}, `${Math.abs(hit.margin).toFixed(3)} ${t(hit.margin >= 0 ? "closer than" : "farther than")} `, element("button", {
     type: "button",
     class: "linkish",
-    text: formatName(hit.look_alike),
-    "aria-label": `Compare ${formatName(hit.class_name)} with ${formatName(hit.look_alike)}`,
-    onclick: () => actions.compare(hit.class_name, hit.look_alike),
+    text: displayName(hit.look_alike),
+    dir: "auto",
+    "aria-label": t("Compare {one} with {other}", { one: displayName(hit.class_name), other: displayName(hit.look_alike) }),
+    onclick: () => actions.compare([hit.class_name, hit.look_alike]),
   })) : null;
-  const called = hit.class_name === null && hit.called ? element("p", { text: `Called so by its encoder: ${percent(hit.called_probability)}` }) : null;
-  const meaning = inWords("The percentage is the probability that this is the same species.");
   return element(
     "details",
     { class: "why" },
-    element("summary", { text: named !== null && hit.class_name === named ? "Why: matches the name" : "Why" }),
-    element("p", { text: `Similarity ${hit.score.toFixed(3)}; larger is closer.` }), rival, called,
-    hit.probability === null || hit.probability === undefined ? null : element("p", { text: meaning }));
+    element("summary", { text: named !== null && hit.class_name === named ? t("Why: matches the name") : t("Why") }),
+    element("p", { text: t("Similarity {score}; larger is closer.", { score: hit.score.toFixed(3) }) }),
+    rival,
+    hit.class_name === null && hit.called ? element("p", { text: t("called so by its encoder: {probability}", { probability: percent(hit.called_probability) }) }) : null,
+    hit.probability === null || hit.probability === undefined ? null : element("p", { text: t("The percentage is the probability that this is the same species.") }),
+  );
 }
 
 /** A source, as a link only if it is a web address: another scheme could run something. */
@@ -77,11 +79,18 @@ function sourceText(source) {
 
 const coordinates = (part) => {
   if (part.latitude === null || part.longitude === null) return null;
-  const uncertainty = part.coordinate_uncertainty_meters === null ? "" : ` ± ${part.coordinate_uncertainty_meters.toLocaleString("en")} m`;
+  const uncertainty = part.coordinate_uncertainty_meters === null ? "" : ` ± ${formatNumber(part.coordinate_uncertainty_meters)} m`;
   return `${part.latitude.toFixed(5)}, ${part.longitude.toFixed(5)}${uncertainty}`;
 };
 
 const joined = (values, separator) => values.filter(Boolean).join(separator) || null;
+
+/** The scientific name in italics; its author is not. */
+function scientific({ scientific_name: name, authorship }) {
+  if (!name) return null;
+  const author = authorship && !name.includes(authorship) ? ` ${authorship}` : "";
+  return element("span", {}, element("i", { lang: "la", text: name }), author);
+}
 
 /** What the record of an item says, then all other columns that came with it. */
 function recordRows(part) {
@@ -93,41 +102,57 @@ function recordRows(part) {
     ["Coordinates", coordinates(part)],
     ["Recorded by", part.recorded_by],
     ["Basis of record", part.basis_of_record],
-    ["Scientific name", joined([part.scientific_name, part.authorship && !part.scientific_name?.includes(part.authorship) ? part.authorship : null], " ")],
+    ["Scientific name", scientific(part)],
     ["Rank", part.taxon_rank],
     ["Rights holder", part.rights_holder],
   ];
 }
 
+/** Who gave an item its class, when and from what; what is not known is left out. */
+function provenance(label) {
+  if (!label) return null;
+  return [
+    label.saved_by ? t("by {person}", { person: label.saved_by }) : t("by somebody"),
+    label.saved_at?.replace("T", " ").replace("+00:00", " UTC"),
+    label.basis && t("from {basis}", { basis: label.basis }),
+    label.former ? t("before: {name}", { name: displayName(label.former) }) : t("before: no class"),
+  ].filter(Boolean).join(", ");
+}
+
+/** What stands in one line below an item: date, place, observer, number, rights. */
+export const summary = (part) =>
+  [part.event_date, part.place ?? part.country_code, part.recorded_by, part.catalog_number, part.license_form ?? part.license ?? part.rights_holder, part.set_name].filter(Boolean).join(" · ");
+
 function facts(part, actions) {
   const given = part.license_form && part.license_form !== part.license ? ` (${part.license})` : "";
   const rows = [
     ...recordRows(part),
+    ["Label given", provenance(actions?.labelOf?.(part.item_id))],
     ["Set", part.set_name],
     ["Source", part.source && sourceText(part.source)],
     ["License", part.license && `${part.license_form ?? part.license}${given}`],
     ["File", part.name],
     ["Id", part.item_id],
-    ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: "Show only this group", onclick: () => actions.onlyGroup(part.group) })],
+    ["Group", part.group && actions && element("button", { type: "button", class: "linkish", text: part.group, title: t("Show only this group"), onclick: () => actions.onlyGroup(part.group) })],
     ...Object.entries(part.facts).map(([name, value]) => [name, value && sourceText(value)]),
   ].filter(([, value]) => value);
-  return element(
-    "details",
-    { class: "facts" },
-    element("summary", {}, element("span", { class: "origin", text: [part.event_date, part.place ?? part.country_code, part.set_name, part.license_form ?? part.license].filter(Boolean).join(" · ") || "Source" })),
-    element("dl", {}, rows.flatMap(([name, value]) => [element("dt", { text: name }), element("dd", {}, value)])),
-  );
+  return element("dl", {}, rows.flatMap(([name, value]) => [element("dt", { text: t(name), dir: "auto" }), element("dd", { dir: "auto" }, value)]));
+}
+
+/** The facts of an item behind their first line; they are made when they are opened. */
+function factsOf(part, actions) {
+  const made = element("details", { class: "facts" }, element("summary", {}, element("span", { class: "origin", dir: "auto", text: summary(part) || t("Source") })));
+  made.addEventListener("toggle", () => made.open && made.children.length === 1 && made.append(facts(part, actions)));
+  return made;
 }
 
 /** The class of a hit; without one, what its encoder calls it. */
-function title(hit) {
-  return formatName(hit.class_name ?? hit.called ?? null);
-}
+export const title = (hit) => displayName(hit.class_name ?? hit.called ?? null);
 
 function markButton(name, label, hit, marks) {
   const value = name === "right" ? "relevant" : "irrelevant";
   return button(name, {
-    label: `${label}: ${title(hit)}, ${hit.item_id}`,
+    label: `${t(label)}: ${title(hit)}, ${hit.item_id}`,
     class: `plain round mark-${name}`,
     "aria-pressed": String(marks.of(hit.item_id) === value),
     "data-mark": `${hit.item_id} ${value}`,
@@ -135,31 +160,56 @@ function markButton(name, label, hit, marks) {
   });
 }
 
+/** What tells hits apart in one answer: an item, and its moment where each moment is a hit. */
+export const keyOf = (hit) => `${hit.item_id} ${hit.start_seconds ?? ""}`;
+
 /**
- * A hit of a search. `rank` counts the hits of its medium; `actions`: compare, moreLike, onlyGroup;
- * `marks`: what the user marked right and wrong; `isDoubtful`: the collection may lack the species.
+ * A hit of a search: its node, and `update`, which takes the same hit of another answer.
+ * `rank` counts the hits of its medium; `context`: actions (compare, moreLike, onlyGroup), marks (what the user marked
+ * right and wrong), selection, named, isDoubtful (the collection may lack the species).
  */
-export function hitCard(hit, rank, { actions, marks, named, isDoubtful = false }) {
-  const mark = marks.of(hit.item_id);
-  return element(
-    "li",
-    { class: `card ${hit.medium} ${mark ?? ""}`, "data-item": hit.item_id },
-    element("article", { "aria-label": `${rank}. ${title(hit)}, ${MEDIUM_NAMES[hit.medium][0]}` },
-      element("header", {},
-        element("span", { class: "rank", title: `rank ${hit.rank} among the hits of all media`, text: rank }),
-        element("h3", { text: title(hit) }),
-        score(hit, isDoubtful)),
-      element("div", { class: "content" }, content(hit)),
-      reason(hit, actions, named),
-      hit.unlikely ? element("p", { class: "reason", text: `unlikely: ${hit.unlikely}` }) : null,
-      element("footer", {},
-        facts(hit, actions),
-        element("div", { class: "actions" },
-          markButton("right", "Right", hit, marks),
-          markButton("wrong", "Wrong", hit, marks),
-          button("more", { label: `More like ${hit.item_id}`, class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
-          hit.class_name ? button("compare", { label: inWords(`Compare ${title(hit)} with another species`), class: "plain round", onclick: () => actions.compare(hit.class_name, hit.look_alike ?? null) }) : null))),
-  );
+export function hitCard(hit, rank, context) {
+  const { actions, marks, selection } = context;
+  const heading = element("h3", {}, nameNodes(hit.class_name ?? hit.called ?? null, hit.scientific_name));
+  const number = element("span", { class: "rank" });
+  const slots = { score: element("span"), reason: element("span"), unlikely: element("span") };
+  const article = element("article", {},
+    element("header", {}, number, heading, slots.score, selection.checkbox(hit, title(hit))),
+    element("div", { class: "content" }, content(hit)),
+    slots.reason,
+    slots.unlikely,
+    element("footer", {},
+      factsOf(hit, actions),
+      element("div", { class: "actions" },
+        markButton("right", "Right", hit, marks),
+        markButton("wrong", "Wrong", hit, marks),
+        button("more", { label: t("More like {name}", { name: hit.item_id }), class: "plain round", onclick: () => actions.moreLike(hit.item_id) }),
+        hit.class_name ? button("compare", { label: t("Compare {name} with another species", { name: title(hit) }), class: "plain round", onclick: () => actions.compare([hit.class_name, hit.look_alike ?? null]) }) : null)));
+  const node = element("li", { class: `card ${hit.medium}`, "data-item": hit.item_id }, article);
+  const replace = (name, made) => {
+    const now = made ?? element("span", { hidden: true });
+    slots[name].replaceWith(now);
+    slots[name] = now;
+  };
+  const card = { node, hit, className: hit.class_name };
+  card.showMark = () => {
+    const mark = marks.of(hit.item_id);
+    node.classList.toggle("relevant", mark === "relevant");
+    node.classList.toggle("irrelevant", mark === "irrelevant");
+    for (const each of node.querySelectorAll("[data-mark]")) each.setAttribute("aria-pressed", String(each.dataset.mark === `${hit.item_id} ${mark}`));
+  };
+  card.update = (now, place, { named, isDoubtful = false }) => {
+    card.hit = now;
+    article.setAttribute("aria-label", `${place}. ${title(now)}, ${nameOf(now.medium)}`);
+    number.textContent = place;
+    number.title = t("rank {rank} among the hits of all media", { rank: now.rank });
+    replace("score", score(now, isDoubtful));
+    replace("reason", reason(now, actions, named));
+    replace("unlikely", now.unlikely ? element("p", { class: "reason", text: t("unlikely: {reason}", { reason: now.unlikely }) }) : null);
+    card.showMark();
+    return card;
+  };
+  return card.update(hit, rank, context);
 }
 
 /** An item outside of a search, beside the map. */
@@ -167,8 +217,8 @@ export function itemCard(item, { actions }) {
   return element(
     "article",
     { class: `card ${item.medium}`, "data-item": item.item_id },
-    element("header", {}, icon(item.medium), element("h3", { text: formatName(item.class_name) })),
+    element("header", {}, icon(item.medium), element("h3", {}, nameNodes(item.class_name, item.scientific_name))),
     element("div", { class: "content" }, content(item)),
-    element("footer", {}, facts(item, actions), element("div", { class: "actions" }, button("more", { text: "More like this", class: "plain framed", onclick: () => actions.moreLike(item.item_id) }))),
+    element("footer", {}, factsOf(item, actions), element("div", { class: "actions" }, button("more", { text: t("More like this"), class: "plain framed", onclick: () => actions.moreLike(item.item_id) }))),
   );
 }

@@ -1,7 +1,8 @@
 // Names that complete what is typed in the query: a list under the field, worked by arrows, Enter, Escape or pointer.
 
 import { offerNames } from "./api.js";
-import { announce, count, element, formatName } from "./dom.js";
+import { announce, count, displayName, element, formatName, formatNumber } from "./dom.js";
+import { t } from "./texts.js";
 
 const WAIT_MILLISECONDS = 120;
 const MOST_WORDS = 4;
@@ -16,7 +17,7 @@ export class Completion {
     this.active = -1;
     this.timer = 0;
     this.asked = 0;
-    this.list = element("ul", { id: "names", class: "names", role: "listbox", "aria-label": "Names in this collection", hidden: true });
+    this.list = element("ul", { id: "names", class: "names", role: "listbox", "aria-label": t("Names in this collection"), hidden: true });
     input.closest(".ask-box").append(this.list);
     input.setAttribute("aria-controls", "names");
     input.setAttribute("aria-autocomplete", "list");
@@ -41,7 +42,7 @@ export class Completion {
     this.names = names;
     this.active = -1;
     this.show();
-    if (names.length > 0) announce(`${count(names.length, "name", "names")} offered. Use the arrow keys.`);
+    if (names.length > 0) announce(t("{names} offered. Use the arrow keys.", { names: count(names.length, "name", "names") }));
   }
 
   show() {
@@ -56,7 +57,7 @@ export class Completion {
     return element(
       "li",
       { id: `name-${index}`, role: "option", "aria-selected": String(index === this.active), onpointerdown: (event) => (event.preventDefault(), this.choose(index)) },
-      element("span", { text: formatName(each.name) }), other, element("span", { class: "faint number", text: each.item_count.toLocaleString("en") }),
+      element("span", { dir: "auto", text: displayName(each.name) }), other, element("span", { class: "faint number", text: formatNumber(each.item_count) }),
     );
   }
 

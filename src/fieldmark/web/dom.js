@@ -1,5 +1,7 @@
 // Elements, icons, names and messages. What comes from the server enters the page as text, never as HTML.
 
+import { locale, t } from "./texts.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -43,10 +45,41 @@ export const byId = (id) => document.getElementById(id);
 export const MEDIUM_NAMES = { image: ["photo", "Photos"], text: ["text", "Texts"], video: ["video", "Videos"], audio: ["sound", "Sounds"] };
 export const MEDIA = Object.keys(MEDIUM_NAMES);
 
-/** A class name as people write it, with spaces instead of underscores. */
-export const formatName = (className) => (className ?? "unnamed").replaceAll("_", " ");
+/** The name of one item of a medium, and of several. */
+export const nameOf = (medium) => t(MEDIUM_NAMES[medium][0]);
+export const namesOf = (medium) => t(MEDIUM_NAMES[medium][1]);
 
-export const count = (number, one, many) => `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
+/** The same within a sentence: English writes nouns small. */
+export const namesWithin = (medium) => (locale() === "en" ? namesOf(medium).toLowerCase() : namesOf(medium));
+
+/** A class name as people write it, with spaces instead of underscores. */
+export const formatName = (className) => (className ?? t("unnamed")).replaceAll("_", " ");
+
+let scientificNames = new Set();
+let ownNames = new Map();
+
+/** Tells which names are scientific, and what classes are called in the language of the reader. */
+export function learnNames(classes) {
+  scientificNames = new Set(classes.map((each) => each.scientific_name).filter(Boolean).map(simplify));
+  ownNames = new Map(classes.map((each) => [each.class_name, each.names?.[locale()]]).filter(([, name]) => name));
+}
+
+const simplify = (name) => name.replaceAll("_", " ").toLowerCase();
+
+/** The name of a class for reading: in the reader's language where it is known there. */
+export const displayName = (className) => ownNames.get(className) ?? formatName(className);
+
+/** The name of a class as nodes: a scientific name in italics, any name in the direction of its own script. */
+export function nameNodes(className, scientificName = null) {
+  const name = displayName(className);
+  const isScientific = scientificNames.has(simplify(name)) || (scientificName && simplify(scientificName) === simplify(name));
+  return element(isScientific ? "i" : "bdi", { dir: "auto", lang: isScientific ? "la" : null, text: name });
+}
+
+/** A number in the reader's way of writing. */
+export const formatNumber = (number) => number.toLocaleString(locale());
+
+export const count = (number, one, many) => `${formatNumber(number)} ${t(number === 1 ? one : many)}`;
 
 /** A time in a file: 1:05.3. */
 export function formatTime(seconds) {
@@ -59,8 +92,8 @@ export const formatMoment = (part) => `${formatTime(part.start_seconds)}–${for
 
 /** A share as percent; only certainty is called 0 % or 100 %. */
 export function percent(share) {
-  if (share > 0 && share < 0.01) return "under 1 %";
-  if (share > 0.99 && share < 1) return "over 99 %";
+  if (share > 0 && share < 0.01) return t("under 1 %");
+  if (share > 0.99 && share < 1) return t("over 99 %");
   return `${Math.round(share * 100)} %`;
 }
 
@@ -71,13 +104,27 @@ export function announce(text) {
 
 let toastTimer = 0;
 
-/** A short message at the edge of the page. */
-export function toast(text) {
+/** A short message at the edge of the page; `undo` adds a button, and then it stays longer. */
+export function toast(text, { undo = null } = {}) {
   const node = byId("toast");
-  node.textContent = text;
+  const take = () => {
+    node.hidden = true;
+    undo();
+  };
+  node.replaceChildren(element("span", { dir: "auto", text }), ...(undo ? [element("button", { type: "button", class: "plain", text: t("Undo"), onclick: take })] : []));
   node.hidden = false;
   clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => (node.hidden = true), 6000);
+  toastTimer = setTimeout(() => (node.hidden = true), undo ? 15000 : 6000);
+}
+
+/** Calls once, when an element is about to become visible. */
+export function whenNear(node, call) {
+  const observer = new IntersectionObserver((entries) => {
+    if (!entries.some((entry) => entry.isIntersecting)) return;
+    observer.disconnect();
+    call();
+  }, { rootMargin: "300px" });
+  observer.observe(node);
 }
 
 /** An error in the words of the server, with a button to try again. */
@@ -85,9 +132,9 @@ export function errorPanel(error, { retry = null } = {}) {
   return element(
     "div",
     { class: "panel error", role: "alert" },
-    element("h2", { text: error.title ?? "Something went wrong" }),
-    element("p", { text: error.message }),
-    retry && button("search", { text: "Try again", class: "plain framed", onclick: retry }),
+    element("h2", { text: t(error.title ?? "Something went wrong") }),
+    element("p", { text: error.message, dir: "auto" }),
+    retry && button("search", { text: t("Try again"), class: "plain framed", onclick: retry }),
   );
 }
 
@@ -96,7 +143,7 @@ export function openDialog(title, ...content) {
   const dialog = byId("dialog");
   const close = () => dialog.close();
   dialog.replaceChildren(
-    element("header", {}, element("h2", { id: "dialog-title", text: title }), button("wrong", { label: "Close", class: "plain round", onclick: close })),
+    element("header", {}, element("h2", { id: "dialog-title", text: title }), button("wrong", { label: t("Close"), class: "plain round", onclick: close })),
     ...content,
   );
   if (!dialog.open) dialog.showModal();

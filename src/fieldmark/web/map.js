@@ -1,70 +1,101 @@
 // The map: items close together look or sound alike. Drag, scroll or use the keys; a point opens its item.
 
-import { getItem, getMap } from "./api.js";
+import { getItem, getMap, makeUrl } from "./api.js";
 import { itemCard } from "./card.js";
-import { announce, button, count, element, errorPanel, MEDIA, MEDIUM_NAMES, formatName } from "./dom.js";
-import { silence } from "./player.js";
-import { inWords } from "./subject.js";
+import { announce, button, count, displayName, drawing, element, errorPanel, formatNumber, MEDIA, nameNodes, nameOf, namesOf } from "./dom.js";
+import { CanvasPainter, PointPainter, Points, SHAPES } from "./map_points.js";
+import { keepPlaying } from "./player.js";
+import { writeArea } from "./state.js";
+import { t } from "./texts.js";
 
 const REACH_PIXELS = 14;
 const ZOOM_STEP = 1.5;
-const LARGEST_ZOOM = 60;
+const LARGEST_ZOOM = 120;
+const WHOLE = { x: 0.5, y: 0.5, zoom: 0.92 };
+const MOST_NAMES = 40;
+const MOST_CORNERS = 60;
+const HOVER_MILLISECONDS = 150;
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-/** Each medium has its own shape, so that nobody depends on color. */
-const SHAPES = {
-  image: (pen, x, y, r) => pen.arc(x, y, r, 0, 2 * Math.PI),
-  text: (pen, x, y, r) => pen.rect(x - 0.85 * r, y - 0.85 * r, 1.7 * r, 1.7 * r),
-  video: (pen, x, y, r) => (pen.moveTo(x, y - 1.2 * r), pen.lineTo(x + 1.1 * r, y + 0.9 * r), pen.lineTo(x - 1.1 * r, y + 0.9 * r), pen.closePath()),
-  audio: (pen, x, y, r) => (pen.moveTo(x, y - 1.3 * r), pen.lineTo(x + 1.3 * r, y), pen.lineTo(x, y + 1.3 * r), pen.lineTo(x - 1.3 * r, y), pen.closePath()),
-};
+/** A position as written in the address: x, y, zoom, and the species that stands out. */
+export function readPlace(text) {
+  const [x, y, zoom, ...name] = text.split(",");
+  const view = { x: Number(x), y: Number(y), zoom: Number(zoom) };
+  return text && Object.values(view).every(Number.isFinite) ? { view, className: name.join(",") || null } : { view: { ...WHOLE }, className: null };
+}
 
 /** A drawing that can be dragged, zoomed and walked with the keys. */
 class Chart {
-  constructor(points, onOpen) {
-    this.points = points;
-    this.onOpen = onOpen;
+  constructor(points, { onOpen, onArea, onMove, place }) {
+    Object.assign(this, { points, onOpen, onArea, onMove });
     this.shownMedia = new Set(MEDIA);
-    this.className = null;
-    this.focused = null;
-    this.named = null;
-    this.view = { x: 0.5, y: 0.5, zoom: 0.92 };
+    this.className = points.classNames.includes(place.className) ? place.className : null;
+    this.focused = -1;
+    this.named = -1;
+    this.view = place.view;
     this.pointers = new Map();
-    this.canvas = element("canvas", { tabindex: 0, role: "application", "aria-roledescription": "map", "aria-label": "Map of the collection", "aria-describedby": "map-help" });
-    this.name = element("p", { class: "point-name", hidden: true });
-    this.node = element("div", { class: "chart" }, this.canvas, this.name);
+    this.isLasso = false;
+    this.canvas = element("canvas", { tabindex: 0, role: "application", "aria-roledescription": t("map"), "aria-label": t("Map of the collection"), "aria-describedby": "map-help" });
+    this.name = element("div", { class: "point-name", hidden: true });
+    this.names = element("div", { class: "cluster-names", "aria-hidden": "true" });
+    this.ring = element("div", { class: "point-ring", hidden: true });
+    this.path = drawing("polygon", { points: "" });
+    this.node = element("div", { class: "chart" }, this.canvas, this.names, this.ring, drawing("svg", { class: "lasso", "aria-hidden": "true" }, this.path), this.name);
+    this.middles = points.middles();
+    try {
+      this.painter = new PointPainter(this.canvas, points);
+    } catch {
+      this.painter = new CanvasPainter(this.canvas, points);
+    }
+    this.choose();
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.canvas);
-    this.scheme = matchMedia("(prefers-color-scheme: dark)");
-    this.scheme.addEventListener("change", () => this.draw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
   }
 
-  get visible() {
-    return this.points.filter((point) => this.shownMedia.has(point.medium) && (this.className === null || point.class_name === this.className));
+  isShown(index) {
+    return this.shownMedia.has(this.points.mediumOf(index)) && (this.className === null || this.points.nameOf(index) === this.className);
+  }
+
+  /** Applies the choice of media and species. */
+  choose() {
+    const { points } = this;
+    const chosen = new Float32Array(points.count);
+    const wanted = this.className === null ? null : points.classNames.indexOf(this.className);
+    const isShown = MEDIA.map((medium) => this.shownMedia.has(medium));
+    for (let index = 0; index < points.count; index += 1) chosen[index] = !isShown[points.medium[index]] ? -1 : wanted === null || points.label[index] === wanted ? 1 : 0;
+    this.painter.choose(chosen);
+    this.draw();
   }
 
   listen() {
-    this.canvas.addEventListener("keydown", (event) => this.press(event));
-    this.canvas.addEventListener("focus", () => this.focused ?? this.focus(this.nearest(this.canvas.clientWidth / 2, this.canvas.clientHeight / 2, Infinity)));
-    this.canvas.addEventListener("wheel", (event) => {
+    const { canvas } = this;
+    canvas.addEventListener("keydown", (event) => this.press(event));
+    canvas.addEventListener("focus", () => this.pointers.size === 0 && this.focused < 0 && this.focus(this.nearest(canvas.clientWidth / 2, canvas.clientHeight / 2, Infinity)));
+    canvas.addEventListener("wheel", (event) => {
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY / 400), event.offsetX, event.offsetY);
     }, { passive: false });
-    this.canvas.addEventListener("pointerdown", (event) => this.grasp(event));
-    this.canvas.addEventListener("pointermove", (event) => this.drag(event));
-    for (const kind of ["pointerup", "pointercancel"]) this.canvas.addEventListener(kind, (event) => this.release(event));
-    this.canvas.addEventListener("pointerleave", () => this.pointers.size === 0 && this.showName(this.focused));
+    canvas.addEventListener("pointerdown", (event) => this.grasp(event));
+    canvas.addEventListener("pointermove", (event) => this.drag(event));
+    for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, (event) => this.release(event));
+    canvas.addEventListener("pointerleave", () => this.pointers.size === 0 && this.showName(this.focused));
   }
 
   grasp(event) {
     this.canvas.setPointerCapture(event.pointerId);
     this.pointers.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
     this.isDragged = false;
+    this.corners = this.isLasso ? [[event.offsetX, event.offsetY]] : null;
   }
 
   drag(event) {
     const held = this.pointers.get(event.pointerId);
-    if (!held) return this.showName(this.nearest(event.offsetX, event.offsetY, REACH_PIXELS) ?? this.focused);
+    if (!held) return this.showName(this.at(event) >= 0 ? this.at(event) : this.focused);
+    if (this.corners) {
+      this.corners.push([event.offsetX, event.offsetY]);
+      return this.path.setAttribute("points", this.corners.map((each) => each.join()).join(" "));
+    }
     const [dx, dy] = [event.offsetX - held.x, event.offsetY - held.y];
     if (Math.hypot(dx, dy) < 3 && !this.isDragged) return undefined;
     this.isDragged = true;
@@ -84,12 +115,49 @@ class Chart {
 
   release(event) {
     this.pointers.delete(event.pointerId);
+    if (this.corners) {
+      const corners = this.corners.map(([x, y]) => this.unproject(x, y));
+      this.corners = null;
+      if (corners.length >= 3) this.take(corners);
+      return;
+    }
     if (this.isDragged || event.type === "pointercancel") return;
-    const point = this.nearest(event.offsetX, event.offsetY, REACH_PIXELS);
-    if (point) {
+    const point = this.at(event);
+    if (point >= 0) {
       this.focus(point);
       this.onOpen(point);
     }
+  }
+
+  /** Takes an area as chosen: its corners in the plane of the map. */
+  take(corners) {
+    const step = Math.max(1, corners.length / MOST_CORNERS);
+    const fewer = Array.from({ length: Math.min(MOST_CORNERS, corners.length) }, (_, index) => corners[Math.floor(index * step)].map((each) => Math.min(1, Math.max(0, each))));
+    this.area = fewer;
+    this.drawArea();
+    this.onArea(fewer, this.countIn(fewer));
+  }
+
+  forgetArea() {
+    this.area = null;
+    this.drawArea();
+  }
+
+  /** All that is in sight, as an area: for those who do not draw. */
+  takeView() {
+    const { clientWidth: width, clientHeight: height } = this.canvas;
+    this.take([[0, 0], [width, 0], [width, height], [0, height]].map(([x, y]) => this.unproject(x, y)));
+  }
+
+  countIn(corners) {
+    let number = 0;
+    for (let index = 0; index < this.points.count; index += 1) if (isInside(corners, this.points.x[index], this.points.y[index])) number += 1;
+    return number;
+  }
+
+  drawArea() {
+    const shown = (this.area ?? []).map(([x, y]) => [this.toLeft(x), this.toTop(y)].join());
+    this.path.setAttribute("points", shown.join(" "));
   }
 
   press(event) {
@@ -97,44 +165,63 @@ class Chart {
     else if (event.key === "+" || event.key === "=") this.zoom(ZOOM_STEP);
     else if (event.key === "-") this.zoom(1 / ZOOM_STEP);
     else if (event.key === "0") this.showWhole();
-    else if (event.key === "Enter" && this.focused) this.onOpen(this.focused);
+    else if (event.key === "Enter" && this.focused >= 0) this.onOpen(this.focused);
     else return;
     event.preventDefault();
   }
 
   /** Goes to the nearest point within 45 degrees of a direction. */
   walk(dx, dy) {
-    if (!this.focused) return this.focus(this.visible[0]);
-    const cost = (point) => {
-      const [x, y] = [point.x - this.focused.x, point.y - this.focused.y];
-      const along = x * dx + y * dy;
-      const aside = Math.abs(x * dy) + Math.abs(y * dx);
-      return along <= 1e-6 || aside > along ? Infinity : along + aside;
-    };
-    const costs = this.visible.map((point) => [cost(point), point]).filter(([value, point]) => value < Infinity && point !== this.focused);
-    if (costs.length === 0) return announce("No more items in this direction.");
-    return this.focus(costs.reduce((best, each) => (each[0] < best[0] ? each : best))[1]);
+    const { points } = this;
+    if (this.focused < 0) return this.focus(this.nearest(this.canvas.clientWidth / 2, this.canvas.clientHeight / 2, Infinity));
+    const [x, y] = [points.x[this.focused], points.y[this.focused]];
+    let [best, least] = [-1, Infinity];
+    for (let index = 0; index < points.count; index += 1) {
+      const [right, down] = [points.x[index] - x, points.y[index] - y];
+      const along = right * dx + down * dy;
+      const aside = Math.abs(right * dy) + Math.abs(down * dx);
+      if (along > 1e-6 && aside <= along && along + aside < least && index !== this.focused && this.isShown(index)) [best, least] = [index, along + aside];
+    }
+    return best < 0 ? announce(t("No more items in this direction.")) : this.focus(best);
   }
 
   focus(point) {
-    if (!point) return;
+    if (point < 0) return;
     this.focused = point;
-    const { x, y } = this.project(point);
+    const [x, y] = [this.toLeft(this.points.x[point]), this.toTop(this.points.y[point])];
     const margin = 30;
-    if (x < margin || y < margin || x > this.canvas.clientWidth - margin || y > this.canvas.clientHeight - margin) Object.assign(this.view, { x: point.x, y: point.y });
+    if (x < margin || y < margin || x > this.canvas.clientWidth - margin || y > this.canvas.clientHeight - margin) Object.assign(this.view, { x: this.points.x[point], y: this.points.y[point] });
     this.draw();
     this.showName(point);
-    announce(`${formatName(point.class_name)}, ${MEDIUM_NAMES[point.medium][0]}. Press Enter to open it.`);
+    announce(t("{name}, {medium}. Press Enter to open it.", { name: displayName(this.points.nameOf(point)), medium: nameOf(this.points.mediumOf(point)) }));
   }
 
   showName(point) {
+    if (point !== this.named) {
+      clearTimeout(this.hovering);
+      const name = point < 0 ? null : this.points.nameOf(point);
+      this.name.replaceChildren(...(point < 0 ? [] : [element("p", {}, nameNodes(name), ` · ${nameOf(this.points.mediumOf(point))}`)]));
+      if (point >= 0) this.hovering = setTimeout(() => this.showMedia(point), HOVER_MILLISECONDS);
+    }
     this.named = point;
-    this.name.hidden = !point;
-    if (!point) return;
-    const { x, y } = this.project(point);
-    this.name.textContent = `${formatName(point.class_name)} · ${MEDIUM_NAMES[point.medium][0]}`;
-    this.name.style.left = `${Math.max(80, Math.min(this.canvas.clientWidth - 80, x))}px`;
-    this.name.style.top = `${y > 50 ? y - 34 : y + 16}px`;
+    this.name.hidden = point < 0;
+    if (point < 0) return;
+    const [x, y] = [this.toLeft(this.points.x[point]), this.toTop(this.points.y[point])];
+    this.name.style.left = `${Math.max(90, Math.min(this.canvas.clientWidth - 90, x))}px`;
+    this.name.classList.toggle("below", y < this.canvas.clientHeight / 2);
+    this.name.style.top = `${y}px`;
+  }
+
+  /** Shows the picture, the spectrogram or the first words of a point beside its name. */
+  async showMedia(point) {
+    const [itemId, medium] = [this.points.itemIds[point], this.points.mediumOf(point)];
+    const url = (kind, parameters) => makeUrl(`/v1/${kind}/${encodeURIComponent(itemId)}`, parameters);
+    let shown = null;
+    if (medium === "text") shown = await getItem(itemId).then((item) => item.text && element("q", { dir: "auto", text: item.text.length > 140 ? `${item.text.slice(0, 140)} …` : item.text }), () => null);
+    else shown = element("img", { alt: "", src: medium === "audio" ? url("spectrograms", { width: 176, height: 70, end_seconds: null }) : url("thumbnails", { pixels: 176, whole: true }) });
+    if (!shown || point !== this.named) return;
+    shown.addEventListener("error", () => shown.remove());
+    this.name.append(shown);
   }
 
   /** Zooms around a point of the canvas, by default its middle. */
@@ -148,76 +235,113 @@ class Chart {
   }
 
   showWhole() {
-    this.view = { x: 0.5, y: 0.5, zoom: 0.92 };
+    this.view = { ...WHOLE };
     this.draw();
   }
 
   get scale() {
-    return Math.min(this.canvas.clientWidth, this.canvas.clientHeight) * this.view.zoom;
+    return Math.max(1, Math.min(this.canvas.clientWidth, this.canvas.clientHeight)) * this.view.zoom;
   }
 
-  project(point) {
-    return { x: (point.x - this.view.x) * this.scale + this.canvas.clientWidth / 2, y: (point.y - this.view.y) * this.scale + this.canvas.clientHeight / 2 };
+  toLeft(x) {
+    return (x - this.view.x) * this.scale + this.canvas.clientWidth / 2;
   }
 
-  nearest(x, y, reach) {
-    let best = null;
-    for (const point of this.visible) {
-      const position = this.project(point);
-      const distance = Math.hypot(position.x - x, position.y - y);
-      if (distance < reach) [best, reach] = [point, distance];
-    }
-    return best;
+  toTop(y) {
+    return (y - this.view.y) * this.scale + this.canvas.clientHeight / 2;
   }
 
+  unproject(left, top) {
+    return [(left - this.canvas.clientWidth / 2) / this.scale + this.view.x, (top - this.canvas.clientHeight / 2) / this.scale + this.view.y];
+  }
+
+  at(event) {
+    return this.nearest(event.offsetX, event.offsetY, REACH_PIXELS);
+  }
+
+  nearest(left, top, reach) {
+    return this.points.nearest(...this.unproject(left, top), Math.min(2, reach / this.scale), (index) => this.isShown(index));
+  }
+
+  /** Draws once before the next frame, however often it is asked for. */
   draw() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      this.paint();
+    });
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => this.canvas.isConnected && this.onMove(this.view, this.className), 300);
+  }
+
+  paint() {
     const { clientWidth: width, clientHeight: height } = this.canvas;
+    if (width === 0 || height === 0) return;
     const ratio = devicePixelRatio;
-    Object.assign(this.canvas, { width: width * ratio, height: height * ratio });
-    const pen = this.canvas.getContext("2d");
-    pen.scale(ratio, ratio);
+    const size = Math.min(9, (this.points.count < 500 ? 5 : this.points.count < 20_000 ? 3.2 : 2) * Math.sqrt(Math.max(1, this.view.zoom)));
+    if (this.canvas.width !== Math.round(width * ratio) || this.canvas.height !== Math.round(height * ratio)) Object.assign(this.canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
     const style = getComputedStyle(this.canvas);
-    const radius = Math.min(9, (this.points.length < 500 ? 5 : 3.2) * Math.sqrt(Math.max(1, this.view.zoom)));
-    for (const medium of MEDIA) {
-      if (!this.shownMedia.has(medium)) continue;
-      for (const isChosen of [false, true]) {
-        pen.fillStyle = style.getPropertyValue(isChosen ? `--${medium}` : "--line");
-        pen.globalAlpha = isChosen ? 0.8 : 0.5;
-        pen.beginPath();
-        for (const point of this.points) {
-          if (point.medium !== medium || (this.className === null || point.class_name === this.className) !== isChosen) continue;
-          const { x, y } = this.project(point);
-          if (x < -9 || y < -9 || x > width + 9 || y > height + 9) continue;
-          pen.moveTo(x + radius, y);
-          SHAPES[medium](pen, x, y, radius);
-        }
-        pen.fill();
-      }
-    }
-    this.drawFocus(pen, style, radius);
+    const colors = [...MEDIA.map((medium) => [style.getPropertyValue(`--${medium}`), 0.8]), [style.getPropertyValue("--line"), 0.5]].map(([color, alpha]) => readColor(color, alpha));
+    this.painter.draw({ ...this.view, scale: this.scale, width, height, ratio, size, colors });
+    this.placeNames(width, height);
+    this.placeRing(size);
+    this.drawArea();
     this.showName(this.named);
   }
 
-  drawFocus(pen, style, radius) {
-    if (!this.focused) return;
-    const { x, y } = this.project(this.focused);
-    pen.globalAlpha = 1;
-    pen.lineWidth = 2.5;
-    pen.strokeStyle = style.getPropertyValue("--ink");
-    pen.beginPath();
-    pen.arc(x, y, radius + 5, 0, 2 * Math.PI);
-    pen.stroke();
+  /** Names of species where most of their points are, the largest first, none over another. */
+  placeNames(width, height) {
+    const taken = [];
+    const shown = [];
+    for (const { label, x, y } of this.middles) {
+      if (shown.length === MOST_NAMES) break;
+      const name = this.points.classNames[label];
+      if (this.className !== null && name !== this.className) continue;
+      const [left, top] = [this.toLeft(x), this.toTop(y)];
+      const half = 3.6 * displayName(name).length + 6;
+      if (left < half || top < 12 || left > width - half || top > height - 12) continue;
+      if (taken.some((each) => Math.abs(each.left - left) < each.half + half && Math.abs(each.top - top) < 20)) continue;
+      taken.push({ left, top, half });
+      const node = element("span", {}, nameNodes(name));
+      node.style.left = `${left}px`;
+      node.style.top = `${top}px`;
+      shown.push(node);
+    }
+    this.names.replaceChildren(...shown);
+  }
+
+  placeRing(size) {
+    this.ring.hidden = this.focused < 0;
+    if (this.focused < 0) return;
+    this.ring.style.width = this.ring.style.height = `${2 * (size + 5)}px`;
+    this.ring.style.left = `${this.toLeft(this.points.x[this.focused])}px`;
+    this.ring.style.top = `${this.toTop(this.points.y[this.focused])}px`;
   }
 }
 
+/** A color of the style sheet, #rrggbb, as shares of one, with its alpha multiplied in. */
+function readColor(text, alpha) {
+  const number = Number.parseInt(text.trim().slice(1), 16);
+  return [(number >> 16) & 255, (number >> 8) & 255, number & 255].map((each) => (each / 255) * alpha).concat(alpha);
+}
+
+/** Tells whether a point lies within corners: a line from it crosses their sides an odd number of times. */
+function isInside(corners, x, y) {
+  let isIn = false;
+  for (let one = 0, other = corners.length - 1; one < corners.length; other = one++) {
+    const [[ax, ay], [bx, by]] = [corners[one], corners[other]];
+    if (ay > y !== by > y && x < ((bx - ax) * (y - ay)) / (by - ay) + ax) isIn = !isIn;
+  }
+  return isIn;
+}
+
 function legend(chart, counts) {
-  return element("fieldset", { class: "choices" }, element("legend", { class: "unseen", text: "Media on the map" }),
+  return element("fieldset", { class: "choices" }, element("legend", { class: "unseen", text: t("Media on the map") }),
     MEDIA.filter((medium) => counts[medium] > 0).map((medium) => {
       const change = (event) => {
         chart.shownMedia[event.target.checked ? "add" : "delete"](medium);
-        chart.draw();
+        chart.choose();
       };
-      return element("label", { class: `choice ${medium}` }, element("input", { type: "checkbox", checked: true, onchange: change }), shapeOf(medium), element("span", { text: MEDIUM_NAMES[medium][1] }));
+      return element("label", { class: `choice ${medium}` }, element("input", { type: "checkbox", checked: true, onchange: change }), shapeOf(medium), element("span", { text: namesOf(medium) }));
     }));
 }
 
@@ -233,39 +357,64 @@ function shapeOf(medium) {
 }
 
 function classChoice(chart, names) {
-  return element("select", { "aria-label": inWords("Species on the map"), onchange: (event) => {
+  return element("select", { "aria-label": t("Species on the map"), onchange: (event) => {
     chart.className = event.target.value || null;
-    chart.focused = null;
-    chart.showName(null);
-    chart.draw();
-  } }, element("option", { value: "", text: inWords("All species") }), names.map((name) => element("option", { value: name, text: formatName(name) })));
+    chart.focused = -1;
+    chart.showName(-1);
+    chart.choose();
+  } }, element("option", { value: "", text: t("All species") }), names.map((name) => element("option", { value: name, text: displayName(name), selected: name === chart.className })));
+}
+
+/** The buttons of the lasso, and what it has caught. */
+function areaBar(actions) {
+  const bar = element("div", { class: "area-bar", role: "status" });
+  const show = (chart, corners, number) => bar.replaceChildren(
+    element("span", { text: t("{items} in the area.", { items: count(number, "item", "items") }) }),
+    button("search", { text: t("Search only there"), class: "primary", disabled: number === 0, onclick: () => actions.onlyArea(writeArea(corners)) }),
+    button("wrong", { text: t("Forget the area"), class: "plain framed", onclick: () => (chart.forgetArea(), bar.replaceChildren()) }));
+  return { bar, show };
 }
 
 /** The view of the map. */
-export async function mapView(actions) {
+export async function mapView(actions, state) {
   const map = await getMap();
-  if (map.points.length === 0) return element("div", { class: "panel" }, element("h1", { text: "The map is empty" }), element("p", { text: "The collection is still empty." }));
-  const side = element("div", { class: "map-side" }, element("p", { class: "faint", text: "Select a point to see or hear its item." }));
+  if (map.item_ids.length === 0) return element("div", { class: "panel" }, element("h1", { text: t("The map is empty") }), element("p", { text: t("The collection is still empty.") }));
+  const points = new Points(map);
+  const side = element("div", { class: "map-side" }, element("p", { class: "faint", text: t("Select a point to see or hear its item.") }));
   const open = async (point) => {
-    silence();
+    keepPlaying(side);
     try {
-      side.replaceChildren(itemCard(await getItem(point.item_id), { actions }));
+      side.replaceChildren(itemCard(await getItem(points.itemIds[point]), { actions }));
     } catch (error) {
       side.replaceChildren(errorPanel(error));
     }
-    announce(`${formatName(point.class_name)} is shown beside the map.`);
+    announce(t("{name} is shown beside the map.", { name: displayName(points.nameOf(point)) }));
   };
-  const chart = new Chart(map.points, open);
-  const counts = Object.fromEntries(MEDIA.map((medium) => [medium, map.points.filter((point) => point.medium === medium).length]));
-  const names = [...new Set(map.points.map((point) => point.class_name).filter(Boolean))].sort();
+  const area = areaBar(actions);
+  const chart = new Chart(points, {
+    place: readPlace(state.place),
+    onOpen: open,
+    onArea: (corners, number) => area.show(chart, corners, number),
+    onMove: ({ x, y, zoom }, className) => actions.placeMap([x.toFixed(4), y.toFixed(4), zoom.toFixed(2), ...(className ? [className] : [])].join(",")),
+  });
+  const counts = Object.fromEntries(MEDIA.map((medium, code) => [medium, points.medium.reduce((sum, each) => sum + Number(each === code), 0)]));
   chart.node.append(element("div", { class: "zoomers" },
-    button("plus", { label: "Zoom in", class: "plain round", onclick: () => chart.zoom(ZOOM_STEP) }),
-    button("minus", { label: "Zoom out", class: "plain round", onclick: () => chart.zoom(1 / ZOOM_STEP) }),
-    button("whole", { label: "Show the whole map", class: "plain round", onclick: () => chart.showWhole() })));
-  const shown = map.points.length < map.item_count ? `${map.points.length.toLocaleString("en")} of ${count(map.item_count, "item", "items")}` : count(map.item_count, "item", "items");
+    button("plus", { label: t("Zoom in"), class: "plain round", onclick: () => chart.zoom(ZOOM_STEP) }),
+    button("minus", { label: t("Zoom out"), class: "plain round", onclick: () => chart.zoom(1 / ZOOM_STEP) }),
+    button("whole", { label: t("Show the whole map"), class: "plain round", onclick: () => chart.showWhole() })));
+  const lasso = button("lasso", { text: t("Lasso"), class: "plain framed", "aria-pressed": "false" });
+  lasso.addEventListener("click", () => {
+    chart.isLasso = !chart.isLasso;
+    chart.node.classList.toggle("drawing", chart.isLasso);
+    lasso.setAttribute("aria-pressed", String(chart.isLasso));
+  });
+  const shown = points.count < map.item_count ? t("{number} of {items}", { number: formatNumber(points.count), items: count(map.item_count, "item", "items") }) : count(map.item_count, "item", "items");
   return element("div", { class: "map" },
-    element("header", { class: "map-head" }, element("h1", { text: "Map" }), element("p", { class: "faint", text: `${shown}. Items that look or sound alike are close together.` })),
-    element("div", { class: "map-bar" }, legend(chart, counts), classChoice(chart, names)),
-    element("p", { class: "unseen", id: "map-help", text: "Arrow keys move between items. Enter opens one. Plus and minus zoom. 0 shows the whole map." }),
+    element("header", { class: "map-head" }, element("h1", { text: t("Map") }), element("p", { class: "faint", text: t("{items}. Items that look or sound alike are close together.", { items: shown }) })),
+    element("div", { class: "map-bar" }, legend(chart, counts), classChoice(chart, [...points.classNames].sort()), lasso,
+      button("select", { text: t("All in view"), class: "plain framed", onclick: () => chart.takeView() }),
+      button("link", { text: t("Copy the link"), class: "plain framed", onclick: actions.copyLink })),
+    area.bar,
+    element("p", { class: "unseen", id: "map-help", text: t("Arrow keys move between items. Enter opens one. Plus and minus zoom. 0 shows the whole map.") }),
     element("div", { class: "map-frame" }, chart.node, side));
 }

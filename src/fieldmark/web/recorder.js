@@ -1,6 +1,10 @@
 // The microphone -> a WAV file: what every server can read, whatever format the browser records.
 
+import { t } from "./texts.js";
+
 const MAX_SECONDS = 60;
+const QUIET_DB = -60;
+const FALL = 0.85; // of the level from one look to the next, so that a short note is seen
 
 /** Records one sound at a time. */
 export class Recorder {
@@ -13,8 +17,9 @@ export class Recorder {
   }
 
   /** Records until `stop` is called or a minute is over; gives the file. Rejects with words for the person. */
-  async record({ onStart, onTime }) {
+  async record({ onStart, onTime, onLevel }) {
     const stream = await openMicrophone();
+    const listener = listen(stream);
     const blocks = [];
     const recording = new MediaRecorder(stream);
     this.recording = recording;
@@ -22,19 +27,21 @@ export class Recorder {
     const timer = setInterval(() => {
       const seconds = (performance.now() - started) / 1000;
       onTime(seconds);
+      onLevel(listener.level());
       if (seconds >= MAX_SECONDS) this.stop();
     }, 100);
     try {
       await new Promise((resolve, reject) => {
         recording.ondataavailable = (event) => blocks.push(event.data);
         recording.onstop = resolve;
-        recording.onerror = () => reject(new Error("The recording stopped unexpectedly. Try again."));
+        recording.onerror = () => reject(new Error(t("The recording stopped unexpectedly. Try again.")));
         recording.start();
         onStart();
       });
     } finally {
       clearInterval(timer);
       this.recording = null;
+      listener.end();
       stream.getTracks().forEach((track) => track.stop());
     }
     return new File([await toWav(new Blob(blocks))], "recording.wav", { type: "audio/wav" });
@@ -45,13 +52,29 @@ export class Recorder {
   }
 }
 
+/** Measures the loudness of a stream: 0 for what is 60 dB below full scale, 1 for full scale. */
+function listen(stream) {
+  const context = new AudioContext();
+  const analyser = context.createAnalyser();
+  context.createMediaStreamSource(stream).connect(analyser);
+  const samples = new Float32Array(analyser.fftSize);
+  let held = 0;
+  const level = () => {
+    analyser.getFloatTimeDomainData(samples);
+    const peak = samples.reduce((largest, each) => Math.max(largest, Math.abs(each)), 0);
+    held = Math.max(held * FALL, 1 - (20 * Math.log10(Math.max(peak, 1e-9))) / QUIET_DB, 0);
+    return held;
+  };
+  return { level, end: () => context.close() };
+}
+
 async function openMicrophone() {
-  if (!navigator.mediaDevices) throw new Error("The browser allows recording only on this machine or over HTTPS. Choose a file instead.");
+  if (!navigator.mediaDevices) throw new Error(t("The browser allows recording only on this machine or over HTTPS. Choose a file instead."));
   try {
     // Filters that make speech clear remove parts of a song: all of them are off.
     return await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: false, noiseSuppression: false, autoGainControl: false } });
   } catch {
-    throw new Error("The microphone could not be opened. Allow it for this page, or choose a file instead.");
+    throw new Error(t("The microphone could not be opened. Allow it for this page, or choose a file instead."));
   }
 }
 
@@ -61,7 +84,7 @@ async function toWav(blob) {
     const sound = await context.decodeAudioData(await blob.arrayBuffer());
     return encodeWav(sound.getChannelData(0), sound.sampleRate);
   } catch {
-    throw new Error("The recording contains no sound. Record a little longer.");
+    throw new Error(t("The recording contains no sound. Record a little longer."));
   } finally {
     context.close();
   }

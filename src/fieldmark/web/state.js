@@ -6,8 +6,11 @@ const LISTS = { item: "itemIds", media: "media", class: "classNames", set: "setN
 const FACTS = { from: "from", to: "to", month: "month", country: "country", observer: "observer", near: "near", none: "hasNo", sort: "order", records: "byRecord" };
 
 export const FIRST_K = 8;
+export const LARGEST_K = 200;
+export const MOST_COMPARED = 4;
+const COMPARED = "abcd";
 
-/** Reads the state from a URL. Files of a query are private and never in a link. */
+/** Reads the state from a URL. Files of a query are private and never in a link: `fileKeys` comes from the history. */
 export function readState(search) {
   const query = new URLSearchParams(search);
   const k = Number.parseInt(query.get("k") ?? "", 10);
@@ -15,8 +18,13 @@ export function readState(search) {
     view: ["map", "compare", "collection"].includes(query.get("view")) ? query.get("view") : "search",
     text: query.get("q") ?? "",
     bySegment: query.get("moments") === "all",
-    k: k >= 1 && k <= 200 ? k : FIRST_K,
-    pair: [query.get("a"), query.get("b")],
+    k: k >= 1 && k <= LARGEST_K ? k : FIRST_K,
+    compared: [...COMPARED].map((key) => query.get(key)),
+    asTable: query.get("as") === "table",
+    isDistinct: query.get("alike") === "once",
+    area: query.get("area") ?? "",
+    place: query.get("at") ?? "",
+    fileKeys: [],
   };
   for (const [key, name] of Object.entries(LISTS)) state[name] = query.getAll(key);
   state.facts = {};
@@ -28,19 +36,23 @@ export function readState(search) {
 export function writeState(state) {
   const query = new URLSearchParams();
   if (state.view !== "search") query.set("view", state.view);
-  if (state.view === "compare") state.pair.forEach((name, index) => name && query.set("ab"[index], name));
+  if (state.view === "compare") state.compared.forEach((name, index) => name && query.set(COMPARED[index], name));
+  if (state.view === "map" && state.place) query.set("at", state.place);
   if (state.text) query.set("q", state.text);
   for (const [key, name] of Object.entries(LISTS)) for (const each of state[name]) query.append(key, each);
   for (const [key, name] of Object.entries(FACTS)) if (state.facts?.[name]) query.set(key, state.facts[name]);
   if (state.bySegment) query.set("moments", "all");
   if (state.k !== FIRST_K) query.set("k", state.k);
+  if (state.area && state.view !== "map") query.set("area", state.area);
+  if (state.asTable) query.set("as", "table");
+  if (state.isDistinct) query.set("alike", "once");
   return `?${query}`;
 }
 
 export const hasFilters = (state) =>
-  state.bySegment || Object.keys(state.facts ?? {}).length > 0 || ["media", "classNames", "setNames", "licenses", "groups"].some((name) => state[name].length > 0);
+  state.bySegment || state.area !== "" || Object.keys(state.facts ?? {}).length > 0 || ["media", "classNames", "setNames", "licenses", "groups"].some((name) => state[name].length > 0);
 
-export const withoutFilters = (state) => ({ ...state, bySegment: false, facts: {}, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
+export const withoutFilters = (state) => ({ ...state, bySegment: false, area: "", facts: {}, media: [], classNames: [], setNames: [], licenses: [], groups: [] });
 
 /** Returns the API request for a state and some marks. */
 export function toRequest(state, marks) {
@@ -58,8 +70,17 @@ export function toRequest(state, marks) {
     facts: toConditions(state.facts ?? {}),
     order: state.facts?.order ?? null,
     by_record: Boolean(state.facts?.byRecord),
+    ...(state.area ? { area: readArea(state.area) } : {}),
   };
 }
+
+/** The corners of an area of the map, written as x,y;x,y in thousandths of its sides. */
+export const readArea = (text) => text.split(";").map((corner) => corner.split(",").map((each) => Number(each) / 1000));
+export const writeArea = (corners) => corners.map((corner) => corner.map((each) => Math.round(each * 1000)).join(",")).join(";");
+
+/** Tells whether two states ask the same; filters, marks and the number of hits may differ. */
+export const asksSame = (one, other) =>
+  one.view === other.view && one.text === other.text && one.itemIds.join() === other.itemIds.join() && one.fileKeys.join() === other.fileKeys.join();
 
 const listed = (text) => (text ?? "").split(/[;|]/).map((each) => each.trim()).filter(Boolean);
 

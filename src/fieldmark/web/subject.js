@@ -8,16 +8,29 @@ let words = BIRDS;
 /** Takes the words of the gallery; texts that are shown before stay as they are. */
 export const learnSubject = () => getGallery().then((gallery) => (words = gallery.words ?? BIRDS), () => {});
 
-const REPLACED = [
+const isOfBirds = () => words.one === BIRDS.one && words.sound === BIRDS.sound && words.item === BIRDS.item;
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+
+const ENGLISH = [
   [/\b(other|several|different|of|two|All|all|No|no) species\b/g, (_, before) => `${before} ${words.many}`],
-  [/\bSpecies\b/g, () => words.many[0].toUpperCase() + words.many.slice(1)],
+  [/\bSpecies\b/g, () => capital(words.many)],
   [/\bspecies\b/g, () => words.one],
-  [/\b(S|s)ong\b/g, (_, first) => (first === "S" ? words.sound[0].toUpperCase() : words.sound[0]) + words.sound.slice(1)],
+  [/\b(S|s)ong\b/g, (_, first) => (first === "S" ? capital(words.sound) : words.sound)],
   [/\bbird\b/g, () => words.item],
 ];
 
-/** An English text of the page, written for birds, in the words of this collection. */
-export function inWords(text) {
-  if (words.one === BIRDS.one && words.sound === BIRDS.sound && words.item === BIRDS.item) return text;
-  return REPLACED.reduce((changed, [pattern, replace]) => changed.replace(pattern, replace), text);
+/** The same in German; the words that stand in have the gender of those that they replace. */
+const GERMAN = [
+  [/\bArten\b/g, () => "Klassen"],
+  [/\bArt\b/g, () => "Klasse"],
+  [/\bGesänge/g, () => "Klänge"],
+  [/\bGesang/g, () => "Klang"],
+  [/\bVögel/g, () => "Gegenstände"],
+  [/\bVogel/g, () => "Gegenstand"],
+];
+
+/** A text of the page, written for birds, in the words of this collection. */
+export function inWords(text, language) {
+  if (isOfBirds()) return text;
+  return (language === "de" ? GERMAN : ENGLISH).reduce((changed, [pattern, replace]) => changed.replace(pattern, replace), text);
 }

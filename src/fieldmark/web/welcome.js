@@ -1,9 +1,9 @@
-// The page before the first search: what you can search with, and some of the collection.
+// The page before the first search: what this collection answers, what you can search with, and some of it.
 
 import { getClasses, getGallery, listItems } from "./api.js";
 import { picture } from "./card.js";
-import { element, icon, formatName } from "./dom.js";
-import { inWords } from "./subject.js";
+import { byId, count, element, icon, MEDIA, nameNodes, namesWithin } from "./dom.js";
+import { t } from "./texts.js";
 
 const TILES = 8;
 
@@ -19,34 +19,57 @@ function tile(each, actions) {
   const face = element("span", { class: "tile-face" }, icon("search"));
   if (each.counts.image > 0) {
     listItems({ media: "image", class_names: each.class_name, limit: 1 }).then(
-      ([item]) => item && face.replaceChildren(Object.assign(picture(item, 320), { alt: "" })),
+      ([item]) => item && face.replaceChildren(Object.assign(picture(item, { pixels: 320 }), { alt: "" })),
       () => {}, // a tile without its photo still works
     );
   }
-  return element("li", {}, element("button", { type: "button", class: "tile", onclick: () => actions.searchClass(each.class_name) }, face, element("span", { text: formatName(each.class_name) })));
+  return element("li", {}, element("button", { type: "button", class: "tile", onclick: () => actions.searchClass(each.class_name) }, face, element("span", {}, nameNodes(each.class_name))));
+}
+
+/** Opens the choice of files for one medium. */
+function choose(medium) {
+  const input = byId("files");
+  const accepted = input.accept;
+  input.accept = `${medium}/*`;
+  input.click();
+  input.accept = accepted;
 }
 
 const WAYS = [
-  ["image", "A photo", "Drop it, paste it, or choose a file."],
-  ["audio", "A song", "Record it, or drop a recording."],
-  ["video", "A clip", "Every part of it is searched."],
-  ["text", "A few words", "“rusty cap, gray breast, trill”, or the name of a species."],
+  ["image", "A photo", "Drop it, paste it, or choose a file.", () => choose("image")],
+  ["audio", "A song", "Take it with the microphone, or drop a file.", (actions) => actions.composer.record()],
+  ["video", "A clip", "Every part of it counts.", () => choose("video")],
+  ["text", "A few words", "“rusty cap, gray breast, trill”, or the name of a species.", () => byId("ask-text").focus()],
 ];
 
 /** The view before the first search. */
 export async function welcomeView(actions) {
   const [gallery, classes] = await Promise.all([getGallery(), getClasses()]);
   if (gallery.item_count === 0) {
-    return element("div", { class: "panel" }, element("h1", { text: "This collection is empty" }), element("p", { text: "Add items with fieldmark index, then reload this page." }));
+    return element("div", { class: "panel" }, element("h1", { text: t("This collection is empty") }), element("p", { text: t("Add items with fieldmark index, then reload this page.") }));
   }
   const ways = WAYS.filter(([medium]) => gallery.media.includes(medium));
+  const held = MEDIA.filter((medium) => gallery.counts[medium] > 0);
   return element(
     "div",
     { class: "welcome" },
-    element("h1", { text: "Search with whatever you have." }),
-    element("p", { class: "lead", text: inWords("A photo finds the song, and a song finds the photo. You can also combine them: a photo and a song of the same bird make one query.") }),
-    element("ul", { class: "ways" }, ways.map(([medium, title, text]) => element("li", { class: medium }, icon(medium), element("strong", { text: inWords(title) }), element("span", { text: inWords(text) })))),
-    classes.length > 0 ? element("h2", { text: "From this collection" }) : null,
+    element("h1", { text: t("Search with whatever you have.") }),
+    element("p", { class: "lead", text: t("A photo finds the song, and a song finds the photo. You can also combine them: a photo and a song of the same bird make one query.") }),
+    element("p", {}, describe(gallery, held)),
+    element("ul", { class: "ways" }, ways.map(([medium, title, text, act]) => element("li", {},
+      element("button", { type: "button", class: `way ${medium}`, onclick: () => act(actions) }, icon(medium), element("strong", { text: t(title) }), element("span", { text: t(text) }))))),
+    classes.length > 0 ? element("h2", { text: t("From this collection") }) : null,
     element("ul", { class: "tiles" }, someClasses(classes).map((each) => tile(each, actions))),
   );
+}
+
+/** What this collection can be asked with, what it answers with, and what it cannot do. */
+function describe(gallery, held) {
+  const listed = (media) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(media.map((medium) => namesWithin(medium)));
+  const lacking = MEDIA.filter((medium) => !gallery.media.includes(medium));
+  return [
+    gallery.class_count > 0 ? t("This collection knows {species}.", { species: count(gallery.class_count, "species", "species") }) : t("Nothing in this collection is named yet."),
+    t("It answers with {media}.", { media: listed(held) }),
+    lacking.length > 0 ? t("It cannot be asked with {media}.", { media: listed(lacking) }) : null,
+  ].filter(Boolean).join(" ");
 }

@@ -39,6 +39,9 @@ if (canvas) {
   const place = point => [edge + point.x * (canvas.clientWidth - 2 * edge), edge + (1 - point.y) * (canvas.clientHeight - 2 * edge)];
   const isFaint = item => chosen() !== "" && item.class_name !== chosen();
 
+  const css = getComputedStyle(document.documentElement); // follows the theme
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => draw());
+
   function draw() {
     const width = canvas.parentElement.clientWidth < 700 ? canvas.clientWidth : canvas.clientWidth * .72;
     canvas.style.height = `${Math.round(width)}px`;
@@ -54,7 +57,7 @@ if (canvas) {
       if (!media.has(item.medium)) continue;
       const faint = isFaint(item);
       pen.globalAlpha = faint ? .18 : .85;
-      pen.fillStyle = faint ? "#8b929c" : byMedium ? data.colors[item.medium] : classColor(data.classes.indexOf(item.class_name));
+      pen.fillStyle = faint ? css.getPropertyValue("--faint") : byMedium ? css.getPropertyValue(`--${item.medium}`) : classColor(data.classes.indexOf(item.class_name));
       pen.beginPath();
       shapes[item.medium](...place(point), radius);
       pen.fill();
@@ -63,7 +66,7 @@ if (canvas) {
     if (current >= 0) {
       const point = data.map[current];
       pen.lineWidth = 2.5;
-      pen.strokeStyle = "#111";
+      pen.strokeStyle = css.getPropertyValue("--ink");
       pen.beginPath();
       shapes[data.items[point.row].medium](...place(point), radius + 3);
       pen.stroke();

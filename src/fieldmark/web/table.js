@@ -1,0 +1,95 @@
+// The hits as a table: facts in columns, sorted by any of them.
+
+import { itemCard, keyOf, title } from "./card.js";
+import { byId, element, formatNumber, icon, nameNodes, nameOf, openDialog, percent, formatMoment } from "./dom.js";
+import { t } from "./texts.js";
+
+const FIRST_ROWS = 60;
+const ROWS_AT_ONCE = 60;
+
+const COLUMNS = [
+  ["Rank", (hit) => hit.rank],
+  ["Medium", (hit) => hit.medium],
+  ["Species", (hit) => title(hit)],
+  ["Likely", (hit) => hit.probability ?? hit.score],
+  ["Date", (hit) => hit.event_date],
+  ["Place", (hit) => hit.place ?? hit.country_code],
+  ["Recorded by", (hit) => hit.recorded_by],
+  ["Number", (hit) => hit.catalog_number ?? hit.occurrence_id],
+  ["Rights", (hit) => hit.license_form ?? hit.license ?? hit.rights_holder],
+  ["Moment", (hit) => hit.start_seconds],
+  ["Set", (hit) => hit.set_name],
+  ["Id", (hit) => hit.item_id],
+];
+
+function compare(one, other) {
+  if (one === other) return 0;
+  if (one === null || one === undefined) return 1; // what is not known stands last
+  if (other === null || other === undefined) return -1;
+  return typeof one === "number" ? one - other : String(one).localeCompare(String(other), undefined, { numeric: true });
+}
+
+/** The table of an answer. */
+export class Table {
+  constructor(context) {
+    this.context = context;
+    this.sorted = { column: 0, isDescending: false };
+    this.turn = 0;
+    this.heads = COLUMNS.map(([name], index) => element("th", { scope: "col" }, element("button", { type: "button", class: "linkish", text: t(name), onclick: () => this.sort(index) })));
+    this.all = element("input", { type: "checkbox", "aria-label": t("Select all"), onchange: (event) => context.selection.set(this.hits, event.target.checked) });
+    this.body = element("tbody");
+    const table = element("table", { class: "hits" }, element("thead", {}, element("tr", {}, element("td", {}, element("label", { class: "pick" }, this.all)), this.heads)), this.body);
+    this.node = element("div", { class: "table-frame hits-frame", tabindex: 0, role: "region", "aria-label": t("Table of hits") }, table);
+  }
+
+  update(hits, context) {
+    this.context = context;
+    this.hits = hits;
+    this.show();
+  }
+
+  sort(column) {
+    this.sorted = { column, isDescending: this.sorted.column === column && !this.sorted.isDescending };
+    this.show();
+  }
+
+  async show() {
+    const turn = (this.turn += 1);
+    const { column, isDescending } = this.sorted;
+    this.heads.forEach((head, index) => head.setAttribute("aria-sort", index !== column ? "none" : isDescending ? "descending" : "ascending"));
+    const valueOf = COLUMNS[column][1];
+    const hits = [...this.hits].sort((one, other) => {
+      const [a, b] = [valueOf(one), valueOf(other)];
+      const isUnknown = a === null || a === undefined || b === null || b === undefined;
+      return isDescending && !isUnknown ? compare(b, a) : compare(a, b);
+    });
+    this.body.replaceChildren(...hits.slice(0, FIRST_ROWS).map((hit) => this.row(hit)));
+    for (let first = FIRST_ROWS; first < hits.length; first += ROWS_AT_ONCE) {
+      await new Promise((resolve) => setTimeout(resolve));
+      if (turn !== this.turn) return;
+      this.body.append(...hits.slice(first, first + ROWS_AT_ONCE).map((hit) => this.row(hit)));
+    }
+    this.context.selection.show();
+  }
+
+  row(hit) {
+    const { selection } = this.context;
+    const open = element("button", { type: "button", class: "linkish", onclick: () => this.open(hit) }, nameNodes(hit.class_name ?? hit.called ?? null, hit.scientific_name));
+    const shown = {
+      Medium: () => element("span", { class: hit.medium }, icon(hit.medium), " ", nameOf(hit.medium)),
+      Species: () => open,
+      Likely: () => (hit.probability === null || hit.probability === undefined ? hit.score.toFixed(3) : percent(hit.probability)),
+      Moment: () => (hit.start_seconds === null ? "" : formatMoment(hit)),
+      Rank: () => formatNumber(hit.rank),
+    };
+    return element("tr", { "data-item": hit.item_id, "data-key": keyOf(hit), class: selection.has(hit.item_id) ? "selected" : null },
+      element("td", {}, selection.checkbox(hit, title(hit))),
+      COLUMNS.map(([name, valueOf]) => element("td", { dir: "auto", class: ["Rank", "Likely"].includes(name) ? "number" : null }, shown[name]?.() ?? valueOf(hit) ?? "")));
+  }
+
+  open(hit) {
+    openDialog(title(hit), itemCard(hit, this.context));
+    byId("dialog").classList.add("wide");
+    byId("dialog").addEventListener("close", (event) => event.target.classList.remove("wide"), { once: true });
+  }
+}

@@ -1,0 +1,166 @@
+"""A long session on the page: nothing is drawn twice, and nothing that the reader holds is lost on the way."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
+    from conftest import Watch
+
+pytestmark = pytest.mark.slow  # the page is waited for in a real browser
+
+Open = Callable[..., "Page"]
+RESULTS = ".results:not(.waiting)"
+
+
+def count_searches(watch: "Watch") -> int:
+    return sum(url.endswith("/v1/search") for url in watch.requests)
+
+
+def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(open_page: Open, watch: "Watch") -> None:
+    page = open_page("/?q=a+red+beak&k=4")
+    page.wait_for_selector(RESULTS)
+    # A jump moves the focus and the page, and asks nothing.
+    before = page.evaluate("history.length")
+    page.get_by_role("navigation", name="Media of the hits").get_by_role("link", name="Sounds").press("Enter")
+    assert page.evaluate("document.activeElement.id") == "group-audio"
+    page.wait_for_function("() => Math.abs(document.activeElement.getBoundingClientRect().top - 66) < 40")
+    assert page.locator(".results-bar").bounding_box()["y"] == 0
+    assert (count_searches(watch), page.evaluate("history.length")) == (1, before)
+    # A sound plays on while it is marked and while more hits come; the marked card stays where it was.
+    card = page.locator("li.card.audio").first
+    item = card.get_attribute("data-item")
+    card.get_by_role("button", name="Repeat the moment").click()
+    card.get_by_role("button", name="Play the moment").click()
+    page.wait_for_function("audio => audio.currentTime > 0", arg=card.locator("audio").element_handle())
+    page.evaluate(
+        "document.querySelector('li.card.audio audio').addEventListener('pause', () => (window.paused = true))"
+    )
+    top = card.bounding_box()["y"]
+    with page.expect_response("**/v1/search"):
+        card.get_by_role("button", name="Right").press("Enter")
+    page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
+    marked = page.locator(f"li.card.audio[data-item='{item}']").first
+    assert marked.bounding_box()["y"] == pytest.approx(top, abs=2)
+    assert page.evaluate("document.activeElement.dataset.mark") == f"{item} relevant"
+    page.evaluate("document.querySelectorAll('li.card').forEach((each, index) => (each.number = index + 1))")
+    page.get_by_role("button", name="Show more of these: Sounds").press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('li.card').length === 32")
+    assert page.evaluate("[...document.querySelectorAll('li.card')].filter(each => each.number).length") == 16
+    assert page.evaluate("window.paused") is None
+    # More like another hit: the sound goes on in the dock, and Back finds it in its card, without a search.
+    page.locator("li.card.audio").nth(1).get_by_role("button", name="More like").focus()
+    searches, scroll = count_searches(watch), page.evaluate("scrollY")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('#dock audio') && document.querySelectorAll('li.card').length")
+    page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
+    assert page.locator("#tray").is_hidden()
+    page.go_back()
+    page.wait_for_function(
+        "() => document.querySelector('main .player audio') && document.querySelector('#dock').hidden"
+    )
+    assert page.evaluate("[...document.querySelectorAll('li.card')].filter(each => each.number).length") == 16
+    page.wait_for_function(f"() => Math.abs(scrollY - {scroll}) <= 2")
+    assert page.evaluate("window.paused") is None
+    assert "More like" in page.evaluate("document.activeElement.ariaLabel")
+    assert page.locator("#tray strong").all_text_contents() == ["1", "0"]
+    assert count_searches(watch) == searches + 1
+
+
+def test_a_dropped_file_is_an_entry_of_the_history_and_a_reload_says_what_it_needs(
+    open_page: Open, toy_manifest: Path
+) -> None:
+    photo = sorted((toy_manifest.parent / "image").rglob("*.*"))[0]
+    page = open_page("/?q=a+red+beak")
+    page.wait_for_selector(RESULTS)
+    first = page.locator("li.card").first.get_attribute("data-item")
+    page.locator("#files").set_input_files(photo)
+    page.wait_for_function("() => document.querySelectorAll('#chips li').length === 1")
+    page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('#chips').hidden")
+    assert page.locator("li.card").first.get_attribute("data-item") == first
+    page.go_forward()
+    page.get_by_text(photo.name, exact=True).wait_for()
+    page.wait_for_selector(RESULTS)
+    page.get_by_label("With all hits").click()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the link").click()
+    page.get_by_text("Your files are not in it").wait_for()
+    assert page.evaluate("navigator.clipboard.readText()") == page.url
+    page.reload()
+    page.get_by_role("heading", name="This search needs your file again").wait_for()
+    assert photo.name in page.locator("main").inner_text()
+    page.locator("#files").set_input_files(photo)
+    page.wait_for_selector(RESULTS)
+    assert page.locator("#chips li").count() == 1
+
+
+def test_a_recording_is_stopped_from_another_view_and_shows_how_loud_it_is(open_page: Open) -> None:
+    page = open_page("/", width=390)
+    page.get_by_role("button", name="A song").click()
+    page.get_by_role("meter", name="Loudness").wait_for()
+    page.wait_for_function("() => Number(document.querySelector('[role=meter]').ariaValueNow) > 5")  # the device beeps
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("heading", name="Side by side").wait_for()
+    with page.expect_response("**/v1/search") as answer:
+        page.get_by_role("button", name="Stop and search").click()
+    assert answer.value.json()["query"]["medium"] == "audio"
+    page.wait_for_selector(RESULTS)
+    assert page.locator("#dock").is_hidden()
+    # On a phone the first hit stands above the fold, under a verdict of one line.
+    assert page.locator("li.card img, li.card .stage").first.bounding_box()["y"] < 500
+    assert page.locator(".verdict").bounding_box()["height"] < 60
+
+
+def multiply(body: dict[str, Any], *, each: int) -> None:
+    """Give an answer that many hits of each medium, by repeating those that it has under other ids."""
+    hits: list[dict[str, Any]] = []
+    for medium in ("image", "text", "video", "audio"):
+        own = [hit for hit in body["hits"] if hit["medium"] == medium]
+        hits += [{**own[n % len(own)], "item_id": f"{own[n % len(own)]['item_id']} {n}"} for n in range(each)]
+    body["hits"] = [{**hit, "rank": rank} for rank, hit in enumerate(hits, start=1)]
+
+
+def find_longest_task(trace: bytes) -> float:
+    """Return the milliseconds of work in the longest task of a page's main thread, however busy the machine is."""
+    events = json.loads(trace)["traceEvents"]
+    names = {(each["pid"], each["tid"]): each["args"]["name"] for each in events if each["name"] == "thread_name"}
+    own = (each for each in events if each.get("ph") == "X" and each["name"].endswith("RunTask"))
+    return max(each["tdur"] / 1000 for each in own if names.get((each["pid"], each["tid"])) == "CrRendererMain")
+
+
+def test_800_hits_hold_nothing_up_and_move_nothing(open_page: Open, watch: "Watch") -> None:
+    watch.expects_errors = True  # ids that only this test knows
+
+    def pass_on(route: "Route") -> None:
+        answer = route.fetch()
+        body = answer.json()
+        multiply(body, each=200)
+        route.fulfill(response=answer, body=json.dumps(body))
+
+    page = open_page("/")
+    page.route("**/v1/search", pass_on)
+    page.evaluate(
+        """() => {
+            window.shift = 0;
+            const add = each => each.hadRecentInput || (window.shift += each.value);
+            new PerformanceObserver(list => list.getEntries().forEach(add)).observe({type: "layout-shift"});
+        }"""
+    )
+    browser = page.context.browser
+    browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
+    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelectorAll('li.card').length === 800", timeout=60_000)
+    page.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
+    page.wait_for_timeout(200)
+    page.get_by_role("button", name="Table").click()
+    page.wait_for_function("() => document.querySelectorAll('tr[data-item]').length === 800", timeout=60_000)
+    assert find_longest_task(browser.stop_tracing()) < 200
+    assert page.evaluate("window.shift") < 0.02

@@ -1,0 +1,282 @@
+"""The tools of the page: player, table, selection, comparison, map, languages; by keyboard, narrow and wide."""
+
+import re
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from conftest import Watch
+
+pytestmark = pytest.mark.slow  # the page is waited for in a real browser
+
+Open = Callable[..., "Page"]
+RESULTS = ".results:not(.waiting)"
+NAMES = "tr[data-item] .linkish"
+WEB = Path(__file__).resolve().parents[2] / "src" / "fieldmark" / "web"
+AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def find_faults(page: "Page") -> list[tuple[str, str]]:
+    """Return everything that axe finds, sizes of targets among it; what lies under a sticky bar can be scrolled."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, options=AXE).response["violations"]
+    return [
+        (each["id"], node["html"][:200])
+        for each in found
+        for node in each["nodes"]
+        if "partially obscured" not in node["failureSummary"]
+    ]
+
+
+def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page: Open, watch: "Watch") -> None:
+    watch.expects_errors = True  # the file that cannot be decoded
+    page = open_page("/?q=a+red+beak&media=audio")
+    card = page.locator("li.card.audio").nth(1)
+    audio = card.locator("audio")
+    play = card.locator(".play")
+    name = play.get_attribute("aria-label") or ""
+    start, end = (60 * int(m) + float(s) for m, s in re.findall(r"(\d+):([\d.]+)", name))
+    card.locator(".waveform path").wait_for(state="attached")
+    assert card.locator(".hertz").inner_text().split() == ["2", "4", "6", "8", "10", "kHz"]
+    assert re.fullmatch(r"[\d.]+ s", card.locator(".axis span").first.inner_text())
+    # Sought while paused, it stays paused, and Play goes on from there; paused and played again, it resumes.
+    middle = (start + end) / 2
+    card.get_by_label("Position in the recording").fill(f"{middle:.1f}")
+    page.wait_for_function(
+        f"audio => audio.paused && Math.abs(audio.currentTime - {middle}) < 0.2", arg=audio.element_handle()
+    )
+    times = audio.evaluate(
+        """async (audio, button) => {
+            const next = kind =>
+                new Promise(done => audio.addEventListener(kind, () => done(audio.currentTime), {once: true}));
+            const find = each => audio.closest(".player").querySelector(each);
+            const first = next("playing"); find(".play").click(); const begun = await first;
+            const held = next("pause"); find(".play").click(); const paused = await held;
+            const second = next("playing"); find(".play").click(); const resumed = await second;
+            await next("pause");
+            return {begun, paused, resumed, ended: audio.currentTime};
+        }"""
+    )
+    assert times["begun"] == pytest.approx(middle, abs=0.3)
+    assert times["resumed"] == pytest.approx(times["paused"], abs=0.15)
+    assert times["ended"] == pytest.approx(end, abs=0.35)
+    # Repeated at half speed: it comes back to the beginning by itself.
+    card.get_by_role("button", name="Half speed").click()
+    card.get_by_role("button", name="Repeat the moment").click()
+    assert audio.evaluate("audio => [audio.playbackRate, audio.preservesPitch]") == [0.5, False]
+    card.get_by_label("Position in the recording").fill(f"{end - 0.2:.1f}")
+    play.click()
+    page.wait_for_function(f"audio => !audio.paused && audio.currentTime < {end - 0.4}", arg=audio.element_handle())
+    play.click()
+    # Zoom and contrast draw another picture; the moment is saved with the time around it.
+    card.get_by_label("More of this player").click()
+    for act in ("Zoom in", "Contrast"):
+        before = card.locator(".spectrogram").get_attribute("src")
+        if act == "Contrast":
+            card.get_by_label(act).fill("90")
+        else:
+            card.get_by_role("button", name=act).click()
+        page.wait_for_function(
+            "([image, old]) => image.src && !image.src.endsWith(old)",
+            arg=[card.locator(".spectrogram").element_handle(), before],
+        )
+    assert "floor_db=30" in (card.locator(".spectrogram").get_attribute("src") or "")
+    card.get_by_label("Before and after").select_option("1")
+    with page.expect_download() as download:
+        card.get_by_role("link", name="Save the moment").click()
+    assert download.value.suggested_filename.endswith("s.wav")
+    # A file that the browser cannot decode is played from a cut copy.
+    other = page.locator("li.card.audio").nth(2)
+    page.route("**/v1/media/**", lambda route: route.fulfill(body=b"no sound", content_type="audio/flac"))
+    other.locator(".play").click()
+    page.wait_for_function(
+        "audio => audio.src.includes('/v1/clips/') && audio.currentTime > 0.1",
+        arg=other.locator("audio").element_handle(),
+    )
+
+
+def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
+    open_page: Open, served: Callable[..., str], toy_gallery: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
+    page = open_page("/?q=a+red+beak&as=table", base=served(folder))
+    rows = page.locator("tr[data-item]")
+    rows.first.wait_for()
+    page.get_by_role("columnheader", name="Id").get_by_role("button").press("Enter")
+    ids = rows.evaluate_all("rows => rows.map(each => each.dataset.item)")
+    assert ids == sorted(
+        ids, key=lambda each: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", each)]
+    )
+    # A range by keyboard and shift key; then as one label, noted, undone and made again.
+    boxes = page.locator("tr [data-pick]")
+    boxes.nth(1).press("Space")
+    boxes.nth(4).click(modifiers=["Shift"])
+    assert page.locator("#tray-selection b").inner_text() == "4"
+    former = page.locator("tr[data-item]").nth(1).locator("td").nth(3).inner_text()
+    page.get_by_role("button", name="Label", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Label the selection")
+    dialog.get_by_label("Name of the class").fill("Evening singer")
+    dialog.get_by_label("Your name").fill("Ana")
+    dialog.get_by_role("button", name="Save").click()
+    page.wait_for_function(
+        f"() => [...document.querySelectorAll('{NAMES}')].filter(e => e.textContent === 'Evening singer').length === 4"
+    )
+    page.locator("#toast").get_by_role("button", name="Undo").click()
+    page.wait_for_function(
+        f"() => ![...document.querySelectorAll('{NAMES}')].some(each => each.textContent === 'Evening singer')"
+    )
+    assert former in page.locator("tbody").inner_text()
+    # The cards know the same selection; what is nearly identical is hidden, the rest exported with its media.
+    page.get_by_role("button", name="Cards").click()
+    assert page.locator("li.card.selected").count() == 4
+    ids = page.locator("li.card.image").evaluate_all("cards => cards.map(each => each.dataset.item)")
+    page.route(
+        "**/v1/marks/alike",
+        lambda route: route.fulfill(
+            json={"groups": [ids[:2]] if ids[0] in route.request.post_data_json["item_ids"] else [], "pending_count": 0}
+        ),
+    )
+    page.get_by_label("With all hits").click()
+    page.get_by_role("button", name="Hide near-identical").click()
+    page.get_by_text("1 hit is hidden").wait_for()
+    assert page.locator(f"li.card[data-item='{ids[1]}']").is_hidden()
+    assert "alike=once" in page.url
+    page.get_by_role("button", name="Export selection").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Media of the moments").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 5
+    page.get_by_role("link", name="Collection").click()
+    page.locator(".numbers").wait_for()
+    assert page.get_by_text("Saved labels").count() == 0  # the only one was undone
+
+
+def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: Open, toy_gallery: Path) -> None:
+    from fieldmark import Gallery
+
+    names = sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
+    page = open_page(f"/?view=compare&a={names[0]}&b={names[1]}")
+    page.get_by_role("button", name="Add a species").click()
+    page.get_by_label("Third species").select_option(names[2])
+    page.wait_for_function("() => document.querySelectorAll('.group.image .zoomed img').length === 3")
+    assert f"c={names[2]}" in page.url
+    photos = page.locator(".zoomed img")
+    assert "whole=true" in (photos.first.get_attribute("src") or "")
+    assert photos.first.evaluate("photo => getComputedStyle(photo).objectFit") == "contain"
+    page.locator(".zoomed").first.press("+")
+    page.locator(".zoomed").first.press("ArrowLeft")
+    placed = photos.evaluate_all("photos => photos.map(each => each.style.transform)")
+    assert len(set(placed)) == 1
+    assert "scale(1.5)" in placed[0]
+    assert "translate(0%" not in placed[0]
+    page.wait_for_function("() => document.querySelectorAll('.group.audio audio').length === 3")
+    page.evaluate(
+        """() => {
+            window.heard = [];
+            document.querySelectorAll(".group.audio audio").forEach((audio, index) =>
+                audio.addEventListener("playing", () => {
+                    window.heard.push(index);
+                    audio.currentTime = Math.max(audio.currentTime, audio.duration - 0.2);
+                }));
+        }"""
+    )
+    page.get_by_role("button", name="One after the other").press("Enter")
+    page.wait_for_function("() => new Set(window.heard).size === 3")
+    assert page.locator(".differing dt").count() == 3
+    assert page.locator(".differing .word").count() > 0
+
+
+def test_the_map_keeps_its_place_names_species_shows_media_and_its_lasso_filters(open_page: Open) -> None:
+    page = open_page("/?view=map&at=0.4,0.6,1.5")
+    canvas = page.get_by_role("application", name="Map of the collection")
+    box = canvas.bounding_box()
+    page.locator(".cluster-names span").first.wait_for(state="attached")
+    canvas.focus()
+    page.locator(".point-name img, .point-name q").first.wait_for()
+    canvas.press("0")
+    page.wait_for_url("**at=0.5000%2C0.5000%2C0.92")
+    page.get_by_role("button", name="Lasso").click()
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    for x, y in ((1, 0), (1, 1), (0, 1)):
+        page.mouse.move(
+            box["x"] + 20 + x * (box["width"] - 40) * 0.6, box["y"] + 20 + y * (min(box["height"], 800) - 60)
+        )
+    page.mouse.up()
+    caught = int((page.locator(".area-bar").inner_text().split() or ["0"])[0])
+    assert caught > 0
+    page.get_by_role("button", name="Search only there").click()
+    page.get_by_role("button", name="area of the map").wait_for()
+    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
+    with page.expect_response("**/v1/search") as answer:
+        page.keyboard.press("Enter")
+    assert len(answer.value.request.post_data_json["area"]) >= 3
+    assert "area=" in page.url
+    assert 0 < len(answer.value.json()["hits"]) <= caught
+
+
+@pytest.mark.parametrize("width", [320, 390, 1920])
+def test_every_width_holds_every_view_and_axe_finds_nothing(open_page: Open, width: int) -> None:
+    page = open_page("/", width=width, reduced_motion="reduce", color_scheme="light" if width == 390 else "dark")
+    for path, sign in (
+        ("/", ".tiles img"),
+        ("/?q=a+red+beak&k=3", ".card.audio .stage"),
+        ("/?q=a+red+beak&as=table", "tr[data-item]"),
+        ("/?view=map", ".chart canvas"),
+        ("/?view=compare", ".compare"),
+        ("/?view=collection", ".numbers"),
+    ):
+        page.goto(page.url.split("/?")[0].rstrip("/") + path)
+        page.locator(sign).first.wait_for(state="attached")
+        if "k=3" in path:
+            page.locator("[data-pick]").first.check()
+            page.locator(".player-more summary").first.click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert find_faults(page) == [], path
+
+
+def test_the_page_is_german_where_the_reader_is(open_page: Open) -> None:
+    table = dict(
+        re.findall(r'^  "((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)",$', (WEB / "german.js").read_text("utf-8"), re.M)
+    )
+    assert len(table) > 200
+    page = open_page("/", locale="de-DE")
+    page.get_by_role("heading", name="Suchen Sie mit dem, was Sie haben.").wait_for()
+    assert page.evaluate("document.documentElement.lang") == "de"
+    said: set[str] = set()
+    for path, sign in (
+        ("/", ".tiles img"),
+        ("/?q=a+red+beak", ".card.audio .stage"),
+        ("/?q=a+red+beak&as=table", "tr[data-item]"),
+        ("/?view=map", ".chart canvas"),
+        ("/?view=compare", ".compare"),
+        ("/?view=collection", ".numbers"),
+    ):
+        page.goto(page.url.split("/?")[0].rstrip("/") + path)
+        page.locator(sign).first.wait_for(state="attached")
+        page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
+        said |= set(
+            page.evaluate(
+                """() => {
+                    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+                    const found = [];
+                    while (walker.nextNode()) found.push(walker.currentNode.textContent.trim());
+                    for (const each of document.querySelectorAll("*"))
+                        for (const name of ["aria-label", "title", "placeholder"])
+                            found.push((each.getAttribute(name) ?? "").trim());
+                    return found.filter(Boolean);
+                }"""
+            )
+        )
+    assert {each for each in said if table.get(each, each) != each} == set()
+    assert {"Suchen", "Fotos", "Karte", "Rang"} <= said
+    page.get_by_label("Language").select_option("en")
+    page.get_by_role("link", name="Search").wait_for()
