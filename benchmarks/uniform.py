@@ -13,7 +13,6 @@ the folder `--kept` and never run twice, so the script can be stopped; it writes
 import argparse
 import json
 import os
-import resource
 import shutil
 import statistics
 import tempfile
@@ -85,12 +84,12 @@ class Recipe:
     overrides: tuple[str, ...] = ()
 
 
-RELEASED = Recipe("released", "fgcrossnet_released", (1, 4, 4), ("train.step_epochs=1",))
+RELEASED = Recipe("released", "fgcrossnet_released", (1, 4, 4), ("train.step_epochs=1", "data.frame_rows=false"))
 MIXED = Recipe(
     "released, but batches of common classes",
     "fgcrossnet_released",
     (1, 1, 1),
-    ("data.order='classes'", "data.classes_per_batch=4", "data.items_per_class=1"),
+    ("data.order='classes'", "data.classes_per_batch=4", "data.items_per_class=1", "data.frame_rows=false"),
 )
 REPAIRED = Recipe("repaired", "fgcrossnet", (1, 1, 1))
 RECIPES = (RELEASED, MIXED, REPAIRED)
@@ -418,7 +417,7 @@ def format_page(rows: Rows, preset: Sequence[Found], *, bench: Bench) -> Iterato
     }
     yield "# The uniform network on real birds, from a trained trunk"
     yield ""
-    yield "Made by `python benchmarks/uniform.py MANIFEST --trunk TRUNK --preset PRESET --kept FOLDER "
+    yield "Made by `python benchmarks/uniform.py MANIFEST --trunk TRUNK --preset PRESET --kept FOLDER"
     yield f"--seeds {arguments.seeds} --subset-seeds {arguments.subset_seeds}` from the core manifest of fgbirds."
     yield ""
     yield f"FGCrossNet with the trained trunk `{arguments.trunk.name}` in place of its ResNet-50 goes through the"
@@ -498,8 +497,7 @@ def _format_tasks(main_rows: Mapping[str, Sequence[Found]], preset: Sequence[Fou
     yield f"| task | published | {' | '.join(heads)} |"
     yield "|---|---|" + "---|" * (2 * len(columns))
     for name in names:
-        query, _, gallery = name.partition("_to_")
-        symbol = format_symbol(Medium(query), None if gallery == "all" else Medium(gallery))
+        symbol = format_symbol(name)
         mark = "*" if name in published.in_doubt else ""
         cells = [
             f"{statistics.mean(each.maps[protocol][name] for each in found):.3f}"
@@ -536,9 +534,6 @@ def _format_time(main_rows: Mapping[str, Sequence[Found]], preset: Sequence[Foun
         wall = statistics.mean(each.wall_seconds for each in found)
         cells = (steps, encode, train, embed, encode + train + embed, wall)
         yield f"| {title} | {' | '.join(f'{value:.0f}' for value in cells)} |"
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
-    yield ""
-    yield f"Peak memory of the whole script: {peak:.2f} GB."
 
 
 if __name__ == "__main__":
