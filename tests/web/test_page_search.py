@@ -107,7 +107,7 @@ def test_a_recording_is_searched(open_page: Open) -> None:
     page.get_by_role("button", name="Record").click()
     page.get_by_role("button", name=re.compile(r"Stop 0:(00\.[5-9]|0[1-9]|[1-5])")).wait_for()
     with page.expect_response("**/v1/search") as answer:
-        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="Stop and search").click()
     assert answer.value.json()["query"]["medium"] == "audio"
     page.wait_for_selector(RESULTS)
     assert "recording.wav" in page.locator("#chips").inner_text()
@@ -250,7 +250,7 @@ def test_a_name_that_nothing_bears_is_told_apart_from_a_species_that_is_missing(
     page = open_page()
 
     def name(body: dict[str, Any]) -> None:
-        body["query"]["class_name"] = "Limpkin"
+        body["query"] |= {"class_name": "Limpkin", "is_understood": True, "is_on_topic": True}
         body["collection"] = {"probability": 0.02, "is_likely": False, "is_unlikely": True, "threshold": 0.6}
         body |= {"is_called": True, "is_by_encoders": True, "left_out": ["video"]}
 

@@ -194,6 +194,7 @@ def test_the_map_can_be_dragged_zoomed_and_clicked(open_page: Open) -> None:
     name = page.locator(".point-name")
     name.wait_for()
     position = name.evaluate("each => [parseFloat(each.style.left), parseFloat(each.style.top)]")
+    box = page.locator(".chart canvas").bounding_box()  # the focus has scrolled it into view
     page.mouse.click(box["x"] + position[0], box["y"] + position[1])
     page.locator(".map-side article").wait_for()
 

@@ -15,7 +15,9 @@ function ranking(likeliest, actions) {
     return element("li", {}, nameButton(each.name, () => actions.searchClass(each.name)), bar, element("span", { class: "number", text: percent(each.probability) }));
   });
   const compare = second ? element("p", { class: "faint" }, `${t("Look-alikes:")} `, element("button", { type: "button", class: "linkish", text: t("compare {one} with {other}", { one: displayName(first.name), other: displayName(second.name) }), onclick: () => actions.compare([first.name, second.name]) })) : null;
-  return element("div", { class: "likeliest" }, element("ol", { "aria-label": t("Most likely species") }, rows), compare);
+  // On a phone the list is folded, so that the first hit stands above the fold.
+  const isOpen = matchMedia("(min-width: 640px)").matches;
+  return element("details", { class: "likeliest", open: isOpen }, element("summary", { text: t("Most likely species") }), element("ol", { "aria-label": t("Most likely species") }, rows), compare);
 }
 
 function contradiction(parts, actions) {
@@ -53,7 +55,7 @@ export function answerDetails(answer, actions) {
   const lines = [
     ...query.notes.map((text) => `${text}.`),
     query.name_use === "corrected" ? t("Your words were read as {names}.", { names: listed(read) }) : null,
-    absent ? t("Of {names}, there is nothing here among: {media}.", { names: listed(read), media: absent }) : null,
+    absent ? t("No {media} of {names} here.", { names: listed(read), media: absent }) : null,
   ].filter(Boolean);
   const offered = others.length > 0 ? element("p", {}, `${t("Did you mean")} `, others.flatMap((each, index) => [index ? ` ${t("or")} ` : null, nameButton(each.name, () => actions.searchClass(each.name))]), "?") : null;
   const has = lines.length > 0 || offered || answer.parts.length > 0 || answer.likeliest.length > 0;

@@ -229,12 +229,11 @@ addEventListener("popstate", () => {
     showChrome();
     main.removeAttribute("aria-busy");
     showView(entry.view);
-    if (entry.view instanceof Results) {
-      showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {});
-      if (entry.view.answer !== entry.answer) entry.view.update(entry.answer, { state, marks, selection, actions });
-    }
+    if (!(entry.view instanceof Results)) return session.restore();
+    if (entry.view.answer !== entry.answer) entry.view.update(entry.answer, { state, marks, selection, actions });
     session.restore();
-    return undefined;
+    // The filters come back above the hits, which moves them.
+    return showFilters(state, (change) => go(change, { isQuiet: true })).then(() => session.restore(), () => {});
   }
   return show({ isOtherView: true }).then(() => session.restore());
 });

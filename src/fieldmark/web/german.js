@@ -416,7 +416,7 @@ export const GERMAN = {
   "These names have what you typed in common.": "Diesen Namen ist gemeinsam, was Sie getippt haben.",
   "Hits are of any of these.": "Die Treffer gehören zu einem von ihnen.",
   "Your words were read as {names}.": "Ihre Wörter wurden als {names} gelesen.",
-  "Of {names}, there is nothing here among: {media}.": "Von {names} gibt es hier nichts unter: {media}.",
+  "No {media} of {names} here.": "Hier gibt es von {names} keine {media}.",
   "Did you mean": "Meinten Sie",
   "Names in this collection": "Namen in dieser Sammlung",
   "{names} offered. Use the arrow keys.": "{names} zur Wahl. Wählen Sie mit den Pfeiltasten.",
