@@ -12,7 +12,8 @@ from fieldmark import read_manifest
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
-TESTED = {"make_collection.py", "search_with_python.py", "measure_a_model.ipynb"}
+TESTED = {"make_collection.py", "search_with_python.py", "measure_a_model.ipynb", "own_things.py"}
+"""The last in tests/workflows/test_own_things.py."""
 
 
 @pytest.fixture

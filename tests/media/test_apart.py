@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from fieldmark.datasets.checks import inspection
-from fieldmark.errors import MediumMismatchError, UnreadableMediaError
+from fieldmark.errors import MediumMismatchError, MissingFileError, UnreadableMediaError
 from fieldmark.media import apart
 from fieldmark.media.apart import load_segments_apart
 from fieldmark.media.loaders import load_segments
@@ -56,6 +56,9 @@ def test_errors_keep_their_class_and_fields(make_sound, tmp_path):
     torn.write_bytes(b"fLaC\x00" + bytes(400))
     with pytest.raises(UnreadableMediaError, match=r"torn\.flac' cannot be decoded"):
         load(Item("torn", Medium.AUDIO, path=torn))
+    with pytest.raises(MissingFileError, match=r"There is no file at '.*nowhere\.flac'") as missing:
+        load(Item("nowhere", Medium.AUDIO, path=tmp_path / "nowhere.flac"))
+    assert missing.value.kind == "missing_file"
     assert len(load(song)) == 3  # the decoder went on
 
 

@@ -11,6 +11,7 @@ from fieldmark.records.scientific_name import parse_scientific_name
         ("Spinus tristis", "Spinus tristis", None),
         ("Spinus  tristis (Linnaeus, 1758)", "Spinus tristis", "(Linnaeus, 1758)"),
         ("Spinus_tristis", "Spinus tristis", None),
+        ("Corvus_corax_Linnaeus,_1758", "Corvus corax", "Linnaeus, 1758"),
         ("Corvus corax Linnaeus, 1758", "Corvus corax", "Linnaeus, 1758"),
         ("Lanius (Lanius) collurio Linnaeus, 1758", "Lanius collurio", "Linnaeus, 1758"),
         ("Dendroica caerulescens de la Torre, 1901", "Dendroica caerulescens", "de la Torre, 1901"),
@@ -41,6 +42,12 @@ def test_a_rank_below_the_species_is_the_species_with_an_epithet():
     assert parse_scientific_name("Motacilla alba yarrellii Gould, 1837").species == "Motacilla alba"
 
 
-@pytest.mark.parametrize("text", ["Blue Jay", "", "blue jay", "Northern Cardinal (male)", "3 gulls"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("Blue Jay", "", "blue jay", "Northern Cardinal (male)", "3 gulls"),
+        *("Red-winged Blackbird", "Red_winged_Blackbird", "Red_winged Blackbird"),
+    ],
+)
 def test_an_english_name_is_no_scientific_one(text):
     assert parse_scientific_name(text) is None

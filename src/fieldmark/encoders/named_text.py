@@ -50,8 +50,9 @@ class NamedTextEncoder:
         accounts = None if descriptions is None else read_accounts(descriptions)
         self._names = _link_species([*species, *(accounts.names if accounts else ())])
         if not self._names:
+            others = f"the accounts in '{descriptions}' name none" if descriptions else "there are no accounts of any"
             raise ConfigError(
-                f"No species names are known for texts, of {len(species)} species and {descriptions or 'no book'}. "
+                f"The encoder of texts knows no name of a species: it was given {len(species)} species, and {others}. "
                 "Give a list with --names FILE, accounts with --descriptions FILE, or an encoder that names species."
             )
         self._columns_by_words, self._longest = _index_words(self._names)

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast, final
 
 import torch
 
-from fieldmark.errors import MediaError, UnreadableMediaError
+from fieldmark.errors import FieldmarkError, MediaError, UnreadableMediaError
 from fieldmark.media.loaders import load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import Decoding, Item, MediaLimits, Medium, Segment
@@ -223,7 +223,7 @@ class _Pickler(pickle.Pickler):
         """Return how a value is made again."""
         if isinstance(value, torch.Tensor):
             return torch.from_numpy, (value.numpy(),)
-        if isinstance(value, Exception):
+        if isinstance(value, Exception) and not isinstance(value, FieldmarkError):  # those know how they are made again
             return _rebuild_error, (type(value), value.args, dict(vars(value)))
         return NotImplemented
 

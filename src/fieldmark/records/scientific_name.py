@@ -15,6 +15,9 @@ _MARKERS = {"subsp.": "subspecies", "ssp.": "subspecies", "subsp": "subspecies",
 _HYBRID_SIGN = re.compile(r"(?:^|\s)[x\u00d7X](?=\s)|\u00d7")
 _GENUS = re.compile(r"[A-Z][a-z\u00e0-\u00ff-]+")
 _EPITHET = re.compile(r"[a-z\u00e0-\u00ff]{2,}(-[a-z\u00e0-\u00ff]+)*")
+_IS_SURELY_AUTHOR = re.compile(r"\d{4}|^\(")
+"""A year, or parentheses."""
+
 _PARTICLES = frozenset(
     (
         *("de", "da", "di", "do", "du", "la", "le", "von", "van", "der", "den", "zu", "zur"),
@@ -80,7 +83,7 @@ def parse_scientific_name(text: str) -> ScientificName | None:
     if not rest or not _is_epithet(rest[0]):
         return _parse_higher(words[0], rest)
     epithet, rank, author = _split_lower_rank(rest[1:])
-    if author and not _is_authorship(author):
+    if author and not _is_authorship(author, is_joined="_" in text):
         return None
     return ScientificName(f"{words[0]} {rest[0]}", epithet, author or None, rank)
 
@@ -96,7 +99,7 @@ def _is_left_open(rest: list[str]) -> bool:
 def _parse_higher(word: str, rest: list[str]) -> ScientificName | None:
     """Return the name of a genus or above, which is one word and perhaps its author, with a year or in parentheses."""
     author = " ".join(rest)
-    if author and not re.search(r"\d{4}|^\(", author):
+    if author and not _IS_SURELY_AUTHOR.search(author):
         return None
     rank = "family" if word.endswith("idae") else "order" if word.endswith("iformes") else "genus"
     return ScientificName(word, None, author or None, rank)
@@ -136,8 +139,13 @@ def _is_epithet(word: str) -> bool:
     return bool(_EPITHET.fullmatch(word)) and word not in _PARTICLES
 
 
-def _is_authorship(text: str) -> bool:
-    """Tell whether a text may be an author and a year."""
+def _is_authorship(text: str, *, is_joined: bool) -> bool:
+    """Tell whether a text may be an author and a year.
+
+    In a name joined by underscores it needs the year or parentheses: `Red_winged_Blackbird` is an English name.
+    """
+    if is_joined and not _IS_SURELY_AUTHOR.search(text):
+        return False
     words = re.findall(r"[^\W\d_]+", text)
     return bool(words) and all(word[0].isupper() or word in _PARTICLES or len(word) <= 2 for word in words)
 

@@ -7,7 +7,7 @@ from fieldmark.build import Model, load_model
 from fieldmark.errors import DamagedGalleryError, MissingGalleryError
 from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.layout import GalleryFile, GalleryLayout
-from fieldmark.gallery.opening import open_place, open_store
+from fieldmark.gallery.opening import find_store, open_place, open_store
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.store import SegmentIndex
 from fieldmark.query_encoder import ModelQueryEncoder
@@ -42,8 +42,11 @@ class Gallery(Searcher):
             raise MissingGalleryError(path=place)
         checkpoint = open_files(place).find(GalleryFile.CHECKPOINT)
         if checkpoint is None:
-            store = open_store(place)  # tells what is missing where there is none
-            reason = f"'{GalleryFile.CHECKPOINT}' of the model {store.fingerprint[:12]} is missing"
+            fingerprint = open_store(place).fingerprint  # tells what is missing where there is none
+            reason = f"'{GalleryFile.CHECKPOINT}' of the model {fingerprint[:12]} is missing"
             raise DamagedGalleryError(path=name_place(place), reason=reason)
         model = load_model(checkpoint, device=runtime.choose_device())
-        return cls(place, index=open_store(place, fingerprint=model.fingerprint), model=model)
+        store = find_store(place, fingerprint=model.fingerprint)
+        if store is None:  # it was only begun
+            raise MissingGalleryError(path=name_place(place))
+        return cls(place, index=store, model=model)

@@ -124,6 +124,18 @@ def test_text_says_how_words_were_read_and_what_is_not_there():
     assert unread == ["these words are not understood: nothing that reads texts here knows most of them"]
 
 
+@pytest.mark.parametrize(
+    ("count", "first"),
+    [
+        (1, "one item has this item id; what follows it is like it, or like the text"),
+        (2, "2 items have this item id; what follows them is like them, or like the text"),
+    ],
+)
+def test_text_counts_the_items_that_have_what_was_asked_for(count, first):
+    hits = (*[SONG._replace(matched="item_id")] * count, SONG)
+    assert SearchResult((Medium.TEXT,), hits).to_text().splitlines()[0] == first
+
+
 @pytest.mark.parametrize(("subject", "word"), [(Subject.BIRDS, "species"), (Subject.THINGS, "classes")])
 def test_text_speaks_of_species_only_where_the_collection_is_of_them(subject, word):
     hits = (SONG, SONG._replace(rank=2, probability=0.1))

@@ -283,7 +283,10 @@ class SearchResult:
         matched = [hit.matched for hit in self.hits if hit.matched is not None]
         if matched:
             fact = matched[0].replace("path", "file name").replace("_", " ")
-            yield f"{len(matched)} items have this {fact}; what follows them is like them, or like the text"
+            if len(matched) == 1:
+                yield f"one item has this {fact}; what follows it is like it, or like the text"
+            else:
+                yield f"{len(matched)} items have this {fact}; what follows them is like them, or like the text"
         if len(self.names) > 1 or self.name_use is NameUse.CORRECTED:
             names = " or ".join(self._call(each) for each in self.names)
             yield f"read as {names}" if self.name_use is NameUse.CORRECTED else f"the text names {names}"
