@@ -169,6 +169,7 @@ def test_a_writer_that_died_leaves_whole_items_and_the_next_one_corrects_the_cou
     def die(*arguments):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("fieldmark.gallery.milvus.files._DEAD_SECONDS", 0.3)  # its lock is left too
     with monkeypatch.context() as patch:  # the rows are written; those of the longer item before are not deleted yet
         patch.setattr(Connection, "delete", die)
         with pytest.raises(KeyboardInterrupt):

@@ -338,9 +338,14 @@ LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
 
 
 def _read_causes(error: BaseException | None) -> str:
-    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect."""
-    found = []
-    while error is not None:
+    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect.
+
+    The client raises an error of gRPC from itself, so that its causes go round.
+    """
+    found: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         found.append(str(error).lower())
         error = error.__cause__
     return " ".join(found)
