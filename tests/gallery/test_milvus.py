@@ -246,6 +246,7 @@ def test_another_model_and_other_collections_are_refused(store, shared_files, mi
         MilvusIndex.open(files)
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_started_again_loses_nothing_and_a_search_waits_for_it(tmp_path, unit_rows, embeddings_of):
     port = find_free_port()
     with start_milvus_lite(tmp_path, port=port) as server:
