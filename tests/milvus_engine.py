@@ -60,14 +60,19 @@ def open_files(server: str, name: str, **options: object) -> MilvusFiles:
 
 
 class MilvusStores:
-    """Empty stores of 8 dimensions; one is emptied for the next, since making a collection takes longer than a test."""
+    """Empty stores of 8 dimensions; one is emptied for the next, since making a collection takes longer than a test.
+
+    Folders of different names have different stores, so that the store of a module outlives those of its tests.
+    """
 
     def __init__(self, server: str) -> None:
-        self._files = open_files(server, f"suite_{uuid.uuid4().hex[:8]}")
-        self._index: MilvusIndex | None = None
+        self._server = server
+        self._indexes: dict[str, MilvusIndex] = {}
 
     def make_empty(self, folder: Path) -> MilvusIndex:
-        if self._index is None:
-            self._index = MilvusIndex.create(self._files, fingerprint="sparrow", dim=8)
-        self._index.remove(self._index.content_hashes().keys())
-        return self._index
+        index = self._indexes.get(folder.name)
+        if index is None:
+            files = open_files(self._server, f"suite_{uuid.uuid4().hex[:8]}")
+            index = self._indexes[folder.name] = MilvusIndex.create(files, fingerprint="sparrow", dim=8)
+        index.remove(index.content_hashes().keys())
+        return index

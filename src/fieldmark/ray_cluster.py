@@ -1,5 +1,6 @@
 """Shards embedded by the machines of a Ray cluster: decoders read files, workers with the model encode them."""
 
+import socket
 from collections import Counter, deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ _ITEMS_HASHED = 16
 _SEGMENTS_PER_MESSAGE = 8
 _MESSAGES_AHEAD = 4
 """Messages of one call that wait to be taken; then it stops decoding, so that a long recording fits into memory."""
+_CONNECT_SECONDS = 10.0
 _PATIENCE_SECONDS = 30.0
 """Time without any result after which the state is told."""
 
@@ -82,6 +84,7 @@ def embed_on_ray(
     is_own = not ray.is_initialized()
     try:
         if is_own:
+            _check_reachable(options.address)
             ray.init(address=options.address, log_to_driver=False, configure_logging=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ConfigError(
@@ -99,6 +102,20 @@ def embed_on_ray(
     finally:
         if is_own:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Open a connection to HOST:PORT and close it: Ray itself tries for minutes where nobody listens.
+
+    Raises:
+        ConnectionError: Nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if host and "/" not in host and port.isdecimal():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+        except (OSError, OverflowError) as error:  # the name of the host is not known, or the port is none
+            raise ConnectionError(str(error)) from error
 
 
 def _explain(error: Exception) -> str:

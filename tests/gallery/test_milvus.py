@@ -169,6 +169,7 @@ def test_a_writer_that_died_leaves_whole_items_and_the_next_one_corrects_the_cou
     def die(*arguments):
         raise KeyboardInterrupt
 
+    monkeypatch.setattr("fieldmark.gallery.milvus.files._DEAD_SECONDS", 0.3)  # its lock is left too
     with monkeypatch.context() as patch:  # the rows are written; those of the longer item before are not deleted yet
         patch.setattr(Connection, "delete", die)
         with pytest.raises(KeyboardInterrupt):
@@ -245,6 +246,7 @@ def test_another_model_and_other_collections_are_refused(store, shared_files, mi
         MilvusIndex.open(files)
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_started_again_loses_nothing_and_a_search_waits_for_it(tmp_path, unit_rows, embeddings_of):
     port = find_free_port()
     with start_milvus_lite(tmp_path, port=port) as server:

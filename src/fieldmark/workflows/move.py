@@ -19,7 +19,13 @@ from fieldmark.runtime import Runtime
 _BLOCK_ROWS = 8_192
 """Segments of whole items that are written at once."""
 
-_COPIED = (GalleryFile.CALIBRATION, GalleryFile.LABELS, GalleryFile.TAXONOMY, GalleryFile.SPECIES)
+_COPIED = (
+    GalleryFile.CALIBRATION,
+    GalleryFile.LABELS,
+    GalleryFile.TAXONOMY,
+    GalleryFile.SPECIES,
+    GalleryFile.NAMES,
+)
 """The checkpoint goes before the items; where sets come from is told anew, as seen from the new place."""
 
 

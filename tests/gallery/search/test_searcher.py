@@ -505,13 +505,13 @@ def sharp():
 
 @pytest.fixture
 def two_classes(create_index, embeddings_of, tmp_path):
-    """Three items of an auk and of a crow in each medium."""
+    """Six items of an auk and of a crow in each medium: as many as count for the open-set answer, and the query."""
     rows = np.eye(DIM, dtype=np.float32)
     parts = [
         (Item(f"{name}-{medium}-{number}", medium, class_name=name), rows[place : place + 1])
         for place, name in enumerate(("Auk", "Crow"))
         for medium in MEDIA
-        for number in range(3)
+        for number in range(6)
     ]
     store = create_index(tmp_path / "two")
     ids = [item.item_id for item, _ in parts]

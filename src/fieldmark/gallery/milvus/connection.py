@@ -54,6 +54,8 @@ _RECOVERING = (
 """Words of a message of an engine that is starting, and answers soon."""
 _REFUSED = ("unauthenticated", "auth check", "authenticat", "permission", "privilege", "credential", "token is invalid")
 _FULL = ("no space left", "disk quota", "quota exceeded", "memory quota", "deny to write", "exceeded the quota")
+_LOST = ("fail connecting", "unavailable")
+"""Words of a message of a client that lost its connection: it asks for a new one once, and gives up at once."""
 _UNREACHABLE = ("unavailable", "connect", "deadline", "timeout", "timed out", "socket", "refused")
 
 
@@ -269,14 +271,16 @@ class Connection:
     # ------------------------------------------------------------ failures
 
     def _run(self, call: Callable[[], Result], name: str | None = None) -> Result:
-        """Return the result of a call; try again where the engine has just started."""
-        deadline = time.monotonic() + self._recovery_seconds
+        """Return the result of a call; try again where the connection broke, or the engine has just started."""
+        begun = time.monotonic()
         while True:
             try:
                 return call()
             except self._failures as error:
-                text = str(error).lower()
-                if name is None or time.monotonic() > deadline or not any(each in text for each in _RECOVERING):
+                text, passed = str(error).lower(), time.monotonic() - begun
+                is_lost = passed < self._call_seconds and any(each in text for each in _LOST)
+                is_recovering = passed < self._recovery_seconds and any(each in text for each in _RECOVERING)
+                if name is None or not (is_lost or is_recovering):
                     raise self._translate(error) from error
                 if any(each in text for each in _UNLOADED):
                     with suppress(*self._failures):
@@ -338,9 +342,14 @@ LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
 
 
 def _read_causes(error: BaseException | None) -> str:
-    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect."""
-    found = []
-    while error is not None:
+    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect.
+
+    The client raises an error of gRPC from itself, so that its causes go round.
+    """
+    found: list[str] = []
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         found.append(str(error).lower())
         error = error.__cause__
     return " ".join(found)
