@@ -71,6 +71,11 @@ class GalleryLayout:
         """The species that encoders tell apart, by medium, each with all its names."""
         return self.folder / "species.json"
 
+    @property
+    def marks(self) -> Path:
+        """What sources say of the marks of species."""
+        return self.folder / "marks.json"
+
 
 @dataclass(frozen=True, slots=True)
 class StoreLayout:

@@ -26,6 +26,11 @@ class RunLayout:
         return self.folder / "items.json"
 
     @property
+    def marks(self) -> Path:
+        """The marks of each class that its training texts name."""
+        return self.folder / "marks.json"
+
+    @property
     def metrics(self) -> Path:
         """The table of losses and validation scores by epoch."""
         return self.folder / "metrics.csv"

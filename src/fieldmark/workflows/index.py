@@ -45,6 +45,7 @@ from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Medium, Reporter
+from fieldmark.workflows.marks import MarkSourcesRead, MarksReport, bring_marks_up_to_date, read_mark_sources
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -66,6 +67,7 @@ class IndexReport:
         failed_count: Items whose files could not be used; `failures` also lists files of no medium.
         passed_over: Files of a folder that are no part of the collection.
         warnings: What is in doubt of items that were added.
+        marks: What the gallery knows of the marks of species; None where it knows nothing.
     """
 
     gallery: Path
@@ -81,6 +83,7 @@ class IndexReport:
     failed_count: int = 0
     passed_over: tuple[PassedOver, ...] = ()
     warnings: tuple[ItemWarning, ...] = ()
+    marks: MarksReport | None = None
 
     json_keys: ClassVar = (
         "gallery",
@@ -96,6 +99,7 @@ class IndexReport:
         "failures",
         "passed_over",
         "warnings",
+        "marks",
     )
 
     @property
@@ -130,6 +134,8 @@ class IndexReport:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(w.kind for w in self.warnings).items())
             lines.append(f"used {len(self.warnings):,} with a warning ({kinds}); --json lists them")
         lines += [each.to_text() for each in self.passed_over]
+        if self.marks is not None:
+            lines.append(self.marks.to_text())
         lines.append(f"{self.gallery} holds {self.item_count:,} items ({counts}), {self.segment_count:,} segments")
         return "\n".join(lines)
 
@@ -145,6 +151,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     allow_drop: bool = False,
     choice: FolderChoice | None = None,
     verify_content: bool = False,
+    traits: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -161,6 +168,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         allow_drop: Whether more than half of the set may be dropped.
         choice: What of a folder is wanted; None for all but what machines make.
         verify_content: Whether files are read again whose size and modification time are as they were.
+        traits: A table of the marks of species, by which descriptions find items beside the book of `encoders`; both
+            are kept in the gallery until others are given.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -172,7 +181,9 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     """
     source, folder, runtime = Path(source), Path(gallery), runtime or Runtime.from_environment()
     is_new = checkpoint is None and not GalleryLayout(folder).checkpoint.is_file()
-    if not is_new and encoders is not None and not encoders.is_empty:
+    descriptions = None if encoders is None else encoders.descriptions
+    told = read_mark_sources(descriptions=descriptions, traits=None if traits is None else Path(traits))
+    if not is_new and encoders is not None and not replace(encoders, descriptions=None).is_empty:
         raise ConfigError(
             f"'{checkpoint or gallery}' has its own encoders. Give no others, or make a new gallery with them."
         )
@@ -209,6 +220,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         runtime=runtime,
         work=work,
         changed=_Changes(name, added, replaced, dropped),
+        told=told,
+        checkpoint=checkpoint,
     )
 
 
@@ -274,6 +287,8 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     runtime: Runtime,
     work: "_Work",
     changed: _Changes,
+    told: MarkSourcesRead,
+    checkpoint: Path | str | None,
 ) -> IndexReport:
     """Bring what a gallery derives from its items up to date, and return what was done."""
     finished = GalleryLayout(folder).finished
@@ -286,7 +301,8 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
         folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
     )
     restore_classes(folder, store)
-    if is_new:
+    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint)
+    if is_new or marks.is_changed:
         recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
         write_text(finished, str(store.version))
     return IndexReport(
@@ -303,6 +319,7 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
         failed_count=len(work.log.counted),
         passed_over=work.passed_over,
         warnings=work.log.warnings,
+        marks=marks.report,
     )
 
 

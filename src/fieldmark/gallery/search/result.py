@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, assert_never
 
 from fieldmark.errors import RequestError, list_first
+from fieldmark.gallery.search.description import DescriptionAnswer, ShownMarks
 from fieldmark.gallery.search.records import get_record_id
 from fieldmark.records.darwin_core import (
     DarwinRecord,
@@ -125,6 +126,7 @@ class SearchResult:
         is_by_encoders: Whether probabilities are what the encoders' own scores say, rather than fitted on labels.
         is_called: Whether the answer for the collection is about what encoders call its items, for want of labels.
         left_out: Media that the query cannot be compared with.
+        description: What was read in a text that describes; None for other queries, and without profiles of marks.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -137,6 +139,7 @@ class SearchResult:
     is_by_encoders: bool = False
     is_called: bool = False
     left_out: tuple[Medium, ...] = ()
+    description: DescriptionAnswer | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -167,12 +170,13 @@ class SearchResult:
             "is_called": self.is_called,
             "likely_count": self.likely_count,
             "left_out": self.left_out,
+            "description": None if self.description is None else self.description.json_values(),
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
     def to_text(self) -> str:
         """Return as text whether the class is there, then each hit with its moment and its margin over a look-alike."""
-        lines = [*self._describe_name(), *self._describe_collection()]
+        lines = [*self._describe_name(), *self._describe_marks(), *self._describe_collection()]
         if self.left_out:
             lines.append(f"left out, as no encoder compares it with the query: {', '.join(self.left_out)}")
         if not self.hits:
@@ -180,7 +184,8 @@ class SearchResult:
         if self.is_by_encoders and self.collection is not None and self.collection.is_likely:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
-        shown = [_line(hit, width) for hit in self.hits]
+        shows = {} if self.description is None else {each.item_id: each for each in self.description.hits}
+        shown = [_line(hit, width) + _describe_shown(shows.get(hit.item_id)) for hit in self.hits]
         is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
         if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, "---- hits below this line are probably other species ----")
@@ -196,6 +201,22 @@ class SearchResult:
             yield f'the text names {self.species_name}, here "{self.class_name}"'
         elif self.class_name is not None:
             yield f"the text names {self.class_name}"
+
+    def _describe_marks(self) -> Iterator[str]:
+        """Yield what was read in a description, what was not, and what to add to it."""
+        answer = self.description
+        if answer is None or not (answer.marks or answer.unread):
+            return
+        if answer.marks:
+            yield f"marks read: {', '.join(each.mark for each in answer.marks)}"
+        else:
+            yield "no mark was read"
+        if answer.unread:
+            yield f"words that name no known mark: {', '.join(answer.unread)}"
+        if answer.exclusive:
+            yield f"named and denied at once: {', '.join(answer.exclusive)}"
+        if answer.question is not None:
+            yield f"one more mark would tell most: {answer.question.text}"
 
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
@@ -214,6 +235,14 @@ class SearchResult:
             nearest = "nearest hits; their percentages assume that the species is there:"
         if self.hits:
             yield nearest
+
+
+def _describe_shown(shown: ShownMarks | None) -> str:
+    """The asked marks that a hit shows and lacks."""
+    if shown is None or not (shown.shows or shown.lacks):
+        return ""
+    told = [*(f"+{name}" for name in shown.shows), *(f"-{name}" for name in shown.lacks)]
+    return f"  {{{', '.join(told)}}}"
 
 
 def _line(hit: Hit, width: int) -> str:

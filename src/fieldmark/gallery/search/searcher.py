@@ -13,6 +13,7 @@ from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
+from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionReader
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -113,7 +114,10 @@ class Searcher:
         self.index = index
         self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
-        self._reader = QueryReader(folder, store=index, encoder=encoder)
+        self._descriptions = DescriptionReader(
+            folder, encoder=encoder, list_known=lambda: self._reader.read_names().meanings.known
+        )
+        self._reader = QueryReader(folder, store=index, encoder=encoder, mover=self._descriptions)
         self._agreement = NameAgreement(index, encoder=encoder)
         self._media_of: tuple[object, Mapping[str, Collection[Medium]]] = ((), {})
 
@@ -212,7 +216,19 @@ class Searcher:
         request = _Request(queries, k=k * _RECORD_MEDIA if by_record else k, where=where, marks=marks)
         result = self._look_up_or_search(request, by_segment=by_segment, per_medium=per_medium)
         hits = gather_records(result.hits, k=k) if by_record else result.hits
-        return replace(result, hits=hits if order is None else sort_hits(hits, order))
+        ordered = hits if order is None else sort_hits(hits, order)
+        return replace(result, hits=ordered, description=self._describe(request, result=result, hits=ordered))
+
+    def _describe(self, request: "_Request", *, result: SearchResult, hits: Sequence[Hit]) -> DescriptionAnswer | None:
+        """Return what was read in a single text that names no species, and which of it the hits show."""
+        text = self._reader.get_text(request.queries)
+        if text is None or result.class_name is not None:
+            return None
+        return self._descriptions.answer(
+            text,
+            item_ids=tuple(dict.fromkeys(hit.item_id for hit in hits if hit.medium is not Medium.TEXT)),
+            read_embedding=lambda ids: np.stack([each.embedding for each in self._reader.read_stored(ids).values()]),
+        )
 
     def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""

@@ -1,0 +1,223 @@
+"""Texts read as marks: they move towards the species that have these marks, and hits tell which of them they show."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.gallery.layout import GalleryLayout
+from fieldmark.gallery.search.query import QueryEncoder
+from fieldmark.io import read_stamp
+from fieldmark.marks.profile import Profiles, gather, read_tallies
+from fieldmark.marks.question import SeparatingMark, find_separating_mark
+from fieldmark.marks.reader import Reading, read_marks
+from fieldmark.names import KnownNames
+
+_WEIGHT = 3.0
+"""Of the direction of the species that fit a text, beside the text's own embedding of length 1."""
+_TEMPERATURE = 0.5
+_SHARPNESS = 30.0
+"""Of the softmax over cosines with species that tells which species an item shows."""
+_SHOWN, _LACKED = 0.5, 0.15
+"""An item shows a mark that is this likely, and lacks one that is less likely."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedMark:
+    """A mark that a text names: its words there, and whether the text denies it."""
+
+    mark: str
+    words: tuple[str, ...]
+    is_denied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ShownMarks:
+    """The asked marks that a hit shows, and those that it lacks; of others nothing is known.
+
+    Args:
+        species: The species that it seems to be, by which marks are known; None where it is like none that is known.
+        sources: Where the marks that it shows are known from.
+    """
+
+    item_id: str
+    species: str | None
+    shows: tuple[str, ...]
+    lacks: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptionAnswer:
+    """What was read in a text that describes a bird.
+
+    Args:
+        unread: Words that say nothing that is known here.
+        exclusive: Marks that the text both names and denies.
+        question: What would separate best the species that fit.
+        hits: In the order of the hits.
+    """
+
+    marks: tuple[AskedMark, ...]
+    unread: tuple[str, ...]
+    exclusive: tuple[str, ...]
+    question: SeparatingMark | None
+    hits: tuple[ShownMarks, ...]
+
+    def json_values(self) -> dict[str, object]:
+        """Return the values of the JSON object, by key."""
+        return {
+            "marks": [asdict(each) for each in self.marks],
+            "unread": self.unread,
+            "exclusive": self.exclusive,
+            "question": None if self.question is None else asdict(self.question),
+            "hits": [asdict(each) for each in self.hits],
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Knowledge:
+    """Profiles, and a vector that stands for each of their species."""
+
+    profiles: Profiles
+    vectors: Float[np.ndarray, "species dim"]
+    fingerprint: str
+
+
+@final
+class DescriptionReader:
+    """Reads descriptions by the profiles of marks that a gallery has; without such a file it leaves texts as they are.
+
+    A species fits a text by the product of the probabilities of its marks. The mean of the vectors that stand for the
+    species, weighted by their fit, is where the text moves to. Safe to use from several threads.
+
+    Args:
+        folder: Of the gallery.
+        list_known: Gives the names of species that the encoders know.
+    """
+
+    def __init__(self, folder: Path, *, encoder: QueryEncoder, list_known: Callable[[], KnownNames]) -> None:
+        self._path = GalleryLayout(folder).marks
+        self._encoder = encoder
+        self._list_known = list_known
+        self._guard = threading.Lock()
+        self._read: tuple[object, _Knowledge | None] = ((), None)
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the profiles; empty where there are none."""
+        knowledge = self._load()
+        return "" if knowledge is None else knowledge.fingerprint
+
+    def move(self, embedding: Float[np.ndarray, " dim"], text: str) -> Float[np.ndarray, " dim"]:
+        """Return the embedding of a text, moved towards the species that its marks fit; of length 1."""
+        knowledge = self._load()
+        if knowledge is None:
+            return embedding
+        direction = self._find_direction(knowledge, read_marks(text))
+        if direction is None:
+            return embedding
+        total = embedding + _WEIGHT * direction
+        moved: Float[np.ndarray, " dim"] = (total / np.linalg.norm(total)).astype(embedding.dtype)
+        return moved
+
+    def answer(
+        self,
+        text: str,
+        *,
+        item_ids: Sequence[str],
+        read_embedding: Callable[[Sequence[str]], Float[np.ndarray, "item dim"]],
+    ) -> DescriptionAnswer | None:
+        """Return what was read in a text, and which of it some hits show; None where no profile is known.
+
+        Args:
+            read_embedding: Gives the embeddings of items.
+        """
+        knowledge = self._load()
+        if knowledge is None:
+            return None
+        reading = read_marks(text)
+        hits: tuple[ShownMarks, ...] = ()
+        question = None
+        if reading.marks:
+            weight = _weigh_species(knowledge.profiles, reading)
+            question = find_separating_mark(knowledge.profiles.share, weight=weight, asked=reading.marks)
+            if item_ids:
+                hits = tuple(self._tell(knowledge, reading, item_ids, read_embedding(item_ids)))
+        return DescriptionAnswer(
+            marks=tuple(AskedMark(str(each), each.words, each.is_denied) for each in reading.marks),
+            unread=reading.unread,
+            exclusive=tuple(map(str, reading.exclusive)),
+            question=question,
+            hits=hits,
+        )
+
+    def _find_direction(self, knowledge: _Knowledge, reading: Reading) -> Float[np.ndarray, " dim"] | None:
+        if not reading.marks:
+            return None
+        total = _weigh_species(knowledge.profiles, reading) @ knowledge.vectors
+        length = float(np.linalg.norm(total))
+        return total / length if length > 0 else None
+
+    def _tell(
+        self, knowledge: _Knowledge, reading: Reading, item_ids: Sequence[str], embedding: Float[np.ndarray, "item dim"]
+    ) -> Sequence[ShownMarks]:
+        """Return which marks each item shows, by the species that it seems to be."""
+        likely = _SHARPNESS * (embedding @ knowledge.vectors.T)
+        likely = np.exp(likely - likely.max(axis=1, keepdims=True))
+        likely /= likely.sum(axis=1, keepdims=True)
+        shown = []
+        for item_id, row in zip(item_ids, likely, strict=True):
+            best = int(row.argmax())
+            chances = {str(each): float(row @ knowledge.profiles.measure_chance(each)) for each in reading.marks}
+            shows = tuple(name for name, chance in chances.items() if chance >= _SHOWN)
+            sources = dict.fromkeys(
+                source
+                for each in reading.marks
+                if str(each) in shows
+                for mark in each.marks
+                for source in knowledge.profiles.name_sources(best, mark)
+            )
+            lacks = tuple(name for name, chance in chances.items() if chance < _LACKED)
+            shown.append(ShownMarks(item_id, knowledge.profiles.names[best][0], shows, lacks, tuple(sources)))
+        return shown
+
+    def _load(self) -> _Knowledge | None:
+        stamp = read_stamp(self._path)
+        with self._guard:
+            if self._read[0] != stamp or self._read[0] == ():
+                self._read = stamp, None if stamp is None else self._make()
+            return self._read[1]
+
+    def _make(self) -> _Knowledge | None:
+        tallies = read_tallies(self._path)
+        if not tallies:
+            return None
+        profiles = gather(tallies, known=self._list_known()).profiles
+        trained = frozenset(self._encoder.class_names)
+        vectors = [self._embed(names, trained) for names in profiles.names]
+        dim = next((len(each) for each in vectors if each is not None), None)
+        if dim is None:
+            return None
+        rows = [np.zeros(dim) if each is None else each for each in vectors]
+        return _Knowledge(
+            profiles, np.stack(rows).astype(np.float64), hashlib.sha256(self._path.read_bytes()).hexdigest()
+        )
+
+    def _embed(self, names: Sequence[str], trained: frozenset[str]) -> Float[np.ndarray, " dim"] | None:
+        """Return the vector that stands for a species; as a class where the model was trained on it."""
+        name = next((each for each in names if each in trained), names[0])
+        return self._encoder.embed_class_name(name, other_names=tuple(each for each in names if each not in trained))
+
+
+def _weigh_species(profiles: Profiles, reading: Reading) -> Float[np.ndarray, " species"]:
+    """Return how well each species fits, to the sum of 1."""
+    fit = profiles.measure_fit(reading.marks) / _TEMPERATURE
+    weight = np.exp(fit - fit.max())
+    normal: Float[np.ndarray, " species"] = weight / weight.sum()
+    return normal
