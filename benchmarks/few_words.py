@@ -1,12 +1,12 @@
-r"""Few words find the bird: questions of one to three marks and parts of texts, with and without what is known of marks.
+r"""Few words find the bird: questions of one to three marks and parts of texts, with and without profiles of marks.
 
     python benchmarks/few_words.py ../shared/data/fgbirds/manifest_core.csv --config configs/fgbirds.toml \\
         --traits ../shared/data/fgbirds/meta --descriptions ../shared/data/species_book/accounts.csv --seeds 3
 
 For each seed a model is trained (or `--runs` are taken), its test items are indexed, and everything is asked of the
 real search. The table of traits judges and is never known. Notes that the data set made from that table (`origin`
-`attribute_template`) are among the training texts; "without notes" leaves them out of what is known of marks, though the
-network was trained on them all the same.
+`attribute_template`) are among the training texts; "without notes" leaves them out of what is known of marks, though
+the network was trained on them all the same.
 
 "Told" is the mean probability of the first 12 hits beside the share of right ones.
 """

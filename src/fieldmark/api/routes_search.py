@@ -11,6 +11,7 @@ from fieldmark.api.lanes import EVENTS_TYPE, LongSearch
 from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, parse_json, read_json
 from fieldmark.api.schemas import (
     CollectionAnswer,
+    DescriptionAnswer,
     HitAnswer,
     Query,
     QueryAnswer,
@@ -147,6 +148,9 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         is_called=found.is_called,
         likely_count=found.likely_count,
         left_out=list(found.left_out),
+        description=None
+        if found.description is None
+        else DescriptionAnswer.model_validate(found.description.json_values()),
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )

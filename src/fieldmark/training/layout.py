@@ -82,6 +82,12 @@ class PretrainedLayout:
         return tuple(path.name for path in (self.checkpoint, self.config, self.card))
 
 
+def find_marks(path: Path) -> Path | None:
+    """Return the marks of the run that a path means, or whose checkpoint it is; None where it has none."""
+    folders = [path] if path.is_dir() else [path.parent.parent]
+    return next((RunLayout(each).marks for each in folders if RunLayout(each).marks.is_file()), None)
+
+
 def find_checkpoint(path: Path) -> Path:
     """Return the checkpoint that a path means: the file itself, a run's best one, or that of a saved model."""
     if not path.is_dir():

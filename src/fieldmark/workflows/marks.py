@@ -14,7 +14,7 @@ from fieldmark.gallery.search.query import read_words
 from fieldmark.marks.profile import SourceKind, Tally, gather, read_tallies, tally_table, tally_texts, write_tallies
 from fieldmark.marks.traits import read_traits
 from fieldmark.names import KnownNames, Resolution
-from fieldmark.training.layout import RunLayout
+from fieldmark.training.layout import RunLayout, find_marks
 from fieldmark.types import Item, MediaLimits, Medium
 
 _TRAINING = "training texts"
@@ -131,7 +131,8 @@ def bring_marks_up_to_date(folder: Path, *, told: MarkSourcesRead, checkpoint: P
     """
     path = GalleryLayout(folder).marks
     tally_by_kind = {each.kind: each for each in read_tallies(path)}
-    run = () if checkpoint is None else read_tallies(RunLayout(Path(checkpoint)).marks)
+    of_run = None if checkpoint is None else find_marks(Path(checkpoint))
+    run = () if of_run is None else read_tallies(of_run)
     tally_by_kind |= {each.kind: each for each in (*run, *told.tallies)}
     if not tally_by_kind:
         return GalleryMarks(None, is_changed=False)

@@ -10,7 +10,6 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.query import QueryEncoder
 from fieldmark.io import read_stamp
 from fieldmark.marks.profile import Profiles, gather, read_tallies
@@ -97,12 +96,12 @@ class DescriptionReader:
     species, weighted by their fit, is where the text moves to. Safe to use from several threads.
 
     Args:
-        folder: Of the gallery.
+        path: Of the file with the profiles, of a gallery or a run.
         list_known: Gives the names of species that the encoders know.
     """
 
-    def __init__(self, folder: Path, *, encoder: QueryEncoder, list_known: Callable[[], KnownNames]) -> None:
-        self._path = GalleryLayout(folder).marks
+    def __init__(self, path: Path, *, encoder: QueryEncoder, list_known: Callable[[], KnownNames]) -> None:
+        self._path = path
         self._encoder = encoder
         self._list_known = list_known
         self._guard = threading.Lock()

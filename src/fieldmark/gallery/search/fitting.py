@@ -327,7 +327,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
     names = NameReader(folder, resolutions=encoder.resolutions)
     held = frozenset(each.item.class_name for each in stored if each.item.class_name is not None)
     reader = DescriptionReader(
-        folder,
+        GalleryLayout(folder).marks,
         encoder=encoder,
         list_known=lambda: names.read(held=held, trained=frozenset(encoder.class_names)).meanings.known,
     )

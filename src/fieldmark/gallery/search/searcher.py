@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
+from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
@@ -115,7 +116,7 @@ class Searcher:
         self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
         self._descriptions = DescriptionReader(
-            folder, encoder=encoder, list_known=lambda: self._reader.read_names().meanings.known
+            GalleryLayout(folder).marks, encoder=encoder, list_known=lambda: self._reader.read_names().meanings.known
         )
         self._reader = QueryReader(folder, store=index, encoder=encoder, mover=self._descriptions)
         self._agreement = NameAgreement(index, encoder=encoder)
