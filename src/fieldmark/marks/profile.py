@@ -267,7 +267,7 @@ def _encode(counts: Float[np.ndarray, " mark"]) -> dict[str, float]:
     return {str(MARKS[at]): round(float(counts[at]), 4) for at in np.flatnonzero(counts).tolist()}
 
 
-def _decode(counts: Mapping[str, float]) -> Float[np.ndarray, " mark"]:
+def _decode(counts: Mapping[str, float | int]) -> Float[np.ndarray, " mark"]:
     row = np.zeros(len(MARKS))
     for name, count in counts.items():
         at = _COLUMN_BY_TEXT.get(name)

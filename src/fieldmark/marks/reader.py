@@ -415,9 +415,11 @@ def _pair(clauses: Sequence[_Clause]) -> Iterator[tuple[_Element | None, _Elemen
             if part is None:  # a size without a part is that of the bird, whatever follows
                 yield from ((None, trait) for trait in own if trait.group == "size")
                 own = [trait for trait in own if trait.group != "size"]
+            waits = following is not None and following.waits_for_traits
             if part is not None:
-                yield from ((part, trait) for trait in own)
-            if part is None or (following is not None and following.waits_for_traits):
+                # Of two birds in a row, a size is that of the second: "wings black, small and yellow bird".
+                yield from ((part, trait) for trait in own if trait.group != "size" or not waits)
+            if part is None or waits:
                 waiting += own
             continue
         if own:

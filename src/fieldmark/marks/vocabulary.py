@@ -320,7 +320,7 @@ def _list_marks() -> Iterator[Mark]:
 MARKS = tuple(_list_marks())
 """Every mark there is, in the order of columns."""
 COLUMN: Mapping[Mark, int] = {mark: column for column, mark in enumerate(MARKS)}
-_GROUP_OF = {trait: group for group, traits in (GROUPS | OWN_GROUPS).items() for trait in traits}
+_GROUP_OF = {trait: group for group, traits in GROUPS.items() for trait in traits}
 _SYMMETRIC = {pair: value for (a, b), value in NEAR_COLORS.items() for pair in ((a, b), (b, a))}
 _SYMMETRIC_PARTS = {pair: value for (a, b), value in NEAR_PARTS.items() for pair in ((a, b), (b, a))}
 

@@ -301,9 +301,10 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
         folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
     )
     restore_classes(folder, store)
-    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint)
+    encoder = ModelQueryEncoder(model, runtime=runtime)
+    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint, encoder=encoder)
     if is_new or marks.is_changed:
-        recalibrate(folder, index=store, encoder=ModelQueryEncoder(model, runtime=runtime))
+        recalibrate(folder, index=store, encoder=encoder)
         write_text(finished, str(store.version))
     return IndexReport(
         gallery=folder,
