@@ -302,7 +302,8 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     )
     restore_classes(folder, store)
     encoder = ModelQueryEncoder(model, runtime=runtime)
-    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint, encoder=encoder)
+    has_vectors = encoder.embed_class_name(next(iter(encoder.class_names), "bird")) is not None
+    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint, has_vectors=has_vectors)
     if is_new or marks.is_changed:
         recalibrate(folder, index=store, encoder=encoder)
         write_text(finished, str(store.version))

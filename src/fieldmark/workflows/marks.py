@@ -10,7 +10,7 @@ from fieldmark.encoders.species_book import read_accounts
 from fieldmark.errors import MediaError, list_first
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.names import read_species
-from fieldmark.gallery.search.query import QueryEncoder, read_words
+from fieldmark.gallery.search.query import read_words
 from fieldmark.marks.profile import SourceKind, Tally, gather, read_tallies, tally_table, tally_texts, write_tallies
 from fieldmark.marks.traits import read_traits
 from fieldmark.names import KnownNames, Resolution
@@ -120,7 +120,7 @@ class GalleryMarks:
 
 
 def bring_marks_up_to_date(
-    folder: Path, *, told: MarkSourcesRead, checkpoint: Path | str | None, encoder: QueryEncoder
+    folder: Path, *, told: MarkSourcesRead, checkpoint: Path | str | None, has_vectors: bool
 ) -> GalleryMarks:
     """Gather what a gallery knows of marks: from the training texts of its run, from a book, and from a table.
 
@@ -129,6 +129,7 @@ def bring_marks_up_to_date(
     Args:
         told: Of files that were given now; those of a kind that was not given stay as they are.
         checkpoint: The run that the gallery is made with; None keeps what it took from one.
+        has_vectors: Whether the model has vectors for names.
 
     Raises:
         DamagedGalleryError: A file of marks cannot be read.
@@ -138,8 +139,7 @@ def bring_marks_up_to_date(
     of_run = None if checkpoint is None else find_marks(Path(checkpoint))
     run = () if of_run is None else read_tallies(of_run)
     tally_by_kind |= {each.kind: each for each in (*run, *told.tallies)}
-    name = next(iter(encoder.class_names), "bird")
-    if not tally_by_kind or encoder.embed_class_name(name) is None:
+    if not tally_by_kind or not has_vectors:
         return GalleryMarks(None, is_changed=False)
     tallies = [tally_by_kind[kind] for kind in SourceKind if kind in tally_by_kind]
     before = path.read_bytes() if path.is_file() else b""

@@ -107,9 +107,8 @@ class DescriptionReader:
         self._guard = threading.Lock()
         self._read: tuple[object, _Knowledge | None] = ((), None)
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with the profiles; empty where there are none."""
+    def read_fingerprint(self) -> str:
+        """Return what changes with the profiles; empty where there are none."""
         knowledge = self._load()
         return "" if knowledge is None else knowledge.fingerprint
 

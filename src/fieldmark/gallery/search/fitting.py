@@ -331,7 +331,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
         encoder=encoder,
         list_known=lambda: names.read(held=held, trained=frozenset(encoder.class_names)).meanings.known,
     )
-    fitted_on = _hash_items(stored, encoder=encoder, profiles=reader.fingerprint)
+    fitted_on = _hash_items(stored, encoder=encoder, profiles=reader.read_fingerprint())
     try:
         known = read_calibration(path)
     except DamagedGalleryError:

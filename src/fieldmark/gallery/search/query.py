@@ -39,12 +39,12 @@ class ItemId:
 Query = Path | str | Item | ItemId
 
 
+@runtime_checkable
 class TextMover(Protocol):
     """Moves the embeddings of texts by what their words say."""
 
-    @property
-    def fingerprint(self) -> str:
-        """Changes with what it knows."""
+    def read_fingerprint(self) -> str:
+        """Return what changes with what it knows."""
         ...
 
     def move(self, embedding: Float[np.ndarray, " dim"], text: str) -> Float[np.ndarray, " dim"]:
@@ -217,7 +217,7 @@ class QueryReader:
         item = _item_of(query)
         if not _is_small(item):
             return self._encode_item(item, reporter)
-        key = hash_content(item) + ("" if self._mover is None else self._mover.fingerprint)
+        key = hash_content(item) + ("" if self._mover is None else self._mover.read_fingerprint())
         with self._guard:
             remembered = self._remembered.get(key)
         if remembered is None:

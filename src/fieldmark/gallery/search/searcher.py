@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
 from fieldmark.gallery.layout import GalleryLayout
@@ -228,8 +228,12 @@ class Searcher:
         return self._descriptions.answer(
             text,
             item_ids=tuple(dict.fromkeys(hit.item_id for hit in hits if hit.medium is not Medium.TEXT)),
-            read_embedding=lambda ids: np.stack([each.embedding for each in self._reader.read_stored(ids).values()]),
+            read_embedding=self._read_embeddings,
         )
+
+    def _read_embeddings(self, item_ids: Sequence[str]) -> Float[np.ndarray, "item dim"]:
+        stored = self._reader.read_stored(item_ids)
+        return np.stack([stored[item_id].embedding for item_id in item_ids])
 
     def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
