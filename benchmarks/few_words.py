@@ -100,6 +100,7 @@ def measure(
             yield (known, name), value
         for name, value in ask_texts(opened, items, count=arguments.texts, seed=seed):
             yield (known, name), value
+        print(f"asked with {known}", flush=True)
 
 
 def list_knowledge(

@@ -169,20 +169,20 @@ class DescriptionReader:
         likely = _SHARPNESS * (embedding @ knowledge.vectors.T)
         likely = np.exp(likely - likely.max(axis=1, keepdims=True))
         likely /= likely.sum(axis=1, keepdims=True)
+        names = [str(each) for each in reading.marks]
+        chances = likely @ np.stack([knowledge.profiles.measure_chance(each) for each in reading.marks], axis=1)
+        sources: dict[tuple[int, int], tuple[str, ...]] = {}
         shown = []
-        for item_id, row in zip(item_ids, likely, strict=True):
-            best = int(row.argmax())
-            chances = {str(each): float(row @ knowledge.profiles.measure_chance(each)) for each in reading.marks}
-            shows = tuple(name for name, chance in chances.items() if chance >= _SHOWN)
-            sources = dict.fromkeys(
-                source
-                for each in reading.marks
-                if str(each) in shows
-                for mark in each.marks
-                for source in knowledge.profiles.name_sources(best, mark)
-            )
-            lacks = tuple(name for name, chance in chances.items() if chance < _LACKED)
-            shown.append(ShownMarks(item_id, knowledge.profiles.names[best][0], shows, lacks, tuple(sources)))
+        for item_id, best, own in zip(item_ids, likely.argmax(axis=1).tolist(), chances, strict=True):
+            shows = np.flatnonzero(own >= _SHOWN).tolist()
+            for at in shows:
+                if (best, at) not in sources:
+                    marks = reading.marks[at].marks
+                    sources[best, at] = tuple(s for m in marks for s in knowledge.profiles.name_sources(best, m))
+            told = dict.fromkeys(source for at in shows for source in sources[best, at])
+            lacks = tuple(names[at] for at in np.flatnonzero(own < _LACKED).tolist())
+            species = knowledge.profiles.names[best][0]
+            shown.append(ShownMarks(item_id, species, tuple(names[at] for at in shows), lacks, tuple(told)))
         return shown
 
     def _load(self) -> _Knowledge | None:
