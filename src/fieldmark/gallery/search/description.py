@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
@@ -129,12 +129,12 @@ class DescriptionReader:
         text: str,
         *,
         item_ids: Sequence[str],
-        read_embedding: Callable[[Sequence[str]], Float[np.ndarray, "item dim"]],
+        read_embeddings: Callable[[Sequence[str]], Mapping[str, Float[np.ndarray, " dim"]]],
     ) -> DescriptionAnswer | None:
         """Return what was read in a text, and which of it some hits show; None where no profile is known.
 
         Args:
-            read_embedding: Gives the embeddings of items.
+            read_embeddings: Gives the embeddings of items by their ids; of none that is missing, hits tell nothing.
         """
         knowledge = self._load()
         if knowledge is None:
@@ -145,8 +145,11 @@ class DescriptionReader:
         if reading.marks:
             weight = _weigh_species(knowledge.profiles, reading)
             question = find_separating_mark(knowledge.profiles.share, weight=weight, asked=reading.marks)
-            if item_ids:
-                hits = tuple(self._tell(knowledge, reading, item_ids, read_embedding(item_ids)))
+            embeddings = read_embeddings(item_ids) if item_ids else {}
+            present = [item_id for item_id in item_ids if item_id in embeddings]
+            if present:
+                rows = np.stack([embeddings[item_id] for item_id in present])
+                hits = tuple(self._tell(knowledge, reading, present, rows))
         return DescriptionAnswer(
             marks=tuple(AskedMark(str(each), each.words, each.is_denied) for each in reading.marks),
             unread=reading.unread,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
+from fieldmark.errors import OutOfRangeError, RequestError, UnknownItemError, list_first, suggest_nearest
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
@@ -223,17 +223,21 @@ class Searcher:
     def _describe(self, request: "_Request", *, result: SearchResult, hits: Sequence[Hit]) -> DescriptionAnswer | None:
         """Return what was read in a single text that names no species, and which of it the hits show."""
         text = self._reader.get_text(request.queries)
-        if text is None or result.class_name is not None:
+        if text is None or result.class_name is not None or any(hit.matched is not None for hit in hits):
             return None
         return self._descriptions.answer(
             text,
             item_ids=tuple(dict.fromkeys(hit.item_id for hit in hits if hit.medium is not Medium.TEXT)),
-            read_embedding=self._read_embeddings,
+            read_embeddings=self._read_embeddings,
         )
 
-    def _read_embeddings(self, item_ids: Sequence[str]) -> Float[np.ndarray, "item dim"]:
-        stored = self._reader.read_stored(item_ids)
-        return np.stack([stored[item_id].embedding for item_id in item_ids])
+    def _read_embeddings(self, item_ids: Sequence[str]) -> Mapping[str, Float[np.ndarray, " dim"]]:
+        """Return the embedding of each hit by its id; none where one was removed meanwhile."""
+        try:
+            stored = self._reader.read_stored(item_ids)
+        except UnknownItemError:
+            return {}
+        return {item_id: each.embedding for item_id, each in stored.items()}
 
     def _look_up_or_search(self, request: "_Request", *, by_segment: bool, per_medium: bool) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
