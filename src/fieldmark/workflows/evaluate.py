@@ -125,7 +125,7 @@ def measure_folder(
     if traits is not None:
         asked = ask_questions(
             Path(traits),
-            class_names=frozenset(item.class_name for item in embeddings.items if item.class_name),
+            embeddings=embeddings,
             folder=folder,
             info=info,
             seed=settings.seed,

@@ -2,18 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from fieldmark.build import load_model
 from fieldmark.data.shards import EmbeddingsInfo
 from fieldmark.errors import CheckpointError, EvaluationError, list_first
 from fieldmark.evaluation.few_words import AskedQuestion, encode_embedding
-from fieldmark.gallery.search.description import DescriptionReader
+from fieldmark.gallery.search.description import DescriptionReader, HeldItems
 from fieldmark.marks.questions import make_questions
 from fieldmark.marks.traits import read_traits
 from fieldmark.names import KnownNames
 from fieldmark.query_encoder import ModelQueryEncoder
 from fieldmark.runtime import Runtime
 from fieldmark.training.layout import RunLayout, find_marks
-from fieldmark.types import Item, Medium
+from fieldmark.types import Embeddings, Item, Medium
 
 _QUESTIONS = 60
 """Of each number of marks and each of seen and unseen; a receipt keeps them all, of 3 kB each."""
@@ -21,7 +23,7 @@ _DRAWN = 4 * _QUESTIONS
 
 
 def ask_questions(
-    traits: Path, *, class_names: frozenset[str], folder: Path, info: EmbeddingsInfo, seed: int, runtime: Runtime
+    traits: Path, *, embeddings: Embeddings, folder: Path, info: EmbeddingsInfo, seed: int, runtime: Runtime
 ) -> tuple[AskedQuestion, ...]:
     """Make questions about the classes of an embeddings folder, and embed them as a search does.
 
@@ -36,6 +38,7 @@ def ask_questions(
         EvaluationError: The checkpoint is gone or another one, or the table has none of the classes.
     """
     table = read_traits(traits)
+    class_names = {item.class_name for item in embeddings.items if item.class_name}
     questions = make_questions(table, sorted(class_names), count=_DRAWN, seed=seed)
     if not questions:
         raise EvaluationError(
@@ -58,7 +61,9 @@ def ask_questions(
     embedded = encoder.embed_texts([Item(f"question-{n}", Medium.TEXT, text=q.text) for n, q in enumerate(kept)])
     known = KnownNames(names for medium in model.media for names in model.named_species(medium))
     marks = find_marks(checkpoint) or RunLayout(checkpoint).marks
-    reader = DescriptionReader(marks, encoder=encoder, list_known=lambda: known)
+    rows = embeddings.embedding[[item.medium is not Medium.TEXT for item in embeddings.items]].astype(np.float64)
+    held = HeldItems(read_embeddings=lambda: rows, count_items=lambda: len(rows))
+    reader = DescriptionReader(marks, encoder=encoder, list_known=lambda: known, held=held)
     return tuple(
         AskedQuestion(
             each.text,

@@ -8,20 +8,26 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from fieldmark.gallery.search.query import QueryEncoder
+from fieldmark.gallery.store import Filter, SegmentIndex, iterate_pages
 from fieldmark.io import read_stamp
 from fieldmark.marks.profile import Profiles, gather, read_tallies
 from fieldmark.marks.question import SeparatingMark, find_separating_mark
 from fieldmark.marks.reader import Reading, read_marks
 from fieldmark.names import KnownNames
+from fieldmark.types import Medium
 
-_WEIGHT = 3.0
-"""Of the direction of the species that fit a text, beside the text's own embedding of length 1."""
+_WEIGHTS = (0.5, 10.0)
+_WEIGHT_BY_WORDS = 600.0
+"""Over the square of a text's words: the weight of the direction of the species that fit, beside the text's own
+embedding of length 1. A few words are marks alone, of which the embedding makes little; a page is more than its marks."""
 _TEMPERATURE = 0.5
 _SHARPNESS = 30.0
 """Of the softmax over cosines with species that tells which species an item shows."""
+_SAMPLE, _ROWS_AT_ONCE, _GROWTH = 5_000, 1_024, 10
+"""Items by which it is known what a gallery holds; it is looked up again when a tenth of them is new or gone."""
 _SHOWN, _LACKED = 0.5, 0.15
 """An item shows a mark that is this likely, and lacks one that is less likely."""
 
@@ -89,6 +95,54 @@ class _Knowledge:
 
 
 @final
+class HeldItems:
+    """The species that the items of a gallery seem to be, by their embeddings alone; looked up anew as it grows.
+
+    Args:
+        read_embeddings: Gives embeddings of items, or of a sample of them.
+        count_items: Gives the number of items.
+    """
+
+    def __init__(
+        self, *, read_embeddings: Callable[[], Float[np.ndarray, "item dim"]], count_items: Callable[[], int]
+    ) -> None:
+        self._read_embeddings = read_embeddings
+        self._count_items = count_items
+        self._guard = threading.Lock()
+        self._known: tuple[int, int, Bool[np.ndarray, " species"]] | None = None
+
+    def list_species(self, vectors: Float[np.ndarray, "species dim"]) -> Bool[np.ndarray, " species"]:
+        """Tell of each species whether some item is nearer to its vector than to that of any other.
+
+        Args:
+            vectors: The same ones, as an object, give the same answer until the number of items has changed by a tenth.
+        """
+        count = self._count_items()
+        with self._guard:
+            if self._known is None or self._known[0] != id(vectors) or abs(count - self._known[1]) > count / _GROWTH:
+                rows = self._read_embeddings()
+                is_held = np.zeros(len(vectors), dtype=bool)
+                for start in range(0, len(rows), _ROWS_AT_ONCE):
+                    is_held[(rows[start : start + _ROWS_AT_ONCE] @ vectors.T).argmax(axis=1)] = True
+                self._known = id(vectors), count, is_held
+            return self._known[2]
+
+
+def sample_held(index: SegmentIndex) -> HeldItems:
+    """Return what the items of a store seem to be; of a large one, a sample of them. Texts are left out."""
+
+    def read() -> Float[np.ndarray, "item dim"]:
+        media = frozenset(Medium) - {Medium.TEXT}
+        ids = [each.item.item_id for page in iterate_pages(index, where=Filter(media=media)) for each in page]
+        if len(ids) > _SAMPLE:
+            ids = np.random.default_rng(0).permutation(ids)[:_SAMPLE].tolist()
+        stored = index.embeddings(Filter(item_ids=frozenset(ids))) if ids else None
+        return np.zeros((0, index.dim)) if stored is None else stored.embedding.astype(np.float64)
+
+    return HeldItems(read_embeddings=read, count_items=index.item_count)
+
+
+@final
 class DescriptionReader:
     """Reads descriptions by the profiles of marks that a gallery has; without such a file it leaves texts as they are.
 
@@ -98,12 +152,16 @@ class DescriptionReader:
     Args:
         path: Of the file with the profiles, of a gallery or a run.
         list_known: Gives the names of species that the encoders know.
+        held: The items that a text may find: only species that some of them seem to be are fitted. None for any.
     """
 
-    def __init__(self, path: Path, *, encoder: QueryEncoder, list_known: Callable[[], KnownNames]) -> None:
+    def __init__(
+        self, path: Path, *, encoder: QueryEncoder, list_known: Callable[[], KnownNames], held: HeldItems | None = None
+    ) -> None:
         self._path = path
         self._encoder = encoder
         self._list_known = list_known
+        self._held = held
         self._guard = threading.Lock()
         self._read: tuple[object, _Knowledge | None] = ((), None)
 
@@ -120,7 +178,7 @@ class DescriptionReader:
         direction = self._find_direction(knowledge, read_marks(text))
         if direction is None:
             return embedding
-        total = embedding + _WEIGHT * direction
+        total = embedding + np.clip(_WEIGHT_BY_WORDS / len(text.split()) ** 2, *_WEIGHTS) * direction
         moved: Float[np.ndarray, " dim"] = (total / np.linalg.norm(total)).astype(embedding.dtype)
         return moved
 
@@ -143,7 +201,7 @@ class DescriptionReader:
         hits: tuple[ShownMarks, ...] = ()
         question = None
         if reading.marks:
-            weight = _weigh_species(knowledge.profiles, reading)
+            weight = self._weigh_species(knowledge, reading)
             question = find_separating_mark(knowledge.profiles.share, weight=weight, asked=reading.marks)
             embeddings = read_embeddings(item_ids) if item_ids else {}
             present = [item_id for item_id in item_ids if item_id in embeddings]
@@ -161,9 +219,19 @@ class DescriptionReader:
     def _find_direction(self, knowledge: _Knowledge, reading: Reading) -> Float[np.ndarray, " dim"] | None:
         if not reading.marks:
             return None
-        total = _weigh_species(knowledge.profiles, reading) @ knowledge.vectors
+        total = self._weigh_species(knowledge, reading) @ knowledge.vectors
         length = float(np.linalg.norm(total))
         return total / length if length > 0 else None
+
+    def _weigh_species(self, knowledge: _Knowledge, reading: Reading) -> Float[np.ndarray, " species"]:
+        """Return how well each species fits, to the sum of 1; nothing for those that no item seems to be."""
+        fit = knowledge.profiles.measure_fit(reading.marks) / _TEMPERATURE
+        is_held = None if self._held is None else self._held.list_species(knowledge.vectors)
+        if is_held is not None and is_held.any():
+            fit = np.where(is_held, fit, -np.inf)
+        weight = np.exp(fit - fit.max())
+        normal: Float[np.ndarray, " species"] = weight / weight.sum()
+        return normal
 
     def _tell(
         self, knowledge: _Knowledge, reading: Reading, item_ids: Sequence[str], embedding: Float[np.ndarray, "item dim"]
@@ -214,11 +282,3 @@ class DescriptionReader:
         """Return the vector that stands for a species; as a class where the model was trained on it."""
         name = next((each for each in names if each in trained), names[0])
         return self._encoder.embed_class_name(name, other_names=tuple(each for each in names if each not in trained))
-
-
-def _weigh_species(profiles: Profiles, reading: Reading) -> Float[np.ndarray, " species"]:
-    """Return how well each species fits, to the sum of 1."""
-    fit = profiles.measure_fit(reading.marks) / _TEMPERATURE
-    weight = np.exp(fit - fit.max())
-    normal: Float[np.ndarray, " species"] = weight / weight.sum()
-    return normal

@@ -29,7 +29,7 @@ from fieldmark.gallery.search.calibration import (
     write_calibration,
 )
 from fieldmark.gallery.search.called import add_overlap_curves
-from fieldmark.gallery.search.description import DescriptionReader
+from fieldmark.gallery.search.description import DescriptionReader, sample_held
 from fieldmark.gallery.search.name_reader import NameReader
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
 from fieldmark.gallery.search.query import QueryEncoder, TextMover, read_words, weigh_segments
@@ -330,6 +330,7 @@ def recalibrate(folder: Path, *, index: SegmentIndex, encoder: QueryEncoder) -> 
         GalleryLayout(folder).marks,
         encoder=encoder,
         list_known=lambda: names.read(held=held, trained=frozenset(encoder.class_names)).meanings.known,
+        held=sample_held(index),
     )
     fitted_on = _hash_items(stored, encoder=encoder, profiles=reader.read_fingerprint())
     try:

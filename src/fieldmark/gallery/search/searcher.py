@@ -14,7 +14,7 @@ from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.search.agreement import NameAgreement
 from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
-from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionReader
+from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionReader, sample_held
 from fieldmark.gallery.search.fusion import (
     Candidates,
     combine_logits,
@@ -116,7 +116,10 @@ class Searcher:
         self._calibration_file = CalibrationFile(folder, calibration)
         self._encoder = encoder
         self._descriptions = DescriptionReader(
-            GalleryLayout(folder).marks, encoder=encoder, list_known=lambda: self._reader.read_names().meanings.known
+            GalleryLayout(folder).marks,
+            encoder=encoder,
+            list_known=lambda: self._reader.read_names().meanings.known,
+            held=sample_held(index),
         )
         self._reader = QueryReader(folder, store=index, encoder=encoder, mover=self._descriptions)
         self._agreement = NameAgreement(index, encoder=encoder)
