@@ -22,7 +22,7 @@ from fieldmark.types import Medium
 _WEIGHTS = (0.5, 10.0)
 _WEIGHT_BY_WORDS = 600.0
 """Over the square of a text's words: the weight of the direction of the species that fit, beside the text's own
-embedding of length 1. A few words are marks alone, of which the embedding makes little; a page is more than its marks."""
+embedding of length 1. A few words are marks alone, of which the embedding makes little; a page has more in it."""
 _TEMPERATURE = 0.5
 _SHARPNESS = 30.0
 """Of the softmax over cosines with species that tells which species an item shows."""
@@ -109,7 +109,7 @@ class HeldItems:
         self._read_embeddings = read_embeddings
         self._count_items = count_items
         self._guard = threading.Lock()
-        self._known: tuple[int, int, Bool[np.ndarray, " species"]] | None = None
+        self._known: tuple[object, int, Bool[np.ndarray, " species"]] | None = None
 
     def list_species(self, vectors: Float[np.ndarray, "species dim"]) -> Bool[np.ndarray, " species"]:
         """Tell of each species whether some item is nearer to its vector than to that of any other.
@@ -119,12 +119,12 @@ class HeldItems:
         """
         count = self._count_items()
         with self._guard:
-            if self._known is None or self._known[0] != id(vectors) or abs(count - self._known[1]) > count / _GROWTH:
+            if self._known is None or self._known[0] is not vectors or abs(count - self._known[1]) > count / _GROWTH:
                 rows = self._read_embeddings()
                 is_held = np.zeros(len(vectors), dtype=bool)
                 for start in range(0, len(rows), _ROWS_AT_ONCE):
                     is_held[(rows[start : start + _ROWS_AT_ONCE] @ vectors.T).argmax(axis=1)] = True
-                self._known = id(vectors), count, is_held
+                self._known = vectors, count, is_held
             return self._known[2]
 
 
