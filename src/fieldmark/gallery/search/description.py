@@ -19,10 +19,9 @@ from fieldmark.marks.reader import Reading, read_marks
 from fieldmark.names import KnownNames
 from fieldmark.types import Medium
 
-_WEIGHTS = (0.5, 10.0)
-_WEIGHT_BY_WORDS = 600.0
-"""Over the square of a text's words: the weight of the direction of the species that fit, beside the text's own
-embedding of length 1. A few words are marks alone, of which the embedding makes little; a page has more in it."""
+_FEW_WORDS, _WEIGHT_OF_FEW, _WEIGHT = 12, 1.0, 0.5
+"""Of the direction of the species that fit a text of at most so many words, and of a longer one, beside the text's own
+embedding of length 1. A few words are hardly more than their marks; a whole text has more in it."""
 _TEMPERATURE = 0.5
 _SHARPNESS = 30.0
 """Of the softmax over cosines with species that tells which species an item shows."""
@@ -178,7 +177,7 @@ class DescriptionReader:
         direction = self._find_direction(knowledge, read_marks(text))
         if direction is None:
             return embedding
-        total = embedding + np.clip(_WEIGHT_BY_WORDS / len(text.split()) ** 2, *_WEIGHTS) * direction
+        total = embedding + (_WEIGHT_OF_FEW if len(text.split()) <= _FEW_WORDS else _WEIGHT) * direction
         moved: Float[np.ndarray, " dim"] = (total / np.linalg.norm(total)).astype(embedding.dtype)
         return moved
 
