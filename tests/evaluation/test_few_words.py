@@ -60,7 +60,7 @@ def test_a_question_that_nothing_fits_does_not_count(evaluated):
 
 
 def test_an_embedding_of_another_model_or_none_is_refused(evaluated):
-    with pytest.raises(EvaluationError, match="Evaluate again"):
+    with pytest.raises(EvaluationError, match="evaluate` again"):
         measure_few_words([question(("Auk",), dim=5)], evaluated, seen_classes=None)
     with pytest.raises(EvaluationError, match="cannot be read"):
         measure_few_words([AskedQuestion("red", 1, ("Auk",), "?")], evaluated, seen_classes=None)

@@ -132,11 +132,11 @@ def _decode(question: AskedQuestion, *, dim: int) -> Float64[np.ndarray, " dim"]
     except ValueError as error:
         raise EvaluationError(
             f"The embedding of the question '{question.text}' cannot be read: {error}. "
-            "Evaluate again for a new receipt."
+            "Run `fieldmark evaluate` again for a new receipt."
         ) from error
     if embedding.shape != (dim,) or not np.isfinite(embedding).all():
         raise EvaluationError(
-            f"The question '{question.text}' has {len(embedding)} finite dimensions at most, but the items have {dim}. "
-            "Evaluate again with the model that made the embeddings."
+            f"The question '{question.text}' has {len(embedding)} dimensions, but the items have {dim} finite ones. "
+            "Use the model that made the embeddings, and run `fieldmark evaluate` again."
         )
     return embedding

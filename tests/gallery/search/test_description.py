@@ -82,7 +82,7 @@ def searcher(gallery, embeddings_of):
     rng = np.random.default_rng(0)
     parts = []
     for number in range(12):
-        row = np.eye(DIM)[number % 3] + 0.1 * rng.normal(size=DIM)
+        row = np.eye(DIM)[number % 3] + 0.02 * rng.normal(size=DIM)
         item = Item(f"photo-{number}", Medium.IMAGE, class_name=CLASSES[number % 3])
         parts.append((item, (row / np.linalg.norm(row))[None].astype(np.float32)))
     index.add(embeddings_of(*parts), content_hash_by_item_id={f"photo-{n}": "h" for n in range(12)})
