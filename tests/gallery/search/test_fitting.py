@@ -314,7 +314,7 @@ def test_calibration_is_kept_and_read_back(tmp_path):
 def write_earlier(path, version):
     """A file as an earlier version wrote it; returns the calibration without what that version did not know."""
     calibration = calibrate(birds())
-    write_calibration(calibration, path)
+    write_calibration(calibration, path.parent)
     value = json.loads(path.read_text()) | {"format_version": version}
     del value["holds_elsewhere"], value["centers"]
     for curve in [pair["curve"] for pair in value["pairs"]] + list(value["holds"].values()):
