@@ -68,6 +68,9 @@ class FakeEncoder:
     def named_species(self, medium):
         return ()
 
+    def knows_words(self, words):
+        return None
+
 
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory):

@@ -19,9 +19,10 @@ from fieldmark.marks.reader import Reading, read_marks
 from fieldmark.names import KnownNames
 from fieldmark.types import Medium
 
-_FEW_WORDS, _WEIGHT_OF_FEW, _WEIGHT = 12, 1.0, 0.5
-"""Of the direction of the species that fit a text of at most so many words, and of a longer one, beside the text's own
-embedding of length 1. A few words are hardly more than their marks; a whole text has more in it."""
+_FEW_WORDS, _WEIGHT = 12, 0.5
+"""Most words of a text that moves, and the length of the direction of the species that fit it, beside the text's own
+embedding of length 1. Longer texts stay: captions lost with any weight. Both were chosen on held-out groups of
+fgbirds' train split (`docs/results/few_words.md`)."""
 _TEMPERATURE = 0.5
 _SHARPNESS = 30.0
 """Of the softmax over cosines with species that tells which species an item shows."""
@@ -175,14 +176,14 @@ class DescriptionReader:
         return "" if knowledge is None else knowledge.fingerprint
 
     def move(self, embedding: Float[np.ndarray, " dim"], text: str) -> Float[np.ndarray, " dim"]:
-        """Return the embedding of a text, moved towards the species that its marks fit; of length 1."""
-        knowledge = self._load()
+        """Return the embedding of a text of few words, moved towards the species that its marks fit; of length 1."""
+        knowledge = None if len(text.split()) > _FEW_WORDS else self._load()
         if knowledge is None:
             return embedding
         direction = self._find_direction(knowledge, read_marks(text))
         if direction is None:
             return embedding
-        total = embedding + (_WEIGHT_OF_FEW if len(text.split()) <= _FEW_WORDS else _WEIGHT) * direction
+        total = embedding + _WEIGHT * direction
         moved: Float[np.ndarray, " dim"] = (total / np.linalg.norm(total)).astype(embedding.dtype)
         return moved
 
