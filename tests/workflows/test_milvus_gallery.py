@@ -69,7 +69,7 @@ def test_a_gallery_moved_there_and_back_is_the_same_to_the_byte(
     back = tmp_path / "back"
     assert move_gallery(address, back, runtime=toy_runtime).moved_count == 72
     assert read_rows(back).equals(read_rows(source))
-    for name in ("checkpoint.safetensors", "saved_classes.json", "taxonomy.csv"):
+    for name in ("checkpoint.safetensors", "saved_classes.json", "taxonomy.csv", "marks.json"):
         assert (back / name).read_bytes() == (source / name).read_bytes()
     assert Gallery.open(back, runtime=toy_runtime).calibration == moved.calibration
     assert answers(Gallery.open(back, runtime=toy_runtime)) == answers(moved)

@@ -37,7 +37,7 @@ class MarksReport:
     Args:
         species_count: Species of each source, by the name of the source.
         unresolved: Names of books and tables that no encoder and no class has.
-        contradictions: Marks that one source denies and another names; the majority of mentions counts.
+        contradictions: Marks that sources both name and deny, or one source does; the majority of mentions counts.
         unknown_columns: Columns of the table that name no known mark.
     """
 
@@ -54,11 +54,11 @@ class MarksReport:
         lines = [f"marks for descriptions: {counts}"]
         for label, found in (
             ("names that no encoder and no class has", self.unresolved),
-            ("sources contradict each other, and the majority counts", self.contradictions),
+            ("marks that are both named and denied, where the majority counts", self.contradictions),
             ("columns that name no known mark", self.unknown_columns),
         ):
             if found:
-                lines.append(f"  {len(found):,} {label}: {list_first(found)}")
+                lines.append(f"  {label} ({len(found):,}): {list_first(found)}")
         return "\n".join(lines)
 
 

@@ -172,12 +172,8 @@ class Searcher:
     def _describe(self, request: Request, *, result: SearchResult, hits: Sequence[Hit]) -> DescriptionAnswer | None:
         """Return what was read in a single text that names no species, and which of it the hits show."""
         text = self._reader.get_text(request.queries)
-        if (
-            text is None
-            or result.names
-            or result.class_name is not None
-            or any(hit.matched is not None for hit in hits)
-        ):
+        is_named = bool(result.names) or result.class_name is not None
+        if text is None or is_named or not result.is_understood or any(hit.matched is not None for hit in hits):
             return None
         return self._descriptions.answer(
             text,
