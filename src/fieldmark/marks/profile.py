@@ -143,7 +143,7 @@ class Profiles:
         return tuple(sorted(found, key=lambda fact: -fact.share))
 
     def list_contradictions(self) -> tuple[tuple[str, Mark], ...]:
-        """Return species and mark where the sources, or the texts of one, both name and deny it; the majority decides."""
+        """Return species and mark where the sources, or one alone, both name and deny it; the majority decides."""
         named = sum((each.named > 0 for each in self.tallies), np.zeros(self.share.shape, dtype=int))
         denied = sum((each.denied > 0 for each in self.tallies), np.zeros(self.share.shape, dtype=int))
         rows, columns = np.nonzero((named > 0) & (denied > 0))
