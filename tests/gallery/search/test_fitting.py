@@ -472,7 +472,7 @@ def test_a_calibration_is_fitted_on_a_limited_number_of_items_half_of_them_new(e
         ) = embed
         name_weight = None
         learned_media = frozenset(Medium)
-        has_names = is_covered = get_overlap_weight = embed
+        has_names = is_covered = get_overlap_weight = knows_words = embed
         resolutions = ()
 
     rows = np.eye(8, dtype=np.float32)
