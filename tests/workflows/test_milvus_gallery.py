@@ -14,6 +14,7 @@ from fieldmark.gallery.labels import list_classes, save_class
 from fieldmark.gallery.layout import GalleryLayout
 from fieldmark.gallery.opening import open_place
 from fieldmark.gallery.source import hash_source, read_source
+from fieldmark.marks.profile import encode_tallies
 from fieldmark.workflows.gallery import check_gallery, compact_gallery, describe_gallery, remove_set, show_record
 from fieldmark.workflows.move import move_gallery
 
@@ -53,6 +54,7 @@ def test_a_gallery_moved_there_and_back_is_the_same_to_the_byte(
 ):
     source = tmp_path / "gallery"
     shutil.copytree(toy_gallery, source)
+    (source / "marks.json").write_bytes(encode_tallies(()))
     opened = Gallery.open(source, runtime=toy_runtime)
     names = [hit.item_id for hit in opened.search("a red cap", k=3).hits]
     save_class(source, opened.index, class_name="Odd", item_ids=names)
@@ -69,7 +71,7 @@ def test_a_gallery_moved_there_and_back_is_the_same_to_the_byte(
     back = tmp_path / "back"
     assert move_gallery(address, back, runtime=toy_runtime).moved_count == 72
     assert read_rows(back).equals(read_rows(source))
-    for name in ("checkpoint.safetensors", "saved_classes.json", "taxonomy.csv", "names.json"):
+    for name in ("checkpoint.safetensors", "saved_classes.json", "taxonomy.csv", "names.json", "marks.json"):
         assert (back / name).read_bytes() == (source / name).read_bytes()
     assert Gallery.open(back, runtime=toy_runtime).calibration == moved.calibration
     assert answers(Gallery.open(back, runtime=toy_runtime)) == answers(moved)

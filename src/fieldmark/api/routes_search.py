@@ -14,6 +14,7 @@ from fieldmark.api.lanes import EVENTS_TYPE, LongSearch
 from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, parse_json, read_json
 from fieldmark.api.schemas import (
     CollectionAnswer,
+    DescriptionAnswer,
     HitAnswer,
     LikelyClassAnswer,
     NameAnswer,
@@ -185,6 +186,9 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         offered=list_names(found.offered),
         seen=None if found.seen is None else found.seen.to_text(),
         unlikely=found.unlikely,
+        description=None
+        if found.description is None
+        else DescriptionAnswer.model_validate(found.description.json_values()),
         hits=[_answer_hit(hit, service) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )

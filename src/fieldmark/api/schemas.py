@@ -194,6 +194,42 @@ class QueryPartAnswer(AnswerBody):
     collection: CollectionAnswer | None
 
 
+class ReadMarkAnswer(AnswerBody):
+    """A mark that a description names."""
+
+    mark: str = Field(description="a part and its trait, such as 'crown red'; 'no' before one that is denied")
+    words: list[str] = Field(description="the words that say so")
+    is_denied: bool
+
+
+class ShownMarksAnswer(AnswerBody):
+    """The marks of the description that a hit shows and lacks, by the species that it seems to be."""
+
+    item_id: str
+    species: str | None
+    shows: list[str]
+    lacks: list[str]
+    sources: list[str] = Field(description="where the marks that it shows are known from")
+
+
+class QuestionAnswer(AnswerBody):
+    """The mark that would separate best the species that fit."""
+
+    mark: str
+    gain: float = Field(description="nats that the answer tells on average; at most ln 2")
+    text: str
+
+
+class DescriptionAnswer(AnswerBody):
+    """What was read in a text that describes a bird."""
+
+    marks: list[ReadMarkAnswer]
+    unread: list[str] = Field(description="words that name no known mark")
+    exclusive: list[str] = Field(description="marks that are both named and denied")
+    question: QuestionAnswer | None
+    hits: list[ShownMarksAnswer]
+
+
 class HitAnswer(RecordAnswer):
     """One hit; a URL is null if the item lacks what it would show."""
 
@@ -270,6 +306,9 @@ class SearchAnswer(AnswerBody):
         None, description="when and where the query was made, by which hits were judged; null without ranges"
     )
     unlikely: str | None = Field(None, description="why the species that the text names is unlikely there and then")
+    description: DescriptionAnswer | None = Field(
+        None, description="what was read in a text that names no species; null without profiles of marks"
+    )
     hits: list[HitAnswer]
     seconds: SearchSeconds
 

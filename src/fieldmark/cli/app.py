@@ -18,6 +18,7 @@ from fieldmark.cli.encoders import (
     Labels,
     NamesFile,
     TextEncoder,
+    TraitsFile,
     VideoEncoder,
     make_choice,
 )
@@ -324,6 +325,7 @@ def _index(
     labels: Labels = None,
     names: NamesFile = None,
     descriptions: Descriptions = None,
+    traits: TraitsFile = None,
     set_name: Annotated[
         str | None, typer.Option("--set", help="Name of the set that holds the source. [default: the source's name]")
     ] = None,
@@ -372,6 +374,7 @@ def _index(
             allow_drop=allow_drop,
             choice=FolderChoice(exclude=tuple(exclude or ()), follows_links=follow_links),
             verify_content=verify_content,
+            traits=traits,
             encoders=choice,
             runtime=Runtime.from_environment(reporter),
         )

@@ -53,7 +53,18 @@ Descriptions = Annotated[
     typer.Option(
         "--descriptions",
         metavar="FILE",
-        help="Species book: CSV file with name and text. A text that names no species is compared with these accounts.",
+        help="Species book: CSV file with name and text. A text that names no species is compared with these accounts. "
+        "Descriptions also find species by the marks that a book tells of.",
+    ),
+]
+
+TraitsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--traits",
+        metavar="PATH",
+        help="Table of the marks of species, by which descriptions find them: a CSV file with name and marks, or a "
+        "folder with the attributes of CUB-200-2011.",
     ),
 ]
 

@@ -44,6 +44,14 @@ def _evaluate(
             help="Output of `fieldmark data check --json`. Near duplicates of training items in it are left out.",
         ),
     ] = None,
+    traits: Annotated[
+        Path | None,
+        typer.Option(
+            "--traits",
+            help="Table of the marks of species: a CSV file with name and marks, or a folder with the attributes of "
+            "CUB-200-2011. Adds questions of one, two and three marks. The model should not know the table.",
+        ),
+    ] = None,
     seed: _Seed = 0,
     receipt: Annotated[
         Path | None, typer.Option("--receipt", help="Also write a receipt for `fieldmark verify` to this JSON file.")
@@ -75,7 +83,7 @@ def _evaluate(
     from fieldmark.workflows.evaluate import measure_folder, write_receipt, write_report
 
     settings = Settings(protocol=protocol, seed=seed)
-    measured = measure_folder(folder, settings=settings, taxonomy=taxonomy, findings=findings)
+    measured = measure_folder(folder, settings=settings, taxonomy=taxonomy, findings=findings, traits=traits)
     if receipt is not None:
         write_receipt(measured, receipt)
     found, published = measured.evaluation, read_published() if beside else None

@@ -16,7 +16,8 @@ from fieldmark.evaluation.embedding_space import (
     measure_media_gap,
     measure_reliability,
 )
-from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
+from fieldmark.evaluation.evaluated_items import EvaluatedItems, ItemVector, select_items
+from fieldmark.evaluation.few_words import AskedQuestion, measure_few_words
 from fieldmark.evaluation.inference import count_lone_classes, estimate_uncertainty, influence_items
 from fieldmark.evaluation.influence import measure_gallery_influences
 from fieldmark.evaluation.metrics import Interval, bootstrap_means
@@ -49,6 +50,7 @@ class EvaluationContext:
         seen_classes: Classes that the model was trained on; None if that is not known.
         ranks: For each rank above the class, such as genus, the name of each class at that rank.
         with_intervals: Whether intervals are estimated, which takes as long as the rankings.
+        questions: Of a few marks each; they are asked under the strict protocol alone, which compares embeddings.
     """
 
     split: Split | None = Split.TEST
@@ -56,6 +58,7 @@ class EvaluationContext:
     seen_classes: frozenset[str] | None = None
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     with_intervals: bool = True
+    questions: tuple[AskedQuestion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,9 @@ def measure(
         interval_95_average_this_gallery={name: each.this_gallery for name, each in average_intervals.items()},
         lone_class_count=count_lone_classes(evaluated) if context.with_intervals else {},
         space=_measure_space(evaluated, tasks, neighbors) if with_space else None,
+        few_words=()
+        if protocol.vector is ItemVector.POSTERIOR
+        else measure_few_words(context.questions, evaluated, seen_classes=context.seen_classes),
     )
     return Measurement(evaluated, tuple(tasks), influences, neighbors, evaluation)
 

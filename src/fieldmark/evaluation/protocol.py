@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fieldmark.evaluation.evaluated_items import ItemVector
+from fieldmark.evaluation.few_words import AskedQuestion
 from fieldmark.evaluation.near_ties import Ties
 from fieldmark.leakage import Leak
 from fieldmark.types import Split
@@ -62,6 +63,7 @@ class Settings:
         seed: Of the bootstrap.
         ranks: For genus and family, the name of each class; empty without a taxonomy.
         leaks: By the findings of a check, beside those that the embeddings know of.
+        questions: Of a few marks each, with the classes that fit; none without a table of traits.
     """
 
     protocol: ProtocolName = "strict"
@@ -69,3 +71,4 @@ class Settings:
     seed: int = 0
     ranks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     leaks: tuple[Leak, ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()

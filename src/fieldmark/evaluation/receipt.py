@@ -13,6 +13,7 @@ from pydantic import ConfigDict, JsonValue, StringConstraints, TypeAdapter, Vali
 
 from fieldmark.errors import EvaluationError
 from fieldmark.evaluation.evaluated_items import find_first_rows
+from fieldmark.evaluation.few_words import AskedQuestion
 from fieldmark.evaluation.protocol import ProtocolName, Settings
 from fieldmark.io import write_text
 from fieldmark.leakage import Leak
@@ -45,7 +46,7 @@ _MEASURING_TOO = (
 _NO_CLASS = ""
 """The class name that items without a class are listed under."""
 
-_LATER_KEYS = frozenset({"leaks"})
+_LATER_KEYS = frozenset({"leaks", "questions"})
 """Keys that receipts of earlier versions do not have."""
 
 _DIGEST = rf"[0-9a-f]{{{_DIGEST_LENGTH}}}"
@@ -72,6 +73,7 @@ class Receipt:
         results: All numbers, as `fieldmark evaluate --json` prints them.
         items: See `ItemDigests`.
         leaks: By the findings of a check that the evaluation was given.
+        questions: Made from the table of traits that the evaluation was given, with their embeddings.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -92,11 +94,19 @@ class Receipt:
     results: Mapping[str, JsonValue]
     items: ItemDigests
     leaks: tuple[Leak, ...] = ()
+    questions: tuple[AskedQuestion, ...] = ()
 
     @property
     def settings(self) -> Settings:
         """The settings of the evaluation."""
-        return Settings(protocol=self.protocol, split=self.split, seed=self.seed, ranks=self.ranks, leaks=self.leaks)
+        return Settings(
+            protocol=self.protocol,
+            split=self.split,
+            seed=self.seed,
+            ranks=self.ranks,
+            leaks=self.leaks,
+            questions=self.questions,
+        )
 
     def compute_hash(self) -> str:
         """Return the hash that `receipt_sha256` has to be."""

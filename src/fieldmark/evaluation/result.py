@@ -8,6 +8,7 @@ from enum import StrEnum
 from fieldmark.errors import list_first
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
+from fieldmark.evaluation.few_words import FewWordsMean
 from fieldmark.evaluation.metrics import RECALL_LEVELS, Interval
 from fieldmark.evaluation.protocol import Protocol
 from fieldmark.leakage import Leak, count_leaks
@@ -124,6 +125,7 @@ class Evaluation:
             are over classes; see `count_lone_classes`.
         seed: Of the bootstrap.
         space: Figures of the embedding space; None unless asked for.
+        few_words: Of questions of a few marks; none unless asked for.
     """
 
     protocol: Protocol
@@ -145,6 +147,7 @@ class Evaluation:
     interval_95_average_this_gallery: Mapping[str, Interval] = field(default_factory=dict)
     lone_class_count: Mapping[Medium, int] = field(default_factory=dict)
     space: EmbeddingSpace | None = None
+    few_words: tuple[FewWordsMean, ...] = ()
 
     @property
     def leaking_count(self) -> int:
@@ -220,6 +223,7 @@ class Evaluation:
             "ties": self.protocol.ties,
             "bootstrap": {"resample_count": RESAMPLE_COUNT, "seed": self.seed},
             "space": self.space,
+            **({"few_words": {each.name: each for each in self.few_words}} if self.few_words else {}),
         }
 
     def to_text(self) -> str:
@@ -239,6 +243,7 @@ def _format_table(evaluation: Evaluation) -> str:
             f"{d.without_relevant_count:9,}"
         )
     lines += ["", *_format_averages(evaluation), *_format_slices(evaluation), ""]
+    lines += _format_few_words(evaluation.few_words)
     if evaluation.absent:
         names = ", ".join(format_symbol(name) for name in evaluation.absent)
         lines += textwrap.wrap(f"Not measured, because a medium or a shared class is missing: {names}", 80)
@@ -393,6 +398,19 @@ def _format_slices(evaluation: Evaluation) -> list[str]:
                 lines.append(f"  queries of the {count:,} classes {name} in training: {_format_mean(means)}")
         lines.append(f"  {SEEN_GALLERY}")
     return ["Of the tasks between two media, the average for", *lines] if lines else []
+
+
+def _format_few_words(means: Sequence[FewWordsMean]) -> Iterator[str]:
+    """Yield the table of questions of a few marks."""
+    if means:
+        yield f"{'marks asked for':<24} {'MAP':>6} {'first 10':>9} {'chance':>7} {'questions':>10}"
+        for each in means:
+            title = f"{each.mark_count} to {each.gallery_medium}, {each.training}"
+            yield (
+                f"{title:<24} {each.mean_average_precision:6.3f} {each.precision_at_10:9.3f} {each.chance:7.3f} "
+                f"{each.question_count:10,}"
+            )
+        yield ""
 
 
 def _has_queries(direction: Direction, medium: Medium, origin: str) -> bool:

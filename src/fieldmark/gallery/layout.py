@@ -18,6 +18,7 @@ class GalleryFile(StrEnum):
     TAXONOMY = "taxonomy.csv"
     SPECIES = "species.json"
     NAMES = "names.json"
+    MARKS = "marks.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,11 @@ class GalleryLayout:
     def names(self) -> Path:
         """What items are called, the subject, further names of species, and words of texts."""
         return self.folder / GalleryFile.NAMES
+
+    @property
+    def marks(self) -> Path:
+        """What sources say of the marks of species."""
+        return self.folder / GalleryFile.MARKS
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,11 @@ class RunLayout:
         return self.folder / "items.json"
 
     @property
+    def marks(self) -> Path:
+        """The marks of each class that its training texts name."""
+        return self.folder / "marks.json"
+
+    @property
     def metrics(self) -> Path:
         """The table of losses and validation scores by epoch."""
         return self.folder / "metrics.csv"
@@ -75,6 +80,12 @@ class PretrainedLayout:
     def names(self) -> tuple[str, ...]:
         """The names of all files."""
         return tuple(path.name for path in (self.checkpoint, self.config, self.card))
+
+
+def find_marks(path: Path) -> Path | None:
+    """Return the marks of the run that a path means, or whose checkpoint it is; None where it has none."""
+    folders = [path] if path.is_dir() else [path.parent.parent]
+    return next((RunLayout(each).marks for each in folders if RunLayout(each).marks.is_file()), None)
 
 
 def find_checkpoint(path: Path) -> Path:

@@ -19,6 +19,7 @@ from fieldmark.leakage import Findings, Leak, find_leaks, read_findings
 from fieldmark.origin import LinkKind, link_origins
 from fieldmark.runtime import Runtime
 from fieldmark.types import Embeddings, Item, Reporter, SilentReporter, Split
+from fieldmark.workflows.questions import ask_questions
 
 _MEASURED_RANKS = ("genus", "family")
 """Ranks of a taxonomy at which a wrong hit may still be worth something."""
@@ -62,6 +63,7 @@ def evaluate(  # noqa: PLR0913 - users set each of them independently
     seed: int = 0,
     taxonomy: Path | str | None = None,
     findings: Path | str | None = None,
+    traits: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> Evaluation:
     """Measure the 12 + 4 tasks on the embeddings in a folder.
@@ -73,6 +75,8 @@ def evaluate(  # noqa: PLR0913 - users set each of them independently
         taxonomy: A CSV file with genus and family of the classes; None measures at class rank only.
         findings: What `data check --json` printed for the manifest: the strict protocol then leaves out near
             duplicates of training items too. None leaves out the leaks that `embed` found.
+        traits: A table of the marks of species, from which questions of one, two and three marks are made; None asks
+            none. It judges, so it should tell the model nothing.
 
     Raises:
         EmbeddingsError: The folder is not complete or damaged.
@@ -82,7 +86,9 @@ def evaluate(  # noqa: PLR0913 - users set each of them independently
             cannot be read.
     """
     settings = Settings(protocol=protocol, split=split, seed=seed)
-    measured = measure_folder(folder, settings=settings, taxonomy=taxonomy, findings=findings, runtime=runtime)
+    measured = measure_folder(
+        folder, settings=settings, taxonomy=taxonomy, findings=findings, traits=traits, runtime=runtime
+    )
     return measured.evaluation
 
 
@@ -92,6 +98,7 @@ def measure_folder(
     settings: Settings,
     taxonomy: Path | str | None = None,
     findings: Path | str | None = None,
+    traits: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> MeasuredFolder:
     """Measure a folder, query by query; the classes that its model scores are those seen in training.
@@ -99,8 +106,11 @@ def measure_folder(
     Args:
         taxonomy: A CSV file with the ranks; None for those of the settings.
         findings: Of a check; None for the leaks of the settings.
+        traits: A table to make questions from; None for the questions of the settings.
 
     Raises:
+        ConfigError: The table of traits cannot be read.
+        CheckpointError: The model is not there, which has to embed the questions.
         EmbeddingsError: As for `evaluate`.
         EvaluationError: As for `evaluate`.
         NonFiniteEmbeddingError: As for `evaluate`.
@@ -112,6 +122,16 @@ def measure_folder(
         settings = replace(settings, ranks=_read_ranks(Path(taxonomy), embeddings.items))
     if findings is not None:
         settings = replace(settings, leaks=_find_further_leaks(embeddings.items, read_findings(Path(findings))))
+    if traits is not None:
+        asked = ask_questions(
+            Path(traits),
+            embeddings=embeddings,
+            folder=folder,
+            info=info,
+            seed=settings.seed,
+            runtime=runtime or Runtime.from_environment(),
+        )
+        settings = replace(settings, questions=asked)
     split = settings.split
     if split is None and any(item.split is Split.TEST for item in embeddings.items):
         split = Split.TEST
@@ -120,6 +140,7 @@ def measure_folder(
         leaks=(*settings.leaks, *_list_leaks(embeddings.items, info)),
         seen_classes=frozenset(info.class_names) if info.class_names else None,
         ranks=settings.ranks,
+        questions=settings.questions,
     )
     measurement = measure(
         embeddings,
@@ -181,6 +202,7 @@ def make_receipt(measured: MeasuredFolder, *, path: Path) -> Receipt:
         seed=settings.seed,
         ranks=settings.ranks,
         leaks=settings.leaks,
+        questions=settings.questions,
         items_sha256=measured.hash_items(items),
         results=encode_report(measured.evaluation),
         items=items,

@@ -47,6 +47,7 @@ from fieldmark.runtime import Runtime
 from fieldmark.training.checkpoint import save_checkpoint, write_durably
 from fieldmark.training.layout import find_checkpoint
 from fieldmark.types import Embeddings, Failure, Item, ItemWarning, Medium, Reporter
+from fieldmark.workflows.marks import MarkSourcesRead, MarksReport, bring_marks_up_to_date, read_mark_sources
 
 BLOCK_ROWS = 4096
 """Rows of an embeddings folder added in one commit."""
@@ -68,6 +69,7 @@ class IndexReport:
         failed_count: Items whose files could not be used; `failures` also lists files of no medium.
         passed_over: Files of a folder that are no part of the collection.
         warnings: What is in doubt of items that were added.
+        marks: What the gallery knows of the marks of species; None where it knows nothing.
     """
 
     gallery: Path | str
@@ -83,6 +85,7 @@ class IndexReport:
     failed_count: int = 0
     passed_over: tuple[PassedOver, ...] = ()
     warnings: tuple[ItemWarning, ...] = ()
+    marks: MarksReport | None = None
 
     json_keys: ClassVar = (
         "gallery",
@@ -98,6 +101,7 @@ class IndexReport:
         "failures",
         "passed_over",
         "warnings",
+        "marks",
     )
 
     @property
@@ -132,6 +136,8 @@ class IndexReport:
             kinds = ", ".join(f"{count} {kind}" for kind, count in Counter(w.kind for w in self.warnings).items())
             lines.append(f"used {len(self.warnings):,} with a warning ({kinds}); --json lists them")
         lines += [each.to_text() for each in self.passed_over]
+        if self.marks is not None:
+            lines.append(self.marks.to_text())
         lines.append(f"{self.gallery} holds {self.item_count:,} items ({counts}), {self.segment_count:,} segments")
         return "\n".join(lines)
 
@@ -147,6 +153,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     allow_drop: bool = False,
     choice: FolderChoice | None = None,
     verify_content: bool = False,
+    traits: Path | str | None = None,
     runtime: Runtime | None = None,
 ) -> IndexReport:
     """Bring a set of a gallery up to date with its source: add new items, skip unchanged ones, delete those gone.
@@ -164,6 +171,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         allow_drop: Whether more than half of the set may be dropped.
         choice: What of a folder is wanted; None for all but what machines make.
         verify_content: Whether files are read again whose size and modification time are as they were.
+        traits: A table of the marks of species, by which descriptions find items beside the book of `encoders`; both
+            are kept in the gallery until others are given.
 
     Raises:
         ConfigError: Encoders are named beside a checkpoint, which has its own.
@@ -176,7 +185,9 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     source, runtime = Path(source), runtime or Runtime.from_environment()
     folder = open_place(gallery, access=runtime.engine)
     is_new = checkpoint is None and open_files(folder).find(GalleryFile.CHECKPOINT) is None
-    if not is_new and encoders is not None and not encoders.is_empty:
+    descriptions = None if encoders is None else encoders.descriptions
+    told = read_mark_sources(descriptions=descriptions, traits=None if traits is None else Path(traits))
+    if not is_new and encoders is not None and not replace(encoders, descriptions=None).is_empty:
         raise ConfigError(
             f"'{checkpoint or gallery}' has its own encoders. Give no others, or make a new gallery with them."
         )
@@ -213,6 +224,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         runtime=runtime,
         work=work,
         changed=_Changes(name, added, replaced, dropped),
+        told=told,
+        checkpoint=checkpoint,
     )
 
 
@@ -278,6 +291,8 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
     runtime: Runtime,
     work: "_Work",
     changed: _Changes,
+    told: MarkSourcesRead,
+    checkpoint: Path | str | None,
 ) -> IndexReport:
     """Bring what a gallery derives from its items up to date, and return what was done."""
     finished = open_files(folder).find(GalleryFile.FINISHED)
@@ -290,10 +305,14 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
         folder, media=[medium for medium, count in counts.items() if count], named_species=model.named_species
     )
     restore_classes(folder, store)
-    if is_new:
-        encoder = ModelQueryEncoder(model, runtime=runtime)
+    encoder = ModelQueryEncoder(model, runtime=runtime)
+    has_vectors = encoder.embed_class_name(next(iter(encoder.class_names), "bird")) is not None
+    marks = bring_marks_up_to_date(folder, told=told, checkpoint=checkpoint, has_vectors=has_vectors)
+    if is_new or marks.is_changed:
         recalibrate(folder, index=store, encoder=encoder)
+    if is_new:
         survey_names(folder, index=store, encoder=encoder)
+    if is_new or marks.is_changed:
         open_files(folder).write(GalleryFile.FINISHED, str(store.version).encode())
     return IndexReport(
         gallery=name_place(folder),
@@ -309,6 +328,7 @@ def _finish(  # noqa: PLR0913 - a gallery, and what was done with it
         failed_count=len(work.log.counted),
         passed_over=work.passed_over,
         warnings=work.log.warnings,
+        marks=marks.report,
     )
 
 

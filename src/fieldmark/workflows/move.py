@@ -25,6 +25,7 @@ _COPIED = (
     GalleryFile.TAXONOMY,
     GalleryFile.SPECIES,
     GalleryFile.NAMES,
+    GalleryFile.MARKS,
 )
 """The checkpoint goes before the items; where sets come from is told anew, as seen from the new place."""
 
@@ -196,7 +197,7 @@ def _split(wanted: Sequence[StoredItem]) -> Iterator[tuple[str | None, list[Stor
 
 
 def _copy_files(start: GalleryPlace, end: GalleryPlace, *, origin: SegmentIndex, goal: SegmentIndex) -> None:
-    """Write labels, sets, names and calibration to the new place."""
+    """Write labels, sets, names, marks and calibration to the new place."""
     old, new = open_files(start), open_files(end)
     for name in _COPIED:
         path = old.find(name)

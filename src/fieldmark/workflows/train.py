@@ -40,6 +40,7 @@ from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
 from fieldmark.training_stages import ReadItems, make_stage, read_items
 from fieldmark.types import Failure, Item, Medium, Reporter, SilentReporter, Split
+from fieldmark.workflows.marks import write_training_marks
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,12 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
         runtime=TrainingRuntime(runtime.reporter, group),
     )
     if group.is_first:
+        write_training_marks(
+            out,
+            (item for item in items if item.split is Split.TRAIN),
+            resolutions=read.resolutions,
+            limits=model.limits,
+        )
         replace(info, failures=failures.failures, result=result).write(out)
     return TrainReport(out, result, len(class_names), data.counts, failures.failures, group.is_first)
 

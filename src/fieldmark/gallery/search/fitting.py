@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from fieldmark.errors import DamagedGalleryError, MediaError
 from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.item_state import read_content_hash
+from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.search.calibration import (
     FORMAT_VERSION,
     MIN_QUERIES,
@@ -28,8 +29,9 @@ from fieldmark.gallery.search.calibration import (
     write_calibration,
 )
 from fieldmark.gallery.search.called import add_overlap_curves
+from fieldmark.gallery.search.description import DescriptionReader, sample_held
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
-from fieldmark.gallery.search.query import QueryEncoder, read_words, weigh_segments
+from fieldmark.gallery.search.query import QueryEncoder, TextMover, count_classes, read_words, weigh_segments
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.names import Spellings
 from fieldmark.origin import number_origins
@@ -53,11 +55,13 @@ class TextPart:
 
     Args:
         embedding: Of length 1; None for all words, whose embedding is the item's own.
+        text: The words; empty where nobody asks for them.
     """
 
     item_id: str
     word_count: int
     embedding: Float[np.ndarray, " dim"] | None
+    text: str = ""
 
 
 TextReader = Callable[[Sequence[Item]], Sequence[TextPart]]
@@ -98,7 +102,7 @@ class _Queries:
     length: Float[np.ndarray, " query"] | None
 
 
-def fit_calibration(
+def fit_calibration(  # noqa: PLR0913 - what a search does, the fit does too
     embeddings: Embeddings,
     *,
     trained_classes: Collection[str],
@@ -106,6 +110,7 @@ def fit_calibration(
     read_texts: TextReader | None = None,
     sampled_share: Mapping[Medium, float] | None = None,
     weight: Float[np.ndarray, " row"] | None = None,
+    mover: TextMover | None = None,
 ) -> ScoreCalibration:
     """Fit a calibration on a gallery's items; each is a query in turn, with its own origin left out.
 
@@ -118,6 +123,7 @@ def fit_calibration(
         read_texts: Cuts texts into parts, so that the curves depend on a text's length; None leaves that out.
         sampled_share: Of the gallery's items of each medium, the share that these are; None for all of them.
         weight: Of each segment where its item asks; None for equal ones.
+        mover: Moves the embeddings of texts as a search does; None for none.
     """
     table = _table_of(embeddings, np.ones(len(embeddings.items)) if weight is None else weight)
     trained = Spellings(trained_classes)
@@ -135,7 +141,9 @@ def fit_calibration(
         if not asked.size:
             continue
         if medium is Medium.TEXT and new.size and read_texts is not None:
-            queries = _text_queries(table, asked[:_TEXTS], read_texts=read_texts) or _item_queries(table, asked)
+            queries = _text_queries(table, asked[:_TEXTS], read_texts=read_texts, mover=mover) or _item_queries(
+                table, asked
+            )
         else:
             queries = _item_queries(table, asked)
         if queries.length is not None:
@@ -222,7 +230,9 @@ def _item_queries(table: _Table, asked: Int[np.ndarray, " query"]) -> _Queries:
     return _Queries(asked, table.mean[asked], None)
 
 
-def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader) -> _Queries | None:
+def _text_queries(
+    table: _Table, asked: Int[np.ndarray, " query"], *, read_texts: TextReader, mover: TextMover | None
+) -> _Queries | None:
     """Make queries of parts of texts; None where no text can be read."""
     parts = read_texts([table.items[index] for index in asked])
     if not parts:
@@ -232,6 +242,8 @@ def _text_queries(table: _Table, asked: Int[np.ndarray, " query"], *, read_texts
     given = [
         table.mean[at] if part.embedding is None else part.embedding for at, part in zip(index, parts, strict=True)
     ]
+    if mover is not None:
+        given = [mover.move(own, part.text) for own, part in zip(given, parts, strict=True)]
     return _Queries(index, np.stack(given), np.array([compute_text_length(part.word_count) for part in parts]))
 
 
@@ -303,13 +315,24 @@ PARTS = 2
 def recalibrate(folder: GalleryPlace, *, index: SegmentIndex, encoder: QueryEncoder) -> ScoreCalibration:
     """Fit the calibration of a gallery on a sample of its items, and write it among the gallery's files.
 
+    Texts are moved by the marks that they name, where the gallery has profiles of marks, as a search moves them.
+
     The sample is the same for the same items; a calibration that was fitted on the same items is returned as it is.
 
     Raises:
         OSError: The file cannot be written.
     """
     stored = [each for page in iterate_pages(index) for each in page]
-    fitted_on = _hash_items(stored, encoder=encoder)
+    names = NameReader(folder, resolutions=encoder.resolutions)
+    reader = DescriptionReader(
+        folder,
+        encoder=encoder,
+        list_known=lambda: (
+            names.read(held=count_classes(index), trained=frozenset(encoder.class_names)).index.meanings.known
+        ),
+        held=sample_held(index),
+    )
+    fitted_on = _hash_items(stored, encoder=encoder, profiles=reader.read_fingerprint())
     try:
         known = read_calibration(folder)
     except DamagedGalleryError:
@@ -329,6 +352,7 @@ def recalibrate(folder: GalleryPlace, *, index: SegmentIndex, encoder: QueryEnco
             read_texts=lambda items: cut_texts(items, encoder=encoder),
             sampled_share=sampled_share,
             weight=weight,
+            mover=reader,
         )
         calibration = add_overlap_curves(calibration, embeddings, encoder=encoder)
     else:
@@ -360,7 +384,7 @@ def cut_texts(items: Sequence[Item], *, encoder: QueryEncoder) -> list[TextPart]
             words = read_words(item, limits=encoder.limits)
         except MediaError:
             continue
-        whole.append(TextPart(item.item_id, len(words), None))
+        whole.append(TextPart(item.item_id, len(words), None, " ".join(words)))
         if len(words) <= FEWEST_WORDS:
             continue
         generator = np.random.default_rng(zlib.crc32(" ".join(words).encode()))
@@ -370,7 +394,7 @@ def cut_texts(items: Sequence[Item], *, encoder: QueryEncoder) -> list[TextPart]
             start = int(generator.integers(len(words) - count + 1))
             cut.append(Item(item.item_id, Medium.TEXT, text=" ".join(words[start : start + count])))
     parts = [
-        TextPart(cut[index].item_id, len((cut[index].text or "").split()), embedding)
+        TextPart(cut[index].item_id, len((cut[index].text or "").split()), embedding, cut[index].text or "")
         for index, embedding in encoder.embed_texts(cut).items()
     ]
     return whole + parts
@@ -399,9 +423,13 @@ def _share_sampled(items: Sequence[Item], chosen: Sequence[str]) -> dict[Medium,
     return {medium: taken[medium] / count for medium, count in total.items()}
 
 
-def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder) -> str:
-    """Return a hash that changes with the model, and with the content, label, split or origin of any item."""
-    digest = hashlib.sha256(f"{FORMAT_VERSION} {encoder.fingerprint}".encode())
+def _hash_items(stored: Sequence[StoredItem], *, encoder: QueryEncoder, profiles: str = "") -> str:
+    """Return a hash that changes with the model, and with the content, label, split or origin of any item.
+
+    Args:
+        profiles: Changes with the profiles of marks.
+    """
+    digest = hashlib.sha256(f"{FORMAT_VERSION} {encoder.fingerprint}{profiles}".encode())
     for each, origin in zip(stored, number_origins([each.item for each in stored]).tolist(), strict=True):
         content = read_content_hash(each.content_hash)
         facts = [each.item.item_id, content, each.item.class_name, each.item.split, origin]

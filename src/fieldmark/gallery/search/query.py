@@ -47,6 +47,19 @@ class ItemId:
 Query = Path | str | Item | ItemId
 
 
+@runtime_checkable
+class TextMover(Protocol):
+    """Moves the embeddings of texts by what their words say."""
+
+    def read_fingerprint(self) -> str:
+        """Return what changes with what it knows."""
+        ...
+
+    def move(self, embedding: Float[np.ndarray, " dim"], text: str) -> Float[np.ndarray, " dim"]:
+        """Return the embedding of a text anew, of length 1."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class QueryEmbedding:
     """A vector that the gallery is compared with: that of a query, or of an item that a person marked.
@@ -185,12 +198,16 @@ class QueryReader:
 
     Args:
         folder: Of the gallery.
+        mover: Moves the embeddings of texts; None leaves them as they are.
     """
 
-    def __init__(self, folder: GalleryPlace, *, store: SegmentIndex, encoder: QueryEncoder) -> None:
+    def __init__(
+        self, folder: GalleryPlace, *, store: SegmentIndex, encoder: QueryEncoder, mover: TextMover | None = None
+    ) -> None:
         self._folder = folder
         self._store = store
         self._encoder = encoder
+        self._mover = mover
         self._guard = threading.Lock()
         self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
         self._names = NameReader(folder, resolutions=encoder.resolutions)
@@ -212,7 +229,7 @@ class QueryReader:
         item = _item_of(query)
         if not _is_small(item):
             return self._encode_item(item, reporter)
-        key = hash_content(item)
+        key = hash_content(item) + ("" if self._mover is None else self._mover.read_fingerprint())
         with self._guard:
             remembered = self._remembered.get(key)
         if remembered is None:
@@ -288,17 +305,22 @@ class QueryReader:
 
     def _query_embedding(self, item: Item, rows: Float[np.ndarray, "segment dim"]) -> QueryEmbedding:
         mean = pool_segments(rows, medium=item.medium, encoder=self._encoder)
+        words = self._read_words(item)
+        if self._mover is not None and words:
+            mean = self._mover.move(mean, " ".join(words))
         mean.setflags(write=False)
         # What no label covers, and no encoder calls anything, is compared by its look alone, which is no probability.
         is_calibrated = self._encoder.is_covered(mean) or self._encoder.has_names(mean)
-        return QueryEmbedding(item.medium, mean, is_calibrated=is_calibrated, word_count=self._count_words(item))
+        return QueryEmbedding(
+            item.medium, mean, is_calibrated=is_calibrated, word_count=None if words is None else len(words)
+        )
 
-    def _count_words(self, item: Item) -> int | None:
+    def _read_words(self, item: Item) -> tuple[str, ...] | None:
         """Return the words of a text; None for other media, and for a text whose file is gone."""
         if item.medium is not Medium.TEXT:
             return None
         try:
-            return len(read_words(item, limits=self._encoder.limits))
+            return read_words(item, limits=self._encoder.limits)
         except MediaError:
             return None
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, assert_never
 from fieldmark.errors import RequestError, list_first
 from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.typed_names import NameUse
+from fieldmark.gallery.search.description import DescriptionAnswer, ShownMarks
 from fieldmark.gallery.search.records import get_record_id
 from fieldmark.records.darwin_core import (
     DarwinRecord,
@@ -171,6 +172,7 @@ class SearchResult:
         notes: What a person should know of the queries, such as a file whose name is not what it holds.
         seen: When and where the query was made, where that was asked for; see `judge_result`.
         unlikely: Why the species that a text names is unlikely there and then.
+        description: What was read in a text that describes; None for other queries, and without profiles of marks.
         encode_seconds: What reading the queries took.
         rank_seconds: What the rest took.
     """
@@ -195,6 +197,7 @@ class SearchResult:
     subject: Subject = Subject.THINGS
     seen: Sighting | None = None
     unlikely: str | None = None
+    description: DescriptionAnswer | None = None
     encode_seconds: float = field(default=0.0, compare=False)
     rank_seconds: float = field(default=0.0, compare=False)
 
@@ -243,6 +246,7 @@ class SearchResult:
             "left_out": self.left_out,
             "seen": None if self.seen is None else self.seen.to_text(),
             "unlikely": self.unlikely,
+            "description": None if self.description is None else self.description.json_values(),
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
@@ -256,6 +260,7 @@ class SearchResult:
         lines = [
             *self.notes,
             *self._describe_name(),
+            *self._describe_marks(),
             *self._describe_seen(),
             *self._describe_collection(),
             *self._describe_likeliest(),
@@ -268,7 +273,8 @@ class SearchResult:
         if self.is_by_encoders and self.collection is not None and self.collection.is_likely:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
-        shown = [_line(hit, width, explains=explains) for hit in self.hits]
+        shows = {} if self.description is None else {each.item_id: each for each in self.description.hits}
+        shown = [_line(hit, width, explains=explains) + _describe_shown(shows.get(hit.item_id)) for hit in self.hits]
         is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
         if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, f"---- hits below this line are probably other {words.many} ----")
@@ -307,6 +313,22 @@ class SearchResult:
         yield f"{count} of {len(self.hits)} hits are of species that are unlikely at {self.seen.to_text()}"
         if self.unlikely is not None:
             yield f"the species that the text names is unlikely: {self.unlikely}"
+
+    def _describe_marks(self) -> Iterator[str]:
+        """Yield what was read in a description, what was not, and what to add to it."""
+        answer = self.description
+        if answer is None or not (answer.marks or answer.unread):
+            return
+        if answer.marks:
+            yield f"marks read: {', '.join(each.mark for each in answer.marks)}"
+        else:
+            yield "no mark was read"
+        if answer.unread:
+            yield f"words that name no known mark: {', '.join(answer.unread)}"
+        if answer.exclusive:
+            yield f"named and denied at once: {', '.join(answer.exclusive)}"
+        if answer.question is not None:
+            yield f"one more mark would tell most: {answer.question.text}"
 
     def _describe_collection(self) -> Iterator[str]:
         """Yield whether the collection holds the species, where that is in doubt."""
@@ -356,6 +378,14 @@ class SearchResult:
 
 def _list_classes(likeliest: Sequence[LikelyClass]) -> str:
     return "; ".join(f"{each.name} {_percent(each.probability).strip()}" for each in likeliest) or "nothing known"
+
+
+def _describe_shown(shown: ShownMarks | None) -> str:
+    """The asked marks that a hit shows and lacks."""
+    if shown is None or not (shown.shows or shown.lacks):
+        return ""
+    told = [*(f"+{name}" for name in shown.shows), *(f"-{name}" for name in shown.lacks)]
+    return f"  {{{', '.join(told)}}}"
 
 
 def _line(hit: Hit, width: int, *, explains: bool) -> str:

@@ -1,14 +1,18 @@
 """Searches a gallery: reads what the queries name, runs one search or several, and answers as one."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from fieldmark.errors import OutOfRangeError, RequestError, list_first, suggest_nearest
+import numpy as np
+from jaxtyping import Float
+
+from fieldmark.errors import OutOfRangeError, RequestError, UnknownItemError, list_first, suggest_nearest
 from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.typed_names import NameReading, NameUse, TypedNames
 from fieldmark.gallery.search.calibration import CalibrationFile, ScoreCalibration
+from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionReader, sample_held
 from fieldmark.gallery.search.likeliest import contradict
 from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader, describe_files
 from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
@@ -17,7 +21,7 @@ from fieldmark.gallery.search.several import combine, leave_open, order_by_text
 from fieldmark.gallery.search.single_search import Request, SingleSearch
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.records.licenses import list_license_forms
-from fieldmark.types import Item, Medium, Reporter
+from fieldmark.types import Hit, Item, Medium, Reporter
 
 _LOOKED_UP_QUERIES = 8
 """Media of a record with which items like it are asked for."""
@@ -54,7 +58,13 @@ class Searcher:
         self.folder = folder
         self.index = index
         self._encoder = encoder
-        self._reader = QueryReader(folder, store=index, encoder=encoder)
+        self._descriptions = DescriptionReader(
+            folder,
+            encoder=encoder,
+            list_known=lambda: self._reader.read_names().index.meanings.known,
+            held=sample_held(index),
+        )
+        self._reader = QueryReader(folder, store=index, encoder=encoder, mover=self._descriptions)
         self._calibration_file = CalibrationFile(folder, calibration)
         self._single = SingleSearch(
             index, encoder=encoder, reader=self._reader, calibration_file=self._calibration_file
@@ -156,7 +166,28 @@ class Searcher:
         request = Request(queries, count, where, marks, by_segment=by_segment, per_medium=per_medium)
         result = self._look_up_or_search(request)
         hits = gather_records(result.hits, k=k) if by_record else result.hits
-        return replace(result, hits=hits if order is None else sort_hits(hits, order))
+        ordered = hits if order is None else sort_hits(hits, order)
+        return replace(result, hits=ordered, description=self._describe(request, result=result, hits=ordered))
+
+    def _describe(self, request: Request, *, result: SearchResult, hits: Sequence[Hit]) -> DescriptionAnswer | None:
+        """Return what was read in a single text that names no species, and which of it the hits show."""
+        text = self._reader.get_text(request.queries)
+        is_named = bool(result.names) or result.class_name is not None
+        if text is None or is_named or not result.is_understood or any(hit.matched is not None for hit in hits):
+            return None
+        return self._descriptions.answer(
+            text,
+            item_ids=tuple(dict.fromkeys(hit.item_id for hit in hits if hit.medium is not Medium.TEXT)),
+            read_embeddings=self._read_embeddings,
+        )
+
+    def _read_embeddings(self, item_ids: Sequence[str]) -> Mapping[str, Float[np.ndarray, " dim"]]:
+        """Return the embedding of each hit by its id; none where one was removed meanwhile."""
+        try:
+            stored = self._reader.read_stored(item_ids)
+        except UnknownItemError:
+            return {}
+        return {item_id: each.embedding for item_id, each in stored.items()}
 
     def _look_up_or_search(self, request: Request) -> SearchResult:
         """Return the records that a text stands for, and what is near to them or to it; else what is near alone."""
