@@ -169,8 +169,10 @@ def test_an_area_of_the_map_is_a_filter(client):
     assert columns["x"][0] / 65535 == pytest.approx(points[0]["x"], abs=1e-4)
     assert columns["class_names"][columns["label"][0]] == points[0]["class_name"]
     assert columns["media"][columns["medium"][0]] == points[0]["medium"]
-    area = [[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]
-    inside = {point["item_id"] for point in points if point["x"] < 0.5}
+    across = sorted(point["x"] for point in points)
+    edge = sum(max(zip(across, across[1:], strict=False), key=lambda pair: pair[1] - pair[0])) / 2  # no item is near it
+    area = [[-0.1, -0.1], [edge, -0.1], [edge, 1.1], [-0.1, 1.1]]
+    inside = {point["item_id"] for point in points if point["x"] < edge}
     wanted = {"queries": [{"text": "a trill"}], "k": 200, "area": area}
     hits = client.post("/v1/search", json=wanted).json()["hits"]
     assert {hit["item_id"] for hit in hits} == inside

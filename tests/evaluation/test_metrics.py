@@ -376,7 +376,7 @@ def test_estimate_hits_at_k_of_chunks_are_put_in_their_rows():
     whole = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True))
     parts = list(rank_relevant(rows, rows, ties=Ties.EXPECTED, exclude_self=True, compute=Compute(chunk_bytes=1)))
     assert len(parts) == 40
-    expected = estimate_hits_at_k(whole[0], k=3, start=0, query_count=40)
+    expected = np.sum([estimate_hits_at_k(each, k=3, start=0, query_count=40) for each in whole], axis=0)
     assert [
         estimate_hits_at_k(part, k=3, start=i, query_count=1)[0] for i, part in enumerate(parts)
     ] == expected.tolist()

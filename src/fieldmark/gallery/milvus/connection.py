@@ -105,6 +105,8 @@ class Connection:
         self._guard = threading.Lock()
         self._written: dict[str, int] = {}
         options: dict[str, Any] = {"secure": True} if address.is_encrypted else {}
+        # gRPC servers end connections that ask every ten seconds whether they live, as the client's default is.
+        options["grpc_options"] = {"grpc.keepalive_time_ms": 300_000, "grpc.keepalive_permit_without_calls": False}
         if access.authority is not None:
             options["ca_pem_path"] = options["server_pem_path"] = str(access.authority)
         scheme = "https" if address.is_encrypted else "http"
