@@ -3,6 +3,7 @@
 import csv
 import io
 import zipfile
+from itertools import pairwise
 
 import av
 import pytest
@@ -170,7 +171,7 @@ def test_an_area_of_the_map_is_a_filter(client):
     assert columns["class_names"][columns["label"][0]] == points[0]["class_name"]
     assert columns["media"][columns["medium"][0]] == points[0]["medium"]
     across = sorted(point["x"] for point in points)
-    edge = sum(max(zip(across, across[1:], strict=False), key=lambda pair: pair[1] - pair[0])) / 2  # no item is near it
+    edge = sum(max(pairwise(across), key=lambda pair: pair[1] - pair[0])) / 2  # no item is near it
     area = [[-0.1, -0.1], [edge, -0.1], [edge, 1.1], [-0.1, 1.1]]
     inside = {point["item_id"] for point in points if point["x"] < edge}
     wanted = {"queries": [{"text": "a trill"}], "k": 200, "area": area}
