@@ -221,7 +221,7 @@ class QuestionAnswer(AnswerBody):
 
 
 class DescriptionAnswer(AnswerBody):
-    """What was read in a text that describes a bird."""
+    """The marks that were read in a text that describes a bird, and the words that were not."""
 
     marks: list[ReadMarkAnswer]
     unread: list[str] = Field(description="words that name no known mark")

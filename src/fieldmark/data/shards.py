@@ -293,7 +293,7 @@ class EmbeddingsWriter:
     ) -> EmbeddingsInfo:
         """Flush, drop replaced rows, and write `embeddings.json`, which makes the folder complete.
 
-        A file that a reader may have open is never changed: rows that stay are written anew, and files that are no
+        A file that a reader may have open is never changed: rows that stay go to new files, and files that are no
         longer listed are removed after `embeddings.json` is there.
 
         Args:

@@ -91,7 +91,7 @@ def join_manifests(
 
 
 def _unite(given: Sequence[tuple[Path, Sequence[Item]]]) -> list[Item]:
-    """Return all items; ids and groups that stand in several manifests are told apart by the names of these."""
+    """Return all items; the names of the manifests tell apart ids and groups that several of them use."""
     id_count = Counter(item.item_id for _, items in given for item in items)
     group_count = Counter(group for _, items in given for group in {item.group for item in items if item.group})
     united = []

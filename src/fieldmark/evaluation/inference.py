@@ -219,7 +219,7 @@ def _add_variances(variance: Float64[np.ndarray, " part"], freedom: Real[np.ndar
 
 @dataclass(frozen=True, slots=True)
 class UnitInfluences:
-    """What the units that are drawn as a whole add to each task: enough for the uncertainty of any mean of tasks.
+    """The shares of units, drawn as a whole, in each task: enough for the uncertainty of any mean of tasks.
 
     Args:
         unit: Names of groups or of classes.

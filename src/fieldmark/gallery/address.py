@@ -18,7 +18,7 @@ _LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class EngineAccess:
-    """How engines are reached that galleries lie in; what is secret never stands in an address.
+    """The way to engines that hold galleries; a secret never stands in an address.
 
     Args:
         token: `USER:PASSWORD`, or a key; None for an engine that asks for none.

@@ -95,7 +95,7 @@ class FolderFiles(GalleryFiles):
 
 
 GalleryPlace = Path | GalleryFiles
-"""Where a gallery is: its folder, or its files where it is none."""
+"""The place of a gallery: its folder, or its files where an engine holds it."""
 
 
 def name_place(place: GalleryPlace) -> Path | str:

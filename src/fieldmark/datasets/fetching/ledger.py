@@ -77,7 +77,7 @@ def read_ledger(path: Path) -> dict[str, Entry]:
 def _refuse(path: Path, reason: str) -> ManifestError:
     return ManifestError(
         f"'{path}' is no table of fetched files: {reason}. Give the one that was written beside the manifest, or "
-        "remove it to begin anew.",
+        "remove it to start again.",
         kind="ledger",
     )
 
