@@ -411,6 +411,38 @@ def test_the_answer_ranks_classes_once_and_tells_contradictions_and_absences(ope
     assert "'a.jpg' holds a text" in told
 
 
+SLOW_GALLERY = """
+const fetchNow = fetch;
+window.fetch = async (...args) => {
+  if (String(args[0]).includes("v1/gallery")) await new Promise((go) => setTimeout(go, 700));
+  return fetchNow(...args);
+};
+"""
+
+
+def test_words_typed_before_the_page_knows_its_gallery_stay(open_page: Open) -> None:
+    page = open_page()
+    page.add_init_script(SLOW_GALLERY)
+    page.reload()
+    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
+    page.get_by_role("heading", name="Search with whatever you have").wait_for()
+    page.get_by_role("button", name="Search").click()
+    page.wait_for_selector(RESULTS)
+    assert "q=a+red+beak" in page.url
+
+
+def test_words_asked_before_the_script_is_there_are_not_lost(open_page: Open, watch: "Watch") -> None:
+    watch.expects_errors = True  # the script is held back
+    page = open_page()
+    page.route("**/*.js", lambda route: route.abort())
+    page.reload()
+    page.locator("#ask-text").fill("a red beak")
+    page.unroute("**/*.js")
+    page.locator("#ask button[type=submit]").click()
+    page.wait_for_selector(RESULTS)
+    assert "q=a+red+beak" in page.url
+
+
 def test_words_that_are_none_are_said_not_to_be_understood(open_page: Open) -> None:
     page = open_page()
 

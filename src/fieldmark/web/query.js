@@ -17,6 +17,7 @@ export class Composer {
     this.itemIds = [];
     this.onAsk = onAsk;
     this.text = byId("ask-text");
+    this.shown = keyOf({ text: "", itemIds: [], fileKeys: [] }); // the query that is shown
     this.completion = new Completion(this.text, () => this.ask());
     this.recorder = new Recorder();
     byId("ask").addEventListener("submit", (event) => (event.preventDefault(), this.ask()));
@@ -29,13 +30,16 @@ export class Composer {
       });
     }
     byId("record").addEventListener("click", () => this.record());
+    this.addFiles([...byId("files").files]); // those that were chosen before the page was ready
     this.listenForDrops();
     document.addEventListener("paste", (event) => this.paste(event));
   }
 
-  /** Shows a query that comes from a URL. */
+  /** Shows the query of the state. What somebody types meanwhile stays, unless another query takes its place. */
   show({ text, itemIds, fileKeys }, missing) {
-    this.text.value = text;
+    const asked = keyOf({ text, itemIds, fileKeys });
+    if (asked !== this.shown) this.text.value = text;
+    this.shown = asked;
     this.itemIds = [...itemIds];
     this.files = fileKeys.map((key) => this.held.get(key)).filter(Boolean);
     this.missing = missing;
@@ -136,6 +140,8 @@ export class Composer {
     return undefined;
   }
 }
+
+const keyOf = ({ text, itemIds, fileKeys }) => JSON.stringify([text, itemIds, fileKeys]);
 
 function chip(sight, text, onRemove) {
   return element("li", { class: "chip" }, sight, element("span", { class: "chip-name", dir: "auto", text }), button("wrong", { label: t("Remove {name}", { name: text }), class: "plain round", onclick: onRemove }));
