@@ -1,7 +1,6 @@
 """The store on one machine: a LanceDB table in a folder."""
 
 import logging
-import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,7 +18,6 @@ from fieldmark.errors import (
     DamagedGalleryError,
     GalleryError,
     MissingGalleryError,
-    NonFiniteEmbeddingError,
     TakenItemIdError,
     UnknownItemError,
 )
@@ -57,16 +55,17 @@ from fieldmark.gallery.store import (
     ScoredItems,
     SegmentIndex,
     StoredItem,
+    check_dim,
+    check_vectors,
     is_one_of,
+    normalize_query,
     write_condition,
 )
 from fieldmark.segment_table import (
-    LENGTH_TOLERANCE,
     LazyItems,
     build_segment_schema,
     convert_facts_to_table,
     convert_to_table,
-    measure_length_errors,
     read_embeddings_from_table,
 )
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
@@ -205,11 +204,7 @@ class LanceIndex(SegmentIndex):
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:
         """Store items as `SegmentIndex.add` does, in one commit."""
-        self._check_dim(embeddings.embedding.shape[1])
-        bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
-        if len(bad_rows):
-            bad_ids = dict.fromkeys(embeddings.items[row].item_id for row in bad_rows)
-            raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
+        check_vectors(embeddings, dim=self._store.dim, gallery=self._folder)
         if not embeddings.items:
             return
         rows = convert_to_table(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
@@ -273,12 +268,7 @@ class LanceIndex(SegmentIndex):
 
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query with the newest version, as `SegmentIndex.compare` does."""
-        self._check_dim(len(query))
-        wide = query.astype(np.float64)
-        length = math.sqrt(wide @ wide)
-        if not 0 < length < np.inf:
-            raise NonFiniteEmbeddingError(item_ids=("the query",))
-        unit = wide / length
+        unit = normalize_query(query, dim=self._store.dim, gallery=self._folder)
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).compare(unit)
@@ -294,7 +284,7 @@ class LanceIndex(SegmentIndex):
         by_segment: bool = False,
     ) -> ScoredItems:
         """Score items by several queries, as `SegmentIndex.score_items` does."""
-        self._check_dim(queries.shape[1])
+        check_dim(queries.shape[1], of_gallery=self._store.dim, gallery=self._folder)
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).score_items(queries, near=near, where=where, by_segment=by_segment)
@@ -413,14 +403,6 @@ class LanceIndex(SegmentIndex):
             for index, (item_id, set_name, content_hash) in enumerate(facts)
         }
         return tuple(stored[item_id] for item_id in page)
-
-    def _check_dim(self, dim: int) -> None:
-        if dim != self._store.dim:
-            raise GalleryError(
-                f"Embeddings have dimension {dim}, but gallery '{self._folder}' holds dimension {self._store.dim}. "
-                "Embed with the checkpoint the gallery was built with, or build a new gallery.",
-                kind="dimension_mismatch",
-            )
 
     def _size(self) -> _Size:
         """Return the newest version, its number of segments, and what its index is known to find, if it has one."""

@@ -1,14 +1,17 @@
 """The contract: a store of segments that answers a query embedding with hits; and a filter as conditions of a store."""
 
+import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 
+from fieldmark.errors import GalleryError, NonFiniteEmbeddingError
 from fieldmark.gallery.facts import FactFilter, quote, write_facts_sql
 from fieldmark.records.licenses import list_license_forms
+from fieldmark.segment_table import LENGTH_TOLERANCE, measure_length_errors
 from fieldmark.types import Embeddings, Hit, Item, Medium
 
 _PAGE_ITEMS = 50_000
@@ -359,6 +362,52 @@ def iterate_pages(
     while page := store.items(where=where, start_after=last, limit=page_items):
         yield page
         last = page[-1].item.item_id
+
+
+# ---------------------------------------------------------------- vectors that a store takes
+
+
+def check_dim(dim: int, *, of_gallery: int, gallery: object) -> None:
+    """Check that embeddings have as many dimensions as those of a gallery.
+
+    Raises:
+        GalleryError: They have not.
+    """
+    if dim != of_gallery:
+        raise GalleryError(
+            f"Embeddings have dimension {dim}, but gallery '{gallery}' holds dimension {of_gallery}. "
+            "Embed with the checkpoint the gallery was built with, or build a new gallery.",
+            kind="dimension_mismatch",
+        )
+
+
+def check_vectors(embeddings: Embeddings, *, dim: int, gallery: object) -> None:
+    """Check that embeddings can be added to a gallery: `dim` dimensions, each row of length 1.
+
+    Raises:
+        GalleryError: The dimensions differ.
+        NonFiniteEmbeddingError: A row is not finite, or not of length 1.
+    """
+    check_dim(embeddings.embedding.shape[1], of_gallery=dim, gallery=gallery)
+    bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
+    if len(bad_rows):
+        raise NonFiniteEmbeddingError(item_ids=tuple(dict.fromkeys(embeddings.items[row].item_id for row in bad_rows)))
+
+
+def normalize_query(query: Float[np.ndarray, " dim"], *, dim: int, gallery: object) -> Float64[np.ndarray, " dim"]:
+    """Return a query of length 1, in float64.
+
+    Raises:
+        GalleryError: It has not `dim` dimensions.
+        NonFiniteEmbeddingError: It is zero or not finite.
+    """
+    check_dim(len(query), of_gallery=dim, gallery=gallery)
+    wide = query.astype(np.float64)
+    length = math.sqrt(wide @ wide)
+    if not 0 < length < np.inf:
+        raise NonFiniteEmbeddingError(item_ids=("the query",))
+    unit: Float64[np.ndarray, " dim"] = wide / length
+    return unit
 
 
 # ---------------------------------------------------------------- a filter as conditions

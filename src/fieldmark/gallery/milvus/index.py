@@ -1,7 +1,6 @@
 """The store on a cluster: a collection of Milvus, which several processes read and write."""
 
 import json
-import math
 import threading
 import uuid
 from collections import Counter
@@ -19,7 +18,6 @@ from fieldmark.errors import (
     DamagedGalleryError,
     GalleryError,
     MissingGalleryError,
-    NonFiniteEmbeddingError,
     TakenItemIdError,
     UnknownItemError,
 )
@@ -51,13 +49,14 @@ from fieldmark.gallery.store import (
     ScoredItems,
     SegmentIndex,
     StoredItem,
+    check_dim,
+    check_vectors,
+    normalize_query,
 )
 from fieldmark.segment_table import (
-    LENGTH_TOLERANCE,
     LazyItems,
     convert_facts_to_table,
     convert_to_table,
-    measure_length_errors,
     read_embeddings_from_table,
     read_matrix,
 )
@@ -207,11 +206,7 @@ class MilvusIndex(SegmentIndex):
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None
     ) -> None:
         """Store items as `SegmentIndex.add` does."""
-        self._check_dim(embeddings.embedding.shape[1])
-        bad_rows = np.flatnonzero(measure_length_errors(embeddings.embedding) > LENGTH_TOLERANCE)
-        if len(bad_rows):
-            bad_ids = dict.fromkeys(embeddings.items[row].item_id for row in bad_rows)
-            raise NonFiniteEmbeddingError(item_ids=tuple(bad_ids))
+        check_vectors(embeddings, dim=self.dim, gallery=self._files)
         if not embeddings.items:
             return
         table = convert_to_table(embeddings, content_hash_by_item_id=content_hash_by_item_id, set_name=set_name)
@@ -373,12 +368,8 @@ class MilvusIndex(SegmentIndex):
 
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query as `SegmentIndex.compare` does."""
-        self._check_dim(len(query))
-        wide = query.astype(np.float64)
-        length = math.sqrt(wide @ wide)
-        if not 0 < length < np.inf:
-            raise NonFiniteEmbeddingError(item_ids=("the query",))
-        return MilvusComparison(self._reader(), query=wide / length)
+        unit = normalize_query(query, dim=self.dim, gallery=self._files)
+        return MilvusComparison(self._reader(), query=unit)
 
     def score_items(
         self,
@@ -390,7 +381,7 @@ class MilvusIndex(SegmentIndex):
         by_segment: bool = False,
     ) -> ScoredItems:
         """Score items by several queries, as `SegmentIndex.score_items` does."""
-        self._check_dim(queries.shape[1])
+        check_dim(queries.shape[1], of_gallery=self.dim, gallery=self._files)
         reader, found = self._reader(), set[str]()
         for each in where:
             found.update(_find_near_items(reader, near.astype(np.float64), limit=max(4 * k, _ROWS_SCORED), where=each))
@@ -534,14 +525,6 @@ class MilvusIndex(SegmentIndex):
         self._files.write_content(_RECALL, json.dumps(asdict(measured)).encode())
 
     # ------------------------------------------------------------ parts
-
-    def _check_dim(self, dim: int) -> None:
-        if dim != self.dim:
-            raise GalleryError(
-                f"Embeddings have dimension {dim}, but gallery '{self._files}' holds dimension {self.dim}. "
-                "Embed with the checkpoint the gallery was built with, or build a new gallery.",
-                kind="dimension_mismatch",
-            )
 
     def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> _State:
         """Return the newest state that is known.
