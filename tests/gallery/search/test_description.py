@@ -1,7 +1,6 @@
 """Descriptions in a search: texts move to the species that have their marks, and hits tell which of them they show."""
 
 import json
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -13,7 +12,8 @@ from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.marks.profile import SourceKind, encode_tallies, tally_texts
 from fieldmark.names import KnownNames
-from fieldmark.types import Item, MediaLimits, Medium
+from fieldmark.types import Item, Medium
+from query_encoders import PlainQueryEncoder
 
 CLASSES = ("Auk", "Bunting", "Crow")
 TEXTS = {
@@ -24,52 +24,16 @@ TEXTS = {
 DIM = 8
 
 
-@dataclass
-class FakeEncoder:
+class FakeEncoder(PlainQueryEncoder):
     """Each class has an axis; a text lies nowhere near any of them."""
 
-    class_names: tuple[str, ...] = CLASSES
-    resolutions: tuple[str, ...] = ()
-    fingerprint: str = "fake"
-    limits: MediaLimits = field(default_factory=MediaLimits)
-    name_weight: float | None = None
-    learned_media: frozenset[Medium] = frozenset(Medium)
+    class_names = CLASSES
 
     def embed(self, item):
         return np.eye(DIM, dtype=np.float32)[[DIM - 1]]
 
-    def measure_sureness(self, embedding, *, medium):
-        return np.ones(len(embedding))
-
-    def get_overlap_weight(self, query, hit):
-        return None
-
-    def is_covered(self, embedding):
-        return True
-
-    def can_compare(self, query, hit):
-        return True
-
-    def has_names(self, embedding):
-        return True
-
-    def can_compare_looks(self, first, second):
-        return False
-
-    def score_species(self, embedding, *, medium):
-        return None
-
     def embed_class_name(self, class_name, *, other_names=()):
         return np.eye(DIM, dtype=np.float32)[CLASSES.index(class_name)] if class_name in CLASSES else None
-
-    def embed_texts(self, items):
-        return {}
-
-    def named_species(self, medium):
-        return ()
-
-    def knows_words(self, words):
-        return None
 
 
 @pytest.fixture(scope="module")

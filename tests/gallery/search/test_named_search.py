@@ -12,7 +12,8 @@ from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.store import Filter
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium
+from fieldmark.types import MEDIA, Item, Medium
+from query_encoders import PlainQueryEncoder
 
 SPECIES = [
     ["Setophaga ruticilla", "American Redstart"],
@@ -24,13 +25,10 @@ DIRECTIONS = np.eye(8, dtype=np.float32)
 DIRECTION_BY_NAME = {name: DIRECTIONS[number] for number, names in enumerate(SPECIES) for name in names}
 
 
-class NamingEncoder:
+class NamingEncoder(PlainQueryEncoder):
     """Knows the direction of each species by any of its names; a text that it reads has one of its own."""
 
-    class_names = ()
-    resolutions = ()
     fingerprint = "naming"
-    limits = MediaLimits()
 
     def __init__(self, *, embeds_names=True):
         self._embeds_names = embeds_names
@@ -38,41 +36,8 @@ class NamingEncoder:
     def embed(self, item):
         return DIRECTIONS[7:]
 
-    name_weight = None  # it was trained
-    learned_media = frozenset(Medium)
-
-    def get_overlap_weight(self, query, hit):
-        return None
-
-    def is_covered(self, embedding):
-        return True
-
-    def can_compare(self, query, hit):
-        return True
-
-    def has_names(self, embedding):
-        return True
-
-    def can_compare_looks(self, first, second):
-        return False
-
-    def score_species(self, embedding, *, medium):
-        return None
-
     def embed_class_name(self, class_name, *, other_names=()):
         return DIRECTION_BY_NAME.get(class_name, DIRECTIONS[6]) if self._embeds_names else None
-
-    def measure_sureness(self, embedding, *, medium):
-        return np.ones(len(embedding))
-
-    def embed_texts(self, items):
-        return {}
-
-    def named_species(self, medium):
-        return ()
-
-    def knows_words(self, words):
-        return None
 
 
 @pytest.fixture

@@ -6,31 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.gallery.search.query import describe_files, pool_segments
-from fieldmark.types import Item, MediaLimits, Medium
+from fieldmark.types import Item, Medium
+from query_encoders import PlainQueryEncoder
 
 BIRD, NOISE = np.array([1.0, 0.0, 0.0]), np.array([0.0, 0.6, 0.8])
 
 
-class FakeEncoder:
+class FakeEncoder(PlainQueryEncoder):
     """Is as sure of a segment as its first value is large."""
-
-    class_names, resolutions, fingerprint, limits = (), (), "fake", MediaLimits()
 
     def measure_sureness(self, embedding, *, medium):
         return np.clip(embedding[:, 0], 0, 1)
-
-    def embed(self, item):
-        raise AssertionError(f"'{item}' is embedded, but only its segments are pooled")
-
-    embed_class_name = embed_texts = named_species = score_species = can_compare = can_compare_looks = embed
-    get_overlap_weight = knows_words = embed
-    name_weight = None
-    learned_media = frozenset(Medium)
-
-    def has_names(self, embedding):
-        return True
-
-    is_covered = has_names
 
 
 @given(st.integers(0, 200), st.integers(1, 3))

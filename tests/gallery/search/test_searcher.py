@@ -15,7 +15,8 @@ from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import MarkedItems
 from fieldmark.gallery.search.searcher import Searcher
 from fieldmark.gallery.store import Filter
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium
+from fieldmark.types import MEDIA, Item, Medium
+from query_encoders import PlainQueryEncoder
 
 DIM = 8
 CLASSES = ("Auk", "Bunting", "Crow")
@@ -25,55 +26,16 @@ def unit(rows):
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-class FakeEncoder:
+class FakeEncoder(PlainQueryEncoder):
     """Embeds an item as the rows that it was given for its text."""
 
     class_names = CLASSES
-    resolutions = ()
-    fingerprint = "fake"
-    limits = MediaLimits()
 
     def __init__(self, rows_by_text):
         self._rows_by_text = rows_by_text
 
     def embed(self, item):
         return self._rows_by_text[item.text]
-
-    def measure_sureness(self, embedding, *, medium):
-        return np.ones(len(embedding))
-
-    name_weight = None  # it was trained
-    learned_media = frozenset(Medium)
-
-    def get_overlap_weight(self, query, hit):
-        return None
-
-    def is_covered(self, embedding):
-        return True
-
-    def can_compare(self, query, hit):
-        return True
-
-    def has_names(self, embedding):
-        return True
-
-    def can_compare_looks(self, first, second):
-        return False
-
-    def score_species(self, embedding, *, medium):
-        return None
-
-    def embed_class_name(self, class_name, *, other_names=()):
-        return None
-
-    def embed_texts(self, items):
-        return {}
-
-    def named_species(self, medium):
-        return ()
-
-    def knows_words(self, words):
-        return None
 
 
 @pytest.fixture(scope="module")
