@@ -22,6 +22,7 @@ def read(text):
         ("the belly is yellow and white", {"belly yellow", "belly white"}),
         ("a black and white head with an orange bill", {"head black", "head white", "bill orange"}),
         ("no wing bars", {"no wing barred"}),
+        ("two white wingbars", {"wing white", "wing barred"}),
         ("no white wing bars", {"no wing barred"}),
         ("no crest and white wing bars", {"no head crested", "wing white", "wing barred"}),
         ("lacks an eye ring", {"no eye ring"}),

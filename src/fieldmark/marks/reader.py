@@ -233,7 +233,7 @@ def _find_elements(words: Sequence[str]) -> tuple[list[_Element], list[str]]:
 
 def _read_at(words: Sequence[str], index: int, *, tells_of_voice: bool) -> tuple[int, list[_Element]]:
     """Return how many words mean something together at a place, and what; 0 where nothing is known."""
-    for length in range(min(_LONGEST_PHRASE, len(words) - index), 1, -1):
+    for length in range(min(_LONGEST_PHRASE, len(words) - index), 0, -1):
         own = tuple(words[index : index + length])
         if own in _PHRASE_BY_WORDS:
             return length, _read_phrase(_PHRASE_BY_WORDS[own], index, own)

@@ -56,7 +56,7 @@ COLORS: Mapping[str, str] = {
 PATTERNS: Mapping[str, str] = {
     "spotted": "spotted spots spot speckled speckles mottled dotted dots spotting flecked freckled scaled",
     "striped": "striped stripe stripes stripped streaked streaks streaky streaking lined lines",
-    "barred": "barred bars bar barring bands banded band wingbar wingbars banding",
+    "barred": "barred bars bar barring bands banded band banding",
     "solid": "solid plain unmarked uniform unbarred unstreaked clean",
     "multicolored": "multicolored multicoloured varied mixed",
     "patched": "patch patches patched",
@@ -207,6 +207,7 @@ OWN_GROUPS: Mapping[str, Mapping[str, str]] = {
 
 PHRASES: Mapping[str, str] = {
     "wing bar": "wing:barred", "wing bars": "wing:barred", "wing stripe": "wing:barred", "wing stripes": "wing:barred",
+    "wingbar": "wing:barred", "wingbars": "wing:barred",
     "eye ring": "eye:ring", "eye rings": "eye:ring", "eye stripe": "face:stripe through the eye",
     "eye line": "face:stripe through the eye", "line through the eye": "face:stripe through the eye",
     "stripe through the eye": "face:stripe through the eye", "stripe through its eye": "face:stripe through the eye",
