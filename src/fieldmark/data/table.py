@@ -30,6 +30,11 @@ class Table:
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
 
+    def list_cells(self, names: Iterable[str]) -> list[str]:
+        """Return all cells of some columns, of the rows that are long enough."""
+        places = [self.names.index(name) for name in names]
+        return [row[place] for _, row in self.rows for place in places if place < len(row)]
+
 
 def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None = ",", is_strict: bool = True) -> Table:
     """Read a table with a header, as text; empty rows are left out.

@@ -153,3 +153,30 @@ def test_files_of_one_name_at_several_addresses_are_never_taken_for_each_other(p
         put(path)
     again = import_table(table, out=tmp_path / "again.csv")
     assert [item.path for item in again.items] == [item.path for item in first.items]
+
+
+@pytest.mark.parametrize("reference", ["path", "file_name", "image_url"])
+def test_facts_under_our_own_names_are_read_as_those_under_others(reference, put, tmp_path):
+    put("a.jpg")
+    put("b.jpg")
+    table = put(
+        "birds.csv",
+        f"{reference},scientific_name,event_date,latitude,longitude,country_code\n"
+        'a.jpg,"Larus canus Linnaeus, 1758",4.5.2019,"41,5",-70,\nb.jpg,Larus sp.,2019-02-30,north,,Norway\n'.replace(
+            "a.jpg", "https://example.org/a.jpg" if reference == "image_url" else "a.jpg"
+        ).replace("b.jpg", "https://example.org/b.jpg" if reference == "image_url" else "b.jpg"),
+    )
+    result = import_table(table, out=tmp_path / "m.csv", values={"country_code": "US"})
+    first, second = result.items
+    assert (first.class_name, first.authorship, first.taxon_rank) == ("Larus canus", "Linnaeus, 1758", "species")
+    assert (first.event_date, first.latitude, first.longitude, first.country_code) == ("2019-05-04", 41.5, -70.0, "US")
+    assert dict(first.extra)["verbatimEventDate"] == "4.5.2019"
+    assert (second.class_name, second.latitude, second.country_code) == (None, None, "NO")
+    assert dict(second.extra)["verbatimLatitude"] == "north"
+    assert [doubt.kind for doubt in result.doubts] == ["impossible_date", "impossible_coordinates"]
+
+
+def test_passages_of_accounts_are_of_the_species_that_they_name(put, tmp_path):
+    table = put("accounts.csv", 'scientific_name,text,group\n"Larus canus Linnaeus, 1758",A gull.,page 1\n')
+    [item] = import_table(table, out=tmp_path / "m.csv", columns={"text": "text"}, values={"medium": "text"}).items
+    assert (item.class_name, item.medium, item.group) == ("Larus canus", Medium.TEXT, "page 1")

@@ -1,7 +1,7 @@
 """Import any table by mapping its columns, such as exports of iNaturalist, xeno-canto or Macaulay."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os.path import normpath
 from pathlib import Path, PurePath
@@ -30,6 +30,13 @@ from fieldmark.types import Failure
 _FIELD = re.compile(r"\{([^{}]+)\}")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_SETTLED = frozenset(
+    (
+        *("event_date", "latitude", "longitude", "coordinate_uncertainty_meters", "country_code", "basis_of_record"),
+        *("scientific_name", "authorship", "taxon_rank"),
+    )
+)
+"""Columns of a manifest that tables of others have too, in spellings of their own."""
 
 
 def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
@@ -62,7 +69,8 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
     """
     known = load_taxonomy(taxonomy)
     table = read_table(source, known=COLUMNS, delimiter=None, is_strict=False)
-    mapping = _checked({**{name: name for name in COLUMNS if name in table.names}, **(columns or {})}, table)
+    own = {name: name for name in COLUMNS if name in table.names and name not in _SETTLED}
+    mapping = _checked({**own, **(columns or {})}, table)
     _check_targets(values or {})
     found = _recognize(mapping, table, given=columns or {})
     if not {"path", "text"} & {*mapping, *(values or {})} and _name_media(found):
@@ -76,7 +84,8 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             merges_names=merges_names,
             out=out,
         )
-    facts = {name: columns for name, columns in found.items() if name not in mapping}
+    facts = {name: columns for name, columns in found.items() if name not in (*mapping, "path", "address", "medium")}
+    is_day_first = find_day_order(table.list_cells(facts.get("event_date", ())))
     files = FolderListing((media or source.parent).absolute())
     left: list[Failure] = []
     items = []
@@ -86,7 +95,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(table.names)} columns"))
             continue
         given = dict(zip(table.names, row, strict=True))
-        cells = {**_settle_others(given, mapping, facts), **_mapped(given, mapping, values or {})}
+        cells = _settle_cells(given, mapping, values or {}, facts=facts, is_day_first=is_day_first)
         faults = list(_settle_path(cells, files))
         item_id = _choose_id(cells, location_by_item_id)
         if item_id in location_by_item_id:
@@ -140,13 +149,25 @@ def _note_origins(mapping: Mapping[str, str], found: Mapping[str, Sequence[str]]
     return notes + [f"{name} is read from '{columns[0]}'." for name, columns in found.items() if name in COLUMNS]
 
 
-def _settle_others(
-    given: Mapping[str, str], mapping: Mapping[str, str], facts: Mapping[str, Sequence[str]]
+def _settle_cells(
+    given: Mapping[str, str],
+    mapping: Mapping[str, str],
+    values: Mapping[str, str],
+    *,
+    facts: Mapping[str, Sequence[str]],
+    is_day_first: bool | None,
 ) -> dict[str, str]:
-    """Return the facts of a row that nothing is mapped to, by the columns that are recognized."""
-    settled = settle_facts(given, facts)
-    settled = {name: value for name, value in settled.items() if name in COLUMNS and name not in mapping}
-    return settled if facts else {}
+    """Return a row by manifest columns: what is mapped, and the facts of the columns that are recognized."""
+    mapped = _mapped(given, mapping, values)
+    others = {name: given[name] for name in _list_others(given, mapping)}
+    settled = settle_facts(others, facts, is_day_first=is_day_first)
+    return {**mapped, **{name: value for name, value in settled.items() if name not in mapping}}
+
+
+def _list_others(names: Iterable[str], mapping: Mapping[str, str]) -> list[str]:
+    """Return the columns that are read as they stand under no other name."""
+    used = {origin for origin in mapping.values() if not _FIELD.search(origin)}
+    return [name for name in names if name not in used]
 
 
 class _TableRows:
@@ -165,11 +186,10 @@ class _TableRows:
         """Yield a record for each row; rows that do not fit the header are listed."""
         names, media_columns = self._table.names, _name_media(self._found)
         facts = {name: own for name, own in self._found.items() if name not in ("path", "address", "medium")}
-        dates = facts.get("event_date", ())
         whole = [
             (place, dict(zip(names, row, strict=True))) for place, row in self._table.rows if len(row) == len(names)
         ]
-        is_day_first = find_day_order(cells[name] for _, cells in whole for name in dates)
+        is_day_first = find_day_order(self._table.list_cells(facts.get("event_date", ())))
         for location, row in self._table.rows:
             if len(row) != len(names):
                 self.left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(names)} columns"))
@@ -179,8 +199,11 @@ class _TableRows:
             own = {name: value for name, value in given.items() if name not in media_columns}
             properties, written = unpack_properties(own)
             mapped = _mapped(own, self._mapping, self._values)
-            cells = settle_facts(own, facts, is_day_first=is_day_first) | {
-                name: value for name, value in mapped.items() if name in COLUMNS and value and name != "medium"
+            settled = settle_facts(own, facts, is_day_first=is_day_first)
+            cells = settled | {
+                name: value
+                for name, value in mapped.items()
+                if value and name != "medium" and (name in self._mapping or name not in settled)
             }
             cells = drop_written({**cells, **properties}) if written else {**cells, **properties}
             told = (mapped.get("medium", ""), *told)
@@ -217,7 +240,7 @@ def _bad_mapping(target: str, origin: str, *, met: str, allowed: Sequence[str]) 
 
 
 def _mapped(cells: Mapping[str, str], mapping: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:
-    """Return a row by manifest columns, with media and splits in our words; unmapped columns keep their names."""
+    """Return the mapped cells of a row by manifest column, with media and splits in our words."""
     ours = {"medium": ""}
     for target, origin in mapping.items():
         is_pattern = _FIELD.search(origin) is not None
@@ -228,8 +251,7 @@ def _mapped(cells: Mapping[str, str], mapping: Mapping[str, str], values: Mappin
     ours["medium"] = MEDIUM_WORDS.get(medium, ours["medium"])
     if split:
         ours["split"] = SPLIT_WORDS.get(split, ours["split"])
-    used = {origin for origin in mapping.values() if not _FIELD.search(origin)}
-    return {**{name: value for name, value in cells.items() if name not in used and name not in COLUMNS}, **ours}
+    return ours
 
 
 def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[str, str]]:
