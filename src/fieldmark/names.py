@@ -20,7 +20,7 @@ _NO_SPECIES = frozenset(
     (
         *("background", "noise", "environmental", "engine", "fireworks", "siren", "gun", "power tools", "dog", "human"),
         *("human vocal", "human non vocal", "human whistle", "none", "no bird", "no animal", "unknown", "other"),
-        *("nothing", "empty", "blank"),
+        *("nothing", "empty", "blank", "mystery mystery", "identity unknown", "sonus naturalis", "soundscape"),
     )
 )
 """Labels of classifiers that stand for no wild species; names of recorders and cameras for what is not one."""

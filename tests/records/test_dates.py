@@ -71,6 +71,18 @@ def test_months_of_an_interval_are_those_of_its_days(first, days):
         ("May 4, 2019", None, "2019-05-04"),
         ("31.02.2019", None, None),
         ("2019-05-04T06:30", None, "2019-05-04T06:30"),
+        ("2019-05-04 10:30:00 UTC", None, "2019-05-04T10:30:00Z"),
+        ("2019-05-04 06:30:00 -0400", None, "2019-05-04T06:30:00-0400"),
+        ("2019-05-04 6:30 PM", None, "2019-05-04T18:30"),
+        ("2019-05-04 13:30 PM", None, None),
+        ("14/5/2019 12:05 am", None, "2019-05-14T00:05"),
+        ("4/5/2019 6:30", None, None),
+        ("4. 5. 2019 6:30", None, "2019-05-04T06:30"),
+        ("May 4, 2019 6:30 AM", None, "2019-05-04T06:30"),
+        ("2016/08/16 06:30", None, "2016-08-16T06:30"),
+        ("20190504", None, "2019-05-04"),
+        ("20191304", None, None),
+        ("12345678", None, None),
     ],
 )
 def test_date_of_a_spreadsheet_becomes_iso_where_it_is_one_day(text, is_day_first, expected):

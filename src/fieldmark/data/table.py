@@ -7,7 +7,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from fieldmark.errors import ManifestError
 
-_DELIMITERS = ",\t;"
+_DELIMITERS = ",\t;|"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,12 @@ class Table:
 
     Args:
         rows: Position and cells; a row may have more or fewer cells than there are names.
+        is_guessed: Whether the text was none of Unicode, and was read as Windows-1252.
     """
 
     names: tuple[str, ...]
     rows: tuple[tuple[str, tuple[str, ...]], ...]
+    is_guessed: bool = False
 
     def list_cells(self, names: Iterable[str]) -> list[str]:
         """Return all cells of some columns, of the rows that are long enough."""
@@ -41,9 +43,9 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
 
     Args:
         known: Names of columns that are read in any letter case, and come back as spelled here.
-        delimiter: Between the cells of a CSV; None takes the comma, tab or semicolon that its header has most of.
-        is_strict: Whether text has to be UTF-8. Otherwise it may also be UTF-16 with its mark, or Windows-1252, as
-            spreadsheets write it, with a first line `sep=;`.
+        delimiter: Between the cells of a CSV; None takes the comma, tab, semicolon or bar that its header has most of.
+        is_strict: Whether text has to be UTF-8. Otherwise it may also be UTF-16, or Windows-1252, as spreadsheets write
+            it, with a first line `sep=;`.
 
     Raises:
         ManifestError: The file is missing, or is neither UTF-8 CSV with a header nor Parquet.
@@ -54,15 +56,14 @@ def read_table(path: Path, *, known: Iterable[str] = (), delimiter: str | None =
         raise _no_table(path, reason="there is no such file") from None
     except OSError as error:
         raise _no_table(path, reason=str(error.strerror)) from error
-    is_parquet = content.startswith(b"PAR1")
-    table = (
-        _read_parquet(content, path)
-        if is_parquet
-        else _read_csv(_decode(content, path, is_strict=is_strict), path, delimiter)
-    )
+    if content.startswith(b"PAR1"):
+        table = _read_parquet(content, path)
+    else:
+        text, is_guessed = _decode(content, path, is_strict=is_strict)
+        table = replace(_read_csv(text, path, delimiter), is_guessed=is_guessed)
     names = tuple(restore_spelling(name, known) for name in table.names)
     check_names(names, path)
-    return Table(names=names, rows=table.rows)
+    return replace(table, names=names)
 
 
 def write_csv(file: BinaryIO, *, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -95,14 +96,17 @@ def check_names(names: Sequence[str], path: Path) -> None:
         raise _no_table(path, reason=f"the column '{name}' appears {count} times in the header")
 
 
-def _decode(content: bytes, path: Path, *, is_strict: bool) -> str:
+def _decode(content: bytes, path: Path, *, is_strict: bool) -> tuple[str, bool]:
+    """Return the text of a file, and whether its encoding is a guess."""
     if not is_strict and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return content.decode("utf-16", "replace")
+        return content.decode("utf-16", "replace"), False
+    if not is_strict and b"\0" in content[:2]:  # UTF-16 without its mark: every other byte of a header is 0
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace"), False
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8-sig"), False
     except UnicodeDecodeError as error:
         if not is_strict:
-            return content.decode("cp1252", "replace")
+            return content.decode("cp1252", "replace"), True
         line = content.count(b"\n", 0, error.start) + 1
         raise _no_table(path, reason=f"line {line} is not UTF-8") from error
 
@@ -111,7 +115,7 @@ def _read_csv(text: str, path: Path, delimiter: str | None) -> Table:
     if delimiter is None and (told := re.match(r'"?sep=(.)"?\r?\n', text)):
         delimiter, text = told[1], text[told.end() :]
     if delimiter is None:
-        header = text.partition("\n")[0]
+        header = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
         delimiter = max(_DELIMITERS, key=header.count)
     # Strict, because otherwise a quote that is never closed swallows all rows after it without a word.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)

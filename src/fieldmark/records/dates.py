@@ -17,6 +17,10 @@ _MONTHS = {name.lower(): number for names in (calendar.month_name, calendar.mont
 _MONTH_WORDS = {name.lower(): number for number, name in enumerate(calendar.month_abbr) if name}
 _DAY_FIRST = re.compile(r"(\d{1,2})\.\s?(\d{1,2})\.\s?(\d{4})")
 _SIDES = re.compile(r"(\d{1,2})[/-](\d{1,2})[/-](\d{4})")
+_CLOCK = re.compile(
+    r"(?P<day>.+?)[ T](?P<hour>\d{1,2}):(?P<rest>\d{2}(:\d{2}(\.\d+)?)?)"
+    r" ?(?P<half>[AaPp]\.?[Mm]\.?)?(?P<zone> ?(UTC|GMT|Z|[+-]\d{2}:?\d{2}))?",
+)
 _WORDED = (
     re.compile(r"(?P<day>\d{1,2})(?:st|nd|rd|th)?[ .-]+(?P<month>[A-Za-z]{3})[a-z]*\.?[ ,.-]+(?P<year>\d{4})"),
     re.compile(r"(?P<month>[A-Za-z]{3})[a-z]*\.?[ -]+(?P<day>\d{1,2})(?:st|nd|rd|th)?,?[ -]+(?P<year>\d{4})"),
@@ -120,21 +124,40 @@ def normalize_date(text: str, *, is_day_first: bool | None = None) -> str | None
         ('2019-05-04', '2019-05-04', '2019-05-04T06:30')
         >>> normalize_date("13/05/2019"), normalize_date("4/5/2019")
         ('2019-05-13', None)
+        >>> normalize_date("2019-05-04 10:30:00 UTC"), normalize_date("2019-05-04 06:30 PM"), normalize_date("20190504")
+        ('2019-05-04T10:30:00Z', '2019-05-04T18:30', '2019-05-04')
     """
-    text = " ".join(text.split())
+    text = _write_clock(" ".join(text.split()))
+    if re.fullmatch(r"(1[5-9]|20)\d{6}", text):
+        text = f"{text[:4]}-{text[4:6]}-{text[6:]}"
     if parse_event_date(text) is not None:
         return re.sub(r"(-00)+$", "", text)
     found = {each for each in _read_spreadsheet_date(text, is_day_first=is_day_first) if parse_event_date(each)}
     return found.pop() if len(found) == 1 else None
 
 
+def _write_clock(text: str) -> str:
+    """Return a date whose time of day is written as ISO 8601 has it: `6:30 PM` and `10:30:00 UTC` are not."""
+    found = _CLOCK.fullmatch(text)
+    if found is None or ("/" in found["day"] and found["day"].count("/") != 2):  # no time, or an interval
+        return text
+    hour = int(found["hour"])
+    if found["half"]:
+        if not 1 <= hour <= 12:
+            return text
+        hour = hour % 12 + (12 if found["half"].upper().startswith("P") else 0)
+    zone = re.sub(r"^(UTC|GMT|Z)$", "Z", (found["zone"] or "").strip().upper())
+    day = "-".join(slashed.groups()) if (slashed := _SLASHED.fullmatch(found["day"])) else found["day"]
+    return f"{day}{'T' if re.match(r'[0-9]{4}-', day) else ' '}{hour:02}:{found['rest']}{zone}"
+
+
 def _read_spreadsheet_date(text: str, *, is_day_first: bool | None) -> Iterator[str]:
     """Yield the dates that a text may be."""
-    day_text, _, clock = text.partition(" ")
-    after = f"T{clock}" if re.fullmatch(r"\d{2}:\d{2}(:\d{2})?", clock) else ""
-    if found := _DAY_FIRST.fullmatch(text if not after else day_text):
+    timed = re.fullmatch(r"(.+) (\d{2}:\d{2}\S*)", text)
+    text, after = (timed[1], f"T{timed[2]}") if timed else (text, "")
+    if found := _DAY_FIRST.fullmatch(text):
         yield f"{found[3]}-{int(found[2]):02}-{int(found[1]):02}{after}"
-    if found := _SIDES.fullmatch(text if not after else day_text):
+    if found := _SIDES.fullmatch(text):
         if is_day_first is not False:
             yield f"{found[3]}-{int(found[2]):02}-{int(found[1]):02}{after}"
         if is_day_first is not True:
@@ -144,7 +167,7 @@ def _read_spreadsheet_date(text: str, *, is_day_first: bool | None) -> Iterator[
         if worded and worded["month"].lower() in _MONTH_WORDS:
             parts = worded.groupdict()
             day = f"-{int(parts['day']):02}" if "day" in parts else ""
-            yield f"{parts['year']}-{_MONTH_WORDS[parts['month'].lower()]:02}{day}"
+            yield f"{parts['year']}-{_MONTH_WORDS[parts['month'].lower()]:02}{day}{after}"
             return
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from fieldmark.records.columns import get_date_span
-from fieldmark.records.coordinates import compute_distance_km, is_on_earth
+from fieldmark.records.coordinates import compute_distance_km, is_on_earth, parse_degrees
 from fieldmark.types import Item
 
 _FEWEST_OF_COUNTRY = 4
@@ -37,15 +37,15 @@ def _find_impossible(item: Item) -> Iterator[Doubt]:
             f"The date '{item.event_date}' cannot be; it is kept, not used. Give a date of ISO 8601 that has been.",
         )
     extra = dict(item.extra)
-    latitude = item.latitude if item.latitude is not None else extra.get("verbatimLatitude")
-    longitude = item.longitude if item.longitude is not None else extra.get("verbatimLongitude")
+    latitude = extra.get("verbatimLatitude") if item.latitude is None else repr(item.latitude)
+    longitude = extra.get("verbatimLongitude") if item.longitude is None else repr(item.longitude)
     if (latitude is None and longitude is None) or is_on_earth(item.latitude, item.longitude):
         return
+    degrees = [parse_degrees(text or "") for text in (longitude, latitude)]
     kind, why = "impossible_coordinates", "are no place on Earth"
-    try:
-        if is_on_earth(float(longitude or "nan"), float(latitude or "nan")):
-            kind, why = "swapped_coordinates", "seem to be swapped"
-    except ValueError:
+    if is_on_earth(*degrees):
+        kind, why = "swapped_coordinates", "seem to be swapped"
+    elif any(text and number is None for text, number in zip((longitude, latitude), degrees, strict=True)):
         why = "are no decimal degrees"
     yield Doubt(
         item.item_id,

@@ -11,6 +11,7 @@ from dwca.read import DwCAReader
 from fieldmark.datasets.export import export_manifest
 from fieldmark.datasets.importers import archive as archive_module
 from fieldmark.datasets.importers.dwca import import_dwca
+from fieldmark.datasets.importers.record import tell_medium
 from fieldmark.datasets.importers.table import import_table
 from fieldmark.errors import ManifestError
 from fieldmark.records.darwin_core import Identification, collect_records, write_archive
@@ -112,6 +113,66 @@ def test_archive_of_any_delimiter_quoting_encoding_and_default(tmp_path):
     assert "L\xe9ry" in one.scientific_name
 
 
+def read_core(folder, table, **shape):
+    """Import an archive of one table with the columns id, species, media and locality."""
+    terms = [f"{DWC}{term}" for term in ("scientificName", "associatedMedia", "locality")]
+    core = describe("core", "o.csv", f"{DWC}Occurrence", terms, **shape)
+    meta = f'<archive xmlns="http://rs.tdwg.org/dwc/text/">{core}</archive>'
+    path = build(folder, **{"meta.xml": meta, "occurrence.txt": None, "media.txt": None, "o.csv": table})
+    return import_dwca(path, out=folder / "m.csv")
+
+
+@pytest.mark.parametrize(
+    ("table", "shape"),
+    [
+        ("1\tPica pica\ta.jpg\tHere\r2\tPica pica\tb.jpg\tThere\r", {}),
+        ("'1'||'Pica pica'||'a.jpg'||'Here'\n'2'||'Pica pica'||'b.jpg'||'There'\n", {"delimiter": "||", "quote": "'"}),
+        (
+            b"\xff\xfe" + "1\tPica pica\ta.jpg\tHere\n2\tPica pica\tb.jpg\tThere\n".encode("utf-16-le"),
+            {"encoding": "UTF-16LE"},
+        ),
+    ],
+)
+def test_rows_end_and_cells_part_as_in_the_file(table, shape, put, tmp_path):
+    put("a.jpg")
+    put("b.jpg")
+    items = read_core(tmp_path, table, **shape).items
+    assert [(item.item_id, item.place) for item in items] == [("1/a.jpg", "Here"), ("2/b.jpg", "There")]
+
+
+@pytest.mark.parametrize(
+    ("table", "reason"),
+    [
+        ('1,Pica pica,a.jpg,Here\n2,Pica pica,b.jpg,"There\n3,Pica pica,b.jpg,There\n', "lines 2 to 3 do not match"),
+        (
+            "1,Pica pica,a.jpg,Here\n2,Pica pica, pied,b.jpg,There\n4,Pica pica,,Here\n",
+            "5 cells, where the table has 4",
+        ),
+        ("1,Pica pica,a.jpg,Here\n2,Pica pica,b.jpg\n", "3 cells, where meta.xml names 4"),
+    ],
+)
+def test_rows_that_do_not_fit_are_listed_and_shift_no_cells(table, reason, put, tmp_path):
+    put("a.jpg")
+    put("b.jpg")
+    result = read_core(tmp_path, table, delimiter=",", quote="&quot;")
+    assert [item.item_id for item in result.items] == ["1/a.jpg"]
+    assert [reason in each.message for each in result.left if each.kind == "bad_row"] == [True]
+
+
+@pytest.mark.parametrize(
+    ("media", "addresses"),
+    [
+        ("https://x.org/a.jpg https://x.org/b.jpg", ["https://x.org/a.jpg", "https://x.org/b.jpg"]),
+        ('"https://x.org/a.jpg", "https://x.org/b.jpg"', ["https://x.org/a.jpg", "https://x.org/b.jpg"]),
+        ("//x.org/a.jpg", ["https://x.org/a.jpg"]),
+        ("https://x.org/a,b.jpg", ["https://x.org/a,b.jpg"]),
+    ],
+)
+def test_addresses_of_one_cell_are_parted(media, addresses, tmp_path):
+    result = read_core(tmp_path, f"1\tPica pica\t{media}\tHere\n")
+    assert [dict(item.extra)["address"] for item in result.items] == addresses
+
+
 def test_audiovisual_core_is_read_before_identifiers(tmp_path):
     terms = [f"{AC}accessURI", f"{DC}identifier", f"{DC}format", "http://ns.adobe.com/xap/1.0/rights/UsageTerms"]
     core = describe("core", "occurrence.txt", f"{DWC}Occurrence", [f"{DWC}{term}" for term in CORE])
@@ -125,6 +186,21 @@ def test_audiovisual_core_is_read_before_identifiers(tmp_path):
     )
     [item] = import_dwca(path, out=tmp_path / "m.csv").items
     assert (item.medium, item.license, dict(item.extra)["identifier"]) == (Medium.AUDIO, "CC0", "urn:uuid:7")
+
+
+@pytest.mark.parametrize(
+    ("told", "medium"),
+    [
+        ("http://purl.org/dc/dcmitype/MovingImage", Medium.VIDEO),
+        ("dctype:Sound", Medium.AUDIO),
+        ("JPEG", Medium.IMAGE),
+        ("mp3", Medium.AUDIO),
+        ("text/html", None),
+        ("PhysicalObject", None),
+    ],
+)
+def test_the_words_of_a_source_tell_the_medium(told, medium):
+    assert tell_medium([told], name="watch") == medium
 
 
 OCCURRENCES = f"{DWC}Occurrence"
@@ -143,6 +219,22 @@ INVALID = {
     "an unknown encoding": (
         {"meta.xml": f"<archive>{describe('core', 'occurrence.txt', OCCURRENCES, [], encoding='UTF-7x')}</archive>"},
         "unknown encoding",
+    ),
+    "an encoding that is none of text": (
+        {"meta.xml": f"<archive>{describe('core', 'occurrence.txt', OCCURRENCES, [], encoding='hex')}</archive>"},
+        "not a text encoding",
+    ),
+    "no delimiter": (
+        {"meta.xml": f"<archive>{describe('core', 'occurrence.txt', OCCURRENCES, [], delimiter='')}</archive>"},
+        "fieldsTerminatedBy is empty",
+    ),
+    "an index below 0": (
+        {
+            "meta.xml": "<archive>"
+            + describe("core", "occurrence.txt", OCCURRENCES, [], more=f'<field index="-1" term="{DWC}eventDate"/>')
+            + "</archive>"
+        },
+        "an index is below 0",
     ),
     "another encoding": ({"occurrence.txt": b"1\t\xff\xfe\xfa"}, "is not UTF-8"),
     "a core of taxa": (

@@ -54,6 +54,55 @@ def test_inaturalist_json_of_the_api_gives_the_same(put, tmp_path):
     assert item.license == "cc-by"
 
 
+def test_inaturalist_media_keep_their_own_licenses(put, tmp_path):
+    observation = {
+        "id": 77,
+        "quality_grade": "research",
+        "license_code": "cc0",
+        "taxon": {"name": "Cyanocitta cristata", "rank": "species"},
+        "photos": [
+            {"url": "https://x.org/photos/1/square.jpg", "license_code": "cc-by-nc"},
+            {"url": "https://x.org/photos/2/square.jpg", "license_code": None},
+        ],
+        "sounds": [{"file_url": "https://x.org/sounds/5.mp3", "license_code": "cc-by"}],
+    }
+    result = import_inaturalist(put("page.json", json.dumps({"results": [observation]})), out=tmp_path / "m.csv")
+    assert [item.license for item in result.items] == ["cc-by-nc", "all rights reserved", "cc-by"]
+    assert {dict(item.extra)["record_license"] for item in result.items} == {"cc0"}
+
+
+def test_inaturalist_times_of_greenwich_never_move_the_day(put, tmp_path):
+    source = put(
+        "observations.csv",
+        "id,observed_on,time_observed_at,image_url,scientific_name\n"
+        "1,2019-05-04,2019-05-04 22:30:00 UTC,https://x.org/1.jpg,Pica pica\n"
+        "2,2019-05-04,2019-05-05 02:30:00 UTC,https://x.org/2.jpg,Pica pica\n",
+    )
+    result = import_inaturalist(source, out=tmp_path / "m.csv")
+    assert [item.event_date for item in result.items] == ["2019-05-04T22:30:00Z", "2019-05-04"]
+    assert not result.doubts
+
+
+def test_rows_of_a_portal_with_too_many_cells_are_listed(put, tmp_path):
+    source = put(
+        "observations.csv",
+        "id,observed_on,image_url,scientific_name,tag_list\n"
+        "1,2019-05-04,https://x.org/1.jpg,Pica pica\n2,2019-05-04,https://x.org/2.jpg,Pica pica,a,b\n",
+    )
+    result = import_inaturalist(source, out=tmp_path / "m.csv")
+    assert [item.item_id for item in result.items] == ["1/1.jpg"]
+    assert [(each.item_id, each.kind) for each in result.left] == [("line 3", "bad_row")]
+
+
+def test_xeno_canto_of_no_known_species_has_no_class(put, tmp_path):
+    rows = [
+        {"id": str(number), "gen": genus, "sp": epithet, "rec": "A", "file": f"https://x.org/{number}.mp3"}
+        for number, (genus, epithet) in enumerate([("Mystery", "mystery"), ("Sonus", "naturalis"), ("Pica", "sp.")])
+    ]
+    result = import_xeno_canto(put("page.json", json.dumps({"recordings": rows})), out=tmp_path / "m.csv")
+    assert [item.class_name for item in result.items] == [None, None, None]
+
+
 def test_xeno_canto_recordings_are_found_by_their_number(put, tmp_path):
     put("XC123.wav")
     recording = {

@@ -126,10 +126,17 @@ def test_table_fills_empty_cells_only_and_finds_the_file_of_that_very_name(put, 
     assert [(item.path.name, item.license) for item in result.items] == [("1.jpg", "CC-BY"), ("10.jpg", "CC0")]
 
 
-@pytest.mark.parametrize("path", ["C:/photos/a.jpg", "..", "a/../../b.jpg", "a\\b.jpg"])
+@pytest.mark.parametrize("path", ["C:/photos/a.jpg", "..", "a/../../b.jpg", "a\\..\\..\\b.jpg"])
 def test_table_leaves_out_a_path_that_leads_elsewhere(path, put, tmp_path):
     result = import_table(put("t.csv", f"path\n{path}\n"), out=tmp_path / "m.csv")
     assert [each.kind for each in result.left] == ["outside_root"]
+
+
+def test_table_reads_paths_as_windows_writes_them(put, tmp_path):
+    put("media/a.jpg")
+    result = import_table(put("t.csv", "path\nmedia\\a.jpg\nmedia\\gone.jpg\n"), out=tmp_path / "m.csv")
+    assert [item.path for item in result.items] == [tmp_path / "media" / "a.jpg"]
+    assert [(each.kind, "no file 'media/gone.jpg'" in each.message) for each in result.left] == [("missing_file", True)]
 
 
 def test_a_column_of_paths_with_addresses_names_what_can_be_fetched(put, tmp_path):
@@ -180,3 +187,27 @@ def test_passages_of_accounts_are_of_the_species_that_they_name(put, tmp_path):
     table = put("accounts.csv", 'scientific_name,text,group\n"Larus canus Linnaeus, 1758",A gull.,page 1\n')
     [item] = import_table(table, out=tmp_path / "m.csv", columns={"text": "text"}, values={"medium": "text"}).items
     assert (item.class_name, item.medium, item.group) == ("Larus canus", Medium.TEXT, "page 1")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "delimiter", "is_noted"),
+    [("utf-16-le", "\t", False), ("utf-8", "|", False), ("cp1252", ";", True), ("utf-8-sig", ",", False)],
+)
+def test_table_of_a_spreadsheet_in_any_encoding(encoding, delimiter, is_noted, put, tmp_path):
+    put("a.jpg")
+    rows = [["path", "scientificName", "recordedBy", '"sex, age"'], ["a.jpg", "Larus canus", "M\xfcller", ""]]
+    table = put("t.csv", " ")
+    table.write_bytes("\r\n".join(map(delimiter.join, rows)).encode(encoding))
+    result = import_table(table, out=tmp_path / "m.csv")
+    assert [(item.class_name, item.recorded_by) for item in result.items] == [("Larus canus", "M\xfcller")]
+    assert any("Windows-1252" in note for note in result.notes) == is_noted
+
+
+def test_coordinates_that_cannot_be_say_why_in_decimal_commas_too(put, tmp_path):
+    put("a.jpg")
+    table = put("t.csv", 'path,lat,lon\na.jpg,"95,5","-70,25"\na.jpg,"170,5","41,5"\n')
+    result = import_table(table, out=tmp_path / "m.csv")
+    assert [doubt.kind for doubt in result.doubts] == ["swapped_coordinates", "swapped_coordinates"]
+    table = put("t.csv", 'path,lat,lon\na.jpg,"95,5","191,0"\na.jpg,41 N,"41,5"\n')
+    details = [doubt.detail for doubt in import_table(table, out=tmp_path / "m.csv").doubts]
+    assert ["no place on Earth" in details[0], "no decimal degrees" in details[1]] == [True, True]

@@ -1,11 +1,10 @@
 """Darwin Core Archives: a zip or a folder with tables, as its `meta.xml` says; every archive is untrusted."""
 
-import codecs
 import csv
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -22,7 +21,10 @@ _LARGEST_BYTES = 8 * 1024**3
 _LARGEST_TABLE_BYTES = 4 * 1024**3
 _LARGEST_RATIO, _RATIO_FROM_BYTES = 200, 100 * 1024**2
 """Tables of text shrink to a tenth or a twentieth; what shrinks much more is made to fill a disk."""
+_LARGEST_CELL_CHARACTERS = 2**24
 _META_BYTES = 2**20
+_ONE_CHARACTER = "\ue000"
+"""Stands for a delimiter of several characters while rows are split; for private use, so no table has it."""
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\r\\n": "\r\n", "\\\\": "\\"}
 
 
@@ -154,36 +156,15 @@ class Archive:
         return self._describe(cores[0], "id", folder), extensions
 
     def _describe(self, element: Any, id_name: str, folder: str) -> TableDescription:  # noqa: ANN401 - XML
-        """Return the description of a table; what it leaves out has the standard's defaults."""
-        get = element.attrib.get
+        """Return the description of a table."""
         names = [(each.text or "").strip() for each in element.iter() if _get_name(each) == "location"]
         if not names or any(is_outside_root(name) for name in names):
             raise self.refuse(f"its meta.xml names the file '{', '.join(names)}', which is none of its own")
         ids = _list_children(element, id_name)
         if not ids:
             raise self.refuse(f"its meta.xml gives '{names[0]}' no <{id_name}>")
-        encoding = get("encoding") or "UTF-8"
         try:
-            codecs.lookup(encoding)
-            fields = tuple(
-                (
-                    int(each.attrib["index"]) if "index" in each.attrib else None,
-                    each.attrib["term"],
-                    each.attrib.get("default", ""),
-                )
-                for each in _list_children(element, "field")
-            )
-            return TableDescription(
-                row_type=get("rowType", ""),
-                locations=tuple(folder + name for name in names),
-                encoding=encoding,
-                delimiter=_unescape(get("fieldsTerminatedBy", ",")),
-                line_end=_unescape(get("linesTerminatedBy", "\n")),
-                quote=_unescape(get("fieldsEnclosedBy", '"')),
-                header_lines=int(get("ignoreHeaderLines") or 0),
-                id_index=int(ids[0].attrib["index"]),
-                fields=fields,
-            )
+            return _read_description(element, ids[0], tuple(folder + name for name in names))
         except (LookupError, ValueError) as error:
             raise self.refuse(f"its meta.xml describes '{names[0]}' wrongly ({error})") from error
 
@@ -193,26 +174,85 @@ class Archive:
         Raises:
             ManifestError: A file is missing, or is not in its encoding.
         """
-        last = max((index for index, _, _ in table.fields if index is not None), default=0)
+        needed = max(table.id_index, *(index for index, _, _ in table.fields if index is not None), 0) + 1
         names = _name_terms(table)
         for location in table.locations:
-            content = self.read(location, largest=_LARGEST_TABLE_BYTES)
-            try:
-                text = content.decode("utf-8-sig" if codecs.lookup(table.encoding).name == "utf-8" else table.encoding)
-            except (UnicodeDecodeError, UnicodeError) as error:
-                raise self.refuse(f"'{location}' is not {table.encoding} ({error})") from error
-            for number, cells in enumerate(_split_rows(text, table), start=1):
+            rows = _list_rows(self._read_text(location, table), table)
+            width = max(needed, _find_width(rows, table.header_lines))
+            for number, cells in enumerate(rows, start=1):
+                place = f"{location} row {number}"
+                if isinstance(cells, str):
+                    yield BadRow(place, cells)
+                    continue
                 if number <= table.header_lines or not any(cell.strip() for cell in cells):
                     continue
-                place = f"{location} row {number}"
-                if len(cells) <= max(last, table.id_index):
-                    yield BadRow(place, f"{len(cells)} cells, where meta.xml names {max(last, table.id_index) + 1}")
+                if len(cells) < needed:
+                    yield BadRow(place, f"{len(cells)} cells, where meta.xml names {needed}")
+                    continue
+                if any(cell.strip() for cell in cells[width:]):
+                    yield BadRow(place, f"{len(cells)} cells, where the table has {width} columns")
                     continue
                 values = {
                     name: (cells[index] if index is not None else "").strip() or default
                     for name, (index, _, default) in zip(names, table.fields, strict=True)
                 }
                 yield Row(place, cells[table.id_index].strip(), values)
+
+    def _read_text(self, location: str, table: TableDescription) -> str:
+        """Return the text of a table.
+
+        Raises:
+            ManifestError: The file is missing, or is not in its encoding.
+        """
+        content = self.read(location, largest=_LARGEST_TABLE_BYTES)
+        try:
+            return content.decode(table.encoding).removeprefix("\ufeff")
+        except UnicodeError as error:
+            raise self.refuse(f"'{location}' is not {table.encoding} ({error})") from error
+
+
+def _read_description(element: Any, own_id: Any, locations: tuple[str, ...]) -> TableDescription:  # noqa: ANN401 - XML
+    """Return the description of a table; what it leaves out has the standard's defaults.
+
+    Raises:
+        LookupError: A term or an index is missing, or the encoding is not known.
+        ValueError: An index or the delimiter is none.
+    """
+    get = element.attrib.get
+    encoding, delimiter = get("encoding") or "UTF-8", _unescape(get("fieldsTerminatedBy", ","))
+    "x".encode(encoding)  # refuses what is no encoding of text, too
+    fields = tuple(
+        (
+            int(each.attrib["index"]) if "index" in each.attrib else None,
+            each.attrib["term"],
+            each.attrib.get("default", ""),
+        )
+        for each in _list_children(element, "field")
+    )
+    id_index = int(own_id.attrib["index"])
+    if min(id_index, *(index for index, _, _ in fields if index is not None), 0) < 0:
+        raise ValueError("an index is below 0")
+    if not delimiter:
+        raise ValueError("fieldsTerminatedBy is empty")
+    return TableDescription(
+        row_type=get("rowType", ""),
+        locations=locations,
+        encoding=encoding,
+        delimiter=delimiter,
+        line_end=_unescape(get("linesTerminatedBy", "\n")),
+        quote=_unescape(get("fieldsEnclosedBy", '"')),
+        header_lines=int(get("ignoreHeaderLines") or 0),
+        id_index=id_index,
+        fields=fields,
+    )
+
+
+def _find_width(rows: list[list[str] | str], header_lines: int) -> int:
+    """Return the number of cells of a table's header; without one, that of most rows."""
+    whole = [cells for cells in rows if not isinstance(cells, str)]
+    if header_lines:
+        return len(whole[header_lines - 1]) if len(whole) >= header_lines else 0
+    return Counter(map(len, whole)).most_common(1)[0][0] if whole else 0
 
 
 def _name_terms(table: TableDescription) -> list[str]:
@@ -225,16 +265,39 @@ def _name_terms(table: TableDescription) -> list[str]:
     return names
 
 
-def _split_rows(text: str, table: TableDescription) -> Iterator[list[str]]:
-    if table.line_end.strip("\r\n"):
-        text = text.replace(table.line_end, "\n")
-    if table.quote and len(table.delimiter) == 1:
-        with suppress(csv.Error):
-            csv.field_size_limit(2**24)
-        yield from csv.reader(io.StringIO(text, newline=""), delimiter=table.delimiter, quotechar=table.quote[0])
+def _list_rows(text: str, table: TableDescription) -> list[list[str] | str]:
+    """Return the cells of each row, or what is wrong with its quotes."""
+    usual = csv.field_size_limit(_LARGEST_CELL_CHARACTERS)  # of the whole process
+    try:
+        return list(_split_rows(text, table))
+    finally:
+        csv.field_size_limit(usual)
+
+
+def _split_rows(text: str, table: TableDescription) -> Iterator[list[str] | str]:
+    text, delimiter = _unify_line_ends(text, table.line_end), table.delimiter
+    if not table.quote:
+        yield from (line.removesuffix("\r").split(delimiter) for line in text.split("\n"))
         return
-    for line in text.split("\n"):
-        yield line.removesuffix("\r").split(table.delimiter)
+    if len(delimiter) > 1:
+        text, delimiter = text.replace(delimiter, _ONE_CHARACTER), _ONE_CHARACTER
+    # Strict, because otherwise a quote that is never closed swallows all rows after it without a word.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=table.quote[0], strict=True)
+    while True:
+        first = reader.line_num + 1
+        try:
+            yield next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield f"the quotes of lines {first} to {max(first, reader.line_num)} do not match ({error})"
+
+
+def _unify_line_ends(text: str, line_end: str) -> str:
+    """Return a text whose rows end with a line feed, whatever `meta.xml` says: old spreadsheets write a return."""
+    if line_end.strip("\r\n"):
+        return text.replace(line_end, "\n")
+    return text if "\n" in text else text.replace("\r", "\n")
 
 
 def _unescape(text: str) -> str:

@@ -9,7 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from fieldmark.datasets.importers.archive import Archive, BadRow, Row, TableDescription
-from fieldmark.datasets.importers.record import MediaReference, Record, find_day_order, import_records, settle_facts
+from fieldmark.datasets.importers.record import (
+    MediaReference,
+    Record,
+    find_day_order,
+    import_records,
+    settle_facts,
+    tell_medium,
+)
 from fieldmark.datasets.importers.result import ImportResult
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import list_first
@@ -27,7 +34,7 @@ _MEDIA_FACTS = {
     "license": ("license", "UsageTerms", "WebStatement", "rights", "licenseLogoURL"),
     "rights_holder": ("rightsHolder", "Owner"),
 }
-_LIST_BREAK = re.compile(r"\s*[|\n]\s*|\s*[;,]\s*(?=https?://)|;\s+")
+_LIST_BREAK = re.compile(r"\s*[|\n]\s*|\s*[;,]\s*(?=[\"']?https?://)|(?<=[\w\"'/])\s+(?=[\"']?https?://)|;\s+")
 _PATH_BREAK = re.compile(r"\s*[|\n;]\s*")
 _LARGEST_SIMPLE_BYTES = 2**32
 
@@ -182,9 +189,15 @@ def split_media(text: str) -> list[str]:
     Example:
         >>> split_media("a.jpg;b.jpg"), split_media("https://example.org/a;b, https://example.org/c; d.jpg")
         (['a.jpg', 'b.jpg'], ['https://example.org/a;b', 'https://example.org/c', 'd.jpg'])
+        >>> split_media("a.jpg, b.jpg"), split_media("gull, in flight.jpg")
+        (['a.jpg', 'b.jpg'], ['gull, in flight.jpg'])
     """
     pattern = _LIST_BREAK if "://" in text else _PATH_BREAK
-    return [part.strip() for part in pattern.split(text) if part.strip()]
+    parts = [part.strip().strip("\"'") for part in pattern.split(text)]
+    by_comma = [name.strip() for part in parts for name in part.split(",")]
+    if "://" not in text and all(tell_medium((), name=name) for name in by_comma if name):
+        parts = by_comma
+    return [part for part in parts if part]
 
 
 def unpack_properties(cells: dict[str, str]) -> tuple[dict[str, str], list[dict[str, str]]]:

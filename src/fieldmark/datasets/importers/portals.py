@@ -4,20 +4,28 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from fieldmark.data.table import read_table
 from fieldmark.datasets.importers.dwca import split_media
-from fieldmark.datasets.importers.record import MediaReference, Record, find_day_order, import_records, settle_facts
-from fieldmark.datasets.importers.result import ImportResult
+from fieldmark.datasets.importers.record import (
+    MediaReference,
+    Record,
+    complete_address,
+    find_day_order,
+    import_records,
+    settle_facts,
+)
+from fieldmark.datasets.importers.result import ImportResult, note_encoding
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError, list_first
+from fieldmark.records.dates import normalize_date
 from fieldmark.records.terms import fold_header, recognize_columns
 from fieldmark.types import Failure
 
 _Row = Mapping[str, str]
-_Flatten = Callable[[Mapping[str, Any]], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +35,21 @@ class _Portal:
     Args:
         needed: Folded names of columns, one of which every export has.
         id_column: Folded name of the column of the record's id.
+        key: Of the list of records in JSON.
     """
 
     name: str
     needed: tuple[str, ...]
     id_column: str
+    key: str = "results"
 
+
+_IMAGE_LICENSES, _SOUND_LICENSES = "image_licenses", "sound_licenses"
+"""Columns of the rows that JSON is read into; no record keeps them."""
 
 _OF_MEDIA = ("path", "address", "medium")
 _INATURALIST = _Portal("iNaturalist", ("qualitygrade", "observedon", "imageurl", "soundurl"), "id")
-_XENO_CANTO = _Portal("xeno-canto", ("gen", "rec", "lic"), "id")
+_XENO_CANTO = _Portal("xeno-canto", ("gen", "rec", "lic"), "id", "recordings")
 _EBIRD = _Portal("eBird or the Macaulay Library", ("mlcatalognumber", "mlcatalognumbers"), "")
 
 
@@ -58,8 +71,7 @@ def import_inaturalist(
     Raises:
         ManifestError: It is no such export; nothing is written.
     """
-    rows = _read_rows(source, _INATURALIST, flatten=_flatten_observation, key="results")
-    return _import(rows, source, _INATURALIST, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
+    return _import(source, _INATURALIST, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
 
 
 def import_ebird(
@@ -82,8 +94,7 @@ def import_ebird(
     Raises:
         ManifestError: It is no such export; nothing is written.
     """
-    rows = _read_rows(source, _EBIRD, flatten=_take, key="results")
-    return _import(rows, source, _EBIRD, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
+    return _import(source, _EBIRD, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
 
 
 def import_xeno_canto(
@@ -106,31 +117,38 @@ def import_xeno_canto(
     Raises:
         ManifestError: It is no such export; nothing is written.
     """
-    rows = _read_rows(source, _XENO_CANTO, flatten=_take, key="recordings")
-    return _import(rows, source, _XENO_CANTO, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
+    return _import(source, _XENO_CANTO, media=media, taxonomy=taxonomy, merges_names=merges_names, out=out)
 
 
 # ---------------------------------------------------------------- reading
 
 
-def _read_rows(source: Path, portal: _Portal, *, flatten: _Flatten, key: str) -> list[tuple[str, dict[str, str]]]:
+def _read_rows(
+    source: Path, portal: _Portal, left: list[Failure], notes: list[str]
+) -> list[tuple[str, dict[str, str]]]:
     """Return the rows of an export, with their positions; a folder's JSON pages in the order of their names.
+
+    Rows with more cells than there are columns are added to `left`. Spreadsheets leave out the last empty cells of a
+    row, so that one with fewer is whole.
 
     Raises:
         ManifestError: It is no export of the portal.
     """
     paths = sorted(source.glob("*.json")) if source.is_dir() else [source]
+    flatten = _FLATTENED.get(portal.name, _take)
     rows: list[tuple[str, dict[str, str]]] = []
     for path in paths:
         if path.suffix.lower() == ".json":
-            rows += [(f"{path.name} {key}[{n}]", flatten(each)) for n, each in enumerate(_read_json(path, portal, key))]
-        else:
-            table = read_table(path, delimiter=None, is_strict=False)
-            rows += [
-                (place, dict(zip(table.names, cells, strict=False)))
-                for place, cells in table.rows
-                if len(cells) <= len(table.names)
-            ]
+            values = enumerate(_read_json(path, portal, portal.key))
+            rows += [(f"{path.name} {portal.key}[{number}]", flatten(each)) for number, each in values]
+            continue
+        table = read_table(path, delimiter=None, is_strict=False)
+        notes += note_encoding(table)
+        for place, cells in table.rows:
+            if len(cells) > len(table.names):
+                left.append(Failure(place, "bad_row", f"{len(cells)} cells under {len(table.names)} columns"))
+            else:
+                rows.append((place, dict(zip(table.names, cells, strict=False))))
     names = dict.fromkeys(name for _, row in rows for name in row)
     if rows and not {fold_header(name) for name in names} & set(portal.needed):
         raise _refuse(source, portal, f"its columns are {list_first(list(names), limit=12)}")
@@ -171,10 +189,8 @@ def _flatten_observation(values: Mapping[str, Any]) -> dict[str, str]:
     """Return an observation of iNaturalist's API as a row of its CSV export."""
     taxon, user = values.get("taxon") or {}, values.get("user") or {}
     latitude, _, longitude = str(values.get("location") or "").partition(",")
-    photos = [str(each.get("url", "")).replace("/square.", "/original.") for each in values.get("photos") or ()]
-    sounds = [str(each.get("file_url", "")) for each in values.get("sounds") or ()]
-    media = [*(values.get("photos") or ()), *(values.get("sounds") or ())]
-    licenses = {str(each.get("license_code") or "all rights reserved") for each in media}
+    photos = [each for each in values.get("photos") or () if each.get("url")]
+    sounds = [each for each in values.get("sounds") or () if each.get("file_url")]
     plain = _take({key: value for key, value in values.items() if not isinstance(value, list)})
     return {
         **plain,
@@ -184,34 +200,36 @@ def _flatten_observation(values: Mapping[str, Any]) -> dict[str, str]:
         "rank": str(taxon.get("rank") or ""),
         "common_name": str(taxon.get("preferred_common_name") or ""),
         "user_name": str(user.get("name") or user.get("login") or ""),
-        "image_url": " | ".join(filter(None, photos)),
-        "sound_url": " | ".join(filter(None, sounds)),
-        "license": licenses.pop() if len(licenses) == 1 else plain.get("license_code", ""),
+        "image_url": " | ".join(str(each["url"]).replace("/square.", "/original.") for each in photos),
+        "sound_url": " | ".join(str(each["file_url"]) for each in sounds),
+        "license": plain.get("license_code", ""),
+        _IMAGE_LICENSES: _join_licenses(photos),
+        _SOUND_LICENSES: _join_licenses(sounds),
         "url": plain.get("uri", ""),
     }
+
+
+def _join_licenses(media: Sequence[Mapping[str, Any]]) -> str:
+    """Return the license of each photo or sound, which need not be that of the observation."""
+    return " | ".join(str(each.get("license_code") or "all rights reserved") for each in media)
 
 
 # ---------------------------------------------------------------- records
 
 
-def _import(  # noqa: PLR0913 - each option is one that the CLI offers
-    rows: Sequence[tuple[str, dict[str, str]]],
-    source: Path,
-    portal: _Portal,
-    *,
-    media: Path | None,
-    taxonomy: Path | str | None,
-    merges_names: bool,
-    out: Path,
+def _import(
+    source: Path, portal: _Portal, *, media: Path | None, taxonomy: Path | str | None, merges_names: bool, out: Path
 ) -> ImportResult:
     left: list[Failure] = []
     notes: list[str] = []
+    known = load_taxonomy(taxonomy)
+    rows = _read_rows(source, portal, left, notes)
     return import_records(
         _make_records(rows, portal),
         folder=media or (source if source.is_dir() else source.parent),
         left=left,
         notes=notes,
-        taxonomy=load_taxonomy(taxonomy),
+        taxonomy=known,
         merges_names=merges_names,
         out=out,
     )
@@ -225,7 +243,8 @@ def _make_records(rows: Sequence[tuple[str, dict[str, str]]], portal: _Portal) -
     for number, (location, row) in enumerate(rows, start=1):
         by_header = {fold_header(name): value.strip() for name, value in row.items()}
         references = list(_LISTERS[portal.name](by_header))
-        own = {**row, **_ADDED[portal.name](by_header)}
+        own = {name: value for name, value in row.items() if name not in (_IMAGE_LICENSES, _SOUND_LICENSES)}
+        own |= _ADDED[portal.name](by_header)
         added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in _OF_MEDIA}
         cells = settle_facts(own, {**known, **added}, is_day_first=is_day_first)
         record_id = by_header.get(portal.id_column) or cells.get("catalog_number") or f"row {number}"
@@ -234,9 +253,13 @@ def _make_records(rows: Sequence[tuple[str, dict[str, str]]], portal: _Portal) -
 
 
 def _list_inaturalist(row: _Row) -> Iterator[MediaReference]:
-    for column, medium in (("imageurl", "image"), ("soundurl", "sound")):
-        for address in split_media(row.get(column, "")):
-            yield MediaReference(address, (medium,))
+    for column, medium, told in (
+        ("imageurl", "image", _IMAGE_LICENSES),
+        ("soundurl", "sound", _SOUND_LICENSES),
+    ):
+        addresses, licenses = split_media(row.get(column, "")), row.get(fold_header(told), "").split(" | ")
+        for address, own in zip_longest(addresses, licenses[: len(addresses)], fillvalue=""):
+            yield MediaReference(address, (medium,), {"license": own})
 
 
 def _add_inaturalist(row: _Row) -> dict[str, str]:
@@ -244,15 +267,22 @@ def _add_inaturalist(row: _Row) -> dict[str, str]:
     return {
         **({"occurrenceID": address, "source": address} if address else {}),
         "basisOfRecord": "HumanObservation",
-        **({"eventDate": row["timeobservedat"]} if re.match(r"\d{4}-\d\d-\d\d", row.get("timeobservedat", "")) else {}),
+        **(
+            {"eventDate": clock}
+            if _is_of_day(clock := row.get("timeobservedat", ""), row.get("observedon", ""))
+            else {}
+        ),
     }
+
+
+def _is_of_day(clock: str, day: str) -> bool:
+    """Tell whether a time is of a day; one in the time zone of Greenwich may be of the next or the last."""
+    return bool(re.match(r"\d{4}-\d\d-\d\d", clock)) and (not day or normalize_date(day) == clock[:10])
 
 
 def _list_xeno_canto(row: _Row) -> Iterator[MediaReference]:
     number, name = row.get("id", ""), row.get("filename", "")
-    address = row.get("file", "")
-    if address.startswith("//"):
-        address = f"https:{address}"
+    address = complete_address(row.get("file", ""))
     names = tuple(filter(None, (name, f"XC{number}.*", f"{number}.*")))
     yield MediaReference(address or f"XC{number}.*", ("sound",), local_names=names)
 
@@ -267,7 +297,7 @@ def _add_xeno_canto(row: _Row) -> dict[str, str]:
         "scientificName": name,
         "catalogNumber": f"XC{number}",
         "occurrenceID": f"https://xeno-canto.org/{number}",
-        "source": f"https:{address}" if address.startswith("//") else address,
+        "source": complete_address(address),
         "basisOfRecord": "HumanObservation",
         "eventDate": f"{date}T{clock}" if is_exact else date,
     }
@@ -294,5 +324,7 @@ def _add_ebird(row: _Row) -> dict[str, str]:
     return added
 
 
+_FLATTENED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {_INATURALIST.name: _flatten_observation}
+"""How the JSON of a portal becomes rows, where its values are no plain ones."""
 _LISTERS = {_INATURALIST.name: _list_inaturalist, _XENO_CANTO.name: _list_xeno_canto, _EBIRD.name: _list_ebird}
 _ADDED = {_INATURALIST.name: _add_inaturalist, _XENO_CANTO.name: _add_xeno_canto, _EBIRD.name: _add_ebird}

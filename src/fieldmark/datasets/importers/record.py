@@ -249,17 +249,26 @@ def get_address_name(address: str) -> str:
     return f"{path.parent.name}-{path.name}" if is_common else path.name
 
 
+def complete_address(text: str) -> str:
+    """Return an address that leaves its scheme to the page it stands on, such as `//example.org/a.jpg`, with one."""
+    return f"https:{text}" if re.match(r"//[\w-]+(\.[\w-]+)+/", text) else text
+
+
 def tell_medium(words: Iterable[str], *, name: str) -> Medium | None:
     """Return the medium that a source's words, or at last the suffix of a file's name, stand for; None for none."""
-    for word in words:
-        kind = word.strip().lower().partition("/")[0]
+    for word in (each.strip().lower() for each in words):
+        kind = word.partition("/")[0]
         if "/" in word and kind in ("image", "audio", "video"):
             return Medium(kind)
-        if word.strip().lower() == "text/plain":  # a page of HTML is no medium of a species
+        if word == "text/plain":  # a page of HTML is no medium of a species
             return Medium.TEXT
-        if found := MEDIUM_WORDS.get(name_key(word)):
+        last = re.split(r"[/#:]", word)[-1]  # of `http://purl.org/dc/dcmitype/StillImage`, or `dctype:Sound`
+        if found := MEDIUM_WORDS.get(name_key(last)) or _find_by_suffix(f".{last.removeprefix('.')}"):
             return found
-    suffix = PurePosixPath(name).suffix.lower()
+    return _find_by_suffix(PurePosixPath(name).suffix.lower())
+
+
+def _find_by_suffix(suffix: str) -> Medium | None:
     return next((medium for medium in MEDIA if suffix in list_extensions(medium)), None)
 
 
@@ -284,7 +293,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
     """
     records = list(records)
     files = MediaFolder(folder)
-    files.note_addresses(media.reference.strip() for record in records for media in record.media)
+    files.note_addresses(complete_address(media.reference.strip()) for record in records for media in record.media)
     items: list[Item] = []
     taken: set[str] = set()
     absent = record_count = 0
@@ -311,7 +320,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
 def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, taken: set[str]) -> Item | Failure:
     """Return the item of one medium of a record, or why there is none."""
     cells = {**record.cells, **_overlay(record.cells, media.cells)}
-    reference = media.reference.strip()
+    reference = complete_address(media.reference.strip())
     if media.exact.get("text"):
         cells |= {"text": media.exact["text"], "medium": Medium.TEXT.value}
         name = "text"
@@ -337,7 +346,7 @@ def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, tak
 
 def _find_file(record: Record, media: MediaReference, files: MediaFolder) -> tuple[str, Medium] | Failure:
     """Return the path of a medium's file under the folder, there or planned, and its medium; or why there is none."""
-    reference = media.reference.strip()
+    reference = complete_address(media.reference.strip())
     is_web = bool(_WEB.match(reference))
     if not reference:
         return Failure(record.location, "no_address", f"A medium of the record '{record.record_id}' has no address.")

@@ -8,6 +8,7 @@ from pathlib import Path
 from fieldmark.data.embedded_facts import SAID_BY, complete_items
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
+from fieldmark.data.table import Table
 from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.leakage import find_leaks_of_items
 from fieldmark.names import group_names
@@ -90,6 +91,13 @@ def _list_kinds(title: str, told: Sequence[tuple[str, str]]) -> Iterator[str]:
         yield from [f"  {line}" for own, line in told if own == kind][:_SHOWN_EXAMPLES]
         if count > _SHOWN_EXAMPLES:
             yield f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"
+
+
+def note_encoding(table: Table) -> list[str]:
+    """Return a note where the text of a table is a guess."""
+    if not table.is_guessed:
+        return []
+    return ["The file is not UTF-8 and was read as Windows-1252. Look at the names with accents."]
 
 
 def write_result(

@@ -18,7 +18,7 @@ from fieldmark.datasets.importers.record import (
     number_ids,
     settle_facts,
 )
-from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.result import ImportResult, note_encoding, write_result
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import ManifestError, MediaError, list_first, suggest_nearest
 from fieldmark.media.loaders import detect_medium
@@ -79,7 +79,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             rows.make_records(),
             folder=media or source.parent,
             left=rows.left,
-            notes=_note_origins(mapping, found),
+            notes=note_encoding(table) + _note_origins(mapping, found),
             taxonomy=known,
             merges_names=merges_names,
             out=out,
@@ -108,7 +108,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             continue
         location_by_item_id[item_id] = location
         items.append(item if item.path is None else replace(item, path=Path(normpath(item.path))))
-    notes = _note_origins(mapping, facts)
+    notes = note_encoding(table) + _note_origins(mapping, facts)
     if not {"path", "text"} & {*mapping, *(values or {})}:
         notes.append("No column gives the paths of the items; map one, as in --column path='photos/{id}.*'.")
     nameless = sum(item.class_name is None for item in items)
@@ -287,9 +287,9 @@ def _settle_path(cells: dict[str, str], files: FolderListing) -> Iterator[tuple[
 
 
 def _turn_slashes(path: str, files: FolderListing) -> str:
-    """Return a path as Windows writes it with slashes, where there is such a file."""
+    """Return a path as Windows writes it with slashes, unless there is a file of that very name."""
     slashed = path.replace("\\", "/")
-    return slashed if slashed != path and not is_outside_root(slashed) and files.has(slashed) else path
+    return path if is_outside_root(slashed) or files.has(path) else slashed
 
 
 def _found(path: str, files: FolderListing) -> Sequence[str]:
