@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.names import KnownNames, Reason, is_species_name, link_key, name_key, normalize_name
+from fieldmark.names import KnownNames, Reason, group_names, is_species_name, link_key, name_key, normalize_name
 
 SPECIES = [
     ("Cardinalis cardinalis", "Northern Cardinal"),
@@ -88,6 +88,8 @@ def test_labels_of_a_classifier_that_are_no_species(label):
         ("cyanocitta_cristata_bromia", "Blue Jay", Reason.AUTHOR),
         ("Cyanocitta cristata subsp. bromia", "Blue Jay", Reason.AUTHOR),
         ("Blue Jay (Cyanocitta cristata)", "Blue Jay", Reason.AUTHOR),
+        ("Cyanocitta (Cyanurus) cristata (Linnaeus, 1758)", "Blue Jay", Reason.AUTHOR),
+        ("Cyanocitta cristata sensu lato", "Blue Jay", Reason.AUTHOR),
         ("Cardinalis cardinalis - Northern Cardinal", "Northern Cardinal", Reason.AUTHOR),
         ("Geococcyx", "Greater Roadrunner", Reason.CONTAINED),
         ("Herring_Gulls", "Herring Gull", Reason.SPELLING),
@@ -194,3 +196,19 @@ def altered_names(draw):
 def test_every_spelling_of_a_known_name_is_resolved_to_it(altered):
     spelled, name = altered
     assert KNOWN.resolve(spelled).names == (name,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Cyanocitta cristata \u00d7 stelleri", "Cyanocitta cristata x Cyanocitta stelleri", "Cyanocitta cristata cf."],
+)
+def test_a_hybrid_or_an_open_name_is_no_parent_of_it(name):
+    assert KNOWN.resolve(name).reason is Reason.UNKNOWN
+
+
+def test_names_of_one_species_are_grouped_whatever_follows_them_and_hybrids_apart():
+    of_one = ("Pica pica", "pica_pica", "Pica (Pica) pica", "Pica pica s.l.", "Pica pica (Linnaeus, 1758)")
+    crosses = ("Pica pica x nuttalli", "Pica pica \u00d7 Pica nuttalli")
+    assert group_names([*of_one, *crosses]) == [
+        tuple(sorted(names, key=lambda name: (len(name), name))) for names in (of_one, crosses)
+    ]

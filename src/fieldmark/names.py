@@ -14,6 +14,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import ClassVar, final
 
+from fieldmark.scientific_name import parse_scientific_name
+
 # ---------------------------------------------------------------- spelling
 
 _NO_SPECIES = frozenset(
@@ -258,14 +260,14 @@ class KnownNames:
         if found := sorted({index for each in synonyms for index in each}):
             return self._settle(class_name, found, Reason.SYNONYM, is_sum=True)
         found = self.find_containing(class_name, genera=genera)
-        if found or (found := self.find_containing(_cut_to_binomial(class_name), genera=genera)):
+        if found or (found := self.find_containing(_cut_to_species(class_name), genera=genera)):
             return self._settle(class_name, found, Reason.CONTAINED)
         return _resolution(class_name, Reason.UNKNOWN)
 
     def find_containing(self, class_name: str, *, genera: Collection[str] = ()) -> list[int]:
         """Return the indices of species with a name that holds all words of a class name, or its species epithet."""
         words = split_name(class_name)
-        if not words or any(word in _NOT_ONE for word in words):
+        if not words or _is_of_several(class_name):
             return []
         found = set.intersection(*(self._by_word.get(word, set()) for word in words))
         found = {index for index in found if any(_contains(name, words) for name in self._entries[index])}
@@ -301,12 +303,11 @@ class KnownNames:
 
     def _find_in_parts(self, name: str) -> list[int]:
         """Find a name with its author, its subspecies, or a second name beside it."""
-        words = split_name(name)
-        if any(word in _NOT_ONE for word in words):
+        if _is_of_several(name):
             return []
         parts = [part for part in re.split(r"[()\[\]]|\s[-\u2013\u2014]\s|_{2,}", name) if name_key(part)]
         found = [self._find_spelled(part) for part in parts] if len(parts) > 1 else []
-        if (binomial := _cut_to_binomial(name)) != name:
+        if (binomial := _cut_to_species(name)) != name:
             by_two = self._find_spelled(binomial)
             found.append([index for index in by_two if any(is_binomial(each) for each in self._entries[index])])
         return sorted({index for each in found for index in each})
@@ -389,7 +390,7 @@ def group_names(names: Iterable[str]) -> list[tuple[str, ...]]:
     """
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
-        groups[link_key(_cut_to_binomial(name))].append(name)
+        groups[link_key(_cut_to_species(name))].append(name)
     return sorted(tuple(sorted(own, key=lambda name: (len(name), name))) for own in groups.values())
 
 
@@ -398,12 +399,17 @@ def is_binomial(name: str) -> bool:
     return bool(re.fullmatch(r"[A-Z]?[a-z]+[ _][a-z]+(-[a-z]+)?", name.strip()))
 
 
-def _cut_to_binomial(name: str) -> str:
-    """Return a scientific name without its author and rank; any other name as it is."""
-    words = re.split(r"[\s_]+", name.strip())
-    binomial = " ".join(words[:2])
-    is_one = _NOT_ONE.isdisjoint(split_name(name))
-    return binomial if is_one and len(words) > 2 and is_binomial(binomial) else name
+def _cut_to_species(name: str) -> str:
+    """Return a scientific name, in small letters too, without its author and rank; any other name as it is."""
+    parsed = parse_scientific_name(name) or parse_scientific_name(name[:1].upper() + name[1:])
+    return parsed.species if parsed is not None and (parsed.is_species or parsed.is_hybrid) else name
+
+
+def _is_of_several(name: str) -> bool:
+    """Tell whether a name is that of a hybrid, or leaves the species open."""
+    parsed = parse_scientific_name(name)
+    is_said = parsed is not None and (parsed.is_hybrid or parsed.is_open)
+    return is_said or not _NOT_ONE.isdisjoint(split_name(name))
 
 
 def _stem_epithet(epithet: str) -> str:

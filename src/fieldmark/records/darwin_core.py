@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from fieldmark.records.scientific_name import parse_scientific_name
 from fieldmark.records.terms import DCTERMS, DWC, GBIF, TERM_BY_FACT
 from fieldmark.records.vocabulary import MEDIA_TERMS, OCCURRENCE_TERMS
+from fieldmark.scientific_name import parse_scientific_name
 from fieldmark.types import Item, Medium
 
 PROPERTIES = "dynamicProperties"

@@ -9,7 +9,7 @@ from fieldmark.names import name_key
 from fieldmark.records.columns import get_date_span
 from fieldmark.records.coordinates import Box, is_on_earth
 from fieldmark.records.dates import DateSpan
-from fieldmark.records.scientific_name import parse_scientific_name
+from fieldmark.scientific_name import parse_scientific_name
 from fieldmark.types import Item
 
 _DEGREES_PER_METER = 1 / 111_000

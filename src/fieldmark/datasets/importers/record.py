@@ -24,8 +24,8 @@ from fieldmark.records.coordinates import is_on_earth, parse_degrees
 from fieldmark.records.countries import find_country_code
 from fieldmark.records.darwin_core import rearm_formula
 from fieldmark.records.dates import join_date, normalize_date
-from fieldmark.records.scientific_name import is_above_species, normalize_rank, parse_scientific_name
 from fieldmark.records.terms import write_basis
+from fieldmark.scientific_name import is_above_species, normalize_rank, parse_scientific_name
 from fieldmark.types import MEDIA, Failure, Item, Medium
 
 ADDRESS = "address"

@@ -13,7 +13,7 @@ from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.leakage import find_leaks_of_items
 from fieldmark.names import group_names
 from fieldmark.records.doubts import Doubt, find_doubts
-from fieldmark.records.scientific_name import parse_scientific_name
+from fieldmark.scientific_name import parse_scientific_name
 from fieldmark.types import MEDIA, Failure, Item, Split
 
 _SHOWN_EXAMPLES = 6

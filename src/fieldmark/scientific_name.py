@@ -18,6 +18,11 @@ _EPITHET = re.compile(r"[a-z\u00e0-\u00ff]{2,}(-[a-z\u00e0-\u00ff]+)*")
 _IS_SURELY_AUTHOR = re.compile(r"\d{4}|^\(")
 """A year, or parentheses."""
 
+_SENSE = re.compile(r"(?:^|\s)(sensu|auctt?\.?|non|nec|nom\.|emend\.?|s\.\s?(l|s|lat|str)\.).*$")
+"""Words behind an author that tell in which sense a name is meant; the species is the same."""
+_NOTE = re.compile(r"\s*(\[[^\[\]]*\]|\([^()]*\))$")
+"""A note in brackets at the end, such as the group of a species in eBird's names."""
+
 _PARTICLES = frozenset(
     (
         *("de", "da", "di", "do", "du", "la", "le", "von", "van", "der", "den", "zu", "zur"),
@@ -25,6 +30,8 @@ _PARTICLES = frozenset(
     )
 )
 """Words in small letters with which the names of authors begin, or which stand between them."""
+
+_NO_EPITHETS = _PARTICLES | {"sensu", "auct", "auctt", "non", "nec", "nom", "emend"}
 
 RANKS = ("subspecies", "variety", "form", "species", "genus", "family", "order", "class", "phylum", "kingdom")
 """The ranks that matter here, the narrowest first."""
@@ -82,8 +89,9 @@ def parse_scientific_name(text: str) -> ScientificName | None:
         return ScientificName(words[0], is_open=True, rank="genus")
     if not rest or not _is_epithet(rest[0]):
         return _parse_higher(words[0], rest)
-    epithet, rank, author = _split_lower_rank(rest[1:])
-    if author and not _is_authorship(author, is_joined="_" in text):
+    epithet, rank, behind = _split_lower_rank(rest[1:])
+    author = _find_authorship(behind, is_joined="_" in text)
+    if author is None:
         return None
     return ScientificName(f"{words[0]} {rest[0]}", epithet, author or None, rank)
 
@@ -92,6 +100,8 @@ def _is_left_open(rest: list[str]) -> bool:
     """Tell whether what follows a genus leaves the species open: `sp.`, `cf. canus`, `argentatus?`, `corone/cornix`."""
     if not rest:
         return False
+    if rest[0].startswith("?") or rest[-1] == "(?)":
+        return True
     is_choice = all(_is_epithet(part) for part in rest[0].rstrip("?").split("/")) and ("/" in rest[0] or "?" in rest[0])
     return is_choice or bool(_OPEN.match(rest[0])) or (_is_epithet(rest[0]) and bool(_OPEN.match(" ".join(rest[1:2]))))
 
@@ -107,6 +117,8 @@ def _parse_higher(word: str, rest: list[str]) -> ScientificName | None:
 
 def _parse_hybrid(plain: str) -> ScientificName | None:
     parts = [part.strip() for part in _HYBRID_SIGN.split(plain) if part.strip()]
+    if len(parts) == 2 and _GENUS.fullmatch(parts[0]) and _is_epithet(parts[1].split()[0]):  # has a name of its own
+        return ScientificName(f"{parts[0]} \u00d7 {parts[1].split()[0]}", rank="hybrid", is_hybrid=True)
     genus = ""
     names = []
     for part in parts:
@@ -115,6 +127,8 @@ def _parse_hybrid(plain: str) -> ScientificName | None:
             genus = words[0]
         elif genus and _is_epithet(words[0]):
             words = [genus, *words]
+        elif genus and words[0] == f"{genus[0]}.":
+            words = [genus, *words[1:]]
         else:
             return None
         parsed = parse_scientific_name(" ".join(words))
@@ -132,11 +146,23 @@ def _split_lower_rank(words: list[str]) -> tuple[str | None, str, str]:
             epithet, rank, start = words[index + 1], _MARKERS[word], index + 2
         elif index == start and epithet is None and _is_epithet(word):
             epithet, rank, start = word, "subspecies", index + 1
+        elif index == start and epithet is None and "/" in word and all(map(_is_epithet, word.split("/"))):
+            start = index + 1  # one of several subspecies
     return epithet, rank, " ".join(words[start:])
 
 
 def _is_epithet(word: str) -> bool:
-    return bool(_EPITHET.fullmatch(word)) and word not in _PARTICLES
+    return bool(_EPITHET.fullmatch(word)) and word not in _NO_EPITHETS
+
+
+def _find_authorship(text: str, *, is_joined: bool) -> str | None:
+    """Return the author and year of what follows a name, without notes; empty for none, None where it is something else."""
+    author = _SENSE.sub("", text).strip()
+    while not _is_authorship(author, is_joined=is_joined) and _NOTE.search(author):
+        author = _NOTE.sub("", author)
+    if not author or _is_authorship(author, is_joined=is_joined):
+        return re.sub(r"\s+\[[^\[\]]*\]$", "", author)
+    return None
 
 
 def _is_authorship(text: str, *, is_joined: bool) -> bool:
