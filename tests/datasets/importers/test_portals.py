@@ -184,6 +184,34 @@ def test_camera_trap_media_get_their_own_observation_else_that_of_their_event_an
     assert [failure.kind for failure in result.left] == ["orphan"]
 
 
+def test_camera_trap_tables_of_another_encoding_and_rows_that_do_not_fit(put, tmp_path):
+    write_package(put)
+    deployments = tmp_path / "trap" / "deployments.csv"
+    deployments.write_bytes(b"\xef\xbb\xbf" + deployments.read_bytes())
+    with (tmp_path / "trap" / "media.csv").open("a", encoding="utf-8") as file:
+        file.write("m5,d1,2021-06-02T08:00:00Z,media/c.jpg,image/jpeg,too,many\n")
+    package = json.loads((tmp_path / "trap" / "datapackage.json").read_text(encoding="utf-8"))
+    package["resources"][0]["encoding"] = "UTF-8"
+    put("trap/datapackage.json", json.dumps(package))
+    result = import_camtrap(tmp_path / "trap", out=tmp_path / "m.csv")
+    assert set(by_id(result)) == {"m1", "m2", "m3"}
+    assert sorted(failure.kind for failure in result.left) == ["bad_row", "orphan"]
+
+
+@pytest.mark.parametrize(
+    ("table", "encoding"), [("deploymentID\nd1\n", "klingon"), ('deploymentID\n"d1\n', "utf-8"), ("\u00e9\n", "ascii")]
+)
+def test_camera_trap_tables_that_cannot_be_read_are_refused(table, encoding, put, tmp_path):
+    write_package(put)
+    put("trap/deployments.csv", table)
+    package = json.loads((tmp_path / "trap" / "datapackage.json").read_text(encoding="utf-8"))
+    package["resources"][0]["encoding"] = encoding
+    put("trap/datapackage.json", json.dumps(package))
+    with pytest.raises(ManifestError, match="Give a Camtrap DP package"):
+        import_camtrap(tmp_path / "trap", out=tmp_path / "out.csv")
+    assert not (tmp_path / "out.csv").exists()
+
+
 def test_a_folder_without_a_package_is_refused(put, tmp_path):
     put("empty/a.jpg")
     with pytest.raises(ManifestError, match=r"has no datapackage\.json"):

@@ -67,8 +67,8 @@ def import_camtrap(
     """
     known = load_taxonomy(taxonomy)
     folder = source.parent if source.name == "datapackage.json" else source
-    package = _Package.read(folder)
     left: list[Failure] = []
+    package = _Package.read(folder, left)
     notes: list[str] = []
     records = list(_make_records(package, left, notes))
     root = media or (folder if folder.is_dir() else folder.parent)
@@ -89,8 +89,8 @@ class _Package:
     rank_by_name: Mapping[str, str]
 
     @classmethod
-    def read(cls, folder: Path) -> "_Package":
-        """Read a package.
+    def read(cls, folder: Path, left: list[Failure]) -> "_Package":
+        """Read a package; rows that do not fit their tables are added to `left`.
 
         Raises:
             ManifestError: It is none.
@@ -103,8 +103,8 @@ class _Package:
         try:
             package = json.loads(archive.read(f"{prefix}datapackage.json", largest=_LARGEST_PACKAGE_BYTES))
             resources = {each["name"]: each for each in package["resources"]}
-            tables = [_read_resource(archive, prefix, resources[name]) for name in _TABLES]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            tables = [_read_resource(archive, prefix, resources[name], left) for name in _TABLES]
+        except (ValueError, LookupError, TypeError, AttributeError, csv.Error) as error:
             raise _refuse(folder, f"its datapackage.json describes no camera traps ({error!r})") from error
         deployments, media, observations = tables
         return cls(
@@ -124,18 +124,31 @@ class _Package:
         )
 
 
-def _read_resource(archive: Archive, prefix: str, resource: Mapping[str, Any]) -> list[_Cells]:
-    """Return the rows of a table, in the dialect that the package gives."""
+def _read_resource(archive: Archive, prefix: str, resource: Mapping[str, Any], left: list[Failure]) -> list[_Cells]:
+    """Return the rows of a table, in the dialect that the package gives; rows of another width are listed."""
     if "data" in resource:
-        return [{str(key): str(value) for key, value in row.items()} for row in resource["data"]]
+        return [
+            {str(key): "" if value is None else str(value) for key, value in row.items()} for row in resource["data"]
+        ]
     paths = resource["path"] if isinstance(resource["path"], list) else [resource["path"]]
     rows: list[_Cells] = []
     for path in paths:
         content = archive.read(f"{prefix}{path}", largest=_LARGEST_TABLE_BYTES)
-        text = content.decode(str(resource.get("encoding") or "utf-8").replace("utf-8", "utf-8-sig"))
-        delimiter = str((resource.get("dialect") or {}).get("delimiter", ","))
-        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        rows += [{key: value or "" for key, value in row.items() if key} for row in reader]
+        text = content.decode(str(resource.get("encoding") or "utf-8")).removeprefix("\ufeff")
+        dialect = resource.get("dialect") or {}
+        reader = csv.reader(
+            io.StringIO(text, newline=""),
+            delimiter=str(dialect.get("delimiter", ",")),
+            quotechar=str(dialect.get("quoteChar", '"')),
+            strict=True,
+        )
+        names = next(reader, [])
+        for cells in filter(None, reader):
+            if len(cells) == len(names):
+                rows.append(dict(zip(names, cells, strict=True)))
+            else:
+                reason = f"{len(cells)} cells under {len(names)} columns"
+                left.append(Failure(f"{path} line {reader.line_num}", "bad_row", reason))
     return rows
 
 
