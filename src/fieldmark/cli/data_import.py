@@ -1,7 +1,9 @@
 """The commands `fieldmark data import ...`: manifests from folders, tables, archives and exports of other sites."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 import typer
 
@@ -155,95 +157,85 @@ def _import_csv(
     _finish_import(report, as_json=as_json)
 
 
-@import_app.command("dwca")
-def _import_dwca(
-    source: _RecordSource,
-    *,
-    out: ManifestOut,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
+# ---------------------------------------------------------------- records, whose formats have the same options
+
+
+@runtime_checkable
+class _Importer(Protocol):
+    """Writes a manifest of the media of some records."""
+
+    def __call__(
+        self, source: Path, *, out: Path, media: Path | None, taxonomy: str | None, merges_names: bool
+    ) -> "ImportResult": ...
+
+
+def _load_dwca() -> _Importer:
     """Import a Darwin Core Archive, such as a download of GBIF.
 
     Media are taken from the archive's multimedia tables and from associatedMedia.
     """
     from fieldmark.datasets.importers.dwca import import_dwca
 
-    report = import_dwca(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    return import_dwca
 
 
-@import_app.command("camtrap-dp")
-def _import_camtrap(
-    source: _RecordSource,
-    *,
-    out: ManifestOut,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
+def _load_camtrap() -> _Importer:
     """Import a Camtrap DP package: a folder or zip with datapackage.json.
 
     Media get the place of their deployment and the species of their observations.
     """
     from fieldmark.datasets.importers.camtrap import import_camtrap
 
-    report = import_camtrap(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    return import_camtrap
 
 
-@import_app.command("inaturalist")
-def _import_inaturalist(
-    source: _RecordSource,
-    *,
-    out: ManifestOut,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
+def _load_inaturalist() -> _Importer:
     """Import observations of iNaturalist: a CSV export, or JSON of its API."""
     from fieldmark.datasets.importers.portals import import_inaturalist
 
-    report = import_inaturalist(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    return import_inaturalist
 
 
-@import_app.command("ebird")
-def _import_ebird(
-    source: _RecordSource,
-    *,
-    out: ManifestOut,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
+def _load_ebird() -> _Importer:
     """Import a CSV export of the Macaulay Library, or "My eBird Data".
 
     Files are found by their catalog numbers.
     """
     from fieldmark.datasets.importers.portals import import_ebird
 
-    report = import_ebird(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    return import_ebird
 
 
-@import_app.command("xeno-canto")
-def _import_xeno_canto(
-    source: _RecordSource,
-    *,
-    out: ManifestOut,
-    media: _MediaFolder = None,
-    taxonomy: _Taxonomy = None,
-    merge_names: _MergeNames = False,
-    as_json: Json = False,
-) -> None:
+def _load_xeno_canto() -> _Importer:
     """Import recordings of xeno-canto: JSON of its API, or a CSV with the same columns."""
     from fieldmark.datasets.importers.portals import import_xeno_canto
 
-    report = import_xeno_canto(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
-    _finish_import(report, as_json=as_json)
+    return import_xeno_canto
+
+
+def _make_command(load: Callable[[], _Importer]) -> Callable[..., None]:
+    """Return the command of a format of records."""
+
+    def run(
+        source: _RecordSource,
+        *,
+        out: ManifestOut,
+        media: _MediaFolder = None,
+        taxonomy: _Taxonomy = None,
+        merge_names: _MergeNames = False,
+        as_json: Json = False,
+    ) -> None:
+        report = load()(source, out=out, media=media, taxonomy=taxonomy, merges_names=merge_names)
+        _finish_import(report, as_json=as_json)
+
+    return run
+
+
+for _name, _load in {
+    "dwca": _load_dwca,
+    "camtrap-dp": _load_camtrap,
+    "inaturalist": _load_inaturalist,
+    "ebird": _load_ebird,
+    "xeno-canto": _load_xeno_canto,
+}.items():
+    import_app.command(_name, help=inspect.getdoc(_load))(_make_command(_load))
