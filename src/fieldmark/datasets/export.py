@@ -8,22 +8,28 @@ from typing import Literal
 from fieldmark.data.manifest import read_manifest
 from fieldmark.io import write_bytes
 from fieldmark.records.darwin_core import collect_records, write_archive, write_darwin_csv, write_inaturalist_csv
-from fieldmark.types import Item
+from fieldmark.types import Item, Medium
 
 RecordFormat = Literal["dwca", "dwc", "inaturalist"]
 
 
 @dataclass(frozen=True, slots=True)
 class RecordExport:
-    """The records that were written."""
+    """The records that were written.
+
+    Args:
+        left_count: Media that the format has no place for.
+    """
 
     file: Path
     record_count: int
     item_count: int
+    left_count: int = 0
 
     def to_text(self) -> str:
-        """The counts in a line."""
-        return f"{self.file}: {self.record_count:,} records with {self.item_count:,} media"
+        """The counts in a line, and what is left out in a second."""
+        text = f"{self.file}: {self.record_count:,} records with {self.item_count:,} media"
+        return f"{text}\n{self.left_count:,} videos are left out: iNaturalist has none" if self.left_count else text
 
 
 def export_manifest(manifest: Path, *, out: Path, file_format: RecordFormat = "dwca") -> RecordExport:
@@ -47,6 +53,7 @@ def export_items(items: Iterable[Item], *, out: Path, file_format: RecordFormat,
     """
     given = tuple(items)
     records = collect_records(given)
+    left_count = 0
     match file_format:
         case "dwca":
             content = write_archive(records, title=title)
@@ -54,5 +61,6 @@ def export_items(items: Iterable[Item], *, out: Path, file_format: RecordFormat,
             content = write_darwin_csv(records).encode()
         case "inaturalist":
             content = write_inaturalist_csv(given).encode()
+            left_count = sum(item.medium is Medium.VIDEO for item in given)
     write_bytes(out, content)
-    return RecordExport(out, len(records), len(given))
+    return RecordExport(out, len(records), len(given) - left_count, left_count)

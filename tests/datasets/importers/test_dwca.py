@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from dwca.read import DwCAReader
 
-from fieldmark.datasets.export import export_manifest
+from fieldmark.datasets.export import export_items, export_manifest
 from fieldmark.datasets.importers import archive as archive_module
 from fieldmark.datasets.importers.dwca import import_dwca
 from fieldmark.datasets.importers.record import tell_medium
@@ -289,6 +289,13 @@ def test_import_export_import_gives_the_same_items(file_format, put, tmp_path):
     assert export_manifest(tmp_path / "m.csv", out=out, file_format=file_format).record_count == 3
     again = (import_dwca if file_format == "dwca" else import_table)(out, out=tmp_path / "n.csv", media=tmp_path)
     assert as_sets(again.items) == as_sets(first.items)
+
+
+def test_a_table_of_inaturalist_says_that_it_has_no_videos(tmp_path):
+    items = [Item("v", Medium.VIDEO, path=tmp_path / "v.mp4"), Item("i", Medium.IMAGE, path=tmp_path / "i.jpg")]
+    result = export_items(items, out=tmp_path / "o.csv", file_format="inaturalist", title="birds")
+    assert (result.record_count, result.item_count, result.left_count) == (2, 1, 1)
+    assert "1 videos are left out" in result.to_text()
 
 
 def test_what_no_term_says_comes_back_too(put, tmp_path):
