@@ -277,6 +277,39 @@ def test_archives_that_are_none_are_refused(tmp_path, monkeypatch):
         import_dwca(build(tmp_path), out=tmp_path / "m.csv")
 
 
+def test_a_file_twice_or_a_link_out_of_the_folder_is_refused(tmp_path):
+    path = build(tmp_path)
+    with zipfile.ZipFile(path, "a") as file, pytest.warns(UserWarning, match="Duplicate name"):
+        file.writestr("occurrence.txt", "other\n")
+    with pytest.raises(ManifestError, match="more than once"):
+        import_dwca(path, out=tmp_path / "m.csv")
+    folder = tmp_path / "folder"
+    with zipfile.ZipFile(build(tmp_path)) as file:
+        file.extractall(folder)
+    (tmp_path / "secret.txt").write_bytes((folder / "occurrence.txt").read_bytes())
+    (folder / "occurrence.txt").unlink()
+    (folder / "occurrence.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(ManifestError, match="is a link that leads out of it"):
+        import_dwca(folder, out=tmp_path / "m.csv")
+
+
+def test_rows_without_an_id_are_listed_and_never_joined(put, tmp_path):
+    put("a.jpg")
+    path = build(
+        tmp_path,
+        **{
+            "occurrence.txt": write_tables([("", *ROWS[0][1:]), ROWS[1]]),
+            "media.txt": write_tables([("", "a.jpg", "", "", ""), ("2", "a.jpg", "", "", "")]),
+        },
+    )
+    result = import_dwca(path, out=tmp_path / "m.csv")
+    assert [item.item_id for item in result.items] == ["2/a.jpg"]
+    assert [(each.item_id, each.kind) for each in result.left] == [
+        ("media.txt row 1", "no_id"),
+        ("occurrence.txt row 1", "no_id"),
+    ]
+
+
 def as_sets(items):
     return {item.item_id: replace(item, extra=tuple(sorted(pair for pair in item.extra if pair[1]))) for item in items}
 

@@ -97,6 +97,8 @@ class Archive:
     def _check_entries(self, entries: list[zipfile.ZipInfo]) -> None:
         if outside := [name for name in self.names if is_outside_root(name)]:
             raise self.refuse(f"'{outside[0]}' leads out of it")
+        if len(set(self.names)) < len(self.names):
+            raise self.refuse(f"it holds '{Counter(self.names).most_common(1)[0][0]}' more than once")
         if any(entry.flag_bits & 1 for entry in entries):
             raise self.refuse("it is encrypted")
         total, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
@@ -116,10 +118,12 @@ class Archive:
         """Return the content of a file.
 
         Raises:
-            ManifestError: It is missing, too large or damaged.
+            ManifestError: It is missing, too large, damaged, or a link to a file elsewhere.
         """
         if name not in self.names:
             raise self.refuse(f"it has no file '{name}', but {list_first(self.names) or 'none at all'}")
+        if self._zip is None and not (self.source / name).resolve().is_relative_to(self.source.resolve()):
+            raise self.refuse(f"'{name}' is a link that leads out of it")
         try:
             with self._zip.open(name) if self._zip else (self.source / name).open("rb") as file:
                 content = file.read(largest + 1)

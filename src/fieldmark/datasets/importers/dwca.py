@@ -111,7 +111,10 @@ def _read_simple(archive: Archive, name: str, left: list[Failure]) -> list[Row]:
             left.append(Failure(f"{name} row {number}", "bad_row", f"{len(cells)} cells under {len(names)} columns"))
             continue
         values = dict(zip(names, cells, strict=True))
-        rows.append(Row(f"{name} row {number}", values.get("gbifID") or values.get("occurrenceID") or "", values))
+        if record_id := values.get("gbifID", "").strip() or values.get("occurrenceID", "").strip():
+            rows.append(Row(f"{name} row {number}", record_id, values))
+        else:
+            left.append(Failure(f"{name} row {number}", "no_id", "The row has no id of a record."))
     return rows
 
 
@@ -119,6 +122,8 @@ def _keep_whole(archive: Archive, table: TableDescription, left: list[Failure]) 
     for row in archive.read_rows(table):
         if isinstance(row, BadRow):
             left.append(Failure(row.location, "bad_row", row.reason))
+        elif not row.core_id:
+            left.append(Failure(row.location, "no_id", "The row has no id of a record."))
         else:
             yield row
 
