@@ -47,6 +47,7 @@ _MEANINGS: Mapping[ProblemKind, str] = {
     ProblemKind.IMPOSSIBLE_DATE: "records whose date cannot be",
     ProblemKind.IMPOSSIBLE_COORDINATES: "records whose coordinates are no place",
     ProblemKind.SWAPPED_COORDINATES: "records whose latitude and longitude seem to be swapped",
+    ProblemKind.ZERO_COORDINATES: "records whose latitude and longitude are 0",
     ProblemKind.REPEATED_NUMBER: "catalog numbers of several records",
     ProblemKind.CLASS_WITHOUT_MEDIUM: "classes that lack a medium",
 }

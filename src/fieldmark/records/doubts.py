@@ -1,5 +1,6 @@
 """Facts of records that cannot be, or are likely wrong: listed, never changed."""
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from fieldmark.types import Item
 
 _FEWEST_OF_COUNTRY = 4
 """Records of a country from which its place on Earth is known well enough."""
+_REGION_KM = 1_000.0
+"""Records of which half are no farther than this from their middle are of one region."""
 _FAR_KM, _TIMES_NEARER = 2_000.0, 4.0
 """A record so far from the others of its country is taken for swapped where swapping brings it so many times nearer."""
 
@@ -36,6 +39,12 @@ def _find_impossible(item: Item) -> Iterator[Doubt]:
             "impossible_date",
             f"The date '{item.event_date}' cannot be; it is kept, not used. Give a date of ISO 8601 that has been.",
         )
+    if item.latitude == item.longitude == 0:
+        yield Doubt(
+            item.item_id,
+            "zero_coordinates",
+            "Latitude and longitude are both 0, which some programs write where none are known. Look at them.",
+        )
     extra = dict(item.extra)
     latitude = extra.get("verbatimLatitude") if item.latitude is None else repr(item.latitude)
     longitude = extra.get("verbatimLongitude") if item.longitude is None else repr(item.longitude)
@@ -55,26 +64,38 @@ def _find_impossible(item: Item) -> Iterator[Doubt]:
 
 
 def _find_swapped(items: Sequence[Item]) -> Iterator[Doubt]:
-    """Yield records far from all others of their country, unless latitude and longitude change places."""
+    """Yield records far from all others of their country, unless latitude and longitude change places.
+
+    Where a country has too few, or none is told, the others are all records, if these are of one region.
+    """
     by_country: defaultdict[str, list[tuple[Item, tuple[float, float]]]] = defaultdict(list)
     for item in items:
         latitude, longitude = item.latitude, item.longitude
-        if item.country_code and latitude is not None and longitude is not None and is_on_earth(latitude, longitude):
-            by_country[item.country_code.upper()].append((item, (latitude, longitude)))
+        if latitude is not None and longitude is not None and is_on_earth(latitude, longitude):
+            by_country[(item.country_code or "").upper()].append((item, (latitude, longitude)))
+    everywhere = _find_center({place for placed in by_country.values() for _, place in placed}, reach_km=_REGION_KM)
     for country, placed in by_country.items():
-        places = sorted({place for _, place in placed})
-        if len(places) < _FEWEST_OF_COUNTRY:
+        own = _find_center({place for _, place in placed}, reach_km=math.inf) if country else None
+        center, others = (own, f"the other records of {country}") if own else (everywhere, "the other records")
+        if center is None:
             continue
-        center = median(latitude for latitude, _ in places), median(longitude for _, longitude in places)
         for item, place in placed:
             distance = compute_distance_km(place, center)
             if distance >= _FAR_KM and _is_nearer_swapped(place, center, distance):
                 yield Doubt(
                     item.item_id,
                     "swapped_coordinates",
-                    f"Latitude {place[0]:g} and longitude {place[1]:g} are {distance:,.0f} km from the other records "
-                    f"of {country}, and would be near them if swapped. Look at them.",
+                    f"Latitude {place[0]:g} and longitude {place[1]:g} are {distance:,.0f} km from {others}, and would "
+                    "be near them if swapped. Look at them.",
                 )
+
+
+def _find_center(places: set[tuple[float, float]], *, reach_km: float) -> tuple[float, float] | None:
+    """Return the middle of places; None for too few, or where most are farther from it than they may be."""
+    if len(places) < _FEWEST_OF_COUNTRY:
+        return None
+    center = median(latitude for latitude, _ in places), median(longitude for _, longitude in places)
+    return center if median(compute_distance_km(place, center) for place in places) <= reach_km else None
 
 
 def _is_nearer_swapped(place: tuple[float, float], center: tuple[float, float], distance: float) -> bool:

@@ -233,6 +233,7 @@ def test_check_lists_facts_of_records_that_are_in_doubt():
         record("nowhere", latitude=95.0, longitude=181.0),
         record("beyond", latitude=142.5, longitude=16.5),
         record("swapped", country_code="AT", latitude=14.2, longitude=47.2),
+        record("zero", country_code="GH", latitude=0.0, longitude=0.0),
         record("one", catalog_number="EX-1", occurrence_id="o:1"),
         record("other", catalog_number="EX-1", occurrence_id="o:2"),
     ]
@@ -244,6 +245,7 @@ def test_check_lists_facts_of_records_that_are_in_doubt():
         ProblemKind.IMPOSSIBLE_DATE: ["date"],
         ProblemKind.IMPOSSIBLE_COORDINATES: ["nowhere"],
         ProblemKind.SWAPPED_COORDINATES: ["beyond", "swapped"],
+        ProblemKind.ZERO_COORDINATES: ["zero"],
         ProblemKind.REPEATED_NUMBER: ["one", "other"],
     }
     assert all(each.severity is Severity.WARNING for each in problems if each.kind in found)

@@ -47,6 +47,7 @@ class ProblemKind(StrEnum):
     IMPOSSIBLE_DATE = "impossible_date"
     IMPOSSIBLE_COORDINATES = "impossible_coordinates"
     SWAPPED_COORDINATES = "swapped_coordinates"
+    ZERO_COORDINATES = "zero_coordinates"
     REPEATED_NUMBER = "repeated_number"
     CLASS_WITHOUT_MEDIUM = "class_without_medium"
 
@@ -84,6 +85,7 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.IMPOSSIBLE_DATE: Severity.WARNING,
     ProblemKind.IMPOSSIBLE_COORDINATES: Severity.WARNING,
     ProblemKind.SWAPPED_COORDINATES: Severity.WARNING,
+    ProblemKind.ZERO_COORDINATES: Severity.WARNING,
     ProblemKind.REPEATED_NUMBER: Severity.WARNING,
     ProblemKind.CLASS_WITHOUT_MEDIUM: Severity.NOTE,
 }
