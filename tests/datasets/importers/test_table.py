@@ -211,3 +211,34 @@ def test_coordinates_that_cannot_be_say_why_in_decimal_commas_too(put, tmp_path)
     table = put("t.csv", 'path,lat,lon\na.jpg,"95,5","191,0"\na.jpg,41 N,"41,5"\n')
     details = [doubt.detail for doubt in import_table(table, out=tmp_path / "m.csv").doubts]
     assert ["no place on Earth" in details[0], "no decimal degrees" in details[1]] == [True, True]
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "https://example.org/a.jpg"])
+def test_facts_that_are_mapped_are_read_as_those_that_are_recognized(path, put, tmp_path):
+    put("a.jpg")
+    table = put(
+        "t.csv",
+        f"Datei;Gattung;Art;Datum;Breite;Laenge;Land\n{path};Larus;canus;4/5/2019;41,5;-70;Norway\n"
+        f"{path};Larus;sp.;14/5/2019;142;-70;\n",
+    )
+    origins = {"scientific_name": "{Gattung} {Art}", "event_date": "Datum", "latitude": "Breite", "longitude": "Laenge"}
+    reference = {"path": "Datei"} if path == "a.jpg" else {}
+    if not reference:
+        table = put("t.csv", table.read_text(encoding="utf-8").replace("Datei", "image_url"))
+    result = import_table(
+        table,
+        out=tmp_path / "m.csv",
+        columns={**origins, **reference, "country_code": "Land"},
+        values={"country_code": "SE"},
+    )
+    first, second = result.items
+    assert (first.class_name, first.event_date, first.latitude, first.country_code) == (
+        *("Larus canus", "2019-05-04", 41.5),
+        "NO",
+    )
+    assert (second.class_name, second.event_date, second.latitude, second.country_code) == (
+        *(None, "2019-05-14", None),
+        "SE",
+    )
+    assert dict(second.extra)["verbatimLatitude"] == "142"
+    assert "Breite" not in dict(first.extra)

@@ -85,7 +85,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             out=out,
         )
     facts = {name: columns for name, columns in found.items() if name not in (*mapping, "path", "address", "medium")}
-    is_day_first = find_day_order(table.list_cells(facts.get("event_date", ())))
+    is_day_first = _find_order(table, mapping, facts)
     files = FolderListing((media or source.parent).absolute())
     left: list[Failure] = []
     items = []
@@ -157,11 +157,24 @@ def _settle_cells(
     facts: Mapping[str, Sequence[str]],
     is_day_first: bool | None,
 ) -> dict[str, str]:
-    """Return a row by manifest columns: what is mapped, and the facts of the columns that are recognized."""
+    """Return a row by manifest columns: what is mapped, and the facts of the columns that are recognized.
+
+    Facts that tables of others spell in their own ways are settled whether the user maps them or not.
+    """
     mapped = _mapped(given, mapping, values)
-    others = {name: given[name] for name in _list_others(given, mapping)}
-    settled = settle_facts(others, facts, is_day_first=is_day_first)
-    return {**mapped, **{name: value for name, value in settled.items() if name not in mapping}}
+    chosen = {name: mapped.pop(name) for name in list(mapped) if name in _SETTLED}
+    is_filled = {name: any(given[own].strip() for own in facts.get(name, ())) for name in chosen}
+    chosen = {name: value for name, value in chosen.items() if not is_filled[name]}  # by a column that is recognized
+    others = {name: given[name] for name in _list_others(given, mapping)} | chosen
+    known = {**facts, **{name: (name,) for name in chosen}}
+    settled = settle_facts(others, known, is_day_first=is_day_first)
+    return {**mapped, **{name: value for name, value in settled.items() if not mapped.get(name)}}
+
+
+def _find_order(table: Table, mapping: Mapping[str, str], facts: Mapping[str, Sequence[str]]) -> bool | None:
+    """Tell whether the day comes first in the dates of a table, as `find_day_order` does."""
+    origins = facts.get("event_date") or [mapping["event_date"]] if "event_date" in {**facts, **mapping} else []
+    return find_day_order(table.list_cells(name for name in origins if name in table.names))
 
 
 def _list_others(names: Iterable[str], mapping: Mapping[str, str]) -> list[str]:
@@ -189,7 +202,7 @@ class _TableRows:
         whole = [
             (place, dict(zip(names, row, strict=True))) for place, row in self._table.rows if len(row) == len(names)
         ]
-        is_day_first = find_day_order(self._table.list_cells(facts.get("event_date", ())))
+        is_day_first = _find_order(self._table, self._mapping, facts)
         for location, row in self._table.rows:
             if len(row) != len(names):
                 self.left.append(Failure(location, "bad_row", f"{len(row)} cells under {len(names)} columns"))
@@ -198,15 +211,11 @@ class _TableRows:
             references = dict.fromkeys(each for name in media_columns for each in split_media(given[name]))
             own = {name: value for name, value in given.items() if name not in media_columns}
             properties, written = unpack_properties(own)
-            mapped = _mapped(own, self._mapping, self._values)
-            settled = settle_facts(own, facts, is_day_first=is_day_first)
-            cells = settled | {
-                name: value
-                for name, value in mapped.items()
-                if value and name != "medium" and (name in self._mapping or name not in settled)
-            }
+            settled = _settle_cells(given, self._mapping, self._values, facts=facts, is_day_first=is_day_first)
+            hidden = set(given) - set(own)  # media, and what an export of ours wrote
+            cells = {name: value for name, value in settled.items() if value and name not in hidden}
             cells = drop_written({**cells, **properties}) if written else {**cells, **properties}
-            told = (mapped.get("medium", ""), *told)
+            told = (cells.pop("medium", ""), *told)
             item_id = cells.pop("item_id", None)
             record_id = cells.get("occurrence_id") or cells.get("catalog_number") or given.get("id") or location
             media = [MediaReference(each, told, {}, item_id if len(references) == 1 else None) for each in references]
