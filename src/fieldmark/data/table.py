@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -98,27 +98,47 @@ def check_names(names: Sequence[str], path: Path) -> None:
 
 def _decode(content: bytes, path: Path, *, is_strict: bool) -> tuple[str, bool]:
     """Return the text of a file, and whether its encoding is a guess."""
-    if not is_strict and content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return content.decode("utf-16", "replace"), False
-    if not is_strict and b"\0" in content[:2]:  # UTF-16 without its mark: every other byte of a header is 0
-        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace"), False
+    if not is_strict:
+        return decode_text(content)
     try:
         return content.decode("utf-8-sig"), False
     except UnicodeDecodeError as error:
-        if not is_strict:
-            return content.decode("cp1252", "replace"), True
         line = content.count(b"\n", 0, error.start) + 1
         raise _no_table(path, reason=f"line {line} is not UTF-8") from error
+
+
+def decode_text(content: bytes) -> tuple[str, bool]:
+    """Return the text of a table in whatever encoding, and whether that is a guess: text that is none of Unicode."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16", "replace"), False
+    if b"\0" in content[:2]:  # UTF-16 without its mark: every other byte of a header is 0
+        return content.decode("utf-16-be" if content[0] == 0 else "utf-16-le", "replace"), False
+    try:
+        return content.decode("utf-8-sig"), False
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace"), True
 
 
 def _read_csv(text: str, path: Path, delimiter: str | None) -> Table:
     if delimiter is None and (told := re.match(r'"?sep=(.)"?\r?\n', text)):
         delimiter, text = told[1], text[told.end() :]
-    if delimiter is None:
-        header = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
-        delimiter = max(_DELIMITERS, key=header.count)
+    if delimiter is not None:
+        return _split_csv(text, path, delimiter, is_quoted=True)
+    header = re.sub(r'"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
+    delimiter = max(_DELIMITERS, key=header.count)
+    is_quoted = not (delimiter == "\t" and "gbifid" in header.lower())  # GBIF writes quotes as they are
+    try:
+        return _split_csv(text, path, delimiter, is_quoted=is_quoted)
+    except ManifestError:
+        if delimiter != "\t":
+            raise
+        return _split_csv(text, path, delimiter, is_quoted=False)  # tabs part cells where quotes do not match
+
+
+def _split_csv(text: str, path: Path, delimiter: str, *, is_quoted: bool) -> Table:
     # Strict, because otherwise a quote that is never closed swallows all rows after it without a word.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if is_quoted else csv.QUOTE_NONE
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter, quoting=quoting)
     rows: list[tuple[str, tuple[str, ...]]] = []
     line = 1
     try:

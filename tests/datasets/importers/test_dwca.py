@@ -293,6 +293,16 @@ def test_a_file_twice_or_a_link_out_of_the_folder_is_refused(tmp_path):
         import_dwca(folder, out=tmp_path / "m.csv")
 
 
+def test_a_simple_download_that_was_saved_in_another_encoding_is_told(tmp_path):
+    path = tmp_path / "simple.zip"
+    table = "gbifID\tscientificName\tlocality\tassociatedMedia\n7\tPica pica\tK\xf6ln\thttps://x.org/a.jpg\n"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("0001.csv", table.encode("cp1252"))
+    result = import_dwca(path, out=tmp_path / "m.csv")
+    assert [item.place for item in result.items] == ["K\xf6ln"]
+    assert any("Windows-1252" in note for note in result.notes)
+
+
 def test_rows_without_an_id_are_listed_and_never_joined(put, tmp_path):
     put("a.jpg")
     path = build(

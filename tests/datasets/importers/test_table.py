@@ -242,3 +242,14 @@ def test_facts_that_are_mapped_are_read_as_those_that_are_recognized(path, put, 
     )
     assert dict(second.extra)["verbatimLatitude"] == "142"
     assert "Breite" not in dict(first.extra)
+
+
+@pytest.mark.parametrize("name", ["gbifID", "id"])
+def test_quotes_of_tables_with_tabs_are_letters_where_they_do_not_match(name, put, tmp_path):
+    put("a.jpg")
+    table = put("t.txt", f'{name}\tpath\tlocality\n1\ta.jpg\t"Rio Grande" delta\n2\ta.jpg\t"Rio\n3\ta.jpg\tx\n')
+    assert [item.place for item in import_table(table, out=tmp_path / "m.csv").items] == [
+        '"Rio Grande" delta',
+        '"Rio',
+        "x",
+    ]

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from fieldmark.data.table import decode_text
 from fieldmark.datasets.importers.archive import Archive, BadRow, Row, TableDescription
 from fieldmark.datasets.importers.record import (
     MediaReference,
@@ -17,7 +18,7 @@ from fieldmark.datasets.importers.record import (
     settle_facts,
     tell_medium,
 )
-from fieldmark.datasets.importers.result import ImportResult
+from fieldmark.datasets.importers.result import ImportResult, note_encoding
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
 from fieldmark.errors import list_first
 from fieldmark.records.darwin_core import MEDIA_KEY, OWN_KEY, PROPERTIES
@@ -75,7 +76,7 @@ def import_dwca(
 def _read_archive(archive: Archive, left: list[Failure], notes: list[str]) -> Iterator[Record]:
     tables = [name for name in archive.names if name.lower().endswith((".csv", ".txt", ".tsv"))]
     if len(archive.names) == 1 and tables:
-        rows = _read_simple(archive, tables[0], left)
+        rows = _read_simple(archive, tables[0], left, notes)
         yield from _make_records(rows, {}, left)
         return
     core, extensions = archive.describe()
@@ -92,9 +93,10 @@ def _read_archive(archive: Archive, left: list[Failure], notes: list[str]) -> It
     yield from _make_records(list(_keep_whole(archive, core, left)), media, left)
 
 
-def _read_simple(archive: Archive, name: str, left: list[Failure]) -> list[Row]:
+def _read_simple(archive: Archive, name: str, left: list[Failure], notes: list[str]) -> list[Row]:
     """Return the rows of a simple download: one table, tab-separated, with a header of terms."""
-    text = archive.read(name, largest=_LARGEST_SIMPLE_BYTES).decode("utf-8-sig", "replace")
+    text, is_guessed = decode_text(archive.read(name, largest=_LARGEST_SIMPLE_BYTES))
+    notes += note_encoding(is_guessed=is_guessed)
     header = text.partition("\n")[0]
     delimiter = "\t" if "\t" in header else ","
     reader = csv.reader(

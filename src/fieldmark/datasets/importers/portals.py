@@ -143,7 +143,7 @@ def _read_rows(
             rows += [(f"{path.name} {portal.key}[{number}]", flatten(each)) for number, each in values]
             continue
         table = read_table(path, delimiter=None, is_strict=False)
-        notes += note_encoding(table)
+        notes += note_encoding(is_guessed=table.is_guessed)
         for place, cells in table.rows:
             if len(cells) > len(table.names):
                 left.append(Failure(place, "bad_row", f"{len(cells)} cells under {len(table.names)} columns"))

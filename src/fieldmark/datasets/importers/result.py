@@ -8,7 +8,6 @@ from pathlib import Path
 from fieldmark.data.embedded_facts import SAID_BY, complete_items
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
-from fieldmark.data.table import Table
 from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.leakage import find_leaks_of_items
 from fieldmark.names import group_names
@@ -93,9 +92,9 @@ def _list_kinds(title: str, told: Sequence[tuple[str, str]]) -> Iterator[str]:
             yield f"  and {count - _SHOWN_EXAMPLES:,} more; --json lists all"
 
 
-def note_encoding(table: Table) -> list[str]:
+def note_encoding(*, is_guessed: bool) -> list[str]:
     """Return a note where the text of a table is a guess."""
-    if not table.is_guessed:
+    if not is_guessed:
         return []
     return ["The file is not UTF-8 and was read as Windows-1252. Look at the names with accents."]
 

@@ -79,7 +79,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             rows.make_records(),
             folder=media or source.parent,
             left=rows.left,
-            notes=note_encoding(table) + _note_origins(mapping, found),
+            notes=note_encoding(is_guessed=table.is_guessed) + _note_origins(mapping, found),
             taxonomy=known,
             merges_names=merges_names,
             out=out,
@@ -108,7 +108,7 @@ def import_table(  # noqa: PLR0913 - each option is one that the CLI offers
             continue
         location_by_item_id[item_id] = location
         items.append(item if item.path is None else replace(item, path=Path(normpath(item.path))))
-    notes = note_encoding(table) + _note_origins(mapping, facts)
+    notes = note_encoding(is_guessed=table.is_guessed) + _note_origins(mapping, facts)
     if not {"path", "text"} & {*mapping, *(values or {})}:
         notes.append("No column gives the paths of the items; map one, as in --column path='photos/{id}.*'.")
     nameless = sum(item.class_name is None for item in items)
