@@ -85,6 +85,14 @@ def test_filters_are_kept_and_k_counts_what_is_left(client, toy_items):
         assert (answer.status_code, answer.json()["kind"]) == (404, "unknown_name")
 
 
+def test_conditions_alone_list_what_meets_them_and_nothing_at_all_is_told(client, toy_items):
+    met = client.post("/v1/search", json={"facts": {"has_no": ["date"]}, "media": ["audio"], "k": 50}).json()
+    expected = sorted(item.item_id for item in toy_items if item.medium is Medium.AUDIO and item.event_date is None)
+    assert met["query"]["is_listing"]
+    assert [hit["item_id"] for hit in met["hits"]] == expected[:50] != []
+    assert client.post("/v1/search", json={"media": ["audio"]}).json()["kind"] == "bad_request"
+
+
 def test_k_of_each_medium(client):
     wanted = {"queries": [{"text": "a bird"}], "k": 4, "per_medium": True}
     hits = client.post("/v1/search", json=wanted).json()["hits"]

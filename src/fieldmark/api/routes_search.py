@@ -15,6 +15,7 @@ from fieldmark.api.limits import JSON_TYPE, get_content_type, make_type_error, p
 from fieldmark.api.schemas import (
     CollectionAnswer,
     DescriptionAnswer,
+    FactConditions,
     HitAnswer,
     LikelyClassAnswer,
     NameAnswer,
@@ -93,11 +94,13 @@ def _check_search(wanted: SearchRequest, *, file_count: int, limits: ServeLimits
         OutOfRangeError: There is too much.
     """
     query_count = len(wanted.queries) + file_count
-    if query_count == 0:
-        raise BadRequestError(problems=["'queries' is empty and there is no file: give at least one of either"])
+    if query_count == 0 and wanted.facts == FactConditions():
+        raise BadRequestError(
+            problems=["'queries' is empty, there is no file, and 'facts' sets no condition: give one of these"]
+        )
     marked_count = len(wanted.marks.relevant) + len(wanted.marks.irrelevant)
     for name, got, smallest, largest in (
-        ("queries", query_count, 1, limits.max_queries),
+        ("queries", query_count, 0, limits.max_queries),
         ("k", wanted.k, 1, limits.max_k),
         ("marks", marked_count, 0, limits.max_listed),
     ):
@@ -166,6 +169,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
             name_use=found.name_use,
             is_understood=found.is_understood,
             is_on_topic=found.is_on_topic,
+            is_listing=found.is_listing,
             notes=list(found.notes),
         ),
         collection=_answer_collection(found.collection),

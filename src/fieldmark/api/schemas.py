@@ -102,7 +102,9 @@ class SightingRequest(RequestBody):
 class SearchRequest(RequestBody):
     """A search: queries, number of hits, filters."""
 
-    queries: list[Query] = Field([], description="combined into one, together with the files of a form")
+    queries: list[Query] = Field(
+        [], description="combined into one, together with the files of a form; none to list what meets `facts`"
+    )
     marks: Marks = Marks()
     k: int = Field(10, ge=1, strict=True, description="number of hits; of each medium where per_medium is set")
     per_medium: bool = Field(default=False, description="k hits of each medium")
@@ -166,6 +168,9 @@ class QueryAnswer(AnswerBody):
     )
     is_understood: bool = Field(
         default=True, description="false where the words mean nothing to what reads texts here; there are no hits then"
+    )
+    is_listing: bool = Field(
+        default=False, description="the hits are the items that meet the conditions, with nothing to rank them by"
     )
     is_on_topic: bool = Field(
         default=True, description="false where the words speak of nothing that texts and names here do"

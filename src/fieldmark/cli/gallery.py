@@ -146,8 +146,10 @@ def search(
     """
     media_names = parse_media(medium)  # checked before heavy imports, so a wrong name fails at once
     files = _parse_exports(exports or [])
-    if not (queries or item_ids):
-        raise typer.BadParameter("There is no query. Give a QUERY, or an item of the gallery with --item.")
+    if not (queries or item_ids or any((date_from, date_to, months, box, near, countries, observers, has_no))):
+        raise typer.BadParameter(
+            "There is no query. Give a QUERY, an item of the gallery with --item, or conditions such as --month."
+        )
     from fieldmark.data.ranges import read_ranges
     from fieldmark.gallery.fact_query import FactQuery, SightingQuery, parse_numbers
     from fieldmark.gallery.files import open_files

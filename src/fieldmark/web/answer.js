@@ -35,6 +35,7 @@ export function specialVerdict(answer) {
   const { query } = answer;
   const made = (kind, title, text) => element("div", { class: `verdict ${kind}` }, element("h2", { text: title }), element("p", { text }));
   if (!query.is_understood) return made("unlikely", t("These words are not understood"), t("Nothing that reads texts here knows most of them. Check the spelling, give a name, or describe what is seen or heard."));
+  if (query.is_listing) return made("", t("Items that meet your conditions"), t("In no order of likeness: there is nothing to compare them with."));
   if (!query.is_on_topic) return made("unlikely", t("Probably not here"), t("Your words speak of nothing that the texts and names of this collection do. Below are the closest items."));
   const isBorne = answer.hits.some((hit) => hit.matched || (hit.probability ?? 0) >= 0.5);
   if (query.class_name && !answer.collection && answer.hits.length > 0 && !isBorne) return made("", t("Nothing here is surely {name}", { name: displayName(query.class_name) }), t("Below are the closest items."));

@@ -12,7 +12,7 @@ import { Composer } from "./query.js";
 import { neededView, nothingFound, Results, waitingView } from "./results.js";
 import { Selection } from "./selection.js";
 import { Session } from "./session.js";
-import { asksSame, FIRST_K, hasFilters, LARGEST_K, MOST_COMPARED, readState, toRequest, withoutFilters, writeState } from "./state.js";
+import { asksSame, FIRST_K, hasConditions, hasFilters, LARGEST_K, MOST_COMPARED, readState, toRequest, withoutFilters, writeState } from "./state.js";
 import { learnSubject } from "./subject.js";
 import { chooseLanguage, LANGUAGES, locale, t, translatePage } from "./texts.js";
 import { welcomeView } from "./welcome.js";
@@ -138,7 +138,7 @@ function showChrome() {
   describeHolding().then((text) => (byId("holding").textContent = text), () => {});
 }
 
-const hasQuery = () => state.text !== "" || state.itemIds.length > 0 || state.fileKeys.length > 0;
+const hasQuery = () => state.text !== "" || state.itemIds.length > 0 || state.fileKeys.length > 0 || hasConditions(state);
 const clearFilters = () => go(withoutFilters(state));
 
 /** The view of the state: `node`, and for results what changes them in place. */

@@ -180,6 +180,8 @@ export const GERMAN = {
   "file name": "Dateiname",
   "Most like {name}": "Am ähnlichsten: {name}",
   "Closest items": "Die nächsten Objekte",
+  "In no order of likeness: there is nothing to compare them with.": "Nicht nach Ähnlichkeit geordnet: Es gibt nichts, womit sie zu vergleichen wären.",
+  "Items that meet your conditions": "Objekte, die Ihre Bedingungen erfüllen",
   "Percentages are what the encoders themselves say; too little is labeled here to check them.": "Die Prozente geben die Encoder selbst an; hier ist zu wenig benannt, um sie zu prüfen.",
   "You named {name}, which goes by this name here.": "Sie nannten {name}; hier heißt die Art so.",
   "You named this species.": "Sie haben diese Art genannt.",

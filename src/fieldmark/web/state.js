@@ -5,6 +5,10 @@ const LISTS = { item: "itemIds", media: "media", class: "classNames", set: "setN
 /** Conditions on the records of items, each a text in the URL. */
 const FACTS = { from: "from", to: "to", month: "month", country: "country", observer: "observer", near: "near", none: "hasNo", sort: "order", records: "byRecord" };
 
+const NO_CONDITIONS = ["order", "byRecord"]; // of the answer, and not of what is in it
+
+export const hasConditions = (state) => Object.keys(state.facts ?? {}).some((name) => !NO_CONDITIONS.includes(name));
+
 export const FIRST_K = 8;
 export const LARGEST_K = 200;
 export const MOST_COMPARED = 4;

@@ -54,6 +54,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
         "name_use": None,
         "is_understood": True,
         "is_on_topic": True,
+        "is_listing": False,
         "notes": [],
     }
     assert [value[key] for key in ("offered", "likeliest", "parts", "absent_media", "subject")] == [*[[]] * 4, "things"]

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fieldmark.errors import RequestError
+from fieldmark.gallery.facts import FactFilter
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration
 from fieldmark.gallery.search.query import ItemId
@@ -58,6 +59,7 @@ def index(create_index, rows_by_id, embeddings_of, tmp_path_factory):
             Medium(item_id.split("-")[0]),
             class_name=CLASSES[number % 3],
             license="CC0" if number % 2 else None,
+            event_date="2001-05-04" if number % 4 == 0 else None,
         )
         for number, item_id in enumerate(rows_by_id)
     ]
@@ -91,6 +93,21 @@ def test_two_queries_score_by_the_mean_of_their_own_scores(index, tmp_path, rows
         for hit in hits:
             scores = [score_of(rows_by_id[hit.item_id], vector) for vector in vectors]
             assert hit.score == pytest.approx(np.mean(scores), abs=1e-5)
+
+
+def test_conditions_without_words_that_say_anything_list_what_meets_them(index, tmp_path, rows_by_id):
+    searcher = make_searcher(index, tmp_path)
+    expected = sorted(item_id for number, item_id in enumerate(rows_by_id) if number % 4 == 0)
+    may = Filter(facts=FactFilter(months=frozenset({5})))
+    for query in ("songs", "all the photos", ()):
+        result = searcher.search(query, k=36, where=may)
+        assert (result.is_listing, [hit.item_id for hit in result.hits]) == (True, expected)
+        assert "no order of likeness" in result.to_text()
+    sounds = searcher.search((), k=1, where=may, media=[Medium.AUDIO, Medium.IMAGE], per_medium=True).hits
+    assert [hit.medium for hit in sounds] == [Medium.IMAGE, Medium.AUDIO]
+    assert not searcher.search((), k=36, where=Filter(facts=FactFilter(months=frozenset({6})))).hits
+    with pytest.raises(RequestError, match="or conditions on records"):
+        searcher.search(())
 
 
 def test_margins_of_two_queries_are_those_of_their_mean_scores(index, tmp_path, rows_by_id):

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.records.columns import fold_text, get_date_span, list_keys
-from fieldmark.types import Hit, Item
+from fieldmark.types import MEDIA, Hit, Item
 
 _LONGEST_KEY = 300
 PLACE = "place"
@@ -62,6 +62,17 @@ def look_up(index: ItemReader, text: str, *, where: Filter, limit: int) -> Recor
         Hit(rank, _SCORE, stored.item, stored.set_name, matched=fact) for rank, (stored, fact) in enumerate(found, 1)
     )
     return RecordMatch(hits, is_one=hits[0].matched != PLACE)
+
+
+def list_items(index: ItemReader, *, where: Filter, k: int, per_medium: bool) -> tuple[Hit, ...]:
+    """Return the first `k` items that meet a filter, by their ids; of each medium if so told."""
+    filters = [where]
+    if per_medium:
+        filters = [
+            replace(where, media=frozenset({each})) for each in MEDIA if where.media is None or each in where.media
+        ]
+    stored = [each for own in filters for each in index.items(where=own, limit=k)]
+    return tuple(Hit(rank, _SCORE, each.item, each.set_name) for rank, each in enumerate(stored, 1))
 
 
 def get_record_id(item: Item) -> str | None:

@@ -149,6 +149,9 @@ class MarkedItems:
             )
 
 
+_LISTING = "items that meet the conditions, in no order of likeness: there is nothing to compare them with"
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     """The hits of a search, best first.
@@ -167,6 +170,7 @@ class SearchResult:
         parts: What each query shows alone, where they contradict each other; empty where they do not.
         absent_media: Media that were wanted and have nothing of the named class, though others have.
         is_understood: False where the words of a text mean nothing to the encoder; there are no hits then.
+        is_listing: Whether the hits are the items that meet conditions, with nothing to rank them by.
         is_on_topic: False where the words of a text speak of nothing that the gallery's texts and names speak of; its
             hits are near, but no answer.
         notes: What a person should know of the queries, such as a file whose name is not what it holds.
@@ -193,6 +197,7 @@ class SearchResult:
     absent_media: tuple[Medium, ...] = ()
     is_understood: bool = True
     is_on_topic: bool = True
+    is_listing: bool = False
     notes: tuple[str, ...] = ()
     subject: Subject = Subject.THINGS
     seen: Sighting | None = None
@@ -232,6 +237,7 @@ class SearchResult:
                 "name_use": self.name_use,
                 "is_understood": self.is_understood,
                 "is_on_topic": self.is_on_topic,
+                "is_listing": self.is_listing,
                 "notes": self.notes,
             },
             "offered": self.offered,
@@ -259,6 +265,7 @@ class SearchResult:
         words = get_words(self.subject)
         lines = [
             *self.notes,
+            *([_LISTING] if self.is_listing else []),
             *self._describe_name(),
             *self._describe_marks(),
             *self._describe_seen(),

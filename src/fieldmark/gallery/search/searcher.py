@@ -8,14 +8,16 @@ import numpy as np
 from jaxtyping import Float
 
 from fieldmark.errors import OutOfRangeError, RequestError, UnknownItemError, list_first, suggest_nearest
+from fieldmark.gallery.facts import FactFilter
 from fieldmark.gallery.files import GalleryPlace
+from fieldmark.gallery.naming.name_index import strip_frame
 from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.typed_names import NameReading, NameUse, TypedNames
 from fieldmark.gallery.search.calibration import CalibrationFile, ScoreCalibration
 from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionReader, sample_held
 from fieldmark.gallery.search.likeliest import contradict
 from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader, describe_files
-from fieldmark.gallery.search.records import HitOrder, gather_records, look_up, sort_hits
+from fieldmark.gallery.search.records import HitOrder, gather_records, list_items, look_up, sort_hits
 from fieldmark.gallery.search.result import MarkedItems, QueryPart, ReadName, SearchResult
 from fieldmark.gallery.search.several import combine, leave_open, order_by_text
 from fieldmark.gallery.search.single_search import Request, SingleSearch
@@ -140,11 +142,13 @@ class Searcher:
             by_record: Whether `k` records are returned, all hits of each together.
 
         A text that is the id, the catalog or occurrence number or the file name of an item is answered with that item
-        first, then with items like it; one that is a place with the items from there, then as any other text.
+        first, then with items like it; one that is a place with the items from there, then as any other text. A text
+        that says nothing, such as "songs", or none at all beside conditions on records lists the items that meet these,
+        by their ids.
 
         Raises:
             OutOfRangeError: k is below 1.
-            RequestError: The sequence of queries is empty, or an item is marked both right and wrong.
+            RequestError: There are neither queries nor conditions, or an item is marked both right and wrong.
             MediaError: A query cannot be read.
             MediumNotSupportedError: The gallery's model takes no query of this medium.
             UnknownItemError: The gallery has no item of an id.
@@ -152,22 +156,39 @@ class Searcher:
         if k < 1:
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=self.index.item_count(), kind="cutoff")
         queries = (query,) if isinstance(query, str | Path | Item | ItemId) else tuple(query)
-        if not queries:
+        where = where or Filter()
+        if not queries and where.facts == FactFilter():
             raise RequestError(
-                "The search has no query; it needs one or more. Give a file, a text or the id of an item.",
+                "The search has no query; it needs one or more. Give a file, a text or the id of an item, or "
+                "conditions on records.",
                 kind="no_query",
             )
         marks = marks or MarkedItems()
         marks.check()
-        where = where or Filter()
         if media:
             where = replace(where, media=frozenset(media) if where.media is None else where.media & frozenset(media))
         count = k * _RECORD_MEDIA if by_record else k
         request = Request(queries, count, where, marks, by_segment=by_segment, per_medium=per_medium)
-        result = self._look_up_or_search(request)
+        is_listing = self._says_nothing(request)
+        result = self._list(request) if is_listing else self._look_up_or_search(request)
         hits = gather_records(result.hits, k=k) if by_record else result.hits
         ordered = hits if order is None else sort_hits(hits, order)
+        if is_listing:
+            return replace(result, hits=ordered)
         return replace(result, hits=ordered, description=self._describe(request, result=result, hits=ordered))
+
+    def _says_nothing(self, request: Request) -> bool:
+        """Tell whether a search has conditions on records, and nothing by which to rank, such as "all songs"."""
+        if request.where.facts == FactFilter() or request.marks.relevant or request.marks.irrelevant:
+            return False
+        text = self._reader.get_text(request.queries) if request.queries else ""
+        return text is not None and not strip_frame(text)
+
+    def _list(self, request: Request) -> SearchResult:
+        """Return the items that meet the conditions, by their ids."""
+        hits = list_items(self.index, where=request.where, k=request.k, per_medium=request.per_medium)
+        subject = self._reader.read_names().subject
+        return SearchResult(media=(Medium.TEXT,), hits=hits, subject=subject, is_listing=True)
 
     def _describe(self, request: Request, *, result: SearchResult, hits: Sequence[Hit]) -> DescriptionAnswer | None:
         """Return what was read in a single text that names no species, and which of it the hits show."""
