@@ -32,7 +32,11 @@ def test_an_author_is_no_part_of_the_species(text, species, authorship):
 
 
 @pytest.mark.parametrize(
-    "text", ["Larus sp.", "Larus cf. canus", "Larus argentatus?", "Corvus corone/cornix", "Larus ?canus", "Larus canus (?)"]
+    "text",
+    [
+        *("Larus sp.", "Larus cf. canus", "Larus argentatus?", "Corvus corone/cornix"),
+        *("Larus ?canus", "Larus canus (?)"),
+    ],
 )
 def test_a_name_that_leaves_the_species_open_is_none(text):
     name = parse_scientific_name(text)

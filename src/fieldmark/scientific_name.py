@@ -156,7 +156,7 @@ def _is_epithet(word: str) -> bool:
 
 
 def _find_authorship(text: str, *, is_joined: bool) -> str | None:
-    """Return the author and year of what follows a name, without notes; empty for none, None where it is something else."""
+    """Return the author and year behind a name, without notes; empty for none, None where it is something else."""
     author = _SENSE.sub("", text).strip()
     while not _is_authorship(author, is_joined=is_joined) and _NOTE.search(author):
         author = _NOTE.sub("", author)
