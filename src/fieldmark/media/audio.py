@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fieldmark.errors import EmptyMediaError, TooLargeError, UnreadableMediaError
 from fieldmark.media.container import pick_equally_spaced
-from fieldmark.media.damage import DamageLog, find_declared_seconds
+from fieldmark.media.damage import DamageLog
 from fieldmark.media.file import check_file
 from fieldmark.media.joined import warn_of_joined_file
 from fieldmark.media.sound.mixing import Mixing, learn_mixing, take_head
@@ -184,7 +184,7 @@ class _Reading:
         """
         self._log.check(read_seconds=self._count / self._part.rate, path=self._path, limits=self._limits)
         if self._end_seconds is not None:
-            declared = find_declared_seconds(self._path, self._track.find_declared_seconds(), read=self._end_seconds)
+            declared = self._track.find_declared_seconds(read=self._end_seconds)
             if declared is not None:
                 self._log.add_cut(from_seconds=self._end_seconds, declared_seconds=declared)
         joined = warn_of_joined_file(self._path) if self._end_seconds is not None else ()

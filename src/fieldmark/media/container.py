@@ -1,5 +1,7 @@
 """Files with a timeline: containers opened and decoded through FFmpeg, with limits and clear errors."""
 
+import heapq
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,9 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from fieldmark.errors import MediaError, UnreadableMediaError
-from fieldmark.media.damage import DamageLog, Loss
+from fieldmark.media.damage import DamageLog, Length, Loss
+from fieldmark.media.ending import lacks_index
 from fieldmark.media.file import convert_decoder_errors
-from fieldmark.media.signatures import lacks_index
 from fieldmark.types import MediaLimits
 
 if TYPE_CHECKING:
@@ -32,10 +34,15 @@ PREROLL_SECONDS = 1.0
 """The time that decoders need before a position, to be exact there."""
 # These have no index of key frames: a seek lands between two, and what follows cannot be decoded.
 _WITHOUT_INDEX = {"mpegts", "mpeg"}
+_UNORDERED_IN_AVI = {"h264", "hevc"}  # an AVI counts its chunks in the order of decoding
 _FRAMES = (AudioFrame, VideoFrame)
 _MOST_FAILED_READS = 16  # in a row; some demuxers fail for ever at the junk behind the end
 CHUNK_HEAD_BYTES = 8
 """The header before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
+# These state how long the longest of their tracks is; of others FFmpeg may guess it.
+_WITH_LENGTH = {"matroska,webm", "flv", "asf"}
+_GRAIN_SECONDS = 2e-3  # the rounding of time stamps
+_SMALLEST_SHARE = 0.6  # of the time from one picture to the next
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
@@ -97,12 +104,29 @@ def get_origin_seconds(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def seek(container: InputContainer, stream: Stream, *, seconds: float) -> None:
-    """Seek to a position somewhat before `seconds`; stay where a file has no index."""
+def read_length(container: InputContainer, stream: AudioStream | VideoStream, *, is_of_track: bool) -> Length:
+    """Return the length that a file states.
+
+    Args:
+        is_of_track: It states that of a track by itself.
+    """
+    own = stream.duration if is_of_track else None
+    whole = container.duration if container.format.name in _WITH_LENGTH else None
+    return Length(
+        of_track=None if own is None else float(own * (stream.time_base or 0)),
+        of_file=None if whole is None else whole / av.time_base,
+        is_of_one_track=len(container.streams) == 1,
+    )
+
+
+def seek(container: InputContainer, stream: Stream, *, seconds: float) -> bool:
+    """Seek to a position somewhat before `seconds`, and tell whether it worked; stay where a file has no index."""
     target = seconds - PREROLL_SECONDS
     if target > 0 and stream.time_base and container.format.name not in _WITHOUT_INDEX:
         with suppress(av.FFmpegError):
             container.seek(round((target + get_origin_seconds(container)) / stream.time_base), stream=stream)
+            return True
+    return False
 
 
 class DecodedPacket(NamedTuple):
@@ -169,35 +193,110 @@ def decode_pictures(
 ) -> Iterator[tuple[float, VideoFrame]]:
     """Yield time and frame, from a position at or before `from_seconds` to the end of the file.
 
-    A packet that cannot be decoded gives no frame and is logged. One without bytes gives the frame before once more, at
-    its own time.
+    A packet that gives no frame is logged. One without bytes gives the frame before once more, at its own time.
 
     Raises:
         UnreadableMediaError: There is no decoder for the track.
     """
     check_decoder(stream, path=path)
     step = estimate_frame_seconds(stream)
-    seek(container, stream, seconds=from_seconds)
+    has_sought = seek(container, stream, seconds=from_seconds)
     origin = get_origin_seconds(container)
     times = ChunkTimes(container, stream)
+    balance = _Balance(log, first_seconds=from_seconds if has_sought else None, step=step)
+    is_unordered = container.format.name == "avi" and stream.codec_context.name in _UNORDERED_IN_AVI
     following = 0.0
     last = None
     for decoded in decode_packets(container, stream):
         assert decoded.packet is not None or decoded.is_bad  # noqa: S101 - as `decode_packets` gives them
         shift = times.find_shift(decoded.packet)
-        if decoded.is_bad:
+        stamp = _find_stamp(decoded.packet, origin + shift)
+        if decoded.is_bad or (decoded.packet is not None and decoded.packet.is_corrupt):
             log.count_packet()
-            if decoded.packet is not None and decoded.packet.dts is not None:
-                log.add(Loss(_compute_packet_seconds(decoded.packet, origin) + shift, step))
-        if decoded.is_empty and last is not None and decoded.packet is not None:
-            following = _compute_packet_seconds(decoded.packet, origin) + shift
+        if decoded.is_empty and last is not None and stamp is not None:
+            following = stamp
             yield following, last
             following += step
+        elif stamp is not None:
+            balance.expect(stamp)
         for frame in decoded.frames:
             assert isinstance(frame, VideoFrame)  # noqa: S101 - the track is one of pictures
             seconds = following if frame.time is None else frame.time - origin + shift
+            if is_unordered:
+                seconds = balance.find_next(seconds)
+            balance.take(seconds, is_damaged=frame.is_corrupt)
             yield seconds, frame
             last, following = frame, seconds + step
+    balance.finish()
+
+
+def _find_stamp(packet: AnyPacket | None, origin: float) -> float | None:
+    """Return the time of the picture in a packet; None for one without, or that is not to be shown."""
+    if packet is None or (packet.pts is None and packet.dts is None) or packet.is_discard:
+        return None
+    return _compute_packet_seconds(packet, origin)
+
+
+@final
+class _Balance:
+    """Compares the packets of a track with the pictures that come of them; logs the pictures that are missing.
+
+    Not every packet gives one: some hold half a picture, or one that is never shown. So a picture is missing only where
+    two that follow each other lie apart, with the time of a packet well between them.
+
+    Args:
+        first_seconds: The time before which pictures may be missing, since the decoder began in the middle; None where
+            it began with the file.
+    """
+
+    def __init__(self, log: DamageLog, *, first_seconds: float | None, step: float) -> None:
+        self._log = log
+        self._first = first_seconds
+        self._step = step
+        self._expected: list[float] = []  # a heap
+        self._before = None if first_seconds is not None else -math.inf
+        self._held = 0
+
+    def expect(self, seconds: float) -> None:
+        """Note the time of a packet."""
+        heapq.heappush(self._expected, seconds)
+
+    def find_next(self, seconds: float) -> float:
+        """Return the time of the next picture where packets tell the time of decoding alone: the earliest not taken.
+
+        The decoder holds back as many packets as before the first picture; of more, the earliest gave nothing.
+
+        Args:
+            seconds: The time if there is none.
+        """
+        self._held = self._held or len(self._expected)
+        if self._held == 1:  # none is held back, so that both orders are one
+            return seconds
+        while len(self._expected) > self._held:
+            self._miss(heapq.heappop(self._expected), until=math.inf)
+        return self._expected[0] if self._expected else seconds
+
+    def take(self, seconds: float, *, is_damaged: bool) -> None:
+        """Note the time of a picture."""
+        if is_damaged and (self._first is None or seconds >= self._first):
+            self._log.count_packet()
+        while self._expected and self._expected[0] < seconds - _GRAIN_SECONDS:
+            self._miss(heapq.heappop(self._expected), until=seconds)
+        while self._expected and self._expected[0] <= seconds + _GRAIN_SECONDS:
+            heapq.heappop(self._expected)
+        self._before = seconds
+
+    def finish(self) -> None:
+        """Note that no picture follows."""
+        while self._expected:
+            self._miss(heapq.heappop(self._expected), until=math.inf)
+
+    def _miss(self, seconds: float, *, until: float) -> None:
+        if self._before is None:
+            return
+        apart = self._step * _SMALLEST_SHARE
+        if seconds - self._before > apart and until - seconds > apart:
+            self._log.add(Loss(seconds, min(self._step, until - seconds)))
 
 
 def read_packet_times(

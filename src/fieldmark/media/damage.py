@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
+from fieldmark.media.ending import is_cut_off, read_declared_bytes
+from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import MediaLimits, MediaWarning
 
 DAMAGED = "damaged"
@@ -52,11 +53,11 @@ class DamageLog:
             self._losses.append(Loss(start, seconds, loss.is_damage))
 
     def count_packet(self) -> None:
-        """Count one packet that could not be decoded, whether time was lost with it or not."""
+        """Count one packet or picture that is damaged, whether time was lost with it or not."""
         self._packet_count += 1
 
     def add_cut(self, *, from_seconds: float, declared_seconds: float) -> None:
-        """State that a file ends before the time that it declares."""
+        """State that a file ends before the time that it declares; infinite where it declares none."""
         start, end = max(from_seconds, self._start), min(declared_seconds, self._end)
         if end > start:
             self._cut = Loss(start, end - start)
@@ -94,12 +95,9 @@ class DamageLog:
             if len(spans) > _LISTED:
                 sentences[-1] += f"{len(spans)} places between {spans[0].start_seconds:.2f} and {_end(spans[-1]):.2f}"
         elif self._packet_count:
-            sentences.append(f"{self._packet_count} packets of {noun} could not be decoded, and no time is missing")
+            sentences.append(f"{self._packet_count} packets of {noun} are damaged, and no time is missing")
         if self._cut is not None:
-            sentences.append(
-                f"the file is cut off at {self._cut.start_seconds:.2f}: "
-                f"{_count(self._cut.seconds)} are missing of the length that it declares"
-            )
+            sentences.append(f"the file is cut off at {self._cut.start_seconds:.2f}: {_describe_rest(self._cut)}")
         if not sentences:
             return ()
         text = "; ".join(sentences)
@@ -127,20 +125,49 @@ def _count(seconds: float) -> str:
     return f"{seconds:.2f} seconds"
 
 
-def find_declared_seconds(path: Path, stated: float | None, *, read: float) -> float | None:
-    """Return the length that a file declares, where it was cut off before; None for a whole file.
+def _describe_rest(cut: Loss) -> str:
+    if math.isinf(cut.seconds):
+        return "it does not end as its format does, and how much is missing cannot be told"
+    return f"{_count(cut.seconds)} are missing of the length that it declares"
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """The seconds that a file states of itself; None where it states none.
 
     Args:
-        stated: The seconds that its header states; None if it states none.
+        of_file: Of its longest track.
+        is_of_one_track: It has no other track, so that the two are one.
+    """
+
+    of_track: float | None
+    of_file: float | None = None
+    is_of_one_track: bool = False
+
+
+def find_declared_seconds(path: Path, stated: Length, *, read: float, container_name: str) -> float | None:
+    """Return the length that a file declares, where it was cut off before; None for a whole file.
+
+    It is infinite where the file ends, or breaks, in the middle of one of its parts, and declares no length.
+
+    Args:
         read: The seconds that were read.
+        container_name: As FFmpeg spells it.
     """
     with path.open("rb") as file:
         met = find_format(file.read(HEAD_BYTES))
     size = path.stat().st_size
     declared_bytes = read_declared_bytes(path, met.name) if met else None
-    shortest = _SHORTEST_CUT_SECONDS
+    most = read * _MOST_TIMES_LONGER
     if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes:
-        stated, shortest = max(stated or 0.0, read * declared_bytes / size), _SHORTEST_SECONDS
-    if stated is None or stated - read < shortest or stated > read * _MOST_TIMES_LONGER:
-        return None
-    return stated
+        known = stated.of_track if stated.of_track is not None and stated.of_track < most else 0.0
+        declared = max(known, read * declared_bytes / size)
+        return declared if declared - read >= _SHORTEST_SECONDS else None
+    is_cut = is_cut_off(path, container_name)
+    if is_cut and stated.of_file:
+        return stated.of_file if stated.of_file - read >= _SHORTEST_SECONDS else None
+    candidates = (stated.of_track, stated.of_file if stated.is_of_one_track else None)
+    longest = max((each for each in candidates if each is not None and each <= most), default=0.0)
+    if longest - read >= _SHORTEST_CUT_SECONDS:
+        return longest
+    return math.inf if is_cut else None

@@ -1,11 +1,8 @@
-"""The one table of file formats: how files begin, what they may hold, MIME types, extensions, the size they declare."""
+"""The one table of file formats: how files begin, what they may hold, MIME types, extensions."""
 
 import re
-import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from fieldmark.types import Medium
 
@@ -70,6 +67,8 @@ FORMATS = (
     _row("WAV", rb"(RIFF|RF64).{4}WAVE", {_AUDIO: ("audio/wav", ".wav .wave")}),
     _row("AIFF", rb"FORM.{4}AIF[FC]", {_AUDIO: (OPAQUE_TYPE, ".aif .aiff .aifc")}),
     _row("FLAC", rb"fLaC[\x00\x80]", {_AUDIO: ("audio/flac", ".flac")}),
+    _row("W64", rb"riff\x2e\x91\xcf\x11", {_AUDIO: (OPAQUE_TYPE, ".w64")}),
+    _row("AU", rb"\.snd\x00", {_AUDIO: (OPAQUE_TYPE, ".au .snd")}),
     _row("CAF", rb"caff\x00", {_AUDIO: (OPAQUE_TYPE, ".caf")}),
     _row("MP3", rb"ID3[\x02-\x04]", {_AUDIO: ("audio/mpeg", ".mp3 .aac")}),  # AAC may begin with such a tag too
     _row("MP3", rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb]", {_AUDIO: ("audio/mpeg", ".mp3 .aac")}, is_conclusive=False),
@@ -116,144 +115,3 @@ def list_extensions(medium: Medium) -> frozenset[str]:
     """Return the extensions that promise a file of some medium."""
     found = (each.media[medium][1].split() for each in FORMATS if medium in each.media)
     return frozenset(extension for extensions in found for extension in extensions)
-
-
-# ---------------------------------------------------------------- the size that a file declares
-
-_LARGEST_OGG_PAGE_BYTES = 65_307
-_MOST_BOXES = 10_000
-_LARGEST_MP3_FRAME_BYTES = 1_441  # some encoders count one frame too many
-_SYNC_BYTES = 2_000  # enough for the first frame of an MP3, which may state the total size
-
-
-def read_declared_bytes(path: Path, format_name: str) -> int | None:
-    """Return the size in bytes that a file declares; None if the format, or this file, declares none.
-
-    A file may be longer: data after the declared end does no harm.
-
-    Args:
-        format_name: The format that the first bytes of the file identify.
-    """
-    reader = _READERS.get(format_name)
-    if reader is None:
-        return None
-    with path.open("rb") as file:
-        try:
-            return reader(file, path.stat().st_size)
-        except (struct.error, IndexError):  # too short to declare a size
-            return None
-
-
-def _riff(file: BinaryIO, _: int) -> int | None:
-    [length] = struct.unpack("<4xI", file.read(8))
-    is_stream = length >= 0xFFFFFF00  # written before the size was known
-    return None if is_stream else int(length) + 8
-
-
-def _aiff(file: BinaryIO, _: int) -> int | None:
-    [length] = struct.unpack(">4xI", file.read(8))
-    return int(length) + 8
-
-
-def _boxes(file: BinaryIO, size: int) -> int | None:
-    """Return the end of the last top-level box of an MP4."""
-    end = 0
-    for _ in range(_MOST_BOXES):
-        if end >= size:
-            return end
-        file.seek(end)
-        length, kind = struct.unpack(">I4s", file.read(8))
-        if length == 1:
-            [length] = struct.unpack(">Q", file.read(8))
-        if length < 8 or not kind.isalnum():  # 0: extends to the end of the file; no name: data appended later
-            return None
-        end += length
-    return None
-
-
-def lacks_index(path: Path) -> bool:
-    """Tell whether a file is an MP4 or a MOV without the box that says where its frames are."""
-    with path.open("rb") as file:
-        met = find_format(file.read(HEAD_BYTES))
-        if met is None or met.name not in ("MP4", "M4A"):
-            return False
-        return b"moov" not in _list_boxes(file, path.stat().st_size)
-
-
-def _list_boxes(file: BinaryIO, size: int) -> list[bytes]:
-    """Return the names of the top-level boxes of an MP4, as far as they can be followed."""
-    names: list[bytes] = []
-    position = 0
-    while position + 8 <= size and len(names) < _MOST_BOXES:
-        file.seek(position)
-        head = file.read(16)
-        length, name = struct.unpack_from(">I4s", head)
-        names.append(name)
-        if length == 1 and len(head) == 16:
-            [length] = struct.unpack_from(">Q", head, 8)
-        if length < 8:
-            break
-        position += length
-    return names
-
-
-def _pages(file: BinaryIO, size: int) -> int | None:
-    """Return the end of the last page of an Ogg file."""
-    start = max(0, size - _LARGEST_OGG_PAGE_BYTES)
-    file.seek(start)
-    tail = file.read()
-    page = tail.rfind(b"OggS")
-    segment_count = tail[page + 26]
-    lengths = tail[page + 27 : page + 27 + segment_count]
-    return None if page < 0 else start + page + 27 + segment_count + sum(lengths)
-
-
-def _matroska(file: BinaryIO, size: int) -> int | None:
-    """Return the end of the Matroska segment, which is everything after the header."""
-    data = file.read(min(size, 4_096))
-    header_length, offset = _vint(data, 4)
-    offset += header_length
-    if data[offset : offset + 4] != b"\x18\x53\x80\x67":
-        return None
-    start = offset + 4
-    length, offset = _vint(data, start)
-    is_stream = length == (1 << 7 * (offset - start)) - 1
-    return None if is_stream else offset + length
-
-
-def _vint(data: bytes, offset: int) -> tuple[int, int]:
-    """Return an integer of variable length and the offset behind it."""
-    width = 9 - data[offset].bit_length()
-    value = int.from_bytes(data[offset : offset + width]) & ((1 << 7 * width) - 1)
-    return value, offset + width
-
-
-def _mp3(file: BinaryIO, _: int) -> int | None:
-    """Return the end of the frames of an MP3 whose first frame states their total size."""
-    head = file.read(10)
-    start = 0
-    if head.startswith(b"ID3"):
-        start = 10 + sum(byte << 7 * (3 - index) for index, byte in enumerate(head[6:10]))
-    file.seek(start)
-    frame = file.read(_SYNC_BYTES)
-    tag = re.search(rb"Xing|Info", frame[:200])
-    if tag is None:
-        return None
-    flags, first, second = struct.unpack(">III", frame[tag.end() : tag.end() + 12])
-    counts = [value for bit, value in ((1, first), (2, second if flags & 1 else first)) if flags & bit]
-    return start + counts[-1] - _LARGEST_MP3_FRAME_BYTES if flags & 2 else None
-
-
-_READERS: Mapping[str, Callable[[BinaryIO, int], int | None]] = {
-    "WAV": _riff,
-    "WebP": _riff,
-    "AVI": _riff,
-    "AIFF": _aiff,
-    "MP4": _boxes,
-    "M4A": _boxes,
-    "AVIF": _boxes,
-    "HEIF": _boxes,
-    "Ogg": _pages,
-    "Matroska": _matroska,
-    "MP3": _mp3,
-}

@@ -6,7 +6,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import chain, pairwise
+from itertools import chain, pairwise, takewhile
 from pathlib import Path
 from typing import final
 
@@ -29,9 +29,10 @@ from fieldmark.media.container import (
     find_picture_stream,
     open_container,
     pick_equally_spaced,
+    read_length,
     read_packet_times,
 )
-from fieldmark.media.damage import DamageLog, find_declared_seconds
+from fieldmark.media.damage import DamageLog, Loss, find_declared_seconds
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.image import check_pixels, compute_scaled_size
 from fieldmark.media.joined import warn_of_joined_file
@@ -42,6 +43,11 @@ from fieldmark.types import Decoding, ImageContent, MediaLimits, Segment, VideoC
 _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is shown this much earlier than one before
 _GRAIN_SECONDS = 1e-3  # Matroska rounds its time stamps to this
 _WIDEST_PIXEL = 16.0  # another ratio is a damaged header
+_TIMED_BY_PICTURE = {"gif"}  # each picture states how long it stays
+_FEWEST_FRAMES = 8
+_REGULAR_SHARE = 0.9  # of the steps from frame to frame
+_STRICT_SHARE = 0.98
+_SHORTEST_GAP_SECONDS = 0.1  # where the rate changes a little, as in telephones, single frames are left out
 _MATRIX_BYTES = 36
 _WORTH_A_SEEK_SECONDS = 20.0  # about two groups of pictures: below, decoding on is as fast
 
@@ -56,10 +62,15 @@ class _Span:
 
 @dataclass(frozen=True, slots=True)
 class _Extent:
-    """Extent of a video between two times, by its packets."""
+    """Extent of a video between two times, by its packets.
+
+    Args:
+        gaps: Stretches without any packet, where the others follow each other regularly.
+    """
 
     span: _Span
     last_frame_seconds: float
+    gaps: Sequence[Loss]
 
 
 @dataclass(slots=True)
@@ -100,6 +111,8 @@ def load(
     log = DamageLog(
         start_seconds=extent.span.start_seconds, end_seconds=math.inf if end_seconds is None else end_seconds
     )
+    for gap in extent.gaps:
+        log.add(gap)
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
         painter = _Painter(stream, path=path, side_pixels=decoding.side_pixels, limits=limits)
@@ -111,20 +124,28 @@ def load(
                     yield held
                 pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
                 held = Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
+            _read_on(frames, run[-1], frames_per_segment=decoding.frames_per_segment)
         if held is None:
             raise UnreadableMediaError(path=path, reason="none of its pictures can be decoded")
         if end_seconds is None:
-            _note_cut(log, extent, stream, path=path)
+            _note_end(log, extent, container, stream, path=path)
     log.check(read_seconds=extent.span.end_seconds - extent.span.start_seconds, path=path, limits=limits)
     joined = warn_of_joined_file(path) if end_seconds is None else ()
     yield replace(held, warnings=(*log.describe(noun="picture"), *joined))
 
 
-def _note_cut(log: DamageLog, extent: _Extent, stream: VideoStream, *, path: Path) -> None:
+def _read_on(frames: Iterator[tuple[float, VideoFrame]], span: _Span, *, frames_per_segment: int) -> None:
+    """Decode the rest of the last segment, of which no frame is needed, for what is missing in it; skip a long one."""
+    rest_seconds = (span.end_seconds - span.start_seconds) / (2 * frames_per_segment)
+    if rest_seconds <= _WORTH_A_SEEK_SECONDS:
+        deque(takewhile(lambda each: each[0] < span.end_seconds, frames), maxlen=0)
+
+
+def _note_end(log: DamageLog, extent: _Extent, container: InputContainer, stream: VideoStream, *, path: Path) -> None:
     """Note that the file ends before the time that it declares, if it does."""
     end = extent.span.end_seconds
-    stated = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    declared = find_declared_seconds(path, stated, read=end)
+    length = read_length(container, stream, is_of_track=True)
+    declared = find_declared_seconds(path, length, read=end, container_name=container.format.name)
     if declared is not None:
         log.add_cut(from_seconds=end, declared_seconds=declared)
 
@@ -133,7 +154,7 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
     """Measure the frames between two times; the duration that a file states is not trusted."""
     start = start_seconds or 0.0
     stop = math.inf if end_seconds is None else end_seconds
-    count = 0
+    starts: list[float] = []
     first, last, end = math.inf, -math.inf, -math.inf
     with open_container(path, limits=limits) as container:
         stream = _picture_stream(container, path=path)
@@ -142,17 +163,36 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
             end = max(end, min(frame_end, stop))
             if frame_start < stop:
                 first, last = min(first, frame_start), max(last, frame_start)
-                count += frame_end > start
+                if frame_end > start:
+                    starts.append(frame_start)
             elif frame_start >= stop + _REORDERING_SECONDS:
                 break
-            if count > limits.max_frames:
-                raise TooLargeError(path=path, quantity="frames", got=count, allowed=limits.max_frames)
+            if len(starts) > limits.max_frames:
+                raise TooLargeError(path=path, quantity="frames", got=len(starts), allowed=limits.max_frames)
+        is_timed = container.format.name not in _TIMED_BY_PICTURE
     start = max(first, 0.0) if start_seconds is None else start_seconds
     if end <= start or first == math.inf:
         raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
     if end - start > limits.max_seconds:
         raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
-    return _Extent(_Span(start, end), last_frame_seconds=last)
+    return _Extent(_Span(start, end), last_frame_seconds=last, gaps=_find_gaps(starts) if is_timed else ())
+
+
+def _find_gaps(starts: Sequence[float]) -> list[Loss]:
+    """Return the stretches in which frames are missing that all others show to be regular; one left out is none."""
+    if len(starts) < _FEWEST_FRAMES:
+        return []
+    ordered = np.sort(np.array(starts))
+    steps = np.diff(ordered)
+    usual = float(np.median(steps))
+    is_regular = np.abs(steps - usual) < usual / 2
+    if usual <= 0 or is_regular.mean() < _REGULAR_SHARE:
+        return []
+    missing = steps - usual
+    is_strict = (np.abs(missing) < max(usual / 10, 2 * _GRAIN_SECONDS)).mean() >= _STRICT_SHARE
+    shortest = 0.0 if is_strict else _SHORTEST_GAP_SECONDS - _GRAIN_SECONDS
+    places = np.flatnonzero((missing > usual / 2) & (missing > shortest))
+    return [Loss(float(ordered[place]) + usual, float(missing[place]), is_damage=False) for place in places]
 
 
 def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:

@@ -26,9 +26,10 @@ from fieldmark.datasets.checks.similarity import (
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.apart import load_segments_apart
+from fieldmark.media.ending import read_declared_bytes
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import hash_content, load_segments
-from fieldmark.media.signatures import HEAD_BYTES, find_format, read_declared_bytes
+from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.media.versions import DECODING_VERSION
 from fieldmark.runtime import start_processes
 from fieldmark.types import (

@@ -11,13 +11,12 @@ from itertools import chain
 from pathlib import Path
 from typing import final
 
-import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.container import PREROLL_SECONDS, get_origin_seconds, open_container, seek
-from fieldmark.media.damage import DamageLog
+from fieldmark.media.container import PREROLL_SECONDS, get_origin_seconds, open_container, read_length, seek
+from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.sound.placement import Anchor, PlacedSound, Placement
 from fieldmark.media.sound.track import Piece, decode_pieces, has_float_samples, is_silent, list_sound_streams
 from fieldmark.types import MediaLimits
@@ -31,9 +30,8 @@ _COUNTED = {"wav", "aiff", "au", "w64"}
 # Of these the samples behind a seek equal those of a whole decode. AAC and AC-3 add noise of their own, which depends
 # on all that was decoded before; Opus forgets its past only little by little.
 _EXACT_BEHIND_A_SEEK = {"flac", "alac", "wavpack", "tta", "vorbis", "mp3", "mp3float"}
-# These state how long they are, for a track or for all; the others are as long as what FFmpeg finds of them.
+# These state how long a track is; the others are as long as what FFmpeg finds of them.
 _DECLARED = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv", "aiff", "au"}
-_DECLARED_AS_A_WHOLE = {"matroska,webm", "flv"}
 
 
 @final
@@ -122,14 +120,15 @@ class SoundTrack:
             placement = Placement(log)
             yield from placement.place(_remember(self._decode(container), placement, anchors))
 
-    def find_declared_seconds(self) -> float | None:
-        """Return the length that the file declares; None if it declares none, or one that its bytes make absurd."""
-        own = self._stream.duration
-        if self._container.format.name in _DECLARED and own is not None and self._stream.time_base is not None:
-            return float(own * self._stream.time_base)
-        if len(self._container.streams) == 1 and self._container.format.name in _DECLARED_AS_A_WHOLE:
-            return (self._container.duration or 0) / av.time_base or None
-        return None
+    def find_declared_seconds(self, *, read: float) -> float | None:
+        """Return the length that the file declares, where it was cut off before; None for a whole file.
+
+        Args:
+            read: The seconds that were read of it.
+        """
+        name = self._container.format.name
+        length = read_length(self._container, self._stream, is_of_track=name in _DECLARED)
+        return find_declared_seconds(self._path, length, read=read, container_name=name)
 
     def _is_counted(self) -> bool:
         return self._container.format.name in _COUNTED and self._name_codec().startswith("pcm_")
