@@ -179,6 +179,9 @@ def test_an_ogg_without_its_last_page_is_cut_off(tmp_path):
     assert not is_cut_off(path, "ogg")
     path.write_bytes(whole[: whole.rindex(b"OggS")])
     assert is_cut_off(path, "ogg")
+    at = whole.rindex(b"OggS") + 200
+    path.write_bytes(whole[:at] + bytes(50) + whole[at + 50 :])
+    assert is_cut_off(path, "ogg"), "FFmpeg drops a page whose check sum is wrong"
 
 
 def test_an_index_that_is_cut_off_is_lacking(tmp_path):

@@ -3,8 +3,9 @@
 import re
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -218,6 +219,16 @@ _TAIL_BYTES = 2**21
 _SYNC = 0x47
 _TS_LAYOUTS = ((188, 0), (192, 4), (204, 0))  # bytes of a packet, and those before its sync byte
 _TAGS = {8, 9, 18}
+_FRAMES_BYTES = 2**16
+_FRAME_HEAD_BYTES = 8
+_SURE_FRAMES = 4  # in a row; fewer may be chance
+_LAYER_2, _LAYER_3 = 2, 1
+_MPEG_KILOBITS = {
+    _LAYER_2: (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    _LAYER_3: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+}
+_MPEG_2_KILOBITS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_AC3_KILOBITS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _CLUSTER = b"\x1fC\xb6u"
 
 
@@ -368,11 +379,35 @@ def _ends_in_pack(file: BinaryIO, size: int) -> bool:
 
 
 def _ends_without_mark(file: BinaryIO, size: int) -> bool:
-    """Tell whether the last page of an Ogg file is not marked as the last."""
+    """Tell whether the last page of an Ogg file is not marked as the last, or is damaged."""
     file.seek(max(0, size - 2 * _LARGEST_OGG_PAGE_BYTES))
     tail = file.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and tail[page + 5] & 4 == 0
+    at = tail.rfind(b"OggS")
+    if at < 0:
+        return False
+    head_bytes = 27 + tail[at + 26]
+    page = tail[at : at + head_bytes + sum(tail[at + 27 : at + head_bytes])]
+    [expected] = struct.unpack_from("<I", page, 22)
+    return page[5] & 4 == 0 or expected != _compute_ogg_sum(page[:22] + bytes(4) + page[26:])
+
+
+def _compute_ogg_sum(page: bytes) -> int:
+    """Return the check sum of a page (RFC 3533, 6): a CRC-32 that begins with 0 and is not mirrored."""
+    value = 0
+    for byte in page:
+        value = (value << 8 & 0xFFFFFFFF) ^ _OGG_SUMS[value >> 24 ^ byte]
+    return value
+
+
+def _list_ogg_sums() -> Iterator[int]:
+    for byte in range(256):
+        value = byte << 24
+        for _ in range(8):
+            value = (value << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if value & 0x80000000 else 0)
+        yield value
+
+
+_OGG_SUMS = tuple(_list_ogg_sums())
 
 
 def _ends_in_block(file: BinaryIO, size: int) -> bool:
@@ -418,6 +453,62 @@ def _ends_in_cluster(file: BinaryIO, size: int) -> bool:
     return position > len(data)
 
 
+def _ends_in_frame(file: BinaryIO, size: int, *, measure: Callable[[bytes], int | None]) -> bool:
+    """Tell whether the last frame of bare sound is cut off.
+
+    Args:
+        measure: Returns the bytes of the frame that a header begins; None for what is no header.
+    """
+    file.seek(max(0, size - _FRAMES_BYTES))
+    data = file.read()
+    for first in range(min(len(data), _FRAMES_BYTES // 2)):
+        position, count = first, 0
+        while length := measure(data[position : position + _FRAME_HEAD_BYTES]):
+            position += length
+            count += 1
+        if count >= _SURE_FRAMES:
+            return position > len(data)
+    return False
+
+
+def _measure_mpeg(head: bytes) -> int | None:
+    """Return the bytes of a frame of MPEG audio, layers II and III (ISO/IEC 11172-3, 2.4.1.3)."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer, rate = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 2 & 3
+    is_first = version == 3
+    bits = (_MPEG_KILOBITS[layer] if is_first else _MPEG_2_KILOBITS) if layer in _MPEG_KILOBITS else ()
+    kilobits = bits[head[2] >> 4] if head[2] >> 4 < len(bits) else 0
+    if version == 1 or rate == 3 or not kilobits:
+        return None
+    hertz = (44_100, 48_000, 32_000)[rate] // {3: 1, 2: 2, 0: 4}[version]
+    samples = 1_152 if is_first or layer == _LAYER_2 else 576
+    return samples // 8 * kilobits * 1_000 // hertz + (head[2] >> 1 & 1)
+
+
+def _measure_adts(head: bytes) -> int | None:
+    """Return the bytes of a frame of AAC (ISO/IEC 14496-3, 1.A.2)."""
+    if len(head) < 7 or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:
+        return None
+    length = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
+    return length if length > 7 else None
+
+
+def _measure_ac3(head: bytes) -> int | None:
+    """Return the bytes of a frame of AC-3 or E-AC-3 (ETSI TS 102 366, 4.3 and E.1.2)."""
+    if len(head) < 6 or not head.startswith(b"\x0bw"):
+        return None
+    if head[5] >> 3 > 10:
+        return 2 * (((head[2] & 7) << 8 | head[3]) + 1)
+    rate, number = head[4] >> 6, head[4] & 0x3F
+    if rate == 3 or number // 2 >= len(_AC3_KILOBITS):
+        return None
+    kilobits = _AC3_KILOBITS[number // 2]
+    if rate == 1:
+        return 2 * (kilobits * 96_000 // 44_100 + number % 2)
+    return kilobits * (4 if rate == 0 else 6)
+
+
 _ENDINGS: Mapping[str, Callable[[BinaryIO, int], bool]] = {
     "mov,mp4,m4a,3gp,3g2,mj2": _ends_in_fragment,
     "flv": _ends_in_tag,
@@ -426,4 +517,8 @@ _ENDINGS: Mapping[str, Callable[[BinaryIO, int], bool]] = {
     "ogg": _ends_without_mark,
     "gif": _ends_in_block,
     "matroska,webm": _ends_in_cluster,
+    "mp3": partial(_ends_in_frame, measure=_measure_mpeg),
+    "aac": partial(_ends_in_frame, measure=_measure_adts),
+    "ac3": partial(_ends_in_frame, measure=_measure_ac3),
+    "eac3": partial(_ends_in_frame, measure=_measure_ac3),
 }

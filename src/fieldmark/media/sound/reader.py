@@ -31,7 +31,7 @@ _COUNTED = {"wav", "aiff", "au", "w64"}
 # on all that was decoded before; Opus forgets its past only little by little.
 _EXACT_BEHIND_A_SEEK = {"flac", "alac", "wavpack", "tta", "vorbis", "mp3", "mp3float"}
 # These state how long a track is; the others are as long as what FFmpeg finds of them.
-_DECLARED = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv", "aiff", "au"}
+_DECLARED = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "tta", "wv", "aiff", "au", "ogg"}
 
 
 @final
