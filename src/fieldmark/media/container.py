@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, NamedTuple, cast, final
 
 import av
 from av.audio.frame import AudioFrame
@@ -35,7 +35,6 @@ PREROLL_SECONDS = 1.0
 # These have no index of key frames: a seek lands between two, and what follows cannot be decoded.
 _WITHOUT_INDEX = {"mpegts", "mpeg"}
 _UNORDERED_IN_AVI = {"h264", "hevc"}  # an AVI counts its chunks in the order of decoding
-_FRAMES = (AudioFrame, VideoFrame)
 _MOST_FAILED_READS = 16  # in a row; some demuxers fail for ever at the junk behind the end
 CHUNK_HEAD_BYTES = 8
 """The header before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
@@ -154,22 +153,18 @@ def read_packets(container: InputContainer, stream: AudioStream | VideoStream) -
     None stands where it could not; the last packet has no bytes and no time, and asks the decoder for what it holds.
     """
     failed_in_a_row = 0
-    packets = container.demux(stream)
     while failed_in_a_row < _MOST_FAILED_READS:
         try:
-            packet = next(packets, None)
+            for packet in container.demux(stream):
+                failed_in_a_row = 0
+                yield packet
         except BlockingIOError:  # what is left of the file is too short for a packet
-            packets = container.demux(stream)
             failed_in_a_row += 1
         except (av.FFmpegError, ValueError):
-            packets = container.demux(stream)  # one that raised is finished; the next reads on
             failed_in_a_row += 1
             yield None
         else:
-            if packet is None:
-                return
-            failed_in_a_row = 0
-            yield packet
+            return
 
 
 def decode_packets(container: InputContainer, stream: AudioStream | VideoStream) -> Iterator[DecodedPacket]:
@@ -181,11 +176,12 @@ def decode_packets(container: InputContainer, stream: AudioStream | VideoStream)
             yield DecodedPacket(packet)
         else:
             try:
-                frames = [frame for frame in packet.decode() if isinstance(frame, _FRAMES)]
+                frames = packet.decode()
             except (av.FFmpegError, ValueError):
                 yield DecodedPacket(packet, is_bad=True)
             else:
-                yield DecodedPacket(packet, frames)
+                # A stub knows subtitles, too; to check each frame would take as long as some codecs need for it.
+                yield DecodedPacket(packet, cast("list[AudioFrame | VideoFrame]", frames))
 
 
 def decode_pictures(
@@ -210,7 +206,7 @@ def decode_pictures(
     for decoded in decode_packets(container, stream):
         assert decoded.packet is not None or decoded.is_bad  # noqa: S101 - as `decode_packets` gives them
         shift = times.find_shift(decoded.packet)
-        stamp = _find_stamp(decoded.packet, origin + shift)
+        stamp = _find_stamp(decoded.packet, origin - shift)
         if decoded.is_bad or (decoded.packet is not None and decoded.packet.is_corrupt):
             log.count_packet()
         if decoded.is_empty and last is not None and stamp is not None:

@@ -2,8 +2,9 @@
 
 import re
 import struct
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -392,22 +393,12 @@ def _ends_without_mark(file: BinaryIO, size: int) -> bool:
 
 
 def _compute_ogg_sum(page: bytes) -> int:
-    """Return the check sum of a page (RFC 3533, 6): a CRC-32 that begins with 0 and is not mirrored."""
-    value = 0
-    for byte in page:
-        value = (value << 8 & 0xFFFFFFFF) ^ _OGG_SUMS[value >> 24 ^ byte]
-    return value
+    """Return the check sum of a page (RFC 3533, 6): the CRC-32 of zlib, but begun with 0 and with all bits mirrored."""
+    value = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{value:032b}"[::-1], 2)
 
 
-def _list_ogg_sums() -> Iterator[int]:
-    for byte in range(256):
-        value = byte << 24
-        for _ in range(8):
-            value = (value << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if value & 0x80000000 else 0)
-        yield value
-
-
-_OGG_SUMS = tuple(_list_ogg_sums())
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 def _ends_in_block(file: BinaryIO, size: int) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Shaped
 
 from fieldmark.media.sound.placement import PlacedSound
-from fieldmark.media.sound.track import convert_to_fractions
+from fieldmark.media.sound.track import convert_to_fractions, get_unit
 from fieldmark.types import MediaWarning
 
 SURVEY_SECONDS = 30.0
@@ -46,24 +46,30 @@ class SoundStatistics:
 
     def add(self, sound: PlacedSound) -> None:
         """Add some sound; other channel counts and rates than the first are left out."""
+        if not self.count:
+            self.sample_rate_hz = sound.sample_rate_hz
+            self.total = np.zeros(len(sound.samples))
+            self.products = np.zeros((len(self.total), len(self.total)))
+        if len(sound.samples) != len(self.total) or sound.sample_rate_hz != self.sample_rate_hz:
+            return
+        self.count += sound.samples.shape[1]
+        has_spectrum = sound.sample_rate_hz > _ULTRASOUND_HZ
+        if len(sound.samples) == 1 and sound.samples.dtype.kind == "i" and not has_spectrum:  # nothing else can be odd
+            self._add_total(sound.samples.sum(axis=1) * get_unit(sound.samples.dtype), sound.samples.shape[1])
+            return
         samples = convert_to_fractions(sound.samples)
         if not np.isfinite(samples).all():  # refused where they are used
             samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
-        if not self.count:
-            self.sample_rate_hz = sound.sample_rate_hz
-            self.total = np.zeros(len(samples))
-            self.products = np.zeros((len(samples), len(samples)))
-        if len(samples) != len(self.total) or sound.sample_rate_hz != self.sample_rate_hz:
-            return
-        self.count += samples.shape[1]
         self.peak = max(self.peak, float(samples.max(initial=0)), -float(samples.min(initial=0)))
-        total = samples.sum(axis=1, dtype=np.float64)
+        self._add_total(samples.sum(axis=1, dtype=np.float64), samples.shape[1])
+        self.products += samples @ samples.T
+        if has_spectrum:
+            self._add_spectrum(samples)
+
+    def _add_total(self, total: Float64[np.ndarray, " channel"], count: int) -> None:
         self.total += total
         if len(self.means) < _MOST_MEANS:
-            self.means.append(total / max(1, samples.shape[1]))
-        self.products += samples @ samples.T
-        if sound.sample_rate_hz > _ULTRASOUND_HZ:
-            self._add_spectrum(samples)
+            self.means.append(total / max(1, count))
 
     def _add_spectrum(self, samples: Float32[np.ndarray, "channel time"]) -> None:
         starts = np.linspace(0, samples.shape[1] - _WINDOW, _WINDOWS_PER_BLOCK).astype(int)

@@ -15,7 +15,7 @@ from fieldmark.media.sound.placement import PlacedSound
 CONTEXT_SECONDS = 0.25
 """Sound around a part that its first and last samples depend on where the rate changes."""
 
-_BLOCK_SECONDS = 0.5  # mixed at once
+_BLOCK_SECONDS = 1.0  # mixed at once
 _SILENCE_SECONDS = 1.0  # of a gap, made at once
 
 
@@ -34,7 +34,7 @@ class MonoSound:
 
 
 def mix(blocks: Iterable[PlacedSound], mixing: Mixing) -> Iterator[MonoSound]:
-    """Yield the sound of one channel, in blocks of half a second at most where nothing is missing."""
+    """Yield the sound of one channel, in blocks of about a second where nothing is missing."""
     held: list[PlacedSound] = []
     for block in blocks:
         if held and not _follows(held[-1], block):

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, final
+from typing import Any, BinaryIO, final
 
 import numpy as np
 from av.audio.frame import AudioFrame
@@ -24,7 +24,7 @@ _CHECKED_CODECS = {"wavpack", "tta"}
 # These have frames and nothing else: their time is the count of the frames, so a lost one has to be counted too.
 _WITHOUT_TIMES = {"mp3", "aac", "ac3", "eac3", "amr"}
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-_PIECE_SECONDS = 0.25  # frames are handled together: each by itself would cost more than its decoding
+_PIECE_SECONDS = 1.0  # frames are handled together: each by itself would cost more than its decoding
 _STEP_SECONDS = 0.02  # a frame farther from its place begins another piece
 _CHECKED_EACH = 4  # packets; so often it is looked whether a packet stands where it is said to stand
 _COMPARED_BYTES = 16
@@ -80,7 +80,7 @@ def decode_pieces(
     """Yield the sound of a track from where the container stands to its end.
 
     Bad packets are skipped; the piece behind them says so. Where the last packets are bad, a piece without samples
-    ends the sound. Frames that follow each other make pieces of a quarter of a second.
+    ends the sound. Frames that follow each other make pieces of a second.
 
     Args:
         split_at: The time stamp at which a piece is to begin in any case.
@@ -93,9 +93,9 @@ def decode_pieces(
         gathering = _Gathering(get_origin_seconds(container) if clock.has_times else None, path=path)
         is_broken, is_late, lost = False, False, 0.0
         for decoded in decode_packets(container, stream):
-            is_broken |= decoded.is_bad
-            is_late |= clock.misses_any(decoded)
             lost += clock.count_lost_seconds(decoded)
+            is_broken |= decoded.is_bad
+            is_late |= clock.is_late
             for frame in decoded.frames:
                 assert isinstance(frame, AudioFrame)  # noqa: S101 - the track is one of sound
                 is_odd = is_broken or is_late or lost > 0
@@ -128,6 +128,9 @@ class _Gathering:
         self._path = path
         self._unit: float | None = None  # of time stamps, seconds
         self._frames: list[AudioFrame] = []
+        self._form: tuple[int, str, int] | None = None  # of the first frame
+        self._first_stamp: int | None = None
+        self._most = 0.0
         self._count = 0
         self._before: tuple[bool, bool, float] | None = None
         self.last: Piece | None = None
@@ -139,15 +142,14 @@ class _Gathering:
 
     def takes(self, frame: AudioFrame) -> bool:
         """Tell whether a frame belongs to the piece."""
-        first = self._frames[0] if self._frames else frame
-        rate = first.sample_rate
-        if frame.sample_rate != rate or self._count >= _PIECE_SECONDS * rate or frame.format.name != first.format.name:
-            return False
-        if frame.layout.nb_channels != first.layout.nb_channels or (frame.pts is None) != (first.pts is None):
-            return False
-        if frame.pts is None or first.pts is None or self._unit is None:
+        if not self._frames:
             return True
-        return abs((frame.pts - first.pts) * self._unit - self._count / rate) < _STEP_SECONDS
+        if self._count >= self._most or _describe_form(frame) != self._form:
+            return False
+        stamp, first = frame.pts, self._first_stamp
+        if stamp is None or first is None or self._unit is None:
+            return (stamp is None) == (first is None)
+        return abs((stamp - first) * self._unit - self._count / frame.sample_rate) < _STEP_SECONDS
 
     def mark(self, *, is_after_break: bool, is_stamp_late: bool, lost_seconds: float) -> None:
         """State what lies before the piece that begins."""
@@ -161,8 +163,11 @@ class _Gathering:
         """
         if not _SLOWEST_HZ <= frame.sample_rate <= _FASTEST_HZ:
             raise UnreadableMediaError(path=self._path, reason=f"it states a sample rate of {frame.sample_rate} Hz")
-        if self._unit is None and frame.time_base:
-            self._unit = float(frame.time_base)
+        if not self._frames:
+            self._form, self._first_stamp = _describe_form(frame), frame.pts
+            self._most = _PIECE_SECONDS * frame.sample_rate
+            if self._unit is None and frame.time_base:
+                self._unit = float(frame.time_base)
         self._frames.append(frame)
         self._count += frame.samples
 
@@ -180,6 +185,11 @@ class _Gathering:
         return piece
 
 
+def _describe_form(frame: AudioFrame) -> tuple[int, str, int]:
+    """Return the rate, the format and the count of channels of a frame."""
+    return frame.sample_rate, frame.format.name, frame.layout.nb_channels
+
+
 def _join_frames(frames: Sequence[AudioFrame]) -> Shaped[np.ndarray, "channel time"]:
     """Return the samples of frames of one format and channel count.
 
@@ -194,16 +204,24 @@ def _join_frames(frames: Sequence[AudioFrame]) -> Shaped[np.ndarray, "channel ti
         np.concatenate([np.frombuffer(memoryview(each[index]), dtype=dtype, count=count) for count, each in buffers])
         for index in range(plane_count)
     ]
-    return np.stack(planes) if sample_format.is_planar else planes[0].reshape(-1, channel_count).T
+    if not sample_format.is_planar:
+        return planes[0].reshape(-1, channel_count).T
+    return planes[0][None] if channel_count == 1 else np.stack(planes)
 
 
 def convert_to_fractions(samples: Shaped[np.ndarray, "channel time"]) -> Float32[np.ndarray, "channel time"]:
     """Return samples as fractions of full scale; floats stay as they are."""
+    fractions: Float32[np.ndarray, "channel time"] = samples.astype(np.float32, copy=False)
     if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - np.float32(128)) / np.float32(128)
-    if np.issubdtype(samples.dtype, np.integer):
-        return samples.astype(np.float32) / np.float32(2 ** (8 * samples.dtype.itemsize - 1))
-    return samples.astype(np.float32, copy=False)
+        fractions -= np.float32(128)
+    if samples.dtype.kind in "iu":
+        fractions *= np.float32(get_unit(samples.dtype))
+    return fractions
+
+
+def get_unit(dtype: np.dtype[Any]) -> float:
+    """Return the fraction of full scale that one step of a sample is; 1 for floats."""
+    return float(2.0 ** (1 - 8 * dtype.itemsize)) if dtype.kind in "iu" else 1.0
 
 
 def has_float_samples(stream: AudioStream) -> bool:
@@ -234,33 +252,36 @@ class _StampClock:
     """The clock of files with time stamps, which are right behind a loss.
 
     Args:
-        pages: An Ogg file, whose pages are numbered; None for all others.
+        pages: An Ogg file, whose pages are numbered; None for all others. Where some are missing before the packet that
+            was counted last, `is_late` is true: the time stamps behind them come right later.
     """
 
     has_times = True
 
     def __init__(self, pages: BinaryIO | None) -> None:
         self._pages = pages
+        self.is_late = False
         self._position = -1
         self._number: int | None = None
         self.trailing_seconds = 0.0
 
-    def misses_any(self, decoded: DecodedPacket) -> bool:
-        """Tell whether pages are missing before this packet; the time stamps behind them come right later."""
-        packet = decoded.packet
-        if self._pages is None or packet is None or packet.pos is None or packet.pos == self._position:
-            return False
-        before, self._number = self._number, _read_page_number(self._pages, packet.pos)
-        self._position = packet.pos
-        return before is not None and self._number is not None and self._number - before > 1
-
     def count_lost_seconds(self, decoded: DecodedPacket) -> float:
         """Count the bad packets at the end; what is lost elsewhere the time stamps tell."""
+        if self._pages is not None:
+            self.is_late = self._misses_any(self._pages, decoded.packet)
         if decoded.is_bad and decoded.packet is not None:
             self.trailing_seconds += _compute_duration(decoded.packet)
         elif decoded.frames:
             self.trailing_seconds = 0.0
         return 0.0
+
+    def _misses_any(self, pages: BinaryIO, packet: AnyPacket | None) -> bool:
+        """Tell whether pages are missing before this packet."""
+        if packet is None or packet.pos is None or packet.pos == self._position:
+            return False
+        before, self._number = self._number, _read_page_number(pages, packet.pos)
+        self._position = packet.pos
+        return before is not None and self._number is not None and self._number - before > 1
 
 
 def _compute_duration(packet: AnyPacket) -> float:
@@ -281,21 +302,12 @@ def _sum_seconds(frames: Sequence[AudioFrame | VideoFrame]) -> float:
     return sum(frame.samples / frame.sample_rate for frame in frames if isinstance(frame, AudioFrame))
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
-    """One chunk of sound in the index of an AVI; `before` counts the bytes of those before it."""
-
-    position: int
-    size: int
-    before: int
-
-
-def _list_chunks(stream: AudioStream) -> dict[int, _Chunk]:
-    chunks: dict[int, _Chunk] = {}
+def _list_chunks(stream: AudioStream) -> dict[int, int]:
+    """Return the position of each chunk of sound in the index of an AVI, and the bytes of those before it."""
+    chunks: dict[int, int] = {}
     before = 0
     for entry in stream.index_entries:
-        position = entry.pos + CHUNK_HEAD_BYTES
-        chunks[position] = _Chunk(position, entry.size, before)
+        chunks[entry.pos + CHUNK_HEAD_BYTES] = before
         before += entry.size
     return chunks
 
@@ -305,14 +317,15 @@ class _ByteClock:
     """The clock of files without time stamps: lost bytes are worth as many frames as good ones of their size.
 
     Args:
-        chunks: The chunks of an AVI by position, which divide its sound among its pictures; None for a file that holds
-            sound alone.
+        chunks: The bytes of sound before each chunk of an AVI, by its position, since pictures stand between them; None
+            for a file that holds sound alone.
         can_pass_over: The demuxer skips junk without counting it in the positions that it tells.
     """
 
     has_times = False
+    is_late = False
 
-    def __init__(self, file: BinaryIO, chunks: dict[int, _Chunk] | None, *, can_pass_over: bool = False) -> None:
+    def __init__(self, file: BinaryIO, chunks: dict[int, int] | None, *, can_pass_over: bool = False) -> None:
         self._file = file
         self._chunks = chunks
         self._end: int | None = None  # of what was decoded last: an offset in the file, or in the sound of an AVI
@@ -323,14 +336,10 @@ class _ByteClock:
         self._duration: int | None = None
         self.trailing_seconds = 0.0
 
-    def misses_any(self, decoded: DecodedPacket) -> bool:  # noqa: ARG002 - one signature for both clocks
-        """Tell that no time stamp will come right later."""
-        return False
-
     def count_lost_seconds(self, decoded: DecodedPacket) -> float:
         """Return the sound lost before the frames of this packet."""
         packet = decoded.packet
-        if packet is None or packet.pos is None or packet.size == 0:
+        if packet is None or (size := packet.size) == 0 or packet.pos is None:
             return 0.0
         start = self._locate(packet)
         if start is None:
@@ -338,16 +347,17 @@ class _ByteClock:
         self._is_after_bad = decoded.is_bad
         if decoded.is_bad:
             if self._end is not None:
-                self.trailing_seconds = self._convert(start + packet.size - self._end)
+                self.trailing_seconds = self._convert(start + size - self._end)
             return 0.0
         lost = 0.0
         if self._end is not None and start > self._end:
             lost = self._convert(self._leave_out_tags(self._end, start))
-        self._end = start + packet.size
-        if packet.duration != self._duration or not self._frame_seconds:
-            self._duration = packet.duration
+        self._end = start + size
+        duration = packet.duration
+        if duration != self._duration or not self._frame_seconds:
+            self._duration = duration
             self._frame_seconds = _compute_duration(packet) or _sum_seconds(decoded.frames)
-        self._bytes += packet.size
+        self._bytes += size
         self._seconds += self._frame_seconds
         self.trailing_seconds = 0.0
         return lost
@@ -356,8 +366,7 @@ class _ByteClock:
         """Return the offset of a packet; in an AVI, that within its sound."""
         position = packet.pos or 0
         if self._chunks is not None:
-            chunk = self._chunks.get(position)
-            return self._end if chunk is None else chunk.before  # a later packet of a chunk, or no index
+            return self._chunks.get(position, self._end)  # a later packet of a chunk, or no index
         self._packet_count += 1
         if self._can_check and (self._packet_count % _CHECKED_EACH == 0 or self._is_after_bad):
             self._passed_over += self._find_passed_over(packet, position + self._passed_over)
