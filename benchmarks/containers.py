@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,7 +21,6 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
-import soxr
 
 from fieldmark import Item, Medium
 from fieldmark.errors import MediaError
@@ -97,8 +95,7 @@ FAULTS: dict[str, Callable[[bytes], bytes]] = {
 def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--speed-seconds", type=int, default=600, help="length of the sounds whose decoding is timed")
-    arguments = parser.parse_args()
+    parser.parse_args()
     program = shutil.which("ffmpeg")
     print("# Containers and faults\n\n`python benchmarks/containers.py`\n")
     print(__doc__.split("\n\n", 2)[2])
@@ -109,7 +106,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         print_sounds(Path(folder), program)
         print_videos(Path(folder), program)
-        print_speed(Path(folder), seconds=arguments.speed_seconds)
 
 
 def describe_program(program: str | None) -> str:
@@ -292,65 +288,6 @@ def ask_ffmpeg_for_frames(path: Path, program: str | None) -> str:
         "-",
     ]
     return str(len(subprocess.run(call, capture_output=True, check=False).stdout) // (96 * 64))
-
-
-# ---------------------------------------------------------------- speed
-
-
-def print_speed(folder: Path, *, seconds: int) -> None:
-    """Prints the time that clean files take, beside the bare libraries in the same run, in turns."""
-    print(
-        f"\n## Speed\n\nClean files of {seconds} s, mono, to 22,050 Hz in segments of 3 s; the bare libraries decode\n"
-        "with PyAV,",
-        end=" ",
-    )
-    print("take the mean of the channels and resample with soxr, in blocks of a second. Best of five turns each.\n")
-    print("| container | loader | bare | ratio |\n|---|---|---|---|")
-    noise = np.random.default_rng(0).normal(0, 0.1, seconds * RATE).astype(np.float32)
-    for name in ("WAV", "FLAC", "MP3", "Ogg Vorbis", "Ogg Opus", "M4A", "AAC", "WebM Opus", "AVI MP3"):
-        suffix, codec = SOUNDS[name]
-        path = folder / f"long{suffix}"
-        write_sound(path, noise, codec=codec, options={}, has_gap=False)
-        own, bare = [], []
-        for _ in range(5):
-            own.append(time_call(lambda path=path: load_whole(path)))
-            bare.append(time_call(lambda path=path: load_bare(path)))
-        print(f"| {name} | {min(own):.2f} s | {min(bare):.2f} s | {min(own) / min(bare):.2f} |", flush=True)
-
-
-def time_call(call: Callable[[], object]) -> float:
-    """Processor seconds of a call."""
-    began = time.process_time()
-    call()
-    return time.process_time() - began
-
-
-def load_whole(path: Path) -> int:
-    """Reads a sound with the loader."""
-    decoding = Decoding(sample_rate_hz=22_050, segment_seconds=3.0)
-    return sum(1 for _ in load_segments(Item("a", Medium.AUDIO, path=path), decoding=decoding, limits=MediaLimits()))
-
-
-def load_bare(path: Path) -> int:
-    """Reads a sound with the libraries alone."""
-    resampler = soxr.ResampleStream(RATE, 22_050, 1, dtype="float32")
-    held, count, total = [], 0, 0
-    with av.open(str(path)) as container:
-        for frame in container.decode(audio=0):
-            samples = frame.to_ndarray()
-            held.append(samples.reshape(-1, frame.layout.nb_channels).T if not frame.format.is_planar else samples)
-            count += frame.samples
-            if count >= RATE:
-                total += len(resampler.resample_chunk(mix_bare(held)))
-                held, count = [], 0
-    return total + len(resampler.resample_chunk(mix_bare(held) if held else np.zeros(0, np.float32), last=True))
-
-
-def mix_bare(held: list[np.ndarray]) -> np.ndarray:
-    """The mean of the channels, as fractions of full scale."""
-    samples = np.concatenate(held, axis=1)
-    scale = 2.0 ** (8 * samples.dtype.itemsize - 1) if samples.dtype.kind == "i" else 1.0
-    return (samples.astype(np.float32) / np.float32(scale)).mean(axis=0)
 
 
 if __name__ == "__main__":

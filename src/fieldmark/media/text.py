@@ -1,6 +1,5 @@
 """Texts: a note, a document or a string to its passages."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,11 +76,19 @@ def from_string(
     """
     if len(text) > limits.max_characters:
         raise TooLargeError(path=name, quantity="characters", got=len(text), allowed=limits.max_characters)
-    if re.search("[\x00\ud800-\udfff]", text):
+    if "\x00" in text or not _has_whole_characters(text):
         raise UnreadableMediaError(path=name, reason="it holds NUL or half a surrogate pair, which no text has")
     if not text.strip():
         raise EmptyMediaError(path=name, reason="it holds nothing but white space")
     return Segment(TextContent(text.replace("\r\n", "\n").replace("\r", "\n")), warnings=warnings)
+
+
+def _has_whole_characters(text: str) -> bool:
+    try:
+        text.encode()  # a tenth of the time of a regular expression
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def check_head(head: bytes, *, path: Path) -> None:
