@@ -25,7 +25,7 @@ HIDDEN, MACHINE, EXCLUDED = "hidden", "machine", "excluded"
 
 _MACHINE_FOLDERS = re.compile(
     r"""
-    @eadir | @__thumb | @tmp | @recently-snapshot | \#snapshot | \#recycle | @recycle  # storage of Synology and QNAP
+    @eadir | @__thumb | @tmp | @recently-snapshot | [~\#]snapshot | \#recycle | @recycle  # storage of Synology and QNAP
     | \$recycle\.bin | recycler | recycled | system\ volume\ information | found\.\d{3} | \$windows\..*  # Windows
     | lost\+found | lost\.dir | trash-\d+  # Linux, Android
     | __macosx | network\ trash\ folder | temporary\ items  # macOS

@@ -20,7 +20,7 @@ from fieldmark.media.container import pick_equally_spaced
 from fieldmark.media.damage import DamageLog
 from fieldmark.media.file import check_file
 from fieldmark.media.joined import warn_of_joined_file
-from fieldmark.media.sound.mixing import Mixing, learn_mixing, take_head
+from fieldmark.media.sound.mixing import ODD_SCALE, Mixing, learn_mixing, take_head, warn_of_clipping
 from fieldmark.media.sound.placement import PlacedSound
 from fieldmark.media.sound.reader import FileStamp, SoundTrack, open_sound, stamp_file
 from fieldmark.media.sound.resampling import CONTEXT_SECONDS, MonoSound, mix, resample
@@ -119,6 +119,7 @@ class _Reading:
         self._warnings: tuple[MediaWarning, ...] = ()
         self._end_seconds: float | None = None  # of the file; None where the part ends before
         self._count = 0
+        self._peak = 0.0  # of floats, once mixed
         self.begin_seconds = part.start_seconds
 
     def read(self) -> Iterator[Float32[np.ndarray, " time"]]:
@@ -188,7 +189,9 @@ class _Reading:
             if declared is not None:
                 self._log.add_cut(from_seconds=self._end_seconds, declared_seconds=declared)
         joined = warn_of_joined_file(self._path) if self._end_seconds is not None else ()
-        return (*self._log.describe(noun="sound"), *joined, *self._warnings)
+        is_known = any(each.kind == ODD_SCALE for each in self._warnings)
+        clipped = (warn_of_clipping(self._peak),) if self._peak > 1.0 and not is_known else ()
+        return (*self._log.describe(noun="sound"), *joined, *self._warnings, *clipped)
 
     def _survey(self, blocks: Iterator[PlacedSound]) -> tuple[Iterator[PlacedSound], Mixing]:
         """Return the sound and the mixing of the file, which its beginning decides."""
@@ -209,6 +212,8 @@ class _Reading:
         for block in blocks:
             if not np.isfinite(block.samples).all():
                 raise UnreadableMediaError(path=self._path, reason="it holds samples that are not finite numbers")
+            if self._track.has_float_samples:
+                self._peak = max(self._peak, float(np.abs(block.samples).max(initial=0)))
             yield block
 
 

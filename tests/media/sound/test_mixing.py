@@ -97,6 +97,40 @@ def test_floats_above_full_scale_are_clipped_with_a_word(load):
     assert "reach 3 times full scale" in said["odd_scale"]
 
 
+def test_channels_that_turn_out_opposite_behind_a_quiet_beginning_are_told(load):
+    generator = np.random.default_rng(0)
+    left, right = generator.normal(0, 0.01, (2, 35 * RATE))
+    late = song(seconds=20.0)
+    got, said = load(np.stack([np.r_[left, late], np.r_[right, -0.9 * late]], axis=1))
+    np.testing.assert_allclose(got[35 * RATE :], late, atol=1e-4)
+    assert list(said) == ["opposite_channels"]
+
+
+def test_an_opposite_channel_of_half_the_loudness_is_told(load):
+    got, said = load(np.stack([song(), -0.5 * song()], axis=1))
+    np.testing.assert_allclose(got, song(), atol=1e-4)
+    assert list(said) == ["opposite_channels"]
+
+
+def test_floats_of_an_integer_scale_behind_silence_are_scaled(load):
+    silence = np.zeros(35 * RATE)
+    got, said = load(np.r_[silence, 30_000 * song()])
+    np.testing.assert_allclose(got[len(silence) :], 30_000 / 32_768 * song(), atol=1e-4)
+    assert list(said) == ["odd_scale"]
+
+
+def test_quiet_whole_numbers_are_of_an_integer_scale(load):
+    got, said = load(np.rint(20 * song()))
+    np.testing.assert_allclose(got, np.rint(20 * song()) / 32_768, atol=1e-6)
+    assert list(said) == ["odd_scale"]
+
+
+def test_floats_that_rise_above_full_scale_late_are_clipped_with_a_word(load):
+    got, said = load(np.r_[song(seconds=35.0), 3 * song()])
+    assert np.abs(got).max() == 1
+    assert "1.5 times full scale" in said["odd_scale"]
+
+
 def test_an_offset_is_subtracted(load):
     got, said = load(0.1 * song() + 0.2, subtype="PCM_16")
     np.testing.assert_allclose(got, 0.1 * song(), atol=1e-2)

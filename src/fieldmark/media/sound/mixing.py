@@ -12,13 +12,18 @@ from fieldmark.media.sound.placement import PlacedSound
 from fieldmark.media.sound.track import convert_to_fractions, get_unit
 from fieldmark.types import MediaWarning
 
+ODD_SCALE = "odd_scale"
+"""The kind of the warning on floats beyond full scale, or far below."""
+
 SURVEY_SECONDS = 30.0
 """The sound at the beginning of a file by which it is judged; a file that looks odd is judged by the whole of it."""
 
 _SURVEY_SAMPLES = 2**23  # of all channels together: the most that is held at once
 _CANCELED_SHARE = 0.2  # of the power that unrelated channels would have together; opposite ones have none
 _SILENT_POWER = 1e-6  # of the loudest channel's
-_LARGEST_PEAK = 256.0  # of floats; recorders of 32 bits may go some 24 dB above full scale
+_OPPOSITE_CORRELATION = -0.8  # of two channels, whatever the one's share in the other
+_ALIKE_CORRELATION = 0.3  # of two channels at the beginning: such ones do not turn out opposite later
+_LARGEST_PEAK = 32.0  # of floats; recorders of 32 bits may go some 24 dB above full scale
 _SMALLEST_PEAK, _NO_PEAK = 1e-3, 1e-6  # of floats; below the second there is nothing but rounding
 _RAISED_PEAK = 0.5
 _INTEGER_SCALES = (2.0**15, 2.0**23, 2.0**31)
@@ -39,6 +44,7 @@ class SoundStatistics:
         self.sample_rate_hz = 0
         self.count = 0
         self.peak = 0.0
+        self.has_fractions = False
         self.means: list[Float64[np.ndarray, " channel"]] = []
         self.total: Float64[np.ndarray, " channel"] = np.zeros(0)
         self.products: Float64[np.ndarray, "channel channel"] = np.zeros((0, 0))
@@ -61,6 +67,7 @@ class SoundStatistics:
         if not np.isfinite(samples).all():  # refused where they are used
             samples = np.nan_to_num(samples, posinf=0.0, neginf=0.0)
         self.peak = max(self.peak, float(samples.max(initial=0)), -float(samples.min(initial=0)))
+        self.has_fractions = self.has_fractions or not np.array_equal(samples, np.rint(samples))
         self._add_total(samples.sum(axis=1, dtype=np.float64), samples.shape[1])
         self.products += samples @ samples.T
         if has_spectrum:
@@ -81,6 +88,12 @@ class SoundStatistics:
         """Return the power of each channel, and of each pair, around their means."""
         means = self.total / max(1, self.count)
         return self.products / max(1, self.count) - np.outer(means, means)
+
+    def compute_correlation(self) -> float:
+        """Return the correlation of the first two channels; 0 where one is silent."""
+        covariance = self.compute_covariance()
+        power = float(np.sqrt(covariance[0, 0] * covariance[1, 1]))
+        return float(covariance[0, 1]) / power if power > 0 else 0.0
 
     def compute_share_above(self, hz: float) -> float:
         """Return the share of the energy above a frequency; 0 where the rate is no one of ultrasound."""
@@ -160,14 +173,16 @@ def _measure(blocks: Iterable[PlacedSound]) -> SoundStatistics:
 
 
 def _is_odd(statistics: SoundStatistics, *, has_float_samples: bool) -> bool:
+    """Return whether a beginning is not as expected, or tells nothing: floats in silence, channels that are unlike."""
     channels, _ = _choose_channels(statistics)
-    gain, _ = _choose_gain(statistics.peak, has_float_samples=has_float_samples)
-    return channels is not None or gain != 1.0
+    if channels is not None or (has_float_samples and not _SMALLEST_PEAK <= statistics.peak <= 1.0):
+        return True
+    return len(statistics.total) == 2 and statistics.compute_correlation() < _ALIKE_CORRELATION
 
 
 def _choose_mixing(statistics: SoundStatistics, *, has_float_samples: bool, heard_hz: float) -> Mixing:
     channels, channel_warnings = _choose_channels(statistics)
-    gain, gain_warnings = _choose_gain(statistics.peak, has_float_samples=has_float_samples)
+    gain, gain_warnings = _choose_gain(statistics, has_float_samples=has_float_samples)
     offset, offset_warnings = _choose_offset(statistics, channels, gain=gain)
     return Mixing(
         channel_count=len(statistics.total),
@@ -187,7 +202,8 @@ def _choose_channels(statistics: SoundStatistics) -> tuple[tuple[int, ...] | Non
         return None, ()
     heard = np.flatnonzero(power > _SILENT_POWER * power.max())
     mixed = covariance[np.ix_(heard, heard)].sum()
-    if mixed < _CANCELED_SHARE * power[heard].sum():
+    is_opposite = len(heard) == count == 2 and statistics.compute_correlation() < _OPPOSITE_CORRELATION
+    if is_opposite or mixed < _CANCELED_SHARE * power[heard].sum():
         loudest = int(power.argmax())
         message = (
             f"Its {count} channels have opposite signs and cancel each other; channel {loudest + 1}, the loudest, "
@@ -197,13 +213,15 @@ def _choose_channels(statistics: SoundStatistics) -> tuple[tuple[int, ...] | Non
     if len(heard) < count:
         silent = ", ".join(str(index + 1) for index in range(count) if index not in heard)
         message = (
-            f"Of its {count} channels, {silent} is silent and left out. Check the microphone, or record one channel."
+            f"Of its {count} channels, {silent} {'is' if len(heard) == count - 1 else 'are'} silent and left out. "
+            "Check the microphone, or record one channel."
         )
         return tuple(int(index) for index in heard), (MediaWarning("silent_channel", message),)
     return None, ()
 
 
-def _choose_gain(peak: float, *, has_float_samples: bool) -> tuple[float, tuple[MediaWarning, ...]]:
+def _choose_gain(statistics: SoundStatistics, *, has_float_samples: bool) -> tuple[float, tuple[MediaWarning, ...]]:
+    peak = statistics.peak
     if not has_float_samples or _SMALLEST_PEAK <= peak <= 1.0 or peak < _NO_PEAK:
         return 1.0, ()
     if peak < _SMALLEST_PEAK:
@@ -212,16 +230,21 @@ def _choose_gain(peak: float, *, has_float_samples: bool) -> tuple[float, tuple[
             f"Its loudest sample is {peak:.2g} of full scale; the sound is raised by {20 * math.log10(gain):.0f} dB. "
             "Store samples between -1 and 1."
         )
-        return gain, (MediaWarning("odd_scale", message),)
-    if peak <= _LARGEST_PEAK:
-        message = f"Its samples reach {peak:.3g} times full scale and are clipped there. Store it lower."
-        return 1.0, (MediaWarning("odd_scale", message),)
+        return gain, (MediaWarning(ODD_SCALE, message),)
+    if peak <= _LARGEST_PEAK and statistics.has_fractions:
+        return 1.0, (warn_of_clipping(peak),)
     scale = next((each for each in _INTEGER_SCALES if peak <= each), peak)
     message = (
         f"Its samples are floats of an integer's scale, up to {peak:,.0f}; they are divided by {scale:,.0f}. "
         "Store samples between -1 and 1."
     )
-    return 1 / scale, (MediaWarning("odd_scale", message),)
+    return 1 / scale, (MediaWarning(ODD_SCALE, message),)
+
+
+def warn_of_clipping(peak: float) -> MediaWarning:
+    """Return the warning of floats above full scale."""
+    message = f"Its samples reach {peak:.3g} times full scale and are clipped there. Store it lower."
+    return MediaWarning(ODD_SCALE, message)
 
 
 def _choose_offset(

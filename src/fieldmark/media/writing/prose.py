@@ -69,6 +69,10 @@ _BEGINNINGS = tuple(
         (r"-----BEGIN [A-Z ]+-----", "a key or a certificate"),
         (r"Windows Registry Editor|REGEDIT4", "settings"),
         (r"Selection\t(View|Channel|Begin)", "a table of Raven"),
+        (r"GUANO\|", "settings and labels of a recording (GUANO)"),
+        (r'File type = "ooTextFile"', "labels of a recording (Praat)"),
+        (r"\w+\s*=\s*\{\s*\n", "settings"),
+        (r"#include\s*[<\"]|@echo off\b|CREATE (TABLE|DATABASE)\b|INSERT INTO\b", "a program"),
     )
 )
 
@@ -88,6 +92,17 @@ _RECORDER_KEYS = re.compile(
 )
 _NUMBER = r"[-+]?\d+([.,]\d+)?"
 _LABEL_TRACK = re.compile(rf"\s*{_NUMBER}\t{_NUMBER}(\t|$)")
+_DEVICE = re.compile(
+    r"firmware|sd ?card|card \d|(recording|acquisition) (started|stopped)|battery|volts?\b|mounted|shut ?down"
+    r"|wake|sleep|gps (fix|lock)|time zone|channels|\d k?Hz\b",
+    re.IGNORECASE,
+)
+_BEGINS_WITH_DATE = re.compile(r"\s*\W?(\d{4}[-/.]?\d{2}[-/.]?\d{2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})[ T]")
+_NUMBERS = re.compile(rf"\s*({_NUMBER}\s+)*{_NUMBER}\s*$")
+_SUM = re.compile(r"\s*([0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\s+\*?\S", re.IGNORECASE)
+_CODED = re.compile(r"[A-Za-z0-9+/=]{48,}$")
+_FILE_NAME = re.compile(r"\s*\S+\.(wav|flac|mp3|jpe?g|png|mp4|mov|avi|nef|cr[23]|arw|dng|txt|csv)\s*$", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019)]*\s*$")
 _STAMPED = re.compile(
     r"\s*\W?\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}[ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?\W*\s*\[?(DEBUG|INFO|WARN|ERROR)", re.I
 )
@@ -145,12 +160,24 @@ def _has_cells(lines: Sequence[str], separator: str) -> bool:
         return False
     if separator == "\t":
         return True
+    if _has_share(lines, lambda line: _SENTENCE_END.search(line) is not None):
+        return False
     spaced = sum(line.count(separator + " ") for line in lines)
     return spaced <= 0.2 * sum(counts) or (separator == "|" and len(lines) >= _FEWEST_ROWS)
 
 
 def _is_log(lines: Sequence[str]) -> bool:
-    return _has_share(lines, lambda line: _STAMPED.match(line) is not None)
+    """Return whether the lines are a log; of those without a level, one that tells what a recorder did."""
+    if _has_share(lines, lambda line: _STAMPED.match(line) is not None):
+        return True
+    dated = sum(_BEGINS_WITH_DATE.match(line) is not None for line in lines)
+    return len(lines) >= _FEWEST_ROWS and dated > 0 and _has_share(lines, lambda line: _DEVICE.search(line) is not None)
+
+
+def _is_list(lines: Sequence[str]) -> bool:
+    """Return whether all lines are numbers, checksums, names of files, or bytes in letters."""
+    patterns = (_NUMBERS, _SUM, _FILE_NAME, _CODED) if len(lines) >= _FEWEST_ROWS else (_SUM,)
+    return any(sum(each.match(line) is not None for line in lines) >= _SHARE * len(lines) for each in patterns)
 
 
 def _has_share(lines: Sequence[str], test: Callable[[str], bool]) -> bool:
@@ -162,4 +189,5 @@ _SHAPES: tuple[tuple[Callable[[Sequence[str]], bool], str], ...] = (
     (_is_settings, "settings, such as a recorder writes"),
     (_is_table, "a table, such as one of Raven"),
     (_is_log, "a log"),
+    (_is_list, "a list of numbers, sums or names of files"),
 )
