@@ -286,27 +286,61 @@ def test_load_takes_the_first_track_that_is_not_silent(tmp_path):
     assert float(segment.content.waveform.abs().max()) == pytest.approx(0.5, abs=0.01)
 
 
-@pytest.mark.parametrize(("space", "pixel_format"), [(1, "yuv420p"), (9, "yuv420p10le"), (5, "yuvj420p")])
-def test_load_gives_the_colors_that_ffmpeg_gives(space, pixel_format, tmp_path):
+@pytest.mark.parametrize(
+    ("space", "pixel_format", "transfer"),
+    [(1, "yuv420p", 1), (9, "yuv420p10le", 1), (9, "yuv420p10le", 16), (9, "yuv420p10le", 18), (5, "yuvj420p", 6)],
+)
+def test_load_gives_the_colors_that_ffmpeg_gives(space, pixel_format, transfer, tmp_path):
     path = tmp_path / "a.mkv"
     pixels = np.random.default_rng(0).integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt=pixel_format)
         stream.codec_context.colorspace = space
+        stream.codec_context.color_trc = transfer  # 16 and 18 are those of HDR, whose tones FFmpeg does not change
         stream.options = {"qp": "1"}
         for _ in range(3):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
+    expected = ask_ffmpeg(path)[0]
+    [segment] = load(path)
+    got = segment.content.frames[0].permute(1, 2, 0).numpy().astype(int)
+    assert np.abs(got - expected)[4::8, 4::8].mean() < 2, "in the middle of the patches, where no chroma is blended"
+
+
+def ask_ffmpeg(path):
+    """The frames in RGB as FFmpeg's own filters give them where nothing is asked of them."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         graph = av.filter.Graph()
         ends = graph.add_buffer(template=stream), graph.add("format", "rgb24"), graph.add("buffersink")
         graph.link_nodes(*ends).configure()
-        graph.push(next(container.decode(stream)))
-        expected = graph.pull().to_ndarray().astype(int)
-    [segment] = load(path)
-    got = segment.content.frames[0].permute(1, 2, 0).numpy().astype(int)
-    assert np.abs(got - expected)[4::8, 4::8].mean() < 2, "in the middle of the patches, where no chroma is blended"
+        frames = []
+        for frame in container.decode(stream):
+            graph.push(frame)
+            frames.append(graph.pull().to_ndarray().astype(int))
+        return frames
+
+
+def test_load_shows_interlaced_frames_woven_as_ffmpeg_does(tmp_path):
+    """Both fields of a frame, line by line: FFmpeg takes none out unless it is asked to."""
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        stream.options = {"x264-params": "tff=1", "qp": "1"}
+        for number in range(4):
+            pixels = np.full((48, 64, 3), 40, np.uint8)
+            pixels[0::2, 8 * number : 8 * number + 8] = 220  # the bar of the second field has moved on
+            pixels[1::2, 8 * number + 4 : 8 * number + 12] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        assert next(container.decode(video=0)).interlaced_frame
+    [segment] = load(path, frames_per_segment=4)
+    expected = ask_ffmpeg(path)
+    for got, theirs in zip(segment.content.frames, expected, strict=True):
+        assert np.abs(got.permute(1, 2, 0).numpy().astype(int) - theirs).mean() < 2
+    first = segment.content.frames[0].float().mean(0)
+    assert first[0::2, 0:4].mean() - first[1::2, 0:4].mean() > 100, "the lines of the two fields differ"
 
 
 # ---------------------------------------------------------------- numbered pictures
