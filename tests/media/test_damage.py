@@ -125,6 +125,33 @@ def test_frames_of_an_avi_come_in_the_order_of_being_shown(codec, tmp_path):
     assert segments[-1].warnings == ()
 
 
+def test_a_frame_that_an_avi_leaves_out_is_the_one_before_and_none_missing(tmp_path):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        for index in (*range(12), *range(14, 30)):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), index * 8, np.uint8), format="rgb24")
+            frame.pts = index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert load(path, segment_seconds=1.0, frames_per_segment=20)[-1].warnings == ()
+
+
+@pytest.mark.parametrize("share", [0.4, 0.7])
+def test_a_cut_avi_tells_the_length_in_its_header(share, tmp_path):
+    path = tmp_path / "a.avi"
+    generator = np.random.default_rng(0)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        for number in range(60):  # the second half has more bytes than the first
+            pixels = generator.integers(0, 20 + 200 * (number >= 30), (48, 64, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes()[: round(share * path.stat().st_size)])
+    _, end, said = read_all(path)
+    assert f"{6 - end:.2f} seconds are missing of the length that it declares" in said
+
+
 def test_a_changing_rate_is_no_gap_and_a_pause_is_one(write_video):
     changing = list(np.cumsum(np.random.default_rng(0).uniform(0.05, 0.5, 40)))
     [*_, last] = load(write_video("a.mp4", frames=40, times=changing), segment_seconds=1.0, frames_per_segment=20)

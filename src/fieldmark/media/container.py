@@ -342,6 +342,12 @@ class ChunkTimes:
         return self._shift
 
 
+def read_index_times(container: InputContainer, stream: VideoStream) -> list[float]:
+    """Return the times of all frames that the index of a file names, in order."""
+    origin = get_origin_seconds(container)
+    return sorted(float(each.timestamp * (stream.time_base or 0)) - origin for each in stream.index_entries)
+
+
 def pick_equally_spaced(count: int, *, limit: int | None) -> list[int]:
     """Return at most `limit` of the indices 0 to `count` - 1: the middles of as many equal parts."""
     if limit is None or count <= limit:

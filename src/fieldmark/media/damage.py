@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.ending import is_cut_off, read_declared_bytes
+from fieldmark.media.ending import is_cut_off, read_avi_seconds, read_declared_bytes
 from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import MediaLimits, MediaWarning
 
@@ -160,8 +160,9 @@ def find_declared_seconds(path: Path, stated: Length, *, read: float, container_
     declared_bytes = read_declared_bytes(path, met.name) if met else None
     most = read * _MOST_TIMES_LONGER
     if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes:
-        known = stated.of_track if stated.of_track is not None and stated.of_track < most else 0.0
-        declared = max(known, read * declared_bytes / size)
+        estimate = read * declared_bytes / size
+        stated_ones = (read_avi_seconds(path), stated.of_track, stated.of_file)
+        declared = max((each for each in stated_ones if each and read < each <= most), default=estimate)
         return declared if declared - read >= _SHORTEST_SECONDS else None
     is_cut = is_cut_off(path, container_name)
     if is_cut and stated.of_file:

@@ -65,6 +65,19 @@ def _avi(file: BinaryIO, size: int) -> int | None:
     return end
 
 
+def read_avi_seconds(path: Path) -> float | None:
+    """Return the length in the main header of an AVI, at least that of its first gigabyte; None for other files.
+
+    FFmpeg tells the length of what it finds instead.
+    """
+    with path.open("rb") as file:
+        head = file.read(52)
+    if len(head) < 52 or head[8:12] != b"AVI " or head[24:28] != b"avih":
+        return None
+    microseconds, count = struct.unpack_from("<I12xI", head, 32)
+    return float(microseconds * count / 1e6)
+
+
 def _caf(file: BinaryIO, size: int) -> int | None:
     end = 8
     while end + 12 <= size:

@@ -1,5 +1,6 @@
 """Moving pictures: a video, or a sequence of numbered pictures, to segments of equally spaced frames."""
 
+import bisect
 import math
 import os
 from collections import defaultdict, deque
@@ -29,6 +30,7 @@ from fieldmark.media.container import (
     find_picture_stream,
     open_container,
     pick_equally_spaced,
+    read_index_times,
     read_length,
     read_packet_times,
 )
@@ -169,13 +171,23 @@ def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, en
                 break
             if len(starts) > limits.max_frames:
                 raise TooLargeError(path=path, quantity="frames", got=len(starts), allowed=limits.max_frames)
-        is_timed = container.format.name not in _TIMED_BY_PICTURE
+        gaps = _find_losses(container, stream, starts)
     start = max(first, 0.0) if start_seconds is None else start_seconds
     if end <= start or first == math.inf:
         raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
     if end - start > limits.max_seconds:
         raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
-    return _Extent(_Span(start, end), last_frame_seconds=last, gaps=_find_gaps(starts) if is_timed else ())
+    return _Extent(_Span(start, end), last_frame_seconds=last, gaps=gaps)
+
+
+def _find_losses(container: InputContainer, stream: VideoStream, starts: Sequence[float]) -> list[Loss]:
+    """Return the stretches of a file in which frames are missing."""
+    name = container.format.name
+    gaps = [] if name in _TIMED_BY_PICTURE else _find_gaps(starts)
+    if not gaps or name != "avi":
+        return gaps
+    stamps = read_index_times(container, stream)  # no packet comes of a chunk without bytes, which says "as before"
+    return [gap for gap in gaps if _holds_any(gap, stamps)]
 
 
 def _find_gaps(starts: Sequence[float]) -> list[Loss]:
@@ -193,6 +205,12 @@ def _find_gaps(starts: Sequence[float]) -> list[Loss]:
     shortest = 0.0 if is_strict else _SHORTEST_GAP_SECONDS - _GRAIN_SECONDS
     places = np.flatnonzero((missing > usual / 2) & (missing > shortest))
     return [Loss(float(ordered[place]) + usual, float(missing[place]), is_damage=False) for place in places]
+
+
+def _holds_any(gap: Loss, times: Sequence[float]) -> bool:
+    """Return whether one of some times, in order, lies in a gap."""
+    first = bisect.bisect_left(times, gap.start_seconds - _GRAIN_SECONDS)
+    return first < len(times) and times[first] < gap.start_seconds + gap.seconds - _GRAIN_SECONDS
 
 
 def _segment_spans(extent: _Extent, *, decoding: Decoding) -> list[_Span]:
