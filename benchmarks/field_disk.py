@@ -21,11 +21,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from field_disk_files import MAKERS, Truth
+from field_disk_files import MAKERS
+from field_disk_truth import Truth
 
 from fieldmark.data.manifest import read_manifest
 from fieldmark.media.loaders import load_segments
-from fieldmark.types import AudioContent, Decoding, ImageContent, Item, MediaLimits, Segment, TextContent
+from fieldmark.types import AudioContent, Decoding, ImageContent, Item, MediaLimits, Segment, TextContent, VideoContent
 
 CLASSES = ("Robin", "Veery", "Wren")
 _COMMAND = "python benchmarks/field_disk.py FOLDER"
@@ -115,7 +116,7 @@ def judge(
     if truth.medium is not None:
         if item_id in items:
             return judge_item(items[item_id], truth, warned=warned[item_id])
-        return None if truth.may_be_refused and reason else f"missing: {reason}"
+        return f"missing: {reason}"
     if item_id in items:
         return f"used as {items[item_id].medium}"
     if truth.passed_over is not None:
@@ -127,7 +128,7 @@ def judge_item(item: Item, truth: Truth, *, warned: set[str]) -> str | None:
     """Return what is wrong with an item; None where it is right."""
     if truth.medium is not item.medium:
         return f"taken as {item.medium}"
-    if not truth.may_be_refused and warned != ({truth.warning} if truth.warning else set()):
+    if warned != ({truth.warning} if truth.warning else set()):
         return f"the warnings are {sorted(warned)}, not {truth.warning}"
     return compare_content(item, truth)
 
@@ -138,21 +139,35 @@ def compare_content(item: Item, truth: Truth) -> str | None:
     if truth.text is not None:
         read = "\n".join(each.content.text for each in segments if isinstance(each.content, TextContent))
         return None if read == truth.text else f"misread: {read[:60]!r}"
+    end = segments[-1].end_seconds
+    if truth.seconds is not None and abs((end or 0.0) - truth.seconds) > 0.25:
+        return f"ends at {end} instead of {truth.seconds}"
     if truth.shows_corners:
         return compare_corners(segments[0])
-    if truth.hertz is not None:
-        content = segments[0].content
-        assert isinstance(content, AudioContent)
-        spectrum = np.abs(np.fft.rfft(content.waveform.numpy()))
-        heard = float(spectrum.argmax()) * content.sample_rate_hz / len(content.waveform)
-        return None if abs(heard - truth.hertz) < 20 else f"heard at {heard:.0f} Hz instead of {truth.hertz:.0f}"
-    return None
+    return compare_tone(segments[0], truth) if truth.hertz is not None else None
+
+
+def compare_tone(segment: Segment, truth: Truth) -> str | None:
+    """Return what is wrong with a sound of one tone, which may be silent in between."""
+    assert isinstance(segment.content, AudioContent)
+    rate, samples = segment.content.sample_rate_hz, segment.content.waveform.numpy()
+    spectrum = np.abs(np.fft.rfft(samples))
+    heard = float(spectrum.argmax()) * rate / len(samples)
+    if abs(heard - (truth.hertz or 0.0)) > 20:
+        return f"heard at {heard:.0f} Hz instead of {truth.hertz:.0f}"
+    if truth.silence is None:
+        return None
+    first, last = (round(seconds * rate) for seconds in truth.silence)
+    is_silent = np.abs(samples[first:last]).max() < 0.01
+    is_loud = min(np.abs(samples[:first]).max(), np.abs(samples[last + rate // 4 :]).max()) > 0.2
+    return None if is_silent and is_loud else "the gap is not silent, or the sound not beside it"
 
 
 def compare_corners(segment: Segment) -> str | None:
     """Return what is wrong with a picture that should show red, green and blue at its corners."""
-    assert isinstance(segment.content, ImageContent)
-    pixels = segment.content.pixels.numpy().astype(int)
+    assert isinstance(segment.content, ImageContent | VideoContent)
+    is_video = isinstance(segment.content, VideoContent)
+    pixels = (segment.content.frames[0] if is_video else segment.content.pixels).numpy().astype(int)
     _, height, width = pixels.shape
     if width <= height:
         return f"lies on its side: {width} x {height}"

@@ -3,72 +3,23 @@
 import io
 import struct
 import unicodedata
-import wave
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Mapping
 from pathlib import Path
 
-import av
 import docx
 import imagecodecs
 import numpy as np
 import pillow_heif
+from field_disk_sounds import SOUND_MAKERS
+from field_disk_truth import Maker, Truth, draw, name_of
 from PIL import Image
 from tiff_files import describe, write_raw_photo, write_samples, write_tiff
 
 from fieldmark.types import Medium
 
-# ---------------------------------------------------------------- what a file must give
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What one file must give.
-
-    Args:
-        medium: Of the item; None for no item.
-        text: The text that must be read, exactly.
-        shows_corners: Whether the picture must show red, green and blue at its corners, upright.
-        hertz: The tone that must be heard.
-        warning: The kind of the warning that must be given beside the item.
-        refused: What the reason must contain; the item must not be there.
-        passed_over: The reason for which the file is no part of the collection.
-        may_be_refused: Whether a refusal with a reason is as right as the item.
-    """
-
-    medium: Medium | None = None
-    text: str | None = None
-    shows_corners: bool = False
-    hertz: float | None = None
-    warning: str | None = None
-    refused: str | None = None
-    passed_over: str | None = None
-    may_be_refused: bool = False
-
-
-Maker = Callable[[Path, np.random.Generator], Truth]
-"""Writes a file at a path without a suffix, or beside it, and tells what it must give; the name stays unique."""
-
 PICTURE = Truth(Medium.IMAGE, shows_corners=True)
-
-
-def name_of(path: Path, suffix: str) -> Path:
-    """The path with a suffix, in its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(path.name + suffix)
-
-
-def draw(rng: np.random.Generator, *, width: int = 96, height: int = 64) -> np.ndarray:
-    """Red at the upper left, green at the upper right, blue at the lower left, noise at the lower right."""
-    pixels = rng.integers(0, 255, (height, width, 3), dtype=np.uint8)
-    middle_row, middle = height // 2, width // 2
-    pixels[:middle_row, :middle], pixels[:middle_row, middle:] = [230, 10, 10], [10, 230, 10]
-    pixels[middle_row:, :middle] = [10, 10, 230]
-    return pixels
-
 
 # ---------------------------------------------------------------- pictures
 
@@ -288,78 +239,6 @@ def archive(path: Path, rng: np.random.Generator) -> Truth:
     return Truth(refused="an archive")
 
 
-# ---------------------------------------------------------------- sound and video
-
-_RATE = 48_000
-
-
-def tone(rng: np.random.Generator, *, seconds: float = 1.0) -> tuple[np.ndarray, float]:
-    """A tone of a random height."""
-    hertz = float(rng.integers(8, 60) * 100)
-    return 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * _RATE)) / _RATE), hertz
-
-
-def write_wave(file: object, samples: np.ndarray) -> None:
-    """Write samples as 16-bit WAV."""
-    with wave.open(file, "wb") as out:  # type: ignore[call-overload]
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(_RATE)
-        out.writeframes((samples * 32767).astype("<i2").tobytes())
-
-
-def recording(path: Path, rng: np.random.Generator) -> Truth:
-    """A tone."""
-    samples, hertz = tone(rng)
-    write_wave(str(name_of(path, ".wav")), samples)
-    return Truth(Medium.AUDIO, hertz=hertz)
-
-
-def encode_sound(samples: np.ndarray, *, codec: str, container_name: str) -> bytes:
-    """Encode a tone."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container_name) as container:
-        stream = container.add_stream(codec, rate=_RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base, frame.pts = _RATE, Fraction(1, _RATE), 0
-        for part in av.AudioResampler(format=stream.format, layout="mono", rate=_RATE).resample(frame):
-            container.mux(stream.encode(part))
-        container.mux(stream.encode(None))
-    return file.getvalue()
-
-
-def compressed(suffix: str, codec: str, container_name: str, *, share: float = 1.0, junk: int = 0) -> Maker:
-    """A compressed recording, whole, cut off or with junk behind it."""
-
-    def make(path: Path, rng: np.random.Generator) -> Truth:
-        samples, hertz = tone(rng, seconds=2.0)
-        data = encode_sound(samples, codec=codec, container_name=container_name)
-        name_of(path, suffix).write_bytes(data[: int(len(data) * share)] + bytes(junk))
-        is_whole = share == 1.0 and not junk
-        return Truth(Medium.AUDIO, hertz=hertz if is_whole else None, may_be_refused=not is_whole)
-
-    return make
-
-
-def clip(path: Path, rng: np.random.Generator, *, share: float = 1.0) -> Truth:
-    """A short video."""
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
-        for _ in range(10):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(rng), format="rgb24")))
-        container.mux(stream.encode(None))
-    data = file.getvalue()
-    name_of(path, ".mp4").write_bytes(data[: int(len(data) * share)])
-    return Truth(Medium.VIDEO, may_be_refused=share < 1.0)
-
-
-def cut_clip(path: Path, rng: np.random.Generator) -> Truth:
-    """A video that ended too early."""
-    return clip(path, rng, share=0.7)
-
-
 # ---------------------------------------------------------------- folders, names, links
 
 
@@ -456,14 +335,7 @@ MAKERS: Mapping[str, Maker] = {
     "old Word document": other(".doc", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "old Office program"),
     "archive": archive,
     "program": other(".bin", bytes(range(256)) * 20, "not an image, text, video or sound"),
-    "WAV": recording,
-    "FLAC": compressed(".flac", "flac", "flac"),
-    "Opus": compressed(".opus", "libopus", "ogg"),
-    "MP3": compressed(".mp3", "libmp3lame", "mp3"),
-    "MP3 with zeros at its end": compressed(".mp3", "libmp3lame", "mp3", junk=4_096),
-    "FLAC cut off": compressed(".flac", "flac", "flac", share=0.6),
-    "MP4": clip,
-    "MP4 cut off": cut_clip,
+    **SOUND_MAKERS,
     "copy in @eaDir": in_folder("@eaDir", "machine"),
     "photo in the bin": in_folder("$RECYCLE.BIN", "machine"),
     "photo in lost+found": in_folder("lost+found", "machine"),

@@ -36,6 +36,7 @@ _MEANINGS: Mapping[ProblemKind, str] = {
     ProblemKind.DUPLICATE: "duplicates",
     ProblemKind.NEAR_DUPLICATE: "near duplicates",
     ProblemKind.DAMAGED: "files of which a part is missing",
+    ProblemKind.JOINED: "files with another one behind their end",
     ProblemKind.OPPOSITE_CHANNELS: "recordings whose channels cancel each other",
     ProblemKind.SILENT_CHANNEL: "recordings with a silent channel",
     ProblemKind.ODD_SCALE: "recordings of an odd scale",

@@ -1,14 +1,17 @@
 """What the check finds, and what it leaves in peace."""
 
 import pickle
+import re
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from PIL import Image
 
+from fieldmark import media
 from fieldmark.data.manifest import read_manifest
 from fieldmark.data.split import count_items
 from fieldmark.datasets.checks.inspection import Inspection, inspect_item
@@ -300,3 +303,12 @@ def test_check_finds_no_straddling_group_in_the_core_of_real_birds(shared_folder
     kinds = {problem.kind for problem in find_problems(items, [])}
     assert ProblemKind.GROUP_STRADDLES_SPLITS not in kinds
     assert count_items(items)["audio"] == {"train": 386, "test": 169}
+
+
+def test_every_warning_of_a_loader_is_a_problem_that_a_report_names():
+    sources = "".join(path.read_text() for path in Path(media.__file__).parent.rglob("*.py"))
+    used = re.findall(r"MediaWarning\(\s*([A-Z_]+|\"[a-z_]+\")", sources)
+    constants = dict(re.findall(r"^([A-Z_]+) = \"([a-z_]+)\"$", sources, re.MULTILINE))
+    kinds = {constants.get(each, each.strip('"')) for each in used}
+    assert {"damaged", "joined", "encoding", "odd_scale", "dc_offset", "ultrasound"} <= kinds
+    assert kinds <= set(ProblemKind)

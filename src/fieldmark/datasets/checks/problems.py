@@ -36,6 +36,7 @@ class ProblemKind(StrEnum):
     DUPLICATE = "duplicate"
     NEAR_DUPLICATE = "near_duplicate"
     DAMAGED = "damaged"
+    JOINED = "joined"
     OPPOSITE_CHANNELS = "opposite_channels"
     SILENT_CHANNEL = "silent_channel"
     ODD_SCALE = "odd_scale"
@@ -74,6 +75,7 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.DUPLICATE: Severity.WARNING,
     ProblemKind.NEAR_DUPLICATE: Severity.WARNING,
     ProblemKind.DAMAGED: Severity.WARNING,
+    ProblemKind.JOINED: Severity.WARNING,
     ProblemKind.OPPOSITE_CHANNELS: Severity.WARNING,
     ProblemKind.SILENT_CHANNEL: Severity.WARNING,
     ProblemKind.ODD_SCALE: Severity.WARNING,
