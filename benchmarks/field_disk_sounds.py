@@ -111,7 +111,7 @@ def clip(suffix: str, codec: str, *, fault: str = "", options: Mapping[str, str]
         with av.open(str(file), "w", format=name, options=dict(options or {})) as container:
             stream = container.add_stream(codec, rate=10, width=96, height=64)
             stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
-            stream.codec_context.gop_size = 10
+            stream.codec_context.gop_size, stream.bit_rate = 10, 1_000_000
             picture = draw(rng).astype(int)
             for _ in range(40):
                 noisy = (picture[:, :96] + rng.integers(-20, 20, (64, 96, 3))).clip(0, 255).astype(np.uint8)

@@ -1,14 +1,15 @@
-"""What is missing of a video: cut off, or a bad block, in every container; told beside what FFmpeg decodes."""
+"""What is missing of a video or a sound: cut off, or a bad block, in every container, beside what FFmpeg decodes."""
 
 import re
 from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from fieldmark.media import video
+from fieldmark.media import audio, video
 from fieldmark.types import Decoding, MediaLimits
 
 
@@ -159,3 +160,52 @@ def test_a_changing_rate_is_no_gap_and_a_pause_is_one(write_video):
     paused = [index / 10 + 3 * (index >= 15) for index in range(30)]
     [*_, last] = load(write_video("b.mp4", frames=30, times=paused), segment_seconds=1.0, frames_per_segment=20)
     assert "3.00 seconds of picture are missing, at 1.50 to 4.50" in last.warnings[0].message
+
+
+# ---------------------------------------------------------------- sound
+
+SOUNDS = {
+    "a.opus": ("libopus", "opus", {}),
+    "b.ogg": ("flac", "ogg", {}),
+    "c.flac": ("flac", "flac", {}),
+    "d.caf": ("pcm_s16le", "caf", {}),
+    "e.m4a": ("aac", "ipod", {"movflags": "faststart"}),
+    "f.mka": ("aac", "matroska", {}),
+    "g.flv": ("aac", "flv", {}),
+    "h.ac3": ("ac3", "ac3", {}),
+    "i.mp3": ("libmp3lame", "mp3", {"write_xing": "0"}),
+    "j.aac": ("aac", "adts", {}),
+    "k.wav": ("pcm_s16le", "wav", {}),
+    "l.w64": ("pcm_s16le", "w64", {}),
+    "m.au": ("pcm_s16be", "au", {}),
+    "n.ts": ("mp2", "mpegts", {}),
+    "o.avi": ("libmp3lame", "avi", {}),
+}
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_cut_sound_says_that_more_is_missing(name, tmp_path):
+    codec, kind, options = SOUNDS[name]
+    path = tmp_path / name
+    samples = np.random.default_rng(0).normal(0, 0.1, 6 * 48_000).astype(np.float32)
+    with av.open(str(path), "w", format=kind, options=options) as container:
+        stream = container.add_stream(codec, rate=48_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.time_base, frame.pts = 48_000, Fraction(1, 48_000), 0
+        size = stream.codec_context.frame_size or 1_024
+        resampler = av.AudioResampler(format=stream.format, layout="mono", rate=48_000, frame_size=size)
+        for part in [*resampler.resample(frame), *resampler.resample(None), None]:
+            container.mux(stream.encode(part))
+    whole = path.read_bytes()
+    assert read_sound(path)[1] == ""
+    for share in (0.31, 0.5, 2 / 3, 0.87):
+        path.write_bytes(whole[: round(share * len(whole)) - 11])
+        end, said = read_sound(path)
+        assert end == pytest.approx(6 * share, abs=1.1), "a page of Ogg may hold a second"
+        assert "missing" in said
+
+
+def read_sound(path: Path) -> tuple[float, str]:
+    """End, and what is said of damage."""
+    *_, last = audio.load(path, decoding=Decoding(sample_rate_hz=48_000), limits=MediaLimits())
+    return last.end_seconds, " ".join(each.message for each in last.warnings if each.kind == "damaged")

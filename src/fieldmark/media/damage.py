@@ -162,7 +162,9 @@ def find_declared_seconds(path: Path, stated: Length, *, read: float, container_
     if declared_bytes is not None and size + _PADDING_BYTES < declared_bytes:
         estimate = read * declared_bytes / size
         stated_ones = (read_avi_seconds(path), stated.of_track, stated.of_file)
-        declared = max((each for each in stated_ones if each and read < each <= most), default=estimate)
+        declared = max(
+            (each for each in stated_ones if each and read + _SHORTEST_SECONDS <= each <= most), default=estimate
+        )
         return declared if declared - read >= _SHORTEST_SECONDS else None
     is_cut = is_cut_off(path, container_name)
     if is_cut and stated.of_file:
