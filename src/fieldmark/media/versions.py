@@ -6,7 +6,7 @@ import av
 
 from fieldmark.types import Form, Medium
 
-DECODING_VERSION = 2
+DECODING_VERSION = 3
 """Raised whenever the loaders of this folder give other segments for the same file and the same `Decoding`."""
 
 _PACKAGES: dict[Medium, tuple[str, ...]] = {
