@@ -28,6 +28,14 @@ HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title=
 
 
 @pytest.fixture(scope="session")
+def class_names(toy_gallery: Path) -> list[str]:
+    """The classes of the toy gallery, sorted."""
+    from fieldmark import Gallery
+
+    return sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
+
+
+@pytest.fixture(scope="session")
 def hostile_name() -> str:
     """A name that is HTML."""
     return HOSTILE

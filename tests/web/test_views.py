@@ -30,13 +30,6 @@ VIEWS = {
 }
 
 
-@pytest.fixture(scope="session")
-def class_names(toy_gallery: Path) -> list[str]:
-    from fieldmark import Gallery
-
-    return sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
-
-
 def path_of(view: str, class_names: list[str]) -> tuple[str, str]:
     path, sign = VIEWS[view]
     return path.replace("FIRST", class_names[0]).replace("SECOND", class_names[1]), sign

@@ -9,7 +9,7 @@ import { mapView } from "./map.js";
 import { Marks } from "./marks.js";
 import { keepPlaying, returnHome } from "./player.js";
 import { Composer } from "./query.js";
-import { neededView, nothingFound, Results, waitingView } from "./results.js";
+import { neededView, nothingFound, rest, Results, waitingView } from "./results.js";
 import { Selection } from "./selection.js";
 import { Session } from "./session.js";
 import { asksSame, FIRST_K, hasConditions, hasFilters, LARGEST_K, MOST_COMPARED, readState, toRequest, withoutFilters, writeState } from "./state.js";
@@ -117,6 +117,7 @@ async function show({ isQuiet = false, isOtherView = false, isFresh = false, isS
 function showView(view) {
   if (main.firstChild !== view.node || main.children.length > 1) {
     if (main.firstChild) keepPlaying(main);
+    rest(main);
     main.replaceChildren(view.node);
     returnHome();
   }
@@ -134,7 +135,7 @@ function showChrome() {
   }
   const isAsked = hasQuery();
   byId("filters").hidden = !isAsked && state.area === "";
-  document.body.classList.toggle("asked", isAsked);
+  document.documentElement.classList.toggle("asked", isAsked);
   describeHolding().then((text) => (byId("holding").textContent = text), () => {});
 }
 
@@ -231,9 +232,8 @@ addEventListener("popstate", () => {
     showView(entry.view);
     if (!(entry.view instanceof Results)) return session.restore();
     if (entry.view.answer !== entry.answer) entry.view.update(entry.answer, { state, marks, selection, actions });
-    session.restore();
     // The filters come back above the hits, which moves them.
-    return showFilters(state, (change) => go(change, { isQuiet: true })).then(() => session.restore(), () => {});
+    return session.restore(showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {}));
   }
   return show({ isOtherView: true }).then(() => session.restore());
 });
@@ -249,6 +249,8 @@ chooser.addEventListener("change", () => {
 });
 
 session.replace(writeState(state), state);
+marks.take(session.current.marks); // so that Back finds those of the first entry too
+selection.take(session.current.selected);
 closeMenusElsewhere();
 getClasses().then(learnNames, () => {}).then(() => getLabels()).then((labels) => (labelByItem = labels), () => {});
 learnSubject().then(() => (translatePage(), show()));

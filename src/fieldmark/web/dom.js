@@ -2,6 +2,7 @@
 
 import { locale, t } from "./texts.js";
 
+const UNSEEN_MILLISECONDS = 500;
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -28,9 +29,18 @@ export function drawing(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** An icon of the sprite in index.html; the text beside it, or the button's label, says what it means. */
+const icons = new Map();
+
+/**
+ * An icon of the sprite in index.html; the text beside it, or the button's label, says what it means. It holds its own
+ * lines: a reference to those of the sprite is resolved anew each time that it comes onto the page, and cards have ten.
+ */
 export function icon(name) {
-  return drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `#icon-${name}` }));
+  if (!icons.has(name)) {
+    const { children } = byId(`icon-${name}`);
+    icons.set(name, drawing("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, ...[...children].map((each) => each.cloneNode(true))));
+  }
+  return icons.get(name).cloneNode(true);
 }
 
 /** A button with an icon and a text; with `label` the icon stands alone and the label is read out. */
@@ -101,6 +111,13 @@ export function percent(share) {
 export function announce(text) {
   byId("announcer").textContent = text;
 }
+
+/** Lets the browser draw before more is made for it. In a tab that nobody sees no frame comes, and it goes on without. */
+export const nextFrame = () =>
+  new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, UNSEEN_MILLISECONDS);
+  });
 
 let toastTimer = 0;
 

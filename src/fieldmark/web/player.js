@@ -28,11 +28,11 @@ export const playerIn = (node) => playerByNode.get(node.matches(".player") ? nod
 export function keepPlaying(view) {
   if (!playing || playing.media.paused || inDock || !view?.contains(playing.media)) return;
   const player = playing;
-  const row = dockRow(t("Playing"), player.title, [player.media, player.makePlayButton()], { endLabel: t("Stop"), onEnd: () => player.media.pause() });
-  const place = element("span", { hidden: true });
+  const place = element("span", { hidden: true }); // where it comes from
   player.media.before(place);
+  const row = dockRow(t("Playing"), player.title, [player.makePlayButton()], { endLabel: t("Stop"), onEnd: () => player.media.pause() });
   const close = dock(row);
-  move(player.media, row, row.querySelector("button"));
+  move(player.media, row, row.querySelector(".play"));
   inDock = { player, home: () => {
     inDock = null;
     if (place.isConnected) move(player.media, place.parentNode, place);
