@@ -1,7 +1,6 @@
-"""The tools of the page: player, table, selection, comparison, map, languages; by keyboard, narrow and wide."""
+"""The tools of the page: player, table, selection, comparison, map."""
 
 import re
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +18,6 @@ pytestmark = pytest.mark.slow  # the page is waited for in a real browser
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
 NAMES = "tr[data-item] .linkish"
-WEB = Path(__file__).resolve().parents[2] / "src" / "fieldmark" / "web"
-AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-def find_faults(page: "Page") -> list[tuple[str, str]]:
-    """Return everything that axe finds, sizes of targets among it; what lies under a sticky bar can be scrolled."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options=AXE).response["violations"]
-    return [
-        (each["id"], node["html"][:200])
-        for each in found
-        for node in each["nodes"]
-        if "partially obscured" not in node["failureSummary"]
-    ]
 
 
 def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page: Open, watch: "Watch") -> None:
@@ -54,20 +38,21 @@ def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page:
         f"audio => audio.paused && Math.abs(audio.currentTime - {middle}) < 0.2", arg=audio.element_handle()
     )
     times = audio.evaluate(
-        """async (audio, button) => {
+        """async audio => {
             const next = kind =>
                 new Promise(done => audio.addEventListener(kind, () => done(audio.currentTime), {once: true}));
             const find = each => audio.closest(".player").querySelector(each);
-            const first = next("playing"); find(".play").click(); const begun = await first;
+            const first = next("play"); find(".play").click(); const begun = await first;
+            while (audio.currentTime <= begun) await next("timeupdate");
             const held = next("pause"); find(".play").click(); const paused = await held;
-            const second = next("playing"); find(".play").click(); const resumed = await second;
-            await next("pause");
-            return {begun, paused, resumed, ended: audio.currentTime};
+            const second = next("play"); find(".play").click(); const resumed = await second;
+            audio.playbackRate = 0.5; // so that a busy machine stops it no later than another
+            return {begun, paused, resumed, ended: await next("pause")};
         }"""
     )
-    assert times["begun"] == pytest.approx(middle, abs=0.3)
-    assert times["resumed"] == pytest.approx(times["paused"], abs=0.15)
-    assert times["ended"] == pytest.approx(end, abs=0.35)
+    assert times["begun"] == pytest.approx(middle, abs=0.1)
+    assert times["resumed"] == pytest.approx(times["paused"], abs=0.1)
+    assert times["ended"] == pytest.approx(end, abs=0.3)
     # Repeated at half speed: it comes back to the beginning by itself.
     card.get_by_role("button", name="Half speed").click()
     card.get_by_role("button", name="Repeat the moment").click()
@@ -104,10 +89,9 @@ def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page:
 
 
 def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
-    open_page: Open, served: Callable[..., str], toy_gallery: Path, tmp_path: Path
+    open_page: Open, served: Callable[..., str], copy_gallery: Callable[[], Path]
 ) -> None:
-    folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
-    page = open_page("/?q=a+red+beak&as=table", base=served(folder))
+    page = open_page("/?q=a+red+beak&as=table", base=served(copy_gallery()))
     rows = page.locator("tr[data-item]")
     rows.first.wait_for()
     page.get_by_role("columnheader", name="Id").get_by_role("button").press("Enter")
@@ -250,62 +234,3 @@ def test_the_map_keeps_its_place_names_species_shows_media_and_its_lasso_filters
     assert len(answer.value.request.post_data_json["area"]) >= 3
     assert "area=" in page.url
     assert 0 < len(answer.value.json()["hits"]) <= caught
-
-
-@pytest.mark.parametrize("width", [320, 390, 1920])
-def test_every_width_holds_every_view_and_axe_finds_nothing(open_page: Open, width: int) -> None:
-    page = open_page("/", width=width, reduced_motion="reduce", color_scheme="light" if width == 390 else "dark")
-    for path, sign in (
-        ("/", ".tiles img"),
-        ("/?q=a+red+beak&k=3", ".card.audio .stage"),
-        ("/?q=a+red+beak&as=table", "tr[data-item]"),
-        ("/?view=map", ".chart canvas"),
-        ("/?view=compare", ".compare"),
-        ("/?view=collection", ".numbers"),
-    ):
-        page.goto(page.url.split("/?")[0].rstrip("/") + path)
-        page.locator(sign).first.wait_for(state="attached")
-        if "k=3" in path:
-            page.locator("[data-pick]").first.check()
-            page.locator(".player-more summary").first.click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        assert find_faults(page) == [], path
-
-
-def test_the_page_is_german_where_the_reader_is(open_page: Open) -> None:
-    table = dict(
-        re.findall(r'^  "((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)",$', (WEB / "german.js").read_text("utf-8"), re.M)
-    )
-    assert len(table) > 200
-    page = open_page("/", locale="de-DE")
-    page.get_by_role("heading", name="Suchen Sie mit dem, was Sie haben.").wait_for()
-    assert page.evaluate("document.documentElement.lang") == "de"
-    said: set[str] = set()
-    for path, sign in (
-        ("/", ".tiles img"),
-        ("/?q=a+red+beak", ".card.audio .stage"),
-        ("/?q=a+red+beak&as=table", "tr[data-item]"),
-        ("/?view=map", ".chart canvas"),
-        ("/?view=compare", ".compare"),
-        ("/?view=collection", ".numbers"),
-    ):
-        page.goto(page.url.split("/?")[0].rstrip("/") + path)
-        page.locator(sign).first.wait_for(state="attached")
-        page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
-        said |= set(
-            page.evaluate(
-                """() => {
-                    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-                    const found = [];
-                    while (walker.nextNode()) found.push(walker.currentNode.textContent.trim());
-                    for (const each of document.querySelectorAll("*"))
-                        for (const name of ["aria-label", "title", "placeholder"])
-                            found.push((each.getAttribute(name) ?? "").trim());
-                    return found.filter(Boolean);
-                }"""
-            )
-        )
-    assert {each for each in said if table.get(each, each) != each} == set()
-    assert {"Suchen", "Fotos", "Karte", "Rang"} <= said
-    page.get_by_label("Language").select_option("en")
-    page.get_by_role("link", name="Search").wait_for()

@@ -36,6 +36,7 @@ const selection = new Selection({ onLabels: afterLabels, getBasis: describeQuery
 const composer = new Composer(session.files, ({ text, itemIds, fileKeys }) => go({ view: "search", text, itemIds, fileKeys, k: FIRST_K }));
 let labelByItem = new Map();
 
+const learnClasses = () => getClasses().then(learnNames, () => {});
 const heldFiles = () => state.fileKeys.map((key) => session.files.get(key)).filter(Boolean);
 const missingFiles = () => session.current.files.filter((each) => state.fileKeys.includes(each.key) && !session.files.get(each.key));
 
@@ -55,7 +56,7 @@ const actions = {
   labelOf: (itemId) => labelByItem.get(itemId) ?? null,
   copyLink,
   composer,
-  refresh: () => (session.forgetViews(), show()),
+  refresh: () => (session.forgetViews(), learnClasses().then(() => show())),
 };
 
 /** Changes the state, the URL and the view: a new entry of the history, unless it only shows the same otherwise. */
@@ -118,10 +119,21 @@ function showView(view) {
   if (main.firstChild !== view.node || main.children.length > 1) {
     if (main.firstChild) keepPlaying(main);
     rest(main);
+    const refocus = noteFocus();
     main.replaceChildren(view.node);
     returnHome();
+    refocus();
   }
   selection.show();
+}
+
+/** Notes the focused control of a view that is made anew; gives a function that focuses the one in its place. */
+function noteFocus() {
+  const { activeElement: focused } = document;
+  const label = focused?.getAttribute("aria-label");
+  const same = focused?.id ? `#${CSS.escape(focused.id)}` : label ? `${focused.localName}[aria-label="${CSS.escape(label)}"]` : null;
+  if (!same || focused === main || !main.contains(focused)) return () => {};
+  return () => !focused.isConnected && main.querySelector(same)?.focus({ preventScroll: true });
 }
 
 function showChrome() {
@@ -252,5 +264,5 @@ session.replace(writeState(state), state);
 marks.take(session.current.marks); // so that Back finds those of the first entry too
 selection.take(session.current.selected);
 closeMenusElsewhere();
-getClasses().then(learnNames, () => {}).then(() => getLabels()).then((labels) => (labelByItem = labels), () => {});
-learnSubject().then(() => (translatePage(), show()));
+getLabels().then((labels) => (labelByItem = labels), () => {});
+Promise.all([learnSubject(), learnClasses()]).then(() => (translatePage(), show()));

@@ -66,18 +66,18 @@ export const namesWithin = (medium) => (locale() === "en" ? namesOf(medium).toLo
 export const formatName = (className) => (className ?? t("unnamed")).replaceAll("_", " ");
 
 let scientificNames = new Set();
-let ownNames = new Map();
+let namesByClass = new Map();
 
-/** Tells which names are scientific, and what classes are called in the language of the reader. */
+/** Tells which names are scientific, and what classes are called in other languages. */
 export function learnNames(classes) {
   scientificNames = new Set(classes.map((each) => each.scientific_name).filter(Boolean).map(simplify));
-  ownNames = new Map(classes.map((each) => [each.class_name, each.names?.[locale()]]).filter(([, name]) => name));
+  namesByClass = new Map(classes.map((each) => [each.class_name, each.names ?? {}]));
 }
 
 const simplify = (name) => name.replaceAll("_", " ").toLowerCase();
 
 /** The name of a class for reading: in the reader's language where it is known there. */
-export const displayName = (className) => ownNames.get(className) ?? formatName(className);
+export const displayName = (className) => namesByClass.get(className)?.[locale()] ?? formatName(className);
 
 /** The name of a class as nodes: a scientific name in italics, any name in the direction of its own script. */
 export function nameNodes(className, scientificName = null) {
