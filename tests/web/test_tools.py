@@ -143,6 +143,19 @@ def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
     assert page.get_by_text("Saved labels").count() == 0  # the only one was undone
 
 
+def test_each_column_of_the_table_is_as_wide_as_its_values_and_back_finds_its_place(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak&as=table&k=18", width=1920)
+    page.wait_for_selector(".hits.fixed tbody tr:nth-child(72)")
+    assert page.locator(".hits tr > *").evaluate_all("all => all.every(each => each.scrollWidth <= each.clientWidth)")
+    assert page.locator("th").all_inner_texts()[:4] == ["Rank", "Medium", "Species", "Likely"]
+    assert page.get_by_role("columnheader", name="Place").count() == 0  # nothing here has one
+    page.locator(".hits-frame").evaluate("frame => frame.scrollTo(0, 500)")
+    page.get_by_role("link", name="Collection").click()
+    page.locator(".numbers").wait_for()
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.hits-frame')?.scrollTop === 500")
+
+
 HEAR = """() => {
     window.heard = [];
     document.querySelectorAll(".group.audio audio").forEach((audio, index) =>

@@ -9,7 +9,7 @@ import { mapView } from "./map.js";
 import { Marks } from "./marks.js";
 import { keepPlaying, returnHome } from "./player.js";
 import { Composer } from "./query.js";
-import { neededView, nothingFound, rest, Results, waitingView } from "./results.js";
+import { neededView, nothingFound, rest, Results, unrest, waitingView } from "./results.js";
 import { Selection } from "./selection.js";
 import { Session } from "./session.js";
 import { asksSame, FIRST_K, hasConditions, hasFilters, LARGEST_K, MOST_COMPARED, readState, toRequest, withoutFilters, writeState } from "./state.js";
@@ -122,6 +122,7 @@ function showView(view) {
     const refocus = noteFocus();
     main.replaceChildren(view.node);
     returnHome();
+    unrest(main);
     refocus();
   }
   selection.show();

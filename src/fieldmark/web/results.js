@@ -297,6 +297,7 @@ export class Results {
 
 /** Notes how high the cards of a view are that goes: when it comes back, those out of sight need no layout. */
 export function rest(view) {
+  for (const frame of view.querySelectorAll(".hits-frame")) frame.dataset.top = frame.scrollTop;
   const cards = [...view.querySelectorAll("li.card")];
   const heights = cards.map((each) => each.getBoundingClientRect().height - (each.offsetHeight - each.clientHeight));
   for (const [index, card] of cards.entries()) {
@@ -304,6 +305,11 @@ export function rest(view) {
     card.style.containIntrinsicBlockSize = `${heights[index]}px`;
     card.classList.add("rested");
   }
+}
+
+/** Gives a view that is back what leaving the page takes from it: how far its table was scrolled. */
+export function unrest(view) {
+  for (const frame of view.querySelectorAll(".hits-frame[data-top]")) frame.scrollTop = Number(frame.dataset.top);
 }
 
 /** A card or a row that the reader looks at: one of those in the middle of the window, if there is any. */

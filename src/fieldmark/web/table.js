@@ -52,7 +52,7 @@ export class Table {
     this.node = element("div", { class: "table-frame hits-frame", tabindex: 0, role: "region", "aria-label": t("Table of hits") }, this.table);
   }
 
-  /** Takes hits; the table must be on the page, where its columns get their widths. */
+  /** Takes hits. */
   update(hits, context) {
     this.context = context;
     if (hits === this.hits) return;
@@ -61,7 +61,18 @@ export class Table {
     this.columns = [...COLUMNS.keys()].filter((index) => ALWAYS.includes(COLUMNS[index][0]) || hits.some((hit) => isKnown(COLUMNS[index][1](hit))));
     if (!this.columns.includes(this.sorted.column)) this.sorted = { column: 0, isDescending: false };
     this.head.replaceChildren(element("td", {}, element("label", { class: "pick" }, this.all)), ...this.columns.map((index) => this.heads[index]));
-    if (hits.length > 0) this.setWidths();
+    this.showInWidths();
+  }
+
+  /** Shows the hits once their columns have widths, which needs the table to be on the page: a frame later at the first time. */
+  async showInWidths() {
+    const turn = (this.turn += 1);
+    if (!this.node.isConnected) {
+      this.body.replaceChildren(...this.hits.slice(0, FIRST_ROWS).map((hit) => this.rowOf(hit)));
+      await nextFrame();
+    }
+    if (turn !== this.turn) return;
+    if (this.hits.length > 0 && this.node.isConnected) this.setWidths();
     this.show();
   }
 
