@@ -27,6 +27,8 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 WIDTH, HEIGHT = 1180, 760
 PORT = 8017
 START_SECONDS = 180
+DRAWN = "name => document.querySelector(name)?.naturalWidth > 0"
+"""The first picture of a kind is there."""
 
 
 @contextlib.contextmanager
@@ -93,7 +95,7 @@ def draw_demo(folder: Path) -> None:
             page.locator("#files").set_input_files(song)
             page.wait_for_selector(".results:not(.waiting)")
             page.evaluate("document.activeElement.blur()")
-            page.wait_for_load_state("networkidle")
+            page.wait_for_function(DRAWN, arg=".card.image img")
 
         desk = open_page(1100, 860, "light")
         drop(desk)
@@ -104,17 +106,15 @@ def draw_demo(folder: Path) -> None:
         save_small(phone, "page_phone.webp")
         phone.locator("#group-audio").scroll_into_view_if_needed()
         phone.evaluate("document.querySelector('#group-audio').scrollIntoView()")
-        phone.wait_for_selector(".card.audio .waveform path", state="attached")
-        phone.wait_for_load_state("networkidle")
+        phone.wait_for_function(DRAWN, arg=".card.audio .spectrogram")
         save_small(phone, "page_phone_sounds.webp")
         names = desk.locator("li.card h3").all_inner_texts()
         pair = [name.replace(" ", "_") for name in dict.fromkeys(names)][:2]
         compare = open_page(1100, 860, "dark", f"?view=compare&a={pair[0]}&b={pair[1]}")
-        compare.wait_for_selector(".pane .waveform path", state="attached")
+        compare.wait_for_function(DRAWN, arg=".zoomed img")
         save_small(compare, "page_compare.webp")
         chart = open_page(1100, 760, "light", "?view=map")
-        chart.locator(".chart canvas").focus()
-        chart.locator(".point-name img, .point-name q").first.wait_for()
+        chart.locator(".cluster-names span").first.wait_for(state="attached")
         save_small(chart, "page_map.webp")
         browser.close()
 

@@ -298,3 +298,20 @@ def test_classes_have_their_names_in_the_language_of_the_reader(
     page.wait_for_function(
         "names => names.includes(document.querySelector('li.card h3')?.innerText)", arg=list(english)
     )
+
+
+@pytest.mark.parametrize(
+    ("locale", "said"), [("en", "This collection knows 3 classes."), ("de", "Diese Sammlung kennt")]
+)
+def test_a_collection_of_other_things_is_spoken_of_in_its_own_words(open_page: Open, locale: str, said: str) -> None:
+    page = open_page(locale=locale)
+
+    gallery = page.evaluate("async () => (await fetch('/v1/gallery')).json()")
+    gallery["words"] = {"one": "class", "many": "classes", "item": "item", "sound": "sound"}
+    page.route("**/v1/gallery", lambda route: route.fulfill(json=gallery))
+    page.reload()
+    page.locator(".welcome").wait_for()
+    shown = page.locator("body").inner_text()
+    assert said in shown
+    assert "{" not in shown
+    assert "3 class" not in shown.replace("3 classes", "")

@@ -29,7 +29,7 @@ def file_of(manifest: Path, medium: Medium) -> Path:
 def ask(page: "Page", text: str) -> None:
     page.get_by_role("searchbox", name="Describe it").fill(text)
     page.get_by_role("button", name="Search").click()
-    page.wait_for_selector(RESULTS)
+    page.wait_for_selector(f"main:not([aria-busy]) {RESULTS}")  # and not those of the search before
 
 
 def upload(page: "Page", *paths: Path) -> None:
@@ -393,6 +393,7 @@ def test_the_answer_ranks_classes_once_and_tells_contradictions_and_absences(ope
     change_answers(page, rank)
     ask(page, "a red crest")
     assert page.locator(".likeliest li").all_inner_texts() == ["Blue Jay\n91 %", "Green Jay\n6 %"]
+    assert page.locator(".likeliest li").first.bounding_box()["height"] < 40  # name, bar and number in one line
     page.unroute("**/v1/search")
 
     def contradict(body: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ export function nameNodes(className, scientificName = null) {
 /** A number in the reader's way of writing. */
 export const formatNumber = (number) => number.toLocaleString(locale());
 
-export const count = (number, one, many) => `${formatNumber(number)} ${t(number === 1 ? one : many)}`;
+export const count = (number, one, many) => `${formatNumber(number)} ${t(number === 1 ? one : many, {}, { isMany: number !== 1 })}`;
 
 /** A time in a file: 1:05.3. */
 export function formatTime(seconds) {
