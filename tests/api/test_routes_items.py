@@ -50,10 +50,12 @@ def test_classes_count_what_the_manifest_holds(client, toy_items):
 
 def test_classes_have_the_synonyms_of_the_gallery_s_taxonomy(serve, own_gallery, toy_items):
     name = toy_items[0].class_name
-    taxon = Taxon(name, scientific_name="Avis ficta", synonyms=("Some Peep",))
+    taxon = Taxon(name, scientific_name="Avis ficta", synonyms=("Some Peep",), names={"de": "Irgendein Piep"})
     write_taxonomy(Taxonomy((taxon,)), own_gallery / "taxonomy.csv")
     classes = serve(folder=own_gallery).get("/v1/classes").json()["classes"]
-    assert {c["class_name"]: c["synonyms"] for c in classes}[name] == ["Avis ficta", "Some Peep"]
+    own = next(each for each in classes if each["class_name"] == name)
+    assert own["synonyms"] == ["Avis ficta", "Some Peep", "Irgendein Piep"]
+    assert own["names"] == {"de": "Irgendein Piep"}
 
 
 def test_statistics_add_up(client, toy_items, toy_gallery):

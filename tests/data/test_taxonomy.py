@@ -22,6 +22,19 @@ def test_taxonomy_finds_a_class_by_each_of_its_names(name):
     assert Taxonomy((GULL, TERN)).class_named(name) == "Common_Gull"
 
 
+def test_taxonomy_has_names_in_languages(tmp_path):
+    path = tmp_path / "taxonomy.csv"
+    path.write_text(
+        "class_name,synonyms,name_de,Name_FR\nCommon_Gull,Mew Gull,Sturmmöwe,Goéland cendré\nTern,,,\n", "utf-8"
+    )
+    taxonomy = read_taxonomy(path)
+    assert taxonomy.taxa[0].names == {"de": "Sturmmöwe", "fr": "Goéland cendré"}
+    assert taxonomy.taxa[1].names == {}
+    assert taxonomy.class_named("goéland cendré") == "Common_Gull"
+    write_taxonomy(taxonomy, path)
+    assert read_taxonomy(path) == taxonomy
+
+
 def test_taxonomy_knows_no_other_names():
     assert Taxonomy((GULL, TERN)).class_named("Herring Gull") is None
     assert name_key("12.Black_footed Albatross") == name_key("black-footed albatross") == "blackfootedalbatross"

@@ -28,6 +28,20 @@ HOSTILE = "<img src=x onerror=\"document.title='pwned'\"><script>document.title=
 
 
 @pytest.fixture(scope="session")
+def class_names(toy_gallery: Path) -> list[str]:
+    """The classes of the toy gallery, sorted."""
+    from fieldmark import Gallery
+
+    return sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
+
+
+@pytest.fixture
+def copy_gallery(toy_gallery: Path, tmp_path: Path) -> Callable[[], Path]:
+    """Copies the toy gallery, so that a test can change it."""
+    return lambda: Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
+
+
+@pytest.fixture(scope="session")
 def hostile_name() -> str:
     """A name that is HTML."""
     return HOSTILE
@@ -128,6 +142,33 @@ def watch() -> Watch:
 def _is_trouble(said: "ConsoleMessage") -> bool:
     """Tell whether a message is of the page; a driver's remark on how a canvas is read for a screenshot is not."""
     return said.type in {"error", "warning"} and "GL Driver Message" not in said.text
+
+
+AXE = {
+    "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    "resultTypes": ["violations"],
+}
+
+
+@pytest.fixture(scope="session")
+def find_faults() -> "Callable[[Page], list[tuple[str, str]]]":
+    """Everything that axe finds, sizes of targets among it; what lies under a sticky bar can be scrolled."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    axe = Axe()
+
+    def find(page: "Page") -> list[tuple[str, str]]:
+        if not page.evaluate("'axe' in window"):
+            page.evaluate(axe.axe_script)
+        found = page.evaluate("options => axe.run(options)", AXE)["violations"]
+        return [
+            (each["id"], node["html"][:200])
+            for each in found
+            for node in each["nodes"]
+            if "partially obscured" not in node["failureSummary"]
+        ]
+
+    return find
 
 
 @pytest.fixture

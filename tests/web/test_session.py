@@ -17,15 +17,15 @@ pytestmark = pytest.mark.slow  # the page is waited for in a real browser
 
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
+TOP_OF_FOCUS = "document.activeElement.getBoundingClientRect().top"
 
 
 def count_searches(watch: "Watch") -> int:
     return sum(url.endswith("/v1/search") for url in watch.requests)
 
 
-@pytest.mark.xfail(reason="after Back the page stands some pixels off on a busy machine", strict=False)
 def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(open_page: Open, watch: "Watch") -> None:
-    page = open_page("/?q=a+red+beak&k=4")
+    page = open_page("/?q=a+red+beak&k=4", reduced_motion="reduce")  # a place in a smooth scroll is no place
     page.wait_for_selector(RESULTS)
     # A jump moves the focus and the page, and asks nothing.
     before = page.evaluate("history.length")
@@ -41,11 +41,14 @@ def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(o
     card.get_by_role("button", name="Play the moment").click()
     page.wait_for_function("audio => audio.currentTime > 0", arg=card.locator("audio").element_handle())
     page.evaluate(
-        "document.querySelector('li.card.audio audio').addEventListener('pause', () => (window.paused = true))"
+        """() => document.querySelector("li.card.audio audio").addEventListener("pause", event => {
+            window.paused ||= !event.target.ended; // at the end of the file it begins again
+        })"""
     )
+    card.get_by_role("button", name="Right").focus()
     top = card.bounding_box()["y"]
     with page.expect_response("**/v1/search"):
-        card.get_by_role("button", name="Right").press("Enter")
+        page.keyboard.press("Enter")
     page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
     marked = page.locator(f"li.card.audio[data-item='{item}']").first
     assert marked.bounding_box()["y"] == pytest.approx(top, abs=2)
@@ -54,21 +57,21 @@ def test_jumps_marks_more_hits_and_back_keep_the_place_the_focus_and_the_sound(o
     page.get_by_role("button", name="Show more of these: Sounds").press("Enter")
     page.wait_for_function("() => document.querySelectorAll('li.card').length === 32")
     assert page.evaluate("[...document.querySelectorAll('li.card')].filter(each => each.number).length") == 16
-    assert page.evaluate("window.paused") is None
+    assert not page.evaluate("window.paused")
     # More like another hit: the sound goes on in the dock, and Back finds it in its card, without a search.
     page.locator("li.card.audio").nth(1).get_by_role("button", name="More like").focus()
-    searches, scroll = count_searches(watch), page.evaluate("scrollY")
+    searches, top = count_searches(watch), page.evaluate(TOP_OF_FOCUS)
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.querySelector('#dock audio') && document.querySelectorAll('li.card').length")
     page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
     assert page.locator("#tray").is_hidden()
     page.go_back()
-    page.wait_for_function(
-        "() => document.querySelector('main .player audio') && document.querySelector('#dock').hidden"
-    )
+    page.wait_for_selector("#dock", state="hidden")
+    sound = page.locator(f"li.card.audio[data-item='{item}'] audio").first
+    assert not sound.evaluate("audio => audio.paused")
     assert page.evaluate("[...document.querySelectorAll('li.card')].filter(each => each.number).length") == 16
-    page.wait_for_function(f"() => Math.abs(scrollY - {scroll}) <= 2")
-    assert page.evaluate("window.paused") is None
+    page.wait_for_function(f"() => Math.abs({TOP_OF_FOCUS} - {top}) <= 2")
+    assert not page.evaluate("window.paused")
     assert "More like" in page.evaluate("document.activeElement.ariaLabel")
     assert page.locator("#tray strong").all_text_contents() == ["1", "0"]
     assert count_searches(watch) == searches + 1
@@ -103,7 +106,22 @@ def test_a_dropped_file_is_an_entry_of_the_history_and_a_reload_says_what_it_nee
     assert page.locator("#chips li").count() == 1
 
 
-@pytest.mark.xfail(reason="the meter of the pretended microphone is not always seen to move", strict=False)
+def test_the_place_of_a_reader_holds_though_what_is_above_it_grows(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak", reduced_motion="reduce")
+    page.wait_for_selector(RESULTS)
+    page.locator("li.card.audio").nth(3).get_by_role("button", name="More like").focus()
+    top = page.evaluate(TOP_OF_FOCUS)
+    page.evaluate("window.former = document.querySelector('.groups')")
+    page.keyboard.press("Enter")
+    page.wait_for_function("() => document.querySelector('.groups:not([aria-busy])') !== window.former")
+    page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
+    # As a text above that arrives only now: its card is higher than when the reader left.
+    page.evaluate("window.former.querySelector('li.card').style.minHeight = '60rem'")
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.groups') === window.former")
+    page.wait_for_function(f"() => Math.abs({TOP_OF_FOCUS} - {top}) <= 2")
+
+
 def test_a_recording_is_stopped_from_another_view_and_shows_how_loud_it_is(open_page: Open) -> None:
     page = open_page("/", width=390)
     page.get_by_role("button", name=re.compile("A (song|sound)")).click()
@@ -138,33 +156,56 @@ def find_longest_task(trace: bytes) -> float:
     return max(each["tdur"] / 1000 for each in own if names.get((each["pid"], each["tid"])) == "CrRendererMain")
 
 
-@pytest.mark.xfail(reason="800 hits still take the page longer than 200 ms at once", strict=False)
+SHIFT = """() => {
+    window.shift = 0;
+    const add = each => each.hadRecentInput || (window.shift += each.value);
+    new PerformanceObserver(list => list.getEntries().forEach(add)).observe({type: "layout-shift"});
+}"""
+READY = "!document.querySelector('main').hasAttribute('aria-busy')"
+CARDS = "document.querySelectorAll('main li.card').length === 800"
+ROWS = "document.querySelectorAll('tr[data-item]').length === 800"
+
+
 def test_800_hits_hold_nothing_up_and_move_nothing(open_page: Open, watch: "Watch") -> None:
     watch.expects_errors = True  # ids that only this test knows
 
     def pass_on(route: "Route") -> None:
-        answer = route.fetch()
+        asked = route.request.post_data_json
+        is_marked = bool(asked["marks"]["relevant"])
+        answer = route.fetch(post_data=json.dumps(asked | {"marks": {"relevant": [], "irrelevant": []}}))
         body = answer.json()
         multiply(body, each=200)
+        if is_marked:  # the most that a mark can change
+            body["hits"].reverse()
         route.fulfill(response=answer, body=json.dumps(body))
 
-    page = open_page("/")
+    page = open_page("/?q=a+blue+beak")
+    page.wait_for_selector(RESULTS)
+    page.evaluate(SHIFT)
     page.route("**/v1/search", pass_on)
-    page.evaluate(
-        """() => {
-            window.shift = 0;
-            const add = each => each.hadRecentInput || (window.shift += each.value);
-            new PerformanceObserver(list => list.getEntries().forEach(add)).observe({type: "layout-shift"});
-        }"""
-    )
     browser = page.context.browser
-    browser.start_tracing(page=page, categories=["toplevel", "devtools.timeline"])
-    page.get_by_role("searchbox", name="Describe it").fill("a red beak")
-    page.keyboard.press("Enter")
-    page.wait_for_function("() => document.querySelectorAll('li.card').length === 800", timeout=60_000)
-    page.evaluate("scrollTo(0, document.body.scrollHeight / 2)")
-    page.wait_for_timeout(200)
-    page.get_by_role("button", name="Table").click()
-    page.wait_for_function("() => document.querySelectorAll('tr[data-item]').length === 800", timeout=60_000)
-    assert find_longest_task(browser.stop_tracing()) < 200
-    assert page.evaluate("window.shift") < 0.02
+    longest = {}
+
+    def measure(step: str, act: Callable[[], object], until: str) -> None:
+        browser.start_tracing(page=page, categories=["toplevel"])
+        act()
+        page.wait_for_function(f"() => {READY} && {until}", timeout=60_000)
+        page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+        longest[step] = find_longest_task(browser.stop_tracing())
+
+    # By keys, and by selectors that cost nothing: to find a button by its role takes seconds of the page's own time.
+    field, views, mark = page.locator("#ask-text"), page.locator(".switch button"), page.locator(".mark-right").first
+    collection = page.locator("nav [data-view=collection]")
+    field.fill("a red beak")
+    measure("search", lambda: field.press("Enter"), CARDS)
+    middle = "scrollTo({top: document.body.scrollHeight / 2, behavior: 'instant'})"
+    measure("scroll", lambda: page.evaluate(middle), "scrollY > 9000")
+    measure("table", lambda: views.nth(1).press("Enter"), ROWS)
+    shift = page.evaluate("window.shift")  # to sort and to mark is to move what is there
+    measure("sort", lambda: page.locator("th button").last.press("Enter"), ROWS)
+    measure("cards", lambda: views.nth(0).press("Enter"), CARDS)
+    measure("mark", lambda: mark.press("Enter"), "document.querySelector('#tray-marks strong')")
+    measure("leave", lambda: collection.press("Enter"), "document.querySelector('.numbers')")
+    measure("back", lambda: page.evaluate("history.back()"), CARDS)
+    assert {step: took for step, took in longest.items() if took >= 200} == {}
+    assert shift < 0.02

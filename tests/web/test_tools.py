@@ -1,7 +1,6 @@
-"""The tools of the page: player, table, selection, comparison, map, languages; by keyboard, narrow and wide."""
+"""The tools of the page: player, table, selection, comparison, map."""
 
 import re
-import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -19,21 +18,6 @@ pytestmark = pytest.mark.slow  # the page is waited for in a real browser
 Open = Callable[..., "Page"]
 RESULTS = ".results:not(.waiting)"
 NAMES = "tr[data-item] .linkish"
-WEB = Path(__file__).resolve().parents[2] / "src" / "fieldmark" / "web"
-AXE = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
-
-
-def find_faults(page: "Page") -> list[tuple[str, str]]:
-    """Return everything that axe finds, sizes of targets among it; what lies under a sticky bar can be scrolled."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    found = Axe().run(page, options=AXE).response["violations"]
-    return [
-        (each["id"], node["html"][:200])
-        for each in found
-        for node in each["nodes"]
-        if "partially obscured" not in node["failureSummary"]
-    ]
 
 
 def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page: Open, watch: "Watch") -> None:
@@ -54,20 +38,21 @@ def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page:
         f"audio => audio.paused && Math.abs(audio.currentTime - {middle}) < 0.2", arg=audio.element_handle()
     )
     times = audio.evaluate(
-        """async (audio, button) => {
+        """async audio => {
             const next = kind =>
                 new Promise(done => audio.addEventListener(kind, () => done(audio.currentTime), {once: true}));
             const find = each => audio.closest(".player").querySelector(each);
-            const first = next("playing"); find(".play").click(); const begun = await first;
+            const first = next("play"); find(".play").click(); const begun = await first;
+            while (audio.currentTime <= begun) await next("timeupdate");
             const held = next("pause"); find(".play").click(); const paused = await held;
-            const second = next("playing"); find(".play").click(); const resumed = await second;
-            await next("pause");
-            return {begun, paused, resumed, ended: audio.currentTime};
+            const second = next("play"); find(".play").click(); const resumed = await second;
+            audio.playbackRate = 0.5; // so that a busy machine stops it no later than another
+            return {begun, paused, resumed, ended: await next("pause")};
         }"""
     )
-    assert times["begun"] == pytest.approx(middle, abs=0.3)
-    assert times["resumed"] == pytest.approx(times["paused"], abs=0.15)
-    assert times["ended"] == pytest.approx(end, abs=0.35)
+    assert times["begun"] == pytest.approx(middle, abs=0.1)
+    assert times["resumed"] == pytest.approx(times["paused"], abs=0.1)
+    assert times["ended"] == pytest.approx(end, abs=0.3)
     # Repeated at half speed: it comes back to the beginning by itself.
     card.get_by_role("button", name="Half speed").click()
     card.get_by_role("button", name="Repeat the moment").click()
@@ -104,10 +89,9 @@ def test_a_player_resumes_seeks_repeats_slows_down_recovers_and_saves(open_page:
 
 
 def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
-    open_page: Open, served: Callable[..., str], toy_gallery: Path, tmp_path: Path
+    open_page: Open, served: Callable[..., str], copy_gallery: Callable[[], Path]
 ) -> None:
-    folder = Path(shutil.copytree(toy_gallery, tmp_path / "gallery"))
-    page = open_page("/?q=a+red+beak&as=table", base=served(folder))
+    page = open_page("/?q=a+red+beak&as=table", base=served(copy_gallery()))
     rows = page.locator("tr[data-item]")
     rows.first.wait_for()
     page.get_by_role("columnheader", name="Id").get_by_role("button").press("Enter")
@@ -159,11 +143,31 @@ def test_a_curator_sorts_selects_labels_undoes_hides_and_exports(
     assert page.get_by_text("Saved labels").count() == 0  # the only one was undone
 
 
-@pytest.mark.xfail(reason="the third song is not always heard to begin", strict=False)
-def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: Open, toy_gallery: Path) -> None:
-    from fieldmark import Gallery
+def test_each_column_of_the_table_is_as_wide_as_its_values_and_back_finds_its_place(open_page: Open) -> None:
+    page = open_page("/?q=a+red+beak&as=table&k=18", width=1920)
+    page.wait_for_selector(".hits.fixed tbody tr:nth-child(72)")
+    assert page.locator(".hits tr > *").evaluate_all("all => all.every(each => each.scrollWidth <= each.clientWidth)")
+    assert page.locator("th").all_inner_texts()[:4] == ["Rank", "Medium", "Species", "Likely"]
+    assert page.get_by_role("columnheader", name="Place").count() == 0  # nothing here has one
+    page.locator(".hits-frame").evaluate("frame => frame.scrollTo(0, 500)")
+    page.get_by_role("link", name="Collection").click()
+    page.locator(".numbers").wait_for()
+    page.go_back()
+    page.wait_for_function("() => document.querySelector('.hits-frame')?.scrollTop === 500")
 
-    names = sorted({each.class_name for each in Gallery.open(toy_gallery).index.counts() if each.class_name})
+
+HEAR = """() => {
+    window.heard = [];
+    document.querySelectorAll(".group.audio audio").forEach((audio, index) =>
+        audio.addEventListener("playing", () => {
+            window.heard.push(index);
+            audio.currentTime = Math.max(audio.currentTime, audio.duration - 0.2);
+        }, {once: true}));
+}"""
+
+
+def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: Open, class_names: list[str]) -> None:
+    names = class_names
     page = open_page(f"/?view=compare&a={names[0]}&b={names[1]}")
     page.get_by_role("button", name="Add a species").click()
     page.get_by_label("Third species").select_option(names[2])
@@ -179,20 +183,41 @@ def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: 
     assert "scale(1.5)" in placed[0]
     assert "translate(0%" not in placed[0]
     page.wait_for_function("() => document.querySelectorAll('.group.audio audio').length === 3")
-    page.evaluate(
-        """() => {
-            window.heard = [];
-            document.querySelectorAll(".group.audio audio").forEach((audio, index) =>
-                audio.addEventListener("playing", () => {
-                    window.heard.push(index);
-                    audio.currentTime = Math.max(audio.currentTime, audio.duration - 0.2);
-                }));
-        }"""
-    )
+    page.evaluate(HEAR)
     page.get_by_role("button", name="One after the other").press("Enter")
-    page.wait_for_function("() => new Set(window.heard).size === 3")
+    page.wait_for_function("() => window.heard.join() === '0,1,2'")
     assert page.locator(".differing dt").count() == 3
     assert page.locator(".differing .word").count() > 0
+
+
+HOLD_ITEMS = """
+const fetchNow = fetch;
+const held = new Promise(done => (window.letGo = done));
+window.fetch = async (...args) => {
+  const url = String(args[0]);
+  if (url.includes("media=video") || (url.includes("media=audio") && url.includes("class_names=SECOND"))) await held;
+  return fetchNow(...args);
+};
+"""
+
+
+def test_what_comes_late_to_a_comparison_stops_no_song_and_has_its_turn(
+    open_page: Open, class_names: list[str]
+) -> None:
+    page = open_page(f"/?view=compare&a={class_names[0]}&b={class_names[1]}")
+    page.add_init_script(HOLD_ITEMS.replace("SECOND", class_names[1]))
+    page.reload()
+    first = page.locator(".group.audio audio").first
+    first.evaluate("audio => (audio.defaultPlaybackRate = audio.playbackRate = 0.1)")  # so that it lasts
+    page.get_by_role("button", name="One after the other").press("Enter")
+    page.wait_for_function("audio => audio.currentTime > 0", arg=first.element_handle())
+    page.evaluate("window.letGo()")
+    page.locator(".group.video video").nth(1).wait_for()
+    page.locator(".group.audio audio").nth(1).wait_for(state="attached")
+    assert not first.evaluate("audio => audio.paused")
+    first.evaluate("audio => (audio.currentTime = audio.duration - 0.01)")
+    second = page.locator(".group.audio audio").nth(1)
+    page.wait_for_function("audio => audio.currentTime > 0", arg=second.element_handle())
 
 
 def test_the_map_keeps_its_place_names_species_shows_media_and_its_lasso_filters(open_page: Open) -> None:
@@ -222,62 +247,3 @@ def test_the_map_keeps_its_place_names_species_shows_media_and_its_lasso_filters
     assert len(answer.value.request.post_data_json["area"]) >= 3
     assert "area=" in page.url
     assert 0 < len(answer.value.json()["hits"]) <= caught
-
-
-@pytest.mark.parametrize("width", [320, 390, 1920])
-def test_every_width_holds_every_view_and_axe_finds_nothing(open_page: Open, width: int) -> None:
-    page = open_page("/", width=width, reduced_motion="reduce", color_scheme="light" if width == 390 else "dark")
-    for path, sign in (
-        ("/", ".tiles img"),
-        ("/?q=a+red+beak&k=3", ".card.audio .stage"),
-        ("/?q=a+red+beak&as=table", "tr[data-item]"),
-        ("/?view=map", ".chart canvas"),
-        ("/?view=compare", ".compare"),
-        ("/?view=collection", ".numbers"),
-    ):
-        page.goto(page.url.split("/?")[0].rstrip("/") + path)
-        page.locator(sign).first.wait_for(state="attached")
-        if "k=3" in path:
-            page.locator("[data-pick]").first.check()
-            page.locator(".player-more summary").first.click()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
-        assert find_faults(page) == [], path
-
-
-def test_the_page_is_german_where_the_reader_is(open_page: Open) -> None:
-    table = dict(
-        re.findall(r'^  "((?:[^"\\]|\\.)*)": "((?:[^"\\]|\\.)*)",$', (WEB / "german.js").read_text("utf-8"), re.M)
-    )
-    assert len(table) > 200
-    page = open_page("/", locale="de-DE")
-    page.get_by_role("heading", name="Suchen Sie mit dem, was Sie haben.").wait_for()
-    assert page.evaluate("document.documentElement.lang") == "de"
-    said: set[str] = set()
-    for path, sign in (
-        ("/", ".tiles img"),
-        ("/?q=a+red+beak", ".card.audio .stage"),
-        ("/?q=a+red+beak&as=table", "tr[data-item]"),
-        ("/?view=map", ".chart canvas"),
-        ("/?view=compare", ".compare"),
-        ("/?view=collection", ".numbers"),
-    ):
-        page.goto(page.url.split("/?")[0].rstrip("/") + path)
-        page.locator(sign).first.wait_for(state="attached")
-        page.evaluate("document.querySelectorAll('details').forEach(each => (each.open = true))")
-        said |= set(
-            page.evaluate(
-                """() => {
-                    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-                    const found = [];
-                    while (walker.nextNode()) found.push(walker.currentNode.textContent.trim());
-                    for (const each of document.querySelectorAll("*"))
-                        for (const name of ["aria-label", "title", "placeholder"])
-                            found.push((each.getAttribute(name) ?? "").trim());
-                    return found.filter(Boolean);
-                }"""
-            )
-        )
-    assert {each for each in said if table.get(each, each) != each} == set()
-    assert {"Suchen", "Fotos", "Karte", "Rang"} <= said
-    page.get_by_label("Language").select_option("en")
-    page.get_by_role("link", name="Search").wait_for()

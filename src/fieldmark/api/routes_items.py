@@ -143,6 +143,7 @@ def _count_classes(service: Service) -> ClassesAnswer:
                 item_count=counts.total(),
                 synonyms=list(taxa[name].other_names) if name in taxa else [],
                 scientific_name=taxa[name].scientific_name if name in taxa else None,
+                names=dict(taxa[name].names) if name in taxa else {},
             )
             for name, counts in sorted(by_class.items())
         ]

@@ -448,6 +448,7 @@ class ClassAnswer(AnswerBody):
     item_count: int
     synonyms: list[str]
     scientific_name: str | None = Field(None, description="from the taxonomy of the gallery")
+    names: dict[str, str] = Field({}, description="names in languages, by their codes, from the taxonomy: `name_de`")
 
 
 class ClassesAnswer(AnswerBody):

@@ -1,6 +1,7 @@
 """Classes in their genera, families and orders, and the other names they go by."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,9 @@ COLUMNS = ("class_name", *_RANKS, "scientific_name", "synonyms")
 
 _SEPARATOR = ";"
 
+_NAME_COLUMN = re.compile(r"name_([a-z]{2,3})", re.IGNORECASE)
+"""A column of names in one language, such as `name_de`: the page shows them to those who read that language."""
+
 
 @dataclass(frozen=True, slots=True)
 class Taxon:
@@ -27,11 +31,18 @@ class Taxon:
     order: str | None = None
     scientific_name: str | None = None
     synonyms: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Its names in languages, by their codes: `{"de": "Sturmmöwe"}`."""
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Its synonyms, and its names in languages."""
+        return tuple(dict.fromkeys((*self.synonyms, *self.names.values())))
 
     @property
     def other_names(self) -> tuple[str, ...]:
-        """Its scientific name and its synonyms."""
-        return (*((self.scientific_name,) if self.scientific_name else ()), *self.synonyms)
+        """All its names but that of the class: scientific and common ones."""
+        return (*((self.scientific_name,) if self.scientific_name else ()), *self.common_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,8 @@ def find_taxonomy_beside(folder: Path) -> Path:
 def read_taxonomy(path: Path) -> Taxonomy:
     """Read the taxonomy of a CSV or Parquet file; only `class_name` is required, semicolons separate synonyms.
 
+    A column `name_de` holds German names, and so on for other codes of languages.
+
     Raises:
         ManifestError: The file is no table.
         ManifestError: The column `class_name` is missing, a row has none, or one name stands for two classes.
@@ -113,17 +126,21 @@ def read_taxonomy(path: Path) -> Taxonomy:
 
 def write_taxonomy(taxonomy: Taxonomy, path: Path) -> None:
     """Write a CSV that `read_taxonomy` reads back; the file appears whole or not at all."""
+    languages = sorted({language for taxon in taxonomy.taxa for language in taxon.names})
+    names = (*COLUMNS, *(f"name_{language}" for language in languages))
     with open_replacement(path) as file:
-        write_csv(file, names=COLUMNS, rows=map(_cells, taxonomy.taxa))
+        write_csv(file, names=names, rows=(_cells(taxon, languages) for taxon in taxonomy.taxa))
 
 
-def _cells(taxon: Taxon) -> list[str]:
+def _cells(taxon: Taxon, languages: Sequence[str]) -> list[str]:
     ranks = (taxon.genus, taxon.family, taxon.order, taxon.scientific_name)
-    return [taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms)]
+    own = (taxon.names.get(language, "") for language in languages)
+    return [taxon.class_name, *(rank or "" for rank in ranks), f"{_SEPARATOR} ".join(taxon.synonyms), *own]
 
 
 def _taxon(cells: Mapping[str, str]) -> Taxon:
     synonyms = (name.strip() for name in cells.get("synonyms", "").split(_SEPARATOR))
+    in_languages = ((_NAME_COLUMN.fullmatch(column), name) for column, name in cells.items() if name)
     return Taxon(
         class_name=cells["class_name"],
         genus=cells.get("genus") or None,
@@ -131,6 +148,7 @@ def _taxon(cells: Mapping[str, str]) -> Taxon:
         order=cells.get("order") or None,
         scientific_name=cells.get("scientific_name") or None,
         synonyms=tuple(name for name in synonyms if name),
+        names={found[1].lower(): name for found, name in in_languages if found},
     )
 
 

@@ -9,7 +9,7 @@ import { mapView } from "./map.js";
 import { Marks } from "./marks.js";
 import { keepPlaying, returnHome } from "./player.js";
 import { Composer } from "./query.js";
-import { neededView, nothingFound, Results, waitingView } from "./results.js";
+import { neededView, nothingFound, rest, Results, unrest, waitingView } from "./results.js";
 import { Selection } from "./selection.js";
 import { Session } from "./session.js";
 import { asksSame, FIRST_K, hasConditions, hasFilters, LARGEST_K, MOST_COMPARED, readState, toRequest, withoutFilters, writeState } from "./state.js";
@@ -36,6 +36,7 @@ const selection = new Selection({ onLabels: afterLabels, getBasis: describeQuery
 const composer = new Composer(session.files, ({ text, itemIds, fileKeys }) => go({ view: "search", text, itemIds, fileKeys, k: FIRST_K }));
 let labelByItem = new Map();
 
+const learnClasses = () => getClasses().then(learnNames, () => {});
 const heldFiles = () => state.fileKeys.map((key) => session.files.get(key)).filter(Boolean);
 const missingFiles = () => session.current.files.filter((each) => state.fileKeys.includes(each.key) && !session.files.get(each.key));
 
@@ -55,7 +56,7 @@ const actions = {
   labelOf: (itemId) => labelByItem.get(itemId) ?? null,
   copyLink,
   composer,
-  refresh: () => (session.forgetViews(), show()),
+  refresh: () => (session.forgetViews(), learnClasses().then(() => show())),
 };
 
 /** Changes the state, the URL and the view: a new entry of the history, unless it only shows the same otherwise. */
@@ -117,10 +118,23 @@ async function show({ isQuiet = false, isOtherView = false, isFresh = false, isS
 function showView(view) {
   if (main.firstChild !== view.node || main.children.length > 1) {
     if (main.firstChild) keepPlaying(main);
+    rest(main);
+    const refocus = noteFocus();
     main.replaceChildren(view.node);
     returnHome();
+    unrest(main);
+    refocus();
   }
   selection.show();
+}
+
+/** Notes the focused control of a view that is made anew; gives a function that focuses the one in its place. */
+function noteFocus() {
+  const { activeElement: focused } = document;
+  const label = focused?.getAttribute("aria-label");
+  const same = focused?.id ? `#${CSS.escape(focused.id)}` : label ? `${focused.localName}[aria-label="${CSS.escape(label)}"]` : null;
+  if (!same || focused === main || !main.contains(focused)) return () => {};
+  return () => !focused.isConnected && main.querySelector(same)?.focus({ preventScroll: true });
 }
 
 function showChrome() {
@@ -134,7 +148,7 @@ function showChrome() {
   }
   const isAsked = hasQuery();
   byId("filters").hidden = !isAsked && state.area === "";
-  document.body.classList.toggle("asked", isAsked);
+  document.documentElement.classList.toggle("asked", isAsked);
   describeHolding().then((text) => (byId("holding").textContent = text), () => {});
 }
 
@@ -231,9 +245,8 @@ addEventListener("popstate", () => {
     showView(entry.view);
     if (!(entry.view instanceof Results)) return session.restore();
     if (entry.view.answer !== entry.answer) entry.view.update(entry.answer, { state, marks, selection, actions });
-    session.restore();
     // The filters come back above the hits, which moves them.
-    return showFilters(state, (change) => go(change, { isQuiet: true })).then(() => session.restore(), () => {});
+    return session.restore(showFilters(state, (change) => go(change, { isQuiet: true })).catch(() => {}));
   }
   return show({ isOtherView: true }).then(() => session.restore());
 });
@@ -249,6 +262,8 @@ chooser.addEventListener("change", () => {
 });
 
 session.replace(writeState(state), state);
+marks.take(session.current.marks); // so that Back finds those of the first entry too
+selection.take(session.current.selected);
 closeMenusElsewhere();
-getClasses().then(learnNames, () => {}).then(() => getLabels()).then((labels) => (labelByItem = labels), () => {});
-learnSubject().then(() => (translatePage(), show()));
+getLabels().then((labels) => (labelByItem = labels), () => {});
+Promise.all([learnSubject(), learnClasses()]).then(() => (translatePage(), show()));

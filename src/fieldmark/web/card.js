@@ -47,9 +47,11 @@ function score(hit, isDoubtful) {
   return element("p", { class: "score" }, element("strong", { text: percent(hit.probability) }), element("span", { class: "faint", text: ` ${text}` }));
 }
 
-/** Why a hit is one, folded: its similarity, and how clearly it is this class and not its look-alike. */
-function reason(hit, actions, named) {
-  if (hit.matched) return element("p", { class: "reason", text: t("has this {fact}", { fact: t(hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")) }) });
+/** What a hit has that was asked for, word for word; null if it is only like it. */
+const matchOf = (hit) => hit.matched && element("p", { class: "reason", text: t("has this {fact}", { fact: t(hit.matched === "path" ? "file name" : hit.matched.replaceAll("_", " ")) }) });
+
+/** Why a hit is one: its similarity, and how clearly it is this class and not its look-alike. */
+function reasons(hit, actions) {
   const rival = hit.look_alike && hit.margin !== null ? element("p", {}, `${Math.abs(hit.margin).toFixed(3)} ${t(hit.margin >= 0 ? "closer than" : "farther than")} `, element("button", {
     type: "button",
     class: "linkish",
@@ -58,15 +60,28 @@ function reason(hit, actions, named) {
     "aria-label": t("Compare {one} with {other}", { one: displayName(hit.class_name), other: displayName(hit.look_alike) }),
     onclick: () => actions.compare([hit.class_name, hit.look_alike]),
   })) : null;
-  return element(
-    "details",
-    { class: "why" },
-    element("summary", { text: named !== null && hit.class_name === named ? t("Why: matches the name") : t("Why") }),
+  return [
     element("p", { text: t("Similarity {score}; larger is closer.", { score: hit.score.toFixed(3) }) }),
     rival,
     hit.class_name === null && hit.called ? element("p", { text: t("called so by its encoder: {probability}", { probability: percent(hit.called_probability) }) }) : null,
     hit.probability === null || hit.probability === undefined ? null : element("p", { text: t("The percentage is the probability that this is the same species.") }),
-  );
+  ].filter(Boolean);
+}
+
+/** The fold with the reasons, which are made when it is opened; `update` takes the hit of another answer. */
+function foldedReasons(actions) {
+  const summary = element("summary");
+  const node = element("details", { class: "why" }, summary);
+  let hit = null;
+  const fill = () => node.open && node.replaceChildren(summary, ...reasons(hit, actions));
+  node.addEventListener("toggle", fill);
+  const update = (now, named) => {
+    hit = now;
+    summary.textContent = named !== null && hit.class_name === named ? t("Why: matches the name") : t("Why");
+    node.hidden = Boolean(hit.matched);
+    fill();
+  };
+  return { node, update };
 }
 
 /** A source, as a link only if it is a web address: another scheme could run something. */
@@ -172,11 +187,13 @@ export function hitCard(hit, rank, context) {
   const { actions, marks, selection } = context;
   const heading = element("h3", {}, nameNodes(hit.class_name ?? hit.called ?? null, hit.scientific_name));
   const number = element("span", { class: "rank" });
-  const slots = { score: element("span"), reason: element("span"), unlikely: element("span") };
+  const slots = { score: element("span"), matched: element("span"), unlikely: element("span") };
+  const why = foldedReasons(actions);
   const article = element("article", {},
     element("header", {}, number, heading, slots.score, selection.checkbox(hit, title(hit))),
     element("div", { class: "content" }, content(hit)),
-    slots.reason,
+    slots.matched,
+    why.node,
     slots.unlikely,
     element("footer", {},
       factsOf(hit, actions),
@@ -191,7 +208,7 @@ export function hitCard(hit, rank, context) {
     slots[name].replaceWith(now);
     slots[name] = now;
   };
-  const card = { node, hit, className: hit.class_name };
+  const card = { node, className: hit.class_name, shown: [] };
   card.showMark = () => {
     const mark = marks.of(hit.item_id);
     node.classList.toggle("relevant", mark === "relevant");
@@ -199,12 +216,15 @@ export function hitCard(hit, rank, context) {
     for (const each of node.querySelectorAll("[data-mark]")) each.setAttribute("aria-pressed", String(each.dataset.mark === `${hit.item_id} ${mark}`));
   };
   card.update = (now, place, { named, isDoubtful = false }) => {
-    card.hit = now;
+    const wanted = [now, place, named, isDoubtful];
+    if (wanted.every((each, index) => each === card.shown[index])) return card;
+    card.shown = wanted;
     article.setAttribute("aria-label", `${place}. ${title(now)}, ${nameOf(now.medium)}`);
     number.textContent = place;
     number.title = t("rank {rank} among the hits of all media", { rank: now.rank });
     replace("score", score(now, isDoubtful));
-    replace("reason", reason(now, actions, named));
+    replace("matched", matchOf(now));
+    why.update(now, named);
     replace("unlikely", now.unlikely ? element("p", { class: "reason", text: t("unlikely: {reason}", { reason: now.unlikely }) }) : null);
     card.showMark();
     return card;

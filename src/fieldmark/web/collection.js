@@ -1,7 +1,7 @@
 // The collection: its statistics, species and saved labels, and indexing jobs.
 
 import { cancelJob, followJob, forget, getClasses, getGallery, getJobs, getSavedClasses, startJob } from "./api.js";
-import { button, count, displayName, element, formatNumber, icon, MEDIA, nameNodes, nameOf, namesOf, namesWithin, toast } from "./dom.js";
+import { button, count, displayName, element, formatName, formatNumber, icon, MEDIA, nameNodes, nameOf, namesOf, namesWithin, toast } from "./dom.js";
 import { undoLabels } from "./labels.js";
 import { t } from "./texts.js";
 
@@ -42,11 +42,14 @@ function numbers(gallery) {
     element("ul", { class: "numbers" }, tiles));
 }
 
+/** All names of a class but the one that is shown; where that is in the reader's language, the owner's too. */
+const othersOf = (each) => [...new Set([formatName(each.class_name), ...each.synonyms])].filter((name) => name !== displayName(each.class_name));
+
 function classTable(classes, actions) {
   if (classes.length === 0) return element("p", { class: "panel", text: t("The items have no class names. Search still works. To name items, mark hits as right and save them as a class.") });
   const rows = classes.map((each) => element("tr", { "data-class": each.class_name },
     element("th", { scope: "row" }, element("button", { type: "button", class: "linkish", onclick: () => actions.searchClass(each.class_name) }, nameNodes(each.class_name)),
-      each.synonyms.length > 0 ? element("span", { class: "faint synonyms" }, each.synonyms.flatMap((name, index) => [index > 0 ? ", " : "", nameNodes(name)])) : null),
+      othersOf(each).length > 0 ? element("span", { class: "faint synonyms" }, othersOf(each).flatMap((name, index) => [index > 0 ? ", " : "", nameNodes(name)])) : null),
     MEDIA.map((medium) => element("td", { class: each.counts[medium] ? "" : "faint", text: formatNumber(each.counts[medium] ?? 0) }))));
   const narrow = (event) => {
     const wanted = event.target.value.toLowerCase();

@@ -71,23 +71,24 @@ function toolsOf(medium, panes, zoom) {
 
 /** Plays the song of each species, one after the other; again stops. */
 function turnButton(panes) {
-  let isRunning = false;
+  let running = null; // the round that is on
   const made = button("play", { text: t("One after the other"), class: "plain framed" });
   made.addEventListener("click", async () => {
-    if (isRunning) {
-      isRunning = false;
+    if (running) {
+      running = null;
       return silence();
     }
-    isRunning = true;
+    const round = (running = {});
     made.setAttribute("aria-pressed", "true");
     for (const pane of panes) {
-      const player = pane.player;
-      if (!isRunning || !made.isConnected || !player) continue;
+      await pane.ready; // a song that is still on its way has its turn too
+      if (running !== round || !made.isConnected) break;
       pane.node.classList.add("heard");
-      await player.playThrough().catch(() => {});
+      await pane.player?.playThrough().catch(() => {});
       pane.node.classList.remove("heard");
     }
-    isRunning = false;
+    if (running && running !== round) return undefined; // a later round goes on
+    running = null;
     made.setAttribute("aria-pressed", "false");
     return undefined;
   });
@@ -133,7 +134,7 @@ class Pane {
   }
 
   show(step) {
-    silence();
+    this.player?.media.pause(); // its own: another pane, or another shelf that comes later, stops nobody
     this.shown = (this.shown + step + this.items.length) % this.items.length;
     const item = this.items[this.shown];
     this.number.textContent = t("{done} of {total}", { done: this.shown + 1, total: this.items.length });

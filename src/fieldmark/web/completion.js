@@ -79,7 +79,7 @@ export class Completion {
   }
 
   choose(index) {
-    this.input.value = formatName(this.names[index].name);
+    this.input.value = displayName(this.names[index].name);
     this.close();
     this.onChoose(this.input.value);
   }

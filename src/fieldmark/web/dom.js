@@ -2,6 +2,7 @@
 
 import { locale, t } from "./texts.js";
 
+const UNSEEN_MILLISECONDS = 500;
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
@@ -28,9 +29,18 @@ export function drawing(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** An icon of the sprite in index.html; the text beside it, or the button's label, says what it means. */
+const icons = new Map();
+
+/**
+ * An icon of the sprite in index.html; the text beside it, or the button's label, says what it means. It holds its own
+ * lines: a reference to those of the sprite is resolved anew each time that it comes onto the page, and cards have ten.
+ */
 export function icon(name) {
-  return drawing("svg", { class: "icon", "aria-hidden": "true" }, drawing("use", { href: `#icon-${name}` }));
+  if (!icons.has(name)) {
+    const { children } = byId(`icon-${name}`);
+    icons.set(name, drawing("svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, ...[...children].map((each) => each.cloneNode(true))));
+  }
+  return icons.get(name).cloneNode(true);
 }
 
 /** A button with an icon and a text; with `label` the icon stands alone and the label is read out. */
@@ -56,18 +66,18 @@ export const namesWithin = (medium) => (locale() === "en" ? namesOf(medium).toLo
 export const formatName = (className) => (className ?? t("unnamed")).replaceAll("_", " ");
 
 let scientificNames = new Set();
-let ownNames = new Map();
+let namesByClass = new Map();
 
-/** Tells which names are scientific, and what classes are called in the language of the reader. */
+/** Tells which names are scientific, and what classes are called in other languages. */
 export function learnNames(classes) {
   scientificNames = new Set(classes.map((each) => each.scientific_name).filter(Boolean).map(simplify));
-  ownNames = new Map(classes.map((each) => [each.class_name, each.names?.[locale()]]).filter(([, name]) => name));
+  namesByClass = new Map(classes.map((each) => [each.class_name, each.names ?? {}]));
 }
 
 const simplify = (name) => name.replaceAll("_", " ").toLowerCase();
 
 /** The name of a class for reading: in the reader's language where it is known there. */
-export const displayName = (className) => ownNames.get(className) ?? formatName(className);
+export const displayName = (className) => namesByClass.get(className)?.[locale()] ?? formatName(className);
 
 /** The name of a class as nodes: a scientific name in italics, any name in the direction of its own script. */
 export function nameNodes(className, scientificName = null) {
@@ -79,7 +89,7 @@ export function nameNodes(className, scientificName = null) {
 /** A number in the reader's way of writing. */
 export const formatNumber = (number) => number.toLocaleString(locale());
 
-export const count = (number, one, many) => `${formatNumber(number)} ${t(number === 1 ? one : many)}`;
+export const count = (number, one, many) => `${formatNumber(number)} ${t(number === 1 ? one : many, {}, { isMany: number !== 1 })}`;
 
 /** A time in a file: 1:05.3. */
 export function formatTime(seconds) {
@@ -101,6 +111,13 @@ export function percent(share) {
 export function announce(text) {
   byId("announcer").textContent = text;
 }
+
+/** Lets the browser draw before more is made for it. In a tab that nobody sees no frame comes, and it goes on without. */
+export const nextFrame = () =>
+  new Promise((resolve) => {
+    requestAnimationFrame(() => setTimeout(resolve));
+    setTimeout(resolve, UNSEEN_MILLISECONDS);
+  });
 
 let toastTimer = 0;
 

@@ -28,11 +28,11 @@ export const playerIn = (node) => playerByNode.get(node.matches(".player") ? nod
 export function keepPlaying(view) {
   if (!playing || playing.media.paused || inDock || !view?.contains(playing.media)) return;
   const player = playing;
-  const row = dockRow(t("Playing"), player.title, [player.media, player.makePlayButton()], { endLabel: t("Stop"), onEnd: () => player.media.pause() });
-  const place = element("span", { hidden: true });
+  const place = element("span", { hidden: true }); // where it comes from
   player.media.before(place);
+  const row = dockRow(t("Playing"), player.title, [player.makePlayButton()], { endLabel: t("Stop"), onEnd: () => player.media.pause() });
   const close = dock(row);
-  move(player.media, row, row.querySelector("button"));
+  move(player.media, row, row.querySelector(".play"));
   inDock = { player, home: () => {
     inDock = null;
     if (place.isConnected) move(player.media, place.parentNode, place);
@@ -57,6 +57,7 @@ class Player {
     this.end = part.end_seconds ?? Infinity;
     this.offset = 0; // of the copy that is played within the file
     this.stopAt = Infinity;
+    this.reached = 0; // a file that fails says no more where it was
     this.isPlaced = false; // somewhere the user has chosen, or paused
     this.isLooping = false;
     media.addEventListener("timeupdate", () => this.stopInTime());
@@ -71,6 +72,7 @@ class Player {
   }
 
   set now(seconds) {
+    this.reached = seconds;
     this.media.currentTime = Math.max(0, seconds - this.offset);
   }
 
@@ -125,7 +127,7 @@ class Player {
 
   /** A file that the browser cannot decode is asked for as a cut copy, which it can; then there is a button. */
   recover() {
-    const [now, wasPlaying] = [this.isPlaced ? this.now : this.first, !this.media.paused];
+    const [now, wasPlaying] = [this.isPlaced ? this.reached : this.first, !this.media.paused];
     if (!this.isCopy) {
       this.isCopy = true;
       this.offset = this.first;
@@ -162,6 +164,7 @@ class Player {
   }
 
   stopInTime() {
+    if (this.media.currentTime > 0) this.reached = this.now;
     if (this.now < this.stopAt) return;
     if (this.isLooping) {
       this.now = this.first;

@@ -4,6 +4,7 @@ import { t } from "./texts.js";
 
 const MAX_SECONDS = 60;
 const QUIET_DB = -60;
+const LONGEST_LOOK = 32_768; // samples, the most that there can be: 0.7 s
 const FALL = 0.85; // of the level from one look to the next, so that a short note is seen
 
 /** Records one sound at a time. */
@@ -55,13 +56,16 @@ export class Recorder {
 /** Measures the loudness of a stream: 0 for what is 60 dB below full scale, 1 for full scale. */
 function listen(stream) {
   const context = new AudioContext();
-  const analyser = context.createAnalyser();
+  const analyser = new AnalyserNode(context, { fftSize: LONGEST_LOOK });
   context.createMediaStreamSource(stream).connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
-  let held = 0;
+  const samples = new Float32Array(LONGEST_LOOK);
+  let [held, looked] = [0, context.currentTime];
   const level = () => {
     analyser.getFloatTimeDomainData(samples);
-    const peak = samples.reduce((largest, each) => Math.max(largest, Math.abs(each)), 0);
+    // All that came since the last look, however late this one is: a note may be shorter than the time between them.
+    const fresh = Math.ceil((context.currentTime - looked) * context.sampleRate);
+    looked = context.currentTime;
+    const peak = samples.subarray(Math.max(0, LONGEST_LOOK - fresh)).reduce((largest, each) => Math.max(largest, Math.abs(each)), 0);
     held = Math.max(held * FALL, 1 - (20 * Math.log10(Math.max(peak, 1e-9))) / QUIET_DB, 0);
     return held;
   };

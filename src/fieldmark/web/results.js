@@ -4,9 +4,9 @@ import { alikeIn } from "./alike.js";
 import { answerDetails, specialVerdict } from "./answer.js";
 import { hitCard, keyOf } from "./card.js";
 import { move } from "./dock.js";
-import { button, count, displayName, element, formatNumber, icon, MEDIA, namesOf, namesWithin, percent, toast } from "./dom.js";
+import { button, count, displayName, element, formatNumber, icon, MEDIA, namesOf, namesWithin, nextFrame, percent, toast } from "./dom.js";
 import { askForExport } from "./exports.js";
-import { keepPlaying } from "./player.js";
+import { keepPlaying, returnHome } from "./player.js";
 import { LARGEST_K } from "./state.js";
 import { Table } from "./table.js";
 import { locale, t } from "./texts.js";
@@ -16,7 +16,7 @@ const LIKELY = 0.5;
 
 /** Cards of each medium that are there at once; the others follow without holding up the page. */
 const FIRST_CARDS = 12;
-const BUSY_MILLISECONDS = 30;
+const BUSY_MILLISECONDS = 40;
 
 /** The class with the largest squared probability, or score, over all hits. */
 export function leadingClass(answer) {
@@ -120,8 +120,8 @@ export class Results {
     this.ranges = element("p", { class: "faint" });
     this.place = element("div", { class: "groups" });
     this.bar = element("div", { class: "results-bar" }, this.jumps, this.count, this.tools);
-    this.tablePlace = element("div", { hidden: true });
-    this.node = element("div", { class: "results" }, element("h1", { class: "unseen", text: t("Results") }), this.verdict, this.details, this.bar, this.leftOut, this.ranges, this.note, this.place, this.tablePlace);
+    this.tablePlace = element("div");
+    this.node = element("div", { class: "results" }, element("h1", { class: "unseen", text: t("Results") }), this.verdict, this.details, this.bar, this.leftOut, this.ranges, this.note, this.place);
     this.update(answer, context);
   }
 
@@ -139,10 +139,28 @@ export class Results {
     this.details.replaceWith(details);
     this.details = details;
     this.showBar();
-    this.place.classList.toggle("away", context.state.asTable); // to take 800 cards away costs more than to skip them
-    this.tablePlace.hidden = !context.state.asTable;
-    this.keepPlace(() => (context.state.asTable ? this.showTable() : this.showCards()));
+    this.showHits();
     this.hideAlike();
+  }
+
+  /** Shows the hits as cards or as a table; the same way again keeps the place, the other begins at its top. */
+  async showHits() {
+    const { turn } = this;
+    const { asTable } = this.context.state;
+    const show = () => (asTable ? this.showTable() : this.showCards());
+    if (this.asTable === asTable) return this.keepPlace(show);
+    const isFirst = this.asTable === undefined;
+    this.asTable = asTable;
+    const [shown, other] = asTable ? [this.tablePlace, this.place] : [this.place, this.tablePlace];
+    keepPlaying(other); // in the dock, where it can be stopped
+    rest(other);
+    other.replaceWith(shown);
+    returnHome();
+    if (asTable && !isFirst) await nextFrame(); // to take 800 cards away is enough for one
+    if (turn !== this.turn) return undefined;
+    show();
+    if (!isFirst && shown.getBoundingClientRect().top < 0) shown.scrollIntoView({ block: "start", behavior: "instant" });
+    return undefined;
   }
 
   hitsOf(medium) {
@@ -197,8 +215,8 @@ export class Results {
 
   showTable() {
     this.table ??= new Table(this.context);
-    this.table.update(this.answer.hits, this.cardContext);
     if (!this.table.node.isConnected) this.tablePlace.append(this.table.node);
+    this.table.update(this.answer.hits, this.cardContext);
   }
 
   showCards() {
@@ -225,7 +243,7 @@ export class Results {
   /** Makes what is still missing, a few cards at a time, until another answer comes. */
   async finish(late, turn) {
     while (late.length > 0) {
-      await new Promise((resolve) => setTimeout(resolve));
+      await nextFrame();
       if (turn !== this.turn) return;
       const end = performance.now() + BUSY_MILLISECONDS;
       do late.shift()(); while (late.length > 0 && performance.now() < end);
@@ -236,7 +254,7 @@ export class Results {
   /** Changes the view while what the reader looks at stays where it is, focused and playing. */
   keepPlace(change) {
     const focused = this.node.contains(document.activeElement) ? document.activeElement : null;
-    const seen = focused && isInSight(focused) ? focused : [...this.place.querySelectorAll("li.card")].find(isInSight);
+    const seen = focused && isInSight(focused) ? focused : findInSight();
     const before = seen?.getBoundingClientRect().top;
     const root = document.documentElement;
     root.classList.add("changing"); // the browser's own anchoring would count twice
@@ -275,6 +293,34 @@ export class Results {
     this.note.hidden = !this.alike;
     if (this.alike) this.note.textContent = hidden.size > 0 ? t("{hits} hidden: nearly identical to others.", { hits: count(hidden.size, "hit is", "hits are") }) : t("No hits are nearly identical.");
   }
+}
+
+/** Notes how high the cards of a view are that goes: when it comes back, those out of sight need no layout. */
+export function rest(view) {
+  for (const frame of view.querySelectorAll(".hits-frame")) frame.dataset.top = frame.scrollTop;
+  const cards = [...view.querySelectorAll("li.card")];
+  const heights = cards.map((each) => each.getBoundingClientRect().height - (each.offsetHeight - each.clientHeight));
+  for (const [index, card] of cards.entries()) {
+    if (heights[index] <= 0) continue; // hidden as nearly identical
+    card.style.containIntrinsicBlockSize = `${heights[index]}px`;
+    card.classList.add("rested");
+  }
+}
+
+/** Gives a view that is back what leaving the page takes from it: how far its table was scrolled. */
+export function unrest(view) {
+  for (const frame of view.querySelectorAll(".hits-frame[data-top]")) frame.scrollTop = Number(frame.dataset.top);
+}
+
+/** A card or a row that the reader looks at: one of those in the middle of the window, if there is any. */
+function findInSight() {
+  for (const down of [0.5, 0.4, 0.6, 0.3, 0.7, 0.2, 0.8]) {
+    for (const across of [0.3, 0.6]) {
+      const found = document.elementFromPoint(innerWidth * across, innerHeight * down)?.closest(".results li.card, .results tr");
+      if (found) return found;
+    }
+  }
+  return null;
 }
 
 const isInSight = (node) => {

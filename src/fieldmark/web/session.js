@@ -1,7 +1,10 @@
 // The session: what each entry of the history held and showed, so that Back finds it; and the files of queries.
 
+import { nextFrame } from "./dom.js";
+
 const KEPT_VIEWS = 8;
 const KEPT_FILES = 32;
+const MOVES = ["wheel", "touchmove", "pointerdown", "keydown"];
 
 /** Files of queries, by their content: they stay in this tab and are never in a link. */
 export class Files {
@@ -67,7 +70,7 @@ export class Session {
   }
 
   make(id) {
-    const entry = { id, view: null, answer: null, marks: new Map(), selected: new Map(), scroll: null, focus: null, files: [] };
+    const entry = { id, view: null, answer: null, marks: new Map(), selected: new Map(), scroll: null, seen: null, focus: null, files: [] };
     this.entries.set(id, entry);
     return entry;
   }
@@ -103,6 +106,8 @@ export class Session {
   /** Notes where the reader is. */
   leave() {
     this.current.scroll = scrollY;
+    const seen = document.elementFromPoint(innerWidth / 2, innerHeight / 2);
+    this.current.seen = seen?.closest("main") ? { node: seen, top: seen.getBoundingClientRect().top } : null;
     const focused = document.activeElement;
     this.current.focus = focused && focused !== document.body ? focused : null;
     const withViews = [...this.entries.values()].filter((each) => each.view);
@@ -127,13 +132,28 @@ export class Session {
     for (const entry of this.entries.values()) if (!isCurrentKept || entry !== this.current) Object.assign(entry, { view: null, answer: null });
   }
 
-  /** Goes back to where the reader was in the entry. */
-  restore() {
-    const { scroll, focus } = this.current;
+  /**
+   * Goes back to where the reader was in the entry, and once more when what stands around the hits is there too,
+   * unless the reader has moved on meanwhile.
+   */
+  async restore(surroundings = null) {
+    const { scroll, seen, focus } = this.current;
     if (focus?.isConnected) focus.focus({ preventScroll: true });
     if (scroll === null) return;
-    const go = () => scrollTo({ top: scroll, behavior: "instant" });
+    const moved = new AbortController();
+    for (const kind of MOVES) addEventListener(kind, () => moved.abort(), { once: true, passive: true, signal: moved.signal });
+    const go = () => {
+      if (moved.signal.aborted) return;
+      // What was seen stands where it stood, even if something above it has another height now.
+      if (seen?.node.isConnected) scrollBy({ top: seen.node.getBoundingClientRect().top - seen.top, behavior: "instant" });
+      else scrollTo({ top: scroll, behavior: "instant" });
+    };
     go();
-    requestAnimationFrame(() => requestAnimationFrame(go)); // again, once what stands below the hits has its height
+    await surroundings;
+    go();
+    await nextFrame();
+    await nextFrame();
+    go();
+    moved.abort();
   }
 }

@@ -12,7 +12,7 @@ const isOfBirds = () => words.one === BIRDS.one && words.sound === BIRDS.sound &
 const capital = (word) => word[0].toUpperCase() + word.slice(1);
 
 const ENGLISH = [
-  [/\b(other|several|different|of|two|All|all|No|no) species\b/g, (_, before) => `${before} ${words.many}`],
+  [/\b(other|several|different|of|two|likely|All|all|No|no) species\b/g, (_, before) => `${before} ${words.many}`],
   [/\bSpecies\b/g, () => capital(words.many)],
   [/\bspecies\b/g, () => words.one],
   [/\b(S|s)ong\b/g, (_, first) => (first === "S" ? capital(words.sound) : words.sound)],
@@ -29,8 +29,10 @@ const GERMAN = [
   [/\bVogel/g, () => "Gegenstand"],
 ];
 
-/** A text of the page, written for birds, in the words of this collection. */
-export function inWords(text, language) {
+/** A text of the page, written for birds, in the words of this collection; names of values in braces stay. */
+export function inWords(text, language, { isMany = false } = {}) {
   if (isOfBirds()) return text;
-  return (language === "de" ? GERMAN : ENGLISH).reduce((changed, [pattern, replace]) => changed.replace(pattern, replace), text);
+  if (isMany && text === BIRDS.many) return words.many;
+  const change = (part) => (language === "de" ? GERMAN : ENGLISH).reduce((changed, [pattern, replace]) => changed.replace(pattern, replace), part);
+  return text.split(/(\{\w+\})/).map((part, index) => (index % 2 ? part : change(part))).join("");
 }

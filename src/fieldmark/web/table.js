@@ -1,15 +1,16 @@
 // The hits as a table: facts in columns, sorted by any of them.
 
 import { itemCard, keyOf, title } from "./card.js";
-import { byId, element, formatNumber, icon, nameNodes, nameOf, openDialog, percent, formatMoment } from "./dom.js";
+import { byId, element, formatNumber, icon, nameNodes, nameOf, nextFrame, openDialog, percent, formatMoment } from "./dom.js";
 import { t } from "./texts.js";
 
 const FIRST_ROWS = 60;
 const ROWS_AT_ONCE = 60;
+const SLACK_PIXELS = 8; // as wide as the letters of two words of one length may differ
 
 const COLUMNS = [
   ["Rank", (hit) => hit.rank],
-  ["Medium", (hit) => hit.medium],
+  ["Medium", (hit) => nameOf(hit.medium)],
   ["Species", (hit) => title(hit)],
   ["Likely", (hit) => hit.probability ?? hit.score],
   ["Date", (hit) => hit.event_date],
@@ -22,12 +23,19 @@ const COLUMNS = [
   ["Id", (hit) => hit.item_id],
 ];
 
+/** Columns that are there even where no hit says anything in them. */
+const ALWAYS = ["Rank", "Medium", "Species", "Likely", "Id"];
+
+const isKnown = (value) => value !== null && value !== undefined && value !== "";
+
 function compare(one, other) {
   if (one === other) return 0;
-  if (one === null || one === undefined) return 1; // what is not known stands last
-  if (other === null || other === undefined) return -1;
+  if (!isKnown(one)) return 1; // what is not known stands last
+  if (!isKnown(other)) return -1;
   return typeof one === "number" ? one - other : String(one).localeCompare(String(other), undefined, { numeric: true });
 }
+
+const lengthOf = (hit, index) => String(COLUMNS[index][1](hit) ?? "").length;
 
 /** The table of an answer. */
 export class Table {
@@ -37,15 +45,50 @@ export class Table {
     this.turn = 0;
     this.heads = COLUMNS.map(([name], index) => element("th", { scope: "col" }, element("button", { type: "button", class: "linkish", text: t(name), onclick: () => this.sort(index) })));
     this.all = element("input", { type: "checkbox", "aria-label": t("Select all"), onchange: (event) => context.selection.set(this.hits, event.target.checked) });
+    this.head = element("tr");
     this.body = element("tbody");
-    const table = element("table", { class: "hits" }, element("thead", {}, element("tr", {}, element("td", {}, element("label", { class: "pick" }, this.all)), this.heads)), this.body);
-    this.node = element("div", { class: "table-frame hits-frame", tabindex: 0, role: "region", "aria-label": t("Table of hits") }, table);
+    this.widths = element("colgroup");
+    this.table = element("table", { class: "hits" }, this.widths, element("thead", {}, this.head), this.body);
+    this.node = element("div", { class: "table-frame hits-frame", tabindex: 0, role: "region", "aria-label": t("Table of hits") }, this.table);
   }
 
+  /** Takes hits. */
   update(hits, context) {
     this.context = context;
+    if (hits === this.hits) return;
     this.hits = hits;
+    this.rows = new Map();
+    this.columns = [...COLUMNS.keys()].filter((index) => ALWAYS.includes(COLUMNS[index][0]) || hits.some((hit) => isKnown(COLUMNS[index][1](hit))));
+    if (!this.columns.includes(this.sorted.column)) this.sorted = { column: 0, isDescending: false };
+    this.head.replaceChildren(element("td", {}, element("label", { class: "pick" }, this.all)), ...this.columns.map((index) => this.heads[index]));
+    this.showInWidths();
+  }
+
+  /** Shows the hits once their columns have widths, which needs the table to be on the page: a frame later at the first time. */
+  async showInWidths() {
+    const turn = (this.turn += 1);
+    if (!this.node.isConnected) {
+      this.body.replaceChildren(...this.hits.slice(0, FIRST_ROWS).map((hit) => this.rowOf(hit)));
+      await nextFrame();
+    }
+    if (turn !== this.turn) return;
+    if (this.hits.length > 0 && this.node.isConnected) this.setWidths();
     this.show();
+  }
+
+  /** Gives each column the width of its longest value, so that rows that come later move and change nothing. */
+  setWidths() {
+    this.widths.replaceChildren();
+    this.table.classList.remove("fixed");
+    const longest = (index) => this.hits.reduce((one, other) => (lengthOf(other, index) > lengthOf(one, index) ? other : one));
+    this.body.replaceChildren(...new Set(this.columns.map(longest).map((hit) => this.rowOf(hit))));
+    const widths = [...this.head.children].map((each) => each.getBoundingClientRect().width);
+    this.widths.replaceChildren(...widths.map((width) => {
+      const made = element("col");
+      made.style.width = `${width + SLACK_PIXELS}px`;
+      return made;
+    }));
+    this.table.classList.add("fixed");
   }
 
   sort(column) {
@@ -60,16 +103,21 @@ export class Table {
     const valueOf = COLUMNS[column][1];
     const hits = [...this.hits].sort((one, other) => {
       const [a, b] = [valueOf(one), valueOf(other)];
-      const isUnknown = a === null || a === undefined || b === null || b === undefined;
-      return isDescending && !isUnknown ? compare(b, a) : compare(a, b);
+      return isDescending && isKnown(a) && isKnown(b) ? compare(b, a) : compare(a, b);
     });
-    this.body.replaceChildren(...hits.slice(0, FIRST_ROWS).map((hit) => this.row(hit)));
+    this.body.replaceChildren(...hits.slice(0, FIRST_ROWS).map((hit) => this.rowOf(hit)));
     for (let first = FIRST_ROWS; first < hits.length; first += ROWS_AT_ONCE) {
-      await new Promise((resolve) => setTimeout(resolve));
+      await nextFrame();
       if (turn !== this.turn) return;
-      this.body.append(...hits.slice(first, first + ROWS_AT_ONCE).map((hit) => this.row(hit)));
+      this.body.append(...hits.slice(first, first + ROWS_AT_ONCE).map((hit) => this.rowOf(hit)));
     }
     this.context.selection.show();
+  }
+
+  /** The row of a hit, made once. */
+  rowOf(hit) {
+    if (!this.rows.has(hit)) this.rows.set(hit, this.row(hit));
+    return this.rows.get(hit);
   }
 
   row(hit) {
@@ -84,7 +132,7 @@ export class Table {
     };
     return element("tr", { "data-item": hit.item_id, "data-key": keyOf(hit), class: selection.has(hit.item_id) ? "selected" : null },
       element("td", {}, selection.checkbox(hit, title(hit))),
-      COLUMNS.map(([name, valueOf]) => element("td", { dir: "auto", class: ["Rank", "Likely"].includes(name) ? "number" : null }, shown[name]?.() ?? valueOf(hit) ?? "")));
+      this.columns.map((index) => COLUMNS[index]).map(([name, valueOf]) => element("td", { dir: "auto", class: ["Rank", "Likely"].includes(name) ? "number" : null }, shown[name]?.() ?? valueOf(hit) ?? "")));
   }
 
   open(hit) {

@@ -27,8 +27,8 @@ export function chooseLanguage(code) {
 }
 
 /** A text in the language of the page and the words of the collection; `{name}` in it is replaced by the value of that name. */
-export function t(text, values = {}) {
-  const found = inWords(TABLES[locale()][text] ?? text, locale());
+export function t(text, values = {}, options = {}) {
+  const found = inWords(TABLES[locale()][text] ?? text, locale(), options);
   return found.replace(/\{(\w+)\}/g, (whole, name) => (name in values ? values[name] : whole));
 }
 

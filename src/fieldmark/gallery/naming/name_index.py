@@ -197,7 +197,7 @@ class ClassMeanings:
     def list_ends(self, class_name: str) -> Iterator[tuple[str, ...]]:
         """Yield the words that each name of a class ends with, and its genus, as `split_name` gives them."""
         meaning, taxon = self.get(class_name), self._taxon_by_class.get(self.taxonomy.class_named(class_name) or "")
-        names = [class_name, *(() if taxon is None else taxon.synonyms)]
+        names = [class_name, *(() if taxon is None else taxon.common_names)]
         names += self.known.find_all_names(meaning.resolution.names) if meaning.is_one else ()
         for words in (split_name(name) for name in names if not _SCIENTIFIC.fullmatch(name) or name == class_name):
             yield from (words[start:] for start in range(1, len(words)))
