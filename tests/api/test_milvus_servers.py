@@ -19,6 +19,7 @@ from fieldmark.types import Split
 pytestmark = pytest.mark.slow
 
 RUN = "from fieldmark.cli.app import main; main()"
+ANSWERED = (200, "")
 SEEN_SECONDS = 6.0
 """Within so many seconds of the end of a write other processes show it: one until they look, five of Milvus's bound."""
 
@@ -35,14 +36,15 @@ def serve(address, environment):
             yield found[0].rstrip("/"), process
         finally:
             process.kill()
+            sys.stdout.write(process.stderr.read())
 
 
 class Client:
-    """Asks one server again and again; keeps each answer's status and item count."""
+    """Asks one server again and again; keeps each answer's status and failure, and the item count."""
 
     def __init__(self, url):
         self.url = url
-        self.statuses, self.seen = [], []
+        self.answers, self.seen = [], []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask)
 
@@ -61,9 +63,9 @@ class Client:
                     answer = client.post(f"{self.url}/v1/search", json={"queries": [{"text": "a red cap"}], "k": 5})
                     count = client.get(f"{self.url}/v1/gallery").json()["item_count"]
                 except httpx.TransportError:
-                    self.statuses.append(0)
+                    self.answers.append((0, ""))
                     return
-                self.statuses.append(answer.status_code)
+                self.answers.append((answer.status_code, "" if answer.status_code == 200 else answer.text))
                 self.seen.append((time.monotonic(), count))
 
     def find_first(self, count):
@@ -99,12 +101,12 @@ def test_two_servers_show_what_a_third_process_indexes_and_one_outlives_the_othe
                 assert seen is not None
                 sys.stdout.write(f"seen {seen - written:+.2f} s after the end of the run\n")
                 assert seen - written < SEEN_SECONDS
-            assert {*ending.statuses, *going_on.statuses} == {200}
-            asked = len(going_on.statuses)
+            assert {*ending.answers, *going_on.answers} == {ANSWERED}
+            asked = len(going_on.answers)
             doomed.kill()
-            while len(going_on.statuses) < asked + 20:
+            while len(going_on.answers) < asked + 20:
                 time.sleep(0.05)
-        assert ending.statuses[-1] == 0
-        assert set(going_on.statuses) == {200}
-        sys.stdout.write(f"{len(going_on.statuses)} searches of the other, all answered\n")
+        assert ending.answers[-1][0] == 0
+        assert set(going_on.answers) == {ANSWERED}
+        sys.stdout.write(f"{len(going_on.answers)} searches of the other, all answered\n")
     assert made.added_count < total

