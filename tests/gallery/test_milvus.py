@@ -50,6 +50,18 @@ def add(store, embeddings_of, unit_rows, *names, seed=0, rows=1, **facts):
     return embeddings
 
 
+def test_copies_that_several_processes_make_at_once_are_whole(milvus_server, shared_files):
+    """They share the cache of their machine; each finds the file, and none meets the half of another's."""
+    content = np.random.default_rng(0).bytes(200_000)
+    shared_files.write(GalleryFile.CALIBRATION, content)
+    several = [open_files(milvus_server, shared_files.name) for _ in range(6)]
+    with ThreadPoolExecutor(len(several)) as pool:
+        for _ in range(10):
+            found = list(pool.map(lambda files: files.find(GalleryFile.CALIBRATION), several))
+            assert {path.read_bytes() for path in found} == {content}
+            found[0].unlink()
+
+
 # ---------------------------------------------------------------- addresses and keys
 
 

@@ -23,7 +23,7 @@ from fieldmark.gallery.address import EngineAccess, MilvusAddress
 from fieldmark.gallery.files import GalleryFiles
 from fieldmark.gallery.layout import GalleryFile
 from fieldmark.gallery.milvus.connection import BOUNDED, CALL_SECONDS, STRONG, Connection, Row
-from fieldmark.io import write_bytes
+from fieldmark.io import write_shared_bytes
 
 FRESH_SECONDS = 1.0
 """For so long a process takes what it knows of the files, and of the state of the store, to be the newest."""
@@ -107,7 +107,7 @@ class MilvusFiles(GalleryFiles):
                 return path
             content = self.read_content(name)
             if content is not None and hashlib.sha256(content).hexdigest() == pointer.digest:
-                write_bytes(path, content)
+                write_shared_bytes(path, content)
                 return path
         return None
 
