@@ -105,8 +105,8 @@ def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command:
     yield f"Measured with `python benchmarks/ablation.py MANIFEST {command}`."
     yield "Each row trains with a subset of the three constraints, at the weights of the configuration. Results are for"
     yield "the test split under the strict protocol. Columns: the mean MAP of the directions between two media and its"
-    yield "95 % interval over the seeds; the paired difference from classification alone and its interval; and the mean"
-    yield "MAP of retrieval within one medium."
+    yield "95 % interval over items and seeds; the paired difference from classification alone and its interval, not"
+    yield "adjusted for the number of rows; and the mean MAP of retrieval within one medium."
     yield ""
     yield '"Heads alone" means that the embedding is the output of the trained heads only. It leaves out the class'
     yield "component, the part of the embedding that is computed from class probabilities (`model.posterior_weight=0`)."
@@ -118,25 +118,22 @@ def format_all(studies: Sequence[Study], found: Mapping[str, Found], *, command:
 
 def format_table(study: Study, found: Found) -> Iterator[str]:
     """Format the table of one study."""
-    reference = [each.mean(study.media) for each in found[REFERENCE]]
+    reference, names = found[REFERENCE], rounds.directions(study.media)
     chosen = fieldmark.load_config(study.config, overrides=study.overrides)
     weights = ", ".join(f"{loss.kind} {loss.weight:g}" for loss in chosen.losses)
-    first = found[REFERENCE][0]
     overrides = "".join(f" --set {each}" for each in study.overrides)
     yield ""
     yield f"## {study.title}"
     yield ""
     yield f"`--config {study.config}{overrides}`, {len(reference)} seeds; weights: {weights}."
-    yield f"{rounds.show_counts(first)}; mean over {len(rounds.directions(study.media))} directions."
+    yield f"{rounds.show_counts(reference[0])}; mean over {len(names)} directions."
     yield ""
     yield "| constraints | MAP | 95 % interval | difference | 95 % interval | within a medium |"
     yield "|---|---|---|---|---|---|"
     for kinds, results in found.items():
-        means = [each.mean(study.media) for each in results]
-        gaps = [mean - other for mean, other in zip(means, reference, strict=True)]
-        shown = " | " if kinds == REFERENCE else rounds.show_mean(gaps, signed=True)
+        shown = " | " if kinds == REFERENCE else rounds.show_mean_of_items(results, names, less=reference)
         within = statistics.mean(each.mean_within(study.media) for each in results)
-        yield f"| {' + '.join(kinds)} | {rounds.show_mean(means)} | {shown} | {within:.3f} |"
+        yield f"| {' + '.join(kinds)} | {rounds.show_mean_of_items(results, names)} | {shown} | {within:.3f} |"
 
 
 if __name__ == "__main__":

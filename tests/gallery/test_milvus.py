@@ -1,5 +1,6 @@
 """What a store in Milvus does beyond the contract: shared files, several processes, an engine that fails."""
 
+import os
 import threading
 import time
 import uuid
@@ -120,6 +121,19 @@ def test_files_are_read_as_they_were_last_written(files):
         assert files.find(GalleryFile.SPECIES).read_bytes() == content
         assert files.read_stamp(GalleryFile.SPECIES) not in (before, None)
     assert files.find(GalleryFile.TAXONOMY) is None
+
+
+def test_writers_at_once_leave_the_file_of_one_of_them(files, tmp_path):
+    rest = tmp_path / f".{GalleryFile.NAMES}.0a1b2c3d.partial"
+    rest.write_bytes(b"of a process that was killed")
+    os.utime(rest, (0, 0))
+    contents = [bytes([number]) * 50_000 for number in range(6)]
+    with ThreadPoolExecutor(len(contents)) as pool:
+        for _ in range(5):
+            list(pool.map(lambda content: files.write(GalleryFile.NAMES, content), contents))
+            assert files.find(GalleryFile.NAMES).read_bytes() in contents
+    if isinstance(files, FolderFiles):
+        assert not list(tmp_path.glob(".*.partial"))
 
 
 def test_files_are_held_by_one_writer_at_a_time(files, milvus_server):
