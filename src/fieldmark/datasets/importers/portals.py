@@ -325,6 +325,6 @@ def _add_ebird(row: _Row) -> dict[str, str]:
 
 
 _FLATTENED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {_INATURALIST.name: _flatten_observation}
-"""How the JSON of a portal becomes rows, where its values are no plain ones."""
+"""Makes a row of each JSON object of a portal whose values are not plain."""
 _LISTERS = {_INATURALIST.name: _list_inaturalist, _XENO_CANTO.name: _list_xeno_canto, _EBIRD.name: _list_ebird}
 _ADDED = {_INATURALIST.name: _add_inaturalist, _XENO_CANTO.name: _add_xeno_canto, _EBIRD.name: _add_ebird}
