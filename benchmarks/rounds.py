@@ -5,6 +5,7 @@ import json
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 import fieldmark
 from fieldmark.evaluation.inference import (
@@ -27,6 +29,7 @@ from fieldmark.evaluation.inference import (
 )
 from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.protocol import Settings
+from fieldmark.training.step import WeightedLoss
 from fieldmark.workflows.evaluate import measure_folder
 
 STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
@@ -89,16 +92,29 @@ def keep(folder: Path, facts: Iterable[str], measure: Callable[[], Round]) -> Ro
     return found
 
 
-def train_once(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round:
-    """Train, embed the test split and evaluate; a round in `kept` is not run again."""
-    return keep(kept, (hash_file(manifest), config.to_json()), lambda: _train_once(manifest, config))
+def train_once(
+    manifest: Path,
+    config: fieldmark.Config,
+    *,
+    kept: Path,
+    extra_losses: Mapping[str, Callable[[], nn.Module]] | None = None,
+) -> Round:
+    """Train, embed the test split and evaluate; a round in `kept` is not run again.
+
+    Args:
+        extra_losses: Makers of losses beside those of the configuration, by name.
+    """
+    makers = extra_losses or {}
+    facts = (hash_file(manifest), config.to_json(), *sorted(makers))
+    return keep(kept, facts, lambda: _train_once(manifest, config, makers))
 
 
-def _train_once(manifest: Path, config: fieldmark.Config) -> Round:
+def _train_once(manifest: Path, config: fieldmark.Config, extra_losses: Mapping[str, Callable[[], nn.Module]]) -> Round:
     with tempfile.TemporaryDirectory() as name:
         run = Path(name) / "run"
         started = time.monotonic()
-        report = fieldmark.train(manifest, out=run, config=config)
+        extra = {name: WeightedLoss(make()) for name, make in extra_losses.items()}
+        report = fieldmark.train(manifest, out=run, config=config, extra_losses=extra)
         seconds = time.monotonic() - started
         fieldmark.embed(manifest, checkpoint=run, out=run / "test")
         measured = measure_folder(run / "test", settings=Settings())
@@ -169,20 +185,21 @@ def show_mean(values: Sequence[float], *, signed: bool = False) -> str:
 
 
 def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: Sequence[Round] = ()) -> str:
-    """Format two cells: the mean MAP of some directions, and its 95 % interval over items and seeds.
+    """Format two cells: the mean MAP of some directions, and its 95 % interval over items and rounds.
 
     Args:
         less: Other rounds of the same seeds, whose mean is taken away.
     """
     values = [_average(each, names) for each in rounds]
-    design = max(rounds[0].design[name] for name in names)
-    added = _add_influences(rounds, names, design=design)
+    design = max(each.design[name] for each in rounds for name in names)
     if less:
-        if any(each.drawn[design]["units"] != rounds[0].drawn[design]["units"] for each in (*rounds, *less)):
+        if [_list_units(each, design) for each in rounds] != [_list_units(each, design) for each in less]:
             raise ValueError("These rounds have not been measured on the same test items, so nothing tells them apart.")
         values = [value - _average(each, names) for value, each in zip(values, less, strict=True)]
-        added = added - _add_influences(less, names, design=design)
-    parts = [estimate_sum(added, np.array(rounds[0].drawn[design]["strata"]))]
+    added = [_average_influences(each, names, design=design) for each in rounds]
+    if less:
+        added = [own - _average_influences(each, names, design=design) for own, each in zip(added, less, strict=True)]
+    parts = [estimate_rounds(added, [each.drawn[design] for each in rounds])]
     if len(values) > 1:
         parts.append(Uncertainty(statistics.stdev(values) / len(values) ** 0.5, len(values) - 1.0))
     mean = statistics.mean(values)
@@ -191,13 +208,41 @@ def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: S
     return f"{mean:{sign}.3f} | " + ("" if interval is None else f"{interval[0]:{sign}.3f} to {interval[1]:{sign}.3f}")
 
 
+def estimate_rounds(added: Sequence[np.ndarray], drawn: Sequence[Mapping[str, Any]]) -> Uncertainty:
+    """Return what the draw of the items is worth in a mean over rounds.
+
+    A unit that several rounds measure is one unit, whose shares add up. Where the rounds measure different items, each
+    share is widened by what the mean of its stratum in that round took from it.
+
+    Args:
+        added: Of each round, what each unit adds to its value.
+        drawn: Of each round, its units and their strata; see `Round`.
+    """
+    strata = [np.array(each["strata"]) for each in drawn]
+    if all(each["units"] == drawn[0]["units"] for each in drawn):
+        return estimate_sum(np.mean(added, axis=0), strata[0])
+    shares: dict[str, float] = defaultdict(float)
+    for own, each, stratum in zip(added, drawn, strata, strict=True):
+        count = np.bincount(stratum)[stratum]
+        widened = own * np.sqrt(count / np.maximum(count - 1, 1))
+        for unit, share in zip(each["units"], widened.tolist(), strict=True):
+            shares[unit] += share / len(added)
+    freedom = len(shares) - max(len(np.unique(stratum)) for stratum in strata)
+    return Uncertainty(sum(share**2 for share in shares.values()) ** 0.5, float(max(freedom, 0)))
+
+
+def _list_units(found: Round, design: int) -> Sequence[str]:
+    units: Sequence[str] = found.drawn[design]["units"]
+    return units
+
+
 def _average(found: Round, names: Sequence[str]) -> float:
     return statistics.mean(found.average_precision[name] for name in names)
 
 
-def _add_influences(rounds: Sequence[Round], names: Sequence[str], *, design: int) -> np.ndarray:
-    """Return what each unit adds to the mean over some directions and all rounds."""
-    return np.mean([each.drawn[design]["influences"][name] for each in rounds for name in names], axis=0)
+def _average_influences(found: Round, names: Sequence[str], *, design: int) -> np.ndarray:
+    """Return what each unit adds to the mean over some directions."""
+    return np.mean([found.drawn[design]["influences"][name] for name in names], axis=0)
 
 
 def write_lines(lines: Iterable[str], path: Path | None) -> None:

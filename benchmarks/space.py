@@ -1,35 +1,33 @@
 """Ablation of the shared space: every part left out alone, on validation items, several splits.
 
-    python benchmarks/space.py MANIFEST --config configs/fgbirds.toml --out docs/results/space.md
+    python benchmarks/space.py MANIFEST --config configs/fgbirds.toml --kept runs/space --out docs/results/space.md
 
 A quarter of the train split is held out by group, another quarter and another seed in each round; the test split is
 never read. A row is the mean MAP of the six directions between image, text and audio (strict protocol), and its
-difference from the whole, round by round, with a 95 % interval of Student's t over the rounds. The table is printed,
-and with `--out` written, after the second round and after each that follows.
+difference from the first row on the same items, with 95 % intervals over items and rounds. The table is printed, and
+with `--out` written, after the second round and after each that follows. A finished training is kept in the folder
+`--kept` and never run twice.
 """
 
 import argparse
-import statistics
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import permutations
 from pathlib import Path
 
 import numpy as np
+import rounds
 from losses.contrastive import SupervisedContrastiveLoss
 from losses.distillation import DistillationLoss
-from rounds import REAL_MEDIA, STUDENT_T, show_mean, write_lines
+from rounds import REAL_MEDIA, Round
 from torch import nn
 
 import fieldmark
 from fieldmark.data.split import split_validation
-from fieldmark.training.step import WeightedLoss
 
-SIX = tuple(f"{query}_to_{gallery}" for query, gallery in permutations(REAL_MEDIA, 2))
+SIX = rounds.directions(REAL_MEDIA)
 HELD_OUT_SHARE = 0.25
-Found = dict[str, list[dict[str, float]]]
-"""Of each lever, round by round, the MAP of every direction."""
+Found = dict[str, list[Round]]
+"""The rounds of each lever."""
 
 CLASSIFICATION = "{kind='classification', label_smoothing=0.1}"
 CENTER = "{kind='center', weight=0.1}"
@@ -87,23 +85,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--config", required=True)
-    parser.add_argument("--rounds", type=int, default=3, choices=sorted(STUDENT_T))
+    parser.add_argument("--rounds", type=int, default=3, choices=sorted(rounds.STUDENT_T))
+    parser.add_argument("--kept", type=Path, required=True, help="folder of finished trainings")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     found: dict[str, Found] = {title: {name: [] for name in levers} for title, levers in TABLES.items()}
-    for round_number in range(arguments.rounds):
-        items = hold_out(fieldmark.read_manifest(arguments.manifest), seed=round_number)
+    for number in range(arguments.rounds):
+        manifest = write_held_out(arguments.manifest, arguments.kept / f"held_out_{number}.csv", seed=number)
         for title, levers in TABLES.items():
             for name, overrides in levers.items():
-                results = found[title][name]
                 chosen = fieldmark.load_config(
-                    arguments.config, overrides=[*overrides, f"seed={round_number}", "data.validation_share=0.0"]
+                    arguments.config, overrides=[*overrides, f"seed={number}", "data.validation_share=0.0"]
                 )
-                extra = {"extra": WeightedLoss(EXTRA_LOSSES[name]())} if name in EXTRA_LOSSES else {}
-                results.append(measure(items, config=chosen, extra_losses=extra))
-                print(f"round {round_number}, {name}: {average_six_directions(results[-1]):.4f}", flush=True)
-        if round_number:
-            write_lines(format_report(found, config=arguments.config, rounds=round_number + 1), arguments.out)
+                extra = {name: EXTRA_LOSSES[name]} if name in EXTRA_LOSSES else {}
+                result = rounds.train_once(manifest, chosen, kept=arguments.kept, extra_losses=extra)
+                found[title][name].append(result)
+                print(f"round {number}, {name}: {result.mean(REAL_MEDIA):.4f}", flush=True)
+        if number:
+            lines = format_report(found, config=arguments.config, round_count=number + 1)
+            rounds.write_lines(lines, arguments.out)
+
+
+def write_held_out(manifest: Path, target: Path, *, seed: int) -> Path:
+    """Write a manifest of the train split alone, with a part of it as test items."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fieldmark.write_manifest(hold_out(fieldmark.read_manifest(manifest), seed=seed), target)
+    return target
 
 
 def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.Item]:
@@ -114,54 +121,31 @@ def hold_out(items: Sequence[fieldmark.Item], *, seed: int) -> list[fieldmark.It
     return [replace(item, split=fieldmark.Split.TEST) if item.split is is_held_out else item for item in divided]
 
 
-def measure(
-    items: Sequence[fieldmark.Item], *, config: fieldmark.Config, extra_losses: Mapping[str, WeightedLoss]
-) -> dict[str, float]:
-    """Measure the MAP by direction on the held-out items."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        fieldmark.write_manifest(items, folder / "manifest.csv")
-        fieldmark.train(folder / "manifest.csv", out=folder / "run", config=config, extra_losses=extra_losses)
-        fieldmark.embed(folder / "manifest.csv", checkpoint=folder / "run", out=folder / "embeddings")
-        evaluation = fieldmark.evaluate(folder / "embeddings")
-    return {each.name: each.mean_average_precision for each in evaluation.directions}
-
-
-def average_six_directions(by_direction: dict[str, float]) -> float:
-    """Return the mean over the directions between image, text and audio."""
-    return statistics.mean(by_direction[name] for name in SIX)
-
-
-def format_report(found: dict[str, Found], *, config: str, rounds: int) -> list[str]:
+def format_report(found: Mapping[str, Found], *, config: str, round_count: int) -> Iterator[str]:
     """Format all tables as Markdown, with the command that made them."""
-    lines = [
-        "# What each part of the shared space contributes",
-        "",
-        f"Measured with `python benchmarks/space.py MANIFEST --config {config} --rounds {rounds}` on 26 species",
-        "of fgbirds. Only the train split is used: in each round, another quarter of it is held out by group. The",
-        "tables give the mean MAP of the six directions between image, text and audio under the strict protocol over",
-        f"{rounds} rounds, and the difference from the first row with its 95 % interval.",
-    ]
+    yield "# What each part of the shared space contributes"
+    yield ""
+    yield f"Measured with `python benchmarks/space.py MANIFEST --config {config} --rounds {round_count}` on 26 species"
+    yield "of fgbirds. Only the train split is used: in each round, another quarter of it is held out by group. The"
+    yield "tables give the mean MAP of the six directions between image, text and audio under the strict protocol over"
+    yield f"{round_count} rounds, and the difference from the first row, with 95 % intervals over items and rounds that"
+    yield "are not adjusted for the number of rows."
     for title, results in found.items():
-        lines += ["", f"## {title}", "", *format_table(results)]
-    return lines
+        yield from ("", f"## {title}", "")
+        yield from format_table(results)
 
 
-def format_table(found: Found) -> list[str]:
+def format_table(found: Found) -> Iterator[str]:
     """Format a row for each variant; the first is the reference."""
     first, *_ = found
-    reference = [average_six_directions(each) for each in found[first]]
-    lines = [
-        "| | MAP | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    yield "| | MAP | 95 % interval | difference | 95 % interval | I→T | I→A | T→I | T→A | A→I | A→T |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for name, results in found.items():
-        gaps = [average_six_directions(each) - other for each, other in zip(results, reference, strict=True)]
-        shown = "| | |" if name == first else f"| {show_mean(gaps, signed=True)} |"
-        means = [statistics.mean(each[direction] for each in results) for direction in SIX]
-        cells = " | ".join(f"{value:.3f}" for value in means)
-        lines.append(f"| {name} | {statistics.mean(means):.3f} {shown} {cells} |")
-    return lines
+        shown = " | " if name == first else rounds.show_mean_of_items(results, SIX, less=found[first])
+        cells = " | ".join(
+            f"{np.mean([each.average_precision[direction] for each in results]):.3f}" for direction in SIX
+        )
+        yield f"| {name} | {rounds.show_mean_of_items(results, SIX)} | {shown} | {cells} |"
 
 
 if __name__ == "__main__":
