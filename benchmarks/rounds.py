@@ -191,7 +191,7 @@ def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: S
         less: Other rounds of the same seeds, whose mean is taken away.
     """
     values = [_average(each, names) for each in rounds]
-    design = max(each.design[name] for each in rounds for name in names)
+    design = max(each.design[name] for each in (*rounds, *less) for name in names)
     if less:
         if [_list_units(each, design) for each in rounds] != [_list_units(each, design) for each in less]:
             raise ValueError("These rounds have not been measured on the same test items, so nothing tells them apart.")
@@ -199,12 +199,21 @@ def show_mean_of_items(rounds: Sequence[Round], names: Sequence[str], *, less: S
     added = [_average_influences(each, names, design=design) for each in rounds]
     if less:
         added = [own - _average_influences(each, names, design=design) for own, each in zip(added, less, strict=True)]
-    parts = [estimate_rounds(added, [each.drawn[design] for each in rounds])]
+    return show_value(values, estimate_rounds(added, [each.drawn[design] for each in rounds]), signed=bool(less))
+
+
+def show_value(values: Sequence[float], items: Uncertainty, *, signed: bool = False) -> str:
+    """Format two cells: the mean over rounds, and its 95 % interval over items and rounds.
+
+    Args:
+        items: What the draw of the items is worth.
+    """
+    parts = [items]
     if len(values) > 1:
         parts.append(Uncertainty(statistics.stdev(values) / len(values) ** 0.5, len(values) - 1.0))
     mean = statistics.mean(values)
     interval = add_uncertainties(parts).compute_interval(mean, lowest=-1.0, highest=1.0)
-    sign = "+" if less else ""
+    sign = "+" if signed else ""
     return f"{mean:{sign}.3f} | " + ("" if interval is None else f"{interval[0]:{sign}.3f} to {interval[1]:{sign}.3f}")
 
 
@@ -219,7 +228,7 @@ def estimate_rounds(added: Sequence[np.ndarray], drawn: Sequence[Mapping[str, An
         drawn: Of each round, its units and their strata; see `Round`.
     """
     strata = [np.array(each["strata"]) for each in drawn]
-    if all(each["units"] == drawn[0]["units"] for each in drawn):
+    if all(each["units"] == drawn[0]["units"] and each["strata"] == drawn[0]["strata"] for each in drawn):
         return estimate_sum(np.mean(added, axis=0), strata[0])
     shares: dict[str, float] = defaultdict(float)
     for own, each, stratum in zip(added, drawn, strata, strict=True):

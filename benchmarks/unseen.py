@@ -5,7 +5,8 @@
 In each round some classes are drawn that have photos, texts and recordings in both splits, all their training items are
 left out, and a model is trained on the rest. Queries are test items, galleries all test items of the medium, of seen
 and unseen classes alike (strict protocol); the name of each class asks too. "Among themselves" has galleries of the
-unseen classes alone, and for the seen of equally many classes drawn from them.
+unseen classes alone, and for the seen of equally many classes drawn from them. Intervals are over classes, as queries
+and in the gallery, and over rounds.
 """
 
 import argparse
@@ -13,21 +14,47 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from rounds import REAL_MEDIA, estimate_rounds, show_value
 
 import fieldmark
 from fieldmark import Medium, Split
 from fieldmark.build import load_model
 from fieldmark.data.shards import read_embeddings
-from fieldmark.evaluation.result import SEEN, UNSEEN, Slice
+from fieldmark.evaluation.inference import CLASSES, influence_items, sum_by_unit
+from fieldmark.evaluation.influence import measure_gallery_influences
+from fieldmark.evaluation.measurement import Measurement
+from fieldmark.evaluation.protocol import STRICT, Settings
+from fieldmark.evaluation.ranking import Compute
+from fieldmark.evaluation.result import SEEN, UNSEEN
+from fieldmark.evaluation.task import Task
+from fieldmark.workflows.evaluate import measure_folder
 
-REAL_MEDIA = (Medium.IMAGE, Medium.TEXT, Medium.AUDIO)
 DIRECTIONS = ("image_to_image", "audio_to_audio", "text_to_image")
 BY_NAME = ("image_to_audio", "audio_to_image", "name_to_image", "name_to_audio")
 """By what encoders name: shown beside the others, and left out of their mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A MAP of one round.
+
+    Args:
+        added: What each class adds to it, as queries and in the gallery.
+        asked: The classes of the queries.
+    """
+
+    value: float
+    added: Mapping[str, float]
+    asked: frozenset[str]
+
+
+Found = Mapping[tuple[str, str], Sequence[Mean]]
+"""By direction, and by kind of query and gallery, the mean of each round."""
 
 
 def main() -> None:
@@ -40,7 +67,7 @@ def main() -> None:
     parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE")
     arguments = parser.parse_args()
     items = fieldmark.read_manifest(arguments.manifest)
-    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    found: dict[tuple[str, str], list[Mean]] = defaultdict(list)
     for seed in range(arguments.rounds):
         drawn = np.random.default_rng(seed).permutation(sorted(complete_classes(items))).tolist()
         unseen, others = set(drawn[: arguments.unseen]), set(drawn[arguments.unseen : 2 * arguments.unseen])
@@ -62,8 +89,8 @@ def complete_classes(items: Iterable[fieldmark.Item]) -> set[str]:
 
 def measure(
     items: Sequence[fieldmark.Item], *, unseen: set[str], others: set[str], config: fieldmark.Config
-) -> Iterator[tuple[tuple[str, str], float]]:
-    """MAP by direction and by kind of query and gallery, of a model that never saw some classes."""
+) -> Iterator[tuple[tuple[str, str], Mean]]:
+    """Measure a model that never saw some classes: MAP by direction and by kind of query and gallery."""
     kept = [item for item in items if item.class_name not in unseen or item.split is Split.TEST]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,16 +100,44 @@ def measure(
             chosen = [item for item in kept if classes is None or item.class_name in classes]
             fieldmark.write_manifest(chosen, folder / f"{gallery}.csv")
             fieldmark.embed(folder / f"{gallery}.csv", checkpoint=folder / "run", out=folder / gallery)
-            evaluation = fieldmark.evaluate(folder / gallery)
-            for direction in (*evaluation.directions, *evaluation.same_medium):
-                if direction.name in DIRECTIONS + BY_NAME:
-                    for queries, mean in direction.by_slice[Slice.TRAINING].items():
-                        yield (direction.name, f"{queries} in {gallery}"), mean.mean_average_precision
+            measurement = measure_folder(folder / gallery, settings=Settings()).measurement
+            for direction, queries, mean in divide_queries(measurement):
+                yield (direction, f"{queries} in {gallery}"), mean
             for medium in (Medium.IMAGE, Medium.AUDIO):
                 precision = ask_with_names(folder / gallery, run=folder / "run", medium=medium)
                 for queries, names in ((UNSEEN, unseen), (SEEN, precision.keys() - unseen)):
-                    if own := [precision[name] for name in names & precision.keys()]:
-                        yield (f"name_to_{medium}", f"{queries} in {gallery}"), statistics.mean(own)
+                    if own := {name: precision[name] for name in names & precision.keys()}:
+                        yield (f"name_to_{medium}", f"{queries} in {gallery}"), average_names(own)
+
+
+def divide_queries(measurement: Measurement) -> Iterator[tuple[str, str, Mean]]:
+    """Measure each direction for queries of unseen and of seen classes."""
+    evaluated, unseen = measurement.evaluated, measurement.evaluation.unseen_classes
+    class_name = np.array(evaluated.class_names)[evaluated.rows.label]
+    for task in measurement.tasks:
+        if task.name in DIRECTIONS + BY_NAME:
+            is_unseen = np.isin(class_name[task.row], sorted(unseen))
+            for queries, is_own in ((UNSEEN, is_unseen), (SEEN, ~is_unseen)):
+                part = replace(task, is_counted=task.is_counted & is_own)
+                if part.is_counted.any():
+                    asked = frozenset(class_name[part.row[part.is_counted]].tolist())
+                    yield task.name, queries, average_queries(measurement, part, asked=asked)
+
+
+def average_queries(measurement: Measurement, part: Task, *, asked: frozenset[str]) -> Mean:
+    """Average a task over those of its queries that count, with what each class adds."""
+    evaluated = measurement.evaluated
+    own = measure_gallery_influences(evaluated, [part], exclude_self=STRICT.exclude_self, compute=Compute())
+    added = sum_by_unit(evaluated, [part], influence_items(evaluated, [part], own), design=CLASSES)
+    shares = dict(zip(added.unit, added.values[part.name].tolist(), strict=True))
+    return Mean(float(part.average_precision[part.is_counted].mean()), shares, asked)
+
+
+def average_names(precision: Mapping[str, float]) -> Mean:
+    """Average over names as queries, each of which counts once."""
+    mean = statistics.mean(precision.values())
+    added = {name: (value - mean) / len(precision) for name, value in precision.items()}
+    return Mean(mean, added, frozenset(precision))
 
 
 def ask_with_names(embedded: Path, *, run: Path, medium: Medium) -> dict[str, float]:
@@ -105,24 +160,42 @@ def ask_with_names(embedded: Path, *, run: Path, medium: Medium) -> dict[str, fl
     return found
 
 
-def print_table(found: Mapping[tuple[str, str], Sequence[float]]) -> None:
-    """Means over the rounds with the smallest and the largest, and their share of the seen."""
+def print_table(found: Found) -> None:
+    """Print the means over the rounds with their intervals, and their share of those of seen classes."""
     for title, unseen, seen in (
         ("All classes in the gallery", f"{UNSEEN} in all", f"{SEEN} in all"),
         ("Only the unseen classes in the gallery, or as many seen ones", f"{UNSEEN} in {UNSEEN}", f"{SEEN} in {SEEN}"),
     ):
-        print(f"\n{title}\n\n| direction | unseen | seen | share |\n|---|---|---|---|")
+        print(f"\n## {title}\n")
+        print("| direction | unseen | 95 % interval | seen | 95 % interval | share |\n|---|---|---|---|---|---|")
         for direction in DIRECTIONS + BY_NAME:
-            ours, theirs = found[direction, unseen], found[direction, seen]
-            share = statistics.mean(ours) / statistics.mean(theirs)
-            print(f"| {direction} | {_spread(ours)} | {_spread(theirs)} | {share:.2f} |")
-        means = [statistics.mean(statistics.mean(found[name, kind]) for name in DIRECTIONS) for kind in (unseen, seen)]
-        cells = (f"**{value:.3f}**" for value in means)
-        print(f"| **mean of the first three** | {' | '.join(cells)} | **{means[0] / means[1]:.2f}** |")
+            print(format_row(direction, found[direction, unseen], found[direction, seen]))
+        ours, theirs = (average_directions([found[name, kind] for name in DIRECTIONS]) for kind in (unseen, seen))
+        print(format_row("mean of the first three", ours, theirs))
 
 
-def _spread(values: Sequence[float]) -> str:
-    return f"{statistics.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+def average_directions(directions: Sequence[Sequence[Mean]]) -> list[Mean]:
+    """Average several directions round by round."""
+    return [
+        Mean(
+            statistics.mean(each.value for each in of_round),
+            {name: statistics.mean(each.added.get(name, 0.0) for each in of_round) for name in of_round[0].added},
+            of_round[0].asked,
+        )
+        for of_round in zip(*directions, strict=True)
+    ]
+
+
+def format_row(name: str, unseen: Sequence[Mean], seen: Sequence[Mean]) -> str:
+    """Format a row of the table."""
+    share = statistics.mean(each.value for each in unseen) / statistics.mean(each.value for each in seen)
+    return f"| {name} | {_show(unseen)} | {_show(seen)} | {share:.2f} |"
+
+
+def _show(means: Sequence[Mean]) -> str:
+    added = [np.array(list(each.added.values())) for each in means]
+    drawn = [{"units": [*each.added], "strata": [int(name in each.asked) for name in each.added]} for each in means]
+    return show_value([each.value for each in means], estimate_rounds(added, drawn))
 
 
 if __name__ == "__main__":
