@@ -98,8 +98,9 @@ def fit(network: SharedSpace, *, device: torch.device | str) -> None:
         network.fit(medium, rows, label, group=group, class_species=species, named_scores=named)
 
 
-@pytest.mark.parametrize("rows_are_there", [False, True], ids=["rows_on_the_cpu", "rows_on_the_device"])
-@pytest.mark.parametrize("uniform_trunk", [False, True])
+@pytest.mark.parametrize(
+    ("uniform_trunk", "rows_are_there"), [(False, False), (True, True)], ids=["rows_on_the_cpu", "rows_on_the_device"]
+)
 def test_the_shared_space_is_fitted_and_used_on_its_device(device, uniform_trunk, rows_are_there):
     here, there = (make_shared_space(uniform_trunk=uniform_trunk) for _ in range(2))
     fit(here, device="cpu")

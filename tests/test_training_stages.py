@@ -11,7 +11,8 @@ from fieldmark import Medium, Runtime, load_config
 from fieldmark.build import create_model
 from fieldmark.data.naming import NameSources
 from fieldmark.embedding import FailureLog
-from fieldmark.training_stages import read_items
+from fieldmark.errors import MediaError
+from fieldmark.training_stages import read_items, read_usable_items
 from fieldmark.types import Item, SilentReporter, Split
 
 LEVELS = (10, 90, 200)
@@ -40,7 +41,8 @@ def read(items, toy_overrides, *overrides):
     model = create_model(config, class_names=("a", "b"), media=list(Medium), device=torch.device("cpu"))
     failures = FailureLog(total=len(items), allowed_share=0.0, reporter=SilentReporter())
     runtime = Runtime(cache=None, device="cpu")
-    return read_items(items, model=model, names=NameSources(), failures=failures, runtime=runtime).rows
+    usable = read_usable_items(items, model=model, failures=failures, runtime=runtime)
+    return read_items(usable, model=model, names=NameSources(), runtime=runtime).rows
 
 
 def test_each_listed_frame_is_a_row_where_asked(items, toy_overrides):
@@ -63,5 +65,10 @@ def test_a_video_is_one_row_otherwise(items, toy_overrides):
 def test_frames_that_are_gone_stay_one_row_which_fails_when_it_is_read(items, toy_overrides, tmp_path):
     for path in tmp_path.glob("clip_0000[1-3].png"):
         path.unlink()
-    rows = read(items, toy_overrides, "data.frame_rows=true")
-    assert len(rows[Split.TRAIN][Medium.VIDEO].label) == 1
+    (tmp_path / "kept_00001.png").write_bytes((tmp_path / "clip_00004.png").read_bytes())
+    extra = (("form", "frames"), ("frame_numbers", "1"))
+    readable = replace(items[1], item_id="kept", path=tmp_path / "kept_*.png", extra=extra)
+    rows = read([*items, readable], toy_overrides, "data.frame_rows=true")
+    assert len(rows[Split.TRAIN][Medium.VIDEO].label) == 2
+    with pytest.raises(MediaError):
+        rows[Split.TRAIN][Medium.VIDEO].reader.read(0)

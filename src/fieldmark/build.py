@@ -421,7 +421,7 @@ def build_sampler(config: Config, labels: Mapping[Medium, Int[np.ndarray, " row"
 
 
 def build_stage(
-    stage: StageConfig, config: Config, *, batches: BatchSource, validate: Callable[[nn.Module], float] | None
+    stage: StageConfig, config: Config, *, batches: BatchSource, validate: Callable[[nn.Module], float | None] | None
 ) -> TrainingStage:
     """Build a stage of training from its batches."""
     choices = stage.choose(config.train)

@@ -1,6 +1,7 @@
 """The stages of a run: the rows that each trains on, and its validation."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -51,16 +52,94 @@ class ReadItems:
     contents: Mapping[str, str]
 
 
-def read_items(
+@dataclass(frozen=True, slots=True)
+class UsableItems:
+    """Items without those that nothing can be learned from.
+
+    Args:
+        features: Of each item, by id; empty for a network that reads the files in training.
+        contents: The content hash of each item, by id; likewise.
+    """
+
+    items: tuple[Item, ...]
+    features: Mapping[str, Tensor]
+    contents: Mapping[str, str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the training items: one that only validation has is one that the model never saw."""
+        return name_trained_classes(self.items)
+
+
+def name_trained_classes(items: Iterable[Item]) -> tuple[str, ...]:
+    """Return the classes of the training items, sorted."""
+    return tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
+
+
+def read_usable_items(
     items: Sequence[Item],
     *,
     unlabelled: Sequence[Item] = (),
     model: Model,
-    names: NameSources,
     failures: FailureLog,
     runtime: Runtime,
+) -> UsableItems:
+    """Return the items that can be used; features are computed here if the network reads features.
+
+    A network that reads files in training meets most unusable files only then. Here it reads files until one of each
+    class and of each medium can be used, so that no class counts as trained of which it never sees an item.
+
+    Args:
+        unlabelled: Items that show what the labels do not cover, for a network that asks.
+
+    Raises:
+        TooManyFailuresError: More items than allowed cannot be used.
+    """
+    if not reads_features(model.config.model):
+        kept = _drop_unreadable(items, model=model, failures=failures)
+        failures.check()
+        return UsableItems(kept, {}, {})
+    features, contents = _read_features([*items, *unlabelled], model=model, failures=failures, runtime=runtime)
+    failures.check()  # behind the last one, so that all are listed and no features are lost
+    kept = tuple(item for item in items if item.item_id in features)
+    return UsableItems(kept, features, {item.item_id: contents[item.item_id] for item in kept})
+
+
+def _drop_unreadable(items: Sequence[Item], *, model: Model, failures: FailureLog) -> tuple[Item, ...]:
+    """Return the items without those of training of whose class, or of whose medium, no file can be read."""
+    unreadable: dict[str, MediaError] = {}
+    readable: set[str] = set()
+
+    def is_readable(item: Item) -> bool:
+        if item.item_id not in unreadable and item.item_id not in readable:
+            try:
+                encode_item(item, model=model)
+            except MediaError as error:
+                unreadable[item.item_id] = error
+            else:
+                readable.add(item.item_id)
+        return item.item_id in readable
+
+    by_part: dict[str, list[Item]] = defaultdict(list)
+    for item in items:
+        if item.split is Split.TRAIN:
+            by_part[f"class {item.class_name or ''}"].append(item)
+            by_part[f"medium {item.medium}"].append(item)
+    lost = {each.item_id for part in by_part.values() if not any(map(is_readable, part)) for each in part}
+    for item_id in sorted(lost):
+        failures.add(Failure(item_id, unreadable[item_id].kind, str(unreadable[item_id])))
+    return tuple(item for item in items if item.item_id not in lost)
+
+
+def read_items(
+    usable: UsableItems,
+    *,
+    unlabelled: Sequence[Item] = (),
+    model: Model,
+    names: NameSources,
+    runtime: Runtime,
 ) -> ReadItems:
-    """Read items; features are computed here if the network reads features.
+    """Arrange items as rows, and fit what their features determine at once.
 
     Args:
         unlabelled: Items that show what the labels do not cover, for a network that asks.
@@ -68,14 +147,8 @@ def read_items(
     Raises:
         ManifestError: The names map has a class that is not there, or a name that no encoder knows.
     """
-    features: dict[str, Tensor] = {}
-    contents: dict[str, str] = {}
-    if reads_features(model.config.model):
-        features, contents = _read_features([*items, *unlabelled], model=model, failures=failures, runtime=runtime)
-        failures.check()  # behind the last one, so that all are listed and no features are lost
-        items = [item for item in items if item.item_id in features]
-        contents = {item.item_id: contents[item.item_id] for item in items}
-    splits = _split_rows(items, features=features, model=model)
+    features, contents = usable.features, usable.contents
+    splits = _split_rows(usable.items, features=features, model=model)
     network = model.network.learned if isinstance(model.network, CompletedSpace) else model.network
     if not isinstance(network, SharedSpace):
         return ReadItems(splits, (), contents)
@@ -260,8 +333,8 @@ def make_stage(
     return build_stage(stage, config, batches=batches, validate=validate)
 
 
-def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
-    """Return the validation MAP of a network; 0 where no file can be read."""
+def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float | None:
+    """Return the validation MAP of a network; None where too few files can be read to measure it."""
     items: list[Item] = []
     vectors: list[np.ndarray] = []
     for medium, each in rows.items():
@@ -276,7 +349,7 @@ def _validate(network: nn.Module, *, rows: Rows, failures: FailureLog) -> float:
             vectors.append(embedding)
     failures.check()
     if not items:
-        return 0.0
+        return None
     no_time = np.full(len(items), np.nan)
     return measure_validation_map(Embeddings(tuple(items), no_time, no_time, np.concatenate(vectors)))
 

@@ -114,3 +114,15 @@ def test_the_same_seed_asks_the_same_and_another_one_others(table):
 
 def test_a_table_without_the_classes_asks_nothing(table):
     assert make_questions(table, ["Unicorn"], count=5) == ()
+
+
+def test_no_question_takes_what_a_table_does_not_tell_for_no(tmp_path):
+    """A bird of whose crown nothing is told may have a red one, so no question about crowns leaves it out."""
+    (tmp_path / "t.csv").write_text(
+        "name,crown,belly\nFirst,red,white\nSecond,blue,white\nThird,,white\nFourth,red,black\n"
+    )
+    table = read_traits(tmp_path / "t.csv")
+    asked = make_questions(table, [names[0] for names in table.names], count=20)
+    of_crown = [each for each in asked if any(mark.part == "crown" for mark in each.marks)]
+    assert [set(each.class_names) for each in of_crown] == [{"Fourth"}]  # red and black: the third one's belly is white
+    assert any(set(each.class_names) == {"First", "Second", "Third"} for each in asked)

@@ -17,9 +17,11 @@ import torch
 from PIL import Image
 
 from fieldmark import Embeddings, Item, Medium, Runtime, Split, evaluate, index, load_config, train, write_manifest
-from fieldmark.build import load_model
+from fieldmark.build import list_supported_media, load_model
 from fieldmark.encoders.field_marks import FieldMarkTextEncoder
 from fieldmark.errors import GalleryError, ManifestError, NoItemsError, TooManyFailuresError, TrainingError
+from fieldmark.models.completed_space import CompletedSpace
+from fieldmark.models.shared_space import SharedSpace
 from fieldmark.training.checkpoint import load_checkpoint, save_checkpoint
 from fieldmark.training.layout import RunLayout
 from fieldmark.training.step import WeightedLoss
@@ -308,7 +310,7 @@ def test_train_stops_above_the_failure_share(split, toy_items, toy_overrides, br
         train(tmp_path / "broken.csv", out=tmp_path / "run", config=config, runtime=toy_runtime)
 
 
-def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides, toy_runtime, tmp_path):
+def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides, toy_runtime, make_reporter, tmp_path):
     train_items = [item for item in toy_items if item.split is Split.TRAIN]
     lost = [
         Item(f"lost/{number}", Medium.IMAGE, path=tmp_path / f"{number}.jpg", class_name=toy_items[0].class_name,
@@ -316,9 +318,59 @@ def test_train_goes_on_where_validation_cannot_be_read(toy_items, toy_overrides,
         for number in range(2)
     ]  # fmt: skip
     write_manifest([*train_items, *lost], tmp_path / "lost.csv")
-    report = train(tmp_path / "lost.csv", out=tmp_path / "run", config=short(toy_overrides), runtime=toy_runtime)
-    assert report.result.best_score == 0
+    reporter = make_reporter()
+    runtime = replace(toy_runtime, reporter=reporter)
+    config = short(toy_overrides, "train.epochs=2")
+    report = train(tmp_path / "lost.csv", out=tmp_path / "run", config=config, runtime=runtime)
+    assert report.result.best_score is None
+    assert report.result.best_epoch == 2  # the last: with a score of 0 the first epoch would stand as the best
     assert {failure.kind for failure in report.failures} == {"missing_file"}
+    assert "the last epoch is kept" in "\n".join(reporter.lines)
+
+
+@pytest.mark.parametrize("lost", ["class", "medium"])
+def test_what_no_usable_file_shows_does_not_count_as_trained(
+    lost, toy_items, small_config, toy_runtime, make_reporter, tmp_path
+):
+    """Where every training file of a class or of a medium is broken, it is said, and the model lacks it."""
+    unseen = min(item.class_name for item in toy_items)
+    (tmp_path / "broken").mkdir()
+
+    def spoil(item: Item) -> Item:
+        is_lost = item.class_name == unseen if lost == "class" else item.medium is Medium.IMAGE
+        if item.split is not Split.TRAIN or not is_lost:
+            return item
+        path = tmp_path / "broken" / f"{item.item_id.replace('/', '_')}{item.path.suffix}"
+        path.write_bytes(item.path.read_bytes()[:20])
+        return replace(item, path=path) if item.medium is not Medium.TEXT else replace(item, path=path.with_name("no"))
+
+    items = [spoil(item) for item in toy_items]
+    write_manifest(items, tmp_path / "items.csv")
+    limits = small_config.limits.model_copy(update={"failure_share": 0.9})
+    config = small_config.model_copy(update={"limits": limits})
+    reporter = make_reporter()
+    report = train(
+        tmp_path / "items.csv", out=tmp_path / "run", config=config, runtime=replace(toy_runtime, reporter=reporter)
+    )
+    model = load_model(tmp_path / "run", device=torch.device("cpu"))
+    name = unseen if lost == "class" else "image"
+    assert f"{name}: none of its files for training can be used" in "\n".join(reporter.lines)
+    broken = {item.item_id for item, before in zip(items, toy_items, strict=True) if item.path != before.path}
+    is_taken = {item.item_id for item in items if item.medium in list_supported_media(config.model)}
+    unread = broken & is_taken - {failure.item_id for failure in report.failures}
+    said = f"skipped {len(unread):,} image items of validation: there are none to train on"
+    assert not unread or (lost == "medium" and said in reporter.lines)
+    if lost == "class":
+        assert unseen not in model.class_names
+        assert report.class_count == len(model.class_names) == len({item.class_name for item in toy_items}) - 1
+    else:
+        assert len(model.class_names) == len({item.class_name for item in toy_items})
+        assert Medium.IMAGE not in trained_media(model)
+
+
+def trained_media(model) -> set[Medium]:
+    network = model.network.learned if isinstance(model.network, CompletedSpace) else model.network
+    return set(network.input_dims) if isinstance(network, SharedSpace) else set(model.media)
 
 
 @pytest.mark.slow

@@ -110,10 +110,10 @@ def evaluate(
     return measure(embeddings, protocol=protocol, context=context, seed=seed, compute=compute).evaluation
 
 
-def measure_validation_map(embeddings: Embeddings) -> float:
+def measure_validation_map(embeddings: Embeddings) -> float | None:
     """Return the mean MAP of the directions between media, strict protocol, by which a run chooses its best epoch.
 
-    It is that within the medium where there is only one, and 0 where no item has another of its class.
+    It is that within the medium where there is only one, and None where no item has another of its class.
 
     Raises:
         NonFiniteEmbeddingError: Items without a usable vector; all are named.
@@ -122,7 +122,7 @@ def measure_validation_map(embeddings: Embeddings) -> float:
         context = EvaluationContext(split=None, with_intervals=False)
         found = measure(embeddings, protocol=STRICT, context=context).evaluation
     except EvaluationError:
-        return 0.0
+        return None
     if found.bi_modality is not None:
         return found.bi_modality
     return float(np.mean([each.mean_average_precision for each in found.same_medium]))

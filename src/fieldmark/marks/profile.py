@@ -72,10 +72,9 @@ def tally_texts(texts: Mapping[tuple[str, ...], Iterable[str]], *, kind: SourceK
 
 def tally_table(table: TraitsTable) -> Tally:
     """Take the shares of a table as mentions."""
-    share = np.nan_to_num(table.share)
-    lacks = np.where(np.isfinite(table.share), 1 - table.share, 0.0)
-    # A table tells of every color of a part what a text tells of one; what it denies is no news unless it is alone.
-    return Tally(SourceKind.TABLE, table.path.name, table.names, _TABLE_MENTIONS * share, _TABLE_MENTIONS * 0 * lacks)
+    # A table tells of every color of a part what a text tells of one, so that what it denies is no news.
+    named = _TABLE_MENTIONS * np.nan_to_num(table.share)
+    return Tally(SourceKind.TABLE, table.path.name, table.names, named, np.zeros_like(named))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from fieldmark.marks.traits import TraitsTable
 from fieldmark.marks.vocabulary import BODY, MARKS, Mark, get_group
@@ -41,7 +41,8 @@ def make_questions(
     """Make questions about some classes, `count` for each number of marks, fewer where there are not so many.
 
     A class has a mark that at least half of its birds have. Up to `MOST_FITTING` classes fit a question, and none is in
-    doubt: none has a mark that more than `LACKS` and fewer than `HAS` of its birds have, and all the other marks.
+    doubt: none has all the other marks, and one that more than `LACKS` and fewer than `HAS` of its birds have, or of a
+    part of which the table says nothing.
 
     Args:
         class_names: Those that items of the benchmark have; ones that the table lacks never fit.
@@ -49,7 +50,7 @@ def make_questions(
     """
     held, share = _align(table, class_names)
     has = np.nan_to_num(share) >= HAS
-    is_open = (np.nan_to_num(share) > LACKS) & ~has
+    is_open = ((np.nan_to_num(share) > LACKS) | _find_untold(share)) & ~has
     usable = [at for at, mark in enumerate(MARKS) if _can_ask(mark) and has[:, at].any()]
     generator = np.random.default_rng(seed)
     questions: dict[tuple[Mark, ...], Question] = {}
@@ -81,6 +82,14 @@ def _align(table: TraitsTable, class_names: Sequence[str]) -> tuple[list[str], n
                 row_by_name.setdefault(found, row)
     held = sorted(row_by_name)
     return held, table.share[[row_by_name[name] for name in held]]
+
+
+def _find_untold(share: Float[np.ndarray, "class mark"]) -> Bool[np.ndarray, "class mark"]:
+    """Return the marks of which a class may or may not have one: those of parts of which nothing is told."""
+    part = np.unique([mark.part for mark in MARKS], return_inverse=True)[1]
+    told = np.stack([np.isfinite(share[:, part == each]).any(axis=1) for each in range(part.max() + 1)], axis=1)
+    untold: Bool[np.ndarray, "class mark"] = ~told[:, part]
+    return untold
 
 
 def _can_ask(mark: Mark) -> bool:

@@ -35,7 +35,8 @@ class TrainingStage:
         loss_names: Those of the task's losses that count.
         renewed: Names of losses that are reset at the start of this stage.
         patience_epochs: The stage ends after so many epochs without a better validation; None never ends early.
-        validate: Returns the validation MAP of the network, which is in evaluation mode; None for no validation.
+        validate: Returns the validation MAP of the network, which is in evaluation mode, or None where it cannot be
+            measured; None for no validation.
     """
 
     name: str
@@ -46,7 +47,7 @@ class TrainingStage:
     schedule: Schedule
     patience_epochs: int | None
     renewed: tuple[str, ...] = ()
-    validate: Callable[[nn.Module], float] | None = None
+    validate: Callable[[nn.Module], float | None] | None = None
 
     @property
     def step_count(self) -> int:

@@ -25,6 +25,7 @@ from fieldmark.data.split import select_training_items, select_unlabelled_items
 from fieldmark.embedding import FailureLog, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import take_encoders
 from fieldmark.encoders.encoder import find_form
+from fieldmark.errors import NoItemsError
 from fieldmark.gallery.address import EngineAccess
 from fieldmark.gallery.files import open_files
 from fieldmark.gallery.layout import GalleryFile
@@ -38,7 +39,14 @@ from fieldmark.training.loop import train as run_loop
 from fieldmark.training.run_info import RunInfo, check_same_data, describe_data, read_encoders
 from fieldmark.training.step import WeightedLoss
 from fieldmark.training.task import TrainingOptions, TrainingResult, TrainingRuntime, TrainingTask
-from fieldmark.training_stages import ReadItems, make_stage, read_items
+from fieldmark.training_stages import (
+    ReadItems,
+    UsableItems,
+    make_stage,
+    name_trained_classes,
+    read_items,
+    read_usable_items,
+)
 from fieldmark.types import Failure, Item, Medium, Reporter, SilentReporter, Split
 from fieldmark.workflows.marks import write_training_marks
 
@@ -176,34 +184,40 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     items = _keep_trained_media(items, reporter=runtime.reporter)
     unlabelled = select_unlabelled_items(given, media={item.medium for item in items}, generator=generator)
     config = _complete(config, items=items, unlabelled=unlabelled)
-    # Those of training items alone: a class that only validation has is one that the model never saw.
-    class_names = tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
     device = choose_device(runtime.choose_device(), group)
     begun_with = read_encoders(out) if resume else {}
-    model = create_model(
-        config,
-        class_names=class_names,
-        media={item.medium for item in items},
-        device=device,
-        begun_with=begun_with,
-        reporter=runtime.reporter,
-    )
+
+    def create(config: Config, items: Sequence[Item]) -> Model:
+        return create_model(
+            config,
+            class_names=name_trained_classes(items),
+            media={item.medium for item in items},
+            device=device,
+            begun_with=begun_with,
+            reporter=runtime.reporter,
+        )
+
+    model = create(config, items)
     unlabelled = unlabelled if is_completed(config.model) else ()
-    _say_what_labels_leave(model, given, items=items, reporter=runtime.reporter)
     failures = FailureLog(
         total=len(items) + len(unlabelled), allowed_share=config.limits.failure_share, reporter=runtime.reporter
     )
+    usable = read_usable_items(items, unlabelled=unlabelled, model=model, failures=failures, runtime=runtime)
+    if _say_what_is_lost(items, usable, manifest=manifest, reporter=runtime.reporter):
+        usable = replace(usable, items=_keep_trained_media(usable.items, reporter=runtime.reporter))
+        config = _complete(config, items=usable.items, unlabelled=unlabelled)
+        model = create(config, usable.items)
+    _say_what_labels_leave(model, given, items=items, reporter=runtime.reporter)
     read = read_items(
-        items,
+        usable,
         unlabelled=unlabelled,
         model=model,
         names=read_name_sources(manifest, names_map=names_map),
-        failures=failures,
         runtime=runtime,
     )
     rows = read.rows
     # One process reads the files of a network that has not read them yet; the others would read the same.
-    contents = read.contents if read.contents or not group.is_first else hash_contents(items, runtime=runtime)
+    contents = read.contents if read.contents or not group.is_first else hash_contents(usable.items, runtime=runtime)
     data = describe_data(
         {split: [item for each in own.values() for item in each.items] for split, own in rows.items()},
         manifest_sha256=hash_source(manifest, access=runtime.engine),
@@ -243,12 +257,12 @@ def _train(  # noqa: PLR0913 - the arguments of the verb, and the group
     if group.is_first:
         write_training_marks(
             out,
-            (item for item in items if item.split is Split.TRAIN),
+            (item for item in usable.items if item.split is Split.TRAIN),
             resolutions=read.resolutions,
             limits=model.limits,
         )
         replace(info, failures=failures.failures, result=result).write(out)
-    return TrainReport(out, result, len(class_names), data.counts, failures.failures, group.is_first)
+    return TrainReport(out, result, len(model.class_names), data.counts, failures.failures, group.is_first)
 
 
 def _complete(config: Config, *, items: Sequence[Item], unlabelled: Sequence[Item]) -> Config:
@@ -260,6 +274,25 @@ def _complete(config: Config, *, items: Sequence[Item], unlabelled: Sequence[Ite
     if not unlabelled and trained.issuperset(list_supported_media(model)):
         return config
     return config.model_copy(update={"model": model.model_copy(update={"ready": ReadyConfig(kind="ready")})})
+
+
+def _say_what_is_lost(items: Sequence[Item], usable: UsableItems, *, manifest: Path, reporter: Reporter) -> bool:
+    """Report the classes and media without a training item that can be used; return whether there are any.
+
+    Raises:
+        NoItemsError: Training items of fewer than two classes can be used.
+    """
+    if len(usable.class_names) < 2:
+        wanted = "training items of two classes or more that can be read"
+        raise NoItemsError(path=manifest, wanted=wanted, present=f"those of {len(usable.class_names)}")
+    classes = [name for name in name_trained_classes(items) if name not in usable.class_names]
+    left = {item.medium for item in usable.items if item.split is Split.TRAIN}
+    media = [medium for medium in dict.fromkeys(item.medium for item in items) if medium not in left]
+    for name in classes:
+        reporter.say(f"{name}: none of its files for training can be used, so the model does not learn this class")
+    for medium in media:
+        reporter.say(f"{medium}: none of its files for training can be used, so nothing is learned from this medium")
+    return bool(classes or media)
 
 
 def _say_what_labels_leave(model: Model, given: Sequence[Item], *, items: Sequence[Item], reporter: Reporter) -> None:
