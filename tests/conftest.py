@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["encoder_files"]
 
-# A time limit for each example would make the outcome depend on how busy the machine is.
-settings.register_profile("without_deadline", deadline=None, max_examples=50)
+# A time limit for each example would make the outcome depend on how busy the machine is. `scripts/check` asks for many.
+settings.register_profile("many_examples", deadline=None, max_examples=50)
 settings.register_profile("few_examples", deadline=None, max_examples=8)
-settings.load_profile("without_deadline")
+settings.load_profile("few_examples")
 
 # Small tensors: on a loaded machine a second thread makes the tests many times slower.
 torch.set_num_threads(1)

@@ -150,7 +150,7 @@ def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left:
         told = {each.reference for each in references}
         if lists and not own_media:
             own.pop("associatedMedia")
-        references += [MediaReference(each) for each in split_media(lists) if each not in told]
+        references += [each for each in map(MediaReference, split_media(lists)) if each.reference not in told]
         cells = {**settle_facts(own, known, is_day_first=is_day_first), **properties}
         record_id = row.cells.get("occurrenceID", "").strip() or row.core_id
         cells.setdefault("occurrence_id", record_id)

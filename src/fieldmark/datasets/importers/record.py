@@ -45,7 +45,8 @@ class MediaReference:
     """One medium of a record.
 
     Args:
-        reference: The address or the path of its file; a name may end in `.*`.
+        reference: The address or the path of its file, kept without spaces around it and with its scheme; a name may
+            end in `.*`.
         told: Words of the source that tell its medium, such as a MIME type; the first that does counts.
         cells: Of this medium alone, by manifest column; others are kept by their names.
         item_id: None for one made from the record's id and the name of the file.
@@ -59,6 +60,9 @@ class MediaReference:
     item_id: str | None = None
     local_names: tuple[str, ...] = ()
     exact: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reference", complete_address(self.reference.strip()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +297,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
     """
     records = list(records)
     files = MediaFolder(folder)
-    files.note_addresses(complete_address(media.reference.strip()) for record in records for media in record.media)
+    files.note_addresses(media.reference for record in records for media in record.media)
     items: list[Item] = []
     taken: set[str] = set()
     absent = record_count = 0
@@ -320,7 +324,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
 def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, taken: set[str]) -> Item | Failure:
     """Return the item of one medium of a record, or why there is none."""
     cells = {**record.cells, **_overlay(record.cells, media.cells)}
-    reference = complete_address(media.reference.strip())
+    reference = media.reference
     if media.exact.get("text"):
         cells |= {"text": media.exact["text"], "medium": Medium.TEXT.value}
         name = "text"
@@ -346,7 +350,7 @@ def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, tak
 
 def _find_file(record: Record, media: MediaReference, files: MediaFolder) -> tuple[str, Medium] | Failure:
     """Return the path of a medium's file under the folder, there or planned, and its medium; or why there is none."""
-    reference = complete_address(media.reference.strip())
+    reference = media.reference
     is_web = bool(_WEB.match(reference))
     if not reference:
         return Failure(record.location, "no_address", f"A medium of the record '{record.record_id}' has no address.")
