@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fieldmark.errors import RequestError
+from fieldmark.errors import EmptyMediaError, RequestError
 from fieldmark.gallery.facts import FactFilter
 from fieldmark.gallery.lance import LanceIndex
 from fieldmark.gallery.search.calibration import UNCALIBRATED, Curve, PairScale, ScoreCalibration
@@ -514,3 +514,74 @@ def test_queries_of_one_class_are_one_and_have_its_likeliest_classes(two_classes
     assert result.parts == ()
     assert result.likeliest[0].name == "Auk"
     assert result.likeliest[0].probability > 0.9
+
+
+class ClipEncoder(PlainQueryEncoder):
+    """Embeds the pictures of a clip as one row, and its sound as another; without one, the clip is silent."""
+
+    class_names = CLASSES
+
+    def __init__(self, pictures, sound=None):
+        self._rows = {Medium.VIDEO: pictures, Medium.AUDIO: sound}
+        self.asked = []
+
+    def embed(self, item):
+        self.asked.append((item.medium, item.start_seconds, item.end_seconds))
+        rows = self._rows[item.medium]
+        if rows is None:
+            raise EmptyMediaError(path=item.path, reason="it has no sound track")
+        return unit(rows.astype(np.float32))[None]
+
+
+AUK, CROW = np.eye(DIM)[:2]
+
+
+@pytest.fixture
+def search_with_clip(two_classes, sharp, tmp_path):
+    def search(pictures, sound=None, *, clip=None, **options):
+        (tmp_path / "clip").write_bytes(b"a clip")
+        encoder = ClipEncoder(pictures, sound)
+        searcher = Searcher(tmp_path, index=two_classes, encoder=encoder, calibration=sharp)
+        found = searcher.search(clip or Item("clip", Medium.VIDEO, path=tmp_path / "clip"), k=4, **options)
+        return found, encoder
+
+    return search
+
+
+def test_the_own_sound_of_a_clip_speaks_where_it_is_plain(search_with_clip):
+    unsure = AUK + CROW
+    alone, _ = search_with_clip(unsure)
+    heard, _ = search_with_clip(unsure, CROW)
+    assert alone.notes == ()
+    assert alone.likeliest[0].probability < 0.6
+    assert {hit.class_name for hit in heard.hits} == {"Crow"}
+    assert heard.likeliest[0].name == "Crow"
+    assert heard.likeliest[0].probability > 0.8
+    assert heard.media == (Medium.VIDEO,)
+    assert heard.notes == ("the sound of the clip is like Crow and was counted too",)
+
+
+def test_the_sound_of_another_class_is_told_and_changes_nothing(search_with_clip):
+    alone, _ = search_with_clip(AUK)
+    heard, _ = search_with_clip(AUK, CROW)
+    assert heard.notes == ("the sound of the clip is like Crow; the hits follow its pictures",)
+    assert replace(heard, notes=(), encode_seconds=0.0, rank_seconds=0.0) == replace(
+        alone, encode_seconds=0.0, rank_seconds=0.0
+    )
+
+
+@pytest.mark.parametrize("sound", [None, AUK + CROW], ids=["no sound track", "a sound that says nothing"])
+def test_a_sound_that_says_nothing_changes_nothing(search_with_clip, sound):
+    alone, _ = search_with_clip(AUK)
+    heard, _ = search_with_clip(AUK, sound)
+    assert [hit.item_id for hit in heard.hits] == [hit.item_id for hit in alone.hits]
+    assert heard.notes == ()
+
+
+def test_the_first_minute_of_a_part_is_heard_and_of_marks_and_several_queries_none(search_with_clip, tmp_path):
+    part = Item("clip", Medium.VIDEO, path=tmp_path / "clip", start_seconds=30.0, end_seconds=300.0)
+    _, encoder = search_with_clip(AUK, AUK, clip=part)
+    assert (Medium.AUDIO, 30.0, 90.0) in encoder.asked
+    for clip, marks in (([part, ItemId("Auk-image-0")], None), (part, MarkedItems(frozenset({"Auk-image-0"})))):
+        _, encoder = search_with_clip(AUK, AUK, clip=clip, marks=marks)
+        assert {medium for medium, *_ in encoder.asked} == {Medium.VIDEO}

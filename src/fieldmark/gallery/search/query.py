@@ -21,8 +21,10 @@ from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
+from fieldmark.types import MEDIA, Decoding, Embeddings, Form, Item, MediaLimits, Medium, Reporter, TextContent
 
+_HEARD_SECONDS = 60.0
+"""Of the sound of a clip that asks."""
 _REMEMBERED_QUERIES = 2_048
 """Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
 again, and many people ask the same words."""
@@ -287,6 +289,21 @@ class QueryReader:
         if text is None or any(self._encoder.can_compare_looks(Medium.TEXT, each) for each in _SEEN):
             return True
         return self.read_names().vocabulary.is_on_topic(text)
+
+    def find_own_sound(self, queries: Sequence[Query]) -> Item | None:
+        """Return the sound of a single query that is a video file, as a query of its own; None for all other queries.
+
+        Whether the file has any sound is not looked at. Of a long one, the first minute is taken.
+        """
+        query = queries[0]
+        if len(queries) > 1 or isinstance(query, ItemId):
+            return None
+        item = _item_of(query)
+        if item.medium is not Medium.VIDEO or item.path is None or item.form is Form.FRAMES:
+            return None
+        start = item.start_seconds or 0.0
+        end = min(start + _HEARD_SECONDS, item.end_seconds or np.inf)
+        return Item(item.item_id, Medium.AUDIO, path=item.path, start_seconds=start, end_seconds=float(end))
 
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""

@@ -7,7 +7,15 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.errors import OutOfRangeError, RequestError, UnknownItemError, list_first, suggest_nearest
+from fieldmark.errors import (
+    MediaError,
+    MediumNotSupportedError,
+    OutOfRangeError,
+    RequestError,
+    UnknownItemError,
+    list_first,
+    suggest_nearest,
+)
 from fieldmark.gallery.facts import FactFilter
 from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.naming.name_index import strip_frame
@@ -31,6 +39,8 @@ _RECORD_MEDIA = 4
 """Hits that are ranked for each record that is wanted: one has several media."""
 _MOST_NAMES = 8
 """Names in one text that are searched for."""
+_PLAIN = 2 / 3
+"""Probability of its likeliest class from which on a clip's own sound is listened to: two to one."""
 _ORDERED_HITS = 60
 """Hits of a name that further words put in order."""
 _OFFERED = 3
@@ -242,7 +252,7 @@ class Searcher:
             result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
         offered = self._offer_instead(request.queries, reading)
         notes = describe_files(request.queries)
-        return replace(result, offered=offered, subject=names.subject, notes=notes)
+        return replace(result, offered=offered, subject=names.subject, notes=(*notes, *result.notes))
 
     def _search_names(self, request: Request, reading: NameReading) -> SearchResult:
         """Return the hits of one name or several; further words in the text put hits of the same name in order."""
@@ -263,7 +273,12 @@ class Searcher:
     def _search_alike(self, request: Request) -> SearchResult:
         """Return the hits that are like the queries; of each alone where they show different classes."""
         result = self._single.search(request, named=None)
-        if len(request.queries) < 2 or request.marks.relevant or request.marks.irrelevant:
+        if request.marks.relevant or request.marks.irrelevant:
+            return result
+        sound = self._reader.find_own_sound(request.queries)
+        if sound is not None:
+            return self._listen(request, sound=sound, seen=result)
+        if len(request.queries) < 2:
             return result
         alone = [self._single.search(replace(request, queries=(each,)), named=None) for each in request.queries]
         if not contradict([each.likeliest for each in alone]):
@@ -271,6 +286,27 @@ class Searcher:
         parts = tuple(QueryPart(each.medium, each.likeliest, each.collection) for each in alone)
         apart = combine(alone, k=request.k, per_medium=request.per_medium)
         return replace(apart, media=result.media, parts=parts, likeliest=(), collection=None)
+
+    def _listen(self, request: Request, *, sound: Item, seen: SearchResult) -> SearchResult:
+        """Return the hits of a clip's pictures and its own sound together, where both plainly show one class.
+
+        A sound that plainly shows another class is told, and changes nothing: a clip may have a narrator, or other
+        birds behind the camera.
+
+        Args:
+            seen: The hits of the pictures alone.
+        """
+        try:
+            heard = self._single.search(replace(request, queries=(sound,)), named=None)
+        except (MediaError, MediumNotSupportedError):
+            return seen
+        if not heard.likeliest or heard.likeliest[0].probability < _PLAIN:
+            return seen
+        name = heard.likeliest[0].name
+        if contradict([seen.likeliest, heard.likeliest]):
+            return replace(seen, notes=(f"the sound of the clip is like {name}; the hits follow its pictures",))
+        both = self._single.search(replace(request, queries=(*request.queries, sound)), named=None)
+        return replace(both, media=seen.media, notes=(f"the sound of the clip is like {name} and was counted too",))
 
     def _offer_instead(self, queries: Sequence[Query], reading: NameReading | None) -> tuple[NameOffer, ...]:
         """Return names that a text may mean, where it is none as it stands."""
