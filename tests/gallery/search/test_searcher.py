@@ -585,3 +585,37 @@ def test_the_first_minute_of_a_part_is_heard_and_of_marks_and_several_queries_no
     for clip, marks in (([part, ItemId("Auk-image-0")], None), (part, MarkedItems(frozenset({"Auk-image-0"})))):
         _, encoder = search_with_clip(AUK, AUK, clip=clip, marks=marks)
         assert {medium for medium, *_ in encoder.asked} == {Medium.VIDEO}
+
+
+class PhotoEncoder(PlainQueryEncoder):
+    """Embeds every file as a row unlike all items, and recognizes so much in it."""
+
+    class_names = CLASSES
+
+    def __init__(self, sureness):
+        self._sureness = sureness
+
+    def embed(self, item):
+        return np.eye(DIM, dtype=np.float32)[2:3]
+
+    def measure_sureness(self, embedding, *, medium):
+        return np.full(len(embedding), self._sureness)
+
+
+@pytest.mark.parametrize("medium", [Medium.IMAGE, Medium.VIDEO])
+@pytest.mark.parametrize(
+    ("sureness", "doubt", "is_said"), [(0.3, 500.0, True), (0.9, 500.0, False), (0.3, 0.0, False)], ids=str
+)
+def test_a_picture_in_which_nothing_is_recognized_says_so(  # noqa: PLR0917 - fixtures
+    two_classes, sharp, tmp_path, medium, sureness, doubt, is_said
+):
+    """It is said where the model recognizes nothing, and the answer is that it cannot tell."""
+    curve = replace(sharp.open_set_curves[medium], doubt=doubt)
+    calibration = replace(sharp, open_set_curves={medium: curve})
+    (tmp_path / "garden").write_bytes(b"a lawn")
+    searcher = Searcher(tmp_path, index=two_classes, encoder=PhotoEncoder(sureness), calibration=calibration)
+    found = searcher.search(Item("garden", medium, path=tmp_path / "garden"), k=4)
+    assert found.collection is not None
+    assert found.collection.can_tell == (doubt == 0)
+    said = "the model recognizes nothing in this picture: it may show no bird, or one that it does not know"
+    assert found.notes == ((said,) if is_said else ())

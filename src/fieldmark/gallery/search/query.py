@@ -29,6 +29,8 @@ _REMEMBERED_QUERIES = 2_048
 """Query embeddings that are remembered, of 4 kB each: a person who narrows a search or marks hits sends the same query
 again, and many people ask the same words."""
 _SEEN = (Medium.IMAGE, Medium.VIDEO, Medium.AUDIO)
+_RECOGNIZED = 0.5
+"""Sureness from which on a picture shows something that the model knows: likelier than not."""
 _A_MEDIUM = {
     Medium.IMAGE: "a photo",
     Medium.TEXT: "a text",
@@ -72,6 +74,7 @@ class QueryEmbedding:
         is_calibrated: Whether its scores are distributed as those of items of its medium are.
         word_count: Of a text; None where it is not known, and for other media.
         is_name: Whether it is the name of a class or species alone.
+        sureness: How plainly its plainest segment shows one class or species, 0 to 1; 1 where that is not known.
     """
 
     medium: Medium
@@ -80,6 +83,7 @@ class QueryEmbedding:
     is_calibrated: bool = True
     word_count: int | None = None
     is_name: bool = False
+    sureness: float = 1.0
 
 
 @runtime_checkable
@@ -305,6 +309,16 @@ class QueryReader:
         end = min(start + _HEARD_SECONDS, item.end_seconds or np.inf)
         return Item(item.item_id, Medium.AUDIO, path=item.path, start_seconds=start, end_seconds=float(end))
 
+    def is_recognized(self, queries: Sequence[Query]) -> bool:
+        """Tell whether the model recognizes anything in a single photo or clip; True for all other queries."""
+        query = queries[0]
+        if len(queries) > 1 or isinstance(query, ItemId):
+            return True
+        item = _item_of(query)
+        if item.medium not in {Medium.IMAGE, Medium.VIDEO} or not _is_small(item):
+            return True
+        return self.encode(query).sureness >= _RECOGNIZED
+
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
         if len(queries) > 1:
@@ -329,7 +343,11 @@ class QueryReader:
         # What no label covers, and no encoder calls anything, is compared by its look alone, which is no probability.
         is_calibrated = self._encoder.is_covered(mean) or self._encoder.has_names(mean)
         return QueryEmbedding(
-            item.medium, mean, is_calibrated=is_calibrated, word_count=None if words is None else len(words)
+            item.medium,
+            mean,
+            is_calibrated=is_calibrated,
+            word_count=None if words is None else len(words),
+            sureness=float(self._encoder.measure_sureness(rows, medium=item.medium).max()),
         )
 
     def _read_words(self, item: Item) -> tuple[str, ...] | None:

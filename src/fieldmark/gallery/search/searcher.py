@@ -31,6 +31,7 @@ from fieldmark.gallery.search.several import combine, leave_open, order_by_text
 from fieldmark.gallery.search.single_search import Request, SingleSearch
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.records.licenses import list_license_forms
+from fieldmark.subject import get_words
 from fieldmark.types import Hit, Item, Medium, Reporter
 
 _LOOKED_UP_QUERIES = 8
@@ -252,6 +253,12 @@ class Searcher:
             result = SearchResult(media=(Medium.TEXT,), hits=(), is_understood=False)
         offered = self._offer_instead(request.queries, reading)
         notes = describe_files(request.queries)
+        is_open = result.collection is not None and not result.collection.can_tell
+        if is_open and not self._reader.is_recognized(request.queries):
+            item = get_words(names.subject).item
+            notes += (
+                f"the model recognizes nothing in this picture: it may show no {item}, or one that it does not know",
+            )
         return replace(result, offered=offered, subject=names.subject, notes=(*notes, *result.notes))
 
     def _search_names(self, request: Request, reading: NameReading) -> SearchResult:
