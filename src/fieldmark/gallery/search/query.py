@@ -19,6 +19,7 @@ from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.naming.typed_names import NameReading, TypedNames
 from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
+from fieldmark.media.preview import has_sound
 from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
 from fieldmark.types import MEDIA, Decoding, Embeddings, Form, Item, MediaLimits, Medium, Reporter, TextContent
@@ -295,15 +296,19 @@ class QueryReader:
         return self.read_names().vocabulary.is_on_topic(text)
 
     def find_own_sound(self, queries: Sequence[Query]) -> Item | None:
-        """Return the sound of a single query that is a video file, as a query of its own; None for all other queries.
+        """Return the sound of a single query that is a video file, as a query of its own; None where there is none.
 
-        Whether the file has any sound is not looked at. Of a long one, the first minute is taken.
+        Of a long one, the first minute is taken.
         """
         query = queries[0]
         if len(queries) > 1 or isinstance(query, ItemId):
             return None
         item = _item_of(query)
-        if item.medium is not Medium.VIDEO or item.path is None or item.form is Form.FRAMES:
+        if (
+            item.medium is not Medium.VIDEO
+            or item.form is Form.FRAMES
+            or not has_sound(item, limits=self._encoder.limits)
+        ):
             return None
         start = item.start_seconds or 0.0
         end = min(start + _HEARD_SECONDS, item.end_seconds or np.inf)
