@@ -22,6 +22,7 @@ export const GERMAN = {
   "Filters": "Filter",
   "Close": "Schließen",
   "Undo": "Rückgängig",
+  "Undo: Ctrl+Z": "Rückgängig: Strg+Z",
   "Something went wrong": "Etwas ist schiefgegangen",
   "Try again": "Noch einmal versuchen",
   "Link": "Link",
@@ -399,6 +400,7 @@ export const GERMAN = {
   // what an answer says above its hits, and why a hit is one
   "Why": "Warum",
   "Why: matches the name": "Warum: trägt den Namen",
+  "It was found by what is known of it, and compared with nothing.": "Es wurde durch das gefunden, was darüber bekannt ist, und mit nichts verglichen.",
   "Similarity {score}; larger is closer.": "Ähnlichkeit {score}; größer ist näher.",
   "The percentage is the probability that this is the same species.": "Die Prozentzahl ist die Wahrscheinlichkeit, dass dies dieselbe Art ist.",
   "Look-alikes:": "Ähnlich sehen sich:",

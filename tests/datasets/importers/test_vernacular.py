@@ -47,7 +47,8 @@ def write_archive(put, *, core, names):
     ids = [row.partition(",")[0] for row in core.splitlines()]
     put("dwca/media.txt", "".join(f"{number},{number}.jpg\n" for number in ids))
     put("dwca/names.txt", names)
-    return next(put(f"dwca/{number}.jpg") for number in ids).parent
+    photos = [put(f"dwca/{number}.jpg") for number in ids]
+    return photos[0].parent
 
 
 def read_rows(tmp_path):

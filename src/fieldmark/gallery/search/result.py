@@ -33,7 +33,7 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-    *("called", "called_probability", "matched", "record_id", "unlikely"),
+    *("called", "called_probability", "matched", "record_id", "unlikely", "is_compared"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
@@ -397,11 +397,12 @@ def _describe_shown(shown: ShownMarks | None) -> str:
 
 def _line(hit: Hit, width: int, *, explains: bool) -> str:
     """One hit with its probability, or, where there is none, its score; both and the margin where it explains."""
-    number = f"{hit.score:.3f}" if hit.probability is None else f"{_percent(hit.probability):>5}"
+    score = f"{hit.score:.3f}" if hit.is_compared else ""
+    number = f"{score:>5}" if hit.probability is None else f"{_percent(hit.probability):>5}"
     why = ""
-    if explains:
+    if explains and hit.is_compared:
         margin = "" if hit.margin is None else f", {hit.margin:+.3f} to {hit.look_alike}"
-        why = f"  (score {hit.score:.3f}{margin})"
+        why = f"  (score {score}{margin})"
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
     doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
@@ -484,8 +485,12 @@ def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  
 def _csv(found: Iterable[Hit | Item]) -> str:
     """The keys of a hit's JSON as columns, then the unknown columns of the manifest; an item has those it knows."""
     rows = [_describe(each) for each in found]
+    columns = [key for key in _HIT_KEYS if key != "is_compared"]
+    for row in rows:
+        if not row.pop("is_compared", True):
+            row["score"] = None
     facts = [row.pop("facts") for row in rows]
-    columns = list(dict.fromkeys([*_HIT_KEYS, *(key for row in rows for key in row)]))
+    columns = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     column_by_fact: dict[str, str] = {}
     for name in dict.fromkeys(name for each in facts for name in each):
         column = name
@@ -511,7 +516,7 @@ def _raven(found: Iterable[Hit | Item]) -> str:
     rows: list[tuple[object, ...]] = []
     for each in _moments(found):
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
-        score = f"{each.score:.4f}" if isinstance(each, Hit) else ""
+        score = f"{each.score:.4f}" if isinstance(each, Hit) and each.is_compared else ""
         box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, _HIGHEST_HZ)
         rows.append((*box, _item_of(each).path or "", start, each.class_name or _UNKNOWN, score))
     return _table((*names, *more), rows, separator="\t")
