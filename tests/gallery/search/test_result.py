@@ -148,6 +148,12 @@ def test_a_hit_that_was_compared_with_nothing_has_no_score_in_text_and_exports()
     assert dict(zip(names, selection, strict=True))["Score"] == ""
 
 
+def test_text_writes_paths_as_seen_from_a_folder_that_holds_them():
+    found = SearchResult((Medium.TEXT,), (EXPORTED,))
+    assert "  morning\tsong.ogg  at" in found.to_text(folder=Path("/birds"))
+    assert "  /birds/morning\tsong.ogg  at" in found.to_text(folder=Path("/fish"))
+
+
 @pytest.mark.parametrize(("subject", "word"), [(Subject.BIRDS, "species"), (Subject.THINGS, "classes")])
 def test_text_speaks_of_species_only_where_the_collection_is_of_them(subject, word):
     hits = (SONG, SONG._replace(rank=2, probability=0.1))

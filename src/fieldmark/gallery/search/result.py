@@ -256,11 +256,12 @@ class SearchResult:
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
-    def to_text(self, *, explains: bool = False) -> str:
+    def to_text(self, *, explains: bool = False, folder: Path | None = None) -> str:
         """Return as text what was read, whether the class is there, what it is likeliest, and each hit with its moment.
 
         Args:
             explains: Whether each hit also has its score and its margin over a look-alike.
+            folder: What is below it is written as seen from it; None writes whole paths.
         """
         words = get_words(self.subject)
         lines = [
@@ -281,7 +282,10 @@ class SearchResult:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
         shows = {} if self.description is None else {each.item_id: each for each in self.description.hits}
-        shown = [_line(hit, width, explains=explains) + _describe_shown(shows.get(hit.item_id)) for hit in self.hits]
+        shown = [
+            _line(hit, width, explains=explains, folder=folder) + _describe_shown(shows.get(hit.item_id))
+            for hit in self.hits
+        ]
         is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
         if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, f"---- hits below this line are probably other {words.many} ----")
@@ -395,7 +399,7 @@ def _describe_shown(shown: ShownMarks | None) -> str:
     return f"  {{{', '.join(told)}}}"
 
 
-def _line(hit: Hit, width: int, *, explains: bool) -> str:
+def _line(hit: Hit, width: int, *, explains: bool, folder: Path | None) -> str:
     """One hit with its probability, or, where there is none, its score; both and the margin where it explains."""
     score = f"{hit.score:.3f}" if hit.is_compared else ""
     number = f"{score:>5}" if hit.probability is None else f"{_percent(hit.probability):>5}"
@@ -406,7 +410,7 @@ def _line(hit: Hit, width: int, *, explains: bool) -> str:
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
     doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
-    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
+    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit, folder)}{record}{why}{doubt}"
 
 
 def _describe_record(item: Item) -> str:
@@ -432,12 +436,15 @@ def _percent(share: float) -> str:
     return ">99%" if 0.99 < share < 1 else f"{share:4.0%}"
 
 
-def _place(hit: Hit) -> str:
+def _place(hit: Hit, folder: Path | None) -> str:
     """The moment and the file of a hit, or the beginning of its text."""
     if hit.item.text is not None:
         return textwrap.shorten(hit.item.text, 80, placeholder=" ...")
     moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
-    return f"{hit.item.path or hit.item_id}{moment}"
+    path = hit.item.path
+    if path is not None and folder is not None and path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return f"{path or hit.item_id}{moment}"
 
 
 # ---------------------------------------------------------------- files of other programs
