@@ -14,7 +14,6 @@ export const GERMAN = {
   "Files": "Dateien",
   "Camera": "Kamera",
   "Record": "Aufnehmen",
-  "Files in the query": "Dateien der Anfrage",
   "Files and items in the query": "Dateien und Objekte der Anfrage",
   "Drop files anywhere": "Dateien irgendwo ablegen",
   "Playing and recording": "Wiedergabe und Aufnahme",
