@@ -74,6 +74,7 @@ export const GERMAN = {
   "Search with whatever you have.": "Suchen Sie mit dem, was Sie haben.",
   "A photo finds the song, and a song finds the photo. You can also combine them: a photo and a song of the same bird make one query.": "Ein Foto findet den Gesang, ein Gesang das Foto. Beides lässt sich verbinden: Foto und Gesang desselben Vogels sind eine Anfrage.",
   "This collection knows {species}.": "Diese Sammlung kennt {species}.",
+  "Nothing here has a label yet, but names are found: encoders tell what they see and hear.": "Hier ist noch nichts benannt, doch Namen werden gefunden: Encoder sagen, was sie sehen und hören.",
   "Nothing in this collection is named yet.": "In dieser Sammlung ist noch nichts benannt.",
   "It answers with {media}.": "Sie antwortet mit: {media}.",
   "It cannot be asked with {media}.": "Nicht fragen kann man sie mit: {media}.",
@@ -173,8 +174,8 @@ export const GERMAN = {
   "Your words fit several species. Add details to narrow it down.": "Ihre Wörter passen auf mehrere Arten. Einzelheiten helfen weiter.",
   "Probably not in this collection": "Wohl nicht in dieser Sammlung",
   "Perhaps not in this collection": "Vielleicht nicht in dieser Sammlung",
-  "There is a {probability} chance that it holds this species. Below are the closest items.": "Mit {probability} Wahrscheinlichkeit enthält sie diese Art. Unten stehen die nächsten Objekte.",
-  "There is a {probability} chance that this collection holds the species.": "Mit {probability} Wahrscheinlichkeit enthält diese Sammlung die Art.",
+  "The chance that it holds this species is {probability}. Below are the closest items.": "Mit {probability} Wahrscheinlichkeit enthält sie diese Art. Unten stehen die nächsten Objekte.",
+  "The chance that this collection holds the species is {probability}.": "Mit {probability} Wahrscheinlichkeit enthält diese Sammlung die Art.",
   "{items} with this {fact}": "{items} mit dieser Angabe: {fact}",
   "What follows is like them, or like your words.": "Was folgt, ähnelt ihnen oder Ihren Wörtern.",
   "file name": "Dateiname",
@@ -372,6 +373,7 @@ export const GERMAN = {
 
   // the collection
   "{items} of {species} in {segments}": "{items}, {species}, {segments}",
+  "{items} in {segments}": "{items}, {segments}",
   "The items have no class names. Search still works. To name items, mark hits as right and save them as a class.": "Die Objekte haben keine Namen. Suchen geht trotzdem. Um Objekte zu benennen, markieren Sie Treffer als richtig und speichern sie als Klasse.",
   "Find a species": "Eine Art suchen",
   "Table of species": "Tabelle der Arten",
