@@ -27,6 +27,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 PORT = 8017
 START_SECONDS = 180
+ALL_DRAWN = """() => [...document.images].every(image => {
+    const {top, bottom, width} = image.getBoundingClientRect();
+    return width === 0 || bottom < 0 || top > innerHeight || image.hidden || (image.complete && image.naturalWidth > 0);
+})"""
+"""All pictures in the window are there."""
 DRAWN = "name => document.querySelector(name)?.naturalWidth > 0"
 """The first picture of a kind is there."""
 
@@ -49,6 +54,7 @@ def serve(gallery: Path) -> Iterator[str]:
 
 def save(page: Page, name: str) -> None:
     """Save what the window shows as WebP."""
+    page.wait_for_function(ALL_DRAWN)
     with Image.open(io.BytesIO(page.screenshot())) as picture:
         picture.convert("RGB").save(IMAGES / name, quality=72, method=6)
 
@@ -90,7 +96,7 @@ def draw_museum(browser: Browser, folder: Path) -> None:
         table.locator("tr[data-item]").first.wait_for()
         for row in range(3):
             table.locator("tr [data-pick]").nth(row).check()
-        table.evaluate("document.activeElement.blur()")
+        table.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         save(table, "museum_table.webp")
 
 

@@ -177,6 +177,7 @@ export const GERMAN = {
   "The chance that it holds this species is {probability}. Below are the closest items.": "Mit {probability} Wahrscheinlichkeit enthält sie diese Art. Unten stehen die nächsten Objekte.",
   "The chance that this collection holds the species is {probability}.": "Mit {probability} Wahrscheinlichkeit enthält diese Sammlung die Art.",
   "{items} with this {fact}": "{items} mit dieser Angabe: {fact}",
+  "What follows is like it, or like your words.": "Was folgt, ähnelt ihm oder Ihren Wörtern.",
   "What follows is like them, or like your words.": "Was folgt, ähnelt ihnen oder Ihren Wörtern.",
   "file name": "Dateiname",
   "Most like {name}": "Am ähnlichsten: {name}",

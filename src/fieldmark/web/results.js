@@ -86,7 +86,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict" },
       element("h2", { text: t("{items} with this {fact}", { items: count(matched.length, "item", "items"), fact }) }),
-      element("p", { text: t("What follows is like them, or like your words.") }),
+      element("p", { text: t(matched.length === 1 ? "What follows is like it, or like your words." : "What follows is like them, or like your words.") }),
     );
   }
   const title = answer.query.class_name ? displayName(answer.query.class_name) : leader ? t("Most like {name}", { name: displayName(leader) }) : t("Closest items");
