@@ -92,7 +92,7 @@ def draw_museum(browser: Browser, folder: Path) -> None:
         ask(page, "B 0001")
         save(page, "museum_page.webp")
         name = page.locator("li.card h3").first.inner_text()
-        table = open_window(browser, (1180, 620), "dark", f"{address}?q={quote(name)}&as=table")
+        table = open_window(browser, (1180, 880), "dark", f"{address}?q={quote(name)}&as=table")
         table.locator("tr[data-item]").first.wait_for()
         for row in range(3):
             table.locator("tr [data-pick]").nth(row).check()
