@@ -282,6 +282,8 @@ def test_species_are_chosen_and_compared_and_the_map_is_walked_by_keyboard_alone
             page.keyboard.press("ArrowDown")
             page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
         assert page.locator(f"#{label}").input_value() == name
+    page.locator(".zoomed img").first.wait_for()
+    page.wait_for_load_state("networkidle")  # what comes late moves what has the focus
     walk_to(page, ".zoomed")
     page.keyboard.press("+")
     assert "scale(1.5)" in (page.locator(".zoomed img").first.get_attribute("style") or "")
