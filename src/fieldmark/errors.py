@@ -298,11 +298,9 @@ class EncoderFilesError(FieldmarkError, FileNotFoundError):
 
     kind = "encoder_files"
 
-    def __init__(self, *, name: str, reason: str, key: str) -> None:
-        super().__init__(
-            f"The encoder '{name}' cannot be loaded: {reason}. "
-            f"Give a local folder or file, or, when online, a model hub name, in '{key}'."
-        )
+    def __init__(self, *, name: str, reason: str, key: str, remedy: str | None = None) -> None:
+        usual = f"Give a local folder or file, or, when online, a model hub name, in '{key}'."
+        super().__init__(f"The encoder '{name}' cannot be loaded: {reason}. {remedy or usual}")
 
 
 class EncoderChangedError(FieldmarkError, ValueError):

@@ -324,6 +324,8 @@ class Hit(NamedTuple):
         called_probability: Of that species, by the encoder's own scores.
         matched: The fact of the item that a query is, such as its catalog number; None for a hit that was ranked.
         unlikely: Why its species is unlikely to be where and when the query was made; None where nothing says so.
+        is_compared: False for an item that was looked up or listed: it was compared with nothing, and its score of 1
+            says only that it is the item itself.
     """
 
     rank: int
@@ -339,6 +341,7 @@ class Hit(NamedTuple):
     called_probability: float | None = None
     matched: str | None = None
     unlikely: str | None = None
+    is_compared: bool = True
 
     @property
     def item_id(self) -> str:

@@ -90,6 +90,7 @@ def test_conditions_alone_list_what_meets_them_and_nothing_at_all_is_told(client
     expected = sorted(item.item_id for item in toy_items if item.medium is Medium.AUDIO and item.event_date is None)
     assert met["query"]["is_listing"]
     assert [hit["item_id"] for hit in met["hits"]] == expected[:50] != []
+    assert {(hit["is_compared"], hit["score"]) for hit in met["hits"]} == {(False, 1.0)}
     assert client.post("/v1/search", json={"media": ["audio"]}).json()["kind"] == "bad_request"
 
 

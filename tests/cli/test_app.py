@@ -124,6 +124,16 @@ def test_help_loads_no_heavy_library():
     assert result.stdout.splitlines()[-1] == "loaded: []"
 
 
+def test_python_runs_the_package_as_the_command_does():
+    from fieldmark import __version__
+
+    command = [sys.executable, "-m", "fieldmark"]
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+    assert version.stdout == f"fieldmark {__version__}\n"
+    wrong = subprocess.run([*command, "serch"], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (wrong.returncode, "Usage: fieldmark" in wrong.stderr) == (2, True)
+
+
 def test_version(run):
     from fieldmark import __version__
 

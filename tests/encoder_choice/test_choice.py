@@ -70,7 +70,7 @@ def test_list_of_labels_of_another_model_is_not_taken(classifier):
 
 def test_classifier_without_preprocessing_says_what_is_missing(classifier):
     shutil.rmtree(classifier.with_name("birds_net"))
-    with pytest.raises(EncoderFilesError, match=r"no 'preprocessor_config\.json' beside it"):
+    with pytest.raises(EncoderFilesError, match=r"no 'preprocessor_config\.json' beside it.*Put the file"):
         resolve_encoder(str(classifier), medium=Medium.IMAGE)
 
 

@@ -201,6 +201,75 @@ def test_the_table_labels_and_their_way_back_are_worked_by_keyboard_alone(
     row.wait_for(state="detached")
 
 
+def focused(page: "Page", selector: str) -> bool:
+    """Tell whether the focus is on an element."""
+    return bool(page.evaluate("selector => document.activeElement.matches(selector)", selector))
+
+
+def save_label(page: "Page", name: str) -> None:
+    """Write a name into the dialog that asks for one, and save it."""
+    page.locator("dialog[open] #class-name").wait_for()
+    page.keyboard.type(name)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("dialog", state="hidden")
+    page.locator("#toast button").wait_for()
+
+
+def test_labels_of_many_are_undone_by_keyboard_alone_and_the_offer_waits_while_it_has_the_focus(
+    open_page: Open, served: Callable[..., str], copy_gallery: Callable[[], Path]
+) -> None:
+    page = open_page("/?q=a+red+beak&k=2&as=table", base=served(copy_gallery()), reduced_motion="reduce")
+    named = page.locator("tr[data-item] .linkish").get_by_text("Evening singer")
+    page.locator("tr[data-item]").first.wait_for()
+    page.clock.install()
+    for _ in range(2):
+        walk_to(page, "[data-pick]")
+        page.keyboard.press("Space")
+    walk_to(page, "#tray-selection .primary")
+    page.keyboard.press("Enter")
+    save_label(page, "Evening singer")
+    named.nth(1).wait_for()
+    assert focused(page, "#tray-selection .primary")  # where it was, in a tray made anew
+    # A few steps on stands Undo; it is there as long as the focus is.
+    walk_to(page, "#toast button", most=5)
+    page.clock.fast_forward(60_000)
+    assert page.locator("#toast button").is_visible()
+    page.keyboard.press("Enter")
+    page.get_by_text("The former classes are back.").wait_for()
+    named.first.wait_for(state="detached")
+    assert page.evaluate("document.activeElement !== document.body")
+    # Left alone, the offer goes after its time.
+    page.locator("#tray-selection .primary").focus()
+    page.keyboard.press("Enter")
+    save_label(page, "Evening singer")
+    named.nth(1).wait_for()
+    page.clock.fast_forward(60_000)
+    page.wait_for_selector("#toast", state="hidden")
+
+
+def test_what_was_marked_and_saved_is_undone_by_two_keys_from_anywhere(
+    open_page: Open, served: Callable[..., str], copy_gallery: Callable[[], Path]
+) -> None:
+    page = open_page("/?q=a+red+beak&k=2", base=served(copy_gallery()), reduced_motion="reduce")
+    page.wait_for_selector(RESULTS)
+    named = page.locator("li.card h3").get_by_text("Evening singer")
+    walk_to(page, "[data-mark$=' relevant']")
+    with page.expect_response("**/v1/search"):
+        page.keyboard.press("Space")
+    walk_to(page, "#tray-marks .primary")
+    page.keyboard.press("Enter")
+    save_label(page, "Evening singer")
+    named.wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("x")
+    page.keyboard.press("Control+z")  # what was typed, and no label
+    assert page.locator("#toast button").is_visible()
+    walk_to(page, "#add-files")
+    page.keyboard.press("Control+z")
+    page.get_by_text("The former classes are back.").wait_for()
+    named.wait_for(state="detached")
+
+
 def test_species_are_chosen_and_compared_and_the_map_is_walked_by_keyboard_alone(
     open_page: Open, class_names: list[str]
 ) -> None:
@@ -213,6 +282,8 @@ def test_species_are_chosen_and_compared_and_the_map_is_walked_by_keyboard_alone
             page.keyboard.press("ArrowDown")
             page.wait_for_function("() => !document.querySelector('main').hasAttribute('aria-busy')")
         assert page.locator(f"#{label}").input_value() == name
+    page.locator(".zoomed img").first.wait_for()
+    page.wait_for_load_state("networkidle")  # what comes late moves what has the focus
     walk_to(page, ".zoomed")
     page.keyboard.press("+")
     assert "scale(1.5)" in (page.locator(".zoomed img").first.get_attribute("style") or "")

@@ -188,6 +188,22 @@ def test_words_that_name_a_species_find_it_by_its_name(open_page: Open) -> None:
     assert "matches the name" in page.locator("li.card").first.inner_text()
 
 
+def test_a_collection_without_labels_is_entered_by_its_photos(open_page: Open) -> None:
+    page = open_page()
+    gallery = page.evaluate("async () => (await fetch('/v1/gallery')).json()")
+    unlabeled = {**gallery, "class_count": 0, "calibrated_pairs": ["text_to_image"]}
+    page.route("**/v1/gallery", lambda route: route.fulfill(json=unlabeled))
+    page.route("**/v1/classes", lambda route: route.fulfill(json={"classes": []}))
+    page.reload()
+    tile = page.locator(".tile").first
+    tile.locator("img").wait_for()
+    assert "but names are found" in page.locator(".welcome").inner_text()
+    assert "species" not in page.locator("#holding").inner_text()
+    tile.click()
+    page.wait_for_url("**/?item=*")
+    page.wait_for_selector(RESULTS)
+
+
 def test_more_like_a_hit_asks_with_the_item(open_page: Open) -> None:
     page = open_page("/?q=a+red+beak")
     card = page.locator("li.card.image").first
@@ -230,7 +246,7 @@ def test_few_words_that_fit_several_species_are_answered_with_a_doubt(open_page:
     change_answers(page, doubt)
     ask(page, "a red cap")
     assert page.locator(".verdict h2").inner_text().startswith("Perhaps ")
-    assert "There is a 41 % chance that this collection holds the species." in page.locator(".verdict").inner_text()
+    assert "The chance that this collection holds the species is 41 %." in page.locator(".verdict").inner_text()
     assert "Your words fit several species" in page.locator(".verdict").inner_text()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -137,6 +138,63 @@ def test_a_recording_is_stopped_from_another_view_and_shows_how_loud_it_is(open_
     # On a phone the first hit stands above the fold, under a verdict of one line.
     assert page.locator("li.card img, li.card .stage").first.bounding_box()["y"] < 500
     assert page.locator(".verdict").bounding_box()["height"] < 60
+
+
+PHONE = {"has_touch": True, "is_mobile": True}
+
+
+@pytest.mark.parametrize("width", [320, 360, 390])
+def test_every_way_to_ask_is_there_on_a_phone_after_a_search_too(open_page: Open, width: int) -> None:
+    page = open_page("/", width=width, **PHONE)
+    page.locator(".tile").first.wait_for()
+    ways = [page.get_by_role("button", name=name, exact=True) for name in ("Files", "Camera", "Record", "Search")]
+    for _ in range(2):
+        for way in ways:
+            box = way.bounding_box()
+            assert box is not None, way
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+            assert min(box["width"], box["height"]) >= 24
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#ask-text").fill("a red beak")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(RESULTS)
+    assert page.locator("#ask-text").bounding_box()["width"] >= 90
+    with page.expect_file_chooser() as choice:
+        page.get_by_role("button", name="Files", exact=True).tap()
+    assert choice.value.is_multiple()
+
+
+def test_a_photo_from_the_camera_of_a_phone_is_searched_with(open_page: Open, tmp_path: Path) -> None:
+    photo = tmp_path / "image.jpg"
+    Image.effect_noise((64, 48), 90).convert("RGB").save(photo)
+    page = open_page("/", width=390, **PHONE)
+    page.locator(".tile").first.wait_for()
+    with page.expect_file_chooser() as choice:
+        page.get_by_role("button", name="Camera", exact=True).tap()
+    camera = choice.value
+    # The camera on the back of the phone, for one photo.
+    assert camera.element.get_attribute("capture") == "environment"
+    assert camera.element.get_attribute("accept") == "image/*"
+    assert not camera.is_multiple()
+    with page.expect_response("**/v1/search") as answer:
+        camera.set_files(photo)
+    assert answer.value.json()["query"]["medium"] == "image"
+    page.wait_for_selector(RESULTS)
+    assert page.locator("#chips img").evaluate("photo => photo.complete && photo.naturalWidth") == 64
+    # The next photo stands beside the first: both are one query.
+    with page.expect_response("**/v1/search") as answer, page.expect_file_chooser() as choice:
+        page.get_by_role("button", name="Camera", exact=True).tap()
+        Image.effect_noise((32, 48), 60).convert("RGB").save(photo)
+        choice.value.set_files(photo)
+    assert answer.value.ok
+    page.wait_for_function("() => document.querySelectorAll('#chips img').length === 2")
+
+
+def test_a_machine_with_a_mouse_has_no_camera_button(open_page: Open) -> None:
+    page = open_page("/")
+    page.locator(".tile").first.wait_for()
+    assert page.get_by_role("button", name="Camera", exact=True).count() == 0
 
 
 def multiply(body: dict[str, Any], *, each: int) -> None:

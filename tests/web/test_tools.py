@@ -190,6 +190,44 @@ def test_four_species_are_compared_zoomed_together_and_heard_in_turn(open_page: 
     assert page.locator(".differing .word").count() > 0
 
 
+def test_a_fourth_species_is_compared_and_taken_out_again(
+    open_page: Open, served: Callable[..., str], copy_gallery: Callable[[], Path], class_names: list[str]
+) -> None:
+    from fieldmark import Gallery
+    from fieldmark.gallery.labels import save_class
+
+    folder = copy_gallery()
+    opened = Gallery.open(folder)
+    of_third = [each.item for each in opened.index.items(limit=1000) if each.item.class_name == class_names[2]]
+    chosen = {each.medium: each.item_id for each in of_third}
+    save_class(folder, opened.index, class_name="Evening singer", item_ids=list(chosen.values()))
+    names = [*class_names[:3], "Evening singer"]
+    page = open_page(f"/?view=compare&a={names[0]}&b={names[1]}&c={names[2]}", base=served(folder))
+    page.get_by_role("button", name="Add a species").click()
+    page.get_by_label("Fourth species").select_option(names[3])
+    page.wait_for_function("() => document.querySelectorAll('.group.image .zoomed img').length === 4")
+    assert "d=Evening" in page.url
+    assert page.get_by_role("button", name="Add a species").count() == 0  # four are the most
+    for medium in ("image", "audio", "text"):
+        assert page.locator(f".group.{medium} .pane").count() == 4
+    for width, columns in ((1280, 4), (390, 2)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function("width => document.documentElement.clientWidth === width", arg=width)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        places = page.locator(".group.image .pane").evaluate_all("all => all.map(e => e.getBoundingClientRect().left)")
+        assert len({round(each) for each in places}) == columns
+    page.locator(".zoomed").last.press("+")
+    placed = page.locator(".zoomed img").evaluate_all("photos => photos.map(each => each.style.transform)")
+    assert len(set(placed)) == 1
+    assert "scale(1.5)" in placed[0]
+    page.get_by_role("button", name=f"Remove {names[1].replace('_', ' ')}").click()
+    page.wait_for_function("() => document.querySelectorAll('.group.image .zoomed img').length === 3")
+    assert page.locator(".pair-choice select").evaluate_all("all => all.map(each => each.value)") == [
+        *(names[0], names[2]),
+        names[3],
+    ]
+
+
 HOLD_ITEMS = """
 const fetchNow = fetch;
 const held = new Promise(done => (window.letGo = done));

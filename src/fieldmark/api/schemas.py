@@ -239,7 +239,7 @@ class HitAnswer(RecordAnswer):
     """One hit; a URL is null if the item lacks what it would show."""
 
     rank: int
-    score: float = Field(description="similarity; larger is nearer")
+    score: float = Field(description="similarity; larger is nearer; 1 for a hit that was compared with nothing")
     probability: float | None = Field(
         None, description="that the hit is of the query's class, if the gallery holds it; null if not calibrated"
     )
@@ -263,6 +263,7 @@ class HitAnswer(RecordAnswer):
     matched: str | None = Field(None, description="the fact of the item that the query is, such as catalog_number")
     record_id: str | None = Field(None, description="what all media of one record share")
     unlikely: str | None = Field(None, description="why its species is unlikely where and when the query was made")
+    is_compared: bool = Field(default=True, description="false for an item that was looked up or listed, not ranked")
     split: Split | None = None
     item_start_seconds: float | None = Field(None, description="where the item begins in its file")
     item_end_seconds: float | None = None
@@ -360,6 +361,7 @@ class HitMark(RequestBody):
     end_seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
     margin: float | None = Field(None, allow_inf_nan=False)
     look_alike: Name | None = None
+    is_compared: bool = True
 
 
 class ExportRequest(RequestBody):

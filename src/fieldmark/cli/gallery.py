@@ -211,7 +211,7 @@ def search(
             write_bytes(path, write_archive(collect_found(result.hits), title=open_files(opened.folder).name))
         else:
             write_text(path, export_marks(result.hits, format=ExportFormat(name)))
-    print_result(result, result.to_text(explains=explains), as_json=as_json)
+    print_result(result, result.to_text(explains=explains, folder=Path.cwd()), as_json=as_json)
 
 
 @marks_app.command("save")

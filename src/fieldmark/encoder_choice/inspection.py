@@ -159,11 +159,13 @@ def _find_window(file: Path, *, length: int | None) -> SoundWindow:
     if length is not None and length in _WINDOWS:
         return _WINDOWS[length]
     taken = "sounds of any length" if length is None else f"{length:,} samples"
-    reason = (
-        f"it takes {taken}, and nothing says at which rate: give it to `fieldmark models add` with --sample-rate, or "
-        f'write {{"sampling_rate": 32000, "chunk_length_s": 5}} to a \'{PREPROCESSOR_FILE}\' beside it'
+    raise EncoderFilesError(
+        name=str(file),
+        reason=f"it takes {taken}, and nothing says at which rate",
+        key="sample_rate_hz",
+        remedy="Give it to `fieldmark models add` with --sample-rate, or write "
+        f'{{"sampling_rate": 32000, "chunk_length_s": 5}} to a \'{PREPROCESSOR_FILE}\' beside it.',
     )
-    raise EncoderFilesError(name=str(file), reason=reason, key="sample_rate_hz")
 
 
 def _inspect_picture_graph(file: Path, *, labels: Path | None) -> OnnxImageConfig:
@@ -203,7 +205,13 @@ def find_preprocessor(file: Path) -> Path:
     reason = (
         f"nothing says how pictures are prepared: there is no '{PREPROCESSOR_FILE}' beside it, nor in '{file.stem}/'"
     )
-    raise EncoderFilesError(name=str(file), reason=reason, key="preprocessor")
+    raise EncoderFilesError(
+        name=str(file),
+        reason=reason,
+        key="preprocessor",
+        remedy="Put the file of this name that the model came with beside it. It is JSON, and tells `size`, "
+        "`image_mean` and `image_std` of the pictures that the model was trained on.",
+    )
 
 
 def _list_preprocessors(file: Path) -> list[Path]:
@@ -269,7 +277,12 @@ def choose_scores(file: Path, outputs: Sequence[GraphOutput], *, labels: Path) -
     if not fitting:
         sizes = ", ".join(f"{output.name} has {output.size:,}" for output in vectors)
         reason = f"it names {_count_labels(labels):,} classes, but of the outputs of '{file.name}' {sizes}"
-        raise EncoderFilesError(name=str(labels), reason=reason, key="labels")
+        raise EncoderFilesError(
+            name=str(labels),
+            reason=reason,
+            key="labels",
+            remedy="Give the list that the model came with, as `--labels FILE`.",
+        )
     named = [output for name in _SCORE_NAMES for output in fitting if output.name.lower() == name]
     return (named or fitting)[0]
 

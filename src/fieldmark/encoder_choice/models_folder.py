@@ -123,7 +123,12 @@ def _copy_file(file: Path, folder: Path) -> str:
         place = Path(os.path.relpath(each, file.parent))
         if place.parts[0] == "..":
             reason = f"its weights are in '{each}', outside of its folder"
-            raise EncoderFilesError(name=str(file), reason=reason, key="path")
+            raise EncoderFilesError(
+                name=str(file),
+                reason=reason,
+                key="path",
+                remedy="Put the graph and its weights into one folder, and add it again.",
+            )
         target = folder / place
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -123,7 +123,7 @@ export function forget() {
   gallery = classes = labels = null;
 }
 
-const EXPORTED = ["item_id", "rank", "score", "probability", "start_seconds", "end_seconds", "margin", "look_alike"];
+const EXPORTED = ["item_id", "rank", "score", "probability", "start_seconds", "end_seconds", "margin", "look_alike", "is_compared"];
 
 /** Downloads hits, with their moments, as a file; returns its name. */
 export async function exportHits(format, hits) {

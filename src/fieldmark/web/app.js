@@ -3,7 +3,7 @@
 import { forget, getClasses, getLabels, search, setTokenAsker } from "./api.js";
 import { collectionView, describeHolding } from "./collection.js";
 import { compareView } from "./compare.js";
-import { announce, byId, count, element, errorPanel, learnNames, openDialog, toast } from "./dom.js";
+import { announce, byId, count, element, errorPanel, learnNames, openDialog, startToasts, toast } from "./dom.js";
 import { closeMenusElsewhere, showFilters } from "./filters.js";
 import { mapView } from "./map.js";
 import { Marks } from "./marks.js";
@@ -265,5 +265,6 @@ session.replace(writeState(state), state);
 marks.take(session.current.marks); // so that Back finds those of the first entry too
 selection.take(session.current.selected);
 closeMenusElsewhere();
+startToasts();
 getLabels().then((labels) => (labelByItem = labels), () => {});
 Promise.all([learnSubject(), learnClasses()]).then(() => (translatePage(), show()));

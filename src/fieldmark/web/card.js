@@ -40,9 +40,12 @@ export function content(part, options) {
   return createPlayer(part) ?? picture(part, options);
 }
 
+/** The similarity of a hit for reading; empty for one that was looked up or listed, as it was compared with nothing. */
+export const scoreOf = (hit) => (hit.is_compared ? hit.score.toFixed(3) : "");
+
 /** The one number of a card, in plain words; its similarity where it has no probability. */
 function score(hit, isDoubtful) {
-  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: t("similarity; larger is closer") }, hit.score.toFixed(3));
+  if (hit.probability === null || hit.probability === undefined) return element("p", { class: "score", title: hit.is_compared ? t("similarity; larger is closer") : null }, scoreOf(hit));
   const text = isDoubtful ? t("if it is in the collection") : t("likely");
   return element("p", { class: "score" }, element("strong", { text: percent(hit.probability) }), element("span", { class: "faint", text: ` ${text}` }));
 }
@@ -61,7 +64,7 @@ function reasons(hit, actions) {
     onclick: () => actions.compare([hit.class_name, hit.look_alike]),
   })) : null;
   return [
-    element("p", { text: t("Similarity {score}; larger is closer.", { score: hit.score.toFixed(3) }) }),
+    element("p", { text: hit.is_compared ? t("Similarity {score}; larger is closer.", { score: scoreOf(hit) }) : t("It was found by what is known of it, and compared with nothing.") }),
     rival,
     hit.class_name === null && hit.called ? element("p", { text: t("called so by its encoder: {probability}", { probability: percent(hit.called_probability) }) }) : null,
     hit.probability === null || hit.probability === undefined ? null : element("p", { text: t("The percentage is the probability that this is the same species.") }),

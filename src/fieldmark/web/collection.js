@@ -38,7 +38,7 @@ function numbers(gallery) {
     return element("li", { class: medium }, icon(medium), element("strong", { text: formatNumber(held) }), element("span", { text: held === 1 ? nameOf(medium) : namesWithin(medium) }), bar);
   });
   return element("div", {},
-    element("p", { class: "lead", text: t("{items} of {species} in {segments}", { items: count(gallery.item_count, "item", "items"), species: count(gallery.class_count, "species", "species"), segments: count(gallery.segment_count, "segment", "segments") }) }),
+    element("p", { class: "lead", text: t(gallery.class_count > 0 ? "{items} of {species} in {segments}" : "{items} in {segments}", { items: count(gallery.item_count, "item", "items"), species: count(gallery.class_count, "species", "species"), segments: count(gallery.segment_count, "segment", "segments") }) }),
     element("ul", { class: "numbers" }, tiles));
 }
 
@@ -166,5 +166,6 @@ async function follow(job, show, row, actions) {
 /** Returns one line for the head of the page. */
 export async function describeHolding() {
   const gallery = await getGallery();
-  return `${count(gallery.item_count, "item", "items")} · ${count(gallery.class_count, "species", "species")}`;
+  const held = count(gallery.item_count, "item", "items");
+  return gallery.class_count > 0 ? `${held} · ${count(gallery.class_count, "species", "species")}` : held;
 }

@@ -119,19 +119,66 @@ export const nextFrame = () =>
     setTimeout(resolve, UNSEEN_MILLISECONDS);
   });
 
+const TOAST_MILLISECONDS = 6000;
+const UNDO_MILLISECONDS = 15_000;
+const TYPED_IN = "input:not([type=checkbox], [type=radio], [type=range]), textarea";
 let toastTimer = 0;
+let undoLast = null; // of the toast that is there
+let focusedBefore = null; // where the focus goes when the toast goes
 
-/** A short message at the edge of the page; `undo` adds a button, and then it stays longer. */
+function hideToast() {
+  const node = byId("toast");
+  const isFocused = node.contains(document.activeElement);
+  clearTimeout(toastTimer);
+  node.hidden = true;
+  undoLast = null;
+  if (isFocused) (focusedBefore?.isConnected ? focusedBefore : byId("main")).focus({ preventScroll: true });
+}
+
+/** Takes back what the toast tells of; without a toast that can, nothing happens. */
+function takeBack() {
+  const undo = undoLast;
+  hideToast();
+  undo?.();
+}
+
+/** Lets the toast go after its time; one that has the focus, or the pointer on it, stays. */
+function waitForToast() {
+  const node = byId("toast");
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => !node.contains(document.activeElement) && !node.matches(":hover") && hideToast(), undoLast ? UNDO_MILLISECONDS : TOAST_MILLISECONDS);
+}
+
+/** A short message at the edge of the page; `undo` adds a button, which Ctrl+Z presses too, and then it stays longer. */
 export function toast(text, { undo = null } = {}) {
   const node = byId("toast");
-  const take = () => {
-    node.hidden = true;
-    undo();
-  };
-  node.replaceChildren(element("span", { dir: "auto", text }), ...(undo ? [element("button", { type: "button", class: "plain", text: t("Undo"), onclick: take })] : []));
+  undoLast = undo;
+  const button = undo && element("button", { type: "button", class: "plain", text: t("Undo"), title: t("Undo: Ctrl+Z"), "aria-keyshortcuts": "Control+Z Meta+Z", onclick: takeBack });
+  node.replaceChildren(element("span", { dir: "auto", text }), ...(button ? [button] : []));
   node.hidden = false;
-  clearTimeout(toastTimer);
-  toastTimer = setTimeout(() => (node.hidden = true), undo ? 15000 : 6000);
+  waitForToast();
+}
+
+/** Lets the toast be reached and left by keys; called once. */
+export function startToasts() {
+  const node = byId("toast");
+  node.addEventListener("focusin", (event) => event.relatedTarget && !node.contains(event.relatedTarget) && (focusedBefore = event.relatedTarget));
+  for (const kind of ["focusout", "pointerleave"]) node.addEventListener(kind, waitForToast);
+  document.addEventListener("keydown", (event) => {
+    if (node.hidden) return;
+    if (event.key === "Escape" && node.contains(document.activeElement)) hideToast();
+    const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && !event.altKey && event.key.toLowerCase() === "z";
+    if (!isUndo || undoLast === null || event.target.matches?.(TYPED_IN)) return;
+    event.preventDefault();
+    takeBack();
+  });
+}
+
+/** Fills a row of buttons anew; the focus stays on the button that it was on. */
+export function refill(row, ...content) {
+  const place = [...row.querySelectorAll("button")].indexOf(document.activeElement);
+  row.replaceChildren(...content);
+  if (place >= 0) row.querySelectorAll("button")[place]?.focus({ preventScroll: true });
 }
 
 /** Calls once, when an element is about to become visible. */

@@ -1,6 +1,6 @@
 // Marks: hits that the user called right or wrong. They re-rank the search at once, become labels, or are exported.
 
-import { announce, button, byId, element, icon } from "./dom.js";
+import { announce, button, byId, element, icon, refill } from "./dom.js";
 import { askForExport } from "./exports.js";
 import { askForLabel } from "./labels.js";
 import { t } from "./texts.js";
@@ -56,7 +56,7 @@ export class Marks {
     if (row.hidden) return row.replaceChildren();
     const right = [...this.marked.values()].filter((mark) => mark.value === "relevant").map((mark) => mark.hit);
     const label = () => askForLabel("Save as a class", right, { basis: t("marked right in: {query}", { query: this.getBasis() }), onChange: () => this.onLabels() });
-    row.replaceChildren(
+    refill(row,
       element("p", {}, icon("right"), element("strong", { text: right.length }), ` ${t("right")}`, icon("wrong"), element("strong", { text: this.ids("irrelevant").length }), ` ${t("wrong")}`),
       element("div", { class: "tray-actions" },
         button("plus", { text: t("Save as a class"), class: "primary", disabled: right.length === 0, onclick: label }),

@@ -65,7 +65,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict unlikely" },
       element("h2", { text: t("Probably not in this collection") }),
-      element("p", { text: t("There is a {probability} chance that it holds this species. Below are the closest items.", { probability: percent(collection.probability) }) }),
+      element("p", { text: t("The chance that it holds this species is {probability}. Below are the closest items.", { probability: percent(collection.probability) }) }),
       meter(collection.probability, collection.threshold),
     );
   }
@@ -74,7 +74,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict" },
       element("h2", { text: leader ? t("Perhaps {name}", { name: displayName(leader) }) : t("Perhaps not in this collection") }),
-      element("p", { text: t("There is a {probability} chance that this collection holds the species.", { probability: percent(collection.probability) }) }),
+      element("p", { text: t("The chance that this collection holds the species is {probability}.", { probability: percent(collection.probability) }) }),
       answer.query.medium === "text" ? element("p", { class: "faint", text: t("Your words fit several species. Add details to narrow it down.") }) : null,
       meter(collection.probability, collection.threshold),
     );
@@ -86,7 +86,7 @@ export function verdict(answer) {
       "div",
       { class: "verdict" },
       element("h2", { text: t("{items} with this {fact}", { items: count(matched.length, "item", "items"), fact }) }),
-      element("p", { text: t("What follows is like them, or like your words.") }),
+      element("p", { text: t(matched.length === 1 ? "What follows is like it, or like your words." : "What follows is like them, or like your words.") }),
     );
   }
   const title = answer.query.class_name ? displayName(answer.query.class_name) : leader ? t("Most like {name}", { name: displayName(leader) }) : t("Closest items");
@@ -95,7 +95,7 @@ export function verdict(answer) {
     { class: "verdict" },
     element("h2", { text: title }),
     answer.query.class_name ? element("p", { text: describeName(answer.query) }) : null,
-    collection ? element("p", { text: t("There is a {probability} chance that this collection holds the species.", { probability: percent(collection.probability) }) }) : null,
+    collection ? element("p", { text: t("The chance that this collection holds the species is {probability}.", { probability: percent(collection.probability) }) }) : null,
     collection ? meter(collection.probability, collection.threshold) : null,
     answer.is_by_encoders ? element("p", { class: "faint", text: t("Percentages are what the encoders themselves say; too little is labeled here to check them.") }) : null,
   );

@@ -1,6 +1,6 @@
 // Selection: hits that are chosen to be labeled or exported together. Unlike marks, it does not change the ranking.
 
-import { button, byId, element, formatNumber, icon } from "./dom.js";
+import { button, byId, element, formatNumber, icon, refill } from "./dom.js";
 import { askForLabel } from "./labels.js";
 import { askForExport } from "./exports.js";
 import { t } from "./texts.js";
@@ -64,7 +64,7 @@ export class Selection {
     byId("tray").hidden = [...byId("tray").children].every((each) => each.hidden);
     if (row.hidden) return row.replaceChildren();
     const hits = [...this.selected.values()];
-    row.replaceChildren(
+    refill(row,
       element("p", {}, icon("select"), element("b", { text: formatNumber(hits.length) }), ` ${t("selected")}`),
       element("div", { class: "tray-actions" },
         button("plus", { text: t("Label"), class: "primary", onclick: () => askForLabel("Label the selection", hits, { basis: t("selection in: {query}", { query: this.getBasis() }), onChange: () => this.onLabels() }) }),

@@ -1,6 +1,6 @@
 // The hits as a table: facts in columns, sorted by any of them.
 
-import { itemCard, keyOf, title } from "./card.js";
+import { itemCard, keyOf, scoreOf, title } from "./card.js";
 import { byId, element, formatNumber, icon, nameNodes, nameOf, nextFrame, openDialog, percent, formatMoment } from "./dom.js";
 import { t } from "./texts.js";
 
@@ -12,7 +12,7 @@ const COLUMNS = [
   ["Rank", (hit) => hit.rank],
   ["Medium", (hit) => nameOf(hit.medium)],
   ["Species", (hit) => title(hit)],
-  ["Likely", (hit) => hit.probability ?? hit.score],
+  ["Likely", (hit) => hit.probability ?? (hit.is_compared ? hit.score : null)],
   ["Date", (hit) => hit.event_date],
   ["Place", (hit) => hit.place ?? hit.country_code],
   ["Recorded by", (hit) => hit.recorded_by],
@@ -126,7 +126,7 @@ export class Table {
     const shown = {
       Medium: () => element("span", { class: hit.medium }, icon(hit.medium), " ", nameOf(hit.medium)),
       Species: () => open,
-      Likely: () => (hit.probability === null || hit.probability === undefined ? hit.score.toFixed(3) : percent(hit.probability)),
+      Likely: () => (hit.probability === null || hit.probability === undefined ? scoreOf(hit) : percent(hit.probability)),
       Moment: () => (hit.start_seconds === null ? "" : formatMoment(hit)),
       Rank: () => formatNumber(hit.rank),
     };

@@ -26,6 +26,19 @@ function tile(each, actions) {
   return element("li", {}, element("button", { type: "button", class: "tile", onclick: () => actions.searchClass(each.class_name) }, face, element("span", {}, nameNodes(each.class_name))));
 }
 
+/** An item of a collection without classes, which is searched with. */
+function itemTile(item, actions) {
+  const face = element("span", { class: "tile-face" }, Object.assign(picture(item, { pixels: 320 }), { alt: "" }));
+  return element("li", {}, element("button", { type: "button", class: "tile", "aria-label": t("More like {name}", { name: item.name }), onclick: () => actions.moreLike(item.item_id) }, face, element("span", { dir: "auto", text: item.name })));
+}
+
+/** The tiles: classes of the collection; where it has none, some of its photos. */
+async function tiles(classes, actions) {
+  if (classes.length > 0) return someClasses(classes).map((each) => tile(each, actions));
+  const photos = await listItems({ media: "image", limit: TILES }).catch(() => []);
+  return photos.map((each) => itemTile(each, actions));
+}
+
 /** Opens the choice of files for one medium. */
 function choose(medium) {
   const input = byId("files");
@@ -50,6 +63,7 @@ export async function welcomeView(actions) {
   }
   const ways = WAYS.filter(([medium]) => gallery.media.includes(medium));
   const held = MEDIA.filter((medium) => gallery.counts[medium] > 0);
+  const shown = await tiles(classes, actions);
   return element(
     "div",
     { class: "welcome" },
@@ -58,9 +72,15 @@ export async function welcomeView(actions) {
     element("p", {}, describe(gallery, held)),
     element("ul", { class: "ways" }, ways.map(([medium, title, text, act]) => element("li", {},
       element("button", { type: "button", class: `way ${medium}`, onclick: () => act(actions) }, icon(medium), element("strong", { text: t(title) }), element("span", { text: t(text) }))))),
-    classes.length > 0 ? element("h2", { text: t("From this collection") }) : null,
-    element("ul", { class: "tiles" }, someClasses(classes).map((each) => tile(each, actions))),
+    shown.length > 0 ? element("h2", { text: t("From this collection") }) : null,
+    element("ul", { class: "tiles" }, shown),
   );
+}
+
+/** What a collection without classes is: its encoders may name what it holds all the same. */
+function unlabeled(gallery) {
+  const isNamed = gallery.calibrated_pairs.some((pair) => pair.startsWith("text_to_"));
+  return isNamed ? t("Nothing here has a label yet, but names are found: encoders tell what they see and hear.") : t("Nothing in this collection is named yet.");
 }
 
 /** What this collection can be asked with, what it answers with, and what it cannot do. */
@@ -68,7 +88,7 @@ function describe(gallery, held) {
   const listed = (media) => new Intl.ListFormat(document.documentElement.lang, { type: "conjunction" }).format(media.map((medium) => namesWithin(medium)));
   const lacking = MEDIA.filter((medium) => !gallery.media.includes(medium));
   return [
-    gallery.class_count > 0 ? t("This collection knows {species}.", { species: count(gallery.class_count, "species", "species") }) : t("Nothing in this collection is named yet."),
+    gallery.class_count > 0 ? t("This collection knows {species}.", { species: count(gallery.class_count, "species", "species") }) : unlabeled(gallery),
     t("It answers with {media}.", { media: listed(held) }),
     lacking.length > 0 ? t("It cannot be asked with {media}.", { media: listed(lacking) }) : null,
   ].filter(Boolean).join(" ");

@@ -64,7 +64,7 @@ def test_search_result_to_json_has_the_keys_of_the_contract():
         "rank score probability item_id medium class_name set_name group path start_seconds end_seconds text source"
     )
     keys = [*wanted.split(), "license", "margin", "look_alike", "called", "called_probability"]
-    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts", "unlikely"]
+    added = ["item_start_seconds", "item_end_seconds", "split", "caption_of", "facts", "unlikely", "is_compared"]
     added += ["matched", "record_id", "license_form", "event_date", "latitude", "longitude", "place", "country_code"]
     added += ["coordinate_uncertainty_meters", "recorded_by", "catalog_number", "occurrence_id", "basis_of_record"]
     added += ["rights_holder", "scientific_name", "authorship", "taxon_rank"]
@@ -135,6 +135,23 @@ def test_text_says_how_words_were_read_and_what_is_not_there():
 def test_text_counts_the_items_that_have_what_was_asked_for(count, first):
     hits = (*[SONG._replace(matched="item_id")] * count, SONG)
     assert SearchResult((Medium.TEXT,), hits).to_text().splitlines()[0] == first
+
+
+def test_a_hit_that_was_compared_with_nothing_has_no_score_in_text_and_exports():
+    found = EXPORTED._replace(score=1.0, probability=None, is_compared=False)
+    for explains in (False, True):
+        assert "1.000" not in SearchResult((Medium.TEXT,), (found,)).to_text(explains=explains)
+    [row] = csv.DictReader(io.StringIO(export_marks([found], format=ExportFormat.CSV)))
+    assert row["score"] == ""
+    assert "is_compared" not in row
+    names, selection = (line.split("\t") for line in export_marks([found], format=ExportFormat.RAVEN).splitlines())
+    assert dict(zip(names, selection, strict=True))["Score"] == ""
+
+
+def test_text_writes_paths_as_seen_from_a_folder_that_holds_them():
+    found = SearchResult((Medium.TEXT,), (EXPORTED,))
+    assert "  morning\tsong.ogg  at" in found.to_text(folder=Path("/birds"))
+    assert "  /birds/morning\tsong.ogg  at" in found.to_text(folder=Path("/fish"))
 
 
 @pytest.mark.parametrize(("subject", "word"), [(Subject.BIRDS, "species"), (Subject.THINGS, "classes")])

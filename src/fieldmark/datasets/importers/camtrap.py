@@ -15,6 +15,7 @@ from fieldmark.datasets.importers.archive import Archive
 from fieldmark.datasets.importers.record import MediaReference, Record, import_records, settle_facts
 from fieldmark.datasets.importers.result import ImportResult
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
+from fieldmark.datasets.importers.vernacular import VernacularName, collect_names
 from fieldmark.errors import ManifestError
 from fieldmark.types import Failure
 
@@ -87,6 +88,7 @@ class _Package:
     license: str
     rights_holder: str
     rank_by_name: Mapping[str, str]
+    names_by_name: Mapping[str, tuple[VernacularName, ...]]
 
     @classmethod
     def read(cls, folder: Path, left: list[Failure]) -> "_Package":
@@ -119,6 +121,12 @@ class _Package:
             ),
             rank_by_name={
                 str(each.get("scientificName")): str(each.get("taxonRank") or "")
+                for each in package.get("taxonomic") or ()
+            },
+            names_by_name={
+                str(each.get("scientificName")): collect_names(
+                    (str(language), str(name)) for language, name in (each.get("vernacularNames") or {}).items()
+                )
                 for each in package.get("taxonomic") or ()
             },
         )
@@ -254,7 +262,7 @@ def _make_record(row: _Cells, deployment: _Cells, observed: Sequence[_Cells], pa
             facts["observedSpecies"] = _join(observed, "scientificName")
     told = (row.get("fileMediatype", ""), row.get("fileName", ""))
     reference = MediaReference(row.get("filePath", ""), told, item_id=row["mediaID"])
-    return Record(f"media {row['mediaID']}", row["mediaID"], facts, (reference,))
+    return Record(f"media {row['mediaID']}", row["mediaID"], facts, (reference,), package.names_by_name.get(name, ()))
 
 
 def _join(observed: Iterable[_Cells], key: str) -> str:

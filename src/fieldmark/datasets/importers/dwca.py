@@ -20,6 +20,7 @@ from fieldmark.datasets.importers.record import (
 )
 from fieldmark.datasets.importers.result import ImportResult, note_encoding
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
+from fieldmark.datasets.importers.vernacular import VernacularName, collect_names
 from fieldmark.errors import list_first
 from fieldmark.records.darwin_core import MEDIA_KEY, OWN_KEY, PROPERTIES
 from fieldmark.records.terms import recognize_columns
@@ -29,6 +30,7 @@ OCCURRENCE_TYPE = "Occurrence"
 _MEDIA_TYPES = ("Multimedia", "Image")
 """Simple Multimedia of GBIF and Audiovisual Core share the first name; the second is GBIF's older Simple Images."""
 
+_NAMES_TYPE = "VernacularName"
 _REFERENCE_TERMS = ("accessURI", "identifier")
 _MEDIUM_TERMS = ("format", "type", "subtype", "subtypeLiteral")
 _MEDIA_FACTS = {
@@ -77,20 +79,23 @@ def _read_archive(archive: Archive, left: list[Failure], notes: list[str]) -> It
     tables = [name for name in archive.names if name.lower().endswith((".csv", ".txt", ".tsv"))]
     if len(archive.names) == 1 and tables:
         rows = _read_simple(archive, tables[0], left, notes)
-        yield from _make_records(rows, {}, left)
+        yield from _make_records(rows, {}, {}, left)
         return
     core, extensions = archive.describe()
     kind = core.row_type.rstrip("/").rpartition("/")[2]
     if kind != OCCURRENCE_TYPE:
         raise archive.refuse(f"its core table is of '{core.row_type}', and only occurrences have media of species")
     media: defaultdict[str, list[Row]] = defaultdict(list)
+    names: defaultdict[str, list[Row]] = defaultdict(list)
     for table in extensions:
-        if table.row_type.rstrip("/").rpartition("/")[2] not in _MEDIA_TYPES:
-            notes.append(f"The table '{list_first(table.locations)}' is not read: its rows are no media.")
+        extension = table.row_type.rstrip("/").rpartition("/")[2]
+        if extension != _NAMES_TYPE and extension not in _MEDIA_TYPES:
+            reason = "its rows are neither media nor names of species"
+            notes.append(f"The table '{list_first(table.locations)}' is not read: {reason}.")
             continue
         for row in _keep_whole(archive, table, left):
-            media[row.core_id].append(row)
-    yield from _make_records(list(_keep_whole(archive, core, left)), media, left)
+            (names if extension == _NAMES_TYPE else media)[row.core_id].append(row)
+    yield from _make_records(list(_keep_whole(archive, core, left)), media, names, left)
 
 
 def _read_simple(archive: Archive, name: str, left: list[Failure], notes: list[str]) -> list[Row]:
@@ -130,8 +135,13 @@ def _keep_whole(archive: Archive, table: TableDescription, left: list[Failure]) 
             yield row
 
 
-def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left: list[Failure]) -> Iterator[Record]:
-    """Yield the records of the core with their media; media of no record are listed."""
+def _make_records(
+    rows: Sequence[Row],
+    media: Mapping[str, Sequence[Row]],
+    names: Mapping[str, Sequence[Row]],
+    left: list[Failure],
+) -> Iterator[Record]:
+    """Yield the records of the core with their media and names; media of no record are listed."""
     known = recognize_columns(rows[0].cells) if rows else {}
     known = {fact: names for fact, names in known.items() if fact not in ("path", "address", "medium", "item_id")}
     is_day_first = find_day_order(row.cells.get(name, "") for row in rows for name in known.get("event_date", ()))
@@ -156,12 +166,19 @@ def _make_records(rows: Sequence[Row], media: Mapping[str, Sequence[Row]], left:
         cells.setdefault("occurrence_id", record_id)
         if properties:
             cells = drop_written(cells)
-        yield Record(row.location, row.core_id, cells, references)
+        yield Record(row.location, row.core_id, cells, references, _list_names(row, names.get(row.core_id, ())))
     for core_id, orphans in media.items():
         if core_id not in seen:
             left += [
                 Failure(each.location, "orphan", f"No record has the id '{core_id}' of this row.") for each in orphans
             ]
+
+
+def _list_names(core: Row, own: Sequence[Row]) -> tuple[VernacularName, ...]:
+    """Return the names of a record's species: those of its extension, preferred ones first, and that of its row."""
+    told = sorted(own, key=lambda row: row.cells.get("isPreferredName", "").strip().lower() not in ("true", "1", "yes"))
+    rows = [row.cells for row in told] + [core.cells]
+    return collect_names((cells.get("language", ""), cells.get("vernacularName", "")) for cells in rows)
 
 
 def drop_written(cells: dict[str, str]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from fieldmark.datasets.importers.record import (
 )
 from fieldmark.datasets.importers.result import ImportResult, note_encoding
 from fieldmark.datasets.importers.taxonomies import load_taxonomy
+from fieldmark.datasets.importers.vernacular import VernacularName, collect_names
 from fieldmark.errors import ManifestError, list_first
 from fieldmark.records.dates import normalize_date
 from fieldmark.records.terms import fold_header, recognize_columns
@@ -44,9 +45,10 @@ class _Portal:
     key: str = "results"
 
 
-_IMAGE_LICENSES, _SOUND_LICENSES = "image_licenses", "sound_licenses"
+_IMAGE_LICENSES, _SOUND_LICENSES, _NAMES = "image_licenses", "sound_licenses", "names_by_language"
 """Columns of the rows that JSON is read into; no record keeps them."""
 
+_HELD = (_IMAGE_LICENSES, _SOUND_LICENSES, _NAMES)
 _OF_MEDIA = ("path", "address", "medium")
 _INATURALIST = _Portal("iNaturalist", ("qualitygrade", "observedon", "imageurl", "soundurl"), "id")
 _XENO_CANTO = _Portal("xeno-canto", ("gen", "rec", "lic"), "id", "recordings")
@@ -206,7 +208,15 @@ def _flatten_observation(values: Mapping[str, Any]) -> dict[str, str]:
         _IMAGE_LICENSES: _join_licenses(photos),
         _SOUND_LICENSES: _join_licenses(sounds),
         "url": plain.get("uri", ""),
+        _NAMES: " | ".join(f"{language}={name}" for language, name in _list_taxon_names(taxon)),
     }
+
+
+def _list_taxon_names(taxon: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the names of a taxon with their languages, as the API gives them with `all_names=true`."""
+    listed = [each for each in taxon.get("names") or () if isinstance(each, dict) and each.get("is_valid", True)]
+    told = [(str(each.get("locale") or each.get("lexicon") or ""), str(each.get("name") or "")) for each in listed]
+    return [*told, ("en", str(taxon.get("english_common_name") or ""))]
 
 
 def _join_licenses(media: Sequence[Mapping[str, Any]]) -> str:
@@ -243,13 +253,13 @@ def _make_records(rows: Sequence[tuple[str, dict[str, str]]], portal: _Portal) -
     for number, (location, row) in enumerate(rows, start=1):
         by_header = {fold_header(name): value.strip() for name, value in row.items()}
         references = list(_LISTERS[portal.name](by_header))
-        own = {name: value for name, value in row.items() if name not in (_IMAGE_LICENSES, _SOUND_LICENSES)}
+        own = {name: value for name, value in row.items() if name not in _HELD}
         own |= _ADDED[portal.name](by_header)
         added = {fact: columns for fact, columns in recognize_columns(own).items() if fact not in _OF_MEDIA}
         cells = settle_facts(own, {**known, **added}, is_day_first=is_day_first)
         record_id = by_header.get(portal.id_column) or cells.get("catalog_number") or f"row {number}"
         cells.setdefault("occurrence_id", record_id)
-        yield Record(location, record_id, cells, references)
+        yield Record(location, record_id, cells, references, _NAMERS[portal.name](by_header))
 
 
 def _list_inaturalist(row: _Row) -> Iterator[MediaReference]:
@@ -324,7 +334,27 @@ def _add_ebird(row: _Row) -> dict[str, str]:
     return added
 
 
+def _name_inaturalist(row: _Row) -> tuple[VernacularName, ...]:
+    """Return the names of JSON; the common name of a CSV is in the language of whoever exported it."""
+    told = (each.partition("=") for each in row.get(fold_header(_NAMES), "").split(" | "))
+    return collect_names((language, name) for language, _, name in told)
+
+
+def _name_xeno_canto(row: _Row) -> tuple[VernacularName, ...]:
+    return collect_names([("en", row.get("en", ""))])
+
+
+def _name_ebird(row: _Row) -> tuple[VernacularName, ...]:  # noqa: ARG001 - one signature for all portals
+    """Return no names: those of an export are in the language of the account."""
+    return ()
+
+
 _FLATTENED: Mapping[str, Callable[[Mapping[str, Any]], dict[str, str]]] = {_INATURALIST.name: _flatten_observation}
 """Makes a row of each JSON object of a portal whose values are not plain."""
 _LISTERS = {_INATURALIST.name: _list_inaturalist, _XENO_CANTO.name: _list_xeno_canto, _EBIRD.name: _list_ebird}
 _ADDED = {_INATURALIST.name: _add_inaturalist, _XENO_CANTO.name: _add_xeno_canto, _EBIRD.name: _add_ebird}
+_NAMERS: Mapping[str, Callable[[_Row], tuple[VernacularName, ...]]] = {
+    _INATURALIST.name: _name_inaturalist,
+    _XENO_CANTO.name: _name_xeno_canto,
+    _EBIRD.name: _name_ebird,
+}

@@ -16,6 +16,7 @@ from fieldmark.data.manifest import COLUMNS, parse_row
 from fieldmark.data.taxonomy import Taxonomy
 from fieldmark.datasets.importers.folders import MEDIUM_WORDS, is_outside_root
 from fieldmark.datasets.importers.result import ImportResult, write_result
+from fieldmark.datasets.importers.vernacular import VernacularName, write_names
 from fieldmark.errors import MediaError
 from fieldmark.media.loaders import detect_medium
 from fieldmark.media.signatures import list_extensions
@@ -73,12 +74,14 @@ class Record:
         location: Where it stands in the source, for messages.
         record_id: By which its source knows it.
         cells: By manifest column, as `settle_facts` returns them; others are kept by their names.
+        names: Of its species in languages, as `collect_names` returns them.
     """
 
     location: str
     record_id: str
     cells: Mapping[str, str]
     media: Sequence[MediaReference]
+    names: Sequence[VernacularName] = ()
 
 
 # ---------------------------------------------------------------- facts of a row
@@ -291,6 +294,8 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
 ) -> ImportResult:
     """Write the manifest of some records; each medium of each record is an item, or is listed with the reason.
 
+    Names of species in languages go into the taxonomy beside it.
+
     Args:
         folder: Of the media files.
         left: What was left out so far.
@@ -299,6 +304,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
     files = MediaFolder(folder)
     files.note_addresses(media.reference for record in records for media in record.media)
     items: list[Item] = []
+    names: list[Sequence[VernacularName]] = []
     taken: set[str] = set()
     absent = record_count = 0
     for record in records:
@@ -311,6 +317,7 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
                 left.append(found)
                 continue
             items.append(found)
+            names.append(record.names)
             taken.add(found.item_id)
             absent += found.path is not None and not found.path.is_file()
     items = _share_groups(items)
@@ -318,7 +325,8 @@ def import_records(  # noqa: PLR0913 - each option is one that the CLI offers
     if absent:
         notes.append(f"{absent:,} items have an address and no file yet; their files belong into '{files.root}'.")
     _note_names(items, notes)
-    return write_result(items, left, notes, taxonomy=taxonomy, merges_names=merges_names, out=out)
+    result = write_result(items, left, notes, taxonomy=taxonomy, merges_names=merges_names, out=out)
+    return replace(result, notes=(*result.notes, *write_names(result.items, names, manifest=out)))
 
 
 def _make_item(record: Record, media: MediaReference, *, files: MediaFolder, taken: set[str]) -> Item | Failure:

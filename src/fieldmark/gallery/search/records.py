@@ -14,7 +14,7 @@ PLACE = "place"
 """The fact that many records share; all others stand for one."""
 
 _SCORE = 1.0
-"""Of a hit that was looked up: it is the record itself."""
+"""Of a hit that was looked up: it is the record itself. It is not shown, since nothing was compared."""
 
 
 @runtime_checkable
@@ -59,7 +59,8 @@ def look_up(index: ItemReader, text: str, *, where: Filter, limit: int) -> Recor
         return None
     found.sort(key=lambda each: each[1] == PLACE)
     hits = tuple(
-        Hit(rank, _SCORE, stored.item, stored.set_name, matched=fact) for rank, (stored, fact) in enumerate(found, 1)
+        Hit(rank, _SCORE, stored.item, stored.set_name, matched=fact, is_compared=False)
+        for rank, (stored, fact) in enumerate(found, 1)
     )
     return RecordMatch(hits, is_one=hits[0].matched != PLACE)
 
@@ -72,7 +73,7 @@ def list_items(index: ItemReader, *, where: Filter, k: int, per_medium: bool) ->
             replace(where, media=frozenset({each})) for each in MEDIA if where.media is None or each in where.media
         ]
     stored = [each for own in filters for each in index.items(where=own, limit=k)]
-    return tuple(Hit(rank, _SCORE, each.item, each.set_name) for rank, each in enumerate(stored, 1))
+    return tuple(Hit(rank, _SCORE, each.item, each.set_name, is_compared=False) for rank, each in enumerate(stored, 1))
 
 
 def get_record_id(item: Item) -> str | None:

@@ -33,7 +33,7 @@ from fieldmark.types import Hit, Item, Medium
 _HIT_KEYS = (
     *("rank", "score", "probability", "item_id", "medium", "class_name", "set_name", "group", "path"),
     *("start_seconds", "end_seconds", "text", "source", "license", "margin", "look_alike"),
-    *("called", "called_probability", "matched", "record_id", "unlikely"),
+    *("called", "called_probability", "matched", "record_id", "unlikely", "is_compared"),
 )
 """The first keys of a hit, in this order; all other facts of its item follow."""
 
@@ -256,11 +256,12 @@ class SearchResult:
             "hits": [describe_hit(hit) for hit in self.hits],
         }
 
-    def to_text(self, *, explains: bool = False) -> str:
+    def to_text(self, *, explains: bool = False, folder: Path | None = None) -> str:
         """Return as text what was read, whether the class is there, what it is likeliest, and each hit with its moment.
 
         Args:
             explains: Whether each hit also has its score and its margin over a look-alike.
+            folder: What is below it is written as seen from it; None writes whole paths.
         """
         words = get_words(self.subject)
         lines = [
@@ -281,7 +282,10 @@ class SearchResult:
             lines.append("percentages are the encoders' own, since too little is labeled to check them")
         width = max(len(_name(hit)) for hit in self.hits)
         shows = {} if self.description is None else {each.item_id: each for each in self.description.hits}
-        shown = [_line(hit, width, explains=explains) + _describe_shown(shows.get(hit.item_id)) for hit in self.hits]
+        shown = [
+            _line(hit, width, explains=explains, folder=folder) + _describe_shown(shows.get(hit.item_id))
+            for hit in self.hits
+        ]
         is_ranked = all(one.rank < other.rank for one, other in zip(self.hits, self.hits[1:], strict=False))
         if is_ranked and self.likely_count is not None and 0 < self.likely_count < len(shown):
             shown.insert(self.likely_count, f"---- hits below this line are probably other {words.many} ----")
@@ -395,17 +399,18 @@ def _describe_shown(shown: ShownMarks | None) -> str:
     return f"  {{{', '.join(told)}}}"
 
 
-def _line(hit: Hit, width: int, *, explains: bool) -> str:
+def _line(hit: Hit, width: int, *, explains: bool, folder: Path | None) -> str:
     """One hit with its probability, or, where there is none, its score; both and the margin where it explains."""
-    number = f"{hit.score:.3f}" if hit.probability is None else f"{_percent(hit.probability):>5}"
+    score = f"{hit.score:.3f}" if hit.is_compared else ""
+    number = f"{score:>5}" if hit.probability is None else f"{_percent(hit.probability):>5}"
     why = ""
-    if explains:
+    if explains and hit.is_compared:
         margin = "" if hit.margin is None else f", {hit.margin:+.3f} to {hit.look_alike}"
-        why = f"  (score {hit.score:.3f}{margin})"
+        why = f"  (score {score}{margin})"
     name = f"{_name(hit):<{width}}"
     record = _describe_record(hit.item)
     doubt = "" if hit.unlikely is None else f"  UNLIKELY: {hit.unlikely}"
-    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit)}{record}{why}{doubt}"
+    return f"{hit.rank:>3}  {number}  {hit.medium:<5}  {name}  {_place(hit, folder)}{record}{why}{doubt}"
 
 
 def _describe_record(item: Item) -> str:
@@ -431,12 +436,15 @@ def _percent(share: float) -> str:
     return ">99%" if 0.99 < share < 1 else f"{share:4.0%}"
 
 
-def _place(hit: Hit) -> str:
+def _place(hit: Hit, folder: Path | None) -> str:
     """The moment and the file of a hit, or the beginning of its text."""
     if hit.item.text is not None:
         return textwrap.shorten(hit.item.text, 80, placeholder=" ...")
     moment = "" if hit.start_seconds is None else f"  at {hit.start_seconds:.1f}-{hit.end_seconds:.1f} s"
-    return f"{hit.item.path or hit.item_id}{moment}"
+    path = hit.item.path
+    if path is not None and folder is not None and path.is_relative_to(folder):
+        path = path.relative_to(folder)
+    return f"{path or hit.item_id}{moment}"
 
 
 # ---------------------------------------------------------------- files of other programs
@@ -484,8 +492,12 @@ def export_marks(found: Sequence[Hit | Item], *, format: ExportFormat) -> str:  
 def _csv(found: Iterable[Hit | Item]) -> str:
     """The keys of a hit's JSON as columns, then the unknown columns of the manifest; an item has those it knows."""
     rows = [_describe(each) for each in found]
+    columns = [key for key in _HIT_KEYS if key != "is_compared"]
+    for row in rows:
+        if not row.pop("is_compared", True):
+            row["score"] = None
     facts = [row.pop("facts") for row in rows]
-    columns = list(dict.fromkeys([*_HIT_KEYS, *(key for row in rows for key in row)]))
+    columns = list(dict.fromkeys([*columns, *(key for row in rows for key in row)]))
     column_by_fact: dict[str, str] = {}
     for name in dict.fromkeys(name for each in facts for name in each):
         column = name
@@ -511,7 +523,7 @@ def _raven(found: Iterable[Hit | Item]) -> str:
     rows: list[tuple[object, ...]] = []
     for each in _moments(found):
         start, end = f"{each.start_seconds:.6f}", f"{each.end_seconds:.6f}"
-        score = f"{each.score:.4f}" if isinstance(each, Hit) else ""
+        score = f"{each.score:.4f}" if isinstance(each, Hit) and each.is_compared else ""
         box = (len(rows) + 1, "Spectrogram 1", 1, start, end, 0.0, _HIGHEST_HZ)
         rows.append((*box, _item_of(each).path or "", start, each.class_name or _UNKNOWN, score))
     return _table((*names, *more), rows, separator="\t")
