@@ -83,13 +83,14 @@ def _load(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Se
             numbers=item.frame_numbers,
         )
         return
-    check_file(path, max_bytes=limits.max_bytes)
     if item.form is Form.SPECTROGRAM:
         yield _load_spectrogram(path, limits=limits)
         return
-    possible = list_media(_read_head(path))
-    if possible and item.medium not in possible:
-        raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
+    if item.medium is not Medium.TEXT:  # which is opened once, since that takes as long as all the rest
+        check_file(path, max_bytes=limits.max_bytes)
+        possible = list_media(_read_head(path))
+        if possible and item.medium not in possible:
+            raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
     segments = LOADERS[item.medium](
         path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
     )

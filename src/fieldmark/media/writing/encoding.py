@@ -81,7 +81,7 @@ def _check_bytes(data: bytes) -> None:
         UncertainEncodingError: They are text of two bytes a character, without a mark; or in ISO-2022.
         ValueError: They are binary.
     """
-    if _looks_like_utf16(data):
+    if b"\x00" in data and _looks_like_utf16(data):
         raise UncertainEncodingError("it is UTF-16 without a byte-order mark; save it as UTF-8")
     if b"\x1b$" in data or b"\x1b(" in data:
         raise UncertainEncodingError("it is likely ISO-2022-JP; save it as UTF-8")
@@ -102,6 +102,8 @@ def _looks_like_utf16(data: bytes) -> bool:
 
 
 def _decode(data: bytes, encoding: str, *, is_whole: bool) -> str:
+    if is_whole:
+        return data.decode(encoding)
     return codecs.getincrementaldecoder(encoding)().decode(data, final=is_whole)
 
 

@@ -131,16 +131,21 @@ def _is_json(lines: Sequence[str]) -> bool:
 
 def _is_settings(lines: Sequence[str]) -> bool:
     """Return whether the lines are settings: sections, assignments, or what recorders write beside their sound."""
-    if any(map(_SECTION.match, lines)) and _has_share(lines, _is_of_sections):
-        return any("=" in line for line in lines)
-    if len(lines) >= _FEWEST_ROWS and _has_share(lines, _ASSIGNMENT.match):
+    has_equals = any("=" in line for line in lines)
+    if any("[" in line and _SECTION.match(line) for line in lines) and _has_share(lines, _is_of_sections):
+        return has_equals
+    if has_equals and len(lines) >= _FEWEST_ROWS and _has_share(lines, _ASSIGNMENT.match):
         return True
-    if len(lines) < 2 or not _has_share(lines, _SETTING.match):
+    if len(lines) < 2 or not _has_share(lines, _match_setting):
         return False
-    found = [match for line in lines if (match := _SETTING.match(line)) is not None]
+    found = [match for line in lines if (match := _match_setting(line)) is not None]
     technical = sum(_RECORDER_KEYS.search(match["key"]) is not None for match in found)
     padded = sum(len(match["pad"]) > 1 for match in found)
     return technical >= max(2, len(found) / 2) or (technical >= 1 and padded >= len(found) / 2)
+
+
+def _match_setting(line: str) -> re.Match[str] | None:
+    return _SETTING.match(line) if ":" in line or "=" in line else None  # prose without either is tried for long
 
 
 def _is_of_sections(line: str) -> bool:
@@ -155,9 +160,9 @@ def _is_table(lines: Sequence[str]) -> bool:
 
 
 def _has_cells(lines: Sequence[str], separator: str) -> bool:
-    counts = [line.count(separator) for line in lines]
-    if counts[0] < 2 or len(lines) < (2 if separator == "\t" else _FEWEST_ROWS):
+    if lines[0].count(separator) < 2 or len(lines) < (2 if separator == "\t" else _FEWEST_ROWS):
         return False
+    counts = [line.count(separator) for line in lines]
     if counts.count(counts[0]) < _SHARE * len(lines):
         return False
     if separator == "\t":
