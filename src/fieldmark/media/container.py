@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.damage import DamageLog, Length, Loss
-from fieldmark.media.ending import lacks_index
+from fieldmark.media.ending.declared import lacks_index
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.types import MediaLimits
 

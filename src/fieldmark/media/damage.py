@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.ending import is_cut_off, read_avi_seconds, read_declared_bytes
+from fieldmark.media.ending.declared import read_avi_seconds, read_declared_bytes
+from fieldmark.media.ending.missing import is_cut_off
 from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import MediaLimits, MediaWarning
 

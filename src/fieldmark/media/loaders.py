@@ -8,7 +8,7 @@ from typing import Protocol
 from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, NotProseError, UnreadableMediaError
 from fieldmark.media import audio, image, text, video
 from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
-from fieldmark.media.ending import lacks_index
+from fieldmark.media.ending.declared import lacks_index
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import list_extensions, list_media
 from fieldmark.media.text import NotTextError
