@@ -43,6 +43,7 @@ CHUNK_HEAD_BYTES = 8
 _WITH_LENGTH = {"matroska,webm", "flv", "asf"}
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 _GRAIN_SECONDS = 2e-3  # the rounding of time stamps
+_MOST_REORDERED = 4  # pictures that are usually shown behind one that was decoded after them
 _SMALLEST_SHARE = 0.6  # of the time from one picture to the next
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -291,6 +292,7 @@ class _Balance:
         self._expected: list[float] = []  # a heap
         self._before = None if first_seconds is not None else -math.inf
         self._held = 0
+        self._whole_count = _MOST_REORDERED  # pictures since the last damaged one
 
     def expect(self, seconds: float) -> None:
         """Note the time of a packet."""
@@ -315,6 +317,7 @@ class _Balance:
         """Note the time of a picture."""
         if is_damaged and (self._first is None or seconds >= self._first):
             self._log.count_packet()
+        self._whole_count = 0 if is_damaged else self._whole_count + 1
         while self._expected and self._expected[0] < seconds - _GRAIN_SECONDS:
             self._miss(heapq.heappop(self._expected), until=seconds)
         while self._expected and self._expected[0] <= seconds + _GRAIN_SECONDS:
@@ -323,21 +326,31 @@ class _Balance:
 
     def finish(self) -> None:
         """Note that no picture follows."""
+        is_broken = self._whole_count < _MOST_REORDERED
         while self._expected:
-            self._miss(heapq.heappop(self._expected), until=math.inf)
+            is_broken |= self._miss(heapq.heappop(self._expected), until=math.inf)
+        if is_broken:
+            self._log.break_end()
 
-    def _miss(self, seconds: float, *, until: float) -> None:
-        if self._before is None:
-            return
+    def _miss(self, seconds: float, *, until: float) -> bool:
+        """Note that a packet gave no picture; return whether one is missing."""
         apart = self._step * _SMALLEST_SHARE
-        if seconds - self._before > apart and until - seconds > apart:
-            self._log.add(Loss(seconds, min(self._step, until - seconds)))
+        if self._before is None or seconds - self._before <= apart or until - seconds <= apart:
+            return False
+        self._log.add(Loss(seconds, min(self._step, until - seconds)))
+        return True
 
 
-def read_packet_times(
-    container: InputContainer, stream: VideoStream, *, from_seconds: float
-) -> Iterator[tuple[float, float]]:
-    """Yield start and end of each frame, read from the packets without decoding; in the order of decoding."""
+class PacketTime(NamedTuple):
+    """The time of one frame, and that at which it is decoded, which is never later; a tuple for the sake of speed."""
+
+    start_seconds: float
+    end_seconds: float
+    decoding_seconds: float
+
+
+def read_packet_times(container: InputContainer, stream: VideoStream, *, from_seconds: float) -> Iterator[PacketTime]:
+    """Yield the times of each frame, read from the packets without decoding; in the order of decoding."""
     seek(container, stream, seconds=from_seconds)
     origin, step, base = get_origin_seconds(container), estimate_frame_seconds(stream), stream.time_base
     times = ChunkTimes(container, stream)
@@ -345,10 +358,12 @@ def read_packet_times(
     for packet in read_packets(container, stream):
         if packet is None or (packet.size == 0 and packet.pts is None):  # unreadable, or the mark of the end
             continue
-        has_time = packet.pts is not None or packet.dts is not None
+        decoding_stamp = packet.dts
+        has_time = packet.pts is not None or decoding_stamp is not None
         seconds = _compute_packet_seconds(packet, base, origin) + times.find_shift(packet) if has_time else following
         following = seconds + (_to_seconds(packet.duration, base) or step)
-        yield seconds, following
+        decoding = seconds if decoding_stamp is None else _to_seconds(decoding_stamp, base) - origin
+        yield PacketTime(seconds, following, decoding)
 
 
 def _compute_packet_seconds(packet: AnyPacket, base: Fraction | None, origin: float) -> float:

@@ -45,6 +45,7 @@ class DamageLog:
         self._losses: list[Loss] = []
         self._cut: Loss | None = None
         self._packet_count = 0
+        self.is_end_broken = False
 
     def add(self, loss: Loss) -> None:
         """Add a loss, as far as it lies between the two times."""
@@ -56,6 +57,10 @@ class DamageLog:
     def count_packet(self) -> None:
         """Count one packet or picture that is damaged, whether time was lost with it or not."""
         self._packet_count += 1
+
+    def break_end(self) -> None:
+        """State that one of the last pictures of the file is damaged, or missing."""
+        self.is_end_broken = True
 
     def add_cut(self, *, from_seconds: float, declared_seconds: float) -> None:
         """State that a file ends before the time that it declares; infinite where it declares none."""

@@ -47,6 +47,7 @@ _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is sho
 _GRAIN_SECONDS = 1e-3  # Matroska rounds its time stamps to this
 _WIDEST_PIXEL = 16.0  # another ratio is a damaged header
 _TIMED_BY_PICTURE = {"gif"}  # each picture states how long it stays
+_WITHOUT_END = {"mpegts", "mpeg"}
 _FEWEST_FRAMES = 8
 _REGULAR_SHARE = 0.9  # of the steps from frame to frame
 _STRICT_SHARE = 0.98
@@ -75,6 +76,7 @@ class _Extent:
     last_frame_seconds: float
     gaps: Sequence[Loss]
     packet_count: int
+    last_decoding_seconds: float
 
 
 @dataclass(slots=True)
@@ -142,7 +144,8 @@ def _read(
                 yield held
             pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
             held = Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
-        _read_on(frames, run[-1], frames_per_segment=decoding.frames_per_segment)
+        is_last = is_to_end and run[-1].end_seconds >= span.end_seconds
+        _read_on(frames, run[-1], frames_per_segment=decoding.frames_per_segment, is_last=is_last)
     if held is None:
         raise UnreadableMediaError(path=path, reason="none of its pictures can be decoded")
     if is_to_end:
@@ -152,18 +155,28 @@ def _read(
     yield replace(held, warnings=(*log.describe(noun="picture"), *joined))
 
 
-def _read_on(frames: Iterator[tuple[float, VideoFrame]], span: _Span, *, frames_per_segment: int) -> None:
+def _read_on(
+    frames: Iterator[tuple[float, VideoFrame]], span: _Span, *, frames_per_segment: int, is_last: bool
+) -> None:
     """Decode the rest of the last segment, of which no frame is needed, for what is missing in it; skip a long one."""
     rest_seconds = (span.end_seconds - span.start_seconds) / (2 * frames_per_segment)
     if rest_seconds <= _WORTH_A_SEEK_SECONDS:
-        deque(takewhile(lambda each: each[0] < span.end_seconds, frames), maxlen=0)
+        end = math.inf if is_last else span.end_seconds  # pictures without a time may seem to come later
+        deque(takewhile(lambda each: each[0] < end, frames), maxlen=0)
 
 
 def _note_end(log: DamageLog, extent: _Extent, container: InputContainer, stream: VideoStream, *, path: Path) -> None:
-    """Note that the file ends before the time that it declares, if it does."""
-    end = extent.span.end_seconds
+    """Note that the file ends before the time that it declares, if it does.
+
+    Streams declare none and have no mark at their end. They are cut off where their last picture is not whole, or where
+    a picture is missing that would have been decoded behind the last one there is.
+    """
+    end, name = extent.span.end_seconds, container.format.name
     length = read_length(container, stream, is_of_track=True)
-    declared = find_declared_seconds(path, length, read=end, container_name=container.format.name)
+    declared = find_declared_seconds(path, length, read=end, container_name=name)
+    if declared is None and name in _WITHOUT_END:
+        is_cut = log.is_end_broken or any(gap.start_seconds > extent.last_decoding_seconds for gap in extent.gaps)
+        declared = math.inf if is_cut else None
     if declared is not None:
         log.add_cut(from_seconds=end, declared_seconds=declared)
 
@@ -181,11 +194,11 @@ def _measure(
     stop = math.inf if end_seconds is None else end_seconds
     starts: list[float] = []
     first, last, end = math.inf, -math.inf, -math.inf
-    packet_count = 0
+    packet_count, last_decoding = 0, -math.inf
     stream = _picture_stream(container, path=path)
     check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
-    for frame_start, frame_end in read_packet_times(container, stream, from_seconds=start):
-        packet_count += 1
+    for frame_start, frame_end, decoding in read_packet_times(container, stream, from_seconds=start):
+        packet_count, last_decoding = packet_count + 1, decoding
         end = max(end, min(frame_end, stop))
         if frame_start < stop:
             first, last = min(first, frame_start), max(last, frame_start)
@@ -201,7 +214,13 @@ def _measure(
         raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
     if end - start > limits.max_seconds:
         raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
-    return _Extent(_Span(start, end), last_frame_seconds=last, gaps=gaps, packet_count=packet_count)
+    return _Extent(
+        _Span(start, end),
+        last_frame_seconds=last,
+        gaps=gaps,
+        packet_count=packet_count,
+        last_decoding_seconds=last_decoding,
+    )
 
 
 def _find_losses(container: InputContainer, stream: VideoStream, starts: Sequence[float]) -> list[Loss]:

@@ -63,6 +63,12 @@ def test_declared_bytes_of_an_mp3_are_where_its_flags_say(flags, numbers, declar
     assert read_declared_bytes(tmp_path / "named.mp3", "MP3") == (None if met is None else met + 310)
 
 
+def test_declared_bytes_of_an_mp3_of_fraunhofer_are_in_its_own_header(tmp_path):
+    tag = b"VBRI" + bytes(6) + (9_000).to_bytes(4, "big") + (40).to_bytes(4, "big")
+    (tmp_path / "a.mp3").write_bytes(b"\xff\xfb\x90\x64" + bytes(32) + tag + bytes(200))
+    assert read_declared_bytes(tmp_path / "a.mp3", "MP3") == 9_000 - 1_441
+
+
 def test_declared_bytes_of_an_mp4_with_data_appended_are_none(tmp_path):
     box = (16).to_bytes(4, "big") + b"ftypisom" + bytes(4)
     (tmp_path / "a.mp4").write_bytes(box * 2)

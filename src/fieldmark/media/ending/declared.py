@@ -16,6 +16,7 @@ _UNKNOWN_LENGTH = 0xFFFFFF00  # and above: written before the length was known
 _ASF_HEAD_BYTES = 2**16
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _LARGEST_MP3_FRAME_BYTES = 1_441  # some encoders count one frame too many
+_VBRI_POSITION = 36  # in the first frame
 _SYNC_BYTES = 2_000  # enough for the first frame of an MP3, which may state the total size
 
 
@@ -196,6 +197,9 @@ def _mp3(file: BinaryIO, _: int) -> int | None:
         start = 10 + sum(byte << 7 * (3 - index) for index, byte in enumerate(head[6:10]))
     file.seek(start)
     frame = file.read(_SYNC_BYTES)
+    if frame[_VBRI_POSITION:].startswith(b"VBRI"):
+        [count] = struct.unpack_from(">I", frame, _VBRI_POSITION + 10)
+        return start + int(count) - _LARGEST_MP3_FRAME_BYTES
     tag = re.search(rb"Xing|Info", frame[:200])
     if tag is None:
         return None
