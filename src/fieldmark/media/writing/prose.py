@@ -72,6 +72,14 @@ _BEGINNINGS = tuple(
         (r'File type = "ooTextFile"', "labels of a recording (Praat)"),
         (r"\w+\s*=\s*\{\s*\n", "settings"),
         (r"#include\s*[<\"]|@echo off\b|CREATE (TABLE|DATABASE)\b|INSERT INTO\b", "a program"),
+        (r"(#[^\n]*\n|\s)*(import [\w.]+( as \w+)?|from [\w.]+ import [\w*, ()]+|library\(\w+\));?\s*\n", "a program"),
+        (r"[\"']use strict[\"']|(const|var|let) \w+ = |function \w+\(", "a program"),
+        (r"(%[^\n]*\n|\s)*\\(documentclass|begin\{|usepackage)", "a document of another program (LaTeX)"),
+        (
+            r"(Return-Path|Received: (from|by)|Delivered-To|MIME-Version|Message-ID|DKIM-Signature|X-Mailer)[: ]",
+            "an e-mail",
+        ),
+        (r"--- [^\n]+\n\+\+\+ |diff --git ", "a list of changes (diff)"),
     )
 )
 
@@ -139,7 +147,7 @@ def _is_settings(lines: Sequence[str]) -> bool:
     if len(lines) < 2 or not _has_share(lines, _match_setting):
         return False
     found = [match for line in lines if (match := _match_setting(line)) is not None]
-    technical = sum(_RECORDER_KEYS.search(match["key"]) is not None for match in found)
+    technical = sum(_RECORDER_KEYS.search(match["key"].replace("_", " ")) is not None for match in found)
     padded = sum(len(match["pad"]) > 1 for match in found)
     return technical >= max(2, len(found) / 2) or (technical >= 1 and padded >= len(found) / 2)
 
