@@ -214,6 +214,13 @@ def test_binary_data_is_no_text_of_any_encoding(tmp_path):
                 text_of(tmp_path / "a.txt")
 
 
+@pytest.mark.parametrize("ask", [detect_medium, text_of])
+def test_a_note_with_nul_is_told_why_it_is_none(ask, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"A wren sang\x00 by the brook.")
+    with pytest.raises(UnreadableMediaError, match="it holds control characters"):
+        ask(tmp_path / "a.txt")
+
+
 @pytest.mark.parametrize("head", [b"\0\0\0\1\x67\x64", b"\0\0\0\1\x09\xf0", b"\0\0\0\1\x40\x01", b"\0\0\1\xb3\x0a"])
 def test_a_bare_stream_of_video_is_named(head, tmp_path):
     (tmp_path / "a").write_bytes(head + bytes(range(256)) * 4)

@@ -25,6 +25,7 @@ from fieldmark.types import (
 )
 
 _HEAD_BYTES = 2**16
+_NOTE_SUFFIXES = {".txt", ".text", ".md"}  # of a file so named, it is of interest why it is no note
 
 
 class Loader(Protocol):
@@ -132,7 +133,7 @@ def _detect(path: Path) -> Medium:
     found = _medium_of_streams(path)
     if found is not None:
         return found
-    if isinstance(no_text, NotTextError):
+    if isinstance(no_text, NotTextError) and path.suffix.lower() not in _NOTE_SUFFIXES:
         raise MediaError(
             f"The content of '{path}' is not an image, text, video or sound that can be read. "
             "Give an image, UTF-8 text, or a file that FFmpeg can decode."

@@ -80,6 +80,11 @@ def test_a_gate_is_as_it_was_meant(tmp_path):
     assert said(tmp_path / "a.wav", NOISE * np.where(level > 0.7, level, 0)) == ""
 
 
+def test_equal_pauses_between_tones_are_as_they_were_meant(tmp_path):
+    pause = 0.02 * HERTZ
+    assert said(tmp_path / "a.wav", blank((2 * HERTZ, 2 * HERTZ + pause), (3 * HERTZ, 3 * HERTZ + pause))) == ""
+
+
 def test_sound_of_a_few_steps_may_be_zero_by_itself(tmp_path):
     soft = NOISE * 2.0**-15 / 0.05 * 0.3
     assert np.mean(np.rint(soft * 2**15) == 0) > 0.5

@@ -93,8 +93,10 @@ class ZeroWatch:
     def _choose(self) -> list[_Stretch]:
         """Return the stretches that are faults."""
         usual = float(np.median(self._levels)) if self._levels else 0.0
-        odd_count = sum(not each.is_of_blocks for each in self._stretches)
-        if odd_count > max(_MOST_ODD, len(self._stretches) / 2):
+        lengths = [each.end_seconds - each.start_seconds for each in self._stretches if not each.is_of_blocks]
+        is_gate = len(lengths) > max(_MOST_ODD, len(self._stretches) / 2)
+        is_pattern = len(lengths) > 1 and max(lengths) - min(lengths) < _SHORTEST_SECONDS  # pauses between tones
+        if is_gate or is_pattern:
             return []
         least = {True: _SMALLEST_LEVEL, False: max(_SMALLEST_LEVEL, _SMALLEST_SHARE * usual)}
         return [each for each in self._stretches if each.level >= least[each.is_of_blocks]]
