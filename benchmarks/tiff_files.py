@@ -12,40 +12,70 @@ _CODES = {"B": 1, "s": 2, "H": 3, "I": 4, "R": 5, "i": 9, "r": 10, "f": 11}
 Tags = Mapping[int, tuple[str, Sequence[int] | bytes]]
 
 
-def write_tiff(path: Path, pages: Sequence[tuple[Tags, bytes, Sequence[tuple[Tags, bytes]]]]) -> Path:
-    """Write directories, each with its own data and the directories below it (tag 330)."""
-    file = io.BytesIO(b"II*\0\0\0\0\0")
-    file.seek(8)
-    next_at = 4
-    for tags, data, children in pages:
-        below = [_write_directory(file, child, child_data)[0] for child, child_data in children]
-        own = {**tags, **({330: ("I", below)} if below else {})}
-        offset, link = _write_directory(file, own, data)
-        file.seek(next_at)
-        file.write(struct.pack("<I", offset))
-        file.seek(0, io.SEEK_END)
-        next_at = link
-    path.write_bytes(file.getvalue())
+def write_tiff(
+    path: Path, pages: Sequence[tuple[Tags, bytes, Sequence[tuple[Tags, bytes]]]], *, is_data_behind: bool = False
+) -> Path:
+    """Write directories, each with its own data and the directories below it (tag 330).
+
+    Args:
+        is_data_behind: All data, the smallest first, stands behind all directories, as cameras write it.
+    """
+    layout = _Layout()
+    layout.write(pages)
+    if is_data_behind:
+        behind = _Layout(held={})
+        behind.write(pages)  # once for the size of the directories
+        end, starts = len(behind.file.getvalue()), {}
+        for data in sorted(behind.held or (), key=len):
+            starts[data], end = end, end + len(data)
+        layout = _Layout(held=starts)
+        layout.write(pages)
+        layout.file.write(b"".join(starts))
+    path.write_bytes(layout.file.getvalue())
     return path
 
 
-def _write_directory(file: io.BytesIO, tags: Tags, data: bytes) -> tuple[int, int]:
-    """Write the data of a directory and the directory; return where it stands, and where the link to the next is."""
-    start = file.tell()
-    file.write(data)
-    entries = b""
-    resolved = {tag: (kind, _place(values, start, len(data))) for tag, (kind, values) in tags.items()}
-    for tag, (kind, values) in sorted(resolved.items()):
-        packed = _pack(kind, values)
-        count = len(values) // (2 if kind in "Rr" else 1)
-        if len(packed) > 4:
-            place = file.tell()
-            file.write(packed)
-            packed = struct.pack("<I", place)
-        entries += struct.pack("<HHI", tag, _CODES[kind], count) + packed.ljust(4, b"\0")
-    offset = file.tell()
-    file.write(struct.pack("<H", len(resolved)) + entries + struct.pack("<I", 0))
-    return offset, offset + 2 + len(entries)
+class _Layout:
+    """A TIFF that is being written; `held` says where each data will stand, None: before its directory."""
+
+    def __init__(self, *, held: dict[bytes, int] | None = None) -> None:
+        self.file = io.BytesIO()
+        self.held = held
+
+    def write(self, pages: Sequence[tuple[Tags, bytes, Sequence[tuple[Tags, bytes]]]]) -> None:
+        file = self.file
+        file.write(b"II*\0\0\0\0\0")
+        next_at = 4
+        for tags, data, children in pages:
+            below = [self._write_directory(child, child_data)[0] for child, child_data in children]
+            own = {**tags, **({330: ("I", below)} if below else {})}
+            offset, link = self._write_directory(own, data)
+            file.seek(next_at)
+            file.write(struct.pack("<I", offset))
+            file.seek(0, io.SEEK_END)
+            next_at = link
+
+    def _write_directory(self, tags: Tags, data: bytes) -> tuple[int, int]:
+        """Write a directory, and its data; return where it stands, and where the link to the next is."""
+        file = self.file
+        if self.held is None:
+            start = file.tell()
+            file.write(data)
+        else:
+            start = self.held.setdefault(data, 0)
+        entries = b""
+        resolved = {tag: (kind, _place(values, start, len(data))) for tag, (kind, values) in tags.items()}
+        for tag, (kind, values) in sorted(resolved.items()):
+            packed = _pack(kind, values)
+            count = len(values) // (2 if kind in "Rr" else 1)
+            if len(packed) > 4:
+                place = file.tell()
+                file.write(packed)
+                packed = struct.pack("<I", place)
+            entries += struct.pack("<HHI", tag, _CODES[kind], count) + packed.ljust(4, b"\0")
+        offset = file.tell()
+        file.write(struct.pack("<H", len(resolved)) + entries + struct.pack("<I", 0))
+        return offset, offset + 2 + len(entries)
 
 
 def _place(values: Sequence[int] | bytes, start: int, length: int) -> Sequence[int] | bytes:
@@ -93,7 +123,12 @@ def make_jpeg(pixels: np.ndarray, *, orientation: int | None = None) -> bytes:
 
 
 def write_raw_photo(
-    path: Path, *, preview: np.ndarray | None, sensor: tuple[int, int] = (1_600, 1_200), turned: int = 1
+    path: Path,
+    *,
+    preview: np.ndarray | None,
+    sensor: tuple[int, int] = (1_600, 1_200),
+    turned: int = 1,
+    is_data_behind: bool = False,
 ) -> Path:
     """Write a DNG: a green thumbnail first, as cameras do, then the sensor's values and the preview."""
     width, height = sensor
@@ -130,4 +165,4 @@ def write_raw_photo(
         data = make_jpeg(preview)
         tags = {**describe(preview, photometric=6, t254=("I", [1])), 259: ("H", [7])}
         below.append((tags, data))
-    return write_tiff(path, [(first, thumbnail.tobytes(), below)])
+    return write_tiff(path, [(first, thumbnail.tobytes(), below)], is_data_behind=is_data_behind)

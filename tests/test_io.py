@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,3 +110,16 @@ def test_shared_bytes_survive_one_who_clears_away_what_is_begun(tmp_path):
     begun.set()
     clearing.join()
     assert (tmp_path / "file").read_bytes() == b"whole"
+
+
+def test_shared_bytes_clear_away_what_killed_processes_left_of_the_file(tmp_path):
+    for name, age in (
+        (".file.0a1b2c3d.partial", 7_200),
+        (".file.4e5f6a7b.partial", 60),
+        (".other.0a1b2c3d.partial", 7_200),
+    ):
+        (tmp_path / name).write_bytes(b"ha")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    write_shared_bytes(tmp_path / "file", b"whole")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"file", ".file.4e5f6a7b.partial", ".other.0a1b2c3d.partial"}, "a young one may be growing"

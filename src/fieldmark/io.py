@@ -2,8 +2,9 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -12,6 +13,8 @@ from typing import Any, BinaryIO, ClassVar, Protocol, runtime_checkable
 
 _ATTEMPTS = 3
 """Times that a file is written whose beginning others may have cleared away."""
+_REST_SECONDS = 3600
+"""So long after its last byte, half a file is that of a process which was killed."""
 
 
 @contextmanager
@@ -56,9 +59,12 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_shared_bytes(path: Path, content: bytes) -> None:
     """Write a content, whole or not at all, to a file that other processes may write at the same time.
 
+    The halves that killed processes left of it are cleared away.
+
     Raises:
         OSError: The disk is full, or the folder may not be written.
     """
+    _clear_rests(path)
     for attempt in range(_ATTEMPTS):
         partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         try:
@@ -72,6 +78,15 @@ def write_shared_bytes(path: Path, content: bytes) -> None:
             partial.unlink(missing_ok=True)
         break
     _sync_folder(path.parent)
+
+
+def _clear_rests(path: Path) -> None:
+    with suppress(OSError):  # the folder is not there, which the writing tells
+        for rest in path.parent.iterdir():
+            if rest.name.startswith(f".{path.name}.") and rest.suffix == ".partial":
+                with suppress(OSError):
+                    if time.time() - rest.stat().st_mtime > _REST_SECONDS:
+                        rest.unlink()
 
 
 def write_new_bytes(path: Path, content: bytes) -> None:

@@ -1,12 +1,20 @@
 from itertools import pairwise
 
 import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container, pick_equally_spaced
+from fieldmark.media.container import (
+    find_picture_stream,
+    find_sound_stream,
+    open_container,
+    pick_equally_spaced,
+    read_packet_times,
+    start_again,
+)
 
 
 @given(count=st.integers(0, 500), limit=st.integers(1, 60))
@@ -50,6 +58,37 @@ def test_open_container_reads_past_a_title_that_is_no_utf8(write_video, limits):
     path.write_bytes(path.read_bytes().replace(b"Lavf", b"\xe9\xe8\xff\xfe"))
     with open_container(path, limits=limits) as container:
         assert find_picture_stream(container) is not None
+
+
+def read_times(container):
+    return list(read_packet_times(container, find_picture_stream(container), from_seconds=0.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "is_same"), [({}, True), ({"movflags": "frag_keyframe"}, False)], ids=["one index", "in fragments"]
+)
+def test_start_again_gives_every_packet_once_more(options, is_same, tmp_path, limits):
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("libx264", rate=10, options={"bf": "2", "g": "8"})
+        for index in range(30):
+            pixels = np.full((48, 64, 3), index * 8, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    with open_container(path, limits=limits) as container:
+        times = read_times(container)
+        assert len(times) == 30
+        with start_again(container, packet_count=len(times), path=path, limits=limits) as again:
+            assert (again is container) == is_same
+            stream = find_picture_stream(again)
+            shown = [frame.to_ndarray(format="gray").mean() for frame in again.decode(stream)]
+    assert len(shown) == 30
+    assert shown == sorted(shown)
+    with open_container(path, limits=limits) as container:
+        read_times(container)
+        with start_again(container, packet_count=29, path=path, limits=limits) as again:
+            assert again is not container  # one packet could not be read
+            assert read_times(again) == times
 
 
 def test_picture_stream_is_not_the_cover_of_a_sound(write_audio, tmp_path, limits):

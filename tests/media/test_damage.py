@@ -3,6 +3,7 @@
 import re
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -105,6 +106,49 @@ def test_a_bad_block_is_never_silent_where_frames_are_lost(film, share, tmp_path
         missing = sum(float(to) - float(at) for at, to in re.findall(r"(\d+\.\d+) to (\d+\.\d+)", said))
         step = whole[1] - whole[0]
         assert missing == pytest.approx((len(whole) - len(got)) * step, abs=0.45)
+
+
+@pytest.mark.parametrize("codec", ["mpeg2video", "mpeg1video"])
+def test_a_program_stream_cut_between_its_packs_is_cut_off(codec, tmp_path):
+    path, cut = tmp_path / "a.mpg", tmp_path / "b.mpg"
+    generator = np.random.default_rng(0)
+    with av.open(str(path), "w", format="vob") as container:
+        stream = container.add_stream(codec, rate=25, width=160, height=96, pix_fmt="yuv420p", options={"bf": "2"})
+        for _ in range(75):
+            pixels = generator.integers(0, 255, (96, 160, 3), dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes()
+    assert read_all(path)[2] == ""
+    packs = [each.start() for each in re.finditer(rb"\x00\x00\x01\xba", data)]
+    told = 0
+    for position in packs[len(packs) // 3 :: len(packs) // 12]:
+        cut.write_bytes(data[:position])
+        told += "cut off at" in read_all(cut)[2]
+    assert told >= 7, "a pack may end exactly where a picture does"
+
+
+def test_a_stream_that_lacks_pictures_shown_before_its_last_one_is_cut_off(tmp_path):
+    path, cut = tmp_path / "a.ts", tmp_path / "b.ts"
+    with av.open(str(path), "w", format="mpegts") as container:
+        stream = container.add_stream("libx264", rate=10, width=64, height=48, pix_fmt="yuv420p")
+        stream.options = {"bf": "2", "b-adapt": "0", "b-pyramid": "none"}
+        for index in range(60):
+            pixels = np.full((48, 64, 3), index * 4, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.pts) for packet in container.demux(video=0) if packet.pts is not None]
+    data = path.read_bytes()
+    for number in range(30, 42):  # whole packets, so that nothing but their order tells
+        cut.write_bytes(data[: packets[number][0]])
+        stamps = sorted(stamp for _, stamp in packets[:number])
+        is_holey = max(after - before for before, after in pairwise(stamps)) > 1.5 * 9_000
+        _, _, said = read_all(cut)
+        assert ("cut off at" in said) == is_holey
+    cut.write_bytes(data[: packets[30][0]] + data[packets[31][0] :])
+    assert "missing" in read_all(cut)[2]
+    assert "cut off" not in read_all(cut)[2], "it is not the end that is missing"
 
 
 @pytest.mark.parametrize("codec", ["libx264", "mjpeg"])

@@ -1,12 +1,14 @@
 # ruff: noqa: RUF001 - sentences of many languages
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
+from fieldmark.errors import EmptyMediaError, MissingFileError, NotProseError, TooLargeError, UnreadableMediaError
 from fieldmark.media import text
+from fieldmark.media.loaders import detect_medium
 from fieldmark.types import Decoding, MediaLimits
 
 GERMAN = (
@@ -183,3 +185,44 @@ def test_from_string_refuses_bad_strings(limits):
 def test_check_head_passes_a_text_cut_anywhere(written, cut):
     data = f"A wren: {written}".encode()
     text.check_head(data[: len(data) - cut], path=Path("a.txt"))
+
+
+@pytest.mark.parametrize(
+    ("words", "encoding"),
+    [
+        ("Zięba śpiewała głośno w gęstym lesie.", "utf-16-le"),
+        ("Зяблик пел на верхушке ели у ручья.", "utf-16-le"),
+        ("今朝、川の近くでウグイスが鳴いていた。", "utf-16-be"),
+        ("A wren was singing near the brook.", "utf-16-be"),
+    ],
+)
+def test_utf16_without_a_mark_is_named_in_every_language(words, encoding, tmp_path):
+    (tmp_path / "a.txt").write_bytes(words.encode(encoding))
+    for ask in (detect_medium, text_of):
+        with pytest.raises(UnreadableMediaError, match="UTF-16 without a byte-order mark"):
+            ask(tmp_path / "a.txt")
+
+
+def test_binary_data_is_no_text_of_any_encoding(tmp_path):
+    generator = np.random.default_rng(0)
+    for size in (40, 400, 4_000):
+        for _ in range(20):
+            (tmp_path / "a.txt").write_bytes(generator.bytes(size) + b"\x00\x01\x1b(")
+            with pytest.raises(
+                UnreadableMediaError, match=r"it is binary|holds nothing but|cannot be told|neither UTF-8"
+            ):
+                text_of(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("ask", [detect_medium, text_of])
+def test_a_note_with_nul_is_told_why_it_is_none(ask, tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"A wren sang\x00 by the brook.")
+    with pytest.raises(UnreadableMediaError, match="it holds control characters"):
+        ask(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\1\x67\x64", b"\0\0\0\1\x09\xf0", b"\0\0\0\1\x40\x01", b"\0\0\1\xb3\x0a"])
+def test_a_bare_stream_of_video_is_named(head, tmp_path):
+    (tmp_path / "a").write_bytes(head + bytes(range(256)) * 4)
+    with pytest.raises(NotProseError, match=r"a bare stream of video.*in an MP4 or Matroska file"):
+        detect_medium(tmp_path / "a")

@@ -220,7 +220,7 @@ class EmbeddingsWriter:
             raise EmbeddingsError(
                 path=folder, reason=f"the folder cannot be made ({error.strerror}); choose another --out"
             ) from error
-        for partial in (*folder.glob(f".shard-*-{name}-*.partial"), *folder.glob(f".{INFO_NAME}.*.partial")):
+        for partial in folder.glob(f".shard-*-{name}-*.partial"):  # of this writer, before it was killed
             partial.unlink(missing_ok=True)
         self._folder = folder
         self._fingerprint = fingerprint

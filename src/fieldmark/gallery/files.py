@@ -1,8 +1,7 @@
 """The contract: the small files of a gallery, which all its processes share; and those of a folder."""
 
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
@@ -12,9 +11,6 @@ import filelock
 from fieldmark.errors import MissingGalleryError
 from fieldmark.gallery.layout import GalleryFile, GalleryLayout
 from fieldmark.io import read_stamp, write_shared_bytes
-
-_REST_SECONDS = 3600
-"""So long after its last byte, half a file is that of a process which was killed."""
 
 
 @runtime_checkable
@@ -82,10 +78,6 @@ class FolderFiles(GalleryFiles):
 
     def write(self, name: GalleryFile, content: bytes) -> None:
         """Write a file, as `GalleryFiles.write` does."""
-        for rest in self.folder.glob(f".{name}.*.partial"):  # of processes that were killed
-            with suppress(OSError):
-                if time.time() - rest.stat().st_mtime > _REST_SECONDS:
-                    rest.unlink()
         write_shared_bytes(self.folder / name, content)
 
     def read_stamp(self, name: GalleryFile) -> object:

@@ -24,6 +24,7 @@ from fieldmark.media.sound.mixing import ODD_SCALE, Mixing, learn_mixing, take_h
 from fieldmark.media.sound.placement import PlacedSound
 from fieldmark.media.sound.reader import FileStamp, SoundTrack, open_sound, stamp_file
 from fieldmark.media.sound.resampling import CONTEXT_SECONDS, MonoSound, mix, resample
+from fieldmark.media.sound.zeros import ZeroWatch
 from fieldmark.types import AudioContent, Decoding, MediaLimits, MediaWarning, Segment
 
 # ---------------------------------------------------------------- segments
@@ -120,6 +121,7 @@ class _Reading:
         self._end_seconds: float | None = None  # of the file; None where the part ends before
         self._count = 0
         self._peak = 0.0  # of floats, once mixed
+        self._zeros = ZeroWatch()
         self.begin_seconds = part.start_seconds
 
     def read(self) -> Iterator[Float32[np.ndarray, " time"]]:
@@ -133,6 +135,8 @@ class _Reading:
         part, allowed = self._part, self._limits.max_seconds
         blocks, mixing = self._survey(self.read_blocks())
         self._warnings = mixing.warnings
+        if self._track.is_lossless:
+            blocks = self._zeros.watch(blocks)
         for block in resample(self._check_numbers(mix(blocks, mixing)), rate=part.rate):
             start, end = part.clip(block.start, block.end)
             if start >= end:
@@ -191,7 +195,7 @@ class _Reading:
         joined = warn_of_joined_file(self._path) if self._end_seconds is not None else ()
         is_known = any(each.kind == ODD_SCALE for each in self._warnings)
         clipped = (warn_of_clipping(self._peak),) if self._peak > 1.0 and not is_known else ()
-        return (*self._log.describe(noun="sound"), *joined, *self._warnings, *clipped)
+        return (*self._log.describe(noun="sound"), *joined, *self._zeros.describe(), *self._warnings, *clipped)
 
     def _survey(self, blocks: Iterator[PlacedSound]) -> tuple[Iterator[PlacedSound], Mixing]:
         """Return the sound and the mixing of the file, which its beginning decides."""

@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.damage import DamageLog, Length, Loss
-from fieldmark.media.ending import lacks_index
+from fieldmark.media.ending.declared import lacks_index
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.types import MediaLimits
 
@@ -41,7 +41,9 @@ CHUNK_HEAD_BYTES = 8
 """The header before the bytes of a chunk of an AVI: its index counts from there, FFmpeg from behind."""
 # These state how long the longest of their tracks is; of others FFmpeg may guess it.
 _WITH_LENGTH = {"matroska,webm", "flv", "asf"}
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"
 _GRAIN_SECONDS = 2e-3  # the rounding of time stamps
+_MOST_REORDERED = 4  # pictures that are usually shown behind one that was decoded after them
 _SMALLEST_SHARE = 0.6  # of the time from one picture to the next
 _COVER = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -75,6 +77,43 @@ def _explain_missing_index(path: Path) -> Iterator[None]:
             )
             raise UnreadableMediaError(path=path, reason=reason) from error
         raise
+
+
+@contextmanager
+def start_again(
+    container: InputContainer, *, packet_count: int, path: Path, limits: MediaLimits
+) -> Iterator[InputContainer]:
+    """Give a container of which no packet was decoded from its beginning once more.
+
+    An MP4 whose index names every packet goes back to the first; any other file is opened anew, which takes longer, and
+    leads there whatever state its reader is in.
+
+    Args:
+        packet_count: The packets of its pictures that were met.
+    """
+    if _goes_back(container, packet_count=packet_count):
+        yield container
+        return
+    container.close()
+    with open_container(path, limits=limits) as another:
+        yield another
+
+
+def _goes_back(container: InputContainer, *, packet_count: int) -> bool:
+    stream = find_picture_stream(container)
+    if container.format.name != _MP4 or stream is None:
+        return False
+    entries = stream.index_entries
+    if not packet_count == stream.frames == len(entries):  # in fragments, or not to be shown as it is stored
+        return False
+    first = entries[0]
+    with suppress(av.FFmpegError, StopIteration):
+        container.seek(first.timestamp, stream=stream)
+        packet = next(container.demux(stream))
+        if packet.pos == first.pos and packet.dts == first.timestamp:
+            container.seek(first.timestamp, stream=stream)
+            return True
+    return False
 
 
 def find_picture_stream(container: InputContainer) -> VideoStream | None:
@@ -196,7 +235,7 @@ def decode_pictures(
         UnreadableMediaError: There is no decoder for the track.
     """
     check_decoder(stream, path=path)
-    step = estimate_frame_seconds(stream)
+    step, base = estimate_frame_seconds(stream), stream.time_base
     has_sought = seek(container, stream, seconds=from_seconds)
     origin = get_origin_seconds(container)
     times = ChunkTimes(container, stream)
@@ -207,7 +246,7 @@ def decode_pictures(
     for decoded in decode_packets(container, stream):
         assert decoded.packet is not None or decoded.is_bad  # noqa: S101 - as `decode_packets` gives them
         shift = times.find_shift(decoded.packet)
-        stamp = _find_stamp(decoded.packet, origin - shift)
+        stamp = _find_stamp(decoded.packet, base, origin - shift)
         if decoded.is_bad or (decoded.packet is not None and decoded.packet.is_corrupt):
             log.count_packet()
         if decoded.is_empty and last is not None and stamp is not None:
@@ -227,11 +266,11 @@ def decode_pictures(
     balance.finish()
 
 
-def _find_stamp(packet: AnyPacket | None, origin: float) -> float | None:
+def _find_stamp(packet: AnyPacket | None, base: Fraction | None, origin: float) -> float | None:
     """Return the time of the picture in a packet; None for one without, or that is not to be shown."""
     if packet is None or (packet.pts is None and packet.dts is None) or packet.is_discard:
         return None
-    return _compute_packet_seconds(packet, origin)
+    return _compute_packet_seconds(packet, base, origin)
 
 
 @final
@@ -253,6 +292,7 @@ class _Balance:
         self._expected: list[float] = []  # a heap
         self._before = None if first_seconds is not None else -math.inf
         self._held = 0
+        self._whole_count = _MOST_REORDERED  # pictures since the last damaged one
 
     def expect(self, seconds: float) -> None:
         """Note the time of a packet."""
@@ -277,6 +317,7 @@ class _Balance:
         """Note the time of a picture."""
         if is_damaged and (self._first is None or seconds >= self._first):
             self._log.count_packet()
+        self._whole_count = 0 if is_damaged else self._whole_count + 1
         while self._expected and self._expected[0] < seconds - _GRAIN_SECONDS:
             self._miss(heapq.heappop(self._expected), until=seconds)
         while self._expected and self._expected[0] <= seconds + _GRAIN_SECONDS:
@@ -285,36 +326,49 @@ class _Balance:
 
     def finish(self) -> None:
         """Note that no picture follows."""
+        is_broken = self._whole_count < _MOST_REORDERED
         while self._expected:
-            self._miss(heapq.heappop(self._expected), until=math.inf)
+            is_broken |= self._miss(heapq.heappop(self._expected), until=math.inf)
+        if is_broken:
+            self._log.break_end()
 
-    def _miss(self, seconds: float, *, until: float) -> None:
-        if self._before is None:
-            return
+    def _miss(self, seconds: float, *, until: float) -> bool:
+        """Note that a packet gave no picture; return whether one is missing."""
         apart = self._step * _SMALLEST_SHARE
-        if seconds - self._before > apart and until - seconds > apart:
-            self._log.add(Loss(seconds, min(self._step, until - seconds)))
+        if self._before is None or seconds - self._before <= apart or until - seconds <= apart:
+            return False
+        self._log.add(Loss(seconds, min(self._step, until - seconds)))
+        return True
 
 
-def read_packet_times(
-    container: InputContainer, stream: VideoStream, *, from_seconds: float
-) -> Iterator[tuple[float, float]]:
-    """Yield start and end of each frame, read from the packets without decoding; in the order of decoding."""
+class PacketTime(NamedTuple):
+    """The time of one frame, and that at which it is decoded, which is never later; a tuple for the sake of speed."""
+
+    start_seconds: float
+    end_seconds: float
+    decoding_seconds: float
+
+
+def read_packet_times(container: InputContainer, stream: VideoStream, *, from_seconds: float) -> Iterator[PacketTime]:
+    """Yield the times of each frame, read from the packets without decoding; in the order of decoding."""
     seek(container, stream, seconds=from_seconds)
-    origin, step = get_origin_seconds(container), estimate_frame_seconds(stream)
+    origin, step, base = get_origin_seconds(container), estimate_frame_seconds(stream), stream.time_base
     times = ChunkTimes(container, stream)
     following = 0.0
     for packet in read_packets(container, stream):
         if packet is None or (packet.size == 0 and packet.pts is None):  # unreadable, or the mark of the end
             continue
-        has_time = packet.pts is not None or packet.dts is not None
-        seconds = _compute_packet_seconds(packet, origin) + times.find_shift(packet) if has_time else following
-        following = seconds + (_to_seconds(packet.duration, packet.time_base) or step)
-        yield seconds, following
+        decoding_stamp = packet.dts
+        has_time = packet.pts is not None or decoding_stamp is not None
+        seconds = _compute_packet_seconds(packet, base, origin) + times.find_shift(packet) if has_time else following
+        following = seconds + (_to_seconds(packet.duration, base) or step)
+        decoding = seconds if decoding_stamp is None else _to_seconds(decoding_stamp, base) - origin
+        yield PacketTime(seconds, following, decoding)
 
 
-def _compute_packet_seconds(packet: AnyPacket, origin: float) -> float:
-    return _to_seconds(packet.dts if packet.pts is None else packet.pts, packet.time_base) - origin
+def _compute_packet_seconds(packet: AnyPacket, base: Fraction | None, origin: float) -> float:
+    """Return the time of a packet; to ask each for its base, which is the track's, takes longer than all the rest."""
+    return _to_seconds(packet.dts if packet.pts is None else packet.pts, base) - origin
 
 
 def _to_seconds(stamp: int | None, base: Fraction | None) -> float:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import final
 
 from fieldmark.errors import UnreadableMediaError
-from fieldmark.media.ending import is_cut_off, read_avi_seconds, read_declared_bytes
+from fieldmark.media.ending.declared import read_avi_seconds, read_declared_bytes
+from fieldmark.media.ending.missing import is_cut_off
 from fieldmark.media.signatures import HEAD_BYTES, find_format
 from fieldmark.types import MediaLimits, MediaWarning
 
@@ -44,6 +45,7 @@ class DamageLog:
         self._losses: list[Loss] = []
         self._cut: Loss | None = None
         self._packet_count = 0
+        self.is_end_broken = False
 
     def add(self, loss: Loss) -> None:
         """Add a loss, as far as it lies between the two times."""
@@ -55,6 +57,10 @@ class DamageLog:
     def count_packet(self) -> None:
         """Count one packet or picture that is damaged, whether time was lost with it or not."""
         self._packet_count += 1
+
+    def break_end(self) -> None:
+        """State that one of the last pictures of the file is damaged, or missing."""
+        self.is_end_broken = True
 
     def add_cut(self, *, from_seconds: float, declared_seconds: float) -> None:
         """State that a file ends before the time that it declares; infinite where it declares none."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from fieldmark.errors import EmptyMediaError, MediaError, MissingFileError, TooLargeError, UnreadableMediaError
 
 
-def check_file(path: Path, *, max_bytes: int | None = None) -> None:
-    """Check what can be known of a file without reading it.
+def check_file(path: Path, *, max_bytes: int | None = None) -> int:
+    """Check what can be known of a file without reading it; return its size in bytes.
 
     Raises:
         MissingFileError: Nothing is there, or a folder, a pipe or a device.
@@ -24,6 +24,7 @@ def check_file(path: Path, *, max_bytes: int | None = None) -> None:
         raise EmptyMediaError(path=path, reason="it has zero bytes")
     if max_bytes is not None and size > max_bytes:
         raise TooLargeError(path=path, quantity="bytes", got=size, allowed=max_bytes)
+    return size
 
 
 def _met(path: Path) -> str | None:

@@ -8,7 +8,7 @@ from typing import Protocol
 from fieldmark.errors import EmptyMediaError, MediaError, MediumMismatchError, NotProseError, UnreadableMediaError
 from fieldmark.media import audio, image, text, video
 from fieldmark.media.container import find_picture_stream, find_sound_stream, open_container
-from fieldmark.media.ending import lacks_index
+from fieldmark.media.ending.declared import lacks_index
 from fieldmark.media.file import check_file, convert_decoder_errors
 from fieldmark.media.signatures import list_extensions, list_media
 from fieldmark.media.text import NotTextError
@@ -25,6 +25,7 @@ from fieldmark.types import (
 )
 
 _HEAD_BYTES = 2**16
+_NOTE_SUFFIXES = {".txt", ".text", ".md"}  # of a file so named, it is of interest why it is no note
 
 
 class Loader(Protocol):
@@ -83,13 +84,14 @@ def _load(item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Se
             numbers=item.frame_numbers,
         )
         return
-    check_file(path, max_bytes=limits.max_bytes)
     if item.form is Form.SPECTROGRAM:
         yield _load_spectrogram(path, limits=limits)
         return
-    possible = list_media(_read_head(path))
-    if possible and item.medium not in possible:
-        raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
+    if item.medium is not Medium.TEXT:  # which is opened once, since that takes as long as all the rest
+        check_file(path, max_bytes=limits.max_bytes)
+        possible = list_media(_read_head(path))
+        if possible and item.medium not in possible:
+            raise MediumMismatchError(path=path, got=possible[0], expected=item.medium)
     segments = LOADERS[item.medium](
         path, decoding=decoding, limits=limits, start_seconds=item.start_seconds, end_seconds=item.end_seconds
     )
@@ -131,7 +133,7 @@ def _detect(path: Path) -> Medium:
     found = _medium_of_streams(path)
     if found is not None:
         return found
-    if isinstance(no_text, NotTextError):
+    if isinstance(no_text, NotTextError) and path.suffix.lower() not in _NOTE_SUFFIXES:
         raise MediaError(
             f"The content of '{path}' is not an image, text, video or sound that can be read. "
             "Give an image, UTF-8 text, or a file that FFmpeg can decode."

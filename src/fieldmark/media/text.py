@@ -3,12 +3,19 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from fieldmark.errors import EmptyMediaError, NotProseError, TooLargeError, UnreadableMediaError
+from fieldmark.errors import (
+    EmptyMediaError,
+    MediumMismatchError,
+    NotProseError,
+    TooLargeError,
+    UnreadableMediaError,
+)
 from fieldmark.media.file import check_file, convert_decoder_errors
+from fieldmark.media.signatures import HEAD_BYTES, list_media
 from fieldmark.media.writing.document import find_document, read_passages
 from fieldmark.media.writing.encoding import DecodedText, decode_text
 from fieldmark.media.writing.prose import find_other_kind
-from fieldmark.types import Decoding, MediaLimits, MediaWarning, Segment, TextContent
+from fieldmark.types import Decoding, MediaLimits, MediaWarning, Medium, Segment, TextContent
 
 ENCODING = "encoding"
 """The kind of the warning on how a text was decoded."""
@@ -36,17 +43,21 @@ def load(
 
     Raises:
         MissingFileError: There is no such file.
+        MediumMismatchError: It is a picture, a video or a sound.
         EmptyMediaError: There is nothing but white space.
         TooLargeError: Too many bytes or characters.
         NotProseError: It is markup, settings, a table or a log, or a document that cannot be read here.
         UnreadableMediaError: It is text in an encoding that cannot be told.
         NotTextError: The bytes are binary.
     """
-    check_file(path, max_bytes=limits.max_bytes)
+    size = check_file(path, max_bytes=limits.max_bytes)
     most = _LONGEST_CHARACTER_BYTES * (limits.max_characters + 1)
     with convert_decoder_errors(path):
         with path.open("rb") as file:
-            data = file.read(most + 1)
+            data = file.read(min(size, most) + 1)  # so much memory is taken before a byte is read
+        others = list_media(data[:HEAD_BYTES])
+        if others:
+            raise MediumMismatchError(path=path, got=others[0], expected=Medium.TEXT)
         document = find_document(data[:_HEAD_BYTES], path=path)
     if document is not None:
         for passage in read_passages(path, document, limits=limits):
@@ -54,7 +65,7 @@ def load(
         return
     decoded = _decode(data, path=path, is_whole=len(data) <= most)
     if len(data) > most:  # counted as if the rest were like the beginning, and not read for the sake of a message
-        got = round(len(decoded.text) * path.stat().st_size / len(data))
+        got = round(len(decoded.text) * size / len(data))
         raise TooLargeError(path=path, quantity="characters", got=got, allowed=limits.max_characters)
     warnings = () if decoded.warning is None else (MediaWarning(ENCODING, decoded.warning),)
     yield from_string(decoded.text, limits=limits, name=path, warnings=warnings)
@@ -80,7 +91,9 @@ def from_string(
         raise UnreadableMediaError(path=name, reason="it holds NUL or half a surrogate pair, which no text has")
     if not text.strip():
         raise EmptyMediaError(path=name, reason="it holds nothing but white space")
-    return Segment(TextContent(text.replace("\r\n", "\n").replace("\r", "\n")), warnings=warnings)
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return Segment(TextContent(text), warnings=warnings)
 
 
 def _has_whole_characters(text: str) -> bool:

@@ -33,6 +33,7 @@ from fieldmark.media.container import (
     read_index_times,
     read_length,
     read_packet_times,
+    start_again,
 )
 from fieldmark.media.damage import DamageLog, Loss, find_declared_seconds
 from fieldmark.media.file import check_file, convert_decoder_errors
@@ -46,6 +47,7 @@ _REORDERING_SECONDS = 2.0  # packets stand in the order of decoding; none is sho
 _GRAIN_SECONDS = 1e-3  # Matroska rounds its time stamps to this
 _WIDEST_PIXEL = 16.0  # another ratio is a damaged header
 _TIMED_BY_PICTURE = {"gif"}  # each picture states how long it stays
+_WITHOUT_END = {"mpegts", "mpeg"}
 _FEWEST_FRAMES = 8
 _REGULAR_SHARE = 0.9  # of the steps from frame to frame
 _STRICT_SHARE = 0.98
@@ -73,6 +75,8 @@ class _Extent:
     span: _Span
     last_frame_seconds: float
     gaps: Sequence[Loss]
+    packet_count: int
+    last_decoding_seconds: float
 
 
 @dataclass(slots=True)
@@ -107,77 +111,116 @@ def load(
         UnreadableMediaError: The file is no video, or more of it is damaged than may be.
     """
     check_file(path, max_bytes=limits.max_bytes)
-    extent = _measure(path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
+    with open_container(path, limits=limits) as measured:
+        extent = _measure(measured, path=path, limits=limits, start_seconds=start_seconds, end_seconds=end_seconds)
+        with start_again(measured, packet_count=extent.packet_count, path=path, limits=limits) as container:
+            stop = math.inf if end_seconds is None else end_seconds
+            yield from _read(container, extent, path=path, decoding=decoding, limits=limits, stop_seconds=stop)
+
+
+def _read(
+    container: InputContainer,
+    extent: _Extent,
+    *,
+    path: Path,
+    decoding: Decoding,
+    limits: MediaLimits,
+    stop_seconds: float,
+) -> Iterator[Segment]:
+    """Yield the segments of a video that was measured, as `load` defines them."""
+    span, is_to_end = extent.span, math.isinf(stop_seconds)
     spans = _segment_spans(extent, decoding=decoding)
     spans = [spans[index] for index in pick_equally_spaced(len(spans), limit=decoding.max_segments)]
-    log = DamageLog(
-        start_seconds=extent.span.start_seconds, end_seconds=math.inf if end_seconds is None else end_seconds
-    )
+    log = DamageLog(start_seconds=span.start_seconds, end_seconds=stop_seconds)
     for gap in extent.gaps:
         log.add(gap)
-    with open_container(path, limits=limits) as container:
-        stream = _picture_stream(container, path=path)
-        painter = _Painter(stream, path=path, side_pixels=decoding.side_pixels, limits=limits)
-        held = None
-        for run in _runs(spans):
-            frames = decode_pictures(container, stream, path=path, from_seconds=run[0].start_seconds, log=log)
-            for part in _fill(frames, run, painter=painter, frames_per_segment=decoding.frames_per_segment):
-                if held is not None:
-                    yield held
-                pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
-                held = Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
-            _read_on(frames, run[-1], frames_per_segment=decoding.frames_per_segment)
-        if held is None:
-            raise UnreadableMediaError(path=path, reason="none of its pictures can be decoded")
-        if end_seconds is None:
-            _note_end(log, extent, container, stream, path=path)
-    log.check(read_seconds=extent.span.end_seconds - extent.span.start_seconds, path=path, limits=limits)
-    joined = warn_of_joined_file(path) if end_seconds is None else ()
+    stream = _picture_stream(container, path=path)
+    painter = _Painter(stream, path=path, side_pixels=decoding.side_pixels, limits=limits)
+    held = None
+    for run in _runs(spans):
+        frames = decode_pictures(container, stream, path=path, from_seconds=run[0].start_seconds, log=log)
+        for part in _fill(frames, run, painter=painter, frames_per_segment=decoding.frames_per_segment):
+            if held is not None:
+                yield held
+            pixels = torch.from_numpy(np.stack(part.pictures)).permute(0, 3, 1, 2).contiguous()
+            held = Segment(VideoContent(pixels), part.span.start_seconds, part.span.end_seconds)
+        is_last = is_to_end and run[-1].end_seconds >= span.end_seconds
+        _read_on(frames, run[-1], frames_per_segment=decoding.frames_per_segment, is_last=is_last)
+    if held is None:
+        raise UnreadableMediaError(path=path, reason="none of its pictures can be decoded")
+    if is_to_end:
+        _note_end(log, extent, container, stream, path=path)
+    log.check(read_seconds=span.end_seconds - span.start_seconds, path=path, limits=limits)
+    joined = warn_of_joined_file(path) if is_to_end else ()
     yield replace(held, warnings=(*log.describe(noun="picture"), *joined))
 
 
-def _read_on(frames: Iterator[tuple[float, VideoFrame]], span: _Span, *, frames_per_segment: int) -> None:
+def _read_on(
+    frames: Iterator[tuple[float, VideoFrame]], span: _Span, *, frames_per_segment: int, is_last: bool
+) -> None:
     """Decode the rest of the last segment, of which no frame is needed, for what is missing in it; skip a long one."""
     rest_seconds = (span.end_seconds - span.start_seconds) / (2 * frames_per_segment)
     if rest_seconds <= _WORTH_A_SEEK_SECONDS:
-        deque(takewhile(lambda each: each[0] < span.end_seconds, frames), maxlen=0)
+        end = math.inf if is_last else span.end_seconds  # pictures without a time may seem to come later
+        deque(takewhile(lambda each: each[0] < end, frames), maxlen=0)
 
 
 def _note_end(log: DamageLog, extent: _Extent, container: InputContainer, stream: VideoStream, *, path: Path) -> None:
-    """Note that the file ends before the time that it declares, if it does."""
-    end = extent.span.end_seconds
+    """Note that the file ends before the time that it declares, if it does.
+
+    Streams declare none and have no mark at their end. They are cut off where their last picture is not whole, or where
+    a picture is missing that would have been decoded behind the last one there is.
+    """
+    end, name = extent.span.end_seconds, container.format.name
     length = read_length(container, stream, is_of_track=True)
-    declared = find_declared_seconds(path, length, read=end, container_name=container.format.name)
+    declared = find_declared_seconds(path, length, read=end, container_name=name)
+    if declared is None and name in _WITHOUT_END:
+        is_cut = log.is_end_broken or any(gap.start_seconds > extent.last_decoding_seconds for gap in extent.gaps)
+        declared = math.inf if is_cut else None
     if declared is not None:
         log.add_cut(from_seconds=end, declared_seconds=declared)
 
 
-def _measure(path: Path, *, limits: MediaLimits, start_seconds: float | None, end_seconds: float | None) -> _Extent:
+def _measure(
+    container: InputContainer,
+    *,
+    path: Path,
+    limits: MediaLimits,
+    start_seconds: float | None,
+    end_seconds: float | None,
+) -> _Extent:
     """Measure the frames between two times; the duration that a file states is not trusted."""
     start = start_seconds or 0.0
     stop = math.inf if end_seconds is None else end_seconds
     starts: list[float] = []
     first, last, end = math.inf, -math.inf, -math.inf
-    with open_container(path, limits=limits) as container:
-        stream = _picture_stream(container, path=path)
-        check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
-        for frame_start, frame_end in read_packet_times(container, stream, from_seconds=start):
-            end = max(end, min(frame_end, stop))
-            if frame_start < stop:
-                first, last = min(first, frame_start), max(last, frame_start)
-                if frame_end > start:
-                    starts.append(frame_start)
-            elif frame_start >= stop + _REORDERING_SECONDS:
-                break
-            if len(starts) > limits.max_frames:
-                raise TooLargeError(path=path, quantity="frames", got=len(starts), allowed=limits.max_frames)
-        gaps = _find_losses(container, stream, starts)
+    packet_count, last_decoding = 0, -math.inf
+    stream = _picture_stream(container, path=path)
+    check_pixels((stream.codec_context.width, stream.codec_context.height), path=path, limits=limits)
+    for frame_start, frame_end, decoding in read_packet_times(container, stream, from_seconds=start):
+        packet_count, last_decoding = packet_count + 1, decoding
+        end = max(end, min(frame_end, stop))
+        if frame_start < stop:
+            first, last = min(first, frame_start), max(last, frame_start)
+            if frame_end > start:
+                starts.append(frame_start)
+        elif frame_start >= stop + _REORDERING_SECONDS:
+            break
+        if len(starts) > limits.max_frames:
+            raise TooLargeError(path=path, quantity="frames", got=len(starts), allowed=limits.max_frames)
+    gaps = _find_losses(container, stream, starts)
     start = max(first, 0.0) if start_seconds is None else start_seconds
     if end <= start or first == math.inf:
         raise EmptyMediaError(path=path, reason="it has no frame between the two times, or none at all")
     if end - start > limits.max_seconds:
         raise TooLargeError(path=path, quantity="seconds", got=end - start, allowed=limits.max_seconds)
-    return _Extent(_Span(start, end), last_frame_seconds=last, gaps=gaps)
+    return _Extent(
+        _Span(start, end),
+        last_frame_seconds=last,
+        gaps=gaps,
+        packet_count=packet_count,
+        last_decoding_seconds=last_decoding,
+    )
 
 
 def _find_losses(container: InputContainer, stream: VideoStream, starts: Sequence[float]) -> list[Loss]:

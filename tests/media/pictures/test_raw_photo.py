@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from tiff_files import write_raw_photo, write_samples
+from tiff_files import make_jpeg, write_raw_photo, write_samples
 
 from fieldmark.errors import UnreadableMediaError
 from fieldmark.media import image
@@ -49,19 +49,18 @@ def test_a_raw_photo_without_its_reader_says_what_to_install(tmp_path, monkeypat
         pixels_of(path)
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"II*\x00\x10\x00\x00\x00CR\x02\x00",
-        b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom",
-        b"FUJIFILMCCD-RAW 0201FF159503",
-        b"IIU\x00\x18\x00\x00\x00",
-        b"IIRO\x08\x00\x00\x00",
-        b"IIRS\x08\x00\x00\x00",
-        b"MMOR\x00\x00\x00\x08",
-    ],
-    ids=["CR2", "CR3", "RAF", "RW2", "ORF", "ORF of Olympus", "ORF of old"],
-)
+HEADS = {
+    "CR2": b"II*\x00\x10\x00\x00\x00CR\x02\x00",
+    "CR3": b"\x00\x00\x00\x18ftypcrx \x00\x00\x00\x01crx isom",
+    "RAF": b"FUJIFILMCCD-RAW 0201FF159503",
+    "RW2": b"IIU\x00\x18\x00\x00\x00",
+    "ORF": b"IIRO\x08\x00\x00\x00",
+    "ORF of Olympus": b"IIRS\x08\x00\x00\x00",
+    "ORF of old": b"MMOR\x00\x00\x00\x08",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_damaged_raw_photo_is_refused_by_name(head, tmp_path):
     path = tmp_path / "photo"
     path.write_bytes(head + bytes(500))
@@ -69,6 +68,34 @@ def test_a_damaged_raw_photo_is_refused_by_name(head, tmp_path):
     assert detect_medium(path) is Medium.IMAGE
     with pytest.raises(UnreadableMediaError, match="raw photo without a preview"):
         pixels_of(path)
+
+
+@pytest.mark.parametrize("kind", [*HEADS, "a.nef", "a.arw", "a.dng", "a"])
+def test_every_raw_photo_is_refused_by_name_where_its_reader_is_missing(kind, tmp_path, monkeypatch):
+    path = tmp_path / (kind if kind not in HEADS else "photo.jpg")
+    if kind in HEADS:
+        path.write_bytes(HEADS[kind] + bytes(500))
+    else:
+        write_raw_photo(path, preview=PREVIEW)
+    monkeypatch.setitem(sys.modules, "rawpy", None)
+    with pytest.raises(UnreadableMediaError, match=r"raw photo.*fieldmark\[photos\].*or save it as JPEG"):
+        pixels_of(path)
+
+
+@pytest.mark.parametrize("name", ["a.dng", "a.NEF", "a.tif"])
+def test_a_raw_photo_cut_off_within_its_preview_is_refused(name, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, PREVIEW.shape, dtype=np.uint8)
+    path = write_raw_photo(tmp_path / name, preview=noise, is_data_behind=True)
+    assert pixels_of(path).shape == (60, 80, 3)
+    whole = path.read_bytes()
+    preview = len(make_jpeg(noise))
+    start = whole.index(b"\xff\xd8\xff")
+    for share in (0.3, 0.6, 0.9, 0.99):
+        path.write_bytes(whole[: start + round(share * preview)])
+        with pytest.raises(UnreadableMediaError, match=r"raw photo (that is cut off|without a preview)"):
+            pixels_of(path)
+    path.write_bytes(whole[: start + preview + 1_000])  # in the values of the sensor, which are not used
+    assert pixels_of(path).shape == (60, 80, 3)
 
 
 def test_a_plain_tiff_is_no_raw_photo(tmp_path):

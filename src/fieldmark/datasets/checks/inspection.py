@@ -26,7 +26,7 @@ from fieldmark.datasets.checks.similarity import (
 )
 from fieldmark.errors import MediaError, UnreadableMediaError
 from fieldmark.media.apart import load_segments_apart
-from fieldmark.media.ending import read_declared_bytes
+from fieldmark.media.ending.declared import read_declared_bytes
 from fieldmark.media.file import convert_decoder_errors
 from fieldmark.media.loaders import hash_content, load_segments
 from fieldmark.media.signatures import HEAD_BYTES, find_format

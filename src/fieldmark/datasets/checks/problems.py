@@ -39,6 +39,7 @@ class ProblemKind(StrEnum):
     JOINED = "joined"
     OPPOSITE_CHANNELS = "opposite_channels"
     SILENT_CHANNEL = "silent_channel"
+    ZEROS = "zeros"
     ODD_SCALE = "odd_scale"
     DC_OFFSET = "dc_offset"
     ULTRASOUND = "ultrasound"
@@ -78,6 +79,7 @@ SEVERITIES: Mapping[ProblemKind, Severity] = {
     ProblemKind.JOINED: Severity.WARNING,
     ProblemKind.OPPOSITE_CHANNELS: Severity.WARNING,
     ProblemKind.SILENT_CHANNEL: Severity.WARNING,
+    ProblemKind.ZEROS: Severity.WARNING,
     ProblemKind.ODD_SCALE: Severity.WARNING,
     ProblemKind.DC_OFFSET: Severity.WARNING,
     ProblemKind.ULTRASOUND: Severity.NOTE,

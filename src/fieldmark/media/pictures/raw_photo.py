@@ -1,6 +1,7 @@
 """Raw photos of cameras by the largest preview that the camera put into them; never by a thumbnail."""
 
 import io
+import mmap
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ _SUFFIXES = frozenset(
 
 _SMALLEST_SIDE = 640
 """A preview whose longer side has fewer pixels is a thumbnail, unless the sensor has no more than twice as many."""
+_PROBE_BYTES = 256
 _TURNS = {3: Image.Transpose.ROTATE_180, 5: Image.Transpose.ROTATE_90, 6: Image.Transpose.ROTATE_270}
 _ORIENTATION = 0x0112
 _TO_JPEG = "save it as JPEG or TIFF"
@@ -57,6 +59,7 @@ def open_preview(path: Path) -> Image.Image:
         reason = f"it is a raw photo without a preview that can be read ({text}); {_TO_JPEG}"
         raise UnreadableMediaError(path=path, reason=reason) from error
     if isinstance(preview.data, bytes):
+        _check_whole(preview.data, path=path)
         image: Image.Image = Image.open(io.BytesIO(preview.data), formats=["JPEG"])
     else:
         image = Image.fromarray(np.asarray(preview.data))
@@ -68,6 +71,24 @@ def open_preview(path: Path) -> Image.Image:
     ):
         image = image.transpose(_TURNS[turn])
     return image
+
+
+def _check_whole(preview: bytes, *, path: Path) -> None:
+    """Check that a preview stands in its file to its end: of one that is cut off, LibRaw fills up the rest at random.
+
+    Its beginning may be LibRaw's own, which puts the date of the photo there.
+
+    Raises:
+        UnreadableMediaError: It does not.
+    """
+    rest = preview[len(preview) // 2 :]
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        position = content.find(rest[:_PROBE_BYTES])
+        while position >= 0:
+            if content[position : position + len(rest)] == rest:
+                return
+            position = content.find(rest[:_PROBE_BYTES], position + 1)
+    raise UnreadableMediaError(path=path, reason="it is a raw photo that is cut off within its preview")
 
 
 def _is_across(image: Image.Image, width: int, height: int) -> bool:

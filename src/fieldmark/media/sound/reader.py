@@ -18,7 +18,14 @@ from fieldmark.errors import UnreadableMediaError
 from fieldmark.media.container import PREROLL_SECONDS, get_origin_seconds, open_container, read_length, seek
 from fieldmark.media.damage import DamageLog, find_declared_seconds
 from fieldmark.media.sound.placement import Anchor, PlacedSound, Placement
-from fieldmark.media.sound.track import Piece, decode_pieces, has_float_samples, is_silent, list_sound_streams
+from fieldmark.media.sound.track import (
+    Piece,
+    decode_pieces,
+    has_float_samples,
+    is_lossless,
+    is_silent,
+    list_sound_streams,
+)
 from fieldmark.types import MediaLimits
 
 # ---------------------------------------------------------------- places to read from
@@ -93,6 +100,7 @@ class SoundTrack:
         self._path = path
         self._limits = limits
         self.has_float_samples = has_float_samples(stream)
+        self.is_lossless = is_lossless(stream)
 
     def read(self, *, from_seconds: float, log: DamageLog) -> Iterator[PlacedSound]:
         """Yield the sound from a position at or before `from_seconds` to the end of the track. To be called once.

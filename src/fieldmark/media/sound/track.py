@@ -23,6 +23,7 @@ _SILENT_PEAK = 1e-4  # -80 dB of full scale
 _CHECKED_CODECS = {"wavpack", "tta"}
 # These have frames and nothing else: their time is the count of the frames, so a lost one has to be counted too.
 _WITHOUT_TIMES = {"mp3", "aac", "ac3", "eac3", "amr"}
+_LOSSLESS = {"flac", "alac", "wavpack", "tta", "ape"}
 _SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 _PIECE_SECONDS = 1.0  # frames are handled together: each by itself would cost more than its decoding
 _STEP_SECONDS = 0.02  # a frame farther from its place begins another piece
@@ -228,6 +229,11 @@ def has_float_samples(stream: AudioStream) -> bool:
     """Tell whether the file itself stores floats, whose scale is a matter of habit."""
     name = stream.codec_context.name
     return name.startswith("pcm_f") or (name == "wavpack" and (stream.format.name or "").startswith("flt"))
+
+
+def is_lossless(stream: AudioStream) -> bool:
+    """Tell whether the samples are those that were recorded; any other codec may make its own zeros."""
+    return stream.codec_context.name.startswith(("pcm_s", "pcm_u", "pcm_f")) or stream.codec_context.name in _LOSSLESS
 
 
 def is_silent(pieces: Iterator[Piece]) -> bool:

@@ -1,6 +1,7 @@
 """Documents with text in them, PDF and DOCX: a file to passages, one for each page or paragraph."""
 
 import logging
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,11 @@ _OTHER_SIGNATURES = (
     (b"Rar!\x1a\x07", "an archive (RAR)"),
     (b"\x1f\x8b\x08", "an archive (gzip)"),
 )
+_BARE_STREAM = "a bare stream of video"
+_BARE_STREAMS = re.compile(
+    rb"\x00\x00\x00\x01[\x09\x27\x47\x67\x40\x42\x46]|\x00\x00\x01[\x09\x27\x47\x67\xb3]", re.DOTALL
+)
+"""The first unit of H.264 or H.265, or the sequence header of MPEG-1 and 2."""
 
 
 def find_document(head: bytes, *, path: Path) -> str | None:
@@ -51,6 +57,9 @@ def find_document(head: bytes, *, path: Path) -> str | None:
     other = next((name for signature, name in _OTHER_SIGNATURES if head.startswith(signature)), None)
     if head.startswith(b"PK\x03\x04"):
         other = _look_into_archive(path)
+    if _BARE_STREAMS.match(head):
+        instead = "the video in an MP4 or Matroska file: a bare stream has no times"
+        raise NotProseError(path=path, met=_BARE_STREAM, instead=instead)
     if other in (None, DOCX):
         return other
     is_archive = other.startswith("an archive")

@@ -20,6 +20,8 @@ _BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins with that of UTF-16
 _UTF8_CHARACTER = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _LARGEST_STRAY_SHARE = 0.1  # of the characters that are not ASCII; one stray byte beside one such character is allowed
 _SAMPLE_BYTES = 2**16
+_FEWEST_LETTERS, _SMALLEST_LETTER_SHARE, _MOST_SCRIPTS, _LARGEST_ASCII_SHARE = 8, 0.7, 4, 0.6
+_LETTER_BYTES = b" ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 _CONTROL_BYTES = bytes([*range(9), *range(0x0E, 0x20), 0x7F])
 _END_OF_DOS_FILE = b"\x1a"
@@ -81,11 +83,13 @@ def _check_bytes(data: bytes) -> None:
         UncertainEncodingError: They are text of two bytes a character, without a mark; or in ISO-2022.
         ValueError: They are binary.
     """
-    if _looks_like_utf16(data):
+    if b"\x00" in data and _looks_like_utf16(data):
         raise UncertainEncodingError("it is UTF-16 without a byte-order mark; save it as UTF-8")
-    if b"\x1b$" in data or b"\x1b(" in data:
+    if (b"\x1b$" in data or b"\x1b(" in data) and not _has_control_byte(data.replace(b"\x1b", b"")):
         raise UncertainEncodingError("it is likely ISO-2022-JP; save it as UTF-8")
     if _has_control_byte(data):
+        if any(_is_text_of(data[:_SAMPLE_BYTES], encoding) for encoding in ("utf-16-le", "utf-16-be")):
+            raise UncertainEncodingError("it is UTF-16 without a byte-order mark; save it as UTF-8")
         raise ValueError("it holds control characters, so it is binary; if it is text, save it as UTF-8")
 
 
@@ -101,7 +105,29 @@ def _looks_like_utf16(data: bytes) -> bool:
     return is_wide and not _has_control_byte(others)
 
 
+def _is_text_of(data: bytes, encoding: str) -> bool:
+    """Return whether bytes are letters and spaces in an encoding; bytes that are no text give signs of no use."""
+    if len(data.translate(None, _LETTER_BYTES)) < (1 - _LARGEST_ASCII_SHARE) * len(data):
+        return False  # two letters of ASCII are a Chinese character to it
+    try:
+        text = _decode(data, encoding, is_whole=False)
+    except UnicodeDecodeError:
+        return False
+    if _CONTROL.search(text) or any(unicodedata.category(each) in {"Cn", "Co", "Cs"} for each in set(text)):
+        return False
+    letters = [each for each in text if each.isalpha()]
+    scripts = {_find_script(each) for each in letters}
+    spaced = sum(each.isalpha() or each.isspace() for each in text)
+    return (
+        len(letters) >= _FEWEST_LETTERS
+        and spaced > _SMALLEST_LETTER_SHARE * len(text)
+        and len(scripts) <= _MOST_SCRIPTS
+    )
+
+
 def _decode(data: bytes, encoding: str, *, is_whole: bool) -> str:
+    if is_whole:
+        return data.decode(encoding)
     return codecs.getincrementaldecoder(encoding)().decode(data, final=is_whole)
 
 

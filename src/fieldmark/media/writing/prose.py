@@ -72,6 +72,14 @@ _BEGINNINGS = tuple(
         (r'File type = "ooTextFile"', "labels of a recording (Praat)"),
         (r"\w+\s*=\s*\{\s*\n", "settings"),
         (r"#include\s*[<\"]|@echo off\b|CREATE (TABLE|DATABASE)\b|INSERT INTO\b", "a program"),
+        (r"(#[^\n]*\n|\s)*(import [\w.]+( as \w+)?|from [\w.]+ import [\w*, ()]+|library\(\w+\));?\s*\n", "a program"),
+        (r"[\"']use strict[\"']|(const|var|let) \w+ = |function \w+\(", "a program"),
+        (r"(%[^\n]*\n|\s)*\\(documentclass|begin\{|usepackage)", "a document of another program (LaTeX)"),
+        (
+            r"(Return-Path|Received: (from|by)|Delivered-To|MIME-Version|Message-ID|DKIM-Signature|X-Mailer)[: ]",
+            "an e-mail",
+        ),
+        (r"--- [^\n]+\n\+\+\+ |diff --git ", "a list of changes (diff)"),
     )
 )
 
@@ -131,16 +139,21 @@ def _is_json(lines: Sequence[str]) -> bool:
 
 def _is_settings(lines: Sequence[str]) -> bool:
     """Return whether the lines are settings: sections, assignments, or what recorders write beside their sound."""
-    if any(map(_SECTION.match, lines)) and _has_share(lines, _is_of_sections):
-        return any("=" in line for line in lines)
-    if len(lines) >= _FEWEST_ROWS and _has_share(lines, _ASSIGNMENT.match):
+    has_equals = any("=" in line for line in lines)
+    if any("[" in line and _SECTION.match(line) for line in lines) and _has_share(lines, _is_of_sections):
+        return has_equals
+    if has_equals and len(lines) >= _FEWEST_ROWS and _has_share(lines, _ASSIGNMENT.match):
         return True
-    if len(lines) < 2 or not _has_share(lines, _SETTING.match):
+    if len(lines) < 2 or not _has_share(lines, _match_setting):
         return False
-    found = [match for line in lines if (match := _SETTING.match(line)) is not None]
-    technical = sum(_RECORDER_KEYS.search(match["key"]) is not None for match in found)
+    found = [match for line in lines if (match := _match_setting(line)) is not None]
+    technical = sum(_RECORDER_KEYS.search(match["key"].replace("_", " ")) is not None for match in found)
     padded = sum(len(match["pad"]) > 1 for match in found)
     return technical >= max(2, len(found) / 2) or (technical >= 1 and padded >= len(found) / 2)
+
+
+def _match_setting(line: str) -> re.Match[str] | None:
+    return _SETTING.match(line) if ":" in line or "=" in line else None  # prose without either is tried for long
 
 
 def _is_of_sections(line: str) -> bool:
@@ -155,9 +168,9 @@ def _is_table(lines: Sequence[str]) -> bool:
 
 
 def _has_cells(lines: Sequence[str], separator: str) -> bool:
-    counts = [line.count(separator) for line in lines]
-    if counts[0] < 2 or len(lines) < (2 if separator == "\t" else _FEWEST_ROWS):
+    if lines[0].count(separator) < 2 or len(lines) < (2 if separator == "\t" else _FEWEST_ROWS):
         return False
+    counts = [line.count(separator) for line in lines]
     if counts.count(counts[0]) < _SHARE * len(lines):
         return False
     if separator == "\t":
