@@ -154,13 +154,33 @@ export class Results {
     const [shown, other] = asTable ? [this.tablePlace, this.place] : [this.place, this.tablePlace];
     keepPlaying(other); // in the dock, where it can be stopped
     rest(other);
+    if (asTable && !isFirst) await this.takeCardsAway();
+    if (this.asTable !== asTable) return undefined;
     other.replaceWith(shown);
+    if (!asTable && !isFirst) await this.bringCardsBack();
+    if (this.asTable !== asTable) return undefined;
     returnHome();
-    if (asTable && !isFirst) await nextFrame(); // to take 800 cards away is enough for one
     if (turn !== this.turn) return undefined;
     show();
     if (!isFirst && shown.getBoundingClientRect().top < 0) shown.scrollIntoView({ block: "start", behavior: "instant" });
     return undefined;
+  }
+
+  /** Takes the cards from the page, the last medium first: 800 at once are too many for one frame. */
+  async takeCardsAway() {
+    for (const group of [...this.place.children].reverse()) {
+      group.remove();
+      await nextFrame();
+      if (!this.asTable) return;
+    }
+  }
+
+  async bringCardsBack() {
+    for (const { node } of this.groups.values()) {
+      if (!node.isConnected) this.place.append(node);
+      await nextFrame();
+      if (this.asTable) return;
+    }
   }
 
   hitsOf(medium) {

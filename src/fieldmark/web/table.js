@@ -4,8 +4,8 @@ import { itemCard, keyOf, scoreOf, title } from "./card.js";
 import { byId, element, formatNumber, icon, nameNodes, nameOf, nextFrame, openDialog, percent, formatMoment } from "./dom.js";
 import { t } from "./texts.js";
 
-const FIRST_ROWS = 60;
-const ROWS_AT_ONCE = 60;
+const FIRST_ROWS = 30;
+const ROWS_AT_ONCE = 30;
 const SLACK_PIXELS = 8; // as wide as the letters of two words of one length may differ
 
 const COLUMNS = [
@@ -28,11 +28,13 @@ const ALWAYS = ["Rank", "Medium", "Species", "Likely", "Id"];
 
 const isKnown = (value) => value !== null && value !== undefined && value !== "";
 
+const collator = new Intl.Collator(undefined, { numeric: true }); // one for all: making it takes longer than comparing
+
 function compare(one, other) {
   if (one === other) return 0;
   if (!isKnown(one)) return 1; // what is not known stands last
   if (!isKnown(other)) return -1;
-  return typeof one === "number" ? one - other : String(one).localeCompare(String(other), undefined, { numeric: true });
+  return typeof one === "number" ? one - other : collator.compare(String(one), String(other));
 }
 
 const lengthOf = (hit, index) => String(COLUMNS[index][1](hit) ?? "").length;
