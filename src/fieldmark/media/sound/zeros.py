@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from fieldmark.media.sound.placement import PlacedSound
-from fieldmark.media.sound.track import convert_to_fractions
+from fieldmark.media.sound.track import convert_to_fractions, get_unit
 from fieldmark.types import MediaWarning
 
 ZEROS = "zeros"
@@ -23,7 +23,7 @@ _FADED_SHARE = 0.3  # of the level around
 _MOST_ODD = 3  # more stretches whose length is no number of blocks are what a gate has made
 _BLOCK_BYTES = 512  # of a card
 _FRAMES_MORE, _FRAMES_LESS = 3, 2  # zeros by chance beside a block, and frames of which it holds a part
-_LEVELS_PER_BLOCK = 1_024
+_LEVELS_PER_BLOCK = 256
 _MOST_LEVELS = 100_000
 _LISTED = 4
 _TOUCHING_SECONDS = 0.1  # stretches nearer than this are told as one
@@ -117,11 +117,12 @@ class ZeroWatch:
             return
         step = max(1, samples.shape[1] // _LEVELS_PER_BLOCK)
         count = (samples.shape[1] - 1) // step
-        first, second = (convert_to_fractions(samples[:, each::step][:, :count]) for each in (0, 1))
-        steps = np.abs(second - first).max(axis=0, initial=0)
+        steps = np.subtract(samples[:, 1::step][:, :count], samples[:, ::step][:, :count], dtype=np.float32)
+        steps = np.abs(steps, out=steps)[0] if len(steps) == 1 else np.abs(steps, out=steps).max(axis=0)
         heard = steps[steps > 0]
         if len(heard):
-            self._levels.append(float(np.median(heard)))
+            middle = len(heard) // 2
+            self._levels.append(float(np.partition(heard, middle)[middle]) * get_unit(samples.dtype))
 
     def _find_runs(self, block: PlacedSound, *, shortest: int) -> None:
         """Note the runs of zeros that end in a block, and the one that its end leaves open."""
