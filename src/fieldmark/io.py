@@ -81,12 +81,12 @@ def write_shared_bytes(path: Path, content: bytes) -> None:
 
 
 def _clear_rests(path: Path) -> None:
-    with suppress(OSError):  # the folder is not there, which the writing tells
-        for rest in path.parent.iterdir():
-            if rest.name.startswith(f".{path.name}.") and rest.suffix == ".partial":
+    with suppress(OSError), os.scandir(path.parent) as entries:  # without the folder, the writing tells
+        for rest in entries:
+            if rest.name.startswith(f".{path.name}.") and rest.name.endswith(".partial"):
                 with suppress(OSError):
                     if time.time() - rest.stat().st_mtime > _REST_SECONDS:
-                        rest.unlink()
+                        Path(rest).unlink()
 
 
 def write_new_bytes(path: Path, content: bytes) -> None:

@@ -65,14 +65,9 @@ class UsableItems:
     features: Mapping[str, Tensor]
     contents: Mapping[str, str]
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes of the training items: one that only validation has is one that the model never saw."""
-        return name_trained_classes(self.items)
-
 
 def name_trained_classes(items: Iterable[Item]) -> tuple[str, ...]:
-    """Return the classes of the training items, sorted."""
+    """Return the classes of the training items, sorted: one that only validation has is one that no model saw."""
     return tuple(sorted({each.class_name or "" for each in items if each.split is Split.TRAIN}))
 
 

@@ -85,8 +85,8 @@ def start_again(
 ) -> Iterator[InputContainer]:
     """Give a container of which no packet was decoded from its beginning once more.
 
-    An MP4 whose index names every packet goes back to the first; any other file is opened anew, which takes longer, and
-    leads there whatever state its reader is in.
+    An MP4 whose index names every packet goes back to the first. Any other file is closed and opened again, which takes
+    longer and always works.
 
     Args:
         packet_count: The packets of its pictures that were met.

@@ -302,7 +302,8 @@ class _Trainer:
             waiting_share=sums.waiting_seconds / sums.seconds if sums.seconds else 0.0,
             failed=len(progress.failed_item_ids),
         )
-        if score is None and self._stage.validate is not None:
+        is_first = progress.epoch == progress.epochs_before
+        if is_first and score is None and self._stage.validate is not None:
             self._reporter.say("too few validation files can be read to measure anything; the last epoch is kept")
         is_best = progress.best_score is None or (score is not None and score > progress.best_score)
         finished = progress.finish_epoch(row, is_best=is_best)

@@ -4,7 +4,6 @@ import { itemCard, keyOf, scoreOf, title } from "./card.js";
 import { byId, element, formatNumber, icon, nameNodes, nameOf, nextFrame, openDialog, percent, formatMoment } from "./dom.js";
 import { t } from "./texts.js";
 
-const FIRST_ROWS = 30;
 const ROWS_AT_ONCE = 30;
 const SLACK_PIXELS = 8; // as wide as the letters of two words of one length may differ
 
@@ -70,7 +69,7 @@ export class Table {
   async showInWidths() {
     const turn = (this.turn += 1);
     if (!this.node.isConnected) {
-      this.body.replaceChildren(...this.hits.slice(0, FIRST_ROWS).map((hit) => this.rowOf(hit)));
+      this.body.replaceChildren(...this.hits.slice(0, ROWS_AT_ONCE).map((hit) => this.rowOf(hit)));
       await nextFrame();
     }
     if (turn !== this.turn) return;
@@ -107,8 +106,8 @@ export class Table {
       const [a, b] = [valueOf(one), valueOf(other)];
       return isDescending && isKnown(a) && isKnown(b) ? compare(b, a) : compare(a, b);
     });
-    this.body.replaceChildren(...hits.slice(0, FIRST_ROWS).map((hit) => this.rowOf(hit)));
-    for (let first = FIRST_ROWS; first < hits.length; first += ROWS_AT_ONCE) {
+    this.body.replaceChildren(...hits.slice(0, ROWS_AT_ONCE).map((hit) => this.rowOf(hit)));
+    for (let first = ROWS_AT_ONCE; first < hits.length; first += ROWS_AT_ONCE) {
       await nextFrame();
       if (turn !== this.turn) return;
       this.body.append(...hits.slice(first, first + ROWS_AT_ONCE).map((hit) => this.rowOf(hit)));

@@ -282,10 +282,11 @@ def _say_what_is_lost(items: Sequence[Item], usable: UsableItems, *, manifest: P
     Raises:
         NoItemsError: Training items of fewer than two classes can be used.
     """
-    if len(usable.class_names) < 2:
+    kept = name_trained_classes(usable.items)
+    if len(kept) < 2:
         wanted = "training items of two classes or more that can be read"
-        raise NoItemsError(path=manifest, wanted=wanted, present=f"those of {len(usable.class_names)}")
-    classes = [name for name in name_trained_classes(items) if name not in usable.class_names]
+        raise NoItemsError(path=manifest, wanted=wanted, present=f"those of {len(kept)}")
+    classes = sorted(set(name_trained_classes(items)).difference(kept))
     left = {item.medium for item in usable.items if item.split is Split.TRAIN}
     media = [medium for medium in dict.fromkeys(item.medium for item in items) if medium not in left]
     for name in classes:

@@ -41,7 +41,7 @@ def collect_names(told: Iterable[tuple[str, str]]) -> tuple[VernacularName, ...]
 @final
 @dataclass(slots=True)
 class _Tally:
-    """How many items give a class a name: as their first of its language, or as another."""
+    """The numbers of items that give a class a name: as their first of its language, or as another."""
 
     first: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     others: Counter[str] = field(default_factory=Counter)

@@ -22,7 +22,7 @@ from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.media.preview import has_sound
 from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
-from fieldmark.types import MEDIA, Decoding, Embeddings, Form, Item, MediaLimits, Medium, Reporter, TextContent
+from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
 
 _HEARD_SECONDS = 60.0
 """Of the sound of a clip that asks."""
@@ -300,15 +300,8 @@ class QueryReader:
 
         Of a long one, the first minute is taken.
         """
-        query = queries[0]
-        if len(queries) > 1 or isinstance(query, ItemId):
-            return None
-        item = _item_of(query)
-        if (
-            item.medium is not Medium.VIDEO
-            or item.form is Form.FRAMES
-            or not has_sound(item, limits=self._encoder.limits)
-        ):
+        item = _find_single_item(queries)
+        if item is None or item.medium is not Medium.VIDEO or not has_sound(item, limits=self._encoder.limits):
             return None
         start = item.start_seconds or 0.0
         end = min(start + _HEARD_SECONDS, item.end_seconds or np.inf)
@@ -316,13 +309,10 @@ class QueryReader:
 
     def is_recognized(self, queries: Sequence[Query]) -> bool:
         """Tell whether the model recognizes anything in a single photo or clip; True for all other queries."""
-        query = queries[0]
-        if len(queries) > 1 or isinstance(query, ItemId):
+        item = _find_single_item(queries)
+        if item is None or item.medium not in {Medium.IMAGE, Medium.VIDEO} or not _is_small(item):
             return True
-        item = _item_of(query)
-        if item.medium not in {Medium.IMAGE, Medium.VIDEO} or not _is_small(item):
-            return True
-        return self.encode(query).sureness >= _RECOGNIZED
+        return self.encode(item).sureness >= _RECOGNIZED
 
     def get_text(self, queries: Sequence[Query]) -> str | None:
         """Return a single query that is a text, or the name of a file that is not here; None otherwise."""
@@ -436,6 +426,12 @@ def describe_files(queries: Sequence[Query]) -> tuple[str, ...]:
                 "was searched as what it holds"
             )
     return tuple(notes)
+
+
+def _find_single_item(queries: Sequence[Query]) -> Item | None:
+    """Return a single query as an item; None for several, and for an item of the gallery."""
+    query = queries[0]
+    return None if len(queries) > 1 or isinstance(query, ItemId) else _item_of(query)
 
 
 def _item_of(query: Path | str | Item) -> Item:

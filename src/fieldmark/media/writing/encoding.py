@@ -128,7 +128,7 @@ def _is_text_of(data: bytes, encoding: str) -> bool:
 def _decode(data: bytes, encoding: str, *, is_whole: bool) -> str:
     if is_whole:
         return data.decode(encoding)
-    return codecs.getincrementaldecoder(encoding)().decode(data, final=is_whole)
+    return codecs.getincrementaldecoder(encoding)().decode(data, final=False)
 
 
 def _decode_damaged_utf8(data: bytes, encoding: str, *, is_whole: bool) -> DecodedText | None:
