@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -61,7 +61,6 @@ def test_store_gives_back_what_was_put(tmp_path):
         assert_same(stored, entries[content_hash])
 
 
-@settings(max_examples=25)
 @given(hnp.arrays(np.float32, hnp.array_shapes(max_dims=4), elements=st.floats(width=32, allow_nan=True)))
 def test_store_keeps_every_bit(tmp_path_factory, values):
     seconds = np.full(len(values), np.nan)

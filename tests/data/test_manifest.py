@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.data.manifest import read_manifest, read_rows, write_manifest
@@ -296,7 +296,6 @@ def rows(draw):
     }
 
 
-@settings(max_examples=50)
 @given(st.dictionaries(words, rows(), max_size=5), st.lists(names, unique=True, max_size=3), st.data())
 def test_write_manifest_loses_nothing(tmp_path_factory, row_by_item_id, columns, data):
     folder = tmp_path_factory.mktemp("manifest")

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark import Item, Medium
@@ -15,7 +15,6 @@ ITEMS = [Item(f"bird {number}", Medium.TEXT, text=f"bird {number}") for number i
 IDS = st.lists(st.text(max_size=8), unique=True, max_size=30)
 
 
-@settings(max_examples=20)
 @given(IDS, st.integers(1, 20), st.randoms())
 def test_every_item_is_in_one_shard_whatever_the_order(ids, count, random):
     items = [Item(each, Medium.TEXT, text="a") for each in ids]

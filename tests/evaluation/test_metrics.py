@@ -142,7 +142,6 @@ def library_average_precision(relevant_in_order) -> float:
 
 
 @given(problem=small_problems(), ties=st.sampled_from(Ties), exclude_self=st.booleans())
-@settings(max_examples=40)
 def test_measure_average_precision_equals_an_independent_library_over_all_orders_of_ties(problem, ties, exclude_self):
     query, gallery = problem
     got = measure_average_precision(query, gallery, ties=ties, exclude_self=exclude_self)
@@ -151,7 +150,6 @@ def test_measure_average_precision_equals_an_independent_library_over_all_orders
 
 
 @given(seed=st.integers(0, 10**6), class_count=st.integers(1, 6), is_adverse=st.booleans())
-@settings(max_examples=40)
 def test_measure_average_precision_equals_an_independent_library(seed, class_count, is_adverse):
     query, gallery = random_rows(5, seed=seed, class_count=class_count), random_rows(60, seed=seed + 1, first_code=5)
     if is_adverse:  # what is relevant points away from the query
@@ -353,7 +351,6 @@ def slow_interpolated_precision(relevant_in_order) -> list[float]:
 
 
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 30))
-@settings(max_examples=40)
 def test_interpolate_precision_equals_the_definition(seed, count):
     query, gallery = random_rows(3, seed=seed), random_rows(count, seed=seed + 1, first_code=3)
     [blocks] = rank_relevant(query, gallery, ties=Ties.EXPECTED, exclude_self=False)

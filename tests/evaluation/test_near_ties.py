@@ -36,14 +36,21 @@ def put_together(label, medium, vectors, logits) -> Embeddings:
     return Embeddings(items, no_time, no_time, vectors.astype(np.float32), logits)
 
 
-def exact_square_cosines(vectors) -> list[list[Fraction]]:
-    """The cosines of nonnegative rows times the query's length, squared: a rational number of the same order."""
-    rows = [[Fraction(float(x)) for x in row] for row in vectors.astype(np.float32)]
+def exact_positions(vectors) -> list[list[int]]:
+    """Whole numbers, equal where cosines are and in their order: of each row as a query to all rows, nonnegative ones.
+
+    A cosine times the query's length, squared, is a rational number. Equal powers of two, put to all elements, leave
+    the order of these numbers and make each element whole.
+    """
+    rows = [[int(float(x) * 2.0**149) for x in row] for row in vectors.astype(np.float32)]
     lengths = [sum(x * x for x in row) for row in rows]
-    return [
-        [sum(a * b for a, b in zip(q, g, strict=True)) ** 2 / length for g, length in zip(rows, lengths, strict=True)]
-        for q in rows
-    ]
+    positions = []
+    for query in rows:
+        products = [sum(a * b for a, b in zip(query, row, strict=True)) for row in rows]
+        exact = [Fraction(product * product, length) for product, length in zip(products, lengths, strict=True)]
+        position = {score: index for index, score in enumerate(sorted(set(exact)))}
+        positions.append([position[score] for score in exact])
+    return positions
 
 
 def expected_average_precision(scores, relevant) -> float:
@@ -64,7 +71,7 @@ def expected_average_precision(scores, relevant) -> float:
 def test_strict_ranks_posteriors_as_exact_arithmetic_does(scale, is_sorted):
     label, medium, logits = make_logits(scale, is_sorted=is_sorted)
     vectors = soften(logits)
-    exact = exact_square_cosines(vectors)
+    exact = exact_positions(vectors)
     found = evaluate(put_together(label, medium, vectors, logits), protocol=STRICT, split=None)
     assert len(found.directions) == 16
     for direction in found.directions:

@@ -88,7 +88,7 @@ FILTERS = st.none() | st.builds(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     batches=st.lists(CONTENTS, min_size=1, max_size=3),
     removed=st.frozensets(st.sampled_from(("a", "b", "not there", *NASTY_NAMES)), max_size=4),

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.losses.ranking import RankingLoss
@@ -67,7 +67,6 @@ def batches(draw):
     return vectors, label
 
 
-@settings(deadline=None, max_examples=60)
 @given(batch=batches(), margin=st.sampled_from([0.1, 0.4, 1.3]))
 def test_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch
@@ -79,7 +78,6 @@ def test_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch,
     torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=40)
 @given(batch=batches(), medium=st.lists(st.integers(0, 3), min_size=8, max_size=8))
 def test_ranking_loss_across_media_equals_slow_loops(make_outputs, value_and_gradient, batch, medium):
     vectors, label = batch
@@ -92,7 +90,6 @@ def test_ranking_loss_across_media_equals_slow_loops(make_outputs, value_and_gra
     torch.testing.assert_close(fast, slow, rtol=1e-6, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
 @given(batch=batches(), margin=st.sampled_from([0.3, 1.0, 2.7]))
 def test_released_ranking_loss_equals_slow_loops(make_outputs, value_and_gradient, batch, margin):
     vectors, label = batch

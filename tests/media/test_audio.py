@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import EmptyMediaError, MissingFileError, TooLargeError, UnreadableMediaError
@@ -103,7 +103,6 @@ def slow_cut(total, length, hop):
     return [*whole, (total - length, total)] if total - whole[-1][1] >= 0.25 * hop else whole
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     total=st.integers(1, 3_000),
     length=st.integers(1, 900),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fieldmark.errors import MediumNotSupportedError
@@ -54,7 +54,6 @@ def test_the_score_of_a_photo_and_a_sound_is_the_overlap_of_their_names():
 
 
 @given(st.floats(0.05, 1.0), st.floats(0.05, 1.0))
-@settings(max_examples=30, deadline=None)
 def test_where_one_encoder_is_sure_the_square_of_the_overlap_is_the_probability_of_the_other(jay, scale):
     named = embed(sound(0.0, (1 - jay) * scale, jay * scale), Medium.AUDIO)
     score = embed(photo(LOOK, 1.0, 0.0), Medium.IMAGE) @ named

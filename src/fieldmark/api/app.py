@@ -182,8 +182,7 @@ def create_app(service: Service) -> FastAPI:
     for path in ("/", "/{name}"):  # not all below "/", which would hide that a method is not allowed
         page = StaticFiles(directory=_WEB_FOLDER, html=True)
         app.router.add_route(path, page, methods=["GET"], include_in_schema=False)  # type: ignore[arg-type]  # an ASGI app
-    _add_schemas(app)
-    _add_maxima(app.openapi(), service.limits)
+    _describe_when_asked(app, service.limits)
     return app
 
 
@@ -216,9 +215,22 @@ def _list_limits(limits: ServeLimits) -> list[tuple[str, int | float, str]]:
     return [(name, getattr(limits, name), each.description or "") for name, each in fields.items()]
 
 
-def _add_schemas(app: FastAPI) -> None:
-    """Add the schemas that handlers read themselves to the OpenAPI text, which is made once."""
-    text = app.openapi()
+def _describe_when_asked(app: FastAPI, limits: ServeLimits) -> None:
+    """Make the OpenAPI text when it is first asked for, once: it takes longer than all the rest of the app."""
+    make = app.openapi
+
+    def describe() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            text = make()
+            _add_schemas(text)
+            _add_maxima(text, limits)
+        return make()
+
+    app.openapi = describe  # type: ignore[method-assign]  # FastAPI's own way to extend the text
+
+
+def _add_schemas(text: dict[str, Any]) -> None:
+    """Add the schemas that handlers read themselves to the OpenAPI text."""
     for operations in text["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)  # FastAPI's own answer to bad parameters; here they get 400
