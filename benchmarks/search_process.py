@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldmark.gallery.lance import LanceIndex
-from fieldmark.types import MEDIA, Item, MediaLimits, Medium
+from fieldmark.types import MEDIA, Item, Medium
 
 try:
     from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
@@ -32,18 +32,20 @@ except ImportError:  # a checkout from before the gallery was one domain
     Searcher = None
 
 
-class GivenEmbeddings:
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+from query_encoders import PlainQueryEncoder
+
+
+class GivenEmbeddings(PlainQueryEncoder):
     """Stands for the model: gives the embedding of the query with a number."""
 
-    class_names: tuple[str, ...] = ()
     fingerprint = "benchmark"
-    limits = MediaLimits()
     network = None
 
     def __init__(self, queries: np.ndarray) -> None:
         self._queries = queries
 
-    def embed(self, item: Item) -> np.ndarray:
+    def embed(self, item: Item, *, reporter: object = None) -> np.ndarray:  # noqa: ARG002 - a query has no progress
         """Return the one row of a query."""
         return self._queries[int(item.item_id)][None]
 

@@ -28,7 +28,7 @@ from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.opening import measure_bytes, open_place, open_store
 from fieldmark.gallery.search.fitting import recalibrate
-from fieldmark.gallery.search.query import count_classes
+from fieldmark.gallery.search.query import count_items_by_class
 from fieldmark.gallery.search.records import look_up
 from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sets import list_set
@@ -219,7 +219,7 @@ def offer_names(gallery: Path | str, text: str, *, limit: int) -> tuple[NameOffe
         DamagedGalleryError: A part of it cannot be read.
     """
     place = _open(gallery)
-    held = count_classes(open_store(place))
+    held = count_items_by_class(open_store(place).counts())
     names = NameReader(place, resolutions=()).read(held=held, trained=frozenset())
     return names.offers.offer(text, limit=limit)
 

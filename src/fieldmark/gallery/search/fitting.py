@@ -31,7 +31,7 @@ from fieldmark.gallery.search.calibration import (
 from fieldmark.gallery.search.called import add_overlap_curves
 from fieldmark.gallery.search.description import DescriptionReader, sample_held
 from fieldmark.gallery.search.open_set_fitting import find_center, fit_open_set_curve, make_cases, scale_depth
-from fieldmark.gallery.search.query import QueryEncoder, TextMover, count_classes, read_words, weigh_segments
+from fieldmark.gallery.search.query import QueryEncoder, TextMover, count_items_by_class, read_words, weigh_segments
 from fieldmark.gallery.store import Filter, SegmentIndex, StoredItem, iterate_pages
 from fieldmark.names import Spellings
 from fieldmark.origin import number_origins
@@ -328,7 +328,9 @@ def recalibrate(folder: GalleryPlace, *, index: SegmentIndex, encoder: QueryEnco
         folder,
         encoder=encoder,
         list_known=lambda: (
-            names.read(held=count_classes(index), trained=frozenset(encoder.class_names)).index.meanings.known
+            names.read(
+                held=count_items_by_class(index.counts()), trained=frozenset(encoder.class_names)
+            ).index.meanings.known
         ),
         held=sample_held(index),
     )

@@ -1,6 +1,7 @@
 """Several queries, several media and marks -> one measure for each item of a medium -> one ranked list."""
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -235,7 +236,12 @@ class _Entry:
 
 
 def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
-    """Return the first `k` of all candidates, or of each medium.
+    """Return the first `k` of all candidates, or of each medium, ordered as by `order_candidates`."""
+    return keep_first(order_candidates(candidates, k=k), k=k, per_medium=per_medium)
+
+
+def order_candidates(candidates: Sequence[Candidates], *, k: int) -> list[Hit]:
+    """Return the first `k` candidates of each medium in one order, without ranks.
 
     All media are ordered by log-odds, else by standard score; where some have neither, they take turns, and so do hits
     that are certain. An item known to be right comes first, one known to be wrong comes last. No place depends on the
@@ -249,8 +255,19 @@ def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: boo
         value = each.measures.choose(is_standard=has_standard and not has_logit)
         entries += _make_entries(each, value, k=k, is_comparable=has_logit or has_standard, has_logit=has_logit)
     entries.sort(key=lambda entry: entry.place)
-    kept = entries if per_medium else entries[:k]
-    return tuple(entry.hit._replace(rank=rank) for rank, entry in enumerate(kept, start=1))
+    return [entry.hit for entry in entries]
+
+
+def keep_first(ordered: Sequence[Hit], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
+    """Return the first `k` of some ordered hits, or of each medium, with their ranks among these."""
+    seen: Counter[Medium | None] = Counter()
+    kept: list[Hit] = []
+    for hit in ordered:
+        counted = hit.medium if per_medium else None
+        seen[counted] += 1
+        if seen[counted] <= k:
+            kept.append(hit._replace(rank=len(kept) + 1))
+    return tuple(kept)
 
 
 def _make_entries(

@@ -1,5 +1,6 @@
 """The classes that a query most likely shows, from the hits that are nearest to it in each medium."""
 
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -45,7 +46,7 @@ def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tu
     if not names:
         return ()
     means = [
-        [float(np.mean(sorted(own[name], reverse=True)[:_ITEMS])) if name in own else lowest[medium] for name in names]
+        [_average_best(own[name]) if name in own else lowest[medium] for name in names]
         for medium, own in by_medium.items()
     ]
     evidence = np.sum(means, axis=0) / len(means) ** 0.5
@@ -71,7 +72,12 @@ def contradict(lists: Sequence[Sequence[LikelyClass]]) -> bool:
     )
 
 
+def _average_best(logits: Sequence[float]) -> float:
+    best = sorted(logits, reverse=True)[:_ITEMS]
+    return sum(best) / len(best)
+
+
 def _compute_logit(probability: float) -> float:
     """Return log-odds within `LIMIT`."""
     inside = min(max(probability, 1e-9), 1 - 1e-9)
-    return float(np.clip(np.log(inside / (1 - inside)), -LIMIT, LIMIT))
+    return max(-LIMIT, min(LIMIT, math.log(inside / (1 - inside))))

@@ -3,7 +3,7 @@
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, final, runtime_checkable
@@ -17,7 +17,7 @@ from fieldmark.gallery.files import GalleryPlace
 from fieldmark.gallery.naming.name_index import NamedSpecies
 from fieldmark.gallery.naming.name_reader import NameReader
 from fieldmark.gallery.naming.typed_names import NameReading, TypedNames
-from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.gallery.store import Filter, ItemCount, SegmentIndex
 from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.media.preview import has_sound
 from fieldmark.media.signatures import list_extensions
@@ -219,6 +219,8 @@ class QueryReader:
         self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
         self._names = NameReader(folder, resolutions=encoder.resolutions)
         self._trained = Spellings(encoder.class_names)
+        self._trained_names = frozenset(encoder.class_names)
+        self._held: tuple[Sequence[ItemCount], Mapping[str, int]] = ((), {})
 
     def encode(self, query: Query, *, reporter: Reporter | None = None) -> QueryEmbedding:
         """Return the embedding of a query, remembered by its content.
@@ -323,7 +325,10 @@ class QueryReader:
 
     def read_names(self) -> TypedNames:
         """Return the names by which texts find classes and species, as the gallery is now."""
-        return self._names.read(held=count_classes(self._store), trained=frozenset(self._encoder.class_names))
+        counts = self._store.counts()
+        if self._held[0] is not counts:
+            self._held = counts, count_items_by_class(counts)
+        return self._names.read(held=self._held[1], trained=self._trained_names)
 
     def _encode_item(self, item: Item, reporter: Reporter | None) -> QueryEmbedding:
         rows = self._encoder.embed(item) if reporter is None else self._encoder.embed(item, reporter=reporter)
@@ -355,13 +360,13 @@ class QueryReader:
             return None
 
 
-def count_classes(store: SegmentIndex) -> dict[str, int]:
-    """Return the number of items of each class of a store."""
-    counts: dict[str, int] = {}
-    for each in store.counts():
+def count_items_by_class(counts: Sequence[ItemCount]) -> dict[str, int]:
+    """Return the number of items of each class, from the counts of a store."""
+    by_class: dict[str, int] = {}
+    for each in counts:
         if each.class_name is not None:
-            counts[each.class_name] = counts.get(each.class_name, 0) + each.item_count
-    return counts
+            by_class[each.class_name] = by_class.get(each.class_name, 0) + each.item_count
+    return by_class
 
 
 _LEAST_SURENESS = 0.01

@@ -17,7 +17,9 @@ from fieldmark.gallery.search.fusion import (
     combine_scores,
     find_best_by_class,
     find_near_vector,
+    keep_first,
     list_hits,
+    order_candidates,
     rank_candidates,
 )
 from fieldmark.gallery.search.likeliest import LIKELIEST_DEPTH, rank_classes
@@ -137,7 +139,8 @@ class SingleSearch:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
-        hits = self._call(rank_candidates(candidates, k=request.k, per_medium=request.per_medium))
+        ordered = order_candidates(candidates, k=request.k if named is not None else max(request.k, LIKELIEST_DEPTH))
+        hits = self._call(keep_first(ordered, k=request.k, per_medium=request.per_medium))
         by_labels = self._answer_named(named)
         by_calls = None if by_labels is not None else self._answer_called(compared, where=where, by_segment=by_segment)
         collection = by_labels or by_calls
@@ -149,7 +152,9 @@ class SingleSearch:
             absent = find_absent(first, wanted=self._list_present(where))
             kept = [each for each in candidates if each.medium not in absent]
             hits = self._call(rank_candidates(kept, k=request.k, per_medium=request.per_medium))
-        nearest = () if named is not None else rank_candidates(candidates, k=LIKELIEST_DEPTH, per_medium=True)
+        nearest: Sequence[Hit] = () if named is not None else ordered
+        if request.k > LIKELIEST_DEPTH:
+            nearest = keep_first(nearest, k=LIKELIEST_DEPTH, per_medium=True)
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=hits,
@@ -165,10 +170,10 @@ class SingleSearch:
             rank_seconds=time.perf_counter() - encoded_at,
         )
 
-    def _call(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+    def _call(self, hits: Sequence[Hit]) -> tuple[Hit, ...]:
         """Return hits with what encoders call those without a class."""
         if self._encoder.name_weight is None:
-            return hits
+            return tuple(hits)
         called = self._reader.read_names().index.meanings.called
         return call_hits(hits, index=self.index, encoder=self._encoder, called=called)
 
