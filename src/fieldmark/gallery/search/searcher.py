@@ -1,5 +1,6 @@
 """Searches a gallery: reads what the queries name, runs one search or several, and answers as one."""
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from fieldmark.gallery.search.description import DescriptionAnswer, DescriptionR
 from fieldmark.gallery.search.likeliest import contradict
 from fieldmark.gallery.search.query import ItemId, Query, QueryEncoder, QueryReader, describe_files
 from fieldmark.gallery.search.records import HitOrder, gather_records, list_items, look_up, sort_hits
-from fieldmark.gallery.search.result import MarkedItems, QueryPart, ReadName, SearchResult
+from fieldmark.gallery.search.result import MarkedItems, ReadName, SearchResult
 from fieldmark.gallery.search.several import combine, leave_open, order_by_text
 from fieldmark.gallery.search.single_search import Request, SingleSearch
 from fieldmark.gallery.store import Filter, SegmentIndex
@@ -279,20 +280,35 @@ class Searcher:
 
     def _search_alike(self, request: Request) -> SearchResult:
         """Return the hits that are like the queries; of each alone where they show different classes."""
+        has_marks = bool(request.marks.relevant or request.marks.irrelevant)
+        if len(request.queries) > 1 and not has_marks:
+            return self._search_several(request)
         result = self._single.search(request, named=None)
-        if request.marks.relevant or request.marks.irrelevant:
+        if has_marks:
             return result
         sound = self._reader.find_own_sound(request.queries)
-        if sound is not None:
-            return self._listen(request, sound=sound, seen=result)
-        if len(request.queries) < 2:
-            return result
-        alone = [self._single.search(replace(request, queries=(each,)), named=None) for each in request.queries]
-        if not contradict([each.likeliest for each in alone]):
-            return result
-        parts = tuple(QueryPart(each.medium, each.likeliest, each.collection) for each in alone)
-        apart = combine(alone, k=request.k, per_medium=request.per_medium)
-        return replace(apart, media=result.media, parts=parts, likeliest=(), collection=None)
+        return result if sound is None else self._listen(request, sound=sound, seen=result)
+
+    def _search_several(self, request: Request) -> SearchResult:
+        """Return the hits that are like several queries; of each alone where they show different classes."""
+        started = time.perf_counter()
+        for query in request.queries:
+            self._reader.encode(query)  # it is remembered
+        encoded_at = time.perf_counter()
+        compared = self._single.compare_each(request)
+        parts = tuple(self._single.answer_alone(each, request) for each in compared)
+        if contradict([each.likeliest for each in parts]):
+            alone = [
+                self._single.search(replace(request, queries=(query,)), named=None, compared=(each,))
+                for query, each in zip(request.queries, compared, strict=True)
+            ]
+            apart = combine(alone, k=request.k, per_medium=request.per_medium)
+            media = tuple(each.query.medium for each in compared)
+            result = replace(apart, media=media, parts=parts, likeliest=(), collection=None)
+        else:
+            result = self._single.search(request, named=None, compared=compared)
+        seconds = time.perf_counter() - encoded_at
+        return replace(result, encode_seconds=encoded_at - started, rank_seconds=seconds)
 
     def _listen(self, request: Request, *, sound: Item, seen: SearchResult) -> SearchResult:
         """Return the hits of a clip's pictures and its own sound together, where both plainly show one class.
@@ -313,7 +329,9 @@ class Searcher:
         if contradict([seen.likeliest, heard.likeliest]):
             return replace(seen, notes=(f"the sound of the clip is like {name}; the hits follow its pictures",))
         both = self._single.search(replace(request, queries=(*request.queries, sound)), named=None)
-        return replace(both, media=seen.media, notes=(f"the sound of the clip is like {name} and was counted too",))
+        return replace(
+            both, media=seen.media, parts=(), notes=(f"the sound of the clip is like {name} and was counted too",)
+        )
 
     def _offer_instead(self, queries: Sequence[Query], reading: NameReading | None) -> tuple[NameOffer, ...]:
         """Return names that a text may mean, where it is none as it stands."""

@@ -26,7 +26,7 @@ from fieldmark.gallery.search.likeliest import LIKELIEST_DEPTH, rank_classes
 from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
 from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
-from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, SearchResult
+from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, QueryPart, SearchResult
 from fieldmark.gallery.search.several import find_absent
 from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Medium
@@ -82,7 +82,7 @@ class _Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class _ComparedQuery:
+class ComparedQuery:
     """A query that was asked, and the store compared with it.
 
     Args:
@@ -116,21 +116,50 @@ class SingleSearch:
         """The calibration of scores as probabilities, as the last `index` fitted it."""
         return self._calibration_file.read()
 
-    def search(self, request: Request, *, named: NamedSpecies | None) -> SearchResult:
+    def compare_each(self, request: Request) -> list[ComparedQuery]:
+        """Return each of several queries with its nearest items of each medium that it can be compared with."""
+        where = _exclude_queries(request)
+        compared = []
+        for query in request.queries:
+            asked = self._reader.encode(query)
+            own, _ = self._leave_out_incomparable(where, [asked])
+            comparison, depth = self.index.compare(asked.embedding), max(request.k, _MARGIN_DEPTH, LIKELIEST_DEPTH)
+            found = _find(comparison, where=own, depth=depth, by_segment=request.by_segment)
+            compared.append(ComparedQuery(asked, comparison, found))
+        return compared
+
+    def answer_alone(self, asked: ComparedQuery, request: Request) -> QueryPart:
+        """Return what one of several queries shows by itself, from its nearest items."""
+        wanted = _Wanted(request.k, _exclude_queries(request), request.by_segment, None, wrong=frozenset())
+        candidates = [
+            self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
+            for medium, hits in asked.found.items()
+        ]
+        ordered = order_candidates(candidates, k=LIKELIEST_DEPTH)
+        collection = self._answer_called([asked], wanted)
+        if collection is None:
+            collection = self._answer_open_set([asked], wanted, hits=ordered[: request.k])
+        return QueryPart(asked.query.medium, rank_classes(self._call(ordered), collection=collection), collection)
+
+    def search(
+        self, request: Request, *, named: NamedSpecies | None, compared: Sequence[ComparedQuery] = ()
+    ) -> SearchResult:
         """Return the hits that are most likely of the class of the queries.
 
         Args:
             named: The class or species that the only query names; None for none.
+            compared: The queries, where `compare_each` has compared them already.
         """
-        queries, where, by_segment = request.queries, request.where, request.by_segment
         started = time.perf_counter()
         name = None if named is None else self._reader.encode_name(named)
-        asked = [name] if name is not None else [self._reader.encode(each) for each in queries]
+        asked = [each.query for each in compared]
+        if not asked:
+            asked = [name] if name is not None else [self._reader.encode(each) for each in request.queries]
         encoded_at = time.perf_counter()
-        where = _exclude(where, {each.item_id for each in queries if isinstance(each, ItemId)})
-        where, left_out = self._leave_out_incomparable(where, asked)
+        where, left_out = self._leave_out_incomparable(_exclude_queries(request), asked)
+        by_segment = request.by_segment
         marked = self._read_marks(request.marks)
-        compared = [_ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
+        compared = list(compared) or [ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
         if named is not None and name is not None:
             index = self._reader.read_names().index
             named = self._agreement.settle(named, names=index, comparison=compared[0].comparison)
@@ -142,10 +171,8 @@ class SingleSearch:
         ordered = order_candidates(candidates, k=request.k if named is not None else max(request.k, LIKELIEST_DEPTH))
         hits = self._call(keep_first(ordered, k=request.k, per_medium=request.per_medium))
         by_labels = self._answer_named(named)
-        by_calls = None if by_labels is not None else self._answer_called(compared, where=where, by_segment=by_segment)
-        collection = by_labels or by_calls
-        if collection is None:
-            collection = self._answer_open_set(compared, hits=hits, where=where, by_segment=by_segment)
+        by_calls = None if by_labels is not None else self._answer_called(compared, wanted)
+        collection = by_labels or by_calls or self._answer_open_set(compared, wanted, hits=hits)
         absent: tuple[Medium, ...] = ()
         if named is not None and collection is not None and collection.is_likely:
             first = rank_candidates(candidates, k=1, per_medium=True)
@@ -226,10 +253,10 @@ class SingleSearch:
         negative = [replace(stored[item_id], is_negative=True) for item_id in irrelevant]
         return [stored[item_id] for item_id in relevant] + negative
 
-    def _find_candidates(self, asked: _ComparedQuery, wanted: _Wanted) -> tuple[_ComparedQuery, list[Candidates]]:
+    def _find_candidates(self, asked: ComparedQuery, wanted: _Wanted) -> tuple[ComparedQuery, list[Candidates]]:
         """Return the nearest items of each medium to a single query, and the query with what it found."""
         depth, comparison, by_segment = max(wanted.k, _MARGIN_DEPTH), asked.comparison, wanted.by_segment
-        found = _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
+        found = asked.found or _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
         candidates = []
         for medium, nearest in found.items():
             _, *named, of_any_class = wanted.list_filters(medium)
@@ -289,9 +316,7 @@ class SingleSearch:
         is_known = 1 in verdicts or 0 not in verdicts
         return OpenSetAnswer(float(1 in verdicts), THRESHOLD) if is_known else None
 
-    def _answer_called(
-        self, compared: Sequence[_ComparedQuery], *, where: Filter, by_segment: bool
-    ) -> OpenSetAnswer | None:
+    def _answer_called(self, compared: Sequence[ComparedQuery], wanted: _Wanted) -> OpenSetAnswer | None:
         """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
         asked = compared[0]
         has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
@@ -300,12 +325,12 @@ class SingleSearch:
             return None
         found = [
             compute_chances(hits, query=asked.query, medium=medium, calibration=self.calibration)
-            for medium, hits in _find_everywhere(asked, where=where, by_segment=by_segment).items()
+            for medium, hits in _find_everywhere(asked, wanted).items()
         ]
         return answer_called(found, is_name=asked.query.is_name)
 
     def _answer_open_set(
-        self, compared: Sequence[_ComparedQuery], *, hits: Sequence[Hit], where: Filter, by_segment: bool
+        self, compared: Sequence[ComparedQuery], wanted: _Wanted, *, hits: Sequence[Hit]
     ) -> OpenSetAnswer | None:
         """Tell whether the whole gallery, whatever the search was narrowed to, holds the class of the queries.
 
@@ -316,7 +341,7 @@ class SingleSearch:
         for each in compared:
             if not each.query.is_calibrated:
                 continue
-            nearest = _find_everywhere(each, where=where, by_segment=by_segment)
+            nearest = _find_everywhere(each, wanted)
             evidence = self._weigh_evidence(each.query, nearest)
             if evidence is not None:
                 found.append(evidence)
@@ -354,22 +379,23 @@ def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool
     }
 
 
-def _find_everywhere(asked: _ComparedQuery, *, where: Filter, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
+def _find_everywhere(asked: ComparedQuery, wanted: _Wanted) -> dict[Medium, tuple[Hit, ...]]:
     """Return the nearest items of each medium in the whole gallery, whatever the search was narrowed to.
 
     What the search found already is not looked for again.
     """
-    everywhere = Filter(exclude_item_ids=where.exclude_item_ids)
-    is_whole = not by_segment and replace(where, media=None) == everywhere
+    everywhere = Filter(exclude_item_ids=wanted.where.exclude_item_ids)
+    is_whole = not wanted.by_segment and replace(wanted.where, media=None) == everywhere
     nearest = dict(asked.found) if is_whole else {}
     missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
     return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
 
 
-def _exclude(where: Filter, asked: Collection[str]) -> Filter:
-    """Return a filter that also excludes the items that are asked with."""
-    excluded = (where.exclude_item_ids or frozenset()) | frozenset(asked)
-    return replace(where, exclude_item_ids=excluded) if asked else where
+def _exclude_queries(request: Request) -> Filter:
+    """Return the filter of a search, which also excludes the items that are asked with."""
+    asked = {each.item_id for each in request.queries if isinstance(each, ItemId)}
+    excluded = (request.where.exclude_item_ids or frozenset()) | asked
+    return replace(request.where, exclude_item_ids=excluded) if asked else request.where
 
 
 def _intersect(names: frozenset[str] | None, class_name: str) -> frozenset[str]:
