@@ -92,9 +92,10 @@ def compute_elsewhere_score(
     for name, count in votes.most_common():
         media = media_of.get(name, ())
         holding = {hit: best[hit] for hit in media if hit is not medium and hit in best}
-        score = compute_open_set_score(holding, medium=medium)
-        if score is not None and 2 * count > sum(len(each.class_names) for each in holding.values()):
-            return None if medium in media else (score, name)
+        if 2 * count > sum(len(each.class_names) for each in holding.values()):
+            score = compute_open_set_score(holding, medium=medium)
+            if score is not None:
+                return None if medium in media else (score, name)
     return None
 
 
