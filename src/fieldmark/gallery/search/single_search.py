@@ -87,11 +87,13 @@ class ComparedQuery:
 
     Args:
         found: Its nearest hits of each medium that the search wants; empty where the search did not need them.
+        of_any_class: The same of any class; empty where they were not looked for.
     """
 
     query: QueryEmbedding
     comparison: Comparison
-    found: _HitsByMedium
+    found: _HitsByMedium = field(default_factory=dict)
+    of_any_class: _HitsByMedium = field(default_factory=dict)
 
 
 class SingleSearch:
@@ -125,7 +127,7 @@ class SingleSearch:
             own, _ = self._leave_out_incomparable(where, [asked])
             comparison, depth = self.index.compare(asked.embedding), max(request.k, _MARGIN_DEPTH, LIKELIEST_DEPTH)
             found = _find(comparison, where=own, depth=depth, by_segment=request.by_segment)
-            compared.append(ComparedQuery(asked, comparison, found))
+            compared.append(ComparedQuery(asked, comparison, found, found if own.class_names is None else {}))
         return compared
 
     def answer_alone(self, asked: ComparedQuery, request: Request) -> QueryPart:
@@ -159,7 +161,7 @@ class SingleSearch:
         where, left_out = self._leave_out_incomparable(_exclude_queries(request), asked)
         by_segment = request.by_segment
         marked = self._read_marks(request.marks)
-        compared = list(compared) or [ComparedQuery(each, self.index.compare(each.embedding), {}) for each in asked]
+        compared = list(compared) or [ComparedQuery(each, self.index.compare(each.embedding)) for each in asked]
         if named is not None and name is not None:
             index = self._reader.read_names().index
             named = self._agreement.settle(named, names=index, comparison=compared[0].comparison)
@@ -257,22 +259,24 @@ class SingleSearch:
         """Return the nearest items of each medium to a single query, and the query with what it found."""
         depth, comparison, by_segment = max(wanted.k, _MARGIN_DEPTH), asked.comparison, wanted.by_segment
         found = asked.found or _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
+        of_any_class = found
+        if wanted.where.class_names is not None:
+            any_class = replace(wanted.where, class_names=None)
+            of_any_class = _find(comparison, where=any_class, depth=_MARGIN_DEPTH, by_segment=by_segment)
         candidates = []
         for medium, nearest in found.items():
-            _, *named, of_any_class = wanted.list_filters(medium)
+            _, *named, where_of_any = wanted.list_filters(medium)
             hits = nearest
             for where in named:
                 first = comparison.find_nearest(k=wanted.k, where=where, by_segment=by_segment)
                 hits = tuple({(hit.item_id, hit.start_seconds): hit for hit in (*first, *nearest)}.values())
             each = self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
-            best = each.best_by_class
-            is_rival_known = wanted.where.class_names is None and len({hit.class_name for hit in nearest} - {None}) > 1
-            if best and not is_rival_known:
-                other = comparison.find_other_class(max(best, key=best.__getitem__), where=of_any_class)
-                if other is not None:
-                    each = replace(each, best_by_class={**best, str(other.class_name): other.score})
-            candidates.append(each)
-        return replace(asked, found=found), candidates
+            best, rivals = each.best_by_class, _list_best_by_class(of_any_class[medium])
+            if best and len(rivals) < 2 and not rivals.keys() - best.keys():
+                other = comparison.find_other_class(max(best, key=best.__getitem__), where=where_of_any)
+                rivals |= {} if other is None else {str(other.class_name): other.score}
+            candidates.append(replace(each, best_by_class={**rivals, **best}))
+        return replace(asked, found=found, of_any_class=of_any_class), candidates
 
     def _score_candidates(self, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium) -> Candidates:
         """Return the items of one medium, scored by several queries and marks."""
@@ -379,14 +383,23 @@ def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool
     }
 
 
+def _list_best_by_class(hits: Sequence[Hit]) -> dict[str, float]:
+    """Return the best score of each class among some hits, of which the best come first."""
+    best: dict[str, float] = {}
+    for hit in hits:
+        if hit.class_name is not None:
+            best.setdefault(hit.class_name, hit.score)
+    return best
+
+
 def _find_everywhere(asked: ComparedQuery, wanted: _Wanted) -> dict[Medium, tuple[Hit, ...]]:
     """Return the nearest items of each medium in the whole gallery, whatever the search was narrowed to.
 
     What the search found already is not looked for again.
     """
     everywhere = Filter(exclude_item_ids=wanted.where.exclude_item_ids)
-    is_whole = not wanted.by_segment and replace(wanted.where, media=None) == everywhere
-    nearest = dict(asked.found) if is_whole else {}
+    is_whole = not wanted.by_segment and replace(wanted.where, media=None, class_names=None) == everywhere
+    nearest = dict(asked.of_any_class) if is_whole else {}
     missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
     return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
 
