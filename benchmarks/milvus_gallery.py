@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512, help="that of the preset 'fieldmark'")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--settle", type=float, default=60.0, help="seconds for the engine to load what it indexed")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     results = []
@@ -63,6 +64,7 @@ def main() -> None:
 def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
     """Insert rates, latencies and recall of both stores at one size."""
     result: dict[str, object] = {"segments": size, "dim": options.dim, "queries": options.queries}
+    result["settle_seconds"] = options.settle
     address = parse_address(f"{options.address}/benchmark_{uuid.uuid4().hex[:8]}")
     assert isinstance(address, MilvusAddress)
     files = MilvusFiles(address, access=EngineAccess())
@@ -75,6 +77,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
     for name, store in stores.items():
         fill(store, made, result, name)
         print(f"{name} is filled: {result}", flush=True)
+    time.sleep(options.settle)
     queries = make_queries(options.queries, dim=options.dim, seed=options.seed)
     matrix = np.concatenate([each.embedding for each in made])
     items = [item for each in made for item in each.items]
@@ -119,9 +122,10 @@ def fill(store: SegmentIndex, made: list[Embeddings], result: dict[str, object],
     """Add all blocks, and let the store index them."""
     count = sum(len(each.items) for each in made)
     started = time.perf_counter()
-    for embeddings in made:
-        hashes = {item.item_id: "0" for item in embeddings.items}
-        store.add(embeddings, content_hash_by_item_id=hashes, set_name="benchmark")
+    with store.loading():
+        for embeddings in made:
+            hashes = {item.item_id: "0" for item in embeddings.items}
+            store.add(embeddings, content_hash_by_item_id=hashes, set_name="benchmark")
     seconds = time.perf_counter() - started
     started = time.perf_counter()
     store.optimize()

@@ -1,12 +1,16 @@
 """An engine of Milvus for tests: `milvus-lite server` on this machine, and stores in it."""
 
+import asyncio
+import queue
 import socket
+import ssl
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
@@ -31,6 +35,59 @@ def start_milvus_lite(folder: Path, *, port: int | None = None) -> Iterator[str]
     finally:
         process.kill()
         process.wait()
+
+
+@contextmanager
+def wrap_in_tls(port: int, *, certificate: Path, key: Path) -> Iterator[int]:
+    """Take TLS connections, and pass on what they say to a port without TLS; gives the port for TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2"])  # gRPC asks for it
+
+    found: queue.Queue[tuple[int, asyncio.AbstractEventLoop, asyncio.Event]] = queue.Queue()
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(pass_on(reader, back), pass_on(there, writer))
+        except asyncio.CancelledError:  # the test is over
+            return
+        finally:
+            for each in (back, writer):
+                each.transport.abort()
+
+    async def run() -> None:
+        ended = asyncio.Event()
+        server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+        found.put((server.sockets[0].getsockname()[1], asyncio.get_running_loop(), ended))
+        await ended.wait()
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread.start()
+    own_port, loop, ended = found.get(timeout=30)
+    try:
+        yield own_port
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(timeout=30)
+
+
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate of this machine that is signed by itself, and its key."""
+    certificate, key = folder / f"{name}.pem", folder / f"{name}.key"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-days", "2"]
+    files = ["-out", str(certificate), "-keyout", str(key)]
+    subprocess.run([*command, *names, *files], check=True, capture_output=True)  # noqa: S603 - our own command
+    return certificate, key
 
 
 def find_free_port() -> int:

@@ -19,7 +19,7 @@ from fieldmark.types import Item, Medium
 
 pytest.importorskip("pymilvus")
 
-import grpc
+from pymilvus import MilvusException
 
 from fieldmark.gallery.milvus.connection import FLAT, Connection
 from fieldmark.gallery.milvus.files import MilvusFiles
@@ -210,6 +210,59 @@ def test_a_writer_that_died_leaves_whole_items_and_the_next_one_corrects_the_cou
     assert store.item_count() == items - 1
 
 
+def test_a_load_tells_others_while_it_goes_on_and_one_that_died_is_counted_by_the_next_writer(
+    milvus_server, unit_rows, embeddings_of, monkeypatch
+):
+    name = f"load_{uuid.uuid4().hex[:8]}"
+    store = MilvusIndex.create(open_files(milvus_server, name), fingerprint="sparrow", dim=8, vectors=FLAT)
+    other = MilvusIndex.open(open_files(milvus_server, name))
+    with store.loading():
+        add(store, embeddings_of, unit_rows, "first", rows=3)
+        with monkeypatch.context() as patch:
+            patch.setattr("fieldmark.gallery.milvus.index._PUBLISH_SECONDS", 0.0)
+            add(store, embeddings_of, unit_rows, "second", seed=5)
+        assert (other.item_count(), other.segment_count()) == (2, 4)
+        add(store, embeddings_of, unit_rows, "third", seed=6)
+        assert other.item_count() == 2
+    assert other.item_count() == 3
+
+    def fail(*arguments, **options):
+        raise KeyboardInterrupt
+
+    def die_within_a_load():
+        with store.loading():
+            add(store, embeddings_of, unit_rows, "fourth", seed=7)
+            monkeypatch.setattr(Connection, "write", fail)
+            add(store, embeddings_of, unit_rows, "fifth", seed=8)
+
+    with pytest.raises(KeyboardInterrupt):
+        die_within_a_load()
+    monkeypatch.undo()
+    add(other, embeddings_of, unit_rows, "sixth", seed=9)
+    assert other.content_hashes().keys() == {"first", "second", "third", "fourth", "sixth"}
+    assert (other.item_count(), other.segment_count()) == (5, 7)
+
+
+def test_rows_whose_acknowledgement_was_lost_are_there_once(milvus_server, unit_rows, embeddings_of, monkeypatch):
+    """New rows are inserted, which an engine does not check: the try after a lost answer replaces them."""
+    files = open_files(milvus_server, f"lost_{uuid.uuid4().hex[:8]}")
+    store = MilvusIndex.create(files, fingerprint="sparrow", dim=8, vectors=FLAT)
+    lost = []
+    handler = type(files.connection._client._get_connection())
+    insert = handler.batch_insert
+
+    def insert_and_lose(self, *arguments, **options):
+        insert(self, *arguments, **options)
+        lost.append(1)
+        raise MilvusException(message="server unavailable: the connection broke")
+
+    monkeypatch.setattr(handler, "batch_insert", insert_and_lose)
+    add(store, embeddings_of, unit_rows, "once", rows=3)
+    assert lost
+    assert files.connection.count(files.name, "segment >= 0") == 3
+    assert len(store.search(unit_rows(1)[0], k=9, by_segment=True)) == 3
+
+
 def test_facts_longer_than_a_text_of_milvus_are_kept(store, unit_rows, embeddings_of):
     note = "A long note. 鳥 " * 20_000
     added = add(store, embeddings_of, unit_rows, "note", seed=80, text=note, place="x" * 70_000)
@@ -225,27 +278,6 @@ def test_an_engine_that_does_not_answer_is_told():
     with pytest.raises(GalleryError, match=r"does not answer.*Check the address") as caught:
         MilvusFiles(address, access=EngineAccess())
     assert caught.value.kind == "engine_unreachable"
-
-
-def test_an_engine_that_refuses_the_token_is_told_without_it():
-    class Refusing(grpc.GenericRpcHandler):
-        def service(self, handler_call_details):
-            def refuse(request, context):
-                context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
-
-            return grpc.unary_unary_rpc_method_handler(refuse)
-
-    engine = grpc.server(ThreadPoolExecutor(2), handlers=[Refusing()])
-    port = engine.add_insecure_port("127.0.0.1:0")
-    engine.start()
-    try:
-        address = parse_address(f"milvus://127.0.0.1:{port}/birds")
-        with pytest.raises(GalleryError, match=r"refuses the token.* Set FIELDMARK_MILVUS_TOKEN") as caught:
-            MilvusFiles(address, access=EngineAccess(token="root:secret"))
-    finally:
-        engine.stop(None)
-    assert caught.value.kind == "engine_access"
-    assert "secret" not in str(caught.value)
 
 
 def test_another_model_and_other_collections_are_refused(store, shared_files, milvus_server):

@@ -355,6 +355,33 @@ def test_counts_are_by_medium_class_set_and_license(index, unit_rows, embeddings
     assert index.counts(Filter(set_names=frozenset({"one"}))) == (ItemCount(Medium.AUDIO, "Wren", "one", "CC0", 3),)
 
 
+def test_many_writes_in_one_go_are_as_if_each_were_alone(index, unit_rows, embeddings_of):
+    def add(name, seed, rows=2, set_name="a"):
+        embeddings = embeddings_of((Item(name, Medium.AUDIO), unit_rows(rows, seed=seed)))
+        index.add(embeddings, content_hash_by_item_id=hash_by_item_id(embeddings), set_name=set_name)
+        return embeddings
+
+    with index.loading():
+        for seed in range(4):
+            add(f"{seed}", seed)
+        with index.loading(), pytest.raises(TakenItemIdError, match="another set"):
+            add("1", 7, set_name="b")
+        new = add("2", 9, rows=1)
+        assert index.remove(["3"]) == 1
+        assert index.search(new.embedding[0], k=1)[0].item_id == "2"
+    assert (index.item_count(), index.segment_count()) == (3, 5)
+    np.testing.assert_array_equal(index.get("2").embedding, new.embedding)
+
+    def fail_within():
+        with index.loading():
+            add("4", 4)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_within()
+    assert (index.item_count(), index.segment_count(), index.find_unsound_items()) == (4, 7, {})
+
+
 def test_add_of_no_rows_changes_nothing(index):
     nothing = Embeddings((), np.empty(0), np.empty(0), np.empty((0, 8), dtype=np.float32))
     index.add(nothing, content_hash_by_item_id={})

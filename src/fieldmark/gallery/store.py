@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -176,6 +177,16 @@ class SegmentIndex(Protocol):
     def version(self) -> object:
         """A value that stays as long as the store holds the same."""
         ...
+
+    def loading(self) -> AbstractContextManager[None]:
+        """Hold the store over many writes of this handle, where that makes them faster; other writers wait.
+
+        Each write is as durable as any; other processes may learn of them a few seconds later.
+
+        Raises:
+            GalleryError: Another process has been writing for too long.
+        """
+        return nullcontext()
 
     def add(
         self, embeddings: Embeddings, *, content_hash_by_item_id: Mapping[str, str], set_name: str | None = None

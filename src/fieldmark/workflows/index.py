@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -213,7 +214,8 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
         allow_drop=allow_drop,
     )
     _follow_source(folder, name, source=origin, store=store)
-    added, replaced = _add_blocks(folder, work, known=known, store=store, stamps=stamps, runtime=runtime)
+    with store.loading() if work.is_embedded else nullcontext():
+        added, replaced = _add_blocks(folder, work, known=known, store=store, stamps=stamps, runtime=runtime)
     dropped = store.remove(gone)
     stamps.write(gone=gone)
     return _finish(
@@ -378,6 +380,7 @@ class _Work:
         listed_items: Of a manifest or folder, by id, without the facts that come from inside their files.
         corrected: Items whose facts alone have changed, which keep their embeddings.
         split: The only split that the source lists; None for all.
+        is_embedded: Whether the blocks are there, so that writing them is all there is to do.
     """
 
     blocks: Blocks
@@ -387,6 +390,7 @@ class _Work:
     unchanged_count: int
     corrected: tuple[Item, ...] = ()
     split: str | None = None
+    is_embedded: bool = False
     passed_over: tuple[PassedOver, ...] = ()
     listed_items: Mapping[str, Item] = field(default_factory=dict)
 
@@ -487,6 +491,7 @@ def _plan_embeddings(source: Path, *, known: SetContent, model: Model, runtime: 
         fresh_count=fresh_count,
         unchanged_count=len(states) - fresh_count,
         split=_only_split(info),
+        is_embedded=True,
     )
 
 

@@ -109,7 +109,8 @@ def move_gallery(source: Path | str, target: Path | str, *, runtime: Runtime | N
             kind="move_target",
         )
     neighbors = _choose_queries(origin, wanted)
-    moved = _copy(origin, goal, wanted=wanted, present=present, neighbors=neighbors, runtime=runtime)
+    with goal.loading():
+        moved = _copy(origin, goal, wanted=wanted, present=present, neighbors=neighbors, runtime=runtime)
     goal.optimize()
     _copy_files(start, end, origin=origin, goal=goal)
     approximation = goal.approximation()

@@ -2,11 +2,12 @@
 
 import json
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
 from itertools import islice
 from typing import final
 
@@ -16,6 +17,7 @@ from jaxtyping import Float
 
 from fieldmark.errors import (
     DamagedGalleryError,
+    FieldmarkError,
     GalleryError,
     MissingGalleryError,
     TakenItemIdError,
@@ -40,6 +42,7 @@ from fieldmark.gallery.milvus.rows import (
     write_segment_key,
 )
 from fieldmark.gallery.milvus.search import MilvusComparison, Reader, match_facts
+from fieldmark.gallery.milvus.state import PENDING, STATE, Key, Load, State, Write, list_keys, parse_state
 from fieldmark.gallery.recall import QUERY_COUNT, RECALL_K, ExactNeighbors, Queries, choose_spread
 from fieldmark.gallery.store import (
     Approximation,
@@ -62,8 +65,7 @@ from fieldmark.segment_table import (
 )
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
-_STATE, _PENDING, _RECALL = "store.json", "writing", "recall.json"
-FORMAT = "1"
+_RECALL = "recall.json"
 
 _REQUEST_BYTES = 24 * 2**20
 """Of one write; Milvus takes 64 MiB."""
@@ -78,36 +80,8 @@ _ROWS_SCORED = 800
 _SMALLEST_MEASURED = 1_024
 """Below so many rows Milvus builds no index."""
 _MEASURE_AGAIN_FACTOR = 2.0
-
-_Key = tuple[str, str | None, str | None, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    """The facts of a store that belong to no row.
-
-    Args:
-        written_at: The engine's time of the newest write of rows: whoever knows of it sees these rows.
-        counts: Items by medium, class, set and license.
-    """
-
-    fingerprint: str
-    dim: int
-    index_kind: str
-    version: str
-    written_at: int
-    segment_count: int
-    counts: Mapping[_Key, int]
-
-    def to_json(self) -> bytes:
-        """Return the content of the file."""
-        value = {
-            "format": FORMAT,
-            **{name: getattr(self, name) for name in ("fingerprint", "dim", "index_kind", "version", "written_at")},
-            "segment_count": self.segment_count,
-            "counts": [[*key, count] for key, count in self.counts.items() if count],
-        }
-        return json.dumps(value).encode()
+_PUBLISH_SECONDS = 5.0
+"""While many writes are done in one go, other processes learn of them so often."""
 
 
 @final
@@ -124,13 +98,13 @@ class MilvusIndex(SegmentIndex):
         state: As it was read when the store was opened.
     """
 
-    def __init__(self, files: MilvusFiles, state: _State) -> None:
+    def __init__(self, files: MilvusFiles, state: State) -> None:
         self._files = files
         self._connection: Connection = files.connection
         self._collection = files.address.name
-        self._state: tuple[object, _State] = (None, state)
+        self._state: tuple[object, State] = (None, state)
         self._guard = threading.RLock()
-        self._is_held = False
+        self._load: Load | None = None
 
     @classmethod
     def create(cls, files: MilvusFiles, *, fingerprint: str, dim: int, vectors: VectorIndex = HNSW) -> "MilvusIndex":
@@ -140,7 +114,7 @@ class MilvusIndex(SegmentIndex):
             GalleryError: There is a store, or another collection of the name.
         """
         with files.lock("store"):
-            if files.read_content(_STATE, is_held=True) is not None:
+            if files.read_content(STATE, is_held=True) is not None:
                 raise GalleryError(
                     f"There is a gallery at '{files}' already. Add to it, or choose another name.",
                     kind="gallery_exists",
@@ -154,8 +128,8 @@ class MilvusIndex(SegmentIndex):
                     )
                 files.connection.drop_collection(name)  # of a store that was not created to the end
             files.connection.create_collection(name, columns, index=vectors)
-            state = _State(fingerprint, dim, vectors.kind, uuid.uuid4().hex, 0, 0, {})
-            files.write_content(_STATE, state.to_json(), is_held=True)
+            state = State(fingerprint, dim, vectors.kind, uuid.uuid4().hex, 0, 0, {})
+            files.write_content(STATE, state.to_json(), is_held=True)
         return cls(files, state)
 
     @classmethod
@@ -167,10 +141,10 @@ class MilvusIndex(SegmentIndex):
             DamagedGalleryError: Its collection is missing, or not as it was made.
             GalleryError: It was made with another fingerprint, or by another version of fieldmark.
         """
-        content = files.read_content(_STATE, is_strong=True)
+        content = files.read_content(STATE, is_strong=True)
         if content is None:
             raise MissingGalleryError(path=str(files))
-        state = _parse_state(content, files)
+        state = parse_state(content, files)
         if not files.connection.has_collection(files.address.name):
             raise DamagedGalleryError(path=str(files), reason="its collection of segments is missing")
         found = files.connection.list_columns(files.address.name)
@@ -222,7 +196,8 @@ class MilvusIndex(SegmentIndex):
         for row in rows:
             by_item.setdefault(row["item"], []).append(row)
         with self._writing() as begun:
-            present = self._read_first(map(read_key, by_item))
+            is_new = begun.has_none_of(by_item)
+            present = [] if is_new else self._read_first(map(read_key, by_item))
             facts = decode_rows(present)
             pairs = zip(facts["item_id"].to_pylist(), facts["set_name"].to_pylist(), strict=True)
             taken = [item_id for item_id, other in pairs if other != set_name]
@@ -235,7 +210,7 @@ class MilvusIndex(SegmentIndex):
                 gone += [row["pk"] for row in rest]
                 new += rest
             begun.mark()
-            self._write_items(by_item.values())
+            self._write_items(by_item.values(), is_new=is_new)
             for some in split(gone, _IDS_AT_ONCE):
                 self._connection.delete(self._collection, some)
             begun.note(gone=present, came=[item_rows[0] for item_rows in by_item.values()])
@@ -299,63 +274,84 @@ class MilvusIndex(SegmentIndex):
                     self._write_items(_group_items(encode_rows(changed)))
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Hold the lock of the writers over several writes of this handle, which are faster then."""
+    def loading(self) -> Iterator[None]:
+        """Hold the store over many writes, as `SegmentIndex.loading` says; counts are corrected where a writer died.
+
+        Other processes learn of the writes every few seconds, and at the end.
+        """
         with self._guard:  # other threads of this process wait here
-            if self._is_held:
+            if self._load is not None:
                 yield
                 return
             with self._files.lock("store"):
-                self._is_held = True
+                state = self._read_state(is_held=True)
+                is_pending = self._files.read_content_stamp(PENDING, is_held=True) is not None
+                load = self._load = Load(self._files, self._recount(state) if is_pending else state)
+                load.is_marked = load.is_changed = is_pending
                 try:
                     yield
-                finally:
-                    self._is_held = False
+                except BaseException:
+                    with suppress(FieldmarkError):  # where this fails too, the next writer counts anew
+                        self._end(load)
+                    raise
+                self._end(load)
 
     @contextmanager
-    def _writing(self) -> Iterator["_Write"]:
-        """Hold the store for one write; correct the counts where an earlier writer died within one."""
-        with self.hold():
-            state = self._read_state(is_held=True)
-            if self._files.read_content_stamp(_PENDING, is_held=True) is not None:
-                state = self._recount(state)
-                self._write_state(state)
-            begun = _Write(self._files)
-            yield begun
+    def _writing(self) -> Iterator[Write]:
+        """Hold the store for one write."""
+        with self.loading():
+            load = self._load
+            assert load is not None  # noqa: S101 - made by `loading`
+            begun = Write(load)
+            try:
+                yield begun
+            except BaseException:
+                load.is_broken |= begun.is_marked  # the mark stays: the next writer counts anew
+                raise
             if begun.is_marked:
-                state = begun.apply(state)
-                self._write_state(replace(state, written_at=self._connection.get_written_time(self._collection)))
+                begun.apply()
+                if time.monotonic() - load.published_at > _PUBLISH_SECONDS and not load.is_broken:
+                    self._publish(load)
 
-    def _write_state(self, state: _State) -> None:
-        state = replace(state, version=uuid.uuid4().hex)
-        self._files.write_content(_STATE, state.to_json(), is_held=True)
-        self._files.remove_content(_PENDING)
-        self._state = self._files.read_content_stamp(_STATE, is_held=True), state
+    def _end(self, load: Load) -> None:
+        self._load = None
+        if load.is_changed and not load.is_broken:
+            self._publish(load)
 
-    def _recount(self, state: _State) -> _State:
+    def _publish(self, load: Load) -> None:
+        """Write the state, so that other processes know of all that was written."""
+        written_at = max(self._connection.get_written_time(self._collection), load.state.written_at)
+        load.state = replace(load.state, version=uuid.uuid4().hex, written_at=written_at)
+        self._files.write_content(STATE, load.state.to_json(), is_held=True)
+        self._files.remove_content(PENDING)
+        self._state = self._files.read_content_stamp(STATE, is_held=True), load.state
+        load.is_marked = load.is_changed = False
+        load.published_at = time.monotonic()
+
+    def _recount(self, state: State) -> State:
         """Return what the rows say that are there, without those of segments that were replaced."""
         gone = [row["pk"] for row in self._connection.read(self._collection, f"segment == {TOMBSTONE}", ["pk"])]
         self._connection.delete(self._collection, gone)
-        counts: Counter[_Key] = Counter()
+        counts: Counter[Key] = Counter()
         segment_count = 0
         for page in self._connection.read_pages(self._collection, FIRST, FACT_COLUMNS, limit=_ROWS_AT_ONCE):
-            counts.update(_list_keys(page))
+            counts.update(list_keys(page))
             segment_count += sum(row["segment_count"] for row in page)
         return replace(state, counts=counts, segment_count=segment_count)
 
-    def _write_items(self, items: Iterable[Sequence[Row]]) -> None:
+    def _write_items(self, items: Iterable[Sequence[Row]], *, is_new: bool = False) -> None:
         """Write whole items, as few requests as can be; mostly one."""
         request: list[Row] = []
         size = 0
         for rows in items:
             added = sum(map(measure_bytes, rows))
             if request and size + added > _REQUEST_BYTES:
-                self._connection.write(self._collection, request)
+                self._connection.write(self._collection, request, is_new=is_new)
                 request, size = [], 0
             request += rows
             size += added
         if request:
-            self._connection.write(self._collection, request)
+            self._connection.write(self._collection, request, is_new=is_new)
 
     # ------------------------------------------------------------ reads
 
@@ -430,10 +426,10 @@ class MilvusIndex(SegmentIndex):
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """Count the items that share their facts, as `SegmentIndex.counts` says."""
-        counted: Mapping[_Key, int] = self._read_state().counts
+        counted: Mapping[Key, int] = self._read_state().counts
         if where is not None:
             pages = self._read_first_pages(where, FACT_COLUMNS)
-            counted = Counter(key for page in pages for key in _list_keys(page))
+            counted = Counter(key for page in pages for key in list_keys(page))
         found = (ItemCount(Medium(key[0]), *key[1:], count) for key, count in counted.items() if count)
         return tuple(sorted(found, key=_sort_key))
 
@@ -478,6 +474,8 @@ class MilvusIndex(SegmentIndex):
         """Let Milvus index what was written, and measure the recall of a store that has doubled since."""
         state = self._read_state(is_strong=True)
         self._connection.flush(self._collection)
+        if state.index_kind != FLAT.kind:
+            self._connection.wait_for_index(self._collection, "vector")
         if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
             return
         known = self.approximation()
@@ -487,9 +485,10 @@ class MilvusIndex(SegmentIndex):
             media = [medium for medium, count in self.count_by_medium().items() if count]
             embeddings = self.embeddings(Filter(item_ids=frozenset(chosen)))
             neighbors = ExactNeighbors(Queries.from_items(embeddings, media=media))
-            for table in self.read_tables():
-                columns = table["item_id"].to_pylist(), table["medium"].to_pylist()
-                neighbors.look_at(read_matrix(table["vector"], dim=self.dim), *columns)
+            limit = max(1, min(_ROWS_AT_ONCE, _REQUEST_BYTES // (4 * self.dim)))
+            for rows in self._connection.read_pages(self._collection, ANY, ["pk", "medium", "vector"], limit=limit):
+                matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
+                neighbors.look_at(matrix, [read_key(row["pk"]) for row in rows], [row["medium"][1:] for row in rows])
             self.record_recall(neighbors)
 
     def record_recall(self, neighbors: ExactNeighbors) -> None:
@@ -526,23 +525,23 @@ class MilvusIndex(SegmentIndex):
 
     # ------------------------------------------------------------ parts
 
-    def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> _State:
+    def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> State:
         """Return the newest state that is known.
 
         Raises:
             MissingGalleryError: The store is gone.
             GalleryError: Another one took its place, made with another model.
         """
-        stamp = self._files.read_content_stamp(_STATE, is_strong=is_strong, is_held=is_held)
+        stamp = self._files.read_content_stamp(STATE, is_strong=is_strong, is_held=is_held)
         known_stamp, known = self._state
         if stamp is None:
             raise MissingGalleryError(path=str(self._files))
         if stamp == known_stamp:
             return known
-        content = self._files.read_content(_STATE, is_strong=is_strong, is_held=is_held)
+        content = self._files.read_content(STATE, is_strong=is_strong, is_held=is_held)
         if content is None:
             raise MissingGalleryError(path=str(self._files))
-        state = _parse_state(content, self._files)
+        state = parse_state(content, self._files)
         if (state.fingerprint, state.dim) != (known.fingerprint, known.dim):
             raise GalleryError(
                 f"The gallery '{self._files}' was replaced by one made with another model, {state.fingerprint[:12]}; "
@@ -608,70 +607,8 @@ class MilvusIndex(SegmentIndex):
             yield rest
 
 
-class _Write:
-    """What one write changes in the counts.
-
-    Args:
-        files: Where a mark says that a write has begun.
-    """
-
-    def __init__(self, files: MilvusFiles) -> None:
-        self._files = files
-        self.is_marked = False
-        self._change: Counter[_Key] = Counter()
-        self._segments = 0
-
-    def mark(self) -> None:
-        """Write down that rows are about to change."""
-        if not self.is_marked:
-            self._files.write_content(_PENDING, b"1", is_held=True)
-            self.is_marked = True
-
-    def note(self, *, gone: Sequence[Row], came: Sequence[Row]) -> None:
-        """Count items that went and came, by their first rows."""
-        for rows, sign in ((gone, -1), (came, 1)):
-            for key in _list_keys(rows):
-                self._change[key] += sign
-            self._segments += sign * sum(row["segment_count"] for row in rows)
-
-    def apply(self, state: _State) -> _State:
-        """Return the state after the write."""
-        counts = {key: state.counts.get(key, 0) + self._change[key] for key in {**state.counts, **self._change}}
-        return replace(state, counts=counts, segment_count=state.segment_count + self._segments)
-
-
 def _NOTHING(dim: int) -> Embeddings:  # noqa: N802
     return Embeddings((), np.empty(0), np.empty(0), np.empty((0, dim), dtype=np.float32))
-
-
-def _parse_state(content: bytes, files: MilvusFiles) -> _State:
-    try:
-        value = json.loads(content)
-        found_format = str(value["format"])
-        state = _State(
-            fingerprint=str(value["fingerprint"]),
-            dim=int(value["dim"]),
-            index_kind=str(value["index_kind"]),
-            version=str(value["version"]),
-            written_at=int(value["written_at"]),
-            segment_count=int(value["segment_count"]),
-            counts={(each[0], each[1], each[2], each[3]): int(each[4]) for each in value["counts"]},
-        )
-    except (ValueError, KeyError, TypeError, IndexError) as error:
-        raise DamagedGalleryError(path=str(files), reason=f"'{_STATE}' is not what was written") from error
-    if found_format != FORMAT:
-        raise GalleryError(
-            f"The gallery '{files}' has a store of format {found_format}; this fieldmark reads format {FORMAT}. "
-            "Choose another name to build it again, or install the fieldmark that made it.",
-            kind="gallery_format",
-        )
-    return state
-
-
-def _list_keys(first_rows: Sequence[Row]) -> list[_Key]:
-    facts = decode_rows(first_rows)
-    columns = (facts[name].to_pylist() for name in ("medium", "class_name", "set_name", "license"))
-    return list(zip(*columns, strict=True))
 
 
 def _make_stored(rows: Sequence[Row]) -> tuple[StoredItem, ...]:
