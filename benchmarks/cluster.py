@@ -19,9 +19,10 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,9 +122,11 @@ class Cluster:
     def _start(self, *options: str) -> subprocess.Popen[bytes]:
         command = [str(Path(sys.executable).with_name("ray")), "start", "--block", *options]
         sizes = ["--node-ip-address", "127.0.0.1", "--num-cpus", "1", "--object-store-memory", "80000000"]
+        # Ray runs its workers at niceness 15 by default, so that on a busy machine they would hardly run.
+        settings = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
         return subprocess.Popen(
             [*command, *sizes, "--disable-usage-stats"],
-            env={**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"},
+            env={**os.environ, **settings},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
@@ -192,10 +195,10 @@ def open_cluster() -> Iterator[Cluster]:
 # ---------------------------------------------------------------- runs
 
 
-def choose_items(manifest: Path, *, every: int, out: Path) -> Path:
-    """Write a manifest of every so many-th test item, with absolute paths."""
+def choose_items(manifest: Path, *, split: str, every: int, out: Path) -> Path:
+    """Write a manifest of every so many-th item of a split, with absolute paths."""
     with manifest.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == "test"][::every]
+        rows = [row for row in csv.DictReader(file) if split in ("all", row["split"])][::every]
     for row in rows:
         row["path"] = row["path"] and str((manifest.parent / row["path"]).resolve())
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -210,7 +213,7 @@ def run_alone(manifest: Path, checkpoint: Path, out: Path, shard_count: int) -> 
     """Embed all shards in this process."""
     reporter, began, cpu = Lines(), time.monotonic(), sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
     runtime = fieldmark.Runtime(reporter=reporter, cache=None, device="cpu")
-    fieldmark.embed(manifest, checkpoint=checkpoint, out=out, shard_count=shard_count, runtime=runtime)
+    fieldmark.embed(manifest, checkpoint=checkpoint, out=out, split="all", shard_count=shard_count, runtime=runtime)
     used = sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) - cpu
     ended = time.monotonic()
     return Measured("one process", ended - began, ended - reporter.done_at[0], used, 0)
@@ -222,13 +225,13 @@ def run_on_cluster(
     checkpoint: Path,
     out: Path,
     shard_count: int,
-    kill: Callable[[Cluster], None] | None,
+    kills: Sequence[Callable[[Cluster], None]],
 ) -> Measured:
-    """Embed on two nodes; `kill` is called when a quarter of the shards is done."""
+    """Embed on two nodes; the first of `kills` is called when a quarter of the shards is done, the second at a half."""
     print(name, flush=True)
     with open_cluster() as cluster:
-        if kill is not None:
-            arguments = (out, shard_count // 4, lambda: kill(cluster))
+        for number, kill in enumerate(kills, start=1):
+            arguments = (out, number * shard_count // 4, partial(kill, cluster))
             threading.Thread(target=call_when_done, args=arguments, daemon=True).start()
         reporter, began = Lines(), time.monotonic()
         runtime = fieldmark.Runtime(reporter=reporter, cache=None, device="cpu")
@@ -236,6 +239,7 @@ def run_on_cluster(
             manifest,
             checkpoint=checkpoint,
             out=out,
+            split="all",
             shard_count=shard_count,
             cluster=RayOptions(cluster.address),
             runtime=runtime,
@@ -325,38 +329,51 @@ def run_with_ray_data(manifest: Path, checkpoint: Path) -> Measured:
 
 
 def main() -> None:
-    """Run all and print the table."""
+    """Run all and print the table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("manifest", type=Path)
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--every", type=int, default=1, help="Take every so many-th test item.")
+    parser.add_argument("--split", choices=("train", "test", "all"), default="test")
+    parser.add_argument("--every", type=int, default=1, help="Take every so many-th item of the split.")
     parser.add_argument("--shards", type=int, default=16)
+    parser.add_argument("--alone", type=Path, help="Embeddings of one process to compare with, of an earlier run.")
     parser.add_argument(
         "--runs", default="two nodes,worker killed,node killed,Ray Data", help="Those to do, separated by commas."
     )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     shutil.rmtree(arguments.out, ignore_errors=True)
-    manifest = choose_items(arguments.manifest, every=arguments.every, out=arguments.out / "manifest.csv")
+    manifest = choose_items(
+        arguments.manifest, split=arguments.split, every=arguments.every, out=arguments.out / "manifest.csv"
+    )
     count = len(fieldmark.read_manifest(manifest))
     rest = (manifest, arguments.checkpoint.resolve())
-    found = [run_alone(*rest, arguments.out / "alone", arguments.shards)]
-    kills = {"two nodes": None, "worker killed": Cluster.kill_worker, "node killed": Cluster.kill_node}
-    chosen = [name.strip() for name in arguments.runs.split(",")]
-    for name in (each for each in kills if each in chosen):
+    print(f"{count} items, {arguments.shards} shards, {os.cpu_count()} cores", flush=True)
+    alone = arguments.alone or arguments.out / "alone"
+    if arguments.alone is None:
+        print_row(run_alone(*rest, alone, arguments.shards), count)
+    kills: dict[str, tuple[Callable[[Cluster], None], ...]] = {
+        "two nodes": (),
+        "worker killed": (Cluster.kill_worker,),
+        "node killed": (Cluster.kill_node,),
+        "both killed": (Cluster.kill_worker, Cluster.kill_node),
+    }
+    for name in (each.strip() for each in arguments.runs.split(",")):
+        if name not in kills:
+            print_row(run_with_ray_data(*rest), count)
+            continue
         folder = arguments.out / name.replace(" ", "-")
-        found.append(run_on_cluster(name, *rest, folder, arguments.shards, kills[name]))
-        print(f"  {compare(arguments.out / 'alone', folder)}", flush=True)
-    if "Ray Data" in chosen:
-        found.append(run_with_ray_data(*rest))
-    print(f"\n{count} items, {arguments.shards} shards, load {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores\n")
-    print("| run | seconds | from the first shard | CPU seconds | items / CPU second | shards done again |")
-    print("|---|---|---|---|---|---|")
-    for each in found:
-        rate = count / each.cpu_seconds
-        times = f"{each.seconds:.0f} | {each.working_seconds:.0f} | {each.cpu_seconds:.0f}"
-        print(f"| {each.name} | {times} | {rate:.2f} | {each.lost_count} |")
+        measured = run_on_cluster(name, *rest, folder, arguments.shards, kills[name])
+        print(f"  {compare(alone, folder)}", flush=True)
+        print_row(measured, count)
+
+
+def print_row(found: Measured, count: int) -> None:
+    """Print one row of the table: seconds, from the first shard on, of CPU; items for each of these; done again."""
+    times = f"{found.seconds:.0f} | {found.working_seconds:.0f} | {found.cpu_seconds:.0f}"
+    rate, load = count / found.cpu_seconds, os.getloadavg()[0]
+    print(f"| {found.name} | {times} | {rate:.2f} | {found.lost_count} | load {load:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
