@@ -14,6 +14,7 @@ from fieldmark.errors import ConfigError, DamagedGalleryError, GalleryError, Mis
 from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
 from fieldmark.gallery.files import FolderFiles
 from fieldmark.gallery.layout import GalleryFile
+from fieldmark.gallery.recall import ExactNeighbors, Queries
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Item, Medium
 
@@ -241,6 +242,28 @@ def test_a_load_tells_others_while_it_goes_on_and_one_that_died_is_counted_by_th
     add(other, embeddings_of, unit_rows, "sixth", seed=9)
     assert other.content_hashes().keys() == {"first", "second", "third", "fourth", "sixth"}
     assert (other.item_count(), other.segment_count()) == (5, 7)
+
+
+def test_the_recall_of_a_large_store_is_measured_and_more_candidates_are_kept_only_where_they_help(
+    milvus_server, unit_rows, embeddings_of, monkeypatch
+):
+    files = open_files(milvus_server, f"recall_{uuid.uuid4().hex[:8]}")
+    store = MilvusIndex.create(files, fingerprint="sparrow", dim=8)
+    assert store.approximation() is None
+    add(store, embeddings_of, unit_rows, *(f"{at:03d}" for at in range(60)), rows=20)
+    store.optimize()
+    found = store.approximation()
+    assert (found.kind, found.measured_count, found.probe_count) == ("hnsw", 1200, 64)
+    assert found.recall >= 0.99
+    asked = []
+
+    def measure(self, find):
+        asked.append(1)
+        return (0.5, 0.9, 0.9)[len(asked) - 1]
+
+    monkeypatch.setattr("fieldmark.gallery.recall.ExactNeighbors.measure", measure)
+    store.record_recall(ExactNeighbors(Queries.from_items(store.get("000"), media=[Medium.AUDIO])))
+    assert (store.approximation().recall, store.approximation().probe_count, len(asked)) == (0.9, 128, 3)
 
 
 def test_rows_whose_acknowledgement_was_lost_are_there_once(milvus_server, unit_rows, embeddings_of, monkeypatch):

@@ -206,10 +206,10 @@ def test_a_writer_whose_rows_another_one_removes_says_so(tmp_path, toy_embedding
 # ---------------------------------------------------------------- an object store
 
 
-def test_a_manifest_and_shards_in_an_object_store(
-    toy_manifest, toy_items, toy_embeddings, toy_run, toy_runtime, tmp_path
+def test_a_manifest_and_shards_in_an_object_store(  # noqa: PLR0917 - what it puts there, and where
+    toy_manifest, toy_items, toy_embeddings, toy_run, toy_runtime, object_store, tmp_path
 ):
-    root = f"memory://{uuid.uuid4()}"
+    root = f"{object_store}/{uuid.uuid4()}"
     store = FileStore(root)
     tested = [item for item in toy_items if item.split is Split.TEST]
     for item in tested:

@@ -75,6 +75,8 @@ _EF = 64
 """Candidates of a search until the recall is measured."""
 _WANTED_RECALL, _LARGEST_EF = 0.99, 4_096
 """Candidates are doubled until the measured recall reaches this, or so many."""
+_LEAST_GAIN = 0.001
+"""Of recall, for which candidates are doubled: while an engine is indexing, more of them may find nothing more."""
 _ROWS_SCORED = 800
 """Rows near to the sum of several queries whose items are scored by each of them; see `approximate`."""
 _SMALLEST_MEASURED = 1_024
@@ -497,21 +499,26 @@ class MilvusIndex(SegmentIndex):
         Args:
             neighbors: Of some segments, among all that the store holds.
         """
-        state, ef = self._read_state(is_strong=True), _EF
+        state = self._read_state(is_strong=True)
         if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
             return
-        while True:
+
+        def measure(candidates: int) -> float:
             reader = Reader(
-                self._connection, self._collection, level=self._level(), ef=ef, row_count=state.segment_count
+                self._connection, self._collection, level=self._level(), ef=candidates, row_count=state.segment_count
             )
-            recall = neighbors.measure(
-                lambda vector, where, reader=reader: MilvusComparison(  # type: ignore[misc]  # one reader for each turn
-                    reader, query=vector.astype(np.float64)
-                ).find_nearest(k=RECALL_K, where=where, by_segment=True)
+            return neighbors.measure(
+                lambda vector, where: MilvusComparison(reader, query=vector.astype(np.float64)).find_nearest(
+                    k=RECALL_K, where=where, by_segment=True
+                )
             )
-            if recall >= _WANTED_RECALL or ef >= _LARGEST_EF:
+
+        ef, recall = _EF, measure(_EF)
+        while recall < _WANTED_RECALL and ef < _LARGEST_EF:
+            more = measure(2 * ef)
+            if more < recall + _LEAST_GAIN:  # what is missing is not for want of candidates
                 break
-            ef *= 2
+            ef, recall = 2 * ef, more
         measured = Approximation(
             kind=state.index_kind.lower(),
             trained_count=state.segment_count,

@@ -1,0 +1,67 @@
+"""Object stores for tests, on this machine: a pretended S3 (moto), and the emulator of Google Cloud Storage."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def _set_environment(**values: str) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def start_s3() -> Iterator[str]:
+    """Run an S3 that keeps its objects in memory; gives the address of a bucket."""
+    for name in ("s3fs", "moto", "flask"):
+        pytest.importorskip(name, reason="needs pip install s3fs 'moto[server]'")
+    import fsspec
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    bucket = f"birds-{uuid.uuid4().hex[:8]}"
+    try:
+        with _set_environment(AWS_ENDPOINT_URL=f"http://{host}:{port}", **keys):
+            fsspec.get_filesystem_class("s3").clear_instance_cache()  # they know the server of an earlier test
+            fsspec.filesystem("s3").mkdir(bucket)
+            yield f"s3://{bucket}"
+    finally:
+        server.stop()
+
+
+@contextmanager
+def start_gcs() -> Iterator[str]:
+    """Run the emulator in memory; gives the address of a bucket. It writes whatever a condition of a request says."""
+    for name in ("gcsfs", "gcp_storage_emulator"):
+        pytest.importorskip(name, reason="needs pip install gcsfs gcp-storage-emulator")
+    import fsspec
+    from gcp_storage_emulator.server import create_server
+
+    server = create_server("127.0.0.1", 0, in_memory=True)
+    server.start()
+    port = server._api._httpd.server_address[1]
+    bucket = f"birds-{uuid.uuid4().hex[:8]}"
+    try:
+        with _set_environment(
+            STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{port}", GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false"
+        ):
+            fsspec.get_filesystem_class("gcs").clear_instance_cache()
+            fsspec.filesystem("gcs").mkdir(bucket)
+            yield f"gs://{bucket}"
+    finally:
+        server.stop()
