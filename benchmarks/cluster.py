@@ -158,6 +158,12 @@ class Cluster:
         print(f"  killed worker {workers[0]}", flush=True)
         os.kill(workers[0], signal.SIGKILL)
 
+    def kill_decoder(self) -> None:
+        """End the process of each decoder that is at work."""
+        for pid in [pid for node in self.nodes for pid in list_below(node.pid) if "_Decoder.decode" in read_title(pid)]:
+            print(f"  killed decoder {pid}", flush=True)
+            with_gone(lambda pid=pid: os.kill(pid, signal.SIGKILL))
+
     def kill_node(self) -> None:
         """End all processes of the second node."""
         pids = list_below(self.nodes[1].pid)

@@ -2,7 +2,9 @@
 
 import threading
 
+import numpy as np
 import pytest
+import soundfile
 
 from fieldmark import Item, Medium, Split, embed, write_manifest
 from fieldmark.errors import ConfigError, MissingExtraError
@@ -42,6 +44,32 @@ def test_what_is_lost_is_done_by_others(manifest, toy_run, toy_runtime, make_rep
     assert sorted(report.info.failures, key=repr) == sorted(alone.info.failures, key=repr)
     again = embed(manifest, checkpoint=toy_run, out=out, runtime=toy_runtime)
     assert again.kept_count == alone.info.item_count
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_decoder_that_is_lost_while_others_wait_for_a_reader_stops_nothing(toy_run, toy_runtime, tmp_path):
+    """What the next call has sent waits until it is taken, which comes after what is decoded again for this one."""
+    pytest.importorskip("ray")
+    from cluster import call_when_done, compare, open_cluster
+
+    items = []
+    for n in range(24):  # 24 segments in each: several calls, with more messages in each than may wait
+        path = tmp_path / f"{n:02d}.wav"
+        sound = np.random.default_rng(n).uniform(-0.5, 0.5, 72 * 16_000).astype(np.float32)
+        soundfile.write(path, sound, 16_000)
+        items.append(Item(f"{n:02d}", Medium.AUDIO, path=path, split=Split.TEST))
+    write_manifest(items, tmp_path / "m.csv")
+    alone = embed(tmp_path / "m.csv", checkpoint=toy_run, out=tmp_path / "a", shard_count=2, runtime=toy_runtime)
+    out = tmp_path / "together"
+    with open_cluster() as cluster:
+        threading.Thread(target=call_when_done, args=(out, 1, cluster.kill_decoder), daemon=True).start()
+        options = RayOptions(cluster.address, worker_count=1)
+        report = embed(
+            tmp_path / "m.csv", checkpoint=toy_run, out=out, shard_count=2, cluster=options, runtime=toy_runtime
+        )
+    assert "missing 0, extra 0, twice 0" in compare(tmp_path / "a", out)
+    assert report.info.failures == alone.info.failures == ()
 
 
 @pytest.mark.slow

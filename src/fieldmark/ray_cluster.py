@@ -355,30 +355,48 @@ class _ClusterReader:
 
     def _ask(self, items: Sequence[Item], decoding: Decoding, limits: MediaLimits) -> "_Call":
         turn = self._take_turn()
-        decode = self._decoders[turn].decode.options(
-            num_returns="streaming", _generator_backpressure_num_objects=_MESSAGES_AHEAD
-        )
-        return _Call(items, turn, self._decoders[turn], decode.remote(list(items), decoding, limits))
+        return self._ask_of(self._decoders[turn], items, decoding, limits, turn=turn)
+
+    def _ask_of(
+        self, decoder: Any, items: Sequence[Item], decoding: Decoding, limits: MediaLimits, *, turn: int | None = None
+    ) -> "_Call":
+        decode = decoder.decode.options(num_returns="streaming", _generator_backpressure_num_objects=_MESSAGES_AHEAD)
+        return _Call(items, turn, decoder, decode.remote(list(items), decoding, limits))
 
     def _follow(self, call: "_Call", decoding: Decoding, limits: MediaLimits) -> Iterator[DecodedPart]:
         """Yield what a decoder sends; the items that it did not come to, if it is lost, are decoded one by one."""
         given: Counter[int] = Counter()
         ended: set[int] = set()
         stopped = yield from self._receive(call, given, ended)
-        reason = self._catch_loss(call, stopped)
-        for index in (each for each in range(len(call.items)) if each not in ended):
-            for _ in range(_ATTEMPTS - 1):
-                alone = self._ask([call.items[index]], decoding, limits)
-                # Counted from below 0, what is known already is not given again.
-                since, done = Counter({0: -given[index]}), set[int]()
-                stopped = yield from self._receive(alone, since, done, at=index)
-                reason = self._catch_loss(alone, stopped)
-                given[index] += max(0, since[0])
-                if done:
-                    break
-            else:
-                path = call.items[index].path or call.items[index].item_id
-                yield index, UnreadableMediaError(path=path, reason=f"each process that decoded it ended ({reason})")
+        if stopped is None:
+            return
+        if call.turn is not None and self._decoders[call.turn] is call.decoder:  # not yet replaced by another call
+            self._replace(call.turn)
+        reason = _explain(stopped)
+        # By a decoder of their own: the others may wait until somebody takes what they sent, which comes after these.
+        decoder = self._start()
+        try:
+            for index in (each for each in range(len(call.items)) if each not in ended):
+                for _ in range(_ATTEMPTS - 1):
+                    alone = self._ask_of(decoder, [call.items[index]], decoding, limits)
+                    # Counted from below 0, what is known already is not given again.
+                    since, done = Counter({0: -given[index]}), set[int]()
+                    stopped = yield from self._receive(alone, since, done, at=index)
+                    given[index] += max(0, since[0])
+                    if done:
+                        break
+                    if stopped is not None:
+                        reason = _explain(stopped)
+                        self._ray.kill(decoder)
+                        decoder = self._start()
+                else:
+                    path = call.items[index].path or call.items[index].item_id
+                    yield (
+                        index,
+                        UnreadableMediaError(path=path, reason=f"each process that decoded it ended ({reason})"),
+                    )
+        finally:
+            self._ray.kill(decoder)
 
     def _receive(
         self, call: "_Call", given: Counter[int], ended: set[int], *, at: int = 0
@@ -405,13 +423,6 @@ class _ClusterReader:
             return Exception(_explain(error))
         return None
 
-    def _catch_loss(self, call: "_Call", error: Exception | None) -> str:
-        if error is None:
-            return ""
-        if self._decoders[call.turn] is call.decoder:  # not yet replaced because of another call
-            self._replace(call.turn)
-        return _explain(error)
-
     def _take_turn(self) -> int:
         self._next = (self._next + 1) % len(self._decoders)
         return self._next
@@ -427,10 +438,10 @@ class _ClusterReader:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """Items that a decoder was asked for, and its messages."""
+    """Items that a decoder was asked for, and its messages; it has no turn where it is there for these alone."""
 
     items: Sequence[Item]
-    turn: int
+    turn: int | None
     decoder: Any
     messages: Any
 
