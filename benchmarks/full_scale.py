@@ -147,7 +147,7 @@ def run_steps(arguments: argparse.Namespace) -> Iterator[Step]:
         measure(embeddings, protocol=protocol, context=EvaluationContext())
         yield finish(
             f"16 tasks with intervals, {name}",
-            f"{len(embeddings.items):,} of {wanted:,} items, in pairs",
+            f"{len(embeddings.items):,} of {wanted:,} items",
             start,
             (wanted / len(embeddings.items)) ** 2,
         )
