@@ -21,7 +21,6 @@ from rounds import write_lines
 from fieldmark import Item, Medium
 from fieldmark.evaluation.evaluated_items import EvaluatedItems, select_items
 from fieldmark.evaluation.inference import Uncertainty, estimate_uncertainty, influence_items
-from fieldmark.evaluation.influence import measure_gallery_influences
 from fieldmark.evaluation.metrics import bootstrap_means
 from fieldmark.evaluation.protocol import STRICT
 from fieldmark.evaluation.ranking import Compute, Ranking
@@ -114,9 +113,9 @@ def draw_models(
         ranking = Ranking(
             evaluated.rows, part=evaluated.medium, part_count=len(MEDIA), ties=STRICT.ties, compute=Compute()
         )
-        tasks = [task for task in measure_tasks(evaluated, ranking, protocol=STRICT, ranks={})[0] if task.name in NAMES]
-        own = measure_gallery_influences(evaluated, tasks, exclude_self=True, compute=Compute())
-        drawn.append(Drawn(evaluated, tuple(tasks), influence_items(evaluated, tasks, own)))
+        measured, _ = measure_tasks(evaluated, ranking, protocol=STRICT, ranks={}, with_influences=True)
+        tasks = [task for task in measured if task.name in NAMES]
+        drawn.append(Drawn(evaluated, tuple(tasks), influence_items(evaluated, tasks)))
     return drawn
 
 

@@ -28,6 +28,7 @@ IMAGE_EPOCHS, EPOCHS = 6, 10
 """Of stage 0, and of the stages c and r each."""
 RATES = (0.01, 0.03, 0.1, 0.3)
 SCHEDULE = "schedule that trains"
+NAMES = rounds.directions(ALL_MEDIA)
 SMALL = (
     "model.depth=10",
     "model.base_width=16",
@@ -87,22 +88,41 @@ class Row:
     rate: float
     found: list[Round | None]
 
-    def means(self, chance: float) -> list[float]:
-        """Return the mean MAP of each seed."""
-        return [chance if each is None else each.mean(ALL_MEDIA) for each in self.found]
+    def show_mean(self, *, chance: float, less: "Row | None" = None) -> str:
+        """Format two cells: the mean MAP and its interval; over seeds alone where a training came to nothing finite.
+
+        Args:
+            chance: What counts as the mean of such a training.
+            less: Another row, whose mean is taken away.
+        """
+        finite, others = ([each for each in row.found if each is not None] for row in (self, less or self))
+        if len(finite) == len(others) == len(self.found):
+            return rounds.show_mean_of_items(finite, NAMES, less=others if less else ())
+        means = [
+            [chance if each is None else each.mean(ALL_MEDIA) for each in row.found] for row in (self, less or self)
+        ]
+        if less is None:
+            return rounds.show_mean(means[0])
+        return rounds.show_mean([mean - other for mean, other in zip(*means, strict=True)], signed=True)
 
 
 def main() -> None:
     """Find the learning rates, run every row seed by seed, and write the table after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3, choices=sorted(rounds.STUDENT_T))
+    parser.add_argument("--rows", nargs="+", help="names of the recipes to run; all if not given")
+    parser.add_argument(
+        "--rates-of", type=Path, help="a page of this script whose rates are taken, and not chosen anew"
+    )
     parser.add_argument("--kept", type=Path, required=True, help="folder of finished rounds")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     manifest, other = (make_aviary(arguments.kept, seed=seed) for seed in (0, 1))
+    known = read_rates(arguments.rates_of) if arguments.rates_of else {}
     rows = {
-        name: Row(mended, choose_rate(name, mended, manifest=other, kept=arguments.kept), [])
+        name: Row(mended, known.get(name) or choose_rate(name, mended, manifest=other, kept=arguments.kept), [])
         for name, mended in list_rows().items()
+        if arguments.rows is None or name in arguments.rows
     }
     for seed in range(arguments.seeds):
         for name, row in rows.items():
@@ -110,7 +130,9 @@ def main() -> None:
             row.found.append(train(manifest, config, kept=arguments.kept))
             print(f"seed {seed}, {name}: {show(row.found[-1])}", flush=True)
         if seed:
-            rounds.write_lines(format_table(rows, command=f"--seeds {seed + 1}"), arguments.out)
+            options = "".join(f' "{name}"' for name in arguments.rows or ())
+            command = f"--seeds {seed + 1}" + (f" --rows{options}" if options else "")
+            rounds.write_lines(format_table(rows, command=command), arguments.out)
 
 
 def train(manifest: Path, config: fieldmark.Config, *, kept: Path) -> Round | None:
@@ -156,6 +178,12 @@ def choose_rate(name: str, mended: frozenset[str], *, manifest: Path, kept: Path
     return max(rates, key=means.__getitem__)
 
 
+def read_rates(page: Path) -> dict[str, float]:
+    """Return the rate of each recipe in the table of a page."""
+    cells = [line.split("|") for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return {each[1].strip(): float(each[2]) for each in cells if each[1].strip() in list_rows()}
+
+
 def build_config(mended: frozenset[str], *, rate: float, seed: int) -> fieldmark.Config:
     """Build the released recipe at small size with some repairs."""
     options = [
@@ -183,7 +211,7 @@ def list_losses(mended: frozenset[str]) -> list[str]:
 def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
     """Format all rows as Markdown; each is compared with the recipe it departs from."""
     finite = [each for row in rows.values() for each in row.found if each is not None]
-    steps, chance, seeds = [each.steps for each in finite], finite[0].chance, len(rows["released"].found)
+    steps, chance, seeds = [each.steps for each in finite], finite[0].chance, len(next(iter(rows.values())).found)
     yield "# Repairs of the released recipe, one by one"
     yield ""
     yield f"Measured with `python benchmarks/repairs.py {command}`. An FGCrossNet of 10 layers at 84 pixels is trained"
@@ -194,7 +222,8 @@ def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
     yield "it on another aviary."
     yield ""
     yield f"Results are for the test split under the strict protocol with {seeds} seeds: the mean MAP of the 12"
-    yield "directions between two media, with its 95 % interval over the seeds. The difference is paired by seed. It is"
+    yield "directions between two media, with its 95 % interval over items and seeds. The difference is paired by"
+    yield "seed. It is"
     yield 'to the released recipe or, for the rows "all but ...", to all repairs.'
     yield f"A random ranking reaches {chance:.3f}. A training whose numbers did not stay finite counts as random. Bugs"
     yield "that are not options have no row (wrong labels on several GPUs, a script that does not start)."
@@ -203,11 +232,11 @@ def format_table(rows: Mapping[str, Row], *, command: str) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|"
     for name, row in rows.items():
         origin = "all repairs" if name.startswith("all but") else "released"
-        means = row.means(chance)
-        gaps = [mean - other for mean, other in zip(means, rows[origin].means(chance), strict=True)]
-        shown = " | " if name == origin else rounds.show_mean(gaps, signed=True)
+        shown = " | "
+        if name != origin and origin in rows:
+            shown = row.show_mean(chance=chance, less=rows[origin])
         within = [each.mean_within(ALL_MEDIA) for each in row.found if each is not None]
-        cells = rounds.show_mean(means), shown, f"{statistics.mean(within):.3f}" if within else ""
+        cells = row.show_mean(chance=chance), shown, f"{statistics.mean(within):.3f}" if within else ""
         yield f"| {name} | {row.rate:g} | {' | '.join(cells)} | {row.found.count(None) or ''} |"
 
 

@@ -25,13 +25,15 @@ import fieldmark
 from fieldmark import Medium, Split
 from fieldmark.build import load_model
 from fieldmark.data.shards import read_embeddings
+from fieldmark.evaluation.evaluated_items import EvaluatedItems
 from fieldmark.evaluation.inference import CLASSES, influence_items, sum_by_unit
-from fieldmark.evaluation.influence import measure_gallery_influences
 from fieldmark.evaluation.measurement import Measurement
 from fieldmark.evaluation.protocol import STRICT, Settings
-from fieldmark.evaluation.ranking import Compute
+from fieldmark.evaluation.ranking import Compute, LabeledRows, Ranking
 from fieldmark.evaluation.result import SEEN, UNSEEN
+from fieldmark.evaluation.sorted_keys import Relevance
 from fieldmark.evaluation.task import Task
+from fieldmark.types import MEDIA
 from fieldmark.workflows.evaluate import measure_folder
 
 DIRECTIONS = ("image_to_image", "audio_to_audio", "text_to_image")
@@ -127,10 +129,27 @@ def divide_queries(measurement: Measurement) -> Iterator[tuple[str, str, Mean]]:
 def average_queries(measurement: Measurement, part: Task, *, asked: frozenset[str]) -> Mean:
     """Average a task over those of its queries that count, with what each class adds."""
     evaluated = measurement.evaluated
-    own = measure_gallery_influences(evaluated, [part], exclude_self=STRICT.exclude_self, compute=Compute())
-    added = sum_by_unit(evaluated, [part], influence_items(evaluated, [part], own), design=CLASSES)
+    part = replace(part, gallery_influence=measure_influence(evaluated, part))
+    added = sum_by_unit(evaluated, [part], influence_items(evaluated, [part]), design=CLASSES)
     shares = dict(zip(added.unit, added.values[part.name].tolist(), strict=True))
     return Mean(float(part.average_precision[part.is_counted].mean()), shares, asked)
+
+
+def measure_influence(evaluated: EvaluatedItems, part: Task) -> np.ndarray:
+    """Return what each item of the gallery is worth in the mean over the queries that count."""
+    rows, row = evaluated.rows, part.row[part.is_counted]
+    queries = LabeledRows(rows.embedding[row], rows.label[row], rows.item_code[row])
+    ranking = Ranking(rows, part=evaluated.medium, part_count=len(MEDIA), ties=STRICT.ties, compute=Compute())
+    chunks = ranking.rank(
+        queries,
+        relevance=[Relevance(queries.label, rows.label)],
+        exclude_self=STRICT.exclude_self,
+        influence_group=np.zeros(len(row), dtype=np.int64),
+    )
+    influence = np.sum([chunk.influence for chunk in chunks], axis=0)[0, int(part.gallery_medium is None)] / len(row)
+    if part.gallery_medium is None:
+        return influence
+    return np.where(evaluated.medium == MEDIA.index(part.gallery_medium), influence, 0.0)
 
 
 def average_names(precision: Mapping[str, float]) -> Mean:

@@ -78,17 +78,15 @@ GROUPS, CLASSES = 0, 1
 """The designs of a sample: groups are drawn within their class and medium, or classes as a whole."""
 
 
-def influence_items(
-    evaluated: EvaluatedItems, tasks: Sequence[Task], gallery: Float64[np.ndarray, "row task"]
-) -> Float64[np.ndarray, "row task design"]:
+def influence_items(evaluated: EvaluatedItems, tasks: Sequence[Task]) -> Float64[np.ndarray, "row task design"]:
     """Return what each item adds to each task's MAP, as a query and in the gallery, beside the mean of its stratum.
 
     The strata are those of each design.
 
     Args:
-        gallery: The influences as part of the gallery; see `measure_gallery_influences`.
+        tasks: With influences of the gallery.
     """
-    added = np.zeros((*gallery.shape, 2))
+    added = np.zeros((len(evaluated.items), len(tasks), 2))
     for design, sample in enumerate(_list_samples(evaluated)):
         strata = sample.stratum
         size = int(strata.max()) + 1
@@ -98,7 +96,7 @@ def influence_items(
             mean = np.bincount(strata[row], value, size) / np.maximum(np.bincount(strata[row], minlength=size), 1)
             added[row, column, design] += (value - mean[strata[row]]) / len(row)
             part = np.flatnonzero(_is_in_gallery(evaluated, task))
-            own = gallery[part, column]
+            own = task.gallery_influence[part]
             mean = np.bincount(strata[part], own, size) / np.maximum(np.bincount(strata[part], minlength=size), 1)
             added[part, column, design] += own - mean[strata[part]]
     return added

@@ -19,7 +19,6 @@ from fieldmark.evaluation.embedding_space import (
 from fieldmark.evaluation.evaluated_items import EvaluatedItems, ItemVector, select_items
 from fieldmark.evaluation.few_words import AskedQuestion, measure_few_words
 from fieldmark.evaluation.inference import count_lone_classes, estimate_uncertainty, influence_items
-from fieldmark.evaluation.influence import measure_gallery_influences
 from fieldmark.evaluation.metrics import Interval, bootstrap_means
 from fieldmark.evaluation.protocol import STRICT, Protocol
 from fieldmark.evaluation.ranking import Compute, Neighbors, Ranking
@@ -150,16 +149,15 @@ def measure(
     ranking = Ranking(
         evaluated.rows, part=evaluated.medium, part_count=len(MEDIA), ties=protocol.ties, compute=compute or Compute()
     )
-    tasks, absent = measure_tasks(evaluated, ranking, protocol=protocol, ranks=context.ranks)
+    tasks, absent = measure_tasks(
+        evaluated, ranking, protocol=protocol, ranks=context.ranks, with_influences=context.with_intervals
+    )
     neighbors: tuple[Neighbors, ...] = ()
     if with_space:
         neighbors = ranking.find_nearest(evaluated.rows, k=NEIGHBOR_COUNT, exclude_self=protocol.exclude_self)
     influences = np.zeros((0, len(tasks), 2))
     if context.with_intervals:
-        own = measure_gallery_influences(
-            evaluated, tasks, exclude_self=protocol.exclude_self, compute=compute or Compute()
-        )
-        influences = influence_items(evaluated, tasks, own)
+        influences = influence_items(evaluated, tasks)
     intervals, average_intervals = _estimate_intervals(tasks, evaluated, influences, seed=seed)
     directions = [
         _summarize(task, evaluated, each, context=context) for task, each in zip(tasks, intervals, strict=True)

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Float64, Int, Shaped
 from torch import Tensor
 
 from fieldmark.errors import NonFiniteEmbeddingError
+from fieldmark.evaluation.influence import InfluenceQueries, sum_influences
 from fieldmark.evaluation.near_ties import NearTies, Ties
 from fieldmark.evaluation.sorted_keys import (
     Members,
@@ -31,8 +32,8 @@ SCORE_STEP = 2.0**-30
 CHUNK_BYTES = 128 * 1024**2
 CPU = torch.device("cpu")
 
-# Bytes held for each query: by gallery row, for keys as they are and sorted; by relevant row.
-_KEY_BYTES, _NEEDLE_BYTES = 12, 96
+# Bytes held for each query: by gallery row, for keys as they are and sorted; by relevant row; and for influences.
+_KEY_BYTES, _NEEDLE_BYTES, _INFLUENCE_BYTES = 12, 96, 4
 
 _TRIED_QUERIES = 32
 _SINGLES_FROM_SHARE = 0.3
@@ -86,12 +87,15 @@ class RankedChunk:
         start: Row of the first query.
         best_score: Of the best gallery item, for each part and the whole; NaN where there is none.
         blocks: For each relevance, for each part and then for the whole gallery, unless it has only one part.
+        influence: By the first relevance, of each gallery row, in its part (0) and in the whole (1), summed over each
+            group of queries; see `sum_influences`. None unless asked for.
     """
 
     start: int
     query_count: int
     best_score: tuple[Float64[np.ndarray, " query"], ...]
     blocks: tuple[tuple[RelevantBlocks, ...], ...]
+    influence: Float64[np.ndarray, "group gallery row"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +181,20 @@ class Ranking:
         self._units = [torch.from_numpy(units[columns]).to(compute.device) for columns in self._columns]
         self._near_ties = NearTies(vectors, units=units, gallery_row=self._column_rows, ties=ties)
 
-    def rank(self, query: LabeledRows, *, relevance: Sequence[Relevance], exclude_self: bool) -> Iterator[RankedChunk]:
+    def rank(
+        self,
+        query: LabeledRows,
+        *,
+        relevance: Sequence[Relevance],
+        exclude_self: bool,
+        influence_group: Int[np.ndarray, " query"] | None = None,
+    ) -> Iterator[RankedChunk]:
         """Yield the rankings, chunk by chunk.
 
         Args:
             relevance: Definitions of relevant items; each is applied to the same rankings.
             exclude_self: Whether a query that is in the gallery itself is excluded from it.
+            influence_group: The group of each query, counted from 0, if influences are to be summed over each group.
 
         Raises:
             NonFiniteEmbeddingError: A query has no direction.
@@ -195,16 +207,19 @@ class Ranking:
             units = self._query_units(query, start, end)
             keys = self._compute_keys(units, own_row[start:end], grid)
             best_score = self._best_scores([each.amin(dim=1, keepdim=True) if each.shape[1] else each for each in keys])
+            steps = [_round_to_steps(each) for each in keys if influence_group is not None]
             if grid is _Grid.SINGLES:
                 keys = [each.to(torch.float32) for each in keys]
             chunk = SortedChunk(keys, members, queries=np.arange(start, end))
+            sorted_steps = chunk.keys if grid is _Grid.STEPS else [sort_rows(each.clone()) for each in steps]
+            influence = self._sum_influences(steps, sorted_steps, members[0], influence_group, start)
             blocks, close = chunk.find_apart(*self._find_reach(grid, query.embedding[start:end]))
             if len(close):
                 finer = [-torch.mm(units[close - start], part.T) for part in self._units]
                 for code, each in enumerate(finer):
                     self._exclude(each, own_row[close], code)
                 blocks = merge_blocks(blocks, self._rank_finely(finer, query, close, members, relevance))
-            return RankedChunk(start, end - start, best_score, blocks), len(close) / (end - start)
+            return RankedChunk(start, end - start, best_score, blocks, influence), len(close) / (end - start)
 
         def rank_chunk(start: int, end: int) -> list[RankedChunk]:
             tried = min(start + _TRIED_QUERIES, end)
@@ -214,8 +229,9 @@ class Ranking:
             grid = _Grid.SINGLES if close_share > _SINGLES_FROM_SHARE else _Grid.STEPS
             return [first, rank_by(grid, tried, end)[0]]
 
-        widest = sum(part.widest for parts in members for part in parts)
-        chunks = self._in_chunks(rank_chunk, query_count=len(query.label), row_bytes=_NEEDLE_BYTES * widest)
+        row_bytes = _NEEDLE_BYTES * sum(part.widest for parts in members for part in parts)
+        row_bytes += _INFLUENCE_BYTES * len(self._gallery.label) * (influence_group is not None)
+        chunks = self._in_chunks(rank_chunk, query_count=len(query.label), row_bytes=row_bytes)
         yield from itertools.chain.from_iterable(chunks)
 
     def find_nearest(self, query: LabeledRows, *, k: int, exclude_self: bool) -> tuple[Neighbors, ...]:
@@ -283,6 +299,30 @@ class Ranking:
         _, offset = self._near_ties.tolerances(is_positive=bool((vectors >= 0).all()))
         # Two units in the last place of a float32, which are more than its rounding.
         return 2.0**-22, 2 * offset / SCORE_STEP
+
+    def _sum_influences(
+        self,
+        steps: Sequence[Tensor],
+        sorted_steps: Sequence[Tensor],
+        members: Sequence[Members],
+        group: Int[np.ndarray, " query"] | None,
+        start: int,
+    ) -> Float64[np.ndarray, "group gallery row"] | None:
+        """Return the influences of each gallery row, summed over groups of a chunk's queries; None without groups."""
+        if group is None:
+            return None
+        queries = np.arange(start, start + len(steps[0]))
+        relevant = [each.find(queries) for each in members]
+        chosen = InfluenceQueries(
+            group=torch.from_numpy(group[queries]).to(steps[0].device),
+            group_count=int(group.max()) + 1,
+            columns=[columns for columns, _ in relevant],
+            is_there=[is_there for _, is_there in relevant],
+        )
+        by_column = sum_influences(steps, sorted_steps, chosen).cpu().numpy()
+        influence: Float64[np.ndarray, "group gallery row"] = np.empty_like(by_column)
+        influence[:, :, self._column_rows] = by_column
+        return influence
 
     def _rank_finely(
         self,
@@ -353,6 +393,14 @@ def _decode_scores(keys: Shaped[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
     score[keys == last_key(keys)] = torch.nan
     values: Float64[np.ndarray, " key"] = score.cpu().numpy()
     return values
+
+
+def _round_to_steps(keys: Tensor) -> Tensor:
+    """Return a copy of sort keys as multiples of `SCORE_STEP`; the last key stays the last."""
+    if keys.dtype == torch.int32:
+        return keys.clone()
+    steps = keys.round().masked_fill_(keys == last_key(keys), torch.iinfo(torch.int32).max)
+    return steps.to(torch.int32)
 
 
 def normalize_rows(vectors: Float64[np.ndarray, "row dim"]) -> Float64[np.ndarray, "row dim"]:

@@ -69,18 +69,20 @@ class Members:
         self._count = torch.from_numpy(count).to(device)
         self._first = torch.from_numpy(np.cumsum(count) - count).to(device)
 
+    def find(
+        self, queries: Int[np.ndarray, " query"]
+    ) -> tuple[Int64[Tensor, "query needle"], Bool[Tensor, "query needle"]]:
+        """Return the relevant columns of each query, and whether they are there: some have fewer than others."""
+        label = torch.from_numpy(self._query_label[queries]).to(self._count.device)
+        count = self._count[label]
+        number = torch.arange(int(count.max()), device=count.device)
+        place = (self._first[label][:, None] + number).clamp_max(max(len(self._column) - 1, 0))
+        return self._column[place], number < count[:, None]
+
     def pick(self, keys: Tensor, *, queries: Int[np.ndarray, " query"]) -> Tensor:
         """Return the keys of the relevant columns of each query, padded with the last key."""
-        label = torch.from_numpy(self._query_label[queries]).to(keys.device)
-        count = self._count[label]
-        number = torch.arange(int(count.max()), device=keys.device)
-        is_there = number < count[:, None]
-        if not len(number):
-            return keys[:, :0].clone()
-        column = self._column[(self._first[label][:, None] + number).clamp_max(len(self._column) - 1)]
-        picked = keys.gather(1, column)
-        picked[~is_there] = last_key(picked)
-        return picked
+        columns, is_there = self.find(queries)
+        return keys.gather(1, columns).masked_fill_(~is_there, last_key(keys))
 
 
 @final

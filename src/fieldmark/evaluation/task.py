@@ -38,6 +38,8 @@ class Task:
         is_counted: Whether the protocol has the query in the mean.
         hits: For each of `CUTOFFS`, the probability that a relevant item is among the first k.
         rank_average_precision: For each rank of the taxonomy; `rank_chance` beside it.
+        gallery_influence: The derivative of the MAP by the weight of each item in the gallery, 0 for items outside it;
+            see `sum_influences`. Of no items unless asked for.
     """
 
     query_medium: Medium
@@ -53,6 +55,7 @@ class Task:
     curve: Float64[np.ndarray, "query level"]
     rank_average_precision: Float64[np.ndarray, "rank query"]
     rank_chance: Float64[np.ndarray, "rank query"]
+    gallery_influence: Float64[np.ndarray, " row"]
 
     @property
     def name(self) -> str:
@@ -68,18 +71,24 @@ class Task:
 
 
 def measure_tasks(
-    evaluated: EvaluatedItems, ranking: Ranking, *, protocol: Protocol, ranks: Mapping[str, Mapping[str, str]]
+    evaluated: EvaluatedItems,
+    ranking: Ranking,
+    *,
+    protocol: Protocol,
+    ranks: Mapping[str, Mapping[str, str]],
+    with_influences: bool = False,
 ) -> tuple[list[Task], list[str]]:
     """Measure every query; return the directions with a query to count, and the names of the tasks without one.
 
     Args:
         ranking: Of the evaluated items, with the media as parts.
         ranks: For each rank above the class, the name of each class at that rank.
+        with_influences: Whether it is measured what each item of the gallery is worth.
 
     Raises:
         EvaluationError: No query has a relevant item.
     """
-    ranked = _rank(evaluated, ranking, protocol=protocol, ranks=ranks)
+    ranked = _rank(evaluated, ranking, protocol=protocol, ranks=ranks, with_influences=with_influences)
     tasks: list[Task] = []
     absent: list[str] = []
     for query_code, query_medium in enumerate(MEDIA):
@@ -101,17 +110,28 @@ def measure_tasks(
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Figures of every query for each relevance (class, then ranks) and each part of the gallery, the whole last."""
+    """Figures of every query for each relevance (class, then ranks) and each part of the gallery, the whole last.
+
+    Args:
+        influence: Of each gallery row, in its part (0) and in the whole gallery (1), summed over the queries of a
+            medium; of no rows unless asked for.
+    """
 
     average_precision: Float64[np.ndarray, "relevance part query"]
     relevant_count: Int[np.ndarray, "relevance part query"]
     hits: Float64[np.ndarray, "cutoff part query"]
     curve: Float64[np.ndarray, "part query level"]
     best_score: Float64[np.ndarray, "part query"]
+    influence: Float64[np.ndarray, "medium gallery row"]
 
 
 def _rank(
-    evaluated: EvaluatedItems, ranking: Ranking, *, protocol: Protocol, ranks: Mapping[str, Mapping[str, str]]
+    evaluated: EvaluatedItems,
+    ranking: Ranking,
+    *,
+    protocol: Protocol,
+    ranks: Mapping[str, Mapping[str, str]],
+    with_influences: bool,
 ) -> _Ranked:
     labels = [evaluated.rows.label, *(evaluated.label_at_rank(by_class) for by_class in ranks.values())]
     count, part_count = len(evaluated.items), _PART_COUNT + 1
@@ -121,9 +141,14 @@ def _rank(
         hits=np.zeros((len(CUTOFFS), part_count, count)),
         curve=np.zeros((part_count, count, len(RECALL_LEVELS))),
         best_score=np.full((part_count, count), np.nan),
+        influence=np.zeros((len(MEDIA), 2, count if with_influences else 0)),
     )
     relevance = [Relevance(label, label) for label in labels]
-    for chunk in ranking.rank(evaluated.rows, relevance=relevance, exclude_self=protocol.exclude_self):
+    group = evaluated.medium if with_influences else None
+    chunks = ranking.rank(
+        evaluated.rows, relevance=relevance, exclude_self=protocol.exclude_self, influence_group=group
+    )
+    for chunk in chunks:
         _fill(ranked, chunk, gallery_count=count)
     ranked.average_precision[:] /= np.maximum(ranked.relevant_count, 1)
     return ranked
@@ -134,6 +159,8 @@ def _fill(ranked: _Ranked, chunk: RankedChunk, *, gallery_count: int) -> None:
     start, query_count = chunk.start, chunk.query_count
     rows = slice(start, start + query_count)
     ranked.best_score[:, rows] = chunk.best_score
+    if chunk.influence is not None:
+        ranked.influence[: len(chunk.influence)] += chunk.influence
     for number, parts in enumerate(chunk.blocks):
         for part, blocks in enumerate(parts):
             ranked.average_precision[number, part, rows] = sum_precisions(
@@ -165,6 +192,10 @@ def _make_task(
         compute_chance(each, gallery_count=np.full(len(row), gallery_count - is_self_excluded)) for each in relevant
     ]
     has_relevant = relevant[0] > 0
+    is_counted = has_relevant if protocol.skip_without_relevant else np.ones(len(row), dtype=bool)
+    influence = ranked.influence[int(evaluated.medium[row[0]]), int(gallery_medium is None)]
+    if gallery_medium is not None and len(influence):
+        influence = np.where(evaluated.medium == part, influence, 0.0)
     return Task(
         query_medium=query_medium,
         gallery_medium=gallery_medium,
@@ -174,9 +205,10 @@ def _make_task(
         chance=chance[0],
         best_score=ranked.best_score[part, row],
         has_relevant=has_relevant,
-        is_counted=has_relevant if protocol.skip_without_relevant else np.ones(len(row), dtype=bool),
+        is_counted=is_counted,
         hits=ranked.hits[:, part, row],
         curve=ranked.curve[part, row],
         rank_average_precision=ranked.average_precision[1:, part, row],
         rank_chance=np.stack(chance)[1:],
+        gallery_influence=influence / max(int(is_counted.sum()), 1),
     )
