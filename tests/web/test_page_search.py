@@ -326,7 +326,7 @@ def test_a_hit_says_why_and_leads_to_its_look_alike(open_page: Open) -> None:
     assert card.locator(".score").inner_text() == "87 % likely"
     assert "0.123 closer than" not in card.inner_text()
     card.locator(".why summary").click()
-    assert "0.123 closer than" in card.inner_text()
+    card.get_by_text("0.123 closer than").wait_for()  # written when the browser tells that it is open
     card.get_by_role("button", name=re.compile(" with ")).first.click()
     page.get_by_role("heading", name="Side by side").wait_for()
     assert page.locator(".pane").count() == 8
