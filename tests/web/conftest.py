@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from search_answers import RECORD_ANSWERS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
@@ -182,6 +183,7 @@ def open_page(chromium: "Browser", watch: Watch, address: str) -> "Iterator[Call
         context = chromium.new_context(viewport={"width": width, "height": 900}, permissions=["microphone"], **options)
         context.set_default_timeout(float(os.environ.get("FIELDMARK_TEST_BROWSER_MILLISECONDS", "15000")))
         contexts.append(context)
+        context.add_init_script(RECORD_ANSWERS)
         page = context.new_page()
         page.on("request", lambda request: watch.requests.append(request.url))
         page.on("console", lambda said: _is_trouble(said) and watch.errors.append(said.text))

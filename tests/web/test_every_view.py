@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from search_answers import expect_answer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -310,9 +311,9 @@ def test_a_recording_is_begun_and_ended_by_keyboard_alone(open_page: Open) -> No
     page.keyboard.press("Enter")
     page.locator("#dock").get_by_text(re.compile(r"0:0[1-9]")).wait_for()
     walk_to(page, "#dock button")
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         page.keyboard.press("Enter")
-    assert answer.value.json()["query"]["medium"] == "audio"
+    assert answer.body["query"]["medium"] == "audio"
 
 
 def test_the_page_is_german_where_the_reader_is(open_page: Open, address: str, class_names: list[str]) -> None:

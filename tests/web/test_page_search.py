@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from search_answers import expect_answer
 
 from fieldmark.types import Medium
 
@@ -52,22 +53,22 @@ def change_answers(page: "Page", change: Callable[[dict[str, Any]], None]) -> No
 @pytest.mark.parametrize("medium", list(Medium))
 def test_a_file_of_each_medium_finds_all_media(open_page: Open, toy_manifest: Path, medium: Medium) -> None:
     page = open_page()
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         upload(page, file_of(toy_manifest, medium))
-    assert answer.value.json()["query"]["medium"] == medium
+    assert answer.body["query"]["medium"] == medium
     for each, name in NAMES.items():
         assert page.get_by_role("region", name=name).locator(f"li.card.{each}").count() > 0
 
 
 def test_a_photo_and_a_song_are_searched_as_one(open_page: Open, toy_manifest: Path) -> None:
     page = open_page()
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         upload(page, file_of(toy_manifest, Medium.IMAGE), file_of(toy_manifest, Medium.AUDIO))
-    assert answer.value.json()["query"]["media"] == ["image", "audio"]
+    assert answer.body["query"]["media"] == ["image", "audio"]
     assert page.locator("#chips li").count() == 2
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         page.locator("#chips button").first.click()
-    assert answer.value.json()["query"]["media"] == ["audio"]
+    assert answer.body["query"]["media"] == ["audio"]
 
 
 def test_words_are_searched_and_stand_in_the_address(open_page: Open, address: str) -> None:
@@ -106,9 +107,9 @@ def test_a_recording_is_searched(open_page: Open) -> None:
     page = open_page()
     page.get_by_role("button", name="Record").click()
     page.get_by_role("button", name=re.compile(r"Stop 0:(00\.[5-9]|0[1-9]|[1-5])")).wait_for()
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         page.get_by_role("button", name="Stop and search").click()
-    assert answer.value.json()["query"]["medium"] == "audio"
+    assert answer.body["query"]["medium"] == "audio"
     page.wait_for_selector(RESULTS)
     assert "recording.wav" in page.locator("#chips").inner_text()
 
@@ -345,12 +346,12 @@ def test_an_error_is_told_in_the_servers_words(open_page: Open, watch: "Watch", 
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff\xe0 no picture at all")
     page = open_page()
-    with page.expect_response("**/v1/search") as answer:
+    with page.expect_response("**/v1/search") as response, expect_answer(page) as answer:
         page.locator("#files").set_input_files(broken)
     alert = page.get_by_role("alert").filter(has=page.get_by_role("heading"))
     alert.wait_for()
-    assert answer.value.status == 422
-    assert answer.value.json()["message"] in alert.inner_text()
+    assert response.value.status == 422
+    assert answer.body["message"] in alert.inner_text()
     page.locator("#chips button").click()
     page.get_by_role("heading", name="Search with whatever you have").wait_for()
 

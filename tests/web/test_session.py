@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from PIL import Image
+from search_answers import expect_answer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page, Route
@@ -130,9 +131,9 @@ def test_a_recording_is_stopped_from_another_view_and_shows_how_loud_it_is(open_
     page.wait_for_function("() => Number(document.querySelector('[role=meter]').ariaValueNow) > 5")  # the device beeps
     page.get_by_role("link", name="Compare").click()
     page.get_by_role("heading", name="Side by side").wait_for()
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         page.get_by_role("button", name="Stop and search").click()
-    assert answer.value.json()["query"]["medium"] == "audio"
+    assert answer.body["query"]["medium"] == "audio"
     page.wait_for_selector(RESULTS)
     assert page.locator("#dock").is_hidden()
     # On a phone the first hit stands above the fold, under a verdict of one line.
@@ -177,9 +178,9 @@ def test_a_photo_from_the_camera_of_a_phone_is_searched_with(open_page: Open, tm
     assert camera.element.get_attribute("capture") == "environment"
     assert camera.element.get_attribute("accept") == "image/*"
     assert not camera.is_multiple()
-    with page.expect_response("**/v1/search") as answer:
+    with expect_answer(page) as answer:
         camera.set_files(photo)
-    assert answer.value.json()["query"]["medium"] == "image"
+    assert answer.body["query"]["medium"] == "image"
     page.wait_for_selector(RESULTS)
     assert page.locator("#chips img").evaluate("photo => photo.complete && photo.naturalWidth") == 64
     # The next photo stands beside the first: both are one query.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from search_answers import expect_answer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -280,8 +281,8 @@ def test_the_map_keeps_its_place_names_species_shows_media_and_its_lasso_filters
     page.get_by_role("button", name="Search only there").click()
     page.get_by_role("button", name="area of the map").wait_for()
     page.get_by_role("searchbox", name="Describe it").fill("a red beak")
-    with page.expect_response("**/v1/search") as answer:
+    with page.expect_response("**/v1/search") as response, expect_answer(page) as answer:
         page.keyboard.press("Enter")
-    assert len(answer.value.request.post_data_json["area"]) >= 3
+    assert len(response.value.request.post_data_json["area"]) >= 3
     assert "area=" in page.url
-    assert 0 < len(answer.value.json()["hits"]) <= caught
+    assert 0 < len(answer.body["hits"]) <= caught
