@@ -1,25 +1,10 @@
 """Object stores for tests, on this machine: a pretended S3 (moto), and the emulator of Google Cloud Storage."""
 
-import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-
-
-@contextmanager
-def _set_environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -36,7 +21,9 @@ def start_s3() -> Iterator[str]:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
     bucket = f"birds-{uuid.uuid4().hex[:8]}"
     try:
-        with _set_environment(AWS_ENDPOINT_URL=f"http://{host}:{port}", **keys):
+        with pytest.MonkeyPatch.context() as environment:
+            for name, value in {"AWS_ENDPOINT_URL": f"http://{host}:{port}", **keys}.items():
+                environment.setenv(name, value)
             fsspec.get_filesystem_class("s3").clear_instance_cache()  # they know the server of an earlier test
             fsspec.filesystem("s3").mkdir(bucket)
             yield f"s3://{bucket}"
@@ -57,9 +44,9 @@ def start_gcs() -> Iterator[str]:
     port = server._api._httpd.server_address[1]
     bucket = f"birds-{uuid.uuid4().hex[:8]}"
     try:
-        with _set_environment(
-            STORAGE_EMULATOR_HOST=f"http://127.0.0.1:{port}", GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT="false"
-        ):
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+            environment.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
             fsspec.get_filesystem_class("gcs").clear_instance_cache()
             fsspec.filesystem("gcs").mkdir(bucket)
             yield f"gs://{bucket}"

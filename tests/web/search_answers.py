@@ -1,4 +1,4 @@
-"""What the server answered to the searches of a page, as the page itself got it.
+"""The answers of the server to the searches of a page, as the page itself got them.
 
 The browser does not always keep the bodies of its answers for those who ask it from outside.
 """

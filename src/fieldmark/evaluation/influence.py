@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int32, Int64
 from torch import Tensor
 
-from fieldmark.evaluation.sorted_keys import count_equal, last_key, sort_rows
+from fieldmark.evaluation.sorted_keys import count_better_and_equal, count_equal, last_key, sort_rows
 
 _BLOCK_PAIRS = 2**16
 """Pairs of a query and a gallery item that are looked up at once; what they need stays in the processor's cache."""
@@ -84,13 +84,7 @@ class _Needles:
     def __init__(self, keys: Int32[Tensor, "query needle"], sorted_keys: Sequence[Int32[Tensor, "query _"]]) -> None:
         self.keys = keys
         is_there = keys < last_key(keys)
-        better = torch.zeros(keys.shape, dtype=torch.int64, device=keys.device)
-        equal = torch.zeros_like(better)
-        for own in sorted_keys:
-            if own.shape[1]:
-                left = torch.searchsorted(own, keys)
-                better += left
-                equal += count_equal(own, keys, left)
+        better, equal = count_better_and_equal(sorted_keys, keys)
         self.is_tied: Bool[Tensor, " query"] = ((equal > 1) & is_there).any(dim=1)
         first = torch.searchsorted(keys, keys) if keys.shape[1] else better
         found = first + (count_equal(keys, keys, first) + 1).double() / 2 if keys.shape[1] else better.double()

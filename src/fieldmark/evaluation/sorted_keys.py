@@ -202,6 +202,20 @@ def _count_within(sorted_keys: Tensor, low: Tensor, high: Tensor) -> Int64[Tenso
     return torch.searchsorted(sorted_keys, high, right=True) - torch.searchsorted(sorted_keys, low)
 
 
+def count_better_and_equal(
+    sorted_keys: Sequence[Tensor], needles: Tensor
+) -> tuple[Int64[Tensor, "query needle"], Int64[Tensor, "query needle"]]:
+    """Return how many keys of a gallery of some parts come before each needle, and how many equal it."""
+    better = torch.zeros(needles.shape, dtype=torch.int64, device=needles.device)
+    equal = torch.zeros_like(better)
+    for keys in sorted_keys:
+        if keys.shape[1]:
+            left = torch.searchsorted(keys, needles)
+            better += left
+            equal += count_equal(keys, needles, left)
+    return better, equal
+
+
 def _find_blocks(
     sorted_keys: Sequence[Tensor],
     needles: Tensor,
@@ -210,13 +224,7 @@ def _find_blocks(
     is_kept: Bool[Tensor, " query"],
 ) -> RelevantBlocks:
     """Return the blocks of the sorted keys of relevant items (needles), in a gallery of some parts."""
-    better = torch.zeros(needles.shape, dtype=torch.int64, device=needles.device)
-    equal = torch.zeros_like(better)
-    for keys in sorted_keys:
-        if keys.shape[1]:
-            left = torch.searchsorted(keys, needles)
-            better += left
-            equal += count_equal(keys, needles, left)
+    better, equal = count_better_and_equal(sorted_keys, needles)
     is_there = needles != last_key(needles)
     is_first = is_there & is_kept[:, None]
     is_first[:, 1:] &= needles[:, 1:] != needles[:, :-1]

@@ -293,7 +293,7 @@ class MilvusIndex(SegmentIndex):
                 try:
                     yield
                 except BaseException:
-                    with suppress(FieldmarkError):  # where this fails too, the next writer counts anew
+                    with suppress(FieldmarkError):  # if this fails too, the next writer corrects the counts
                         self._end(load)
                     raise
                 self._end(load)
@@ -308,7 +308,7 @@ class MilvusIndex(SegmentIndex):
             try:
                 yield begun
             except BaseException:
-                load.is_broken |= begun.is_marked  # the mark stays: the next writer counts anew
+                load.is_broken |= begun.is_marked  # the mark stays, so the next writer corrects the counts
                 raise
             if begun.is_marked:
                 begun.apply()

@@ -1,4 +1,4 @@
-"""What a store in Milvus holds in sum, and what changes of it while its lock is held."""
+"""The totals of a store in Milvus, and how they change while a writer holds its lock."""
 
 import json
 import time
@@ -78,7 +78,7 @@ def parse_state(content: bytes, files: MilvusFiles) -> State:
 
 
 class Load:
-    """What is known of a store while its lock is held.
+    """The state of a store while a writer holds its lock.
 
     Args:
         files: Where a mark says that a write has begun.
@@ -101,7 +101,7 @@ class Load:
 
 
 class Write:
-    """What one write changes in the counts."""
+    """The changes of one write to the counts."""
 
     def __init__(self, load: Load) -> None:
         self._load = load

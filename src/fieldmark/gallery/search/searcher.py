@@ -292,10 +292,9 @@ class Searcher:
     def _search_several(self, request: Request) -> SearchResult:
         """Return the hits that are like several queries; of each alone where they show different classes."""
         started = time.perf_counter()
-        for query in request.queries:
-            self._reader.encode(query)  # it is remembered
+        asked = [self._reader.encode(query) for query in request.queries]
         encoded_at = time.perf_counter()
-        compared = self._single.compare_each(request)
+        compared = self._single.compare_each(request, asked)
         parts = tuple(self._single.answer_alone(each, request) for each in compared)
         if contradict([each.likeliest for each in parts]):
             alone = [
@@ -303,7 +302,7 @@ class Searcher:
                 for query, each in zip(request.queries, compared, strict=True)
             ]
             apart = combine(alone, k=request.k, per_medium=request.per_medium)
-            media = tuple(each.query.medium for each in compared)
+            media = tuple(each.medium for each in asked)
             result = replace(apart, media=media, parts=parts, likeliest=(), collection=None)
         else:
             result = self._single.search(request, named=None, compared=compared)
@@ -329,9 +328,7 @@ class Searcher:
         if contradict([seen.likeliest, heard.likeliest]):
             return replace(seen, notes=(f"the sound of the clip is like {name}; the hits follow its pictures",))
         both = self._single.search(replace(request, queries=(*request.queries, sound)), named=None)
-        return replace(
-            both, media=seen.media, parts=(), notes=(f"the sound of the clip is like {name} and was counted too",)
-        )
+        return replace(both, media=seen.media, notes=(f"the sound of the clip is like {name} and was counted too",))
 
     def _offer_instead(self, queries: Sequence[Query], reading: NameReading | None) -> tuple[NameOffer, ...]:
         """Return names that a text may mean, where it is none as it stands."""

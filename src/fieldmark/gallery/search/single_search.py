@@ -118,16 +118,19 @@ class SingleSearch:
         """The calibration of scores as probabilities, as the last `index` fitted it."""
         return self._calibration_file.read()
 
-    def compare_each(self, request: Request) -> list[ComparedQuery]:
-        """Return each of several queries with its nearest items of each medium that it can be compared with."""
+    def compare_each(self, request: Request, asked: Sequence[QueryEmbedding]) -> list[ComparedQuery]:
+        """Return each of several queries with its nearest items of each medium that it can be compared with.
+
+        Args:
+            asked: The queries of the request, encoded.
+        """
         where = _exclude_queries(request)
-        compared = []
-        for query in request.queries:
-            asked = self._reader.encode(query)
-            own, _ = self._leave_out_incomparable(where, [asked])
-            comparison, depth = self.index.compare(asked.embedding), max(request.k, _MARGIN_DEPTH, LIKELIEST_DEPTH)
+        depth, compared = max(request.k, _MARGIN_DEPTH, LIKELIEST_DEPTH), []
+        for each in asked:
+            own, _ = self._leave_out_incomparable(where, [each])
+            comparison = self.index.compare(each.embedding)
             found = _find(comparison, where=own, depth=depth, by_segment=request.by_segment)
-            compared.append(ComparedQuery(asked, comparison, found, found if own.class_names is None else {}))
+            compared.append(ComparedQuery(each, comparison, found, found if own.class_names is None else {}))
         return compared
 
     def answer_alone(self, asked: ComparedQuery, request: Request) -> QueryPart:
