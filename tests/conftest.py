@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -321,10 +320,8 @@ def milvus_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session", params=["memory", "s3", "gcs"])
 def object_store(request: pytest.FixtureRequest) -> Iterator[str]:
     """The address of a bucket: of fsspec's own store in memory, and of pretended ones of S3 and Google."""
-    from object_stores import start_gcs, start_s3
+    from object_stores import start_gcs, start_memory, start_s3
 
-    if request.param == "memory":
-        yield f"memory://{uuid.uuid4()}"
-        return
-    with start_s3() if request.param == "s3" else start_gcs() as bucket:
+    starters = {"memory": start_memory, "s3": start_s3, "gcs": start_gcs}
+    with starters[request.param]() as bucket:
         yield bucket

@@ -1,10 +1,28 @@
-"""Object stores for tests, on this machine: a pretended S3 (moto), and the emulator of Google Cloud Storage."""
+"""Object stores for tests, here: fsspec's own in memory, a pretended S3 (moto), and an emulator of Google's."""
 
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+
+
+@contextmanager
+def start_memory() -> Iterator[str]:
+    """Use fsspec's store in memory; gives the address of a bucket.
+
+    Its files have one position that all readers share, so two threads that copy one file would each get a part of it.
+    Objects of a real store are read without one.
+    """
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def get_file(driver: MemoryFileSystem, path: str, copy: str) -> None:
+        Path(copy).write_bytes(driver.cat_file(path))
+
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(MemoryFileSystem, "get_file", get_file)
+        yield f"memory://{uuid.uuid4()}"
 
 
 @contextmanager
