@@ -18,6 +18,7 @@ from fieldmark.types import MEDIA, Item, Medium
 
 try:
     from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration
+    from fieldmark.gallery.search.query import QueryEmbedding
     from fieldmark.gallery.search.result import MarkedItems
     from fieldmark.gallery.search.searcher import Searcher
     from fieldmark.gallery.store import Filter
@@ -63,7 +64,9 @@ def open_searcher(folder: Path, queries: np.ndarray) -> object:
     curves = dict.fromkeys(MEDIA, curve)
     if Searcher is not None:
         calibration = ScoreCalibration(scales, open_set_curves=curves)
-        return Searcher(folder, index=index, encoder=model, calibration=calibration)
+        searcher = Searcher(folder, index=index, encoder=model, calibration=calibration)
+        searcher._reader.encode = lambda item: QueryEmbedding(item.medium, model.embed(item)[0])
+        return searcher
     gallery = Gallery(folder, index=index, model=model, judgment=Judgment(Calibration(scales), curves))
     gallery._voice = lambda item: Voice(item.medium, model.embed(item)[0])
     return gallery

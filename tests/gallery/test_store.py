@@ -473,9 +473,12 @@ def test_one_comparison_answers_searches_with_any_filters(index, birds):
         assert {hit.item_id for hit in found} == wanted
         assert found == index.search(query, k=42, where=where)
         assert comparison.find_nearest(k=2, where=where) == found[:2]
+        scored = [(hit.item_id, hit.class_name, hit.score) for hit in found]
+        assert comparison.score_nearest(k=42, where=where) == tuple(scored)
+        assert comparison.score_nearest(k=3, where=where) == tuple(scored[:3])
 
 
-def test_find_other_class_is_the_nearest_item_with_another_label(index, birds):
+def test_score_other_class_is_the_nearest_item_with_another_label(index, birds):
     comparison = index.compare(np.ones(index.dim))
     for medium in Medium:
         for where in (Filter(media=frozenset({medium})), Filter(media=frozenset({medium}), item_ids=frozenset({"00"}))):
@@ -485,8 +488,9 @@ def test_find_other_class_is_the_nearest_item_with_another_label(index, birds):
                     assert comparison.find_nearest(k=3, where=where) == ranked[:3]
                 for class_name in ("class 0", "class 3", "nothing"):
                     others = [hit for hit in ranked if hit.class_name not in (None, class_name)]
-                    found = comparison.find_other_class(class_name, where=where)
-                    assert (found and found._replace(rank=0)) == (others[0]._replace(rank=0) if others else None)
+                    found = comparison.score_other_class(class_name, where=where)
+                    first = others[0] if others else None
+                    assert found == (first and (first.item_id, first.class_name, first.score))
 
 
 def test_score_items_gives_every_item_that_meets_a_filter_its_best_segments(index, birds):

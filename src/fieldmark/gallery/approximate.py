@@ -19,9 +19,11 @@ from fieldmark.gallery.exact import (
     HIT_COLUMNS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
+    FilterMemory,
     collect_moments,
     compute_cosines,
     keep_best_of_each_item,
+    list_near_items,
     make_hits,
     measure_lengths,
 )
@@ -33,6 +35,7 @@ from fieldmark.gallery.store import (
     Approximation,
     Comparison,
     Filter,
+    NearItem,
     is_one_of,
     is_selective,
     write_condition,
@@ -133,16 +136,23 @@ class ApproximateComparison(Comparison):
         query: Of length 1.
         row_count: Rows of the table.
         known: What the index is known to find; None where there is none, so that every row is looked at.
+        matching: Of the version: the number of rows that meet a filter.
     """
 
     def __init__(
-        self, store: StoreTable, *, query: Float64[np.ndarray, " dim"], row_count: int, known: Approximation | None
+        self,
+        store: StoreTable,
+        *,
+        query: Float64[np.ndarray, " dim"],
+        row_count: int,
+        known: Approximation | None,
+        matching: FilterMemory[int],
     ) -> None:
         self._store = store
         self._query = query
         self._row_count = row_count
         self._known = known
-        self._probes: dict[Filter, Approximation | None] = {}
+        self._matching = matching
         self._present = frozenset(store.table.schema.names)
         self._fetched: dict[Filter, tuple[pa.Table, list[float]]] = {}
 
@@ -154,25 +164,35 @@ class ApproximateComparison(Comparison):
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         return self._again_if_compacted(lambda: self._find_nearest(k=k, where=where, by_segment=by_segment))
 
-    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+    def score_nearest(self, *, k: int, where: Filter | None = None) -> tuple[NearItem, ...]:
+        """Return the nearest items without their facts, as `Comparison.score_nearest` does; no facts are read."""
+        where = where or Filter()
+        return self._again_if_compacted(lambda: self._score_nearest(k=k, where=where))
+
+    def score_other_class(self, class_name: str, *, where: Filter | None = None) -> NearItem | None:
         """Return the nearest item of another class, often among the rows that were fetched already."""
         where = where or Filter()
-        return self._again_if_compacted(lambda: self._find_other_class(class_name, where=where))
+        return self._again_if_compacted(lambda: self._score_other_class(class_name, where=where))
 
     def _find_nearest(self, *, k: int, where: Filter, by_segment: bool) -> tuple[Hit, ...]:
         rows, score = self._fetch(self._write_condition(where), where=where, k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
         return self._make_hits(rows[:k], score[:k])
 
-    def _find_other_class(self, class_name: str, *, where: Filter) -> Hit | None:
+    def _score_nearest(self, *, k: int, where: Filter) -> tuple[NearItem, ...]:
+        rows, score = self._fetch(self._write_condition(where), where=where, k=k, by_segment=False)
+        self._fetched[where] = rows, score
+        return list_near_items(rows[:k], score[:k])
+
+    def _score_other_class(self, class_name: str, *, where: Filter) -> NearItem | None:
         if where in self._fetched:
             rows, score = self._fetched[where]
             for index, name in enumerate(rows["class_name"].to_pylist()):
                 if name not in (None, class_name):
-                    return self._make_hits(rows[index : index + 1], score[index : index + 1])[0]
+                    return list_near_items(rows[index : index + 1], score[index : index + 1])[0]
         is_other = f"NOT ({is_one_of('class_name', [class_name])})"  # never true of a row without a class
         rows, score = self._fetch(self._write_condition(where, is_other), where=where, k=1, by_segment=False)
-        return next(iter(self._make_hits(rows[:1], score[:1])), None)
+        return next(iter(list_near_items(rows[:1], score[:1])), None)
 
     def _again_if_compacted(self, find: Callable[[], Result]) -> Result:
         """Return what is found, in a newer version where the one at hand was compacted away meanwhile."""
@@ -193,7 +213,8 @@ class ApproximateComparison(Comparison):
         Rows are fetched until the k best of them are settled, ties included, or no matching row is left. Of each, no
         more is read than that takes: the facts of all of them would cost as much as the search.
         """
-        known, is_narrow = self._choose_probes(where), is_by_facts(where)
+        known = choose_probes(self._store.table, where, known=self._known, matching=self._matching)
+        is_narrow = is_by_facts(where)
         wanted = max(_ROWS_FIRST_FETCHED_OF_FEW, 2 * k) if is_narrow else max(_ROWS_FIRST_FETCHED, 4 * k)
         dim = len(self._query)
         # What single precision can change in the order of two rows.
@@ -212,11 +233,6 @@ class ApproximateComparison(Comparison):
             if len(rows) < wanted or (len(order) >= k and score[order[k - 1]] > score.min() + slack):
                 return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist()
             wanted *= GROWTH
-
-    def _choose_probes(self, where: Filter) -> Approximation | None:
-        if where not in self._probes:
-            self._probes[where] = choose_probes(self._store.table, where, known=self._known)
-        return self._probes[where]
 
     def _make_hits(self, rows: pa.Table, score: Sequence[float]) -> tuple[Hit, ...]:
         """Return rows as hits, with all of their facts.
@@ -283,7 +299,9 @@ def _nearest_rows(  # noqa: PLR0913 - the parts of one query
     return rows
 
 
-def choose_probes(table: LanceTable, where: Filter, *, known: Approximation | None) -> Approximation | None:
+def choose_probes(
+    table: LanceTable, where: Filter, *, known: Approximation | None, matching: FilterMemory[int]
+) -> Approximation | None:
     """Return how many parts a filtered search looks at; None for a store without an index.
 
     What matches may lie in parts far from the query. Where no more rows match than a search looks at anyway, all of
@@ -292,10 +310,11 @@ def choose_probes(table: LanceTable, where: Filter, *, known: Approximation | No
     """
     if known is None or not is_selective(where) or known.probe_count >= known.partition_count:
         return known
-    matching = table.count_rows(write_condition(where, present=frozenset(table.schema.names)))
-    if matching <= known.rows_looked_at:
+    condition = write_condition(where, present=frozenset(table.schema.names))
+    row_count = matching.recall(where, lambda: int(table.count_rows(condition)))
+    if row_count <= known.rows_looked_at:
         return replace(known, probe_count=known.partition_count)
-    probe_count = math.ceil(known.probe_count * known.measured_count / matching)
+    probe_count = math.ceil(known.probe_count * known.measured_count / row_count)
     return replace(known, probe_count=min(probe_count, known.partition_count))
 
 
@@ -306,6 +325,7 @@ def find_near_items(
     k: int,
     where: Sequence[Filter],
     known: Approximation | None,
+    matching: FilterMemory[int],
 ) -> set[str]:
     """Return the items nearest to a vector that meet one of some filters: `k` or more, for most `k` the same.
 
@@ -315,7 +335,7 @@ def find_near_items(
     limit = max(4 * k, _ROWS_SCORED)
     present = frozenset(table.schema.names)
     for each in where:
-        probes = choose_probes(table, each, known=known)
+        probes = choose_probes(table, each, known=known, matching=matching)
         find = partial(_nearest_rows, table, near, limit=limit, known=probes, columns=("item_id", "class_name"))
         rows = find(condition=write_condition(each, present=present))
         names = set(rows["class_name"].to_pylist())
@@ -367,7 +387,12 @@ def _measure_filtered(table: LanceTable, queries: "Queries", *, known: Approxima
             _nearest_rows, table, vector.astype(np.float64), limit=_RECALL_K, condition=write_condition(where)
         )
         expected = read_matrix(find(known=None)["vector"], dim=len(vector)) @ vector
-        found = read_matrix(find(known=choose_probes(table, where, known=known))["vector"], dim=len(vector)) @ vector
+        found = (
+            read_matrix(
+                find(known=choose_probes(table, where, known=known, matching=FilterMemory()))["vector"], dim=len(vector)
+            )
+            @ vector
+        )
         shares.append(float((found >= expected.min() - _EQUAL_SCORES).sum()) / len(expected))
     return min(1.0, float(np.mean(shares)))
 

@@ -4,19 +4,21 @@ A product with a matrix in memory took 2 ms where LanceDB's own exact search too
 LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import final
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from cachetools import LRUCache
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.facts import list_conditions, read_column
-from fieldmark.gallery.store import Comparison, Filter, ScoredItems, list_allowed_values
+from fieldmark.gallery.store import Comparison, Filter, NearItem, ScoredItems, list_allowed_values
 from fieldmark.records.columns import SEARCH_COLUMNS
 from fieldmark.records.licenses import write_license_form
 from fieldmark.segment_table import (
@@ -35,7 +37,8 @@ COLUMNS = (*HIT_COLUMNS, *(column.name for column in SEARCH_COLUMNS), "segment",
 """The columns of a store that a snapshot reads; a store that is older than some has fewer."""
 
 _ROWS_OF_HIT, GROWTH = 2, 4
-"""Best rows looked at first for each hit that is wanted; and so many times as many where they are of too few items."""
+"""Best rows looked at first for each hit that is wanted, where items have several; and so many times as many where they
+are of too few items."""
 
 SHARES = 8
 """Rows that stand for one in the first look for the best, spread over the gallery: neighbors are often alike."""
@@ -45,6 +48,9 @@ _NO_COSINE = -2.0
 """Below every score, above that of a row that a filter leaves out."""
 
 _ObjectArray = npt.NDArray[np.object_]
+
+_REMEMBERED_FILTERS = 16
+_Answer = TypeVar("_Answer")
 
 ROWS_AT_ONCE = 8192
 """Bounds the memory of a search in which very many rows score alike."""
@@ -75,6 +81,25 @@ class _Coded:
 
 
 @final
+class FilterMemory(Generic[_Answer]):
+    """Answers about the last filters: one search asks about each several times, and the next one often asks again."""
+
+    def __init__(self) -> None:
+        self._known: LRUCache[Filter, _Answer] = LRUCache(_REMEMBERED_FILTERS)
+        self._guard = threading.Lock()
+
+    def recall(self, where: Filter, find: Callable[[], _Answer]) -> _Answer:
+        """Return the answer about a filter, found anew where it is not remembered."""
+        with self._guard:
+            if where in self._known:
+                return self._known[where]
+        answer = find()
+        with self._guard:
+            self._known[where] = answer
+        return answer
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """The segments of one version, ordered by medium, then by item id, then as they follow in the item.
@@ -82,7 +107,7 @@ class Snapshot:
     Args:
         embedding: Rows of length 1, up to `length_error`.
         items: The item of each index.
-        item_ids: The id of each of them.
+        id_order: The place of each of them among the sorted ids.
         moments: Of each row, by `collect_moments`.
         columns: What filters look at, of each item, but for its id and the facts of its record.
         rows_of_items: The columns of each item, for filters by facts.
@@ -95,13 +120,16 @@ class Snapshot:
     length: Float64[np.ndarray, " row"]
     length_error: float
     items: LazyItems
-    item_ids: list[str]
+    id_order: Int[np.ndarray, " gallery"]
     moments: _ObjectArray
     columns: dict[str, _Coded]
     rows_of_items: pa.Table
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
     rows_of_medium: dict[Medium, slice]
+    _matched: FilterMemory[Bool[np.ndarray, " row"] | None] = field(
+        default_factory=FilterMemory, init=False, repr=False
+    )
 
     @classmethod
     def from_rows(cls, rows: pa.Table, *, dim: int) -> "Snapshot":
@@ -122,13 +150,14 @@ class Snapshot:
             raise ValueError("it holds vectors that are not of length 1")
         is_first = facts["segment"].to_numpy() == 0
         items = facts.filter(pa.array(is_first))
-        item_ids = items["item_id"].to_pylist()
+        id_order = np.empty(len(items), dtype=np.int64)
+        id_order[pc.sort_indices(items["item_id"]).to_numpy()] = np.arange(len(items))
         return cls(
             embedding=embedding,
             length=length,
             length_error=length_error,
             items=LazyItems(items),
-            item_ids=item_ids,
+            id_order=id_order,
             moments=collect_moments(facts),
             columns={
                 name: _Coded.from_column(items[name])
@@ -136,13 +165,16 @@ class Snapshot:
                 if name != "item_id"
             },
             rows_of_items=items,
-            index_by_item_id={item_id: index for index, item_id in enumerate(item_ids)},
+            index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
             rows_of_medium=_slices(code.take(order)),
         )
 
     def match(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
         """Tell which rows are of items that meet a filter; None where all are."""
+        return self._matched.recall(where, lambda: self._match(where))
+
+    def _match(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
         matching = np.ones(len(self.index_by_item_id), dtype=bool)
         is_all = True
         for name, values in list_allowed_values(where).items():
@@ -160,7 +192,11 @@ class Snapshot:
         if where.exclude_item_ids:
             matching &= ~self.find_items(where.exclude_item_ids)
             is_all = False
-        return None if is_all else matching[self.item_of_row]
+        if is_all:
+            return None
+        rows: Bool[np.ndarray, " row"] = matching[self.item_of_row]
+        rows.setflags(write=False)
+        return rows
 
     def find_items(self, item_ids: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
         """Tell which items have one of these ids."""
@@ -258,24 +294,18 @@ class ExactComparison(Comparison):
         self._snapshot = snapshot
         self._query = query
         self._near = near
-        self._masks: dict[Filter, Bool[np.ndarray, " row"] | None] = {}
         self._error = len(query) * SINGLE_EPSILON + snapshot.length_error
 
     def find_nearest(self, *, k: int, where: Filter | None = None, by_segment: bool = False) -> tuple[Hit, ...]:
         """Return the nearest items or segments, as `Comparison.find_nearest` does."""
-        snapshot, where = self._snapshot, where or Filter()
-        if k < 1:
-            largest = len(snapshot.item_of_row if by_segment else snapshot.index_by_item_id)
-            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
-        rows, mask = snapshot.get_span(where), self._mask(where)
-        near = self._near[rows]
-        if mask is not None:
-            near = np.where(mask[rows], near, np.float32(-np.inf))
-        row, score = self._find_best(near, k=k, start=rows.start, by_segment=by_segment)
-        return self._make_hits(row, score)
+        return self._make_hits(*self._find_rows(k=k, where=where or Filter(), by_segment=by_segment))
 
-    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
-        """Return the nearest item of another class, as `Comparison.find_other_class` does."""
+    def score_nearest(self, *, k: int, where: Filter | None = None) -> tuple[NearItem, ...]:
+        """Return the nearest items without their facts, as `Comparison.score_nearest` does."""
+        return self._list_near_items(*self._find_rows(k=k, where=where or Filter(), by_segment=False))
+
+    def score_other_class(self, class_name: str, *, where: Filter | None = None) -> NearItem | None:
+        """Return the nearest item of another class, as `Comparison.score_other_class` does."""
         snapshot, where = self._snapshot, where or Filter()
         rows, mask = snapshot.get_span(where), self._mask(where)
         classes = snapshot.columns["class_name"]
@@ -284,21 +314,34 @@ class ExactComparison(Comparison):
         if mask is not None:
             matching &= mask[rows]
         near = np.where(matching, self._near[rows], np.float32(-np.inf))
-        row, score = self._find_best(near, k=1, start=rows.start, by_segment=False)
-        return next(iter(self._make_hits(row, score)), None)
+        return next(iter(self._list_near_items(*self._find_best(near, k=1, start=rows.start, by_segment=False))), None)
+
+    def _find_rows(self, *, k: int, where: Filter, by_segment: bool) -> tuple[Int[np.ndarray, " hit"], list[float]]:
+        """Return the best rows that meet a filter, and their scores, best first."""
+        snapshot = self._snapshot
+        if k < 1:
+            largest = len(snapshot.item_of_row if by_segment else snapshot.index_by_item_id)
+            raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
+        rows, mask = snapshot.get_span(where), self._mask(where)
+        near = self._near[rows]
+        if mask is not None:
+            near = np.where(mask[rows], near, np.float32(-np.inf))
+        return self._find_best(near, k=k, start=rows.start, by_segment=by_segment)
 
     def _make_hits(self, row: Int[np.ndarray, " hit"], score: Sequence[float]) -> tuple[Hit, ...]:
         snapshot = self._snapshot
         items = [snapshot.items[index] for index in snapshot.item_of_row[row].tolist()]
         return make_hits(items, snapshot.moments[row], score=score)
 
+    def _list_near_items(self, row: Int[np.ndarray, " hit"], score: Sequence[float]) -> tuple[NearItem, ...]:
+        items = map(self._snapshot.items.__getitem__, self._snapshot.item_of_row[row].tolist())
+        found = zip(items, bound_scores(score), strict=True)
+        return tuple(NearItem(item.item_id, item.class_name, each) for item, each in found)
+
     def _mask(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
-        """Tell which rows meet a filter, made once for the searches of all media; None where all do."""
-        if where.media is not None and len(where.media) == 1:
-            where = replace(where, media=None)  # the span itself
-        if where not in self._masks:
-            self._masks[where] = self._snapshot.match(where)
-        return self._masks[where]
+        """Tell which rows meet a filter; None where all of its span do. One of the four media is a span itself."""
+        is_span = where.media is not None and len(where.media) == 1
+        return self._snapshot.match(replace(where, media=None) if is_span else where)
 
     def _find_best(
         self, near: Float32[np.ndarray, " row"], *, k: int, start: int, by_segment: bool
@@ -310,19 +353,20 @@ class ExactComparison(Comparison):
             start: The first of these rows.
         """
         snapshot, error = self._snapshot, self._error
-        wanted = _ROWS_OF_HIT * k
+        items = snapshot.item_of_row[start : start + len(near)]
+        is_by_row = by_segment or len(items) == 0 or items[-1] - items[0] + 1 == len(items)
+        wanted = k if is_by_row else _ROWS_OF_HIT * k
         while len(near):
             is_all = wanted >= len(near)
             least = _NO_COSINE if is_all else max(_find_reached_value(near, wanted), _NO_COSINE)
             row = (near >= least - 2 * error).nonzero()[0] + start
-            score = compute_cosines(snapshot.embedding, row, length=snapshot.length, query=self._query).tolist()
-            # Plain lists: of so few rows, a call of numpy costs more than the work.
-            item_id = [snapshot.item_ids[index] for index in snapshot.item_of_row[row].tolist()]
-            order = sorted(range(len(score)), key=lambda index: (-score[index], item_id[index]))
-            if not by_segment:
-                order = keep_best_of_each_item(order, item=item_id)
+            score = compute_cosines(snapshot.embedding, row, length=snapshot.length, query=self._query)
+            item = snapshot.item_of_row[row]
+            order = np.lexsort((snapshot.id_order[item], -score)).tolist()
+            if not is_by_row:
+                order = keep_best_of_each_item(order, item=item.tolist())
             if is_all or least == _NO_COSINE or (len(order) >= k and score[order[k - 1]] >= least - error):
-                return row[order[:k]], [score[index] for index in order[:k]]
+                return row[order[:k]], score[order[:k]].tolist()
             wanted *= GROWTH
         return np.zeros(0, dtype=np.int64), []
 
@@ -346,8 +390,18 @@ def collect_moments(rows: pa.Table) -> _ObjectArray:
 
 def make_hits(items: Sequence[Item], moments: _ObjectArray, *, score: Sequence[float]) -> tuple[Hit, ...]:
     """Return the hits of some items, best first, each with its row of `collect_moments`."""
-    bounded = [min(max(each, -1.0), 1.0) for each in score]
-    return tuple(map(Hit, range(1, len(bounded) + 1), bounded, items, *moments.T.tolist()))
+    return tuple(map(Hit, range(1, len(items) + 1), bound_scores(score), items, *moments.T.tolist()))
+
+
+def list_near_items(rows: pa.Table, score: Sequence[float]) -> tuple[NearItem, ...]:
+    """Return rows as items that are near, with their scores."""
+    columns = (rows["item_id"].to_pylist(), rows["class_name"].to_pylist(), bound_scores(score))
+    return tuple(map(NearItem, *columns))
+
+
+def bound_scores(score: Sequence[float]) -> list[float]:
+    """Return scores as cosines, which rounding may have carried past 1 or -1."""
+    return [min(max(each, -1.0), 1.0) for each in score]
 
 
 def _find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> float:
@@ -360,9 +414,9 @@ def _find_reached_value(values: Float32[np.ndarray, " row"], count: int) -> floa
     return float(largest[-count])
 
 
-def keep_best_of_each_item(order: Iterable[int], *, item: Sequence[str]) -> list[int]:
+def keep_best_of_each_item(order: Iterable[int], *, item: Sequence[str] | Sequence[int]) -> list[int]:
     """Return, of indices in order, the first of each item."""
-    found: dict[str, int] = {}
+    found: dict[str | int, int] = {}
     for index in order:
         found.setdefault(item[index], index)
     return list(found.values())

@@ -28,7 +28,7 @@ from fieldmark.gallery.approximate import (
     find_near_items,
     load_approximation,
 )
-from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, Snapshot
+from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, FilterMemory, Snapshot
 from fieldmark.gallery.facts import quote
 from fieldmark.gallery.lance_folder import (
     FINGERPRINT_KEY,
@@ -112,11 +112,13 @@ class LanceIndex(SegmentIndex):
         self, folder: Path, *, wait_seconds: float, exact_rows: int, adapt: Callable[[pa.Table], pa.Table] = _leave
     ) -> None:
         self._folder = folder
+        self._versions = StoreLayout(folder).versions
         self._exact_rows = exact_rows
         self._guard = threading.Lock()
         self._sized: tuple[Stamp | None, _Size | None] = (None, None)
         self._loaded: tuple[_Version, Snapshot] | None = None
         self._counted: tuple[_Version, tuple[ItemCount, ...]] | None = None
+        self._matching: tuple[_Version, FilterMemory[int]] | None = None
         self._store = StoreTable(folder, wait_seconds=wait_seconds, adapt=adapt)
 
     @classmethod
@@ -272,7 +274,9 @@ class LanceIndex(SegmentIndex):
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).compare(unit)
-        return ApproximateComparison(self._store, query=unit, row_count=row_count, known=known)
+        return ApproximateComparison(
+            self._store, query=unit, row_count=row_count, known=known, matching=self._remember_matching(version)
+        )
 
     def score_items(
         self,
@@ -288,8 +292,11 @@ class LanceIndex(SegmentIndex):
         version, row_count, known = self._size()
         if row_count <= self._exact_rows:
             return self._newest(version).score_items(queries, near=near, where=where, by_segment=by_segment)
+        matching = self._remember_matching(version)
         found = self._store.read(
-            lambda: find_near_items(self._store.table, near.astype(np.float64), k=k, where=where, known=known)
+            lambda: find_near_items(
+                self._store.table, near.astype(np.float64), k=k, where=where, known=known, matching=matching
+            )
         )
         rows = self._store.read(lambda: self._store.list_rows(list(COLUMNS), is_one_of("item_id", found)))
         return Snapshot.from_rows(rows, dim=self._store.dim).score_items(
@@ -406,7 +413,7 @@ class LanceIndex(SegmentIndex):
 
     def _size(self) -> _Size:
         """Return the newest version, its number of segments, and what its index is known to find, if it has one."""
-        (seen_stamp, sized), stamp = self._sized, read_versions_stamp(self._folder)
+        (seen_stamp, sized), stamp = self._sized, read_versions_stamp(self._versions)
         if sized is not None and stamp is not None and stamp == seen_stamp:
             return sized
         version = self._store.refresh()
@@ -416,6 +423,13 @@ class LanceIndex(SegmentIndex):
             sized = version, self.segment_count(), known
         self._sized = stamp, sized
         return sized
+
+    def _remember_matching(self, version: _Version) -> FilterMemory[int]:
+        """Return what remembers, for one version, how many rows meet a filter."""
+        known = self._matching
+        if known is None or known[0] != version:
+            known = self._matching = version, FilterMemory()
+        return known[1]
 
     def _newest(self, version: _Version) -> Snapshot:
         """Return a version, or a newer one, in memory; it is loaded once however many threads ask."""

@@ -183,13 +183,16 @@ def list_versions(folder: Path) -> tuple[Path, ...]:
     return tuple(StoreLayout(folder).versions.glob("*.manifest"))
 
 
-def read_versions_stamp(folder: Path) -> Stamp | None:
+def read_versions_stamp(versions: Path) -> Stamp | None:
     """Return a stamp that stays while no version comes or goes; None where one may just have come, or none can be seen.
 
     A look at the folder takes microseconds, where LanceDB takes a third of a millisecond to tell its newest version.
+
+    Args:
+        versions: `StoreLayout.versions`.
     """
     try:
-        found = StoreLayout(folder).versions.stat()
+        found = versions.stat()
     except OSError:
         return None
     # Two changes within a tick of the file system's clock leave one stamp. Times of modification are set by whoever

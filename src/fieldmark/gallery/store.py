@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
@@ -108,6 +108,14 @@ class Approximation:
         return self.measured_count * self.probe_count / self.partition_count
 
 
+class NearItem(NamedTuple):
+    """What is read of an item that is near to a query, and becomes no hit."""
+
+    item_id: str
+    class_name: str | None
+    score: float
+
+
 @runtime_checkable
 class Comparison(Protocol):
     """One query compared with the segments of a store, so that several searches share the work."""
@@ -127,7 +135,11 @@ class Comparison(Protocol):
         """
         ...
 
-    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+    def score_nearest(self, *, k: int, where: Filter | None = None) -> tuple[NearItem, ...]:
+        """Return the items that `find_nearest` finds, without the facts of their records."""
+        return tuple(NearItem(hit.item_id, hit.class_name, hit.score) for hit in self.find_nearest(k=k, where=where))
+
+    def score_other_class(self, class_name: str, *, where: Filter | None = None) -> NearItem | None:
         """Return the nearest item of a class other than this one; None where there is none.
 
         Args:

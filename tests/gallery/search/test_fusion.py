@@ -101,7 +101,17 @@ def found(medium, scores, *, names=None, logit=None, standard=None, verdict=None
     as_array = lambda values: None if values is None else np.array(values, dtype=float)  # noqa: E731
     measures = Measures(as_array(scores), as_array(logit), as_array(standard), plain=as_array(scores))
     verdict = np.array(verdict or [0] * len(scores), dtype=np.int64)
-    return Candidates(medium, measures, verdict, best_by_class or {}, lambda order: [hits[index] for index in order])
+    listed = sorted(set(names or ()))
+    code = np.array([listed.index(name) for name in names] if names else [-1] * len(scores), dtype=np.int64)
+    return Candidates(
+        medium,
+        measures,
+        verdict=verdict,
+        class_names=listed,
+        class_code=code,
+        best_by_class=best_by_class or {},
+        make_hits=lambda order: [hits[index] for index in order],
+    )
 
 
 def ids(*candidates, k=10, per_medium=False):

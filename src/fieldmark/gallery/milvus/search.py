@@ -15,6 +15,7 @@ from fieldmark.gallery.exact import (
     collect_moments,
     compute_cosines,
     keep_best_of_each_item,
+    list_near_items,
     make_hits,
     measure_lengths,
 )
@@ -22,7 +23,7 @@ from fieldmark.gallery.facts import list_conditions, read_column
 from fieldmark.gallery.milvus.connection import MOST_ROWS, Connection, Row
 from fieldmark.gallery.milvus.filters import ANY, FIRST, is_other_class, is_whole, write_expression
 from fieldmark.gallery.milvus.rows import FACT_COLUMNS, decode_rows, find_missing_columns
-from fieldmark.gallery.store import Comparison, Filter, is_selective
+from fieldmark.gallery.store import Comparison, Filter, NearItem, is_selective
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit
 
@@ -111,17 +112,17 @@ class MilvusComparison(Comparison):
         self._fetched[where] = rows, score
         return _make_hits(rows[:k], score[:k])
 
-    def find_other_class(self, class_name: str, *, where: Filter | None = None) -> Hit | None:
+    def score_other_class(self, class_name: str, *, where: Filter | None = None) -> NearItem | None:
         """Return the nearest item of another class, often among the rows that were fetched already."""
         where = where or Filter()
         if where in self._fetched:
             rows, score = self._fetched[where]
             for index, name in enumerate(rows["class_name"].to_pylist()):
                 if name not in (None, class_name):
-                    return _make_hits(rows[index : index + 1], score[index : index + 1])[0]
+                    return list_near_items(rows[index : index + 1], score[index : index + 1])[0]
         condition = write_expression(where, is_other_class(class_name))
         rows, score = self._fetch(condition, where=where, k=1, by_segment=False)
-        return next(iter(_make_hits(rows[:1], score[:1])), None)
+        return next(iter(list_near_items(rows[:1], score[:1])), None)
 
     def _fetch(self, condition: str, *, where: Filter, k: int, by_segment: bool) -> tuple[pa.Table, list[float]]:
         """Return rows, and their scores, best first, at least the k best; each item once unless by segment.

@@ -121,7 +121,7 @@ def _find_near_classes(possible: Collection[str], *, names: NameIndex, compariso
     is_near = False
     for medium in sorted(names.meanings.named_media) if possible else ():
         where = Filter(media=frozenset({medium}), class_names=names.held)
-        near = [str(hit.class_name) for hit in comparison.find_nearest(k=_NEAREST, where=where)]
+        near = [str(each.class_name) for each in comparison.score_nearest(k=_NEAREST, where=where)]
         is_near = is_near or any(near[:_FIRST].count(each) * 2 > _FIRST for each in possible)
         found.update(near)
     return sorted(found.intersection(possible)) if is_near else []

@@ -13,6 +13,7 @@ scores are as high; so for a text both slope and offset depend on its length, th
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, final
@@ -90,12 +91,12 @@ class Curve:
     @property
     def prior_logit(self) -> float:
         """Log-odds before a score is known."""
-        return float(np.log(self.prior / (1 - self.prior)))
+        return math.log(self.prior / (1 - self.prior))
 
 
 def compute_text_length(word_count: int) -> float:
     """Return the length of a text as curves take it: the logarithm of its word count, 0 for `USUAL_WORDS`."""
-    return float(np.log(max(word_count, 1) / USUAL_WORDS))
+    return math.log(max(word_count, 1) / USUAL_WORDS)
 
 
 def fit_curve(
@@ -271,7 +272,8 @@ class ScoreCalibration:
 
     def clip_length(self, word_count: int | None) -> float:
         """Return a text's length, within `lengths`; an unknown word count has length 0, clipped too."""
-        return float(np.clip(0.0 if word_count is None else compute_text_length(word_count), *self.lengths))
+        shortest, longest = self.lengths
+        return min(max(0.0 if word_count is None else compute_text_length(word_count), shortest), longest)
 
 
 UNCALIBRATED = ScoreCalibration({})
@@ -368,6 +370,8 @@ def _scale(pair: Mapping[str, Any]) -> PairScale:
 
 
 def _curve(value: Mapping[str, Any]) -> Curve:
+    if not 0 < float(value["prior"]) < 1:
+        raise ValueError(f"the prior of a curve is {value['prior']}, and not between 0 and 1")
     return Curve(
         slope=float(value["slope"]),
         offset=float(value["offset"]),

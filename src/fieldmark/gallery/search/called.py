@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from fieldmark.gallery.search.calibration import Curve, PairScale, ScoreCalibration, compute_sigmoid
 from fieldmark.gallery.search.query import QueryEmbedding, QueryEncoder, find_rows, pool_segments
 from fieldmark.gallery.search.result import OpenSetAnswer
-from fieldmark.gallery.store import Filter, SegmentIndex
+from fieldmark.gallery.store import Filter, NearItem, SegmentIndex
 from fieldmark.types import MEDIA, Embeddings, Hit, Medium
 
 # ---------------------------------------------------------------- curves
@@ -177,10 +177,10 @@ def answer_called(found: Collection[Float[np.ndarray, " hit"]], *, is_name: bool
 
 
 def compute_chances(
-    hits: Sequence[Hit], *, query: QueryEmbedding, medium: Medium, calibration: ScoreCalibration
+    near: Sequence[Hit | NearItem], *, query: QueryEmbedding, medium: Medium, calibration: ScoreCalibration
 ) -> Float[np.ndarray, " hit"]:
-    """Return the probabilities that the encoders' names give to hits of one medium; none where they give none."""
+    """Return the probabilities that the encoders' names give to items of one medium; none where they give none."""
     curve = calibration.get_curve(query.medium, medium, is_name=query.is_name)
     if curve is None or not curve.is_overlap:
         return np.zeros(0)
-    return compute_sigmoid(curve.compute_logit(np.array([hit.score for hit in hits])))
+    return compute_sigmoid(curve.compute_logit(np.array([each.score for each in near])))

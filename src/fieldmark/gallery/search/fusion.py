@@ -1,9 +1,9 @@
 """Several queries, several media and marks -> one measure for each item of a medium -> one ranked list."""
 
 import heapq
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -51,13 +51,21 @@ def combine_scores(
     calibration: ScoreCalibration,
 ) -> Measures:
     """Return what several queries and negative examples tell of items of one medium."""
-    is_positive = [not query.is_negative for query in queries]
     logit = combine_logits(score, queries=queries, medium=medium, calibration=calibration)
     standard = combine_standard_scores(score, queries=queries, medium=medium, calibration=calibration)
     plain = None
     if logit is None and standard is None:
         plain = _weigh(score, queries, between=lambda query, example: float(query.embedding @ example.embedding))
-    return Measures(score[is_positive].mean(axis=0), logit, standard, plain)
+    return Measures(average_positive(score, queries), logit, standard, plain)
+
+
+def average_positive(
+    score: Float[np.ndarray, "query hit"], queries: Sequence[QueryEmbedding]
+) -> Float[np.ndarray, " hit"]:
+    """Return the mean score of hits over the positive queries."""
+    weight = np.array([0.0 if query.is_negative else 1.0 for query in queries])
+    mean: Float[np.ndarray, " hit"] = weight @ score / weight.sum()
+    return mean
 
 
 def combine_logits(
@@ -89,8 +97,8 @@ def combine_logits(
             total -= np.logaddexp(0, logit)
         else:
             priors.append(curve.prior_logit)
-            total += (logit - curve.prior_logit) / np.sqrt(positive_count)
-    combined: Float[np.ndarray, " hit"] = total + np.mean(priors)
+            total += (logit - curve.prior_logit) / positive_count**0.5
+    combined: Float[np.ndarray, " hit"] = total + sum(priors) / positive_count
     return combined
 
 
@@ -175,6 +183,8 @@ class Candidates:
 
     Args:
         verdict: Where a label or a mark tells of an item whether it is of the wanted class: 1 or -1; 0 elsewhere.
+        class_names: Of the items, each once.
+        class_code: The index in `class_names` of each item; -1 for none.
         best_by_class: The best score of each class, of hits or not; at least of the nearest and its nearest rival.
         make_hits: Gives the items of some indices as hits.
     """
@@ -182,18 +192,30 @@ class Candidates:
     medium: Medium
     measures: Measures
     verdict: Int[np.ndarray, " hit"]
+    class_names: Sequence[str]
+    class_code: Int[np.ndarray, " hit"]
     best_by_class: Mapping[str, float]
     make_hits: Callable[[Int[np.ndarray, " hit"]], Sequence[Hit]]
+
+    def find_first(self, k: int, *, by: Float[np.ndarray, " hit"]) -> Int[np.ndarray, " first"]:
+        """Return the indices of the first `k`: known to be right, unknown, known to be wrong, each by a measure."""
+        first: Int[np.ndarray, " first"] = np.lexsort((-by, -self.verdict))[:k]
+        return first
+
+    def list_class_names(self, index: Int[np.ndarray, " some"]) -> list[str | None]:
+        """Return the classes of the items of some indices; None for those without one."""
+        return [self.class_names[code] if code >= 0 else None for code in self.class_code[index].tolist()]
 
 
 def list_hits(hits: Sequence[Hit]) -> ScoredItems:
     """Return the hits of a single query as scored items."""
-    names = list(dict.fromkeys(hit.class_name for hit in hits if hit.class_name is not None))
+    classes = [hit.class_name for hit in hits]
+    names = [name for name in dict.fromkeys(classes) if name is not None]
     code: dict[str | None, int] = {None: -1, **{name: index for index, name in enumerate(names)}}
     return ScoredItems(
         np.array([[hit.score for hit in hits]]),
         class_names=names,
-        class_code=np.array([code[hit.class_name] for hit in hits], dtype=np.int64),
+        class_code=np.array([code[name] for name in classes], dtype=np.int64),
         find=lambda item_ids: np.array([hit.item_id in item_ids for hit in hits], dtype=bool),
         make_hits=lambda index, _: tuple(hits[each] for each in index.tolist()),
     )
@@ -227,70 +249,95 @@ def compute_class_margins(
     return margins
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A hit and its place among those of all media; less comes first."""
+class _Place(NamedTuple):
+    """The place of a candidate among those of all media; less comes first.
 
-    hit: Hit
-    place: tuple[int, float, int, int]
+    Args:
+        tier: 0 for those that are certain or known to be right, 2 for those known to be wrong, 1 for all others.
+        by: What orders those of a tier: less is better; the same where they take turns.
+        turn: Its place among those of its medium.
+        medium: The index of its candidates.
+        position: Its index among these.
+    """
+
+    tier: int
+    by: float
+    turn: int
+    medium: int
+    position: int
 
 
 def rank_candidates(candidates: Sequence[Candidates], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
-    """Return the first `k` of all candidates, or of each medium, ordered as by `order_candidates`."""
-    return keep_first(order_candidates(candidates, k=k), k=k, per_medium=per_medium)
-
-
-def order_candidates(candidates: Sequence[Candidates], *, k: int) -> list[Hit]:
-    """Return the first `k` candidates of each medium in one order, without ranks.
+    """Return the first `k` of all candidates, or of each medium, in one order.
 
     All media are ordered by log-odds, else by standard score; where some have neither, they take turns, and so do hits
     that are certain. An item known to be right comes first, one known to be wrong comes last. No place depends on the
     items behind it.
     """
-    present = [each for each in candidates if len(each.verdict)]
+    present = sorted((each for each in candidates if len(each.verdict)), key=lambda each: MEDIA.index(each.medium))
     has_logit = all(each.measures.logit is not None for each in present)
     has_standard = all(each.measures.standard is not None for each in present)
-    entries: list[_Entry] = []
-    for each in present:
+    places: list[_Place] = []
+    for medium, each in enumerate(present):
         value = each.measures.choose(is_standard=has_standard and not has_logit)
-        entries += _make_entries(each, value, k=k, is_comparable=has_logit or has_standard, has_logit=has_logit)
-    entries.sort(key=lambda entry: entry.place)
-    return [entry.hit for entry in entries]
+        places += _list_places(
+            each, value, k=k, medium=medium, is_comparable=has_logit or has_standard, has_logit=has_logit
+        )
+    places.sort()
+    kept = places if per_medium else places[:k]
+    hits: dict[_Place, Hit] = {}
+    for medium, each in enumerate(present):
+        own = [(place, rank) for rank, place in enumerate(kept, start=1) if place.medium == medium]
+        if own:
+            chosen, ranks = zip(*own, strict=True)
+            hits |= zip(chosen, _rank_hits(each, np.array([place.position for place in chosen]), ranks), strict=True)
+    return tuple(hits[place] for place in kept)
 
 
-def keep_first(ordered: Sequence[Hit], *, k: int, per_medium: bool) -> tuple[Hit, ...]:
-    """Return the first `k` of some ordered hits, or of each medium, with their ranks among these."""
-    seen: Counter[Medium | None] = Counter()
-    kept: list[Hit] = []
-    for hit in ordered:
-        counted = hit.medium if per_medium else None
-        seen[counted] += 1
-        if seen[counted] <= k:
-            kept.append(hit._replace(rank=len(kept) + 1))
-    return tuple(kept)
-
-
-def _make_entries(
-    candidates: Candidates, value: Float[np.ndarray, " hit"], *, k: int, is_comparable: bool, has_logit: bool
-) -> list[_Entry]:
-    """Return the first `k` hits of one medium.
+def _list_places(
+    candidates: Candidates,
+    value: Float[np.ndarray, " hit"],
+    *,
+    k: int,
+    medium: int,
+    is_comparable: bool,
+    has_logit: bool,
+) -> list[_Place]:
+    """Return the places of the first `k` candidates of one medium.
 
     Args:
         value: Orders those of one verdict.
+        medium: The index of the candidates.
         is_comparable: Whether it also orders them among those of other media.
     """
-    order = np.lexsort((-value, -candidates.verdict))[:k]
-    measures, hits = candidates.measures, candidates.make_hits(order)
-    likely = [None] * len(order) if measures.logit is None else compute_sigmoid(measures.logit[order]).tolist()
-    margins = compute_class_margins([hit.class_name for hit in hits], candidates.best_by_class)
-    columns = (hits, measures.score[order].tolist(), value[order].tolist(), candidates.verdict[order].tolist())
-    entries = []
-    for turn, (hit, score, by, verdict, chance, margin) in enumerate(zip(*columns, likely, margins, strict=True)):
-        probability = max(float(verdict), 0.0) if verdict else chance
-        is_certain = verdict > 0 or (verdict == 0 and has_logit and probability >= CERTAIN)
+    order = candidates.find_first(k, by=value)
+    chances = _compute_chances(candidates, order) if has_logit else [None] * len(order)
+    columns = (order.tolist(), value[order].tolist(), candidates.verdict[order].tolist(), chances)
+    places = []
+    for turn, (index, by, verdict, chance) in enumerate(zip(*columns, strict=True)):
+        is_certain = verdict > 0 or (verdict == 0 and chance is not None and chance >= CERTAIN)
         tier = 0 if is_certain else 1 if verdict == 0 else 2
+        places.append(_Place(tier, -by if is_comparable and not is_certain else 0.0, turn, medium, index))
+    return places
+
+
+def _compute_chances(candidates: Candidates, index: Int[np.ndarray, " some"]) -> list[float] | list[None]:
+    """Return the probabilities of some candidates of one medium, without what is known of them."""
+    logit = candidates.measures.logit
+    return [None] * len(index) if logit is None else compute_sigmoid(logit[index]).tolist()
+
+
+def _rank_hits(candidates: Candidates, index: Int[np.ndarray, " some"], ranks: Sequence[int]) -> list[Hit]:
+    """Return candidates of one medium as hits."""
+    hits = candidates.make_hits(index)
+    margins = compute_class_margins([hit.class_name for hit in hits], candidates.best_by_class)
+    score, verdicts = candidates.measures.score[index].tolist(), candidates.verdict[index].tolist()
+    columns = (hits, ranks, score, verdicts, _compute_chances(candidates, index), margins)
+    ranked = []
+    for hit, rank, cosine, verdict, chance, margin in zip(*columns, strict=True):
+        probability = max(float(verdict), 0.0) if verdict else chance
         difference, look_alike = margin or (None, None)
-        ranked = hit._replace(score=score, probability=probability, margin=difference, look_alike=look_alike)
-        place = (tier, -by if is_comparable and not is_certain else 0.0, turn, MEDIA.index(candidates.medium))
-        entries.append(_Entry(ranked, place))
-    return entries
+        ranked.append(
+            hit._replace(rank=rank, score=cosine, probability=probability, margin=difference, look_alike=look_alike)
+        )
+    return ranked

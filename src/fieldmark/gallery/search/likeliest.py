@@ -1,19 +1,17 @@
 """The classes that a query most likely shows, from the hits that are nearest to it in each medium."""
 
-import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fieldmark.gallery.search.open_set import LIMIT
+from fieldmark.gallery.search.open_set import LIMIT, BestItems
 from fieldmark.gallery.search.result import LIKELY, LikelyClass, OpenSetAnswer
-from fieldmark.types import Hit, Medium
+from fieldmark.types import Medium
 
 LIKELIEST_DEPTH = 30
-"""Hits of each medium that are looked at."""
+"""Items of each medium that are looked at."""
 _ITEMS = 3
-"""Best hits of a class in a medium that count."""
+"""Best items of a class in a medium that count."""
 _LISTED = 5
 _LEAST = 0.005
 """Probability below which a class is not listed, but for the first."""
@@ -21,34 +19,32 @@ _AGREED = 0.3
 """Overlap of what two queries show, below which they show different classes."""
 
 
-def rank_classes(hits: Sequence[Hit], *, collection: OpenSetAnswer | None) -> tuple[LikelyClass, ...]:
+def rank_classes(nearest: Mapping[Medium, BestItems], *, collection: OpenSetAnswer | None) -> tuple[LikelyClass, ...]:
     """Return the classes that a query most likely shows, or what encoders call them, the likeliest first.
 
-    Each class has the mean log-odds of its best hits in each medium. These add up, but as media repeat each other in
+    Each class has the mean log-odds of its best items in each medium. These add up, but as media repeat each other in
     part, n of them count as the root of n; a class that is not among the nearest of a medium has the least log-odds
-    there. The probabilities are their softmax, times that the
-    collection holds the class at all. Hits without probabilities rank nothing.
+    there. The probabilities are their softmax, times that the collection holds the class at all.
 
     Args:
-        hits: The nearest of each medium, at most `LIKELIEST_DEPTH`.
+        nearest: The nearest items of each medium, best first, at most `LIKELIEST_DEPTH`.
     """
-    by_medium: defaultdict[Medium, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    lowest: dict[Medium, float] = {}
-    for hit in hits:
-        if hit.probability is None:
-            return ()
-        logit = _compute_logit(hit.probability)
-        lowest[hit.medium] = min(lowest.get(hit.medium, LIMIT), logit)
-        name = hit.class_name or hit.called
-        if name is not None:
-            by_medium[hit.medium][name].append(logit)
-    names = sorted({name for own in by_medium.values() for name in own})
+    logits = {medium: best.logit.clip(-LIMIT, LIMIT).tolist() for medium, best in nearest.items()}
+    means_by_medium = {}
+    for medium, best in nearest.items():
+        own: dict[str, list[float]] = {}
+        for name, logit in zip(best.class_names, logits[medium], strict=True):
+            if name is not None:
+                own.setdefault(name, []).append(logit)
+        if own:
+            means_by_medium[medium] = {name: _average(each[:_ITEMS]) for name, each in own.items()}
+    names = sorted(set().union(*means_by_medium.values()))
     if not names:
         return ()
-    means = [
-        [_average_best(own[name]) if name in own else lowest[medium] for name in names]
-        for medium, own in by_medium.items()
-    ]
+    means = []
+    for medium, mean_by_name in means_by_medium.items():
+        least = min(logits[medium])
+        means.append([mean_by_name.get(name, least) for name in names])
     evidence = np.sum(means, axis=0) / len(means) ** 0.5
     share = np.exp(evidence - evidence.max())
     share *= (1.0 if collection is None else collection.probability) / share.sum()
@@ -72,12 +68,5 @@ def contradict(lists: Sequence[Sequence[LikelyClass]]) -> bool:
     )
 
 
-def _average_best(logits: Sequence[float]) -> float:
-    best = sorted(logits, reverse=True)[:_ITEMS]
-    return sum(best) / len(best)
-
-
-def _compute_logit(probability: float) -> float:
-    """Return log-odds within `LIMIT`."""
-    inside = min(max(probability, 1e-9), 1 - 1e-9)
-    return max(-LIMIT, min(LIMIT, math.log(inside / (1 - inside))))
+def _average(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -14,6 +14,7 @@ the two counts.
 some hit is nearly certain, and where the query is unlike all that the curves were fitted on.
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ _OWN_SHARE: Mapping[Medium, float] = {Medium.IMAGE: 0.75, Medium.TEXT: 0.0, Medi
 LIMIT = 8.0
 """Log-odds beyond this say no more: one perfect match is not to outweigh the other media."""
 THRESHOLD = 0.5
+_CERTAIN_LOGIT = math.log(CERTAIN / (1 - CERTAIN))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,16 @@ def compute_open_set_score(best: Mapping[Medium, BestItems], *, medium: Medium) 
     Args:
         medium: Of the query.
     """
-    means = {hit: float(np.clip(each.logit, -LIMIT, LIMIT).mean()) for hit, each in best.items() if each.logit.size}
+    means: dict[Medium, float] = {}
+    for hit, each in best.items():
+        if each.logit.size:
+            bounded = [min(max(logit, -LIMIT), LIMIT) for logit in each.logit.tolist()]
+            means[hit] = sum(bounded) / len(bounded)
     own, others = means.pop(medium, None), list(means.values())
-    if own is None:
-        return float(np.mean(others)) if others else None
     if not others:
         return own
-    return float(_OWN_SHARE[medium] * own + (1 - _OWN_SHARE[medium]) * np.mean(others))
+    mean = sum(others) / len(others)
+    return mean if own is None else _OWN_SHARE[medium] * own + (1 - _OWN_SHARE[medium]) * mean
 
 
 def compute_elsewhere_score(
@@ -123,7 +128,7 @@ def weigh_evidence(
         return None
     center = calibration.centers.get(query.medium)
     is_unlike = center is not None and center.is_unlike_items(query.embedding)
-    is_certain = any((compute_sigmoid(each.logit) >= CERTAIN).any() for each in best.values())
+    is_certain = any((each.logit >= _CERTAIN_LOGIT).any() for each in best.values())
     return OpenSetEvidence(max(logits), np.inf if is_unlike or is_certain else max(uppers))
 
 
@@ -137,7 +142,7 @@ def answer_open_set(found: Sequence[OpenSetEvidence], *, has_certain_hit: bool =
     """
     if not found:
         return None
-    logit = sum(each.logit for each in found) / np.sqrt(len(found))
+    logit = sum(each.logit for each in found) / len(found) ** 0.5
     is_open = has_certain_hit or sum(each.upper for each in found) >= 0
     answer = OpenSetAnswer(float(compute_sigmoid(np.array([logit]))[0]), THRESHOLD)
     return answer if answer.is_likely else replace(answer, can_tell=not is_open)

@@ -284,8 +284,9 @@ class QueryReader:
     def is_understood(self, queries: Sequence[Query]) -> bool:
         """Tell whether a single text has enough words that anything here knows; True for all other queries."""
         text = _get_description(queries)
-        vocabulary = self.read_names().vocabulary
-        return text is None or vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
+        if text is None:
+            return True
+        return self.read_names().vocabulary.is_understood(text, knows_words=self._encoder.knows_words)
 
     def is_on_topic(self, queries: Sequence[Query]) -> bool:
         """Tell whether a single text speaks of what the gallery's texts do; True for all other queries.

@@ -5,7 +5,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from jaxtyping import Int
 
 from fieldmark.gallery.naming.name_index import NamedSpecies
 from fieldmark.gallery.search.agreement import NameAgreement
@@ -13,28 +12,38 @@ from fieldmark.gallery.search.calibration import CERTAIN, CalibrationFile, Score
 from fieldmark.gallery.search.called import answer_called, call_hits, compute_chances
 from fieldmark.gallery.search.fusion import (
     Candidates,
+    average_positive,
     combine_logits,
     combine_scores,
     find_best_by_class,
     find_near_vector,
-    keep_first,
     list_hits,
-    order_candidates,
     rank_candidates,
 )
 from fieldmark.gallery.search.likeliest import LIKELIEST_DEPTH, rank_classes
 from fieldmark.gallery.search.open_set import DEPTH as OPEN_SET_DEPTH
-from fieldmark.gallery.search.open_set import THRESHOLD, BestItems, OpenSetEvidence, answer_open_set, weigh_evidence
+from fieldmark.gallery.search.open_set import (
+    LIMIT,
+    THRESHOLD,
+    BestItems,
+    OpenSetEvidence,
+    answer_open_set,
+    weigh_evidence,
+)
 from fieldmark.gallery.search.query import ItemId, Query, QueryEmbedding, QueryEncoder, QueryReader
 from fieldmark.gallery.search.result import MarkedItems, OpenSetAnswer, QueryPart, SearchResult
 from fieldmark.gallery.search.several import find_absent
-from fieldmark.gallery.store import Comparison, Filter, ScoredItems, SegmentIndex
+from fieldmark.gallery.store import Comparison, Filter, NearItem, ScoredItems, SegmentIndex
 from fieldmark.types import MEDIA, Hit, Medium
 
 _MARGIN_DEPTH = 30
 """Hits of each medium that are looked at, so that the nearest other class is mostly among them."""
 
-_HitsByMedium = Mapping[Medium, tuple[Hit, ...]]
+_RIVAL_DEPTH = 2 * OPEN_SET_DEPTH
+"""Items of any class that are looked at in each medium, where a search is narrowed to some classes: enough for the
+open-set answer, and mostly for the nearest other class."""
+
+_NearByMedium = Mapping[Medium, Sequence[Hit | NearItem]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,16 @@ class _Wanted:
         """The media that hits may be of."""
         return [medium for medium in MEDIA if self.where.media is None or medium in self.where.media]
 
-    def list_filters(self, medium: Medium) -> list[Filter]:
-        """Return the conditions on hits of a medium; the same for those of the named class; the same for any class."""
-        where = replace(self.where, media=frozenset({medium}))
-        class_name = None if self.named is None else self.named.class_name
-        named = [] if class_name is None else [_intersect(where.class_names, class_name)]
-        return [where, *(replace(where, class_names=names) for names in [*named, None])]
+    def filter_named(self, medium: Medium) -> list[Filter]:
+        """Return the conditions on hits of a medium that are of the named class; none where none is named."""
+        if self.named is None or self.named.class_name is None:
+            return []
+        names = _intersect(self.where.class_names, self.named.class_name)
+        return [replace(self.where, media=frozenset({medium}), class_names=names)]
+
+    def filter_any_class(self, medium: Medium) -> Filter:
+        """Return the conditions on hits of a medium, but for their class."""
+        return replace(self.where, media=frozenset({medium}), class_names=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +105,8 @@ class ComparedQuery:
 
     query: QueryEmbedding
     comparison: Comparison
-    found: _HitsByMedium = field(default_factory=dict)
-    of_any_class: _HitsByMedium = field(default_factory=dict)
+    found: Mapping[Medium, tuple[Hit, ...]] = field(default_factory=dict)
+    of_any_class: _NearByMedium = field(default_factory=dict)
 
 
 class SingleSearch:
@@ -140,11 +153,12 @@ class SingleSearch:
             self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
             for medium, hits in asked.found.items()
         ]
-        ordered = order_candidates(candidates, k=LIKELIEST_DEPTH)
         collection = self._answer_called([asked], wanted)
         if collection is None:
-            collection = self._answer_open_set([asked], wanted, hits=ordered[: request.k])
-        return QueryPart(asked.query.medium, rank_classes(self._call(ordered), collection=collection), collection)
+            hits = rank_candidates(candidates, k=request.k, per_medium=request.per_medium)
+            collection = self._answer_open_set([asked], wanted, hits=hits)
+        likeliest = rank_classes(self._name_nearest(candidates), collection=collection)
+        return QueryPart(asked.query.medium, likeliest, collection)
 
     def search(
         self, request: Request, *, named: NamedSpecies | None, compared: Sequence[ComparedQuery] = ()
@@ -173,8 +187,7 @@ class SingleSearch:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
             candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
-        ordered = order_candidates(candidates, k=request.k if named is not None else max(request.k, LIKELIEST_DEPTH))
-        hits = self._call(keep_first(ordered, k=request.k, per_medium=request.per_medium))
+        hits = self._call(rank_candidates(candidates, k=request.k, per_medium=request.per_medium))
         by_labels = self._answer_named(named)
         by_calls = None if by_labels is not None else self._answer_called(compared, wanted)
         collection = by_labels or by_calls or self._answer_open_set(compared, wanted, hits=hits)
@@ -184,14 +197,11 @@ class SingleSearch:
             absent = find_absent(first, wanted=self._list_present(where))
             kept = [each for each in candidates if each.medium not in absent]
             hits = self._call(rank_candidates(kept, k=request.k, per_medium=request.per_medium))
-        nearest: Sequence[Hit] = () if named is not None else ordered
-        if request.k > LIKELIEST_DEPTH:
-            nearest = keep_first(nearest, k=LIKELIEST_DEPTH, per_medium=True)
         return SearchResult(
             media=tuple(each.medium for each in asked),
             hits=hits,
             collection=collection,
-            likeliest=rank_classes(self._call(nearest), collection=collection),
+            likeliest=() if named is not None else rank_classes(self._name_nearest(candidates), collection=collection),
             is_called=by_calls is not None and compared[0].query.is_name,
             class_name=None if named is None else named.class_name or named.name,
             species_name=named.name if named is not None and named.is_agreed else None,
@@ -208,6 +218,24 @@ class SingleSearch:
             return tuple(hits)
         called = self._reader.read_names().index.meanings.called
         return call_hits(hits, index=self.index, encoder=self._encoder, called=called)
+
+    def _name_nearest(self, candidates: Sequence[Candidates]) -> dict[Medium, BestItems]:
+        """Return the candidates nearest in each medium, by class or by what encoders call them.
+
+        At most `LIKELIEST_DEPTH` of each medium; none at all where some medium has no log-odds.
+        """
+        first, best = [], {}
+        for each in candidates:
+            if len(each.verdict):
+                if each.measures.logit is None:
+                    return {}
+                first.append((each, each.measures.logit, each.find_first(LIKELIEST_DEPTH, by=each.measures.logit)))
+        classless = [hit for each, _, index in first for hit in each.make_hits(index[each.class_code[index] < 0])]
+        called = iter(self._call(classless))
+        for each, logit, index in first:
+            names = [next(called).called if name is None else name for name in each.list_class_names(index)]
+            best[each.medium] = BestItems(np.where(each.verdict[index] < 0, -LIMIT, logit[index]), names)
+        return best
 
     def _list_present(self, where: Filter) -> list[Medium]:
         """Return the media that the gallery has and a filter lets pass."""
@@ -262,32 +290,35 @@ class SingleSearch:
         """Return the nearest items of each medium to a single query, and the query with what it found."""
         depth, comparison, by_segment = max(wanted.k, _MARGIN_DEPTH), asked.comparison, wanted.by_segment
         found = asked.found or _find(comparison, where=wanted.where, depth=depth, by_segment=by_segment)
-        of_any_class = found
+        of_any_class: _NearByMedium = found
         if wanted.where.class_names is not None:
-            any_class = replace(wanted.where, class_names=None)
-            of_any_class = _find(comparison, where=any_class, depth=_MARGIN_DEPTH, by_segment=by_segment)
+            of_any_class = _score(comparison, where=replace(wanted.where, class_names=None), depth=_RIVAL_DEPTH)
         candidates = []
         for medium, nearest in found.items():
-            _, *named, where_of_any = wanted.list_filters(medium)
             hits = nearest
-            for where in named:
+            for where in wanted.filter_named(medium):
                 first = comparison.find_nearest(k=wanted.k, where=where, by_segment=by_segment)
                 hits = tuple({(hit.item_id, hit.start_seconds): hit for hit in (*first, *nearest)}.values())
             each = self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
-            best, rivals = each.best_by_class, _list_best_by_class(of_any_class[medium])
+            best = rivals = each.best_by_class
+            if of_any_class is not found:
+                rivals = _list_best_by_class(of_any_class[medium])
             if best and len(rivals) < 2 and not rivals.keys() - best.keys():
-                other = comparison.find_other_class(max(best, key=best.__getitem__), where=where_of_any)
-                rivals |= {} if other is None else {str(other.class_name): other.score}
-            candidates.append(replace(each, best_by_class={**rivals, **best}))
+                nearest_class = max(best, key=best.__getitem__)
+                other = comparison.score_other_class(nearest_class, where=wanted.filter_any_class(medium))
+                rivals = rivals if other is None else {**rivals, str(other.class_name): other.score}
+            candidates.append(each if rivals is best else replace(each, best_by_class={**rivals, **best}))
         return replace(asked, found=found, of_any_class=of_any_class), candidates
 
     def _score_candidates(self, queries: Sequence[QueryEmbedding], wanted: _Wanted, *, medium: Medium) -> Candidates:
         """Return the items of one medium, scored by several queries and marks."""
+        plain = replace(wanted.where, media=frozenset({medium}))
+        filters = [plain, *wanted.filter_named(medium), wanted.filter_any_class(medium)]
         scored = self.index.score_items(
             np.stack([query.embedding for query in queries]),
             near=find_near_vector(queries, medium=medium, calibration=self.calibration),
             k=wanted.k,
-            where=tuple(dict.fromkeys(wanted.list_filters(medium))),
+            where=tuple(dict.fromkeys(filters)),
             by_segment=wanted.by_segment,
         )
         return self._make_candidates(scored, queries, wanted, medium=medium)
@@ -297,8 +328,7 @@ class SingleSearch:
     ) -> Candidates:
         """Return scored items of one medium as candidates; items of other classes only count for margins."""
         names, code, allowed = scored.class_names, scored.class_code, wanted.where.class_names
-        positive = np.array([not query.is_negative for query in queries])
-        best_by_class = find_best_by_class(names, code, score=scored.score[positive].mean(axis=0))
+        best_by_class = find_best_by_class(names, code, score=average_positive(scored.score, queries))
         index = np.arange(len(code))
         if allowed is not None:
             index = np.flatnonzero(np.array([*(name in allowed for name in names), False])[code])
@@ -309,11 +339,15 @@ class SingleSearch:
             verdict = np.array([*map(wanted.named.judge, names), 0])[code[index]]
         if wanted.wrong:
             verdict[scored.find(wanted.wrong)[index]] = -1
-
-        def make_hits(order: Int[np.ndarray, " hit"]) -> Sequence[Hit]:
-            return scored.make_hits(index[order], measures.score[order])
-
-        return Candidates(medium, measures, verdict, best_by_class, make_hits)
+        return Candidates(
+            medium,
+            measures,
+            verdict=verdict,
+            class_names=names,
+            class_code=code[index],
+            best_by_class=best_by_class,
+            make_hits=lambda order: scored.make_hits(index[order], measures.score[order]),
+        )
 
     def _answer_named(self, named: NamedSpecies | None) -> OpenSetAnswer | None:
         """Tell whether the gallery holds a named class; None where none is named, or where labels leave it open."""
@@ -354,7 +388,7 @@ class SingleSearch:
                 found.append(evidence)
         return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
 
-    def _weigh_evidence(self, query: QueryEmbedding, found: _HitsByMedium) -> OpenSetEvidence | None:
+    def _weigh_evidence(self, query: QueryEmbedding, found: _NearByMedium) -> OpenSetEvidence | None:
         """Return what a query's nearest hits of each medium say of its class; None where none has log-odds."""
         best = {}
         for medium in MEDIA:
@@ -386,25 +420,46 @@ def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool
     }
 
 
-def _list_best_by_class(hits: Sequence[Hit]) -> dict[str, float]:
-    """Return the best score of each class among some hits, of which the best come first."""
+def _score(comparison: Comparison, *, where: Filter, depth: int) -> dict[Medium, tuple[NearItem, ...]]:
+    """Return the nearest items of each medium that a filter lets pass, where nothing but their classes is needed."""
+    return {
+        medium: comparison.score_nearest(k=depth, where=replace(where, media=frozenset({medium})))
+        for medium in MEDIA
+        if where.media is None or medium in where.media
+    }
+
+
+def _list_best_by_class(near: Sequence[Hit | NearItem]) -> dict[str, float]:
+    """Return the best score of each class among some items, of which the best come first."""
     best: dict[str, float] = {}
-    for hit in hits:
-        if hit.class_name is not None:
-            best.setdefault(hit.class_name, hit.score)
+    for each in near:
+        if each.class_name is not None:
+            best.setdefault(each.class_name, each.score)
     return best
 
 
-def _find_everywhere(asked: ComparedQuery, wanted: _Wanted) -> dict[Medium, tuple[Hit, ...]]:
+def _keep_best_segments(near: Sequence[Hit | NearItem]) -> Sequence[Hit | NearItem]:
+    """Return the first of each item."""
+    best: dict[str, Hit | NearItem] = {}
+    for each in near:
+        best.setdefault(each.item_id, each)
+    return list(best.values())
+
+
+def _find_everywhere(asked: ComparedQuery, wanted: _Wanted) -> _NearByMedium:
     """Return the nearest items of each medium in the whole gallery, whatever the search was narrowed to.
 
     What the search found already is not looked for again.
     """
     everywhere = Filter(exclude_item_ids=wanted.where.exclude_item_ids)
-    is_whole = not wanted.by_segment and replace(wanted.where, media=None, class_names=None) == everywhere
-    nearest = dict(asked.of_any_class) if is_whole else {}
+    nearest: dict[Medium, Sequence[Hit | NearItem]] = {}
+    if replace(wanted.where, media=None, class_names=None) == everywhere:
+        for medium, found in asked.of_any_class.items():
+            items = _keep_best_segments(found) if wanted.by_segment else found
+            if not wanted.by_segment or len(items) >= OPEN_SET_DEPTH:
+                nearest[medium] = items
     missing = replace(everywhere, media=frozenset(MEDIA).difference(nearest))
-    return nearest | _find(asked.comparison, where=missing, depth=OPEN_SET_DEPTH, by_segment=False)
+    return nearest | _score(asked.comparison, where=missing, depth=OPEN_SET_DEPTH)
 
 
 def _exclude_queries(request: Request) -> Filter:
