@@ -52,6 +52,15 @@ def list_first(names: Sequence[object], *, limit: int = 5) -> str:
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
+def write_count(count: int, noun: str, plural: str | None = None) -> str:
+    """Write a count with its noun: `1 item`, `2,000 items`.
+
+    Args:
+        plural: None for the noun with an s.
+    """
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
 def suggest_nearest(name: str, allowed: Iterable[str]) -> str:
     """Hint at the nearest valid name, or say nothing."""
     close = get_close_matches(name, list(allowed), n=1)
@@ -404,8 +413,8 @@ class NonFiniteEmbeddingError(FieldmarkError, ValueError):
 
     def __init__(self, *, item_ids: Sequence[str]) -> None:
         super().__init__(
-            f"{len(item_ids)} items have an embedding that is not finite or not of length 1: {list_first(item_ids)}. "
-            "Check these items with `fieldmark data check`, and embed again."
+            f"{write_count(len(item_ids), 'item')} cannot be compared, with an embedding that is not finite or not of "
+            f"length 1: {list_first(item_ids)}. Check these with `fieldmark data check`, and embed again."
         )
 
 
@@ -444,8 +453,8 @@ class TakenItemIdError(GalleryError):
         self.item_ids = tuple(item_ids)
         own = f"the set '{set_name}'" if set_name is not None else "no set"
         super().__init__(
-            f"{len(item_ids)} items of {own} have an id that another set of the gallery '{gallery}' holds: "
-            f"{list_first(item_ids)}. Give each item a unique id."
+            f"{write_count(len(item_ids), 'id')} in {own} cannot be added, since another set of the gallery "
+            f"'{gallery}' holds the same: {list_first(item_ids)}. Give each item a unique id."
         )
 
 

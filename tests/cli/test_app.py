@@ -429,11 +429,11 @@ def test_marks_are_saved_listed_and_undone(run, toy_gallery, toy_manifest, tmp_p
     photo = next(item for item in read_manifest(toy_manifest) if item.medium is Medium.IMAGE)
     assert run("marks", "list", *gallery)[1] == "no labels\n"
     code, out, _ = run("marks", "save", "Odd one", photo.item_id, *gallery)
-    assert (code, out[:22]) == (0, "1  Odd one  1 items; 2")  # then when, and by whom if that is told
+    assert (code, out[:22]) == (0, "1  Odd one  1 item; 20")  # then when, and by whom if that is told
     _, out, _ = run("search", "odd one", *gallery, "-k", 1, "--json")
     assert json.loads(out)["query"]["class_name"] == "Odd one"
     assert json.loads(out)["hits"][0]["item_id"] == photo.item_id
-    assert run("marks", "undo", 1, *gallery)[1].startswith("1  Odd one  1 items, undone")
+    assert run("marks", "undo", 1, *gallery)[1].startswith("1  Odd one  1 item, undone")
     saved = json.loads(run("marks", "list", *gallery, "--json")[1])["saved_classes"]
     assert saved[0]["former_names"] == {photo.item_id: photo.class_name}
     code, _, err = run("marks", "undo", 1, *gallery)
@@ -544,7 +544,7 @@ def test_data_import_prints_what_it_took_and_left(run, tmp_path):
     columns = ("--column", "text=words", "--column", "class_name=who")
     code, out, _ = run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "t2.csv", *columns)
     assert code == 0
-    assert out.startswith("1 items of 1 classes")
+    assert out.startswith("1 item of 1 class")
     assert run("data", "import", "csv", tmp_path / "t.csv", "--out", tmp_path / "x.csv", "--column", "text")[0] == 2
 
 

@@ -47,6 +47,6 @@ def test_datasheet_has_every_count(manifest, tmp_path):
     assert "| text | 2 | 1 | 2 | 2 | 2 | 3 | 7 |" in sheet
     assert "| class (train / test) | image | text |" in sheet
     assert "| Gull | - | 2 / 0 |" in sheet
-    assert "1 items cannot be decoded" in sheet
+    assert "1 item cannot be decoded" in sheet
     assert "| CC0 | 1 |" in sheet
     assert "4 items of 2 classes" in found.to_text()

@@ -128,7 +128,7 @@ def test_measure_tells_unseen_classes_apart(make_embeddings):
         chance = sum(n * apart[name].chance for n, name in zip(counts, (SEEN, UNSEEN), strict=True))
         assert chance / sum(counts) == pytest.approx(direction.chance)
     text = found.to_text()
-    assert "queries of the 1 classes unseen in training" in text
+    assert "queries of the 1 class unseen in training" in text
     assert "searches the whole gallery" in text
     assert "it has no scores" not in text
     paper = measure(make_embeddings(), protocol=PAPER, context=context).evaluation

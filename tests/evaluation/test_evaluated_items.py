@@ -77,18 +77,18 @@ def test_select_items_makes_an_item_without_group_its_own():
 @pytest.mark.parametrize("bad", [[math.nan, 1.0], [math.inf, 1.0], [0.0, 0.0]])
 def test_select_items_names_items_with_an_unusable_segment(bad):
     a, b, c = item_of("a"), item_of("b"), item_of("c")
-    with pytest.raises(NonFiniteEmbeddingError, match=r"1 items .* b"):
+    with pytest.raises(NonFiniteEmbeddingError, match=r"1 item .* b"):
         select(embeddings_of((a, [1.0, 0.0]), (b, [1.0, 0.0]), (b, bad), (c, [0.0, 1.0])))
 
 
 def test_select_items_names_items_whose_segments_cancel():
     a = item_of("a")
-    with pytest.raises(NonFiniteEmbeddingError, match=r"1 items .* a"):
+    with pytest.raises(NonFiniteEmbeddingError, match=r"1 item .* a"):
         select(embeddings_of((a, [0.6, 0.8]), (a, [-0.6, -0.8])))
 
 
 def test_select_items_names_items_with_unusable_logits():
-    with pytest.raises(NonFiniteEmbeddingError, match=r"1 items .* a"):
+    with pytest.raises(NonFiniteEmbeddingError, match=r"1 item .* a"):
         select(embeddings_of((item_of("a"), [1.0]), logits=[[math.nan, 1.0]]), vector=ItemVector.POSTERIOR)
 
 

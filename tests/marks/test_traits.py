@@ -38,7 +38,7 @@ def test_the_attributes_of_cub_are_read(cub, name):
     ("break_it", "message"),
     [
         (lambda folder: (folder / "classes.txt").unlink(), r"no 'classes\.txt' beside it"),
-        (lambda folder: (folder / "classes.txt").write_text("1 a\n"), "1 classes and 4 attributes, but 2 rows"),
+        (lambda folder: (folder / "classes.txt").write_text("1 a\n"), "1 class and 4 attributes, but 2 rows"),
         (lambda folder: (folder / "class_attribute_labels_continuous.txt").write_text("a b\n"), "no number"),
     ],
 )

@@ -181,7 +181,7 @@ def test_class_names_are_read_with_or_without_numbers(tmp_path, text, expected):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"Blue\n", "names 1 classes; .* has 2"),
+        (b"Blue\n", "names 1 class; .* has 2"),
         (b"A\nA\n", "twice: A"),
         (b"\xff\xfe\n", "UTF-8"),
         (None, "cannot be read"),

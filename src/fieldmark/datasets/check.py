@@ -12,7 +12,7 @@ from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.table import write_csv
 from fieldmark.datasets.checks.inspection import Inspection, inspect_items
 from fieldmark.datasets.checks.problems import Problem, ProblemKind, Severity, find_problems
-from fieldmark.errors import list_first
+from fieldmark.errors import list_first, write_count
 from fieldmark.io import open_replacement
 from fieldmark.leakage import link_contents
 from fieldmark.origin import Link
@@ -95,7 +95,7 @@ class CheckReport:
 
     def to_text(self) -> str:
         """Return the counts, then each kind of problem with its first few items."""
-        lines = [f"{self.item_count:,} items"]
+        lines = [write_count(self.item_count, "item")]
         lines += format_counts(self.counts)
         found = Counter((problem.severity, problem.kind) for problem in self.problems)
         for (severity, kind), count in found.items():
@@ -212,7 +212,7 @@ def write_findings(report: CheckReport, out: Path, *, title: str) -> None:
         )
         if problems:
             groups.append(FindingGroup(kind.value, problems[0].severity.value, _MEANINGS[kind], findings))
-    summary = f"{report.item_count:,} items. {report.to_text().splitlines()[-1]}."
+    summary = f"{write_count(report.item_count, 'item')}. {report.to_text().splitlines()[-1]}."
     write_findings_page(out, title=title, summary=summary, counts=report.counts, groups=groups)
 
 

@@ -13,7 +13,7 @@ from fieldmark.data.manifest import read_manifest
 from fieldmark.data.naming import describe_resolutions, read_name_sources, resolve_classes
 from fieldmark.data.split import count_items, list_splits
 from fieldmark.datasets.checks.inspection import Inspection, inspect_items
-from fieldmark.errors import check_failure_share
+from fieldmark.errors import check_failure_share, write_count
 from fieldmark.io import write_text
 from fieldmark.names import Resolution
 from fieldmark.origin import name_origins
@@ -111,9 +111,9 @@ class Description:
         lines += ["", *_align_columns(self._class_rows(limit=_SHOWN))]
         lines += [f"and {len(self.class_counts) - _SHOWN:,} more classes"] if len(self.class_counts) > _SHOWN else []
         lines += ["", "licenses: " + _shorten(self.licenses), "sources: " + _shorten(self.sources)]
-        lines += [f"{self.failure_count:,} items cannot be decoded; `fieldmark data check` lists them"] * bool(
-            self.failure_count
-        )
+        lines += [
+            f"{write_count(self.failure_count, 'item')} cannot be decoded; `fieldmark data check` lists them"
+        ] * bool(self.failure_count)
         if self.resolutions:
             open_names = describe_resolutions(self.resolutions)
             known = sum(each.is_resolved for each in self.resolutions)
@@ -131,7 +131,7 @@ class Description:
             "group: a recording, a page, a video, or else a file. Lengths are seconds of video and audio, or words of "
             "text.",
             _format_markdown(self._media_rows()),
-            f"{self.failure_count:,} items cannot be decoded."
+            f"{write_count(self.failure_count, 'item')} cannot be decoded."
             if self.failure_count
             else "Every item can be decoded from beginning to end.",
             "### Classes",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fieldmark.data.manifest import read_manifest
+from fieldmark.errors import write_count
 from fieldmark.io import write_bytes
 from fieldmark.records.darwin_core import collect_records, write_archive, write_darwin_csv, write_inaturalist_csv
 from fieldmark.types import Item, Medium
@@ -28,8 +29,9 @@ class RecordExport:
 
     def to_text(self) -> str:
         """The counts in a line, and what is left out in a second."""
-        text = f"{self.file}: {self.record_count:,} records with {self.item_count:,} media"
-        return f"{text}\n{self.left_count:,} videos are left out: iNaturalist has none" if self.left_count else text
+        text = f"{self.file}: {write_count(self.record_count, 'record')} with {self.item_count:,} media"
+        left = "1 video is" if self.left_count == 1 else f"{self.left_count:,} videos are"
+        return f"{text}\n{left} left out: iNaturalist has none" if self.left_count else text
 
 
 def export_manifest(manifest: Path, *, out: Path, file_format: RecordFormat = "dwca") -> RecordExport:

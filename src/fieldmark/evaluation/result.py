@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from fieldmark.errors import list_first
+from fieldmark.errors import list_first, write_count
 from fieldmark.evaluation.embedding_space import EmbeddingSpace
 from fieldmark.evaluation.evaluated_items import ItemVector
 from fieldmark.evaluation.few_words import FewWordsMean
@@ -395,7 +395,8 @@ def _format_slices(evaluation: Evaluation) -> list[str]:
         for name, count in ((SEEN, seen_count), (UNSEEN, len(evaluation.unseen_classes))):
             means = [d.by_slice[Slice.TRAINING][name] for d in across if name in d.by_slice[Slice.TRAINING]]
             if means:
-                lines.append(f"  queries of the {count:,} classes {name} in training: {_format_mean(means)}")
+                classes = write_count(count, "class", "classes")
+                lines.append(f"  queries of the {classes} {name} in training: {_format_mean(means)}")
         lines.append(f"  {SEEN_GALLERY}")
     return ["Of the tasks between two media, the average for", *lines] if lines else []
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, astuple, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar, final
 
-from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, list_first
+from fieldmark.errors import DamagedGalleryError, RequestError, UnknownItemError, list_first, write_count
 from fieldmark.gallery.files import GalleryPlace, open_files
 from fieldmark.gallery.item_state import read_content_hash
 from fieldmark.gallery.layout import GalleryFile
@@ -102,7 +102,7 @@ class SavedClass:
         lost = f"; no longer in the gallery: {list_first(self.lost_item_ids)}" if self.lost_item_ids else ""
         told = [self.saved_at, self.saved_by and f"by {self.saved_by}", self.basis and f"from {self.basis}"]
         provenance = f"; {', '.join(filter(None, told))}" if any(told) else ""
-        return f"{self.number}  {self.class_name}  {len(self.items):,} items{undone}{provenance}{lost}"
+        return f"{self.number}  {self.class_name}  {write_count(len(self.items), 'item')}{undone}{provenance}{lost}"
 
     def replace_item(self, item: SavedItem) -> "SavedClass":
         """Return the same with another former class of an item, or with one item more."""
@@ -138,8 +138,8 @@ def save_class(
     name = class_name.strip()
     if not name or not item_ids:
         raise RequestError(
-            f"The class '{class_name}' was given to {len(item_ids)} items; it needs a name and one item or more. "
-            "Give the ids of marked items and the name of their class.",
+            f"The class '{class_name}' was given to {write_count(len(item_ids), 'item')}; it needs a name and one item "
+            "or more. Give the ids of marked items and the name of their class.",
             kind="no_marks",
         )
     with _locked(folder):

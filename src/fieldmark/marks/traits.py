@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from fieldmark.errors import ConfigError, list_first
+from fieldmark.errors import ConfigError, list_first, write_count
 from fieldmark.marks.reader import read_marks
 from fieldmark.marks.vocabulary import COLUMN, MARKS, Mark
 
@@ -80,9 +80,8 @@ def _read_cub(path: Path) -> TraitsTable:
         raise _refuse(path, f"it has a value that is no number: {error}") from error
     widths = {len(row) for row in rows}
     if len(rows) != len(classes) or widths != {len(attributes)}:
-        reason = (
-            f"{len(classes)} classes and {len(attributes)} attributes, but {len(rows)} rows of {sorted(widths)} values"
-        )
+        sizes = f"{write_count(len(classes), 'class', 'classes')} and {write_count(len(attributes), 'attribute')}"
+        reason = f"{sizes}, but {write_count(len(rows), 'row')} of {sorted(widths)} values"
         raise _refuse(path, reason)
     mark_by_column = [_read_header(name.replace("::", " ")) for name in attributes]
     share = np.full((len(rows), len(MARKS)), np.nan)

@@ -25,6 +25,7 @@ from fieldmark.errors import (
     TooManyFailuresError,
     check_failure_share,
     list_first,
+    write_count,
 )
 from fieldmark.leakage import Findings, Leak, count_leaks, find_leaks_of_items, link_contents, read_findings
 from fieldmark.ray_cluster import ITEMS_PER_SHARD, RayJob, RayOptions, embed_on_ray
@@ -87,16 +88,17 @@ class EmbedReport:
     def to_text(self) -> str:
         """Return the number of items, their media and their folder as text."""
         counts = ", ".join(f"{sum(splits.values()):,} {medium}" for medium, splits in self.info.counts.items())
-        lines = [f"{self.info.item_count:,} items ({counts}), dimension {self.info.dim}: {self.folder}"]
+        lines = [f"{write_count(self.info.item_count, 'item')} ({counts}), dimension {self.info.dim}: {self.folder}"]
         if self.kept_count:
             lines.append(f"{self.kept_count:,} of them were there already")
         if self.info.leaks:
             kinds = ", ".join(f"{count:,} by {kind}" for kind, count in count_leaks(self.info.leaks).items())
-            lines.append(f"{self.leaking_count:,} items leak from train ({kinds}); the strict protocol leaves them out")
+            leaking = "1 item leaks" if self.leaking_count == 1 else f"{self.leaking_count:,} items leak"
+            lines.append(f"{leaking} from train ({kinds}); the strict protocol leaves them out")
         if self.info.failures:
-            lines.append(f"skipped {len(self.info.failures)} items; embeddings.json lists them")
+            lines.append(f"skipped {write_count(len(self.info.failures), 'item')}; embeddings.json lists them")
         if self.warnings:
-            lines.append(f"{len(self.warnings):,} warnings; --json lists them")
+            lines.append(f"{write_count(len(self.warnings), 'warning')}; --json lists them")
         if self.missing_shards:
             lines[0] = f"shard {self.shard}: {lines[0]}"
             missing = f"{len(self.missing_shards):,} shards are missing: {list_first(self.missing_shards)}"

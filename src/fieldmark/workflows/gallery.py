@@ -17,6 +17,7 @@ from fieldmark.errors import (
     UnknownItemError,
     list_first,
     suggest_nearest,
+    write_count,
 )
 from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.integrity import GalleryProblem, check_media, check_sets
@@ -100,14 +101,15 @@ class GalleryDescription:
     def to_text(self) -> str:
         """A few lines: how much of what, from where, how it is searched, and its size on disk."""
         lines = [
-            f"{self.gallery}: {self.item_count:,} items, {self.segment_count:,} segments of {self.dim} dimensions",
+            f"{self.gallery}: {write_count(self.item_count, 'item')}, {write_count(self.segment_count, 'segment')} of "
+            f"{self.dim} dimensions",
             f"made with the model {self.fingerprint[:12]}",
             f"media: {_listed(self.counts)}",
             f"classes: {len(self.class_counts):,}",
         ]
         for name, count in self.set_counts.items():
             source = f" from {self.sources[name]}" if name in self.sources else ""
-            lines.append(f"set {name or '(none)'}: {count:,} items{source}")
+            lines.append(f"set {name or '(none)'}: {write_count(count, 'item')}{source}")
         lines.append(f"licenses: {_listed(self.license_counts)}")
         if self.approximation is None:
             lines.append("search: exact, every segment is compared")
@@ -143,8 +145,9 @@ class GalleryCheck:
     def to_text(self) -> str:
         """Each problem in a line; many of a kind are counted."""
         if not self.problems:
-            return f"{self.gallery}: {self.item_count:,} items, no problems"
-        lines = [f"{self.gallery}: {self.item_count:,} items, {len(self.problems):,} problems"]
+            return f"{self.gallery}: {write_count(self.item_count, 'item')}, no problems"
+        problems = write_count(len(self.problems), "problem")
+        lines = [f"{self.gallery}: {write_count(self.item_count, 'item')}, {problems}"]
         shown: Counter[str] = Counter()
         for problem in self.problems:
             shown[problem.kind] += 1
@@ -364,8 +367,8 @@ class SetRemoval:
     def to_text(self) -> str:
         """Return what was removed and what is left."""
         return (
-            f"removed the set '{self.set_name}' with {self.removed_count:,} items; "
-            f"{self.gallery} holds {self.item_count:,} items"
+            f"removed the set '{self.set_name}' with {write_count(self.removed_count, 'item')}; "
+            f"{self.gallery} holds {write_count(self.item_count, 'item')}"
         )
 
 

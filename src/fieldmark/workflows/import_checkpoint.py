@@ -13,7 +13,7 @@ from fieldmark._version import __version__
 from fieldmark.build import build_encoder, list_supported_media
 from fieldmark.config import Config
 from fieldmark.config_file import load_config
-from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, list_first
+from fieldmark.errors import ConfigError, TrainingError, WeightsFileError, list_first, write_count
 from fieldmark.models.weights import (
     ReleasedSize,
     complete_counters,
@@ -133,7 +133,9 @@ def read_class_names(path: Path, *, count: int) -> list[str]:
         names = lines
     repeated = sorted({name for name in names if names.count(name) > 1})
     if len(names) != count or repeated:
-        reason = f"it names {len(names)} classes" + (f", some twice: {list_first(repeated)}" if repeated else "")
+        reason = f"it names {write_count(len(names), 'class', 'classes')}" + (
+            f", some twice: {list_first(repeated)}" if repeated else ""
+        )
         raise _bad_names(path, reason=reason, count=count)
     return names
 

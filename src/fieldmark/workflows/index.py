@@ -31,6 +31,7 @@ from fieldmark.errors import (
     MissingGalleryError,
     NoItemsError,
     check_failure_share,
+    write_count,
 )
 from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.item_state import FileStamps, hash_states, read_content_hash
@@ -127,7 +128,7 @@ class IndexReport:
         corrected = f"; facts of {self.corrected_count:,} corrected" if self.corrected_count else ""
         dropped = f"; deleted {self.dropped_count:,} that are gone" if self.dropped_count else ""
         lines = [
-            f"set '{self.set_name}': added {self.added_count:,} items{replaced}; "
+            f"set '{self.set_name}': added {write_count(self.added_count, 'item')}{replaced}; "
             f"{self.unchanged_count:,} unchanged{corrected}{dropped}"
         ]
         if self.failures:
@@ -139,7 +140,8 @@ class IndexReport:
         lines += [each.to_text() for each in self.passed_over]
         if self.marks is not None:
             lines.append(self.marks.to_text())
-        lines.append(f"{self.gallery} holds {self.item_count:,} items ({counts}), {self.segment_count:,} segments")
+        held, segments = write_count(self.item_count, "item"), write_count(self.segment_count, "segment")
+        lines.append(f"{self.gallery} holds {held} ({counts}), {segments}")
         return "\n".join(lines)
 
 

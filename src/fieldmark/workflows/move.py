@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fieldmark.errors import DamagedGalleryError, GalleryError, list_first
+from fieldmark.errors import DamagedGalleryError, GalleryError, list_first, write_count
 from fieldmark.gallery.files import GalleryPlace, name_place, open_files
 from fieldmark.gallery.layout import GalleryFile, GalleryLayout
 from fieldmark.gallery.opening import create_store, find_store, open_place, open_store
@@ -68,8 +68,8 @@ class MoveReport:
     def to_text(self) -> str:
         """Return what was moved, and what searches find there."""
         return (
-            f"moved {self.moved_count:,} items to {self.target}, {self.present_count:,} were there; it holds "
-            f"{self.item_count:,} items, {self.segment_count:,} segments\n"
+            f"moved {write_count(self.moved_count, 'item')} to {self.target}, {self.present_count:,} were there; "
+            f"it holds {write_count(self.item_count, 'item')}, {write_count(self.segment_count, 'segment')}\n"
             f"search there ({self.search}) finds {self.recall:.4f} of the {RECALL_K} nearest segments, "
             f"asked with {self.query_count} of them\n"
             f"{self.source} is as it was; delete it when you no longer need it"

@@ -25,7 +25,7 @@ from fieldmark.data.split import select_training_items, select_unlabelled_items
 from fieldmark.embedding import FailureLog, hash_contents, keep_supported
 from fieldmark.encoder_choice.choice import take_encoders
 from fieldmark.encoders.encoder import find_form
-from fieldmark.errors import NoItemsError
+from fieldmark.errors import NoItemsError, write_count
 from fieldmark.gallery.address import EngineAccess
 from fieldmark.gallery.files import open_files
 from fieldmark.gallery.layout import GalleryFile
@@ -96,12 +96,14 @@ class TrainReport:
             if media
         )
         lines = [
-            f"{self.class_count} classes; {counts}",
-            f"{result.epochs} epochs, {result.steps:,} steps in {result.seconds:.0f} s",
+            f"{write_count(self.class_count, 'class', 'classes')}; {counts}",
+            f"{write_count(result.epochs, 'epoch')}, {write_count(result.steps, 'step')} in {result.seconds:.0f} s",
             kept,
         ]
         if self.failures:
-            lines.append(f"skipped {len(self.failures)} items; {RunLayout(self.run).run_info} lists them")
+            lines.append(
+                f"skipped {write_count(len(self.failures), 'item')}; {RunLayout(self.run).run_info} lists them"
+            )
         return "\n".join([*lines, f"checkpoint: {result.best_path}"])
 
 

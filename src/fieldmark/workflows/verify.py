@@ -17,6 +17,7 @@ from fieldmark.errors import (
     EvaluationError,
     ManifestError,
     NonFiniteEmbeddingError,
+    write_count,
 )
 from fieldmark.evaluation.receipt import Receipt, hash_evaluator, read_receipt
 from fieldmark.evaluation.verification import (
@@ -93,8 +94,7 @@ class VerifyReport:
             )
         else:
             causes = ", ".join(dict.fromkeys(d.cause.value for d in self.differences))
-            noun = "difference" if len(self.differences) == 1 else "differences"
-            verdict = f"not verified: {len(self.differences):,} {noun}, in {causes}"
+            verdict = f"not verified: {write_count(len(self.differences), 'difference')}, in {causes}"
         return "\n".join([verdict, *lines])
 
 

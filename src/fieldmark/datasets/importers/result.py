@@ -9,6 +9,7 @@ from fieldmark.data.embedded_facts import SAID_BY, complete_items
 from fieldmark.data.manifest import write_manifest
 from fieldmark.data.split import count_items, format_counts
 from fieldmark.data.taxonomy import Taxonomy
+from fieldmark.errors import write_count
 from fieldmark.leakage import find_leaks_of_items
 from fieldmark.names import group_names
 from fieldmark.records.doubts import Doubt, find_doubts
@@ -59,7 +60,8 @@ class ImportResult:
         if self.took_nothing:
             lines = [f"nothing was taken, and '{self.manifest}' was not written"]
         else:
-            lines = [f"{len(self.items):,} items of {self._class_count():,} classes in {self.manifest}"]
+            classes = write_count(self._class_count(), "class", "classes")
+            lines = [f"{write_count(len(self.items), 'item')} of {classes} in {self.manifest}"]
         lines += format_counts(count_items(self.items))
         lines += _list_kinds("left out", [(each.kind, f"{each.item_id}: {each.message}") for each in self.left])
         lines += _list_kinds("kept as given", [(each.kind, f"{each.item_id}: {each.detail}") for each in self.doubts])
