@@ -265,14 +265,16 @@ def embed_segments(
     """Return the embeddings and logits of encoded segments, computed in chunks without gradients."""
     device = find_device(network)
     was_training = network.training
-    network.eval()
+    if was_training:  # to set the mode of each part takes as long as a short text
+        network.eval()
     embeddings, logits = [], []
     with torch.inference_mode():
         for chunk in torch.split(inputs, CHUNK_SEGMENTS):
             embedding, scores = network(chunk.to(device), medium)
             embeddings.append(embedding.float().cpu().numpy())
             logits.append(scores.float().cpu().numpy())
-    network.train(was_training)
+    if was_training:
+        network.train()
     return np.concatenate(embeddings), np.concatenate(logits)
 
 

@@ -478,6 +478,35 @@ def test_one_comparison_answers_searches_with_any_filters(index, birds):
         assert comparison.score_nearest(k=3, where=where) == tuple(scored[:3])
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        None,
+        Filter(media=frozenset({Medium.AUDIO, Medium.TEXT})),
+        Filter(item_ids=frozenset({"31", "02", "no such", "17"})),
+        Filter(class_names=frozenset({"class 1", "class 5"}), exclude_item_ids=frozenset({"01"})),
+        Filter(class_names=frozenset({"no such"})),
+    ],
+)
+def test_what_is_read_is_the_same_before_and_after_a_search(where, index, birds):
+    def read():
+        pages = [
+            index.items(where=where, start_after=last, limit=limit) for last in (None, "05", "30") for limit in (4, 99)
+        ]
+        found = index.embeddings(where)
+        times = np.stack([found.start_seconds, found.end_seconds])
+        return pages, found.items, times, found.embedding
+
+    before = read()
+    index.search(np.ones(index.dim), k=1)  # from now on a store may hold its items in memory
+    after = read()
+    assert after[:2] == before[:2]
+    np.testing.assert_array_equal(after[2], before[2])
+    np.testing.assert_array_equal(after[3], before[3])
+    pages, items, *_ = after
+    assert [stored.item.item_id for stored in pages[1]] == list(dict.fromkeys(item.item_id for item in items))
+
+
 def test_score_other_class_is_the_nearest_item_with_another_label(index, birds):
     comparison = index.compare(np.ones(index.dim))
     for medium in Medium:

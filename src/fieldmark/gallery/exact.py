@@ -5,6 +5,7 @@ LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises
 """
 
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar, final
@@ -18,7 +19,7 @@ from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.facts import list_conditions, read_column
-from fieldmark.gallery.store import Comparison, Filter, NearItem, ScoredItems, list_allowed_values
+from fieldmark.gallery.store import Comparison, Filter, NearItem, ScoredItems, StoredItem, list_allowed_values
 from fieldmark.records.columns import SEARCH_COLUMNS
 from fieldmark.records.licenses import write_license_form
 from fieldmark.segment_table import (
@@ -28,12 +29,12 @@ from fieldmark.segment_table import (
     convert_to_python,
     read_ordered_matrix,
 )
-from fieldmark.types import MEDIA, Hit, Item, Medium
+from fieldmark.types import MEDIA, Embeddings, Hit, Item, Medium
 
 HIT_COLUMNS = (*FACT_COLUMNS, "set_name", "start_seconds", "end_seconds")
 """The columns that a hit is made of."""
 
-COLUMNS = (*HIT_COLUMNS, *(column.name for column in SEARCH_COLUMNS), "segment", "vector")
+COLUMNS = (*HIT_COLUMNS, *(column.name for column in SEARCH_COLUMNS), "content_hash", "segment", "vector")
 """The columns of a store that a snapshot reads; a store that is older than some has fewer."""
 
 _ROWS_OF_HIT, GROWTH = 2, 4
@@ -107,12 +108,14 @@ class Snapshot:
     Args:
         embedding: Rows of length 1, up to `length_error`.
         items: The item of each index.
-        id_order: The place of each of them among the sorted ids.
+        by_id: The indices of items in the order of their ids.
+        id_order: The place of each item in that order.
         moments: Of each row, by `collect_moments`.
         columns: What filters look at, of each item, but for its id and the facts of its record.
         rows_of_items: The columns of each item, for filters by facts.
         index_by_item_id: The index of each item.
         item_of_row: The index of each row's item.
+        first_row: The first row of each item; last, the number of rows.
         rows_of_medium: The rows of each medium; they stand together.
     """
 
@@ -120,12 +123,14 @@ class Snapshot:
     length: Float64[np.ndarray, " row"]
     length_error: float
     items: LazyItems
+    by_id: Int[np.ndarray, " gallery"]
     id_order: Int[np.ndarray, " gallery"]
     moments: _ObjectArray
     columns: dict[str, _Coded]
     rows_of_items: pa.Table
     index_by_item_id: dict[str, int]
     item_of_row: Int32[np.ndarray, " row"]
+    first_row: Int[np.ndarray, " bound"]
     rows_of_medium: dict[Medium, slice]
     _matched: FilterMemory[Bool[np.ndarray, " row"] | None] = field(
         default_factory=FilterMemory, init=False, repr=False
@@ -150,13 +155,15 @@ class Snapshot:
             raise ValueError("it holds vectors that are not of length 1")
         is_first = facts["segment"].to_numpy() == 0
         items = facts.filter(pa.array(is_first))
+        by_id = pc.sort_indices(items["item_id"]).to_numpy().astype(np.int64)
         id_order = np.empty(len(items), dtype=np.int64)
-        id_order[pc.sort_indices(items["item_id"]).to_numpy()] = np.arange(len(items))
+        id_order[by_id] = np.arange(len(items))
         return cls(
             embedding=embedding,
             length=length,
             length_error=length_error,
             items=LazyItems(items),
+            by_id=by_id,
             id_order=id_order,
             moments=collect_moments(facts),
             columns={
@@ -167,14 +174,24 @@ class Snapshot:
             rows_of_items=items,
             index_by_item_id={item_id: index for index, item_id in enumerate(items["item_id"].to_pylist())},
             item_of_row=np.cumsum(is_first, dtype=np.int32) - np.int32(1),
+            first_row=np.append(np.flatnonzero(is_first), len(facts)),
             rows_of_medium=_slices(code.take(order)),
         )
 
     def match(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
         """Tell which rows are of items that meet a filter; None where all are."""
-        return self._matched.recall(where, lambda: self._match(where))
+        return self._matched.recall(where, lambda: self._match_rows(where))
 
-    def _match(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
+    def _match_rows(self, where: Filter) -> Bool[np.ndarray, " row"] | None:
+        matching = self._match_items(where)
+        if matching is None:
+            return None
+        rows: Bool[np.ndarray, " row"] = matching[self.item_of_row]
+        rows.setflags(write=False)
+        return rows
+
+    def _match_items(self, where: Filter) -> Bool[np.ndarray, " gallery"] | None:
+        """Tell which items meet a filter; None where all do."""
         matching = np.ones(len(self.index_by_item_id), dtype=bool)
         is_all = True
         for name, values in list_allowed_values(where).items():
@@ -192,11 +209,37 @@ class Snapshot:
         if where.exclude_item_ids:
             matching &= ~self.find_items(where.exclude_item_ids)
             is_all = False
-        if is_all:
-            return None
-        rows: Bool[np.ndarray, " row"] = matching[self.item_of_row]
-        rows.setflags(write=False)
-        return rows
+        return None if is_all else matching
+
+    def list_items(self, where: Filter, *, start_after: str | None, limit: int) -> tuple[StoredItem, ...]:
+        """Return one page of the items that meet a filter, as `SegmentIndex.items` does."""
+        index = self._list_by_id(where)
+        if start_after is not None:
+            index = index[bisect_right(index.tolist(), start_after, key=self._get_item_id) :]
+        stored = []
+        for each in index[:limit].tolist():
+            start, stop = self.first_row[each : each + 2].tolist()
+            content_hash = self.rows_of_items["content_hash"][each].as_py()
+            stored.append(StoredItem(self.items[each], self.moments[start, 0], content_hash, stop - start))
+        return tuple(stored)
+
+    def list_embeddings(self, where: Filter) -> Embeddings:
+        """Return all segments of the items that meet a filter, as `SegmentIndex.embeddings` does."""
+        index = self._list_by_id(where)
+        counts = self.first_row[index + 1] - self.first_row[index]
+        # The place of each row among those of its item, added to the item's first.
+        row = np.repeat(self.first_row[index] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        start_seconds, end_seconds = self.moments[row, 1:].T.astype(np.float64)
+        items = tuple(self.items[each] for each in self.item_of_row[row].tolist())
+        return Embeddings(items, start_seconds, end_seconds, self.embedding[row])
+
+    def _list_by_id(self, where: Filter) -> Int[np.ndarray, " some"]:
+        """Return the indices of the items that meet a filter, in the order of their ids."""
+        matching = self._match_items(where)
+        return self.by_id if matching is None else self.by_id[matching[self.by_id]]
+
+    def _get_item_id(self, index: int) -> str:
+        return str(self.rows_of_items["item_id"][index].as_py())
 
     def find_items(self, item_ids: Iterable[str]) -> Bool[np.ndarray, " gallery"]:
         """Tell which items have one of these ids."""

@@ -67,6 +67,7 @@ class _Wanted:
     """The hits that a search wants.
 
     Args:
+        calibration: Of all scores of the search, whatever is written meanwhile.
         named: The class or species that the query names; None for none.
         wrong: Items that were marked wrong.
     """
@@ -74,8 +75,9 @@ class _Wanted:
     k: int
     where: Filter
     by_segment: bool
-    named: NamedSpecies | None
-    wrong: frozenset[str]
+    calibration: ScoreCalibration
+    named: NamedSpecies | None = None
+    wrong: frozenset[str] = frozenset()
 
     @property
     def media(self) -> list[Medium]:
@@ -148,7 +150,7 @@ class SingleSearch:
 
     def answer_alone(self, asked: ComparedQuery, request: Request) -> QueryPart:
         """Return what one of several queries shows by itself, from its nearest items."""
-        wanted = _Wanted(request.k, _exclude_queries(request), request.by_segment, None, wrong=frozenset())
+        wanted = _Wanted(request.k, _exclude_queries(request), request.by_segment, self.calibration)
         candidates = [
             self._make_candidates(list_hits(hits), [asked.query], wanted, medium=medium)
             for medium, hits in asked.found.items()
@@ -182,7 +184,7 @@ class SingleSearch:
         if named is not None and name is not None:
             index = self._reader.read_names().index
             named = self._agreement.settle(named, names=index, comparison=compared[0].comparison)
-        wanted = _Wanted(request.k, where, by_segment, named, wrong=request.marks.irrelevant)
+        wanted = _Wanted(request.k, where, by_segment, self.calibration, named, wrong=request.marks.irrelevant)
         if len(asked) == 1 and not marked:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
@@ -205,7 +207,7 @@ class SingleSearch:
             is_called=by_calls is not None and compared[0].query.is_name,
             class_name=None if named is None else named.class_name or named.name,
             species_name=named.name if named is not None and named.is_agreed else None,
-            is_by_encoders=self._is_by_encoders(asked, hits),
+            is_by_encoders=self._is_by_encoders(asked, hits, calibration=wanted.calibration),
             left_out=left_out,
             absent_media=absent,
             encode_seconds=encoded_at - started,
@@ -269,12 +271,14 @@ class SingleSearch:
         by_name = has_names and self._encoder.can_compare(None, hit)
         return by_name or (not asked.is_name and self._encoder.can_compare_looks(asked.medium, hit))
 
-    def _is_by_encoders(self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit]) -> bool:
+    def _is_by_encoders(
+        self, asked: Sequence[QueryEmbedding], hits: Sequence[Hit], *, calibration: ScoreCalibration
+    ) -> bool:
         """Tell whether probabilities of hits are the encoders' own, rather than fitted on labels."""
         if self._encoder.name_weight is None:
             return False
         media = {hit.medium for hit in hits if hit.probability}
-        curves = [self.calibration.get_curve(query.medium, medium) for query in asked for medium in media]
+        curves = [calibration.get_curve(query.medium, medium) for query in asked for medium in media]
         return any(curve is not None and curve.is_overlap for curve in curves)
 
     def _read_marks(self, marks: MarkedItems) -> list[QueryEmbedding]:
@@ -316,7 +320,7 @@ class SingleSearch:
         filters = [plain, *wanted.filter_named(medium), wanted.filter_any_class(medium)]
         scored = self.index.score_items(
             np.stack([query.embedding for query in queries]),
-            near=find_near_vector(queries, medium=medium, calibration=self.calibration),
+            near=find_near_vector(queries, medium=medium, calibration=wanted.calibration),
             k=wanted.k,
             where=tuple(dict.fromkeys(filters)),
             by_segment=wanted.by_segment,
@@ -333,7 +337,7 @@ class SingleSearch:
         if allowed is not None:
             index = np.flatnonzero(np.array([*(name in allowed for name in names), False])[code])
         score = scored.score[:, index].astype(np.float64)
-        measures = combine_scores(score, queries=queries, medium=medium, calibration=self.calibration)
+        measures = combine_scores(score, queries=queries, medium=medium, calibration=wanted.calibration)
         verdict = np.zeros(len(index), dtype=np.int64)
         if wanted.named is not None:
             verdict = np.array([*map(wanted.named.judge, names), 0])[code[index]]
@@ -360,12 +364,12 @@ class SingleSearch:
     def _answer_called(self, compared: Sequence[ComparedQuery], wanted: _Wanted) -> OpenSetAnswer | None:
         """Tell by the encoders' own scores whether the gallery holds the species of a query; None if labels tell."""
         asked = compared[0]
-        has_curve = not asked.query.is_name and asked.query.medium in self.calibration.open_set_curves
+        has_curve = not asked.query.is_name and asked.query.medium in wanted.calibration.open_set_curves
         is_open = self._encoder.name_weight is None or not asked.query.is_calibrated
         if is_open or has_curve or len(compared) > 1:
             return None
         found = [
-            compute_chances(hits, query=asked.query, medium=medium, calibration=self.calibration)
+            compute_chances(hits, query=asked.query, medium=medium, calibration=wanted.calibration)
             for medium, hits in _find_everywhere(asked, wanted).items()
         ]
         return answer_called(found, is_name=asked.query.is_name)
@@ -383,21 +387,23 @@ class SingleSearch:
             if not each.query.is_calibrated:
                 continue
             nearest = _find_everywhere(each, wanted)
-            evidence = self._weigh_evidence(each.query, nearest)
+            evidence = self._weigh_evidence(each.query, nearest, calibration=wanted.calibration)
             if evidence is not None:
                 found.append(evidence)
         return answer_open_set(found, has_certain_hit=any((hit.probability or 0) >= CERTAIN for hit in hits))
 
-    def _weigh_evidence(self, query: QueryEmbedding, found: _NearByMedium) -> OpenSetEvidence | None:
+    def _weigh_evidence(
+        self, query: QueryEmbedding, found: _NearByMedium, *, calibration: ScoreCalibration
+    ) -> OpenSetEvidence | None:
         """Return what a query's nearest hits of each medium say of its class; None where none has log-odds."""
         best = {}
         for medium in MEDIA:
             nearest = found[medium][:OPEN_SET_DEPTH]
             score = np.array([[hit.score for hit in nearest]])
-            logit = combine_logits(score, queries=[query], medium=medium, calibration=self.calibration)
+            logit = combine_logits(score, queries=[query], medium=medium, calibration=calibration)
             if logit is not None and logit.size:
                 best[medium] = BestItems(logit, [hit.class_name for hit in nearest])
-        return weigh_evidence(best, query=query, calibration=self.calibration, media_of=self._find_media_of_classes())
+        return weigh_evidence(best, query=query, calibration=calibration, media_of=self._find_media_of_classes())
 
     def _find_media_of_classes(self) -> Mapping[str, Collection[Medium]]:
         """Return the media in which the gallery holds items of each class."""
