@@ -263,10 +263,10 @@ class LanceIndex(SegmentIndex):
 
     def get(self, item_id: str) -> Embeddings:
         """Return one item as `SegmentIndex.get` does."""
-        rows = self._store.read(lambda: self._store.list_rows(None, is_one_of("item_id", [item_id])))
-        if len(rows) == 0:
+        found = self.embeddings(Filter(item_ids=frozenset({item_id})))
+        if not found.items:
             raise UnknownItemError(item_id=item_id, gallery=self._folder)
-        return read_embeddings_from_table(rows, dim=self._store.dim)
+        return found
 
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query with the newest version, as `SegmentIndex.compare` does."""
