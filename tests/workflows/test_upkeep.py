@@ -66,6 +66,35 @@ def test_unchanged_files_are_listed_and_not_read(photos, toy_run, toy_runtime, o
     assert (report.unchanged_count, len(opened)) == (4, 4)
 
 
+def test_all_that_happens_to_files_of_a_known_folder_is_noticed(photos, toy_run, toy_runtime, tmp_path):
+    gallery = tmp_path / "gallery"
+    index(photos, checkpoint=toy_run, gallery=gallery, runtime=toy_runtime)
+    (photos / "0.png").rename(photos / "moved.png")
+    shutil.copy(photos / "2.png", photos / "1.png")
+    (photos / "note.txt").write_text("a small brown bird")
+    report = index(photos, gallery=gallery, runtime=toy_runtime)
+    assert (report.added_count, report.replaced_count, report.dropped_count, report.unchanged_count) == (3, 1, 1, 2)
+    age(photos)
+    (tmp_path / "elsewhere.png").write_bytes((photos / "3.png").read_bytes())
+    (photos / "3.png").unlink()
+    (photos / "3.png").symlink_to(tmp_path / "elsewhere.png")
+    report = index(photos, gallery=gallery, runtime=toy_runtime)
+    assert (report.dropped_count, report.unchanged_count) == (1, 4)
+    assert [failure.kind for failure in report.failures] == ["link_outside"]
+
+
+def test_a_folder_that_was_a_manifest_before_is_indexed_by_its_own_facts(photos, toy_run, toy_runtime, tmp_path):
+    gallery = tmp_path / "gallery"
+    write_manifest(
+        [Item(path.name, Medium.IMAGE, path=path, class_name="Gull") for path in sorted(photos.iterdir())],
+        tmp_path / "photos.csv",
+    )
+    index(tmp_path / "photos.csv", checkpoint=toy_run, gallery=gallery, set_name="photos", runtime=toy_runtime)
+    report = index(photos, gallery=gallery, set_name="photos", runtime=toy_runtime)
+    assert (report.corrected_count, report.unchanged_count) == (4, 0)
+    assert index(photos, gallery=gallery, runtime=toy_runtime).unchanged_count == 4
+
+
 def test_content_that_changed_behind_its_times_is_found_where_asked(photos, toy_run, toy_runtime, tmp_path):
     gallery = tmp_path / "gallery"
     index(photos, checkpoint=toy_run, gallery=gallery, runtime=toy_runtime)

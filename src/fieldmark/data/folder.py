@@ -3,9 +3,10 @@
 import os
 import re
 import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import final
 
@@ -34,7 +35,10 @@ _MACHINE_FOLDERS = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """Folders that machines make: bins, thumbnails, indexes. What lies in them is no collection."""
-_MACHINE_FILES = re.compile(r"(eh)?thumbs(_vista)?\.db|icon\r|.*\.thm|zbthumbnail\.info", re.IGNORECASE)
+_MACHINE_FILES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "thumbs_vista.db", "ehthumbs_vista.db", "icon\r", "zbthumbnail.info"}
+)
+_MACHINE_SUFFIX = ".thm"
 _MOST_EXAMPLES = 5
 
 
@@ -82,17 +86,20 @@ class FolderContent:
     Args:
         items: Sorted by id.
         failures: Files that are of no medium or cannot be read, sorted by id, with the reasons of the loaders.
+        unchanged: Ids of the files that look as they did; they are no items again.
     """
 
     items: tuple[Item, ...]
     failures: tuple[Failure, ...] = ()
     passed_over: tuple[PassedOver, ...] = ()
+    unchanged: frozenset[str] = frozenset()
 
 
 def list_folder(
     folder: Path,
     *,
     choice: FolderChoice | None = None,
+    stamps: Mapping[str, str] | None = None,
     recall_medium: Callable[[str, Path], Medium | None] | None = None,
 ) -> FolderContent:
     """List every file under a folder as an item without a label.
@@ -101,6 +108,8 @@ def list_folder(
     system; the medium is detected from the content. Each folder is entered once, whatever links lead to it.
 
     Args:
+        stamps: How files looked (`stamp_file`) whose ids are their names as the disk has them; one that looks the same
+            is listed by its id alone.
         recall_medium: Gives the medium of a file, by id and path, that need not be opened; None for one that must be.
 
     Raises:
@@ -112,9 +121,10 @@ def list_folder(
     folder = folder.resolve()
     choice = choice or FolderChoice()
     walk = _Walk(folder, follows_links=choice.follows_links, excluded=_read_patterns(folder, choice.exclude))
-    paths = list(walk.list_files())
+    unchanged, names = _separate_unchanged(walk, stamps or {})
     items: list[Item] = []
-    for path, item_id in zip(paths, _name_files(paths, folder), strict=True):
+    for name, item_id in zip(names, _assign_ids(names, unchanged), strict=True):
+        path = folder / name
         try:
             medium = (recall_medium and recall_medium(item_id, path)) or _detect_medium(path)
             items.append(Item(item_id=item_id, medium=medium, path=path))
@@ -124,7 +134,34 @@ def list_folder(
         items=tuple(sorted(items, key=lambda item: item.item_id)),
         failures=tuple(sorted(walk.failures, key=lambda each: each.item_id)),
         passed_over=tuple(each.summarize(reason) for reason, each in sorted(walk.passed_over.items())),
+        unchanged=unchanged,
     )
+
+
+def stamp_file(found: os.stat_result) -> str:
+    """Return size and modification time of a file: one that was written to has another stamp."""
+    return f"{found.st_size}.{found.st_mtime_ns}"
+
+
+def _separate_unchanged(walk: "_Walk", stamps: Mapping[str, str]) -> tuple[frozenset[str], list[str]]:
+    """Return the ids of files that look as they did, and the names of all others within the folder.
+
+    No path or item is made of an unchanged file: most of a large folder is unchanged, and looking at it is all there is
+    to do.
+    """
+    unchanged, others = list[str](), list[str]()
+    for name, entry in walk.list_files():
+        stamp = stamps.get(name)
+        is_same = stamp is not None and _stamp_entry(entry) == stamp
+        (unchanged if is_same else others).append(name)
+    return frozenset(unchanged), others
+
+
+def _stamp_entry(entry: os.DirEntry[str]) -> str | None:
+    try:
+        return stamp_file(entry.stat())
+    except OSError:
+        return None
 
 
 def _read_patterns(folder: Path, exclude: Sequence[str]) -> GitIgnoreSpec:
@@ -162,6 +199,10 @@ class _Skipped:
         return PassedOver(reason, self.file_count, tuple(dict.fromkeys(self.examples)))
 
 
+_Found = tuple[str, os.DirEntry[str]]
+"""The name of a file or folder within the folder that is listed, and how it was found."""
+
+
 @final
 class _Walk:
     """One way through a folder."""
@@ -169,108 +210,124 @@ class _Walk:
     def __init__(self, folder: Path, *, follows_links: bool, excluded: GitIgnoreSpec) -> None:
         self._folder = folder
         self._follows_links = follows_links
-        self._excluded = excluded
+        self._excluded = excluded if len(excluded) else None
+        self._entered: set[tuple[int, int]] = set()
         self.failures: list[Failure] = []
         self.passed_over: defaultdict[str, _Skipped] = defaultdict(_Skipped)
 
-    def list_files(self) -> Iterator[Path]:
-        """Yield the files that are wanted, and note those that are skipped or cannot be read."""
-        entered: set[tuple[int, int]] = set()
-        for name, folder_names, file_names in os.walk(self._folder, onerror=self._note_unreadable, followlinks=True):
-            here = Path(name)
-            facts = here.stat()
-            if (facts.st_dev, facts.st_ino) in entered:
-                message = f"'{here}' is a link to a folder that was already read; its files are listed only once."
-                self._fail(here, "repeated_folder", message)
-                folder_names.clear()
-                continue
-            entered.add((facts.st_dev, facts.st_ino))
-            if not folder_names and not file_names and here != self._folder:
-                self._fail(here, "empty", f"The folder '{here}' contains no files.")
-            folder_names[:] = sorted(each for each in folder_names if self._wants_folder(here / each))
-            yield from (here / each for each in sorted(file_names) if self._wants_file(here / each))
+    def list_files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """Yield the wanted files by their names within the folder, and note those that are skipped or not readable."""
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            folders, files = list[_Found](), list[_Found]()
+            for entry in self._enter(below):
+                (folders if _is_folder(entry) else files).append((below + entry.name, entry))
+            wanted = [name for name, entry in folders if self._wants_folder(name, entry)]
+            waiting += [f"{name}/" for name in reversed(wanted)]
+            yield from (each for each in files if self._wants_file(*each))
 
-    def _wants_folder(self, path: Path) -> bool:
-        reason = self._find_reason(path, machine=_MACHINE_FOLDERS, suffix="/")
+    def _enter(self, below: str) -> Sequence[os.DirEntry[str]]:
+        """Return the content of a folder, sorted; nothing of one that was entered before or cannot be read."""
+        here = self._folder / below
+        try:
+            with os.scandir(here) as found:
+                entries = sorted(found, key=attrgetter("name"))
+        except OSError as error:
+            unreadable = UnreadableMediaError(path=str(here), reason=str(error.strerror))
+            self._fail(below, unreadable.kind, str(unreadable))
+            return ()
+        facts = here.stat()
+        if (facts.st_dev, facts.st_ino) in self._entered:
+            message = f"'{here}' is a link to a folder that was already read; its files are listed only once."
+            self._fail(below, "repeated_folder", message)
+            return ()
+        self._entered.add((facts.st_dev, facts.st_ino))
+        if not entries and below:
+            self._fail(below, "empty", f"The folder '{here}' contains no files.")
+        return entries
+
+    def _wants_folder(self, name: str, entry: os.DirEntry[str]) -> bool:
+        reason = self._find_reason(f"{name}/", entry, is_machine=bool(_MACHINE_FOLDERS.fullmatch(entry.name)))
         if reason is not None:
-            count = sum(len(names) for _, _, names in os.walk(path))
-            self._skip(path, reason, count=count)
+            count = sum(len(names) for _, _, names in os.walk(entry.path))
+            self._skip(name, reason, count=count)
             return False
-        return not self._leads_outside(path)
+        return self._follows_links or not entry.is_symlink() or self._stays_inside(name, entry)
 
-    def _wants_file(self, path: Path) -> bool:
-        reason = self._find_reason(path, machine=_MACHINE_FILES, suffix="")
+    def _wants_file(self, name: str, entry: os.DirEntry[str]) -> bool:
+        lower = entry.name.lower()
+        is_machine = lower in _MACHINE_FILES or lower.endswith(_MACHINE_SUFFIX)
+        reason = self._find_reason(name, entry, is_machine=is_machine)
         if reason is not None:
-            if path != self._folder / IGNORE_FILE:
-                self._skip(path, reason, count=1)
+            if name != IGNORE_FILE:
+                self._skip(name, reason, count=1)
             return False
-        return not self._leads_outside(path)
+        return self._follows_links or not entry.is_symlink() or self._stays_inside(name, entry)
 
-    def _find_reason(self, path: Path, *, machine: re.Pattern[str], suffix: str) -> str | None:
-        """Return the reason to skip a file or folder; None if there is none."""
-        if machine.fullmatch(path.name):
+    def _find_reason(self, name: str, entry: os.DirEntry[str], *, is_machine: bool) -> str | None:
+        """Return the reason to skip a file, or a folder, whose name ends in a slash; None if there is none."""
+        if is_machine:
             return MACHINE
-        if path.name.startswith("."):
+        if entry.name.startswith("."):
             return HIDDEN
-        if not self._excluded:
+        if self._excluded is None:
             return None
-        names = {_find_id(path, self._folder), _print(path.relative_to(self._folder))}
-        return EXCLUDED if any(self._excluded.match_file(name + suffix) for name in names) else None
+        return EXCLUDED if any(map(self._excluded.match_file, {_compose(name), _print_text(name)})) else None
 
-    def _leads_outside(self, path: Path) -> bool:
-        """Return whether a link leads out of the folder and is not to be followed; it is then listed."""
-        if self._follows_links or not path.is_symlink():
-            return False
-        target = Path(os.path.realpath(path))
+    def _stays_inside(self, name: str, entry: os.DirEntry[str]) -> bool:
+        """Return whether a link leads to a place within the folder; one that does not is listed."""
+        target = Path(os.path.realpath(entry.path))
         if target.is_relative_to(self._folder):
-            return False
-        message = f"'{path}' is a link out of the folder, to '{target}'. To follow such links, add --follow-links."
-        self._fail(path, LINK_OUTSIDE, message)
-        return True
+            return True
+        message = (
+            f"'{entry.path}' is a link out of the folder, to '{target}'. To follow such links, add --follow-links."
+        )
+        self._fail(name, LINK_OUTSIDE, message)
+        return False
 
-    def _skip(self, path: Path, reason: str, *, count: int) -> None:
+    def _skip(self, name: str, reason: str, *, count: int) -> None:
         skipped = self.passed_over[reason]
         skipped.file_count += count
         if len(skipped.examples) <= _MOST_EXAMPLES:
-            skipped.examples.append(_find_id(path, self._folder))
+            skipped.examples.append(_compose(name))
 
-    def _note_unreadable(self, error: OSError) -> None:
-        unreadable = UnreadableMediaError(path=error.filename, reason=str(error.strerror))
-        self._fail(Path(error.filename), unreadable.kind, str(unreadable))
+    def _fail(self, name: str, kind: str, message: str) -> None:
+        item_id = _compose(name.removesuffix("/")) or os.curdir
+        self.failures.append(Failure(item_id, kind, _print_text(message)))
 
-    def _fail(self, path: Path, kind: str, message: str) -> None:
-        self.failures.append(Failure(_find_id(path, self._folder), kind, _print_text(message)))
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # met again, and told, where it is opened
 
 
 # ---------------------------------------------------------------- names
 
 
-def _name_files(paths: Sequence[Path], folder: Path) -> Iterator[str]:
-    """Yield the id of each file; where two names differ only in composition, those not composed stay as they are."""
-    composed: Mapping[str, int] = _count(_find_id(path, folder) for path in paths)
-    for path in paths:
-        item_id = _find_id(path, folder)
-        yield item_id if composed[item_id] == 1 else _print(path.relative_to(folder))
+def _assign_ids(names: Sequence[str], taken: Collection[str]) -> Iterator[str]:
+    """Yield the id of each file; where two names differ only in composition, those not composed stay as they are.
 
-
-def _count(names: Iterator[str]) -> Mapping[str, int]:
-    counts: defaultdict[str, int] = defaultdict(int)
+    Args:
+        taken: Ids of further files.
+    """
+    composed = Counter(map(_compose, names))
     for name in names:
-        counts[name] += 1
-    return counts
+        item_id = _compose(name)
+        yield item_id if composed[item_id] == 1 and item_id not in taken else _print_text(name)
+
+
+def _compose(name: str) -> str:
+    """Return the name of a file within its folder with composed characters."""
+    return name if name.isascii() else unicodedata.normalize("NFC", _print_text(name))
 
 
 def _detect_medium(path: Path) -> Medium:
     if path.as_posix() != _print(path):
         raise UnreadableMediaError(path=_print(path), reason="its name is not UTF-8")
     return detect_medium(path)
-
-
-def _find_id(path: Path, folder: Path) -> str:
-    name, above = str(path), str(folder)
-    if os.sep == "/" and name.startswith(above + "/") and name.isascii():  # a fifth of the time, for most files
-        return name[len(above) + 1 :]
-    return unicodedata.normalize("NFC", _print(path.relative_to(folder)))
 
 
 def _print(path: Path) -> str:

@@ -27,14 +27,15 @@ def assign_ids(
         own: Ids that the set holds.
         others: Ids that other sets hold.
     """
-    listed = dict.fromkeys(item_ids)
-    found = dict.fromkeys(listed, "")
+    listed = tuple(item_ids)
+    found = dict(zip(listed, listed, strict=True))
     used: set[str] = set()
-    for item_id in sorted(listed):  # so that the order of the source does not matter
+    settled = set(found).intersection(own).difference(others)
+    for item_id in sorted(found.keys() - settled):  # so that the order of the source does not matter
         stored, prefixed = item_id, f"{set_name}/{item_id}"
-        if prefixed in own and item_id not in own and prefixed not in listed:
+        if prefixed in own and item_id not in own and prefixed not in found:
             stored = prefixed
-        while stored in others or stored in used or (stored != item_id and stored in listed):
+        while stored in others or stored in used or (stored != item_id and stored in found):
             stored = f"{set_name}/{stored}"
         used.add(stored)
         found[item_id] = stored

@@ -203,7 +203,7 @@ def index(  # noqa: PLR0913 - each option is one that the CLI offers
     origin = SetSource.from_path(source, gallery=folder, follows_links=follows_links)
     name = choose_set(folder, source=origin, chosen=set_name)
     known = SetContent.from_store(store, name, root=origin.root)
-    stamps = FileStamps(folder, known.own, is_trusted=not verify_content)
+    stamps = FileStamps(folder, known.own, root=origin.root, is_trusted=not verify_content)
     if (source / INFO_NAME).is_file():
         work = _plan_embeddings(source, known=known, model=model, runtime=runtime)
     else:
@@ -268,18 +268,20 @@ def _add_blocks(
     for start in range(0, len(work.corrected), BLOCK_ITEMS):
         corrected = work.corrected[start : start + BLOCK_ITEMS]
         contents = {item.item_id: read_content_hash(known.own[item.item_id]) for item in corrected}
-        states = hash_states([work.as_listed(item) for item in corrected], contents, root=known.root)
+        as_listed = [work.as_listed(item) for item in corrected]
+        states = hash_states(as_listed, contents, root=known.root)
         with keeper.label(corrected, contents) as class_by_id:
             store.update_facts(relabel_items(corrected, class_by_id), content_hash_by_item_id=states)
-        stamps.note(corrected, contents)
+        stamps.note(as_listed, contents)
         runtime.reporter.step("add", done=start + len(corrected), total=work.fresh_count)
     added = replaced = 0
     for embeddings, hashes in work.blocks:
         items = tuple(dict.fromkeys(embeddings.items))
-        states = hash_states([work.as_listed(item) for item in items], hashes, root=known.root)
+        as_listed = [work.as_listed(item) for item in items]
+        states = hash_states(as_listed, hashes, root=known.root)
         with keeper.label(items, hashes) as class_by_id:
             known.add(store, relabel(embeddings, class_by_id), states)
-        stamps.note(items, hashes)
+        stamps.note(as_listed, hashes)
         added += len(states)
         replaced += len(states.keys() & known.own.keys())
         runtime.reporter.step("add", done=len(work.corrected) + added, total=work.fresh_count)
@@ -413,14 +415,19 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
 ) -> _Work:
     """Plan the work for a manifest or a folder."""
     content = (
-        list_folder(source, choice=choice, recall_medium=partial(_recall_medium, known, stamps))
+        list_folder(
+            source,
+            choice=choice,
+            stamps=stamps.list_plain(media=model.media),
+            recall_medium=partial(_recall_medium, known, stamps),
+        )
         if source.is_dir()
         else FolderContent(read_manifest(source))
     )
     listed, not_media = content.items, content.failures
-    listed = rename_items(listed, known.assign_ids(item.item_id for item in listed))
+    listed = rename_items(listed, known.assign_ids([*content.unchanged, *(item.item_id for item in listed)]))
     items = keep_supported(listed, media=model.media, reporter=runtime.reporter)
-    if not items:
+    if not items and not content.unchanged:
         wanted = f"items that the model takes ({', '.join(model.media)})"
         raise NoItemsError(path=source, wanted=wanted, present=f"{len(listed) + len(not_media)} others")
     found = known.compare(items, stamps=stamps, hash_many=lambda some: hash_contents(some, runtime=runtime))
@@ -435,10 +442,10 @@ def _plan_items(  # noqa: PLR0913 - the parts of one run
     return _Work(
         embed_items(completed, model=model, runtime=runtime, failures=log),
         log,
-        frozenset(item.item_id for item in listed),
+        content.unchanged.union(item.item_id for item in listed),
         fresh_count=len(fresh) + len(found.corrected),
         corrected=found.corrected,
-        unchanged_count=len(found.unchanged),
+        unchanged_count=len(content.unchanged) + len(found.unchanged),
         passed_over=content.passed_over,
         listed_items={item.item_id: item for item in items},
     )
