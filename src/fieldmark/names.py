@@ -30,6 +30,13 @@ _NO_SPECIES = frozenset(
 _NOT_ONE = frozenset(("x", "\u00d7", "or", "and", "vs", "cf", "aff", "nr", "sp", "spp", "hybrid", "indet", "undefined"))
 """Words in a scientific name that make it the name of no single species."""
 
+# A gallery of birds splits some 80,000 names before it answers: patterns are compiled once, and words remembered.
+_LETTER_RUNS = re.compile(r"[^\W\d_]+")
+_WORD_RUNS = re.compile(r"[^\W_]+")
+_POSSESSIVE = re.compile(r"['\u2019](s\b)?")
+_ANY_POSSESSIVE = re.compile(r"['\u2019\u02bc`\u00b4](s\b)?")
+_CLASS_NUMBER = re.compile(r"^\d+\.")
+_LATIN_ACCENTS = re.compile(r"[\u0300-\u036f]")
 _LETTERS = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
 
@@ -42,7 +49,7 @@ def normalize_name(name: str) -> str:
         >>> normalize_name("Swainson's_Warbler"), normalize_name("045.Grey-crowned_Rosy_Finch")
         ('swainson warbler', 'gray crowned rosy finch')
     """
-    words = re.findall(r"[^\W\d_]+", re.sub(r"['\u2019](s\b)?", "", name.casefold().replace("_", " ")))
+    words = _LETTER_RUNS.findall(_POSSESSIVE.sub("", name.casefold().replace("_", " ")))
     return " ".join("gray" if word == "grey" else word for word in words)
 
 
@@ -62,13 +69,16 @@ def name_key(name: str) -> str:
 @lru_cache(maxsize=1024)  # a text is split for every list of names that it is looked up in
 def split_name(name: str) -> tuple[str, ...]:
     """Return the words of a name, as `name_key` joins them."""
-    text = unicodedata.normalize("NFKD", re.sub(r"^\d+\.", "", name.strip()).casefold()).translate(_LETTERS)
-    text = re.sub(r"[\u0300-\u036f]", "", text)  # accents of Latin letters; vowel signs of other scripts stay
-    text = re.sub(r"['\u2019\u02bc`\u00b4](s\b)?", "", unicodedata.normalize("NFC", text).replace("_", " "))
-    words = [word for word in re.findall(r"[^\W_]+", text) if word != "s"]  # of "Swainson s Thrush"
-    return tuple(map(_reduce_word, words))
+    text = _CLASS_NUMBER.sub("", name.strip()).casefold()
+    if not text.isascii():
+        text = unicodedata.normalize("NFKD", text).translate(_LETTERS)
+        # Accents of Latin letters go; vowel signs of other scripts stay.
+        text = unicodedata.normalize("NFC", _LATIN_ACCENTS.sub("", text))
+    words = _WORD_RUNS.findall(_ANY_POSSESSIVE.sub("", text.replace("_", " ")))
+    return tuple(_reduce_word(word) for word in words if word != "s")  # of "Swainson s Thrush"
 
 
+@lru_cache(maxsize=2**14)
 def _reduce_word(word: str) -> str:
     """Return a word without a plural or possessive ending, the same for both forms."""
     if word == "grey":
@@ -82,12 +92,20 @@ def _reduce_word(word: str) -> str:
 
 def is_species_name(name: str) -> bool:
     """Tell whether a classifier's label may name a species; "background", "Engine" or "Noise" do not."""
-    return normalize_name(name) not in _NO_SPECIES and bool(name_key(name))
+    return _is_species_name(name, split_name(name))
+
+
+def _is_species_name(name: str, words: Sequence[str]) -> bool:
+    return bool(words) and normalize_name(name) not in _NO_SPECIES
 
 
 def link_key(name: str) -> str:
     """Return what two sources share of one name; of a name with hardly a letter, such as "C++", all of it."""
-    key = name_key(name)
+    return _link_key(name, split_name(name))
+
+
+def _link_key(name: str, words: Sequence[str]) -> str:
+    key = "".join(words)
     return key if len(key) > 2 or not key.isascii() else _exact_key(name)
 
 
@@ -194,7 +212,11 @@ class KnownNames:
     """
 
     def __init__(self, species: Iterable[Sequence[str]]) -> None:
-        entries = dict.fromkeys(tuple(name for name in names if is_species_name(name)) for names in species)
+        given = [tuple(names) for names in species]
+        words_by_name = {name: split_name(name) for names in given for name in names}
+        entries = dict.fromkeys(
+            tuple(name for name in names if _is_species_name(name, words_by_name[name])) for names in given
+        )
         self._entries = [names for names in entries if names]
         self._by_exact: defaultdict[str, list[int]] = defaultdict(list)
         self._by_key: defaultdict[str, list[int]] = defaultdict(list)
@@ -203,7 +225,7 @@ class KnownNames:
         self._genera: set[str] = set()
         for index, names in enumerate(self._entries):
             for name in names:
-                words = split_name(name)
+                words = words_by_name[name]
                 self._by_exact[_exact_key(name)].append(index)
                 self._by_key["".join(words)].append(index)
                 for word in words:
@@ -212,7 +234,7 @@ class KnownNames:
                     self._genera.add(words[0])
                 else:
                     self._heads.add(words[-1])
-        self._species = self._link_entries()
+        self._species = self._link_entries(words_by_name)
         self._members: defaultdict[int, list[int]] = defaultdict(list)
         for index, each in enumerate(self._species):
             self._members[each].append(index)
@@ -320,7 +342,7 @@ class KnownNames:
             return _resolution(class_name, Reason.AMBIGUOUS, candidates=names)
         return _resolution(class_name, reason, names=names)
 
-    def _link_entries(self) -> list[int]:
+    def _link_entries(self, words_by_name: Mapping[str, Sequence[str]]) -> list[int]:
         """Return the species of each entry, as the first of the entries that share a name with it or its like."""
         first = list(range(len(self._entries)))
 
@@ -331,7 +353,7 @@ class KnownNames:
 
         owner: dict[str, int] = {}
         for index, names in enumerate(self._entries):
-            for key in map(link_key, names):
+            for key in (_link_key(name, words_by_name[name]) for name in names):
                 one, other = sorted((find_first(owner.setdefault(key, index)), find_first(index)))
                 first[other] = one
         return [find_first(index) for index in range(len(self._entries))]
