@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fieldmark.encoders.bert import load_bert
 from fieldmark.encoders.encoder import Encoder, get_contents, iterate_batches
 from fieldmark.encoders.preprocessing import PREPROCESSOR_FILE, encode_pictures, read_preprocessing
+from fieldmark.encoders.text_model import TextModel
 from fieldmark.encoders.transformer_files import (
     KEY,
     collect_facts,
     describe_joint,
     has_text_tower,
     list_earlier_forms,
-    load_model,
-    load_tokenizer,
     locate_weights,
 )
-from fieldmark.encoders.transformer_model import FeatureModel, TextTower
+from fieldmark.encoders.transformer_model import FeatureModel, LibraryTextModel, TextTower
 from fieldmark.errors import EncoderFilesError, read_first_line
 from fieldmark.types import Decoding, Segment, TextContent
 
@@ -152,10 +152,14 @@ class TransformersTextEncoder:
         self, name: str, *, allow_download: bool, window_tokens: int = 256, is_normalized: bool = True
     ) -> None:
         folder = locate_weights(name, allow_download=allow_download)
-        self._tokenizer = load_tokenizer(name, folder)
-        self._model, _ = load_model(name, folder)
-        self._tower = TextTower(self._model, self._tokenizer) if has_text_tower(folder) else None
-        longest = self._tokenizer.model_max_length if self._tower is None else self._tower.longest_tokens
+        self._tower: TextTower | None = None
+        if has_text_tower(folder):
+            library = LibraryTextModel(name, folder)
+            self._model: TextModel = library
+            self._tower = library.open_tower()
+        else:
+            self._model = load_bert(folder) or LibraryTextModel(name, folder)
+        longest = self._model.longest_tokens if self._tower is None else self._tower.longest_tokens
         self._window_tokens = min(window_tokens, longest)
         self._is_normalized = is_normalized
         self.decoding = Decoding()
@@ -184,35 +188,27 @@ class TransformersTextEncoder:
 
     def knows_letters(self, text: str) -> bool:
         """Tell whether the model knows any part of a text; to it, all texts of which it knows none are the same."""
-        unknown = self._tokenizer.unk_token_id
+        unknown = self._model.unknown_id
         if unknown is None or text.isascii():
             return True
-        tokens = self._tokenizer(text[:_LETTERS_CHECKED], add_special_tokens=False)["input_ids"]
-        return any(token != unknown for token in tokens)
+        return any(token != unknown for token in self._model.split([text[:_LETTERS_CHECKED]])[0])
 
     def knows_words(self, words: Sequence[str]) -> list[bool]:
         """Tell which of some words the tokenizer has as one token; it spells all others."""
         forms = [each for word in words for each in (word, word.lower())]
-        tokens = self._tokenizer(forms, add_special_tokens=False)["input_ids"] if forms else []
-        is_one = [len(each) == 1 and each[0] != self._tokenizer.unk_token_id for each in tokens]
+        tokens = self._model.split(forms) if forms else []
+        is_one = [len(each) == 1 and each[0] != self._model.unknown_id for each in tokens]
         return [first or second for first, second in zip(is_one[::2], is_one[1::2], strict=True)]
 
     @torch.no_grad()
     def _infer(self, texts: Sequence[str]) -> Float[Tensor, "batch dim"]:
         if self._tower is not None:
             return self._tower.encode(texts)
-        windows = self._tokenizer(
-            list(texts),
-            truncation=True,
-            max_length=self._window_tokens,
-            return_overflowing_tokens=True,  # a text's further windows become rows of their own
-            padding=True,
-            return_tensors="pt",
-        )
-        owner: Int[Tensor, " window"] = windows.pop("overflow_to_sample_mapping")
+        windows = self._model.cut(texts, window_tokens=self._window_tokens)
+        owner: Int[Tensor, " window"] = windows.owner
         parts = iterate_batches(range(len(owner)), batch_size=_BATCH_SIZE)
         sums = torch.cat(
-            [self._sum_tokens({key: values[list(part)] for key, values in windows.items()}) for part in parts]
+            [self._sum_tokens({key: values[list(part)] for key, values in windows.inputs.items()}) for part in parts]
         )
         total = sums.new_zeros(len(texts), sums.shape[1]).index_add_(0, owner, sums)
         features = total[:, :-1] / total[:, -1:]
@@ -220,7 +216,7 @@ class TransformersTextEncoder:
 
     def _sum_tokens(self, windows: dict[str, Tensor]) -> Float[Tensor, "window dim_and_count"]:
         """Return for each window the sum of its tokens' hidden states and, last, the number of tokens."""
-        hidden = self._model(**windows).last_hidden_state.float()
+        hidden = self._model.read(windows)
         mask = windows["attention_mask"].unsqueeze(2)
         return torch.cat([(hidden * mask).sum(dim=1), mask.sum(dim=1)], dim=1)
 

@@ -11,6 +11,7 @@ from torch.nn.functional import normalize
 
 from fieldmark.encoders.encoder import iterate_batches
 from fieldmark.encoders.labels import ClassNames, index_names, read_labels
+from fieldmark.encoders.text_model import TextModel, Windows
 from fieldmark.encoders.transformer_files import (
     KEY,
     OWN_LABELS,
@@ -28,6 +29,61 @@ if TYPE_CHECKING:
 
 Tower = Literal["image", "audio"]
 _BATCH_SIZE = 16
+
+
+@final
+class LibraryTextModel(TextModel):
+    """Any language model of the library, and its tokens.
+
+    Args:
+        name: For messages.
+
+    Raises:
+        MissingExtraError: The library is not installed.
+        EncoderFilesError: The files are no language model with a tokenizer and safetensors weights.
+    """
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._tokenizer = load_tokenizer(name, folder)
+        self._model, _ = load_model(name, folder)
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The token of what has none of its own; None where there is nothing of the kind."""
+        found: int | None = self._tokenizer.unk_token_id
+        return found
+
+    @property
+    def longest_tokens(self) -> int:
+        """The most tokens that are read at once."""
+        return int(self._tokenizer.model_max_length)
+
+    def split(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text, without those that stand for no part of it."""
+        found: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        return found
+
+    def cut(self, texts: Sequence[str], *, window_tokens: int) -> Windows:
+        """Return texts in windows; an empty text has one too."""
+        inputs = self._tokenizer(
+            list(texts),
+            truncation=True,
+            max_length=window_tokens,
+            return_overflowing_tokens=True,  # a text's further windows become rows of their own
+            padding=True,
+            return_tensors="pt",
+        )
+        owner = inputs.pop("overflow_to_sample_mapping")
+        return Windows(dict(inputs), owner)
+
+    def read(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "window token dim"]:
+        """Return the last hidden state of each token."""
+        state: Tensor = self._model(**inputs).last_hidden_state
+        return state.float()
+
+    def open_tower(self) -> "TextTower":
+        """Return the tower for texts of a model that has two."""
+        return TextTower(self._model, self._tokenizer)
 
 
 @final
