@@ -8,11 +8,11 @@ a class to some of them, with a reason and a confidence. What stays ambiguous is
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
-from typing import ClassVar, final
+from functools import lru_cache, wraps
+from typing import ClassVar, TypeVar, final
 
 from fieldmark.scientific_name import parse_scientific_name
 
@@ -30,12 +30,29 @@ _NO_SPECIES = frozenset(
 _NOT_ONE = frozenset(("x", "\u00d7", "or", "and", "vs", "cf", "aff", "nr", "sp", "spp", "hybrid", "indet", "undefined"))
 """Words in a scientific name that make it the name of no single species."""
 
-# A gallery of birds splits some 80,000 names before it answers: patterns are compiled once, and words remembered.
+_T = TypeVar("_T")
+
+
+def _remember_names(function: Callable[[str], _T]) -> Callable[[str], _T]:
+    """Remember what a function says of names, as many as all birds have in two languages, and of no long text.
+
+    Names are linked, looked up and listed one time after the other.
+    """
+    remembered = lru_cache(maxsize=2**15)(function)
+
+    @wraps(function)
+    def call(name: str) -> _T:
+        return remembered(name) if len(name) <= 64 else function(name)
+
+    return call
+
+
 _LETTER_RUNS = re.compile(r"[^\W\d_]+")
 _WORD_RUNS = re.compile(r"[^\W_]+")
 _POSSESSIVE = re.compile(r"['\u2019](s\b)?")
 _ANY_POSSESSIVE = re.compile(r"['\u2019\u02bc`\u00b4](s\b)?")
 _CLASS_NUMBER = re.compile(r"^\d+\.")
+_BINOMIAL = re.compile(r"[A-Z]?[a-z]+[ _][a-z]+(-[a-z]+)?")
 _LATIN_ACCENTS = re.compile(r"[\u0300-\u036f]")
 _LETTERS = str.maketrans({"ø": "o", "æ": "ae", "œ": "oe", "ł": "l", "đ": "d", "ð": "d", "þ": "th"})
 
@@ -66,6 +83,7 @@ def name_key(name: str) -> str:
     return "".join(split_name(name))
 
 
+@_remember_names
 @lru_cache(maxsize=1024)  # a text is split for every list of names that it is looked up in
 def split_name(name: str) -> tuple[str, ...]:
     """Return the words of a name, as `name_key` joins them."""
@@ -78,7 +96,7 @@ def split_name(name: str) -> tuple[str, ...]:
     return tuple(_reduce_word(word) for word in words if word != "s")  # of "Swainson s Thrush"
 
 
-@lru_cache(maxsize=2**14)
+@_remember_names
 def _reduce_word(word: str) -> str:
     """Return a word without a plural or possessive ending, the same for both forms."""
     if word == "grey":
@@ -90,22 +108,15 @@ def _reduce_word(word: str) -> str:
     return word if len(word) < 4 or word.endswith("ss") else word.removesuffix("s")
 
 
+@_remember_names
 def is_species_name(name: str) -> bool:
     """Tell whether a classifier's label may name a species; "background", "Engine" or "Noise" do not."""
-    return _is_species_name(name, split_name(name))
-
-
-def _is_species_name(name: str, words: Sequence[str]) -> bool:
-    return bool(words) and normalize_name(name) not in _NO_SPECIES
+    return normalize_name(name) not in _NO_SPECIES and bool(name_key(name))
 
 
 def link_key(name: str) -> str:
     """Return what two sources share of one name; of a name with hardly a letter, such as "C++", all of it."""
-    return _link_key(name, split_name(name))
-
-
-def _link_key(name: str, words: Sequence[str]) -> str:
-    key = "".join(words)
+    key = name_key(name)
     return key if len(key) > 2 or not key.isascii() else _exact_key(name)
 
 
@@ -212,11 +223,7 @@ class KnownNames:
     """
 
     def __init__(self, species: Iterable[Sequence[str]]) -> None:
-        given = [tuple(names) for names in species]
-        words_by_name = {name: split_name(name) for names in given for name in names}
-        entries = dict.fromkeys(
-            tuple(name for name in names if _is_species_name(name, words_by_name[name])) for names in given
-        )
+        entries = dict.fromkeys(tuple(name for name in names if is_species_name(name)) for names in species)
         self._entries = [names for names in entries if names]
         self._by_exact: defaultdict[str, list[int]] = defaultdict(list)
         self._by_key: defaultdict[str, list[int]] = defaultdict(list)
@@ -225,7 +232,7 @@ class KnownNames:
         self._genera: set[str] = set()
         for index, names in enumerate(self._entries):
             for name in names:
-                words = words_by_name[name]
+                words = split_name(name)
                 self._by_exact[_exact_key(name)].append(index)
                 self._by_key["".join(words)].append(index)
                 for word in words:
@@ -234,7 +241,7 @@ class KnownNames:
                     self._genera.add(words[0])
                 else:
                     self._heads.add(words[-1])
-        self._species = self._link_entries(words_by_name)
+        self._species = self._link_entries()
         self._members: defaultdict[int, list[int]] = defaultdict(list)
         for index, each in enumerate(self._species):
             self._members[each].append(index)
@@ -342,7 +349,7 @@ class KnownNames:
             return _resolution(class_name, Reason.AMBIGUOUS, candidates=names)
         return _resolution(class_name, reason, names=names)
 
-    def _link_entries(self, words_by_name: Mapping[str, Sequence[str]]) -> list[int]:
+    def _link_entries(self) -> list[int]:
         """Return the species of each entry, as the first of the entries that share a name with it or its like."""
         first = list(range(len(self._entries)))
 
@@ -353,7 +360,7 @@ class KnownNames:
 
         owner: dict[str, int] = {}
         for index, names in enumerate(self._entries):
-            for key in (_link_key(name, words_by_name[name]) for name in names):
+            for key in map(link_key, names):
                 one, other = sorted((find_first(owner.setdefault(key, index)), find_first(index)))
                 first[other] = one
         return [find_first(index) for index in range(len(self._entries))]
@@ -418,7 +425,7 @@ def group_names(names: Iterable[str]) -> list[tuple[str, ...]]:
 
 def is_binomial(name: str) -> bool:
     """Tell whether a name looks scientific: two words, the second in lower case."""
-    return bool(re.fullmatch(r"[A-Z]?[a-z]+[ _][a-z]+(-[a-z]+)?", name.strip()))
+    return bool(_BINOMIAL.fullmatch(name.strip()))
 
 
 def _cut_to_species(name: str) -> str:

@@ -40,6 +40,7 @@ def test_another_state_that_takes_the_place_of_a_gallery_is_served(
         )
     client = serve(folder=own_gallery)
     assert "Old" in {hit["class_name"] for hit in client.post("/v1/search", json=SEARCH).json()["hits"]}
+    assert client.get(f"/v1/items/{toy_items[0].item_id}").json()["class_name"] == "Old"
     replace_folder(own_gallery, other)
     names = {hit["class_name"] for hit in client.post("/v1/search", json=SEARCH).json()["hits"]}
     assert "New" in names
@@ -96,6 +97,14 @@ def test_an_open_gallery_takes_the_calibration_of_the_last_index(toy_gallery, to
     assert not opened.calibration.fitted_on
     shutil.copy(toy_gallery / "calibration.json", folder)
     assert opened.calibration == before
+
+
+def test_an_item_that_was_shown_is_looked_up_again_when_its_class_changes(serve, own_gallery, toy_items):
+    client = serve(folder=own_gallery)
+    address = f"/v1/items/{toy_items[0].item_id}"
+    assert client.get(address).json()["class_name"] == toy_items[0].class_name
+    client.post("/v1/marks/classes", json={"class_name": "Odd one", "item_ids": [toy_items[0].item_id]})
+    assert client.get(address).json()["class_name"] == "Odd one"
 
 
 def test_the_map_is_drawn_again_when_labels_change(serve, own_gallery, toy_items):

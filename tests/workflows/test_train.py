@@ -402,6 +402,41 @@ def test_train_killed_at_any_moment_ends_as_if_it_had_not_been(
     assert have_same_tensors(resumed.resume.optimizer, expected.resume.optimizer)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpoint_seconds", [1e-6, 3600.0])
+def test_train_killed_time_and_again_after_its_first_checkpoint_keeps_weights_and_metrics(  # noqa: PLR0917 - fixtures
+    toy_manifest, toy_overrides, toy_runtime, run_killed, have_same_tensors, tmp_path, checkpoint_seconds
+):
+    """Saved at each step, and at the ends of epochs alone, so that a resumed run does some steps again."""
+    overrides = ["train.epochs=4", "data.items_per_class=1", f"train.checkpoint_seconds={checkpoint_seconds}"]
+    config = load_config("tiny", overrides=[*toy_overrides, *overrides, "data.validation_share=0.5"])
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    whole, run = tmp_path / "whole", tmp_path / "killed"
+    train(toy_manifest, out=whole, config=config, runtime=toy_runtime)
+    with RunLayout(whole).metrics.open() as file:
+        expected_rows = list(csv.DictReader(file))
+    steps = int(expected_rows[-1]["step"])
+    arguments = (str(toy_manifest), str(tmp_path / "config.toml"), str(run))
+    run_killed("train", *arguments, once_there=RunLayout(run).best)  # when the first epoch is written down
+    saved = []
+    for step in (steps // 2, steps // 2 + 1, steps):
+        run_killed("train", *arguments, at=("train", step))
+        saved.append(RunLayout(run).last.read_bytes())
+    assert len(set(saved)) > 1
+    train(toy_manifest, out=run, config=config, resume=True, runtime=toy_runtime)
+    for path, other in zip(*([each.best, each.last] for each in (RunLayout(run), RunLayout(whole))), strict=True):
+        resumed, expected = load_checkpoint(path), load_checkpoint(other)
+        assert have_same_tensors(resumed.network, expected.network)
+        assert (resumed.epoch, resumed.validation_map) == (expected.epoch, expected.validation_map)
+    with RunLayout(run).metrics.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [leave_out_times(row) for row in rows] == [leave_out_times(row) for row in expected_rows]
+
+
+def leave_out_times(row: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in row.items() if name not in {"seconds", "waiting_share"}}
+
+
 def test_train_goes_through_the_stages_of_the_paper(toy_manifest, toy_overrides, toy_runtime, tmp_path):
     stages = [
         "{name='0', media=['image'], losses=['classification']}",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fastapi import FastAPI
+from fastapi.datastructures import Default
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -173,7 +174,8 @@ def create_app(service: Service) -> FastAPI:
             methods=[route.method],
             status_code=route.status,
             response_model=None if returned is Response else returned,
-            response_class=Response if returned is Response else JSONResponse,
+            # With the default, and not JSONResponse itself, an answer becomes JSON in one step, not by way of dicts.
+            response_class=Response if returned is Response else Default(JSONResponse),
             openapi_extra=route.about,
             operation_id=f"{route.method.lower()}_{route.handler.__name__}",
             summary=route.handler.__name__.replace("_", " "),

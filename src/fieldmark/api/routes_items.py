@@ -111,7 +111,8 @@ def _write_columns(service: Service) -> bytes:
 
 def _list_page(service: Service, where: Filter, *, limit: int, after: str | None) -> ItemPage:
     found = service.gallery.index.items(where=where, start_after=after, limit=limit + 1)
-    shown = [service.describe_item(stored) for stored in found[:limit]]
+    sources = service.read_sources()
+    shown = [service.describe_item(stored, sources=sources) for stored in found[:limit]]
     return ItemPage(items=shown, next_after=shown[-1].item_id if len(found) > limit else None)
 
 
@@ -120,7 +121,7 @@ def _describe_detail(service: Service, item_id: str) -> ItemDetailAnswer:
     segments = service.gallery.index.get(item_id)
     times = zip(segments.start_seconds.tolist(), segments.end_seconds.tolist(), strict=True)
     return ItemDetailAnswer(
-        **service.describe_item(stored).model_dump(),
+        **service.describe_item(stored, sources=service.read_sources()).model_dump(),
         segments=[SegmentAnswer(start_seconds=_get_time(start), end_seconds=_get_time(end)) for start, end in times],
     )
 

@@ -1,6 +1,6 @@
 """Route of searches: JSON or a form -> one search -> hits with URLs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from fieldmark.gallery.naming.name_offers import NameOffer
 from fieldmark.gallery.search.evidence import add_evidence
 from fieldmark.gallery.search.query import ItemId
 from fieldmark.gallery.search.result import LikelyClass, MarkedItems, OpenSetAnswer, describe_hit
+from fieldmark.gallery.sources import SetSource
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Hit, Item, Medium
 
@@ -159,6 +160,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
     except TooLargeError as error:
         error.name_limit(_QUERY_LIMITS.get(error.limit_name, error.limit_name))
         raise
+    sources = service.read_sources()
     return SearchAnswer(
         query=QueryAnswer(
             medium=found.medium,
@@ -193,7 +195,7 @@ def _answer(service: Service, wanted: SearchRequest, files: Sequence[Path]) -> S
         description=None
         if found.description is None
         else DescriptionAnswer.model_validate(found.description.json_values()),
-        hits=[_answer_hit(hit, service) for hit in found.hits],
+        hits=[_answer_hit(hit, service, sources) for hit in found.hits],
         seconds=SearchSeconds(encode=round(found.encode_seconds, 4), search=round(found.rank_seconds, 4)),
     )
 
@@ -228,12 +230,12 @@ def _make_query(query: Query) -> Item | ItemId:
     return Item("query", Medium.TEXT, text=query.text)
 
 
-def _answer_hit(hit: Hit, service: Service) -> HitAnswer:
+def _answer_hit(hit: Hit, service: Service, sources: Mapping[str, SetSource]) -> HitAnswer:
     """Return a hit as the API gives it: a file name instead of the path, and URLs."""
     return HitAnswer.model_validate(
         {
             **describe_hit(hit),
             "name": get_file_name(hit.item.path),
-            **service.find_urls(hit.item, set_name=hit.set_name),
+            **service.find_urls(hit.item, source=sources.get(hit.set_name or "")),
         }
     )

@@ -49,6 +49,10 @@ _ALIKE_SHARE = 0.3
 _FINGERPRINTS = 4_096
 """Items whose fingerprints are kept in memory, some 10 kB each."""
 
+_REMEMBERED_ITEMS = 2_048
+"""Items that are kept in memory as the store holds them, some 2 kB each: a page asks for a hit's picture, its sound and
+its facts one after the other."""
+
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 
 
@@ -102,6 +106,8 @@ class Service:
         self.export_pool = WorkerPool(export_limiter, workers=1, seconds=limits.long_work_seconds)
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=2, capacity=limits.lookup_places)
+        self._items: LRUCache[Hashable, StoredItem] = LRUCache(_REMEMBERED_ITEMS)
+        self._items_lock = threading.Lock()
         self._sources: tuple[object, Mapping[str, SetSource]] | None = None
         self._fingerprints: LRUCache[Hashable, Fingerprint | None] = LRUCache(_FINGERPRINTS)
         self._map_guard = threading.Lock()
@@ -128,10 +134,7 @@ class Service:
 
     def lies_outside(self, item: Item, set_name: str | None) -> bool:
         """Tell whether a link leads from an item's path out of the source of its set, which may be so only now."""
-        source = self._read_sources().get(set_name or "")
-        if item.path is None or source is None or source.follows_links:
-            return False
-        return LinkCheck(source.root).leads_outside(item.path)
+        return _leads_outside(item, self.read_sources().get(set_name or ""))
 
     def check_served(self, stored: StoredItem) -> Item:
         """Return an item whose file may be sent.
@@ -147,7 +150,7 @@ class Service:
             )
         return stored.item
 
-    def _read_sources(self) -> Mapping[str, SetSource]:
+    def read_sources(self) -> Mapping[str, SetSource]:
         """Return where sets come from; the file is read again where it has changed."""
         stamp = self.files.read_stamp(GalleryFile.SETS)
         if self._sources is None or self._sources[0] != stamp:
@@ -157,14 +160,21 @@ class Service:
         return self._sources[1]
 
     def get_item(self, item_id: str) -> StoredItem:
-        """Return an item of the gallery.
+        """Return an item of the gallery, remembered for as long as the gallery stays as it is.
 
         Raises:
             UnknownItemError: No item has this id.
         """
+        key = (self.gallery.index.version, item_id)
+        with self._items_lock:
+            remembered = self._items.get(key)
+        if remembered is not None:
+            return remembered
         found = self.gallery.index.items(where=Filter(item_ids=frozenset([item_id])), limit=1)
         if not found:
             raise self.make_unknown_item_error(item_id)
+        with self._items_lock:
+            self._items[key] = found[0]
         return found[0]
 
     def make_unknown_item_error(self, item_id: str) -> UnknownItemError:
@@ -232,8 +242,12 @@ class Service:
             yield GaugeMetricFamily(f"{name}_inside", "Requests that run or wait", limiter.in_use)
             yield CounterMetricFamily(f"{name}_refused", "Requests that were refused", limiter.refused)
 
-    def describe_item(self, stored: StoredItem) -> ItemAnswer:
-        """Return an item as the API gives it: a file name instead of a path of the server."""
+    def describe_item(self, stored: StoredItem, *, sources: Mapping[str, SetSource]) -> ItemAnswer:
+        """Return an item as the API gives it: a file name instead of a path of the server.
+
+        Args:
+            sources: As `read_sources` gives them, once for all items of an answer.
+        """
         item = stored.item
         return ItemAnswer.model_validate(
             {
@@ -243,15 +257,19 @@ class Service:
                 "start_seconds": item.start_seconds,
                 "end_seconds": item.end_seconds,
                 "segment_count": stored.segment_count,
-                **self.find_urls(item, set_name=stored.set_name),
+                **self.find_urls(item, source=sources.get(stored.set_name or "")),
             }
         )
 
-    def find_urls(self, item: Item, *, set_name: str | None) -> dict[str, str | None]:
-        """Return the URLs of an item, its file and its pictures; None for each that it lacks."""
+    def find_urls(self, item: Item, *, source: SetSource | None) -> dict[str, str | None]:
+        """Return the URLs of an item, its file and its pictures; None for each that it lacks.
+
+        Args:
+            source: Of the item's set; None where it is unknown.
+        """
         # Whatever an id holds becomes one piece of a path: a slash or dots in it never lead elsewhere.
         name = quote(item.item_id, safe="")
-        has_file = item.path is not None and not self.lies_outside(item, set_name)
+        has_file = item.path is not None and not _leads_outside(item, source)
         is_single_file = has_file and item.form is not Form.FRAMES
         is_seen = item.medium in {Medium.IMAGE, Medium.VIDEO} and has_file
         is_heard = is_single_file and has_sound(item, limits=self.preview_limits)
@@ -293,6 +311,12 @@ class Metrics:
         method = method if method in METHODS else "other"  # any word may stand there, and each would be kept for ever
         self._requests.labels(method, route, status).inc()
         self._seconds.labels(route).observe(seconds)
+
+
+def _leads_outside(item: Item, source: SetSource | None) -> bool:
+    if item.path is None or source is None or source.follows_links:
+        return False
+    return LinkCheck(source.root).leads_outside(item.path)
 
 
 def _resident_bytes() -> int:

@@ -1,6 +1,7 @@
 """Licenses of media: the normal form of what codes, addresses and names say."""
 
 import re
+from functools import lru_cache
 
 _VERSIONS = ("1.0", "2.0", "2.1", "2.5", "3.0", "4.0")
 _PARTS = ("by", "nc", "sa", "nd")
@@ -21,6 +22,7 @@ _PLAIN = {
 """Forms that have no parts, each with what stands for it."""
 
 
+@lru_cache(maxsize=1024)  # a collection has few, and each search asks for the form of all of them
 def normalize_license(text: str) -> str | None:
     """Return the normal form of a license, such as "CC BY 4.0" or "CC0"; None for one without a known form.
 
