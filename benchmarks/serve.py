@@ -44,6 +44,15 @@ SHARES = {
 }
 """Out of a hundred requests."""
 
+FILES = {"search by photo": Medium.IMAGE, "search by song": Medium.AUDIO, "search by clip": Medium.VIDEO}
+URLS = {
+    "item": "item_url",
+    "media range": "media_url",
+    "thumbnail": "thumbnail_url",
+    "spectrogram": "spectrogram_url",
+    "waveform": "waveform_url",
+}
+
 
 @dataclass
 class Tally:
@@ -87,13 +96,13 @@ class Load:
     file_count: int
 
     def draw(self) -> tuple[str, str, str, dict[str, object]]:
-        """A kind of request, its method, its address, and its body."""
+        """A kind of request, its method, its address, and its body; none that the items cannot be asked for."""
         kind = self.chance.choices(list(SHARES), weights=list(SHARES.values()))[0]
+        while not self._can_ask(kind):
+            kind = self.chance.choices(list(SHARES), weights=list(SHARES.values()))[0]
         if kind.startswith("search"):
             return kind, "POST", "/v1/search", self._search(kind)
-        name = {"thumbnail": "thumbnail_url", "spectrogram": "spectrogram_url", "waveform": "waveform_url"}
-        key = {"item": "item_url", "media range": "media_url", **name}[kind]
-        address = str(self.chance.choice([each[key] for each in self.listed if each[key]]))
+        address = str(self.chance.choice([each[URLS[kind]] for each in self.listed if each[URLS[kind]]]))
         return kind, "GET", address, {"headers": {"range": "bytes=0-65535"}} if kind == "media range" else {}
 
     def _search(self, kind: str) -> dict[str, object]:
@@ -103,10 +112,17 @@ class Load:
             return {"json": {**wanted, "queries": [{"text": str(words)[:300]}]}}
         if kind == "search by item":
             return {"json": {**wanted, "queries": [{"item_id": self.chance.choice(self.listed)["item_id"]}]}}
-        medium = {"photo": Medium.IMAGE, "song": Medium.AUDIO, "clip": Medium.VIDEO}[kind.rsplit(" ", 1)[1]]
-        paths = [i.path for i in self.items if i.medium is medium and i.split is Split.TEST][: self.file_count]
-        path = self.chance.choice(paths)
+        path = self.chance.choice(self._list_files(kind))
         return {"files": {"file": (path.name, path.read_bytes())}, "data": {"request": json.dumps(wanted)}}
+
+    def _can_ask(self, kind: str) -> bool:
+        if kind in URLS:
+            return any(each[URLS[kind]] for each in self.listed)
+        return kind not in FILES or bool(self._list_files(kind))
+
+    def _list_files(self, kind: str) -> list[Path]:
+        medium = FILES[kind]
+        return [i.path for i in self.items if i.medium is medium and i.split is Split.TEST][: self.file_count]
 
 
 async def ask(client: httpx.AsyncClient, load: Load, tally: Tally, *, patient: bool) -> None:
@@ -167,6 +183,7 @@ def compare(chosen: argparse.Namespace, items: list[Item]) -> None:
     sources = {"this": Path(__file__).resolve().parents[1] / "src", "other": chosen.beside.resolve() / "src"}
     blocks, order = 10, random.Random(0)
     tallies: dict[str, Tally] = {name: Tally() for name in sources}
+    taken = dict.fromkeys(sources, 0.0)
     with ExitStack() as stack:
         served = {name: stack.enter_context(serving(chosen.gallery, source=source)) for name, source in sources.items()}
         listed = {name: list_items(address) for name, (address, _) in served.items()}
@@ -174,10 +191,12 @@ def compare(chosen: argparse.Namespace, items: list[Item]) -> None:
             for name in order.sample(list(served), len(served)):
                 load = Load(items, listed[name], random.Random(block), chosen.photos)
                 count = chosen.requests // blocks
+                began = time.perf_counter()
                 tally = asyncio.run(
                     run_load(served[name][0], load, clients=chosen.clients, requests=count, patient=True)
                 )
                 if block:  # the first fills caches
+                    taken[name] += time.perf_counter() - began
                     for kind, values in tally.seconds.items():
                         tallies[name].seconds[kind] += values
                     tallies[name].errors += tally.errors
@@ -191,9 +210,14 @@ def compare(chosen: argparse.Namespace, items: list[Item]) -> None:
             name: [v for own, values in tally.seconds.items() if kind in (own, "all") for v in values]
             for name, tally in tallies.items()
         }
+        if not all(of_kind.values()):
+            continue
         (p50, p99), (other_p50, other_p99) = (np.percentile(of_kind[name], [50, 99]) * 1000 for name in sources)
         count = len(of_kind["this"])
         print(f"{kind:<18}{count:>7}{p50:>9.0f}{other_p50:>9.0f}{p99:>9.0f}{other_p99:>9.0f}{other_p50 / p50:>20.2f}")
+    rate = {name: sum(map(len, tally.seconds.values())) / taken[name] for name, tally in tallies.items()}
+    print(", ".join(f"{name}: {each:.1f} requests a second" for name, each in rate.items()))
+    print(f"{rate['this'] / rate['other']:.2f} times the rate")
     print(", ".join(f"{name}: {memory[name]:.0f} MiB, {len(tallies[name].errors)} errors" for name in sources))
 
 
