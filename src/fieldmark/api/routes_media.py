@@ -36,8 +36,7 @@ async def send_media(request: Request, item_id: str) -> Response:
     A text that is a document, or in another encoding than UTF-8, is sent as the text that was read.
     """
     service = get_service(request)
-    item = await service.lookup_pool.run(lambda: service.check_served(service.get_item(item_id)))
-    response = await service.lookup_pool.run(lambda: open_media(item))
+    item, response = await service.lookup_pool.run(lambda: _find_media(service, item_id))
     if item.medium is Medium.TEXT:
         limits = service.preview_limits
         text = await service.preview_pool.run(lambda: decode_foreign_text(item, limits=limits))
@@ -48,6 +47,11 @@ async def send_media(request: Request, item_id: str) -> Response:
         return NotModifiedResponse(response.headers)
     await _settle_range(request, response)
     return response
+
+
+def _find_media(service: Service, item_id: str) -> tuple[Item, FileResponse]:
+    item = service.check_served(service.get_item(item_id))
+    return item, open_media(item)
 
 
 def open_media(item: Item) -> FileResponse:
