@@ -181,11 +181,14 @@ def show(tally: Tally, *, wall_seconds: float) -> None:
 def compare(chosen: argparse.Namespace, items: list[Item]) -> None:
     """Asks a server of this checkout and one of another the same requests, a block of them in turn."""
     sources = {"this": Path(__file__).resolve().parents[1] / "src", "other": chosen.beside.resolve() / "src"}
+    galleries = {"this": chosen.gallery, "other": chosen.gallery_beside or chosen.gallery}
     blocks, order = 10, random.Random(0)
     tallies: dict[str, Tally] = {name: Tally() for name in sources}
     taken = dict.fromkeys(sources, 0.0)
     with ExitStack() as stack:
-        served = {name: stack.enter_context(serving(chosen.gallery, source=source)) for name, source in sources.items()}
+        served = {
+            name: stack.enter_context(serving(galleries[name], source=source)) for name, source in sources.items()
+        }
         listed = {name: list_items(address) for name, (address, _) in served.items()}
         for block in range(blocks + 1):
             for name in order.sample(list(served), len(served)):
@@ -242,6 +245,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--photos", type=int, default=30, help="different files of each medium as queries")
     parser.add_argument("--beside", type=Path, help="another checkout, to ask both the same requests in turn")
+    parser.add_argument("--gallery-beside", type=Path, help="a gallery made by it, where it cannot open this one")
     chosen = parser.parse_args()
     items = list(read_manifest(chosen.manifest))
     if chosen.beside is not None:
