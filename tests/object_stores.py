@@ -1,9 +1,12 @@
 """Object stores for tests, here: fsspec's own in memory, a pretended S3 (moto), and an emulator of Google's."""
 
+import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +54,10 @@ def start_s3() -> Iterator[str]:
 
 @contextmanager
 def start_gcs() -> Iterator[str]:
-    """Run the emulator in memory; gives the address of a bucket. It writes whatever a condition of a request says."""
+    """Run the emulator in memory; gives the address of a bucket.
+
+    It writes whatever the conditions of a request say, so the one that `create` needs is looked at here.
+    """
     for name in ("gcsfs", "gcp_storage_emulator"):
         pytest.importorskip(name, reason="needs pip install gcsfs gcp-storage-emulator")
     import fsspec
@@ -65,8 +71,32 @@ def start_gcs() -> Iterator[str]:
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
             environment.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+            _keep_condition(environment)
             fsspec.get_filesystem_class("gcs").clear_instance_cache()
             fsspec.filesystem("gcs").mkdir(bucket)
             yield f"gs://{bucket}"
     finally:
         server.stop()
+
+
+def _keep_condition(patches: pytest.MonkeyPatch) -> None:
+    """Let the emulator refuse to write over an object when a request says `ifGenerationMatch=0`, as Google does."""
+    from gcp_storage_emulator.exceptions import NotFound
+    from gcp_storage_emulator.handlers import objects
+    from gcp_storage_emulator.server import HANDLERS
+
+    guard = threading.Lock()
+
+    def insert(request: Any, response: Any, storage: Any, **options: Any) -> None:
+        with guard:
+            if request.query.get("ifGenerationMatch") == ["0"]:
+                bucket, name = request.params["bucket_name"], request.data["meta"]["name"]
+                with suppress(NotFound):
+                    storage.get_file_obj(bucket, name)
+                    response.status = HTTPStatus.PRECONDITION_FAILED
+                    return
+            objects.insert(request, response, storage, **options)
+
+    for _, methods in HANDLERS:
+        if methods.get("POST") is objects.insert:
+            patches.setitem(methods, "POST", insert)

@@ -46,8 +46,6 @@ def test_of_several_writers_that_create_a_file_in_a_folder_one_wins(tmp_path):
 
 
 def test_of_several_writers_that_create_an_object_one_wins(place):
-    if place.startswith("gs://"):
-        pytest.skip("the emulator does not look at ifGenerationMatch=0, which gcsfs sends")
     check_creation(place)
 
 
