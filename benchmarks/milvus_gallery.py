@@ -4,8 +4,9 @@
 
 Makes segments as a trained space has them (classes apart, members around them, four media), with the facts of records,
 stores them as `fieldmark index` adds an embeddings folder, and asks both the same queries: all items, those of one
-class, and those of two months in one country. What is timed begins with a query's embedding and ends with ten hits with
-all their facts. Recall is the share of the ten nearest segments, against a product with all in double precision.
+class, those of four, and those of two months in one country. What is timed begins with a query's embedding and ends
+with ten hits with all their facts. Recall is the share of the ten nearest segments, against a product with all in
+double precision. With `--keep NAME` both stores stay, and the next run of the same name, size and seed asks them again.
 
 A real standalone comes with `pip install milvus==2.3.5 pymilvus==2.3.7 'setuptools<81' 'marshmallow<4'` in an
 environment of its own. It listens on all interfaces whatever it is told, so run it, and this, in a network of their
@@ -20,7 +21,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -35,9 +36,11 @@ from fieldmark.gallery.store import Filter, SegmentIndex
 from fieldmark.types import Embeddings
 
 COUNTRIES = ("DE", "FR", "GB", "US", "BR", "ZA", "IN", "AU")
+FOUR_CLASSES = frozenset({"class 007", "class 107", "class 207", "class 307"})
 FILTERS = {
     "plain": Filter(),
     "one_class": Filter(class_names=frozenset({"class 007"})),
+    "four_classes": Filter(class_names=FOUR_CLASSES),
     "facts": Filter(facts=FactFilter(months=frozenset({5, 6}), countries=frozenset({"DE"}))),
 }
 
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=512, help="that of the preset 'fieldmark'")
     parser.add_argument("--queries", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", default="", metavar="NAME", help="begins the names of both stores, which stay")
     parser.add_argument("--settle", type=float, default=60.0, help="seconds for the engine to load what it indexed")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -65,36 +69,44 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
     """Insert rates, latencies and recall of both stores at one size."""
     result: dict[str, object] = {"segments": size, "dim": options.dim, "queries": options.queries}
     result["settle_seconds"] = options.settle
-    address = parse_address(f"{options.address}/benchmark_{uuid.uuid4().hex[:8]}")
+    name = f"{options.keep}_{size}" if options.keep else f"benchmark_{uuid.uuid4().hex[:8]}"
+    address = parse_address(f"{options.address}/{name}")
     assert isinstance(address, MilvusAddress)
     files = MilvusFiles(address, access=EngineAccess())
-    milvus = MilvusIndex.create(files, fingerprint="benchmark", dim=options.dim)
-    folder = options.out / f"lance_{size}"
-    shutil.rmtree(folder, ignore_errors=True)
-    lance = LanceIndex.create(folder, fingerprint="benchmark", dim=options.dim)
-    stores: dict[str, SegmentIndex] = {"milvus": milvus, "lance": lance}
+    folder = options.out / f"lance_{name}"
+    milvus: SegmentIndex
+    lance: SegmentIndex
+    if is_there := files.connection.has_collection(address.name) and folder.exists():
+        milvus = MilvusIndex.open(files, fingerprint="benchmark")
+        lance = LanceIndex.open(folder, fingerprint="benchmark")
+    else:
+        milvus = MilvusIndex.create(files, fingerprint="benchmark", dim=options.dim)
+        lance = LanceIndex.create(folder, fingerprint="benchmark", dim=options.dim)
+    stores = {"milvus": milvus, "lance": lance}
     made = [with_facts(each, seed=options.seed) for each in blocks(size, dim=options.dim, seed=options.seed)]
-    for name, store in stores.items():
-        fill(store, made, result, name)
-        print(f"{name} is filled: {result}", flush=True)
+    for store_name, store in stores.items() if not is_there else ():
+        fill(store, made, result, store_name)
+        print(f"{store_name} is filled: {result}", flush=True)
+    result["milvus_index"] = asdict(files.connection.read_index_progress(address.name, "vector"))
     time.sleep(options.settle)
     queries = make_queries(options.queries, dim=options.dim, seed=options.seed)
     matrix = np.concatenate([each.embedding for each in made])
     items = [item for each in made for item in each.items]
-    for name, where in FILTERS.items():
-        is_met = find_met(items, name)
-        result[f"{name}_matching_segments"] = int(is_met.sum())
+    for kind, where in FILTERS.items():
+        is_met = find_met(items, kind)
+        result[f"{kind}_matching_segments"] = int(is_met.sum())
         for store_name, store in stores.items():
-            measure_searches(store, queries, where, f"{store_name}_{name}", result)
-            result[f"{store_name}_{name}_recall_at_10"] = measure_recall(store, queries, where, matrix, is_met)
+            measure_searches(store, queries, where, f"{store_name}_{kind}", result)
+            result[f"{store_name}_{kind}_recall_at_10"] = measure_recall(store, queries, where, matrix, is_met)
     known = milvus.approximation()
     if known is not None:
         result |= {"milvus_stated_recall": known.recall, "milvus_candidates": known.probe_count}
     lance_known = lance.approximation()
     result["lance_search"] = "exact" if lance_known is None else f"ivf_flat, stated {lance_known.recall:.4f}"
-    files.connection.drop_collection(address.name)
-    files.remove_all()
-    shutil.rmtree(folder)
+    if not options.keep:
+        files.connection.drop_collection(address.name)
+        files.remove_all()
+        shutil.rmtree(folder)
     return result
 
 
@@ -113,6 +125,7 @@ def find_met(items: list, name: str) -> np.ndarray:
     meets: dict[str, Callable[..., bool]] = {
         "plain": lambda item: item.item_id != "",
         "one_class": lambda item: item.class_name == "class 007",
+        "four_classes": lambda item: item.class_name in FOUR_CLASSES,
         "facts": lambda item: item.event_date[5:7] in ("05", "06") and item.country_code == "DE",
     }
     return np.array([meets[name](item) for item in items])

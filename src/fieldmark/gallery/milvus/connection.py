@@ -74,6 +74,15 @@ class VectorIndex:
     options: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """Rows that an index holds, those that wait for it, and all that the engine has in its own files."""
+
+    indexed: int
+    waiting: int
+    total: int
+
+
 FLAT = VectorIndex("FLAT", {})
 HNSW = VectorIndex("HNSW", {"M": 16, "efConstruction": 200})
 
@@ -201,13 +210,19 @@ class Connection:
         """
         indexed, since = -1, time.monotonic()
         while True:
-            found = self._run(lambda: self._client.describe_index(name, column, timeout=self._call_seconds), name) or {}
-            waiting, total = (int(found.get(key) or 0) for key in ("pending_index_rows", "total_rows"))
-            if indexed != (indexed := int(found.get("indexed_rows") or 0)):
+            progress = self.read_index_progress(name, column)
+            if indexed != (indexed := progress.indexed):
                 since = time.monotonic()
-            if waiting <= max(_UNINDEXED, _UNINDEXED_SHARE * total) or time.monotonic() - since > _INDEX_SECONDS:
+            enough = max(_UNINDEXED, _UNINDEXED_SHARE * progress.total)
+            if progress.waiting <= enough or time.monotonic() - since > _INDEX_SECONDS:
                 return
             time.sleep(_INDEX_LOOK_SECONDS)
+
+    def read_index_progress(self, name: str, column: str) -> IndexProgress:
+        """Return how far the engine has indexed a column."""
+        found = self._run(lambda: self._client.describe_index(name, column, timeout=self._call_seconds), name) or {}
+        keys = ("indexed_rows", "pending_index_rows", "total_rows")
+        return IndexProgress(*(int(found.get(key) or 0) for key in keys))
 
     # ------------------------------------------------------------ rows
 
