@@ -258,6 +258,8 @@ class Connection:
     def read(self, name: str, condition: str, columns: Sequence[str], *, level: str | int = STRONG) -> list[Row]:
         """Return the rows that meet a condition, of which there are at most `MOST_ROWS`, in no order.
 
+        Vectors are rows of one matrix, as in `read_pages`.
+
         Args:
             level: `STRONG` sees all that was written before; `BOUNDED` all but the last seconds; a number what was
                 written up to that time of the engine.
@@ -271,7 +273,7 @@ class Connection:
                 timeout=self._call_seconds,
                 **_describe_level(level),
             )
-            return list(found)
+            return _list_rows(found)
 
         return self._run(read, name)
 
@@ -301,7 +303,7 @@ class Connection:
                 iterator="True",  # in the order of the keys, and as strong as the collection's own level
                 timeout=3 * self._call_seconds,
             )
-            return list(found)
+            return _list_rows(found)
 
         return self._run(read, name)
 
@@ -446,6 +448,23 @@ def _read_causes(error: BaseException | None) -> str:
         found.append(str(error).lower())
         error = error.__cause__
     return " ".join(found)
+
+
+def _list_rows(found: Any) -> list[Row]:  # noqa: ANN401 - the client's own list, which has no type
+    """Return the rows that a query found, their vectors as rows of one matrix.
+
+    The client would make a list of numbers of each vector, which takes some 55 µs; all at once take less than one for
+    each (pymilvus 3.0.2, 256 dimensions).
+    """
+    columns = found._lazy_field_data
+    found._lazy_field_data = [column for column in columns if not column.vectors.dim]
+    rows = list(found)
+    for column in columns:
+        if column.vectors.dim:
+            matrix = np.array(column.vectors.float_vector.data, dtype=np.float32).reshape(-1, column.vectors.dim)
+            for row, vector in zip(rows, matrix, strict=True):
+                row[column.field_name] = vector
+    return rows
 
 
 def _plain(value: object) -> object:

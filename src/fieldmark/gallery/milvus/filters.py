@@ -51,6 +51,11 @@ def is_item(item_ids: Iterable[str]) -> str:
     return _is_in("item", map(write_key, item_ids))
 
 
+def is_row(keys: Iterable[str]) -> str:
+    """Return the expression that a row has one of some keys."""
+    return _is_in("pk", keys)
+
+
 def is_other_class(class_name: str) -> str:
     """Return the expression that a row has a class, and another one than this."""
     return f'class_name not in ["", "{write_value(class_name)}"]'

@@ -13,7 +13,7 @@ from typing import final
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 
 from fieldmark.errors import (
     DamagedGalleryError,
@@ -77,7 +77,7 @@ _WANTED_RECALL, _LARGEST_EF = 0.99, 4_096
 """Candidates are doubled until the measured recall reaches this, or so many."""
 _LEAST_GAIN = 0.001
 """Of recall, for which candidates are doubled: while an engine is indexing, more of them may find nothing more."""
-_ROWS_SCORED = 800
+_ROWS_SCORED = 1_000
 """Rows near to the sum of several queries whose items are scored by each of them; see `approximate`."""
 _SMALLEST_MEASURED = 1_024
 """Below so many rows Milvus builds no index."""
@@ -633,14 +633,9 @@ def _group_items(rows: Sequence[Row]) -> list[list[Row]]:
     return list(found.values())
 
 
-def _find_near_items(reader: Reader, near: Float[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
+def _find_near_items(reader: Reader, near: Float64[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
     """Return the items nearest to a vector; where they are all of one class, those of other classes too."""
-    condition = write_expression(where)
-    reader, is_few = reader.narrow(where, condition)
-    if is_few:
-        found = reader.read_few(condition, FACT_COLUMNS)
-    else:
-        found = reader.find_nearest_rows(near, condition, limit=limit, columns=FACT_COLUMNS)
+    found = reader.rank(near, where, write_expression(where)).read(limit, FACT_COLUMNS)
     rows = decode_rows(found)
     if not is_whole(where) and len(rows):
         rows = rows.filter(pa.array(match_facts(rows, where)))
@@ -648,9 +643,8 @@ def _find_near_items(reader: Reader, near: Float[np.ndarray, " dim"], *, limit: 
     ids = set(rows["item_id"].to_pylist())
     if len(found) == limit and len(names) == 1 and None not in names:
         [name] = names
-        others = reader.find_nearest_rows(
-            near, write_expression(where, is_other_class(name)), limit=limit, columns=FACT_COLUMNS
-        )
+        condition = write_expression(where, is_other_class(name))
+        others = reader.rank(near, where, condition).read(limit, FACT_COLUMNS)
         ids |= set(decode_rows(others)["item_id"].to_pylist())
     return ids
 

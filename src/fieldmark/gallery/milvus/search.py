@@ -1,6 +1,8 @@
 """A query compared with the rows that Milvus finds; they are scored again here, in double precision."""
 
 import math
+import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -20,8 +22,8 @@ from fieldmark.gallery.exact import (
     measure_lengths,
 )
 from fieldmark.gallery.facts import list_conditions, read_column
-from fieldmark.gallery.milvus.connection import MOST_ROWS, Connection, Row
-from fieldmark.gallery.milvus.filters import ANY, FIRST, is_other_class, is_whole, write_expression
+from fieldmark.gallery.milvus.connection import MOST_ROWS, Connection, Row, split
+from fieldmark.gallery.milvus.filters import ANY, FIRST, is_other_class, is_row, is_whole, write_expression
 from fieldmark.gallery.milvus.rows import FACT_COLUMNS, decode_rows, find_missing_columns
 from fieldmark.gallery.store import Comparison, Filter, NearItem, is_selective
 from fieldmark.segment_table import read_items_from_table, read_matrix
@@ -32,8 +34,27 @@ _GROWTH = 8
 """By how much more rows are fetched where the first ones do not settle the k best."""
 _SCANNED = 4_000
 """Rows read at once where all that match are looked at."""
-_FEW = 1_000
+_FEW = 8_000
 """Up to so many rows that match a narrow filter are all looked at: the index finds few of them."""
+_KEYS_AT_ONCE = 4_000
+
+
+class NearestRows(ABC):
+    """Rows that meet a condition, by how near they are to a query.
+
+    Args:
+        most: No more rows are asked for.
+    """
+
+    most: int
+
+    @abstractmethod
+    def read(self, limit: int, columns: Sequence[str]) -> list[Row]:
+        """Return the nearest rows, in no order."""
+
+    @abstractmethod
+    def is_all(self, count: int, *, limit: int) -> bool:
+        """Tell whether a number of rows, read with a limit, are all that meet the condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,40 +73,98 @@ class Reader:
     ef: int
     row_count: int
 
-    def narrow(self, where: Filter, condition: str) -> tuple["Reader", bool]:
-        """Return the reader for a filter, and whether few rows match it.
+    def rank(self, query: Float64[np.ndarray, " dim"], where: Filter, condition: str) -> NearestRows:
+        """Return the rows that meet a condition, by the index; where a narrow filter leaves few, by a look at each.
 
         What matches may lie far from the query, beyond the candidates that a search keeps: it keeps so many more as
         rows are left out. With 2 of 100 rows matching, 64 candidates gave half of the ten nearest (Milvus 2.3.5).
         """
         if not is_selective(where):
-            return self, False
-        matching = self.connection.count(self.collection, condition, level=self.level)
+            return IndexedRows(self, query, condition)
+        matching = self.count(condition)
         if matching <= _FEW:
-            return self, True
-        return replace(self, ef=math.ceil(self.ef * max(1.0, self.row_count / matching))), False
+            return FewRows(self, query, condition, count=matching)
+        ef = math.ceil(self.ef * max(1.0, self.row_count / matching))
+        return IndexedRows(replace(self, ef=ef), query, condition)
+
+    def count(self, condition: str) -> int:
+        """Return the number of rows that meet a condition."""
+        return self.connection.count(self.collection, condition, level=self.level)
 
     def read_few(self, condition: str, columns: Sequence[str]) -> list[Row]:
         """Return all rows that meet a condition which few meet."""
         return self.connection.read(self.collection, f"{ANY} and {condition}", columns, level=self.level)
 
-    def find_nearest_rows(
-        self, query: Float64[np.ndarray, " dim"], condition: str, *, limit: int, columns: Sequence[str]
-    ) -> list[Row]:
-        """Return the rows that the index finds, nearest first."""
-        return self.connection.search(
-            self.collection,
-            query.astype(np.float32).tolist(),
-            condition=condition,
-            columns=columns,
-            limit=limit,
-            options={"ef": min(max(self.ef, limit), 2 * MOST_ROWS)} if self.ef else {},
-            level=self.level,
-        )
-
     def read_all(self, condition: str, columns: Sequence[str]) -> Iterator[list[Row]]:
         """Yield all rows that meet a condition, in the order of their keys."""
         return self.connection.read_pages(self.collection, f"{ANY} and {condition}", columns, limit=_SCANNED)
+
+
+@final
+class IndexedRows(NearestRows):
+    """Rows as the engine's index finds them."""
+
+    most = MOST_ROWS
+
+    def __init__(self, reader: Reader, query: Float64[np.ndarray, " dim"], condition: str) -> None:
+        self._reader = reader
+        self._query = query.astype(np.float32).tolist()
+        self._condition = condition
+
+    def read(self, limit: int, columns: Sequence[str]) -> list[Row]:
+        """Return the nearest rows, as `NearestRows.read` does."""
+        reader = self._reader
+        return reader.connection.search(
+            reader.collection,
+            self._query,
+            condition=self._condition,
+            columns=columns,
+            limit=limit,
+            options={"ef": min(max(reader.ef, limit), 2 * MOST_ROWS)} if reader.ef else {},
+            level=reader.level,
+        )
+
+    def is_all(self, count: int, *, limit: int) -> bool:
+        """Tell whether rows are all, by counting; of a row that is gone, nobody has to know."""
+        return count < limit and self._reader.count(self._condition) <= count
+
+
+@final
+class FewRows(NearestRows):
+    """Rows by a look at the vectors of all; facts are read of those alone that are asked for.
+
+    Args:
+        count: Of the rows that meet the condition.
+    """
+
+    most = sys.maxsize
+
+    def __init__(self, reader: Reader, query: Float64[np.ndarray, " dim"], condition: str, *, count: int) -> None:
+        self._reader = reader
+        self._query = query
+        self._condition = condition
+        self._count = count
+        self._keys: list[str] | None = None
+
+    def read(self, limit: int, columns: Sequence[str]) -> list[Row]:
+        """Return the nearest rows, as `NearestRows.read` does."""
+        if limit >= self._count:
+            return self._reader.read_few(self._condition, columns)
+        self._keys = self._keys or self._rank_keys()
+        rows: list[Row] = []
+        for some in split(self._keys[:limit], _KEYS_AT_ONCE):
+            rows += self._reader.read_few(is_row(some), columns)
+        return rows
+
+    def is_all(self, count: int, *, limit: int) -> bool:  # noqa: ARG002 - as the contract has it
+        """Tell whether rows are all: they were counted."""
+        return limit >= self._count
+
+    def _rank_keys(self) -> list[str]:
+        rows = sorted(self._reader.read_few(self._condition, ["pk", "vector"]), key=lambda row: row["pk"])
+        matrix = np.array([row["vector"] for row in rows], dtype=np.float32).reshape(-1, len(self._query))
+        score = compute_cosines(matrix, np.arange(len(rows)), length=measure_lengths(matrix), query=self._query)
+        return [rows[at]["pk"] for at in np.argsort(-score, kind="stable")]
 
 
 @final
@@ -105,8 +184,7 @@ class MilvusComparison(Comparison):
         """Return the nearest items or segments, as `Comparison.find_nearest` does."""
         where = where or Filter()
         if k < 1:
-            reader = self._reader
-            largest = reader.connection.count(reader.collection, ANY if by_segment else FIRST, level=reader.level)
+            largest = self._reader.count(ANY if by_segment else FIRST)
             raise OutOfRangeError(name="k", got=k, smallest=1, largest=largest, kind="cutoff")
         rows, score = self._fetch(write_expression(where), where=where, k=k, by_segment=by_segment)
         self._fetched[where] = rows, score
@@ -133,15 +211,12 @@ class MilvusComparison(Comparison):
         wanted, dim = max(_FIRST_FETCHED, 4 * k), len(self._query)
         slack = 8 * dim * SINGLE_EPSILON  # what single precision can change in the order of two rows
         columns = [*FACT_COLUMNS, "vector"]
-        reader, is_few = self._reader.narrow(where, condition)
-        if is_few:
-            rows, score, _ = self._rank(reader.read_few(condition, columns), where, by_segment=by_segment)
-            return rows, score
-        while wanted <= MOST_ROWS:
-            found = reader.find_nearest_rows(self._query, condition, limit=wanted, columns=columns)
+        nearest = self._reader.rank(self._query, where, condition)
+        while wanted <= nearest.most:
+            found = nearest.read(wanted, columns)
             rows, score, least = self._rank(found, where, by_segment=by_segment)
             is_settled = len(score) >= k and score[k - 1] > least + slack
-            if is_settled or (len(found) < wanted and self._is_all(condition, len(found))):
+            if is_settled or nearest.is_all(len(found), limit=wanted):
                 return rows, score
             if len(found) < wanted:  # the index missed some
                 break
@@ -158,11 +233,6 @@ class MilvusComparison(Comparison):
             order = keep_best_of_each_item(order, item=rows["item_id"].to_pylist())
         least = float(score.min())
         return rows.drop_columns(["vector"]).take(pa.array(order, pa.int64())), score[order].tolist(), least
-
-    def _is_all(self, condition: str, count: int) -> bool:
-        """Tell whether so many rows are all that match; of a row that is gone, nobody has to know."""
-        reader = self._reader
-        return reader.connection.count(reader.collection, condition, level=reader.level) <= count
 
     def _score(self, found: Sequence[Row], where: Filter) -> tuple[pa.Table, Float64[np.ndarray, " row"]]:
         """Return rows ordered by item and segment, with their scores; without those that only the expression let in."""
