@@ -1,6 +1,7 @@
 """An engine of Milvus for tests: `milvus-lite server` on this machine, and stores in it."""
 
 import asyncio
+import os
 import queue
 import socket
 import ssl
@@ -17,6 +18,8 @@ from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
 from fieldmark.gallery.milvus.files import MilvusFiles
 from fieldmark.gallery.milvus.index import MilvusIndex
 
+TOKEN = os.environ.get("FIELDMARK_TEST_MILVUS_TOKEN")
+"""Of the administrator of the engine that FIELDMARK_TEST_MILVUS names, where it asks for one."""
 _START_SECONDS = 300.0
 
 
@@ -113,7 +116,7 @@ def open_files(server: str, name: str, **options: object) -> MilvusFiles:
     """The files of a gallery, read anew whenever they are asked for."""
     address = parse_address(f"{server}/{name}")
     assert isinstance(address, MilvusAddress)
-    return MilvusFiles(address, access=EngineAccess(), fresh_seconds=0.0, **options)
+    return MilvusFiles(address, access=EngineAccess(token=TOKEN), fresh_seconds=0.0, **options)
 
 
 class MilvusStores:

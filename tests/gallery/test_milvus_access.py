@@ -14,14 +14,14 @@ from fieldmark.gallery.address import EngineAccess, MilvusAddress, parse_address
 pytest.importorskip("pymilvus")
 
 import grpc
-from pymilvus import MilvusException
+from pymilvus import MilvusClient, MilvusException
 
 from fieldmark.gallery.milvus.connection import FLAT
 from fieldmark.gallery.milvus.files import MilvusFiles
 from fieldmark.gallery.milvus.index import MilvusIndex
 from fieldmark.gallery.store import Filter
 from fieldmark.types import Item, Medium
-from milvus_engine import make_certificate, open_files, wrap_in_tls
+from milvus_engine import TOKEN, make_certificate, open_files, wrap_in_tls
 
 
 def connect(address: str, *, call_seconds: float = 2.0, **access) -> MilvusFiles:
@@ -64,7 +64,9 @@ def encrypted(milvus_server, tmp_path_factory):
 
 def test_a_gallery_behind_tls_is_used_with_the_certificate_of_its_engine(encrypted, unit_rows, embeddings_of):
     address, certificate, _ = encrypted
-    files = connect(f"milvus+tls://{address}/tls_{uuid.uuid4().hex[:8]}", call_seconds=20.0, authority=certificate)
+    files = connect(
+        f"milvus+tls://{address}/tls_{uuid.uuid4().hex[:8]}", call_seconds=20.0, authority=certificate, token=TOKEN
+    )
     store = MilvusIndex.create(files, fingerprint="sparrow", dim=8, vectors=FLAT)
     embeddings = embeddings_of((Item("bird", Medium.AUDIO), unit_rows(3)))
     store.add(embeddings, content_hash_by_item_id={"bird": "h"})
@@ -96,20 +98,112 @@ def test_a_missing_file_of_certificates_is_told(tmp_path):
 # ---------------------------------------------------------------- tokens and databases
 
 
-def test_an_engine_that_refuses_the_token_is_told_without_it():
+@pytest.mark.parametrize(
+    ("token", "status", "answer", "expected"),
+    [
+        (
+            "root:secret",
+            "UNAUTHENTICATED",
+            "auth check failure",
+            r"refuses the token: auth check .* Set FIELDMARK_MIL",
+        ),
+        (None, "UNAUTHENTICATED", "missing authorization in header", r"asks for a token, and none was given: missing"),
+        (
+            "jay:secret",
+            "PERMISSION_DENIED",
+            "PrivilegeQuery: permission deny to jay",
+            r"does not allow this to the user of the token: Pri.* the right on 'birds' and 'birds__files', or set FIEL",
+        ),
+    ],
+)
+def test_an_engine_that_refuses_is_told_without_the_token(token, status, answer, expected):
     def refuse(context):
-        context.abort(grpc.StatusCode.UNAUTHENTICATED, "auth check failure")
+        context.abort(grpc.StatusCode[status], answer)
 
-    expected = pytest.raises(GalleryError, match=r"refuses the token.* Set FIELDMARK_MILVUS_TOKEN")
-    with start_fake(refuse) as port, expected as caught:
-        connect(f"milvus://127.0.0.1:{port}/birds", token="root:secret")
+    with start_fake(refuse) as port, pytest.raises(GalleryError, match=expected) as caught:
+        connect(f"milvus://127.0.0.1:{port}/birds", token=token)
     assert caught.value.kind == "engine_access"
     assert "secret" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def guarded(milvus_server):
+    """The client of an administrator of an engine that asks for tokens."""
+    if TOKEN is None:
+        pytest.skip("needs FIELDMARK_TEST_MILVUS and FIELDMARK_TEST_MILVUS_TOKEN, of an administrator")
+    return MilvusClient(uri=milvus_server.replace("milvus", "http"), token=TOKEN)
+
+
+def test_a_guarded_engine_takes_the_right_token_alone(guarded, milvus_server):
+    address = f"{milvus_server}/birds"
+    connect(address, call_seconds=20.0, token=TOKEN)
+    for token in ("root:not-this", "nobody:at-all"):
+        with pytest.raises(GalleryError, match=r"refuses the token: auth check failure.* Set FIELDMARK_MILVUS_TOKEN"):
+            connect(address, token=token)
+    with pytest.raises(GalleryError, match=r"asks for a token, and none was given.* Set FIELDMARK_MILVUS_TOKEN"):
+        connect(address)
+
+
+RIGHTS = {
+    "stranger": (),
+    "reader": ("Query", "Search"),
+    "writer": ("Query", "Search", "Insert", "Upsert", "Delete", "Flush", "GetFlushState"),
+}
+"""As the guide names them."""
+
+
+@pytest.fixture
+def users(guarded):
+    """A gallery's name, and the tokens of users with rights on it; they go afterwards, since Milvus has ten roles."""
+    name = f"rights_{uuid.uuid4().hex[:8]}"
+    granted = [
+        (f"{kind}_{name}", "Collection", privilege, collection)
+        for kind, privileges in RIGHTS.items()
+        for privilege in privileges
+        for collection in (name, f"{name}__files")
+    ]
+    for kind in RIGHTS:
+        guarded.create_user(f"{kind}_{name}", "secret-one")
+        guarded.create_role(f"{kind}_{name}")
+        guarded.grant_role(f"{kind}_{name}", f"{kind}_{name}")
+    for each in granted:
+        guarded.grant_privilege(*each)
+    yield name, {kind: f"{kind}_{name}:secret-one" for kind in RIGHTS}
+    for each in granted:
+        guarded.revoke_privilege(*each)
+    for kind in RIGHTS:
+        guarded.drop_user(f"{kind}_{name}")
+        guarded.drop_role(f"{kind}_{name}")
+
+
+def test_users_of_a_guarded_engine_do_what_their_role_may(users, milvus_server, unit_rows, embeddings_of):
+    name, tokens = users
+    store = MilvusIndex.create(open_files(milvus_server, name), fingerprint="sparrow", dim=8)
+    embeddings = embeddings_of((Item("bird", Medium.AUDIO), unit_rows(3)))
+    store.add(embeddings, content_hash_by_item_id={"bird": "h"})
+    address = f"{milvus_server}/{name}"
+
+    def open_as(kind):
+        return MilvusIndex.open(connect(address, call_seconds=20.0, token=tokens[kind]))
+
+    refused = rf"does not allow this to the user of the token: Privilege.*Give the user's role the right on '{name}'"
+    with pytest.raises(GalleryError, match=refused):
+        open_as("stranger")
+    reader = open_as("reader")
+    assert reader.search(embeddings.embedding[1], k=1)[0].item.item_id == "bird"
+    with pytest.raises(GalleryError, match=refused) as caught:
+        reader.add(embeddings, content_hash_by_item_id={"bird": "h"})
+    assert "secret" not in str(caught.value)
+    writer = open_as("writer")
+    writer.add(embeddings_of((Item("jay", Medium.AUDIO), unit_rows(2))), content_hash_by_item_id={"jay": "h"})
+    writer.remove(["bird"])
+    writer.optimize()
+    assert (store.item_count(), store.segment_count()) == (1, 2)
+
+
 def test_a_database_that_is_not_there_is_told(milvus_server):
     with pytest.raises(GalleryError, match=r"has no database 'nowhere'.*Make it there") as caught:
-        connect(f"{milvus_server}/nowhere/birds")
+        connect(f"{milvus_server}/nowhere/birds", token=TOKEN)
     assert caught.value.kind == "engine_database"
 
 

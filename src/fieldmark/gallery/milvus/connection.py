@@ -58,7 +58,8 @@ _RECOVERING = (
     "find no",
 )
 """Words of a message of an engine that is starting, and answers soon."""
-_REFUSED = ("unauthenticated", "auth check", "authenticat", "permission", "privilege", "credential", "token is invalid")
+_FORBIDDEN = ("permission", "privilege")
+_REFUSED = ("unauthenticated", "auth check", "authenticat", "missing authorization", "credential", "token is invalid")
 _FULL = ("no space left", "disk quota", "quota exceeded", "memory quota", "deny to write", "exceeded the quota")
 _MISSING = ("not found", "not exist")
 _LOST = ("fail connecting", "unavailable")
@@ -118,6 +119,8 @@ class Connection:
         self._call_seconds = call_seconds
         self._recovery_seconds = recovery_seconds
         self._failures = (pymilvus.MilvusException, grpc.RpcError, grpc.FutureTimeoutError)
+        self._answered: Any = grpc.Call
+        self._has_token = bool(access.token)
         self._types = pymilvus.DataType
         self._guard = threading.Lock()
         self._described: dict[str, Row] = {}
@@ -372,16 +375,24 @@ class Connection:
                 time.sleep(_RETRY_SECONDS)
 
     def _translate(self, error: Exception) -> GalleryError:
-        text, told = _read_causes(error), read_first_line(error)[:300]
+        text, told = _read_causes(error), self._read_answer(error)
         if self.address.database and "database" in text and any(each in text for each in _MISSING):
             return GalleryError(
                 f"The engine of the gallery '{self.address}' has no database '{self.address.database}': {told}. "
                 "Make it there, correct its name, or leave it out for the engine's default.",
                 kind="engine_database",
             )
-        if any(each in text for each in _REFUSED):
+        if any(each in text for each in _FORBIDDEN):
+            names = f"'{self.address.name}' and '{self.address.name}__files'"
             return GalleryError(
-                f"The engine of the gallery '{self.address}' refuses the token: {told}. "
+                f"The engine of the gallery '{self.address}' does not allow this to the user of the token: {told}. "
+                f"Give the user's role the right on {names}, or set FIELDMARK_MILVUS_TOKEN to that of another user.",
+                kind="engine_access",
+            )
+        if any(each in text for each in _REFUSED):
+            met = "refuses the token" if self._has_token else "asks for a token, and none was given"
+            return GalleryError(
+                f"The engine of the gallery '{self.address}' {met}: {told}. "
                 "Set FIELDMARK_MILVUS_TOKEN to USER:PASSWORD of a user who may use the database.",
                 kind="engine_access",
             )
@@ -407,6 +418,13 @@ class Connection:
             "See the log of the engine, and run the same command again.",
             kind="engine_failed",
         )
+
+    def _read_answer(self, error: Exception) -> str:
+        """Return what the engine said: the client tells of some answers only that it cannot connect."""
+        for each in _list_causes(error):
+            if isinstance(each, self._answered):
+                return str(each.details())[:300]
+        return read_first_line(error)[:300]
 
     def _describe_column(self, kind: str | int) -> dict[str, Any]:
         if isinstance(kind, int):
@@ -436,18 +454,18 @@ LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
 """Bytes of a text, and texts in a column of several, that Milvus takes."""
 
 
-def _read_causes(error: BaseException | None) -> str:
-    """Return the messages of an error and of its causes: the client tells of some only that it cannot connect.
+def _read_causes(error: Exception) -> str:
+    """Return the messages of an error and of its causes."""
+    return " ".join(str(each).lower() for each in _list_causes(error))
 
-    The client raises an error of gRPC from itself, so that its causes go round.
-    """
-    found: list[str] = []
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        found.append(str(error).lower())
+
+def _list_causes(error: BaseException | None) -> list[BaseException]:
+    """Return an error and its causes; the client raises an error of gRPC from itself, so that they go round."""
+    found: list[BaseException] = []
+    while error is not None and not any(error is each for each in found):
+        found.append(error)
         error = error.__cause__
-    return " ".join(found)
+    return found
 
 
 def _list_rows(found: Any) -> list[Row]:  # noqa: ANN401 - the client's own list, which has no type
