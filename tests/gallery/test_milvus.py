@@ -226,11 +226,11 @@ def test_a_load_tells_others_while_it_goes_on_and_one_that_died_is_counted_by_th
     name = f"load_{uuid.uuid4().hex[:8]}"
     store = MilvusIndex.create(open_files(milvus_server, name), fingerprint="sparrow", dim=8, vectors=FLAT)
     other = MilvusIndex.open(open_files(milvus_server, name))
-    monkeypatch.setattr("fieldmark.gallery.milvus.index._PUBLISH_SECONDS", 1_000.0)
+    monkeypatch.setattr("fieldmark.gallery.milvus.state_keeper._PUBLISH_SECONDS", 1_000.0)
     with store.loading():
         add(store, embeddings_of, unit_rows, "first", rows=3)
         with monkeypatch.context() as patch:
-            patch.setattr("fieldmark.gallery.milvus.index._PUBLISH_SECONDS", 0.0)
+            patch.setattr("fieldmark.gallery.milvus.state_keeper._PUBLISH_SECONDS", 0.0)
             add(store, embeddings_of, unit_rows, "second", seed=5)
         assert wait_for(lambda: (other.item_count(), other.segment_count()) == (2, 4))
         add(store, embeddings_of, unit_rows, "third", seed=6)

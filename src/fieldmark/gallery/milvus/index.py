@@ -1,13 +1,9 @@
 """The store on a cluster: a collection of Milvus, which several processes read and write."""
 
-import json
-import threading
-import time
 import uuid
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import final
 
@@ -17,7 +13,6 @@ from jaxtyping import Float, Float64
 
 from fieldmark.errors import (
     DamagedGalleryError,
-    FieldmarkError,
     GalleryError,
     MissingGalleryError,
     TakenItemIdError,
@@ -25,25 +20,26 @@ from fieldmark.errors import (
 )
 from fieldmark.gallery import integrity
 from fieldmark.gallery.exact import Snapshot
-from fieldmark.gallery.milvus.connection import FLAT, HNSW, STRONG, Connection, Row, VectorIndex, split
+from fieldmark.gallery.milvus.connection import FLAT, HNSW, Connection, Row, VectorIndex, split
 from fieldmark.gallery.milvus.files import MilvusFiles
-from fieldmark.gallery.milvus.filters import ANY, FIRST, is_item, is_other_class, is_whole, write_expression
+from fieldmark.gallery.milvus.filters import ANY, is_item, is_other_class, is_whole, write_expression
+from fieldmark.gallery.milvus.index_recall import IndexRecall
 from fieldmark.gallery.milvus.rows import (
     FACT_COLUMNS,
-    TOMBSTONE,
     decode_rows,
     describe_columns,
     encode_rows,
     find_missing_columns,
     make_tombstone,
-    measure_bytes,
     read_key,
     write_key,
     write_segment_key,
 )
 from fieldmark.gallery.milvus.search import MilvusComparison, Reader, match_facts
-from fieldmark.gallery.milvus.state import PENDING, STATE, Key, Load, State, Write, list_keys, parse_state
-from fieldmark.gallery.recall import QUERY_COUNT, RECALL_K, ExactNeighbors, Queries, choose_spread
+from fieldmark.gallery.milvus.segment_rows import IDS_AT_ONCE, ROWS_AT_ONCE, SegmentRows, group_items
+from fieldmark.gallery.milvus.state import STATE, Key, State, list_keys, parse_state
+from fieldmark.gallery.milvus.state_keeper import StateKeeper
+from fieldmark.gallery.recall import ExactNeighbors
 from fieldmark.gallery.store import (
     Approximation,
     Comparison,
@@ -65,25 +61,8 @@ from fieldmark.segment_table import (
 )
 from fieldmark.types import MEDIA, Embeddings, Item, Medium
 
-_RECALL = "recall.json"
-
-_REQUEST_BYTES = 24 * 2**20
-"""Of one write; Milvus takes 64 MiB."""
-_IDS_AT_ONCE = 4_000
-_ROWS_AT_ONCE, _VECTORS_AT_ONCE = 10_000, 2_000
-_EF = 64
-"""Candidates of a search until the recall is measured."""
-_WANTED_RECALL, _LARGEST_EF = 0.99, 4_096
-"""Candidates are doubled until the measured recall reaches this, or so many."""
-_LEAST_GAIN = 0.001
-"""Of recall, for which candidates are doubled: while an engine is indexing, more of them may find nothing more."""
 _ROWS_SCORED = 1_000
 """Rows near to the sum of several queries whose items are scored by each of them; see `approximate`."""
-_SMALLEST_MEASURED = 1_024
-"""Below so many rows Milvus builds no index."""
-_MEASURE_AGAIN_FACTOR = 2.0
-_PUBLISH_SECONDS = 5.0
-"""While many writes are done in one go, other processes learn of them so often."""
 
 
 @final
@@ -103,10 +82,9 @@ class MilvusIndex(SegmentIndex):
     def __init__(self, files: MilvusFiles, state: State) -> None:
         self._files = files
         self._connection: Connection = files.connection
-        self._collection = files.address.name
-        self._state: tuple[object, State] = (None, state)
-        self._guard = threading.RLock()
-        self._load: Load | None = None
+        self._rows = SegmentRows(files.connection, files.name)
+        self._keeper = StateKeeper(files, self._rows, state)
+        self._recall = IndexRecall(files, self._rows, self._keeper)
 
     @classmethod
     def create(cls, files: MilvusFiles, *, fingerprint: str, dim: int, vectors: VectorIndex = HNSW) -> "MilvusIndex":
@@ -164,17 +142,17 @@ class MilvusIndex(SegmentIndex):
     @property
     def fingerprint(self) -> str:
         """Fingerprint of what made the embeddings."""
-        return self._read_state().fingerprint
+        return self._keeper.read().fingerprint
 
     @property
     def dim(self) -> int:
         """Dimension of the embeddings."""
-        return self._state[1].dim
+        return self._keeper.known.dim
 
     @property
     def version(self) -> object:
         """A name that the last write gave to what the store holds."""
-        return self._read_state().version
+        return self._keeper.read().version
 
     # ------------------------------------------------------------ writes
 
@@ -197,9 +175,9 @@ class MilvusIndex(SegmentIndex):
         by_item: dict[str, list[Row]] = {}
         for row in rows:
             by_item.setdefault(row["item"], []).append(row)
-        with self._writing() as begun:
+        with self._keeper.writing() as begun:
             is_new = begun.has_none_of(by_item)
-            present = [] if is_new else self._read_first(map(read_key, by_item))
+            present = [] if is_new else self._rows.read_first(map(read_key, by_item))
             facts = decode_rows(present)
             pairs = zip(facts["item_id"].to_pylist(), facts["set_name"].to_pylist(), strict=True)
             taken = [item_id for item_id, other in pairs if other != set_name]
@@ -212,9 +190,8 @@ class MilvusIndex(SegmentIndex):
                 gone += [row["pk"] for row in rest]
                 new += rest
             begun.mark()
-            self._write_items(by_item.values(), is_new=is_new)
-            for some in split(gone, _IDS_AT_ONCE):
-                self._connection.delete(self._collection, some)
+            self._rows.write(by_item.values(), is_new=is_new)
+            self._rows.delete(gone)
             begun.note(gone=present, came=[item_rows[0] for item_rows in by_item.values()])
 
     def update_facts(self, items: Sequence[Item], *, content_hash_by_item_id: Mapping[str, str]) -> None:
@@ -223,20 +200,20 @@ class MilvusIndex(SegmentIndex):
             return
         new = convert_facts_to_table(tuple(items), content_hash_by_item_id=content_hash_by_item_id)
         row_of_item = {item_id: row for row, item_id in enumerate(new["item_id"].to_pylist())}
-        with self._writing() as begun:
-            present = self._read_first(row_of_item)
+        with self._keeper.writing() as begun:
+            present = self._rows.read_first(row_of_item)
             unknown = row_of_item.keys() - {read_key(row["item"]) for row in present}
             if unknown:
                 raise UnknownItemError(item_id=min(unknown), gallery=str(self._files))
             begun.mark()
             came: list[Row] = []
-            for some in split(row_of_item, _IDS_AT_ONCE):
-                for old in self._read_whole_items(is_item(some)):
+            for some in split(row_of_item, IDS_AT_ONCE):
+                for old in self._rows.read_whole_items(is_item(some)):
                     facts = new.take(pa.array([row_of_item[item_id] for item_id in old["item_id"].to_pylist()]))
                     for name in ("segment", "start_seconds", "end_seconds", "set_name"):
                         facts = facts.append_column(old.schema.field(name), old[name])
                     rows = encode_rows(facts, vectors=read_matrix(old["vector"], dim=self.dim))
-                    self._write_items(_group_items(rows))
+                    self._rows.write(group_items(rows))
                     came += [row for row in rows if row["segment"] == 0]
             begun.note(gone=present, came=came)
 
@@ -244,24 +221,23 @@ class MilvusIndex(SegmentIndex):
         """Delete items as `SegmentIndex.remove` does."""
         if not item_ids:
             return 0
-        with self._writing() as begun:
-            present = self._read_first(dict.fromkeys(item_ids))
+        with self._keeper.writing() as begun:
+            present = self._rows.read_first(dict.fromkeys(item_ids))
             if not present:
                 return 0
             begun.mark()
             keys = (
                 write_segment_key(row["item"], segment) for row in present for segment in range(row["segment_count"])
             )
-            for some in split(keys, _IDS_AT_ONCE):
-                self._connection.delete(self._collection, some)
+            self._rows.delete(keys)
             begun.note(gone=present, came=())
         return len(present)
 
     def move_files(self, old: str, *, to: str, set_name: str) -> None:
         """Store where the files of a set are now, as `SegmentIndex.move_files` does."""
         where = Filter(set_names=frozenset({set_name}))
-        with self._writing() as begun:
-            for table in self._read_whole_items(write_expression(where)):
+        with self._keeper.writing() as begun:
+            for table in self._rows.read_whole_items(write_expression(where)):
                 path = table["path"]
                 moved = pa.array(
                     [
@@ -273,87 +249,13 @@ class MilvusIndex(SegmentIndex):
                 if not path.combine_chunks().equals(moved):
                     begun.mark()
                     changed = table.set_column(table.schema.get_field_index("path"), table.schema.field("path"), moved)
-                    self._write_items(_group_items(encode_rows(changed)))
+                    self._rows.write(group_items(encode_rows(changed)))
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """Hold the store over many writes, as `SegmentIndex.loading` says; counts are corrected where a writer died.
-
-        Other processes learn of the writes every few seconds, and at the end.
-        """
-        with self._guard:  # other threads of this process wait here
-            if self._load is not None:
-                yield
-                return
-            with self._files.lock("store"):
-                state = self._read_state(is_held=True)
-                is_pending = self._files.read_content_stamp(PENDING, is_held=True) is not None
-                load = self._load = Load(self._files, self._recount(state) if is_pending else state)
-                load.is_marked = load.is_changed = is_pending
-                try:
-                    yield
-                except BaseException:
-                    with suppress(FieldmarkError):  # if this fails too, the next writer corrects the counts
-                        self._end(load)
-                    raise
-                self._end(load)
-
-    @contextmanager
-    def _writing(self) -> Iterator[Write]:
-        """Hold the store for one write."""
-        with self.loading():
-            load = self._load
-            assert load is not None  # noqa: S101 - made by `loading`
-            begun = Write(load)
-            try:
-                yield begun
-            except BaseException:
-                load.is_broken |= begun.is_marked  # the mark stays, so the next writer corrects the counts
-                raise
-            if begun.is_marked:
-                begun.apply()
-                if time.monotonic() - load.published_at > _PUBLISH_SECONDS and not load.is_broken:
-                    self._publish(load)
-
-    def _end(self, load: Load) -> None:
-        self._load = None
-        if load.is_changed and not load.is_broken:
-            self._publish(load)
-
-    def _publish(self, load: Load) -> None:
-        """Write the state, so that other processes know of all that was written."""
-        written_at = max(self._connection.get_written_time(self._collection), load.state.written_at)
-        load.state = replace(load.state, version=uuid.uuid4().hex, written_at=written_at)
-        self._files.write_content(STATE, load.state.to_json(), is_held=True)
-        self._files.remove_content(PENDING)
-        self._state = self._files.read_content_stamp(STATE, is_held=True), load.state
-        load.is_marked = load.is_changed = False
-        load.published_at = time.monotonic()
-
-    def _recount(self, state: State) -> State:
-        """Return what the rows say that are there, without those of segments that were replaced."""
-        gone = [row["pk"] for row in self._connection.read(self._collection, f"segment == {TOMBSTONE}", ["pk"])]
-        self._connection.delete(self._collection, gone)
-        counts: Counter[Key] = Counter()
-        segment_count = 0
-        for page in self._connection.read_pages(self._collection, FIRST, FACT_COLUMNS, limit=_ROWS_AT_ONCE):
-            counts.update(list_keys(page))
-            segment_count += sum(row["segment_count"] for row in page)
-        return replace(state, counts=counts, segment_count=segment_count)
-
-    def _write_items(self, items: Iterable[Sequence[Row]], *, is_new: bool = False) -> None:
-        """Write whole items, as few requests as can be; mostly one."""
-        request: list[Row] = []
-        size = 0
-        for rows in items:
-            added = sum(map(measure_bytes, rows))
-            if request and size + added > _REQUEST_BYTES:
-                self._connection.write(self._collection, request, is_new=is_new)
-                request, size = [], 0
-            request += rows
-            size += added
-        if request:
-            self._connection.write(self._collection, request, is_new=is_new)
+        """Hold the store over many writes, as `SegmentIndex.loading` says."""
+        with self._keeper.loading():
+            yield
 
     # ------------------------------------------------------------ reads
 
@@ -367,7 +269,7 @@ class MilvusIndex(SegmentIndex):
     def compare(self, query: Float[np.ndarray, " dim"]) -> Comparison:
         """Compare a query as `SegmentIndex.compare` does."""
         unit = normalize_query(query, dim=self.dim, gallery=self._files)
-        return MilvusComparison(self._reader(), query=unit)
+        return MilvusComparison(self._recall.open_reader(), query=unit)
 
     def score_items(
         self,
@@ -380,14 +282,10 @@ class MilvusIndex(SegmentIndex):
     ) -> ScoredItems:
         """Score items by several queries, as `SegmentIndex.score_items` does."""
         check_dim(queries.shape[1], of_gallery=self.dim, gallery=self._files)
-        reader, found = self._reader(), set[str]()
+        reader, found = self._recall.open_reader(), set[str]()
         for each in where:
             found.update(_find_near_items(reader, near.astype(np.float64), limit=max(4 * k, _ROWS_SCORED), where=each))
-        tables = [
-            table
-            for some in split(sorted(found), _IDS_AT_ONCE)
-            for table in self._read_tables(is_item(some), [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE)
-        ]
+        tables = self._rows.read_tables_of(sorted(found))
         empty = convert_to_table(_NOTHING(self.dim), content_hash_by_item_id={})
         rows = find_missing_columns(pa.concat_tables(tables)) if tables else empty
         return Snapshot.from_rows(rows, dim=self.dim).score_items(
@@ -397,7 +295,7 @@ class MilvusIndex(SegmentIndex):
     def content_hashes(self, where: Filter | None = None) -> dict[str, str]:
         """Return the content hash of every item that meets a filter, by item id."""
         columns = ["pk", "content_hash"] if is_whole(where) else [*FACT_COLUMNS, "content_hash"]
-        pages = self._read_first_pages(where, columns)
+        pages = self._rows.read_first_pages(where, columns)
         return {read_key(row["pk"]): row["content_hash"] for page in pages for row in page}
 
     def items(
@@ -406,11 +304,11 @@ class MilvusIndex(SegmentIndex):
         """Return one page of items, as `SegmentIndex.items` does."""
         columns = [*FACT_COLUMNS, "content_hash"]
         if where is not None and where.item_ids is not None and is_whole(where):  # no more than these: read at once
-            rows = self._read_listed(where, where.item_ids, columns)
+            rows = self._rows.read_listed(where, where.item_ids, columns, level=self._keeper.read_level())
             rows = [row for row in rows if start_after is None or read_key(row["pk"]) > start_after]
         else:
             after = "" if start_after is None else write_segment_key(write_key(start_after), 2**32 - 1)
-            pages = self._read_first_pages(where, columns, after=after, limit=min(limit, _ROWS_AT_ONCE))
+            pages = self._rows.read_first_pages(where, columns, after=after, limit=min(limit, ROWS_AT_ONCE))
             rows = list(islice((row for page in pages for row in page), limit))
         return _make_stored(rows[:limit])
 
@@ -423,25 +321,25 @@ class MilvusIndex(SegmentIndex):
 
     def read_tables(self, where: Filter | None = None) -> Iterator[pa.Table]:
         """Yield all rows of the items that meet a filter, in the order of items and segments, page by page."""
-        for table in self._read_tables(write_expression(where), [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE):
+        for table in self._rows.read_tables(write_expression(where)):
             yield table if where is None or is_whole(where) else table.filter(pa.array(match_facts(table, where)))
 
     def counts(self, where: Filter | None = None) -> tuple[ItemCount, ...]:
         """Count the items that share their facts, as `SegmentIndex.counts` says."""
-        counted: Mapping[Key, int] = self._read_state().counts
+        counted: Mapping[Key, int] = self._keeper.read().counts
         if where is not None:
-            pages = self._read_first_pages(where, FACT_COLUMNS)
+            pages = self._rows.read_first_pages(where, FACT_COLUMNS)
             counted = Counter(key for page in pages for key in list_keys(page))
         found = (ItemCount(Medium(key[0]), *key[1:], count) for key, count in counted.items() if count)
         return tuple(sorted(found, key=_sort_key))
 
     def item_count(self) -> int:
         """Return the number of items."""
-        return sum(self._read_state().counts.values())
+        return sum(self._keeper.read().counts.values())
 
     def segment_count(self) -> int:
         """Return the number of segments of all items."""
-        return self._read_state().segment_count
+        return self._keeper.read().segment_count
 
     def count_by_medium(self) -> dict[Medium, int]:
         """Return the number of items of each medium, in the fixed order of the media."""
@@ -452,15 +350,11 @@ class MilvusIndex(SegmentIndex):
 
     def approximation(self) -> Approximation | None:
         """Return the measured recall of the index; None for a search that looks at every segment."""
-        content = self._files.read_content(_RECALL)
-        state = self._read_state()
-        if content is None or state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
-            return None
-        return Approximation(**json.loads(content))
+        return self._recall.read()
 
     def find_unsound_items(self) -> dict[str, str]:
         """Return what is wrong with items, as `SegmentIndex.find_unsound_items` does."""
-        tables = self._read_tables(ANY, [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE)
+        tables = self._rows.read_tables(ANY)
         batches = (batch for table in tables for batch in table.select(list(integrity.COLUMNS)).to_batches())
         return integrity.find_unsound_items(batches, dim=self.dim)
 
@@ -474,144 +368,16 @@ class MilvusIndex(SegmentIndex):
 
     def optimize(self) -> None:
         """Let Milvus index what was written, and measure the recall of a store that has doubled since."""
-        state = self._read_state(is_strong=True)
-        self._connection.flush(self._collection)
+        state = self._keeper.read(is_strong=True)
+        self._connection.flush(self._files.name)
         if state.index_kind != FLAT.kind:
-            self._connection.wait_for_index(self._collection, "vector")
-        if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
-            return
-        known = self.approximation()
-        if known is None or state.segment_count >= _MEASURE_AGAIN_FACTOR * known.measured_count:
-            pages = self._connection.read_pages(self._collection, FIRST, ["pk"], limit=_ROWS_AT_ONCE)
-            chosen = choose_spread([read_key(row["pk"]) for page in pages for row in page])
-            media = [medium for medium, count in self.count_by_medium().items() if count]
-            embeddings = self.embeddings(Filter(item_ids=frozenset(chosen)))
-            neighbors = ExactNeighbors(Queries.from_items(embeddings, media=media))
-            limit = max(1, min(_ROWS_AT_ONCE, _REQUEST_BYTES // (4 * self.dim)))
-            for rows in self._connection.read_pages(self._collection, ANY, ["pk", "medium", "vector"], limit=limit):
-                matrix = np.array([row["vector"] for row in rows], dtype=np.float32)
-                neighbors.look_at(matrix, [read_key(row["pk"]) for row in rows], [row["medium"][1:] for row in rows])
-            self.record_recall(neighbors)
+            self._connection.wait_for_index(self._files.name, "vector")
+        if self._recall.is_due(state):
+            self.record_recall(self._recall.look_at_all(state))
 
     def record_recall(self, neighbors: ExactNeighbors) -> None:
-        """Find how many candidates searches have to keep, and write down what they find then.
-
-        Args:
-            neighbors: Of some segments, among all that the store holds.
-        """
-        state = self._read_state(is_strong=True)
-        if state.index_kind == FLAT.kind or state.segment_count < _SMALLEST_MEASURED:
-            return
-
-        def measure(candidates: int) -> float:
-            reader = Reader(
-                self._connection, self._collection, level=self._level(), ef=candidates, row_count=state.segment_count
-            )
-            return neighbors.measure(
-                lambda vector, where: MilvusComparison(reader, query=vector.astype(np.float64)).find_nearest(
-                    k=RECALL_K, where=where, by_segment=True
-                )
-            )
-
-        ef, recall = _EF, measure(_EF)
-        while recall < _WANTED_RECALL and ef < _LARGEST_EF:
-            more = measure(2 * ef)
-            if more < recall + _LEAST_GAIN:  # what is missing is not for want of candidates
-                break
-            ef, recall = 2 * ef, more
-        measured = Approximation(
-            kind=state.index_kind.lower(),
-            trained_count=state.segment_count,
-            measured_count=state.segment_count,
-            partition_count=1,
-            probe_count=ef,
-            recall=recall,
-            query_count=min(QUERY_COUNT, len(neighbors.queries.item_id)),
-        )
-        self._files.write_content(_RECALL, json.dumps(asdict(measured)).encode())
-
-    # ------------------------------------------------------------ parts
-
-    def _read_state(self, *, is_strong: bool = False, is_held: bool = False) -> State:
-        """Return the newest state that is known.
-
-        Raises:
-            MissingGalleryError: The store is gone.
-            GalleryError: Another one took its place, made with another model.
-        """
-        stamp = self._files.read_content_stamp(STATE, is_strong=is_strong, is_held=is_held)
-        known_stamp, known = self._state
-        if stamp is None:
-            raise MissingGalleryError(path=str(self._files))
-        if stamp == known_stamp:
-            return known
-        content = self._files.read_content(STATE, is_strong=is_strong, is_held=is_held)
-        if content is None:
-            raise MissingGalleryError(path=str(self._files))
-        state = parse_state(content, self._files)
-        if (state.fingerprint, state.dim) != (known.fingerprint, known.dim):
-            raise GalleryError(
-                f"The gallery '{self._files}' was replaced by one made with another model, {state.fingerprint[:12]}; "
-                f"this process has loaded {known.fingerprint[:12]}. Start the server again, or open the gallery again.",
-                kind="gallery_replaced",
-            )
-        self._state = stamp, state
-        return state
-
-    def _level(self) -> int:
-        """Return the engine's time up to which this process knows of writes."""
-        return max(self._read_state().written_at, self._connection.get_written_time(self._collection))
-
-    def _reader(self) -> Reader:
-        known = self.approximation()
-        is_flat = self._state[1].index_kind == FLAT.kind
-        ef = 0 if is_flat else _EF if known is None else known.probe_count
-        count = self._state[1].segment_count
-        return Reader(self._connection, self._collection, level=self._level(), ef=ef, row_count=count)
-
-    def _read_first(self, item_ids: Iterable[str]) -> list[Row]:
-        """Return the first row of each of some items that is there, as it was last acknowledged."""
-        columns = [*FACT_COLUMNS, "item"]
-        return [
-            row
-            for some in split(item_ids, _IDS_AT_ONCE)
-            for row in self._connection.read(self._collection, f"{FIRST} and {is_item(some)}", columns, level=STRONG)
-        ]
-
-    def _read_listed(self, where: Filter, item_ids: Iterable[str], columns: Sequence[str]) -> list[Row]:
-        level, found = self._level(), list[Row]()
-        for some in split(item_ids, _IDS_AT_ONCE):
-            condition = write_expression(replace(where, item_ids=frozenset(some)), FIRST)
-            found += self._connection.read(self._collection, condition, columns, level=level)
-        return sorted(found, key=lambda row: row["pk"])
-
-    def _read_first_pages(
-        self, where: Filter | None, columns: Sequence[str], *, after: str = "", limit: int = _ROWS_AT_ONCE
-    ) -> Iterator[list[Row]]:
-        condition = write_expression(where, FIRST)
-        for page in self._connection.read_pages(self._collection, condition, columns, limit=limit, after=after):
-            if where is None or is_whole(where):
-                yield page
-            else:
-                mask = match_facts(decode_rows(page), where)
-                yield [row for row, is_met in zip(page, mask, strict=True) if is_met]
-
-    def _read_tables(self, condition: str, columns: Sequence[str], *, limit: int) -> Iterator[pa.Table]:
-        pages = self._connection.read_pages(self._collection, f"{ANY} and {condition}", columns, limit=limit)
-        return (decode_rows(page) for page in pages)
-
-    def _read_whole_items(self, condition: str) -> Iterator[pa.Table]:
-        """Yield rows with their vectors; no item is cut in two."""
-        rest: pa.Table | None = None
-        for table in self._read_tables(condition, [*FACT_COLUMNS, "vector"], limit=_VECTORS_AT_ONCE):
-            rows = table if rest is None else pa.concat_tables([rest, table])
-            ids = rows["item_id"].to_pylist()
-            last = ids.index(ids[-1])
-            if last:
-                yield rows.slice(0, last)
-            rest = rows.slice(last)
-        if rest is not None:
-            yield rest
+        """Find how many candidates searches have to keep, as `IndexRecall.record` does."""
+        self._recall.record(neighbors)
 
 
 def _NOTHING(dim: int) -> Embeddings:  # noqa: N802
@@ -624,13 +390,6 @@ def _make_stored(rows: Sequence[Row]) -> tuple[StoredItem, ...]:
     return tuple(
         StoredItem(items[at], sets[at], row["content_hash"], row["segment_count"]) for at, row in enumerate(rows)
     )
-
-
-def _group_items(rows: Sequence[Row]) -> list[list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["item"], []).append(row)
-    return list(found.values())
 
 
 def _find_near_items(reader: Reader, near: Float64[np.ndarray, " dim"], *, limit: int, where: Filter) -> set[str]:
