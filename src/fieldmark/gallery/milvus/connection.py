@@ -13,6 +13,7 @@ import numpy as np
 
 from fieldmark.errors import ConfigError, GalleryError, MissingExtraError, read_first_line
 from fieldmark.gallery.address import EngineAccess, MilvusAddress
+from fieldmark.gallery.milvus.failures import is_lost, is_recovering, is_unloaded, list_causes, translate
 
 Result = TypeVar("Result")
 Value = TypeVar("Value")
@@ -30,41 +31,14 @@ CALL_SECONDS = 20.0
 _RECOVERY_SECONDS = 60.0
 """Seconds for which a call waits for an engine that has started again and is still loading the collection."""
 _RETRY_SECONDS = 0.25
-_INDEX_SECONDS, _INDEX_LOOK_SECONDS = 180.0, 1.0
-"""Without any row more in the index for so long, it is no longer waited for: it goes on by itself."""
+_INDEX_SECONDS, _INDEX_LOOK_SECONDS = 1_200.0, 1.0
+"""Without any change for so long, the index is no longer waited for: it goes on by itself.
+
+A part may hold 512 MiB (500,000 rows of 256 dimensions), which are seven minutes of a core for Milvus 2.3.5, in which
+nothing that it tells of changes; on a busy machine one of 24,600 rows took seven.
+"""
 _UNINDEXED, _UNINDEXED_SHARE = 1_024, 0.05
 """So many rows, and this share of all, need no index: smaller parts never get one."""
-
-_UNLOADED = ("not loaded", "not been loaded", "released")
-_RECOVERING = (
-    *_UNLOADED,
-    "not fully loaded",
-    "loading",
-    "no available",
-    "not available",
-    "not ready",
-    "not serving",
-    "not healthy",
-    "node not found",
-    "node not match",
-    "node offline",
-    "leader",
-    "channel",
-    "session expired",
-    "not init",
-    "starting",
-    "initializing",
-    "closing",
-    "find no",
-)
-"""Words of a message of an engine that is starting, and answers soon."""
-_FORBIDDEN = ("permission", "privilege")
-_REFUSED = ("unauthenticated", "auth check", "authenticat", "missing authorization", "credential", "token is invalid")
-_FULL = ("no space left", "disk quota", "quota exceeded", "memory quota", "deny to write", "exceeded the quota")
-_MISSING = ("not found", "not exist")
-_LOST = ("fail connecting", "unavailable")
-"""Words of a message of a client that lost its connection: it asks for a new one once, and gives up at once."""
-_UNREACHABLE = ("unavailable", "connect", "deadline", "timeout", "timed out", "socket", "refused")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,10 +185,10 @@ class Connection:
         It says that it has finished as soon as nothing is at work, though parts wait to be merged first (Milvus 2.3.5):
         so the rows are looked at.
         """
-        indexed, since = -1, time.monotonic()
+        known, since = IndexProgress(0, 0, 0), time.monotonic()
         while True:
             progress = self.read_index_progress(name, column)
-            if indexed != (indexed := progress.indexed):
+            if known != (known := progress):
                 since = time.monotonic()
             enough = max(_UNINDEXED, _UNINDEXED_SHARE * progress.total)
             if progress.waiting <= enough or time.monotonic() - since > _INDEX_SECONDS:
@@ -364,64 +338,21 @@ class Connection:
             try:
                 return call()
             except self._failures as error:
-                text, passed = str(error).lower(), time.monotonic() - begun
-                is_lost = passed < self._call_seconds and any(each in text for each in _LOST)
-                is_recovering = passed < self._recovery_seconds and any(each in text for each in _RECOVERING)
-                if name is None or not (is_lost or is_recovering):
-                    raise self._translate(error) from error
-                if any(each in text for each in _UNLOADED):
+                passed = time.monotonic() - begun
+                is_awaited = (passed < self._call_seconds and is_lost(error)) or (
+                    passed < self._recovery_seconds and is_recovering(error)
+                )
+                if name is None or not is_awaited:
+                    told = self._read_answer(error)
+                    raise translate(error, told=told, address=self.address, has_token=self._has_token) from error
+                if is_unloaded(error):
                     with suppress(*self._failures):
                         self._client.load_collection(name, timeout=self._call_seconds)
                 time.sleep(_RETRY_SECONDS)
 
-    def _translate(self, error: Exception) -> GalleryError:
-        text, told = _read_causes(error), self._read_answer(error)
-        if self.address.database and "database" in text and any(each in text for each in _MISSING):
-            return GalleryError(
-                f"The engine of the gallery '{self.address}' has no database '{self.address.database}': {told}. "
-                "Make it there, correct its name, or leave it out for the engine's default.",
-                kind="engine_database",
-            )
-        if any(each in text for each in _FORBIDDEN):
-            names = f"'{self.address.name}' and '{self.address.name}__files'"
-            return GalleryError(
-                f"The engine of the gallery '{self.address}' does not allow this to the user of the token: {told}. "
-                f"Give the user's role the right on {names}, or set FIELDMARK_MILVUS_TOKEN to that of another user.",
-                kind="engine_access",
-            )
-        if any(each in text for each in _REFUSED):
-            met = "refuses the token" if self._has_token else "asks for a token, and none was given"
-            return GalleryError(
-                f"The engine of the gallery '{self.address}' {met}: {told}. "
-                "Set FIELDMARK_MILVUS_TOKEN to USER:PASSWORD of a user who may use the database.",
-                kind="engine_access",
-            )
-        if any(each in text for each in _FULL):
-            return GalleryError(
-                f"The engine of the gallery '{self.address}' is full: {told}. What was acknowledged is kept. "
-                "Free space there, and run the same command again.",
-                kind="engine_full",
-            )
-        if any(each in text for each in _UNREACHABLE):
-            hint = (
-                "that FIELDMARK_MILVUS_CA names the certificate of its authority, if that is not one of the system's,"
-                if self.address.is_encrypted
-                else "that it takes connections without TLS (milvus+tls:// is for those with it),"
-            )
-            return GalleryError(
-                f"The engine of the gallery '{self.address}' does not answer: {told}. What was acknowledged is kept. "
-                f"Check the address, that the engine runs, and {hint} and run the same command again.",
-                kind="engine_unreachable",
-            )
-        return GalleryError(
-            f"The engine of the gallery '{self.address}' failed: {told}. What was acknowledged is kept. "
-            "See the log of the engine, and run the same command again.",
-            kind="engine_failed",
-        )
-
     def _read_answer(self, error: Exception) -> str:
         """Return what the engine said: the client tells of some answers only that it cannot connect."""
-        for each in _list_causes(error):
+        for each in list_causes(error):
             if isinstance(each, self._answered):
                 return str(each.details())[:300]
         return read_first_line(error)[:300]
@@ -452,20 +383,6 @@ def split(values: Iterable[Value], size: int) -> Iterator[list[Value]]:
 
 LONGEST_TEXT, MOST_TEXTS = 65_535, 4_096
 """Bytes of a text, and texts in a column of several, that Milvus takes."""
-
-
-def _read_causes(error: Exception) -> str:
-    """Return the messages of an error and of its causes."""
-    return " ".join(str(each).lower() for each in _list_causes(error))
-
-
-def _list_causes(error: BaseException | None) -> list[BaseException]:
-    """Return an error and its causes; the client raises an error of gRPC from itself, so that they go round."""
-    found: list[BaseException] = []
-    while error is not None and not any(error is each for each in found):
-        found.append(error)
-        error = error.__cause__
-    return found
 
 
 def _list_rows(found: Any) -> list[Row]:  # noqa: ANN401 - the client's own list, which has no type
