@@ -74,19 +74,13 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
     assert isinstance(address, MilvusAddress)
     files = MilvusFiles(address, access=EngineAccess())
     folder = options.out / f"lance_{name}"
-    milvus: SegmentIndex
-    lance: SegmentIndex
-    if is_there := files.connection.has_collection(address.name) and folder.exists():
-        milvus = MilvusIndex.open(files, fingerprint="benchmark")
-        lance = LanceIndex.open(folder, fingerprint="benchmark")
-    else:
-        milvus = MilvusIndex.create(files, fingerprint="benchmark", dim=options.dim)
-        lance = LanceIndex.create(folder, fingerprint="benchmark", dim=options.dim)
-    stores = {"milvus": milvus, "lance": lance}
+    is_there = {"milvus": files.connection.has_collection(address.name), "lance": folder.exists()}
+    stores = open_stores(files, folder, is_there=is_there, dim=options.dim)
     made = [with_facts(each, seed=options.seed) for each in blocks(size, dim=options.dim, seed=options.seed)]
-    for store_name, store in stores.items() if not is_there else ():
-        fill(store, made, result, store_name)
-        print(f"{store_name} is filled: {result}", flush=True)
+    for store_name, store in stores.items():
+        if not is_there[store_name]:
+            fill(store, made, result, store_name)
+            print(f"{store_name} is filled: {result}", flush=True)
     result["milvus_index"] = asdict(files.connection.read_index_progress(address.name, "vector"))
     time.sleep(options.settle)
     queries = make_queries(options.queries, dim=options.dim, seed=options.seed)
@@ -98,16 +92,25 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
         for store_name, store in stores.items():
             measure_searches(store, queries, where, f"{store_name}_{kind}", result)
             result[f"{store_name}_{kind}_recall_at_10"] = measure_recall(store, queries, where, matrix, is_met)
-    known = milvus.approximation()
+    known = stores["milvus"].approximation()
     if known is not None:
         result |= {"milvus_stated_recall": known.recall, "milvus_candidates": known.probe_count}
-    lance_known = lance.approximation()
+    lance_known = stores["lance"].approximation()
     result["lance_search"] = "exact" if lance_known is None else f"ivf_flat, stated {lance_known.recall:.4f}"
     if not options.keep:
         files.connection.drop_collection(address.name)
         files.remove_all()
         shutil.rmtree(folder)
     return result
+
+
+def open_stores(files: MilvusFiles, folder: Path, *, is_there: dict[str, bool], dim: int) -> dict[str, SegmentIndex]:
+    """Open the stores that an earlier run kept, and make the others."""
+    made = {"fingerprint": "benchmark", "dim": dim}
+    return {
+        "milvus": MilvusIndex.open(files) if is_there["milvus"] else MilvusIndex.create(files, **made),
+        "lance": LanceIndex.open(folder) if is_there["lance"] else LanceIndex.create(folder, **made),
+    }
 
 
 def with_facts(embeddings: Embeddings, *, seed: int) -> Embeddings:
