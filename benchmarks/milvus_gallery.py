@@ -23,6 +23,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from search import BLOCK_ROWS, K, blocks, make_queries
@@ -106,7 +107,7 @@ def measure(size: int, options: argparse.Namespace) -> dict[str, object]:
 
 def open_stores(files: MilvusFiles, folder: Path, *, is_there: dict[str, bool], dim: int) -> dict[str, SegmentIndex]:
     """Open the stores that an earlier run kept, and make the others."""
-    made = {"fingerprint": "benchmark", "dim": dim}
+    made: dict[str, Any] = {"fingerprint": "benchmark", "dim": dim}
     return {
         "milvus": MilvusIndex.open(files) if is_there["milvus"] else MilvusIndex.create(files, **made),
         "lance": LanceIndex.open(folder) if is_there["lance"] else LanceIndex.create(folder, **made),

@@ -313,9 +313,11 @@ def test_a_filter_that_leaves_few_rows_is_answered_by_a_look_at_each_and_by_the_
             ]
             np.testing.assert_allclose([hit.score for hit in found], [hit.score for hit in wanted], atol=1e-12)
             assert k > 1 or len(read) <= 36  # of 162 that match: 4, and where that did not settle it, 32 more
-    compared, wanted = store.compare(unit_rows(1, seed=1)[0]), exact.compare(unit_rows(1, seed=1)[0])
     both = Filter(class_names=frozenset({"sparrow", "wren"}))
-    assert compared.find_other_class("wren", where=both).item_id == wanted.find_other_class("wren", where=both).item_id
+    other, wanted_other = (
+        each.compare(unit_rows(1, seed=1)[0]).score_other_class("wren", where=both) for each in (store, exact)
+    )
+    assert other.item_id == wanted_other.item_id
 
 
 def test_rows_whose_acknowledgement_was_lost_are_there_once(milvus_server, unit_rows, embeddings_of, monkeypatch):

@@ -34,7 +34,7 @@ _GROWTH = 8
 """By how much more rows are fetched where the first ones do not settle the k best."""
 _SCANNED = 4_000
 """Rows read at once where all that match are looked at."""
-_FEW, _FEW_NUMBERS = 8_000, 2**22
+_FEW, _FEW_NUMBERS = 2**13, 2**22
 """Up to so many rows that match a narrow filter are all looked at, or as many as have so many numbers (16 MiB).
 
 While Milvus 2.3.5 was indexing 1,000,000 segments, it found .24 to .50 of the ten nearest of 2,000 to 8,000 that match.
