@@ -51,7 +51,10 @@ class VectorIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """Rows that an index holds, those that wait for it, and all that the engine has in its own files."""
+    """Rows that an index holds, those that wait for it, and all that the engine has in its own files.
+
+    A row of parts that were merged waits for the new index, and is in the former one: so it is counted twice.
+    """
 
     indexed: int
     waiting: int
@@ -183,7 +186,7 @@ class Connection:
         """Wait while the engine indexes what it put into its own files, as long as it gets on with it.
 
         It says that it has finished as soon as nothing is at work, though parts wait to be merged first (Milvus 2.3.5):
-        so the rows are looked at.
+        so the rows are looked at. Those of merged parts wait again, and are searched by their former indexes meanwhile.
         """
         known, since = IndexProgress(0, 0, 0), time.monotonic()
         while True:
@@ -191,7 +194,7 @@ class Connection:
             if known != (known := progress):
                 since = time.monotonic()
             enough = max(_UNINDEXED, _UNINDEXED_SHARE * progress.total)
-            if progress.waiting <= enough or time.monotonic() - since > _INDEX_SECONDS:
+            if progress.total - progress.indexed <= enough or time.monotonic() - since > _INDEX_SECONDS:
                 return
             time.sleep(_INDEX_LOOK_SECONDS)
 
