@@ -43,8 +43,8 @@ _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
 
 _SEARCHES_AT_ONCE = 2
-"""Threads of searches. They hold the lock of Python most of the time: more of them answer fewer searches in a second, and
-let everything else wait (8: 105 requests a second, 4: 117, 2: 131; two cores, docs/results/server.md)."""
+"""Threads of searches. They hold the lock of Python most of the time: more of them answer fewer searches in a second,
+and let everything else wait (8: 105 requests a second, 4: 117, 2: 131; two cores, docs/results/server.md)."""
 
 _LOOKUPS_AT_ONCE = 4
 """Threads of what takes a millisecond, which has to get its turn beside the searches."""
