@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import Generic, TypeVar, final
+from typing import final
 from urllib.parse import quote
 
 from cachetools import LRUCache
@@ -32,12 +32,11 @@ from fieldmark.gallery.search.result import describe_facts
 from fieldmark.gallery.sources import LinkCheck, SetSource, read_sources
 from fieldmark.gallery.store import Filter, StoredItem
 from fieldmark.media.preview import has_sound
+from fieldmark.recent_answers import RecentAnswers
 from fieldmark.records.ranges import Ranges
 from fieldmark.runtime import Runtime
 from fieldmark.types import Form, Item, MediaLimits, Medium
 from fieldmark.workflows.search import Gallery
-
-_T = TypeVar("_T")
 
 _BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the counted times, seconds."""
@@ -112,8 +111,8 @@ class Service:
         self.export_pool = WorkerPool(export_limiter, workers=1, seconds=limits.long_work_seconds)
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=_LOOKUPS_AT_ONCE, capacity=limits.lookup_places)
-        self._items = _Remembered[StoredItem](_REMEMBERED_ITEMS)
-        self._times = _Remembered[tuple[tuple[float, float], ...]](_REMEMBERED_ITEMS)
+        self._items = RecentAnswers[StoredItem](_REMEMBERED_ITEMS)
+        self._times = RecentAnswers[tuple[tuple[float, float], ...]](_REMEMBERED_ITEMS)
         self._sources: tuple[object, Mapping[str, SetSource]] | None = None
         self._fingerprints: LRUCache[Hashable, Fingerprint | None] = LRUCache(_FINGERPRINTS)
         self._map_guard = threading.Lock()
@@ -171,11 +170,11 @@ class Service:
         Raises:
             UnknownItemError: No item has this id.
         """
-        return self._items.get((self.gallery.index.version, item_id), lambda: self._look_up(item_id))
+        return self._items.recall((self.gallery.index.version, item_id), lambda: self._look_up(item_id))
 
     def get_times(self, item_id: str) -> tuple[tuple[float, float], ...]:
         """Return where each segment of an item begins and ends, remembered as the item is."""
-        return self._times.get((self.gallery.index.version, item_id), lambda: self._read_times(item_id))
+        return self._times.recall((self.gallery.index.version, item_id), lambda: self._read_times(item_id))
 
     def _look_up(self, item_id: str) -> StoredItem:
         found = self.gallery.index.items(where=Filter(item_ids=frozenset([item_id])), limit=1)
@@ -301,25 +300,6 @@ class Service:
     def _make_pool(self, name: str, *, workers: int, capacity: int) -> WorkerPool:
         limiter = Limiter(name, capacity=capacity, retry_seconds=self.limits.retry_seconds)
         return WorkerPool(limiter, workers=workers, seconds=self.limits.work_seconds)
-
-
-@final
-class _Remembered(Generic[_T]):
-    """The last results of some work by key; safe to use from several threads."""
-
-    def __init__(self, count: int) -> None:
-        self._results: LRUCache[Hashable, _T] = LRUCache(count)
-        self._guard = threading.Lock()
-
-    def get(self, key: Hashable, find: Callable[[], _T]) -> _T:
-        """Return what was found for a key before; find it where there is nothing."""
-        with self._guard:
-            if key in self._results:
-                return self._results[key]
-        found = find()
-        with self._guard:
-            self._results[key] = found
-        return found
 
 
 @final

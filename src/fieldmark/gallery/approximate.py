@@ -17,9 +17,9 @@ from lancedb.table import LanceTable
 from fieldmark.errors import FieldmarkError, OutOfRangeError
 from fieldmark.gallery.exact import (
     HIT_COLUMNS,
+    REMEMBERED_FILTERS,
     ROWS_AT_ONCE,
     SINGLE_EPSILON,
-    FilterMemory,
     collect_moments,
     compute_cosines,
     keep_best_of_each_item,
@@ -41,6 +41,7 @@ from fieldmark.gallery.store import (
     write_condition,
 )
 from fieldmark.io import write_text
+from fieldmark.recent_answers import RecentAnswers
 from fieldmark.segment_table import read_items_from_table, read_matrix
 from fieldmark.types import Hit, Medium
 
@@ -146,7 +147,7 @@ class ApproximateComparison(Comparison):
         query: Float64[np.ndarray, " dim"],
         row_count: int,
         known: Approximation | None,
-        matching: FilterMemory[int],
+        matching: RecentAnswers[int],
     ) -> None:
         self._store = store
         self._query = query
@@ -300,7 +301,7 @@ def _nearest_rows(  # noqa: PLR0913 - the parts of one query
 
 
 def choose_probes(
-    table: LanceTable, where: Filter, *, known: Approximation | None, matching: FilterMemory[int]
+    table: LanceTable, where: Filter, *, known: Approximation | None, matching: RecentAnswers[int]
 ) -> Approximation | None:
     """Return how many parts a filtered search looks at; None for a store without an index.
 
@@ -325,7 +326,7 @@ def find_near_items(
     k: int,
     where: Sequence[Filter],
     known: Approximation | None,
-    matching: FilterMemory[int],
+    matching: RecentAnswers[int],
 ) -> set[str]:
     """Return the items nearest to a vector that meet one of some filters: `k` or more, for most `k` the same.
 
@@ -387,12 +388,8 @@ def _measure_filtered(table: LanceTable, queries: "Queries", *, known: Approxima
             _nearest_rows, table, vector.astype(np.float64), limit=_RECALL_K, condition=write_condition(where)
         )
         expected = read_matrix(find(known=None)["vector"], dim=len(vector)) @ vector
-        found = (
-            read_matrix(
-                find(known=choose_probes(table, where, known=known, matching=FilterMemory()))["vector"], dim=len(vector)
-            )
-            @ vector
-        )
+        probes = choose_probes(table, where, known=known, matching=RecentAnswers(REMEMBERED_FILTERS))
+        found = read_matrix(find(known=probes)["vector"], dim=len(vector)) @ vector
         shares.append(float((found >= expected.min() - _EQUAL_SCORES).sum()) / len(expected))
     return min(1.0, float(np.mean(shares)))
 

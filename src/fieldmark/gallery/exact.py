@@ -4,22 +4,21 @@ A product with a matrix in memory took 2 ms where LanceDB's own exact search too
 LanceDB 0.40), and ties can be broken exactly, which no scan of a store promises.
 """
 
-import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Generic, TypeVar, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from cachetools import LRUCache
 from jaxtyping import Bool, Float, Float32, Float64, Int, Int32
 
 from fieldmark.errors import OutOfRangeError
 from fieldmark.gallery.facts import list_conditions, read_column
 from fieldmark.gallery.store import Comparison, Filter, NearItem, ScoredItems, StoredItem, list_allowed_values
+from fieldmark.recent_answers import RecentAnswers
 from fieldmark.records.columns import SEARCH_COLUMNS
 from fieldmark.records.licenses import write_license_form
 from fieldmark.segment_table import (
@@ -50,8 +49,8 @@ _NO_COSINE = -2.0
 
 _ObjectArray = npt.NDArray[np.object_]
 
-_REMEMBERED_FILTERS = 16
-_Answer = TypeVar("_Answer")
+REMEMBERED_FILTERS = 16
+"""One search asks about each of its filters several times, and the next one often asks again."""
 
 ROWS_AT_ONCE = 8192
 """Bounds the memory of a search in which very many rows score alike."""
@@ -79,25 +78,6 @@ class _Coded:
         is_wanted = pc.is_in(self.values, value_set=pa.array(list(wanted), pa.string())).to_numpy(zero_copy_only=False)
         among: Bool[np.ndarray, " gallery"] = np.append(is_wanted, False)[self.code]  # -1 takes the last
         return among
-
-
-@final
-class FilterMemory(Generic[_Answer]):
-    """Answers about the last filters: one search asks about each several times, and the next one often asks again."""
-
-    def __init__(self) -> None:
-        self._known: LRUCache[Filter, _Answer] = LRUCache(_REMEMBERED_FILTERS)
-        self._guard = threading.Lock()
-
-    def recall(self, where: Filter, find: Callable[[], _Answer]) -> _Answer:
-        """Return the answer about a filter, found anew where it is not remembered."""
-        with self._guard:
-            if where in self._known:
-                return self._known[where]
-        answer = find()
-        with self._guard:
-            self._known[where] = answer
-        return answer
 
 
 @final
@@ -132,8 +112,8 @@ class Snapshot:
     item_of_row: Int32[np.ndarray, " row"]
     first_row: Int[np.ndarray, " bound"]
     rows_of_medium: dict[Medium, slice]
-    _matched: FilterMemory[Bool[np.ndarray, " row"] | None] = field(
-        default_factory=FilterMemory, init=False, repr=False
+    _matched: RecentAnswers[Bool[np.ndarray, " row"] | None] = field(
+        default_factory=lambda: RecentAnswers(REMEMBERED_FILTERS), init=False, repr=False
     )
 
     @classmethod

@@ -28,7 +28,7 @@ from fieldmark.gallery.approximate import (
     find_near_items,
     load_approximation,
 )
-from fieldmark.gallery.exact import COLUMNS, ROWS_AT_ONCE, FilterMemory, Snapshot
+from fieldmark.gallery.exact import COLUMNS, REMEMBERED_FILTERS, ROWS_AT_ONCE, Snapshot
 from fieldmark.gallery.facts import quote
 from fieldmark.gallery.lance_folder import (
     FINGERPRINT_KEY,
@@ -61,6 +61,7 @@ from fieldmark.gallery.store import (
     normalize_query,
     write_condition,
 )
+from fieldmark.recent_answers import RecentAnswers
 from fieldmark.segment_table import (
     LazyItems,
     build_segment_schema,
@@ -118,7 +119,7 @@ class LanceIndex(SegmentIndex):
         self._sized: tuple[Stamp | None, _Size | None] = (None, None)
         self._loaded: tuple[_Version, Snapshot] | None = None
         self._counted: tuple[_Version, tuple[ItemCount, ...]] | None = None
-        self._matching: tuple[_Version, FilterMemory[int]] | None = None
+        self._matching: tuple[_Version, RecentAnswers[int]] | None = None
         self._store = StoreTable(folder, wait_seconds=wait_seconds, adapt=adapt)
 
     @classmethod
@@ -430,11 +431,11 @@ class LanceIndex(SegmentIndex):
         self._sized = stamp, sized
         return sized
 
-    def _remember_matching(self, version: _Version) -> FilterMemory[int]:
+    def _remember_matching(self, version: _Version) -> RecentAnswers[int]:
         """Return what remembers, for one version, how many rows meet a filter."""
         known = self._matching
         if known is None or known[0] != version:
-            known = self._matching = version, FilterMemory()
+            known = self._matching = version, RecentAnswers(REMEMBERED_FILTERS)
         return known[1]
 
     def _find_loaded(self) -> Snapshot | None:

@@ -1,7 +1,6 @@
 """A query of any kind -> a query embedding."""
 
 import re
-import threading
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
-from cachetools import LRUCache
 from jaxtyping import Float
 
 from fieldmark.errors import MediaError, MissingFileError, UnknownItemError
@@ -22,6 +20,7 @@ from fieldmark.media.loaders import detect_medium, hash_content, load_segments
 from fieldmark.media.preview import has_sound
 from fieldmark.media.signatures import list_extensions
 from fieldmark.names import Resolution, Spellings
+from fieldmark.recent_answers import RecentAnswers
 from fieldmark.types import MEDIA, Decoding, Embeddings, Item, MediaLimits, Medium, Reporter, TextContent
 
 _HEARD_SECONDS = 60.0
@@ -215,8 +214,7 @@ class QueryReader:
         self._store = store
         self._encoder = encoder
         self._mover = mover
-        self._guard = threading.Lock()
-        self._remembered: LRUCache[str, QueryEmbedding] = LRUCache(_REMEMBERED_QUERIES)
+        self._remembered = RecentAnswers[QueryEmbedding](_REMEMBERED_QUERIES)
         self._names = NameReader(folder, resolutions=encoder.resolutions)
         self._trained = Spellings(encoder.class_names)
         self._trained_names = frozenset(encoder.class_names)
@@ -239,13 +237,7 @@ class QueryReader:
         if not _is_small(item):
             return self._encode_item(item, reporter)
         key = hash_content(item) + ("" if self._mover is None else self._mover.read_fingerprint())
-        with self._guard:
-            remembered = self._remembered.get(key)
-        if remembered is None:
-            remembered = self._encode_item(item, reporter)
-            with self._guard:
-                self._remembered[key] = remembered
-        return remembered
+        return self._remembered.recall(key, lambda: self._encode_item(item, reporter))
 
     def encode_name(self, named: NamedSpecies) -> QueryEmbedding | None:
         """Return the embedding of a class or species by its names; None where the model has none."""
