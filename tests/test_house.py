@@ -51,6 +51,22 @@ def test_public_names_are_sorted_and_real():
         fieldmark.serch  # noqa: B018
 
 
+QUESTION = re.compile(r"(What|Which|Where|Whether|How)\b")
+
+
+def list_docstrings(source: str):
+    """The docstrings of a module, its classes and its functions."""
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = (each for each in ast.walk(ast.parse(source)) if isinstance(each, documented))
+    return [text for text in map(ast.get_docstring, nodes) if text]
+
+
+def test_no_docstring_begins_like_a_question():
+    texts = [text for path in SOURCE.rglob("*.py") for text in list_docstrings(path.read_text(encoding="utf-8"))]
+    assert len(texts) > 2_000
+    assert [text.partition("\n")[0] for text in texts if QUESTION.match(text)] == []
+
+
 def test_every_medium_has_its_place():
     assert set(LOADERS) == set(Medium) == set(MEDIA)
     tiny = load_config("tiny").model

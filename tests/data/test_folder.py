@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fieldmark.data.folder import FolderChoice, FolderContent, find_spelling, list_folder, stamp_file
+from fieldmark.data.folder import FolderChoice, FolderContent, find_spelling, list_folder, write_stamp
 from fieldmark.data.manifest import read_manifest, write_manifest
 from fieldmark.datasets.importers.folders import import_folders
 from fieldmark.errors import ConfigError, MissingFileError
@@ -202,7 +202,7 @@ def test_a_link_to_a_file_outside_is_listed_and_not_read(folder, tmp_path):
 
 
 def test_files_that_look_as_they_did_are_listed_by_their_ids_alone(folder):
-    stamps = {name: stamp_file((folder / name).stat()) for name in ("a.txt", "b/deep/GULL.PNG")}
+    stamps = {name: write_stamp((folder / name).stat()) for name in ("a.txt", "b/deep/GULL.PNG")}
     found = list_folder(folder, stamps=stamps)
     assert (found.items, found.unchanged) == ((), frozenset(stamps))
     (folder / "a.txt").write_text("A gray gull on the shore, and a tern.")
@@ -216,7 +216,7 @@ def test_files_that_look_as_they_did_are_listed_by_their_ids_alone(folder):
 def test_a_file_beside_one_that_is_unchanged_keeps_its_spelling(folder):
     composed, other = (unicodedata.normalize(form, "Mésange.txt") for form in ("NFC", "NFD"))
     (folder / composed).write_text("A tit.")
-    stamps = {composed: stamp_file((folder / composed).stat())}
+    stamps = {composed: write_stamp((folder / composed).stat())}
     (folder / other).write_text("Another tit.")
     found = list_folder(folder, stamps=stamps, choice=FolderChoice(exclude=("b", "a.txt")))
     assert ([item.item_id for item in found.items], found.unchanged) == ([other], {composed})

@@ -108,7 +108,7 @@ def list_folder(
     system; the medium is detected from the content. Each folder is entered once, whatever links lead to it.
 
     Args:
-        stamps: How files looked (`stamp_file`) whose ids are their names as the disk has them; one that looks the same
+        stamps: How files looked (`write_stamp`) whose ids are their names as the disk has them; one that looks the same
             is listed by its id alone.
         recall_medium: Gives the medium of a file, by id and path, that need not be opened; None for one that must be.
 
@@ -138,7 +138,7 @@ def list_folder(
     )
 
 
-def stamp_file(found: os.stat_result) -> str:
+def write_stamp(found: os.stat_result) -> str:
     """Return size and modification time of a file: one that was written to has another stamp."""
     return f"{found.st_size}.{found.st_mtime_ns}"
 
@@ -159,7 +159,7 @@ def _separate_unchanged(walk: "_Walk", stamps: Mapping[str, str]) -> tuple[froze
 
 def _stamp_entry(entry: os.DirEntry[str]) -> str | None:
     try:
-        return stamp_file(entry.stat())
+        return write_stamp(entry.stat())
     except OSError:
         return None
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float64, Int, Int32, Int64
 from torch import Tensor
 
-from fieldmark.evaluation.sorted_keys import count_better_and_equal, count_equal, last_key, sort_rows
+from fieldmark.evaluation.sorted_keys import count_better_and_equal, count_equal, get_last_key, sort_rows
 
 _BLOCK_PAIRS = 2**16
 """Pairs of a query and a gallery item that are looked up at once; what they need stays in the processor's cache."""
@@ -59,7 +59,7 @@ def sum_influences(
         each other.
     """
     picked = [
-        own.gather(1, columns).masked_fill(~is_there, last_key(own))
+        own.gather(1, columns).masked_fill(~is_there, get_last_key(own))
         for own, columns, is_there in zip(keys, queries.columns, queries.is_there, strict=True)
     ]
     whole = _Needles(sort_rows(torch.cat(picked, dim=1)), sorted_keys)
@@ -83,7 +83,7 @@ class _Needles:
 
     def __init__(self, keys: Int32[Tensor, "query needle"], sorted_keys: Sequence[Int32[Tensor, "query _"]]) -> None:
         self.keys = keys
-        is_there = keys < last_key(keys)
+        is_there = keys < get_last_key(keys)
         better, equal = count_better_and_equal(sorted_keys, keys)
         self.is_tied: Bool[Tensor, " query"] = ((equal > 1) & is_there).any(dim=1)
         first = torch.searchsorted(keys, keys) if keys.shape[1] else better
@@ -113,7 +113,7 @@ class _Needles:
         gains += torch.where(is_beside[:, None], self.rise - self.fall, self.rise).gather(1, own) / 2
         gains += self.precision.gather(1, own)
         gains -= self.precision.sum(dim=1, keepdim=True) / self.count
-        return torch.where(picked < last_key(picked), gains / self.count, 0.0)
+        return torch.where(picked < get_last_key(picked), gains / self.count, 0.0)
 
     def list_losses(self, keys: Int32[Tensor, "query needle"]) -> Float64[Tensor, "query step"]:
         """Return what an item loses that comes before each of some keys, beside it, and so on, and after the last.
@@ -162,7 +162,7 @@ class _Search:
     """
 
     def __init__(self, needles: Int32[Tensor, "query needle"]) -> None:
-        is_there = needles < last_key(needles)
+        is_there = needles < get_last_key(needles)
         low = needles[:, :1]
         high = torch.where(is_there, needles, low).amax(dim=1, keepdim=True)
         width = int((high.long() - low.long()).max())
@@ -175,7 +175,7 @@ class _Search:
         count.scatter_add_(1, bins, is_there.long())
         self._begin = count.cumsum(dim=1).sub_(count)
         most = int(count.max())
-        self._needles = torch.nn.functional.pad(needles, (0, most + 1), value=last_key(needles))
+        self._needles = torch.nn.functional.pad(needles, (0, most + 1), value=get_last_key(needles))
         self._strides = [1 << bit for bit in reversed(range(most.bit_length()))]
 
     def _find_bins(self, keys: Int32[Tensor, "query row"]) -> Int64[Tensor, "query row"]:

@@ -21,7 +21,7 @@ from fieldmark.evaluation.sorted_keys import (
     Relevance,
     RelevantBlocks,
     SortedChunk,
-    last_key,
+    get_last_key,
     merge_blocks,
     sort_rows,
 )
@@ -352,7 +352,7 @@ class Ranking:
         """Put the query itself last, where it is in a part."""
         own = np.flatnonzero(np.isin(own_row, self._rows[code]))
         column = np.searchsorted(self._rows[code], own_row[own])
-        keys[torch.from_numpy(own), torch.from_numpy(column)] = last_key(keys)
+        keys[torch.from_numpy(own), torch.from_numpy(column)] = get_last_key(keys)
 
     def _best_scores(self, best_keys: Sequence[Tensor]) -> tuple[Float64[np.ndarray, " query"], ...]:
         """Return the score of the best item, for each part and for the whole; NaN where there is none.
@@ -371,7 +371,7 @@ class Ranking:
         last = min(k, keys.shape[1]) - 1
         cut = sort_rows(keys.clone())[:, last : last + 1]
         is_better = keys < cut
-        is_tied = (keys == cut) & (keys != last_key(keys))
+        is_tied = (keys == cut) & (keys != get_last_key(keys))
         better_count = is_better.sum(dim=1, keepdim=True)
         share = (last + 1 - better_count) / is_tied.sum(dim=1, keepdim=True).clamp_min(1)
         query, column = torch.nonzero(is_better | is_tied, as_tuple=True)
@@ -390,7 +390,7 @@ class Ranking:
 def _decode_scores(keys: Shaped[Tensor, " key"]) -> Float64[np.ndarray, " key"]:
     """Return the scores of keys in steps, on the grid; NaN for the last key."""
     score = keys.to(torch.float64).round_() * -SCORE_STEP
-    score[keys == last_key(keys)] = torch.nan
+    score[keys == get_last_key(keys)] = torch.nan
     values: Float64[np.ndarray, " key"] = score.cpu().numpy()
     return values
 
@@ -399,7 +399,7 @@ def _round_to_steps(keys: Tensor) -> Tensor:
     """Return a copy of sort keys as multiples of `SCORE_STEP`; the last key stays the last."""
     if keys.dtype == torch.int32:
         return keys.clone()
-    steps = keys.round().masked_fill_(keys == last_key(keys), torch.iinfo(torch.int32).max)
+    steps = keys.round().masked_fill_(keys == get_last_key(keys), torch.iinfo(torch.int32).max)
     return steps.to(torch.int32)
 
 

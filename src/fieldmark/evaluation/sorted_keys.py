@@ -82,7 +82,7 @@ class Members:
     def pick(self, keys: Tensor, *, queries: Int[np.ndarray, " query"]) -> Tensor:
         """Return the keys of the relevant columns of each query, padded with the last key."""
         columns, is_there = self.find(queries)
-        return keys.gather(1, columns).masked_fill_(~is_there, last_key(keys))
+        return keys.gather(1, columns).masked_fill_(~is_there, get_last_key(keys))
 
 
 @final
@@ -118,7 +118,7 @@ class SortedChunk:
         is_close = torch.zeros(len(self._queries), dtype=torch.bool, device=self.keys[0].device)
         for parts, of_relevance in zip(self._needles, first, strict=True):
             for code, (needles, places) in enumerate(zip(parts, of_relevance, strict=True)):
-                is_there = needles != last_key(needles)
+                is_there = needles != get_last_key(needles)
                 margin = torch.where(is_there, needles.abs() * factor + offset, 0).to(needles.dtype)
                 for other, (keys, place) in enumerate(zip(self.keys, places, strict=True)):
                     is_close |= _has_close(keys, needles, place, margin, is_own=other == code)
@@ -128,7 +128,7 @@ class SortedChunk:
             if len(parts) > 1:  # places are in the order of keys, so the whole gallery's needles need not be sorted
                 whole = torch.cat([sum(places[1:], places[0]) for places in of_relevance], dim=1)
                 better.append(sort_rows(whole))
-            needle_counts = [(needles != last_key(needles)).sum(dim=1) for needles in parts]
+            needle_counts = [(needles != get_last_key(needles)).sum(dim=1) for needles in parts]
             needle_counts += [sum(needle_counts[1:], needle_counts[0])] if len(parts) > 1 else []
             pairs = zip(better, needle_counts, strict=True)
             blocks.append(tuple(self._list_apart(each, count.masked_fill(is_close, 0)) for each, count in pairs))
@@ -159,7 +159,7 @@ class SortedChunk:
         is_near = torch.zeros(len(self._queries), dtype=torch.bool, device=self.keys[0].device)
         for parts in self._needles:
             needles = sort_rows(torch.cat(parts, dim=1))
-            is_there = needles != last_key(needles)
+            is_there = needles != get_last_key(needles)
             margin = torch.where(is_there, needles.abs() * factor + offset, 0.0)
             low, high = needles - margin, needles + margin
             count = sum((_count_within(keys, low, high) for keys in self.keys), -_count_within(needles, low, high))
@@ -194,7 +194,7 @@ def _has_close(
     after, before = first + int(is_own), first - 1
     is_close = (sorted_keys.gather(1, after.clamp_max(count - 1)) <= needles + margin) & (after < count)
     is_close |= (sorted_keys.gather(1, before.clamp_min(0)) >= needles - margin) & (before >= 0)
-    return (is_close & (needles != last_key(needles))).any(dim=1)
+    return (is_close & (needles != get_last_key(needles))).any(dim=1)
 
 
 def _count_within(sorted_keys: Tensor, low: Tensor, high: Tensor) -> Int64[Tensor, "query needle"]:
@@ -225,7 +225,7 @@ def _find_blocks(
 ) -> RelevantBlocks:
     """Return the blocks of the sorted keys of relevant items (needles), in a gallery of some parts."""
     better, equal = count_better_and_equal(sorted_keys, needles)
-    is_there = needles != last_key(needles)
+    is_there = needles != get_last_key(needles)
     is_first = is_there & is_kept[:, None]
     is_first[:, 1:] &= needles[:, 1:] != needles[:, :-1]
     query, column = torch.nonzero(is_first, as_tuple=True)
@@ -275,6 +275,6 @@ def sort_rows(keys: Tensor) -> Tensor:
     return keys
 
 
-def last_key(keys: Tensor) -> int | float:
+def get_last_key(keys: Tensor) -> int | float:
     """Return the key after all others."""
     return torch.iinfo(keys.dtype).max if keys.dtype == torch.int32 else EXCLUDED

@@ -14,7 +14,7 @@ import filelock
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fieldmark.data.folder import stamp_file
+from fieldmark.data.folder import write_stamp
 from fieldmark.errors import MediaError
 from fieldmark.gallery.files import GalleryPlace, open_files
 from fieldmark.gallery.layout import GalleryLayout
@@ -215,7 +215,7 @@ class FileStamps:
                 self._seen[name] = None
             else:
                 is_settled = self._now - found.st_mtime_ns > _SETTLED_NANOSECONDS
-                self._seen[name] = stamp_file(found) if is_settled else None
+                self._seen[name] = write_stamp(found) if is_settled else None
         return self._seen[name]
 
 

@@ -93,7 +93,7 @@ class SavedClass:
 
     @property
     def basis(self) -> str | None:
-        """What the class was told from."""
+        """The search or source from which the class was told."""
         return self.provenance.basis
 
     def to_text(self) -> str:

@@ -88,12 +88,12 @@ class GalleryLayout:
 
     @property
     def names(self) -> Path:
-        """What items are called, the subject, further names of species, and words of texts."""
+        """Names of items, the subject, further names of species, and words of texts."""
         return self.folder / GalleryFile.NAMES
 
     @property
     def marks(self) -> Path:
-        """What sources say of the marks of species."""
+        """Marks of species, as sources tell them."""
         return self.folder / GalleryFile.MARKS
 
 

@@ -109,7 +109,7 @@ class Approximation:
 
 
 class NearItem(NamedTuple):
-    """What is read of an item that is near to a query, and becomes no hit."""
+    """An item that is near to a query, without the facts of its record: it becomes no hit."""
 
     item_id: str
     class_name: str | None

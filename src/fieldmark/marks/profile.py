@@ -30,7 +30,7 @@ _COLUMN_BY_TEXT = {str(mark): column for mark, column in COLUMN.items()}
 
 
 class SourceKind(StrEnum):
-    """Where knowledge of marks comes from."""
+    """The kinds of sources that tell marks."""
 
     TEXTS = "texts"
     BOOK = "book"
@@ -39,7 +39,7 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How often one source says that species have a mark, or lack it.
+    """Counts of how often one source says that species have a mark, or lack it.
 
     Args:
         source: Its kind and, for a file, its name.
@@ -79,7 +79,7 @@ def tally_table(table: TraitsTable) -> Tally:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What the sources say of a mark of one species.
+    """A mark of one species, as the sources tell it.
 
     Args:
         share: About how common the mark is, 0 to 1; of what is said of its part.
@@ -95,7 +95,7 @@ class Fact:
 
 @final
 class Profiles:
-    """What sources say of the marks of each species, gathered.
+    """The marks of each species, gathered from all sources.
 
     The probability of a mark is the share of it in what the sources say of its part, where nearly the same marks of
     nearly the same parts count in part, and `_PRIOR` mentions of the average of all species are added:

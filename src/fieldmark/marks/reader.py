@@ -42,7 +42,7 @@ class ReadMark:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in a text.
+    """The marks that were read in a text.
 
     Args:
         marks: Those that it names, in its order, each once.

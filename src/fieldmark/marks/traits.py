@@ -22,7 +22,7 @@ _DROPPED = re.compile(r"\([^)]*\)|^has\b|\b(?:color|colour|pattern|shape|length|
 
 @dataclass(frozen=True, slots=True)
 class TraitsTable:
-    """How common each mark is in each species of a table.
+    """The share of each species of a table that has each mark.
 
     Args:
         path: The file or folder that it was read from.

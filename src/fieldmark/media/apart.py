@@ -91,7 +91,7 @@ class _Pool:
 
     @property
     def is_running(self) -> bool:
-        """Whether a process waits."""
+        """True where a process waits."""
         return bool(self._idle)
 
     def take(self) -> "_Decoder":
@@ -148,7 +148,7 @@ class _Decoder:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process runs."""
+        """True where the process runs."""
         return self._process.poll() is None
 
     def load(self, item: Item, *, decoding: Decoding, limits: MediaLimits) -> Iterator[Segment]:

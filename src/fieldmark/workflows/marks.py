@@ -24,7 +24,7 @@ _TRAINING = "training texts"
 
 @dataclass(frozen=True, slots=True)
 class MarkSourcesRead:
-    """What files tell, and columns of tables that name no known mark."""
+    """Marks that files tell, and columns of tables that name no known mark."""
 
     tallies: tuple[Tally, ...]
     unknown_columns: tuple[str, ...]
@@ -32,7 +32,7 @@ class MarkSourcesRead:
 
 @dataclass(frozen=True, slots=True)
 class MarksReport:
-    """What is known of the marks of species.
+    """A report on the known marks of species.
 
     Args:
         species_count: Species of each source, by the name of the source.
@@ -113,7 +113,7 @@ def write_training_marks(
 
 @dataclass(frozen=True, slots=True)
 class GalleryMarks:
-    """What a gallery now knows of marks.
+    """The marks that a gallery now knows.
 
     Args:
         is_changed: Whether it knew something else before.

@@ -43,7 +43,7 @@ _UNINDEXED, _UNINDEXED_SHARE = 1_024, 0.05
 
 @dataclass(frozen=True, slots=True)
 class VectorIndex:
-    """How the vectors of a collection are searched: Milvus's own name of an index, and what it is built with."""
+    """The index of a collection's vectors: Milvus's own name of it, and what it is built with."""
 
     kind: str
     options: Mapping[str, int]

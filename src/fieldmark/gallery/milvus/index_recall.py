@@ -34,7 +34,7 @@ _MEASURE_AGAIN_FACTOR = 2.0
 
 @final
 class IndexRecall:
-    """What searches of a store's index find, written beside its other files."""
+    """The recall of a store's index, written beside its other files."""
 
     def __init__(self, files: MilvusFiles, rows: SegmentRows, keeper: StateKeeper) -> None:
         self._files = files

@@ -14,7 +14,7 @@ _FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class GalleryNames:
-    """What `index` found out about the names of a gallery.
+    """The names of a gallery, as `index` found them.
 
     Args:
         subject: None in a gallery of an earlier version.

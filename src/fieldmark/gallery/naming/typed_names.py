@@ -48,7 +48,7 @@ _CORRECTED_WORDS = 4
 
 
 class NameUse(StrEnum):
-    """How a text names what it names."""
+    """The ways in which a text names a class."""
 
     WHOLE = "name"
     SEVERAL = "several"

@@ -59,7 +59,7 @@ class ShownMarks:
 
 @dataclass(frozen=True, slots=True)
 class DescriptionAnswer:
-    """What was read in a text that describes a bird.
+    """The marks that were read in a text that describes a bird.
 
     Args:
         unread: Words that say nothing that is known here.

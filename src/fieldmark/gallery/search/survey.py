@@ -1,4 +1,4 @@
-"""What a gallery is of, what its items are called, and by what further names and words it can be asked."""
+"""The subject of a gallery, the names of its items, and further names and words by which it can be asked."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
