@@ -1,5 +1,6 @@
 """Config to objects: the same seed gives the same weights, and a model refuses encoders it was not trained with."""
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -14,6 +15,7 @@ from fieldmark.build import (
     build_optimizer_options,
     build_schedule,
     create_model,
+    describe_embedding,
     list_supported_media,
     load_model,
     reads_features,
@@ -152,6 +154,19 @@ def test_load_model_gives_the_same_embeddings(toy_run, tmp_path):
     assert not first.network.training
     inputs = torch.randint(256, (2, *first.encoder(Medium.IMAGE).shape), dtype=torch.uint8)
     assert torch.equal(first.network(inputs, Medium.IMAGE)[0], second.network(inputs, Medium.IMAGE)[0])
+
+
+@pytest.mark.parametrize(
+    ("preset", "override", "added"),
+    [
+        ("tiny", "model.released_sound=true", "released_sound"),
+        ("tiny", "model.released_zeros=true", "released_zeros"),
+    ],
+)
+def test_a_switch_that_came_later_changes_no_fingerprint_where_it_is_off(preset, override, added):
+    off, on = (load_config(preset, overrides=each).model for each in ([], [override]))
+    assert added not in json.loads(describe_embedding(off))
+    assert json.loads(describe_embedding(on))[added] is True
 
 
 def test_fingerprint_changes_with_what_shapes_embeddings(lexical_config, save):

@@ -270,19 +270,22 @@ def load_model(path: Path | str, *, device: torch.device) -> Model:
         class_names=provenance.class_names,
         network=network.to(device).eval(),
         encoder_fingerprints=provenance.encoder_fingerprints,
-        fingerprint=hash_model(checkpoint, model_json=_embedding_json(config.model)),
+        fingerprint=hash_model(checkpoint, model_json=describe_embedding(config.model)),
         resolutions=provenance.resolutions,
     )
 
 
-def _embedding_json(config: ModelConfig) -> str:
+def describe_embedding(config: ModelConfig) -> str:
     """Return the settings that shape embeddings beside weights and encoders; paths do not count."""
     has_encoders = isinstance(config, EncodersConfig)
     left_out = (
         {"image", "text", "video", "audio"} if has_encoders else {"start", "trunk", "trunk_frozen", "allow_download"}
     )
+    # Where they change nothing, as before there were such keys: galleries that were made then stay of the same model.
     if isinstance(config, SharedSpaceConfig) and config.ready is None:
-        left_out |= {"ready"}  # as before there was such a key
+        left_out |= {"ready"}
+    if isinstance(config, FGCrossNetConfig):
+        left_out |= {name for name in ("released_sound", "released_zeros") if not getattr(config, name)}
     return json.dumps(config.model_dump(mode="json", exclude=left_out), sort_keys=True)
 
 
