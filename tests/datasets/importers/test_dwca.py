@@ -338,7 +338,7 @@ def test_a_table_of_inaturalist_says_that_it_has_no_videos(tmp_path):
     items = [Item("v", Medium.VIDEO, path=tmp_path / "v.mp4"), Item("i", Medium.IMAGE, path=tmp_path / "i.jpg")]
     result = export_items(items, out=tmp_path / "o.csv", file_format="inaturalist", title="birds")
     assert (result.record_count, result.item_count, result.left_count) == (2, 1, 1)
-    assert "1 videos are left out" in result.to_text()
+    assert "1 video is left out" in result.to_text()
 
 
 def test_what_no_term_says_comes_back_too(put, tmp_path):
