@@ -28,9 +28,10 @@ def test_the_kind_gives_the_status(error, status):
     assert (status == 503) == ("retry-after" in answer.headers)
 
 
-def test_where_the_engine_of_a_gallery_is_stays_the_server_s_own_business():
+@pytest.mark.parametrize("kind", ["engine_unreachable", "engine_failed", "engine_access", "engine_database"])
+def test_where_the_engine_of_a_gallery_is_stays_the_server_s_own_business(kind):
     address = "milvus://10.0.0.7:19530/museum/birds"
-    error = errors.GalleryError(f"The engine of the gallery '{address}' does not answer.", kind="engine_unreachable")
+    error = errors.GalleryError(f"The engine of the gallery '{address}' does not answer.", kind=kind)
     answer = answer_error(error, hider=PathHider([address]))
     assert answer.status_code == 503
     assert b"'birds' does not answer" in answer.body

@@ -51,6 +51,8 @@ STATUS_OF = {
     "unreadable": 422,
     "disk_full": 507,
     "engine_full": 507,
+    "engine_access": 503,
+    "engine_database": 503,
     "engine_failed": 503,
     "engine_unreachable": 503,
     "gallery_busy": 503,
