@@ -22,7 +22,7 @@ class RecentAnswers(Generic[_Answer]):
         self._guard = threading.Lock()
 
     def recall(self, key: Hashable, find: Callable[[], _Answer]) -> _Answer:
-        """Return the answer for a key, found anew where it is not kept."""
+        """Return the answer for a key; find it where it is not kept."""
         with self._guard:
             if key in self._answers:
                 return self._answers[key]

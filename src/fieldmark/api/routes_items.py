@@ -118,12 +118,11 @@ def _list_page(service: Service, where: Filter, *, limit: int, after: str | None
 
 def _describe_detail(service: Service, item_id: str) -> ItemDetailAnswer:
     stored = service.get_item(item_id)
+    segments = service.gallery.index.get(item_id)
+    times = zip(segments.start_seconds.tolist(), segments.end_seconds.tolist(), strict=True)
     return ItemDetailAnswer(
         **service.describe_item(stored, sources=service.read_sources()).model_dump(),
-        segments=[
-            SegmentAnswer(start_seconds=_get_time(start), end_seconds=_get_time(end))
-            for start, end in service.get_times(item_id)
-        ],
+        segments=[SegmentAnswer(start_seconds=_get_time(start), end_seconds=_get_time(end)) for start, end in times],
     )
 
 

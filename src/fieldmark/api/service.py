@@ -112,7 +112,6 @@ class Service:
         self.preview_pool = self._make_pool("preview", workers=2, capacity=limits.preview_places)
         self.lookup_pool = self._make_pool("lookup", workers=_LOOKUPS_AT_ONCE, capacity=limits.lookup_places)
         self._items = RecentAnswers[StoredItem](_REMEMBERED_ITEMS)
-        self._times = RecentAnswers[tuple[tuple[float, float], ...]](_REMEMBERED_ITEMS)
         self._sources: tuple[object, Mapping[str, SetSource]] | None = None
         self._fingerprints: LRUCache[Hashable, Fingerprint | None] = LRUCache(_FINGERPRINTS)
         self._map_guard = threading.Lock()
@@ -172,19 +171,11 @@ class Service:
         """
         return self._items.recall((self.gallery.index.version, item_id), lambda: self._look_up(item_id))
 
-    def get_times(self, item_id: str) -> tuple[tuple[float, float], ...]:
-        """Return where each segment of an item begins and ends, remembered as the item is."""
-        return self._times.recall((self.gallery.index.version, item_id), lambda: self._read_times(item_id))
-
     def _look_up(self, item_id: str) -> StoredItem:
         found = self.gallery.index.items(where=Filter(item_ids=frozenset([item_id])), limit=1)
         if not found:
             raise self.make_unknown_item_error(item_id)
         return found[0]
-
-    def _read_times(self, item_id: str) -> tuple[tuple[float, float], ...]:
-        segments = self.gallery.index.get(item_id)
-        return tuple(zip(segments.start_seconds.tolist(), segments.end_seconds.tolist(), strict=True))
 
     def make_unknown_item_error(self, item_id: str) -> UnknownItemError:
         """Return the error for an unknown item, without the server's folder and without an endless id."""

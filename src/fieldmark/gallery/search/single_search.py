@@ -79,11 +79,6 @@ class _Wanted:
     named: NamedSpecies | None = None
     wrong: frozenset[str] = frozenset()
 
-    @property
-    def media(self) -> list[Medium]:
-        """The media that hits may be of."""
-        return [medium for medium in MEDIA if self.where.media is None or medium in self.where.media]
-
     def filter_named(self, medium: Medium) -> list[Filter]:
         """Return the conditions on hits of a medium that are of the named class; none where none is named."""
         if self.named is None or self.named.class_name is None:
@@ -188,7 +183,7 @@ class SingleSearch:
         if len(asked) == 1 and not marked:
             compared[0], candidates = self._find_candidates(compared[0], wanted)
         else:
-            candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in wanted.media]
+            candidates = [self._score_candidates([*asked, *marked], wanted, medium=each) for each in _divide(where)]
         hits = self._call(rank_candidates(candidates, k=request.k, per_medium=request.per_medium))
         by_labels = self._answer_named(named)
         by_calls = None if by_labels is not None else self._answer_called(compared, wanted)
@@ -417,22 +412,26 @@ class SingleSearch:
         return self._media_of[1]
 
 
+def _divide(where: Filter) -> dict[Medium, Filter]:
+    """Return a filter for each of the media that it lets pass."""
+    return {
+        medium: replace(where, media=frozenset({medium}))
+        for medium in MEDIA
+        if where.media is None or medium in where.media
+    }
+
+
 def _find(comparison: Comparison, *, where: Filter, depth: int, by_segment: bool) -> dict[Medium, tuple[Hit, ...]]:
     """Return the nearest hits of each medium that a filter lets pass."""
     return {
-        medium: comparison.find_nearest(k=depth, where=replace(where, media=frozenset({medium})), by_segment=by_segment)
-        for medium in MEDIA
-        if where.media is None or medium in where.media
+        medium: comparison.find_nearest(k=depth, where=own, by_segment=by_segment)
+        for medium, own in _divide(where).items()
     }
 
 
 def _score(comparison: Comparison, *, where: Filter, depth: int) -> dict[Medium, tuple[NearItem, ...]]:
     """Return the nearest items of each medium that a filter lets pass, where nothing but their classes is needed."""
-    return {
-        medium: comparison.score_nearest(k=depth, where=replace(where, media=frozenset({medium})))
-        for medium in MEDIA
-        if where.media is None or medium in where.media
-    }
+    return {medium: comparison.score_nearest(k=depth, where=own) for medium, own in _divide(where).items()}
 
 
 def _list_best_by_class(near: Sequence[Hit | NearItem]) -> dict[str, float]:
